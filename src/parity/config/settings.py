@@ -1,0 +1,159 @@
+"""Settings of the harness itself: one table of ``PARITY_*`` variables that drives code, help and docs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity.config.errors import ConfigError
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise ValueError(text)
+    return value
+
+
+def _name(text: str) -> str:
+    if not text or text != text.strip() or "/" in text:
+        raise ValueError(text)
+    return text
+
+
+def _url(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+def _driver(text: str) -> str:
+    if text not in ("docker", "process"):
+        raise ValueError(text)
+    return text
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One variable: its name, its default as text, how it is read, what that form is called, what it is for."""
+
+    name: str
+    default: str
+    parse: Callable[[str], object]
+    form: str
+    help: str
+
+    @property
+    def field(self) -> str:
+        return self.name.removeprefix("PARITY_").lower()
+
+
+_PORT = (_port, "a port from 1 to 65535")
+_HOST = (_name, "a host name or address")
+_URL = (_url, "a URL that begins with http:// or https://")
+_PATH = (Path, "a path")
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("PARITY_ROOT", ".", *_PATH, "the checkout: parity.toml lies in it"),
+    Setting("PARITY_STATE_DIR", ".parity", *_PATH, "state of this checkout's stack"),
+    Setting("PARITY_CA_DIR", "", *_PATH, "private key of the CA and the leaf certificate; empty: ca/ in the state"),
+    Setting("PARITY_TRUST_DIR", "", *_PATH, "ca.pem for everything that trusts it; empty: trust/ in the state"),
+    Setting("PARITY_DRIVER", "process", _driver, "docker or process", "what a Machine is: a container or a process"),
+    Setting("PARITY_BIND", "127.0.0.1", *_HOST, "address that every stand-in listens on"),
+    Setting("PARITY_API_PORT", "8443", *_PORT, "the edge, TLS"),
+    Setting("PARITY_API_HTTP_PORT", "8080", *_PORT, "the edge, plain HTTP"),
+    Setting("PARITY_FRONTEND_PORT", "5173", *_PORT, "the page, plain HTTP, for people"),
+    Setting("PARITY_FRONTEND_TLS_PORT", "5443", *_PORT, "the page, TLS, for browser checks"),
+    Setting("PARITY_R2_HOST", "localhost", *_HOST, "name under which Machines, people and browsers all reach R2"),
+    Setting("PARITY_R2_PORT", "9000", *_PORT, "R2, TLS"),
+    Setting("PARITY_R2_ADMIN_PORT", "9091", *_PORT, "R2's admin API"),
+    Setting("PARITY_MODAL_HOST", "localhost", *_HOST, "name under which Machines and the worker reach Modal"),
+    Setting("PARITY_MODAL_PORT", "9900", *_PORT, "Modal, gRPC without TLS"),
+    Setting("PARITY_MODAL_BLOB_PORT", "9901", *_PORT, "Modal, payloads over 2 MiB"),
+    Setting("PARITY_MODAL_ADMIN_PORT", "9092", *_PORT, "Modal's admin API"),
+    Setting("PARITY_ADMIN_PORT", "9090", *_PORT, "admin gateway of the whole stack"),
+    Setting("PARITY_R2_ADMIN_URL", "", *_URL, "where the gateway finds R2's admin API; empty: this host"),
+    Setting("PARITY_MODAL_ADMIN_URL", "", *_URL, "where the gateway finds Modal's admin API; empty: this host"),
+    Setting("PARITY_CA_PATH", "", str, "a path inside a Machine", "where a Machine finds ca.pem; empty: the trust dir"),
+)
+
+
+@dataclass(frozen=True)
+class HarnessSettings:
+    """The values of ``SETTINGS``; a field is the variable's name without ``PARITY_``, in lower case."""
+
+    root: Path
+    state_dir: Path
+    ca_dir: Path
+    trust_dir: Path
+    driver: str
+    bind: str
+    api_port: int
+    api_http_port: int
+    frontend_port: int
+    frontend_tls_port: int
+    r2_host: str
+    r2_port: int
+    r2_admin_port: int
+    modal_host: str
+    modal_port: int
+    modal_blob_port: int
+    modal_admin_port: int
+    admin_port: int
+    r2_admin_url: str
+    modal_admin_url: str
+    ca_path: str
+
+    @property
+    def r2_url(self) -> str:
+        return f"https://{self.r2_host}:{self.r2_port}"
+
+    @property
+    def modal_url(self) -> str:
+        return f"http://{self.modal_host}:{self.modal_port}"
+
+    @property
+    def api_url(self) -> str:
+        return f"https://localhost:{self.api_port}"
+
+    @property
+    def frontend_url(self) -> str:
+        return f"http://localhost:{self.frontend_port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://localhost:{self.admin_port}"
+
+    def variables(self) -> dict[str, str]:
+        """What ``${NAME}`` may stand for in the stand-in's secrets and in ``[standin.env]``."""
+        return {
+            "PARITY_R2_URL": self.r2_url,
+            "PARITY_MODAL_URL": self.modal_url,
+            "PARITY_CA_PATH": self.ca_path,
+        }
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> HarnessSettings:
+    """Read every setting; an unset or empty variable takes its default. Raises ``ConfigError``, naming the variable."""
+    values: dict[str, object] = {}
+    for setting in SETTINGS:
+        text = environ.get(setting.name) or setting.default
+        try:
+            values[setting.field] = setting.parse(text)
+        except ValueError:
+            raise ConfigError(setting.name, f"{text!r} cannot be used", setting.form, f"set {setting.name}") from None
+    root = Path(str(values["root"])).resolve()
+    state = root / str(values["state_dir"])
+    values["root"], values["state_dir"] = root, state
+    # An empty text reads as Path("."), which no one means here: it is the marker for "in the state".
+    for field, folder in (("ca_dir", "ca"), ("trust_dir", "trust")):
+        given = environ.get(f"PARITY_{field.upper()}")
+        values[field] = root / given if given else state / folder
+    values["ca_path"] = values["ca_path"] or str(Path(str(values["trust_dir"])) / "ca.pem")
+    bind = str(values["bind"])
+    here = "127.0.0.1" if bind == "0.0.0.0" else bind
+    values["r2_admin_url"] = values["r2_admin_url"] or f"http://{here}:{values['r2_admin_port']}"
+    values["modal_admin_url"] = values["modal_admin_url"] or f"http://{here}:{values['modal_admin_port']}"
+    return HarnessSettings(**values)  # type: ignore[arg-type]  # the table and the class are held equal by a test

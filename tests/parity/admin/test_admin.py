@@ -1,0 +1,64 @@
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from parity.admin.app import http_exception_as_problem, read_object, serving
+from parity.admin.gateway import gateway_routes
+
+
+async def echo(request: Request) -> JSONResponse:
+    body = await read_object(request, {"a"})
+    return JSONResponse({"path": request.url.path, "query": request.url.query, "body": body})
+
+
+APP = Starlette(
+    routes=[Route("/r2/{path:path}", echo, methods=["GET", "POST"])],
+    exception_handlers={HTTPException: http_exception_as_problem},
+)
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway in front of ``APP`` and of a stand-in that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        closed = free.getsockname()[1]
+    async with serving(APP, "127.0.0.1", 0) as port:
+        routes = gateway_routes({"r2": f"http://127.0.0.1:{port}", "modal": f"http://127.0.0.1:{closed}"})
+        async with (
+            serving(Starlette(routes=routes), "127.0.0.1", 0) as front,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{front}", trust_env=False) as client,
+        ):
+            yield client
+
+
+async def test_the_gateway_passes_path_query_and_body_on(gateway: httpx.AsyncClient) -> None:
+    answer = await gateway.post("/r2/objects?prefix=a%2Fb", json={"a": 1})
+    assert answer.json() == {"path": "/r2/objects", "query": "prefix=a%2Fb", "body": {"a": 1}}
+
+
+async def test_a_stand_in_that_is_gone_is_a_502_that_names_it(gateway: httpx.AsyncClient) -> None:
+    answer = await gateway.get("/modal/calls")
+    assert answer.status_code == 502
+    assert "modal" in answer.json()["title"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [(b"{", "not JSON"), (b"[]", "JSON object"), (b'{"b": 1}', "unknown field b")]
+)
+async def test_a_wrong_body_is_a_400_that_says_what(gateway: httpx.AsyncClient, body: bytes, said: str) -> None:
+    answer = await gateway.post("/r2/faults", content=body)
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+
+
+async def test_a_taken_port_is_an_os_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        async with serving(APP, "127.0.0.1", taken.getsockname()[1]):
+            pass

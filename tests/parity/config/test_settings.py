@@ -1,0 +1,44 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from parity.config.errors import ConfigError
+from parity.config.settings import SETTINGS, HarnessSettings, load_settings
+
+
+def test_every_setting_of_the_table_is_a_field_and_every_field_a_setting() -> None:
+    assert [setting.field for setting in SETTINGS] == [field.name for field in fields(HarnessSettings)]
+
+
+def test_an_unset_and_an_empty_variable_take_the_default(tmp_path: Path) -> None:
+    settings = load_settings({"PARITY_ROOT": str(tmp_path), "PARITY_R2_PORT": ""})
+    assert settings.r2_port == 9000
+    assert settings.state_dir == tmp_path / ".parity"
+    assert settings.trust_dir == tmp_path / ".parity" / "trust"
+    assert settings.ca_path == str(tmp_path / ".parity" / "trust" / "ca.pem")
+
+
+def test_folders_that_are_given_win_over_the_state_folder(tmp_path: Path) -> None:
+    settings = load_settings({"PARITY_ROOT": str(tmp_path), "PARITY_CA_DIR": "/ca", "PARITY_CA_PATH": "/etc/ca.pem"})
+    assert settings.ca_dir == Path("/ca")
+    assert settings.ca_path == "/etc/ca.pem"
+
+
+def test_admin_urls_follow_the_ports_unless_they_are_given() -> None:
+    settings = load_settings({"PARITY_R2_ADMIN_PORT": "7001", "PARITY_MODAL_ADMIN_URL": "http://modal:9092/"})
+    assert settings.r2_admin_url == "http://127.0.0.1:7001"
+    assert settings.modal_admin_url == "http://modal:9092"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PARITY_API_PORT", "0"), ("PARITY_API_PORT", "http"), ("PARITY_DRIVER", "podman"), ("PARITY_R2_HOST", "a/b"),
+     ("PARITY_R2_ADMIN_URL", "r2:9091")],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_with_the_variable_and_the_form(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({name: value})
+    assert caught.value.where == name
+    assert value in caught.value.problem
+    assert caught.value.expected

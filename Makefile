@@ -1,0 +1,57 @@
+# What a developer and CI run. Docker is used where an engine answers; nothing here needs it.
+# Settings are environment variables: PARITY_*_PORT, PARITY_CA_FILE (a CA for builds), VENV; see README.md.
+VENV ?= .venv
+PYTHON = $(VENV)/bin/python
+export VENV
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help venv up down logs status urls check test lint types unit format lock deploy-gpu devcontainer-test
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
+
+venv: ## the virtual environment: Python 3.11, pinned and hashed requirements, ffmpeg where PATH has none
+	@scripts/venv $(VENV)
+
+up: ## start the whole stack and print its addresses
+	@scripts/up
+
+down: ## stop it; what R2 holds is kept
+	@scripts/stack down
+
+logs: ## follow the logs of every part
+	@scripts/stack logs
+
+status: ## what runs and how healthy it is
+	@scripts/stack status
+
+urls: ## the addresses again
+	@scripts/stack urls
+
+check: ## run the checks against the stack that is up
+	@scripts/stack check
+
+test: ## everything: lint, types, tests, then the checks on a fresh stack
+	@scripts/test
+
+lint: venv ## ruff: rules and format
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+format: venv ## put the format right
+	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
+
+types: venv ## mypy, strict
+	@$(VENV)/bin/mypy
+
+unit: venv ## unit and integration tests (PYTEST_ARGS="tests/fly -k edge")
+	@$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+lock: ## compile the requirements files anew (needs uv on PATH)
+	@command -v uv >/dev/null || { echo "ERROR: uv is not on PATH; pip install uv" >&2; exit 1; }
+	@requirements/lock.sh
+
+deploy-gpu: venv ## deploy the GPU functions to the real Modal, with the account of ~/.modal.toml
+	@$(PYTHON) scripts/deploy_gpu.py
+
+devcontainer-test: ## open the devcontainer with its CLI and run a test file in it (needs Docker and npm)
+	@scripts/devcontainer-test

@@ -1,0 +1,89 @@
+# What the scripts beside this file share. Sourced by bash with `set -euo pipefail`, from the checkout's root.
+# shellcheck shell=bash
+
+say() { printf '%s\n' "$*"; }
+fail() { # fail WHAT [WHAT TO DO…]
+  printf 'ERROR: %s\n' "$1" >&2
+  shift
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit 1
+}
+
+# The test is for an engine that answers, not for the command; a DOCKER_HOST that points nowhere means "no engine".
+engine_answers() { timeout 10 docker version >/dev/null 2>&1 && timeout 10 docker compose version >/dev/null 2>&1; }
+
+engine_problem() { # one line on why engine_answers said no
+  if ! command -v docker >/dev/null; then say "there is no docker command on PATH"
+  elif ! timeout 10 docker version >/dev/null 2>&1; then say "no Docker engine answers at ${DOCKER_HOST:-unix:///var/run/docker.sock}"
+  else say "docker has no Compose plugin (docker compose version fails)"
+  fi
+}
+
+# Builds inside a network that intercepts TLS need its CA. Such a machine names it in one of these variables; the file
+# is copied into the checkout, because Compose's builder asks for permission to read a secret from outside. On any other
+# machine the copy is the usual public roots, or nothing at all.
+provide_build_ca() {
+  [ -z "${PARITY_CA_FILE:-}" ] || { [ -r "$PARITY_CA_FILE" ] || fail "PARITY_CA_FILE=$PARITY_CA_FILE cannot be read" "expected a file of PEM certificates; unset it where TLS is not intercepted"; }
+  local file
+  for file in "${PARITY_CA_FILE:-}" "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" "${REQUESTS_CA_BUNDLE:-}"; do
+    if [ -n "$file" ] && [ -s "$file" ]; then
+      mkdir -p .parity/build
+      cmp -s "$file" .parity/build/ca.pem || cp "$file" .parity/build/ca.pem
+      export PARITY_CA_FILE=./.parity/build/ca.pem
+      return
+    fi
+  done
+}
+
+# Every container built from here says which commit it was built from.
+provide_git_commit() {
+  local commit
+  commit=$(git rev-parse HEAD 2>/dev/null) || commit=unknown
+  if [ "$commit" != unknown ] && [ -n "$(git status --porcelain --untracked-files=no 2>/dev/null)" ]; then commit=$commit-dirty; fi
+  export GIT_COMMIT=${GIT_COMMIT:-$commit}
+}
+
+# Published ports and what moves them; compose.yaml has the same defaults.
+PORTS="PARITY_API_PORT=8443 PARITY_API_HTTP_PORT=8080 PARITY_FRONTEND_PORT=5173 PARITY_R2_PORT=9000 PARITY_MODAL_PORT=9900 PARITY_MODAL_BLOB_PORT=9901 PARITY_ADMIN_PORT=9090"
+
+port() { # port NAME: the value in force
+  local pair
+  for pair in $PORTS; do
+    if [ "${pair%%=*}" = "$1" ]; then local -n given=$1; say "${given:-${pair#*=}}"; return; fi
+  done
+}
+
+listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+holder() { # holder PORT: who has it, as far as can be seen
+  local name=
+  name=$(docker ps --filter "publish=$1" --format 'container {{.Names}}' 2>/dev/null | head -1) || true
+  if [ -z "$name" ] && command -v ss >/dev/null; then name=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:((\("[^"]*"\),\(pid=[0-9]*\).*/\1 \2/p' | head -1); fi
+  say "${name:-another program}"
+}
+
+require_free_ports() {
+  local pair name value taken=() seen=" "
+  for pair in $PORTS; do
+    name=${pair%%=*}
+    value=$(port "$name")
+    [[ $value =~ ^[0-9]+$ ]] && [ "$value" -ge 1 ] && [ "$value" -le 65535 ] || fail "$name=$value is not a port" "expected a number from 1 to 65535"
+    case $seen in *" $value "*) fail "$name=$value: another setting has the same port" "set $name to a free one" ;; esac
+    seen="$seen$value "
+    if listening "$value"; then taken+=("port $value is taken by $(holder "$value"): stop it, or choose another with $name=… make up"); fi
+  done
+  [ ${#taken[@]} = 0 ] || fail "the stack was not started" "${taken[@]}"
+}
+
+stack_containers() { docker compose ps -q 2>/dev/null | grep -c . || true; }
+
+print_urls() { # of the compose stack, for people
+  cat <<TEXT
+  frontend  http://localhost:$(port PARITY_FRONTEND_PORT)
+  api       https://localhost:$(port PARITY_API_PORT)
+  r2        https://r2.localhost:$(port PARITY_R2_PORT)
+  modal     http://localhost:$(port PARITY_MODAL_PORT)
+  admin     http://localhost:$(port PARITY_ADMIN_PORT)
+  ca        .parity/trust/ca.pem
+TEXT
+}

@@ -1,0 +1,104 @@
+"""``python -m parity.promote TARGET``: what ``deploy/promote.sh`` calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from parity.config.errors import ConfigError
+from parity.config.project import Project
+from parity.promote import plan, preflight, runner, shell
+from parity.promote.commands import Promotion
+from parity.report.identity import Identity, current_identity
+from parity.report.receipt import mismatches, read_receipt
+
+
+@click.command("promote")
+@click.argument("target")
+@click.option("--dry-run", is_flag=True, help="Print every command; run none.")
+@click.option("--receipt", type=click.Path(path_type=Path), help="Default: receipts/latest.json in the state.")
+@click.option("--allow-skipped", multiple=True, metavar="ID", help="Accept that this check was skipped; repeatable.")
+@click.option("--bucket-cors", is_flag=True, help="Also apply the bucket's CORS file (R2_ENDPOINT, aws CLI).")
+@click.option("--wait", "wait_s", default=120.0, show_default=True, help="Seconds for the Machines to turn healthy.")
+def promote(
+    target: str, dry_run: bool, receipt: Path | None, allow_skipped: tuple[str, ...], bucket_cors: bool, wait_s: float
+) -> None:
+    """Ship the image that the receipt speaks for to TARGET of parity.toml, or go back to the one before.
+
+    Exit code: 0 promoted, 1 nothing changed, 2 rolled back, 3 a person is needed.
+    """
+    try:
+        project = Project.load()
+        _refuse_unknown_target(project, target)
+        identity = current_identity(project)
+        _require_receipt(receipt or project.settings.state_dir / "receipts" / "latest.json", identity, allow_skipped)
+        promotion = build(project, target, identity, os.environ, bucket_cors)
+        if dry_run:
+            click.echo("\n".join(plan.plan_lines(plan.promotion_plan(promotion))))
+            return
+        shell.require_tools(("docker", "fly", *(["aws"] if bucket_cors else [])), os.environ)
+        with shell.private_fly_environment(os.environ) as environ:
+            sh = shell.Shell(environ, click.echo)
+            patience = runner.Patience(wait_s)
+            ended = runner.promote(promotion, sh, list(project.secrets), project.parity.secrets.file, patience)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    raise SystemExit(int(ended))
+
+
+def _refuse_unknown_target(project: Project, target: str) -> None:
+    targets = project.parity.targets
+    if target not in targets:
+        raise ConfigError(
+            f"target {target!r}", "parity.toml has no such target", f"one of {', '.join(sorted(targets))}"
+        )
+    host = urlsplit(targets[target].url).hostname
+    if host != project.api_hostname:
+        raise ConfigError(
+            f"parity.toml: targets.{target}.url",
+            f"names {host}, but {project.parity.app.fly_config} deploys {project.fly.app}",
+            f"https://{project.api_hostname}",
+        )
+    problems = preflight.config_problems(project.fly)
+    if problems:
+        raise ConfigError(project.parity.app.fly_config, "; ".join(problems))
+
+
+def _require_receipt(path: Path, identity: Identity, allow_skipped: tuple[str, ...]) -> None:
+    receipt = read_receipt(path)
+    found = mismatches(receipt, identity, allow_skipped=allow_skipped)
+    if found:
+        raise ConfigError(str(path), "the receipt does not match:\n" + "\n".join(str(item) for item in found))
+    click.echo(f"# receipt of {receipt.created_at}: {identity.image_digest}, commit {identity.commit}")
+
+
+def build(
+    project: Project, target: str, identity: Identity, environ: Mapping[str, str], bucket_cors: bool
+) -> Promotion:
+    """What is promoted. The tag carries commit and digest: a tag is a label here, never an identity."""
+    tag = f"{identity.commit[:12]}-{identity.image_digest.removeprefix('sha256:')[:12]}"
+    promotion = Promotion(
+        target=target,
+        app=project.fly.app,
+        config=project.path(project.parity.app.fly_config),
+        image=identity.image,
+        config_digest=identity.image_digest,
+        tag=tag,
+        wait_timeout_s=int(project.fly.deploy.wait_timeout_s),
+    )
+    if not bucket_cors:
+        return promotion
+    endpoint = environ.get("R2_ENDPOINT", "")
+    if not endpoint.startswith("https://"):
+        raise ConfigError("R2_ENDPOINT", "is not set", "https://<account>.r2.cloudflarestorage.com", "set it")
+    return replace(
+        promotion,
+        cors_file=project.path(project.parity.r2.cors),
+        cors_bucket=project.bucket,
+        cors_endpoint=endpoint,
+    )

@@ -1,0 +1,102 @@
+"""Every command of a promotion, as argument lists; nothing here runs one.
+
+Order and flags follow flyctl v0.4.87: ``--ha`` defaults to two Machines, ``--deploy-retries auto`` asks a flag
+service, an image by tag is looked up and not compared, and only ``config validate --strict`` sees misspelt keys.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+Argv = tuple[str, ...]
+
+REGISTRY = "registry.fly.io"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What is promoted where. ``config`` is fly.toml, ``image`` the local image, ``config_digest`` its identity."""
+
+    target: str
+    app: str
+    config: Path
+    image: str
+    config_digest: str
+    tag: str
+    wait_timeout_s: int = 300
+    deploy_retries: int = 2
+    python: str = sys.executable
+    cors_file: Path | None = None
+    cors_bucket: str = ""
+    cors_endpoint: str = ""
+
+    @property
+    def repository(self) -> str:
+        return f"{REGISTRY}/{self.app}"
+
+    @property
+    def tagged(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+def validate_config(p: Promotion) -> Argv:
+    return ("fly", "config", "validate", "--strict", "--app", p.app, "--config", str(p.config))
+
+
+def list_secrets(p: Promotion) -> Argv:
+    return ("fly", "secrets", "list", "--app", p.app, "--json")
+
+
+def list_machines(p: Promotion) -> Argv:
+    return ("fly", "machine", "list", "--app", p.app, "--json")
+
+
+def start_machine(p: Promotion, machine_id: str) -> Argv:
+    return ("fly", "machine", "start", machine_id, "--app", p.app)
+
+
+def log_in_to_registry(_: Promotion) -> Argv:
+    return ("fly", "auth", "docker")
+
+
+def tag_image(p: Promotion) -> Argv:
+    """By digest: the name may have moved since the receipt was compared."""
+    return ("docker", "image", "tag", p.config_digest, p.tagged)
+
+
+def push_image(p: Promotion) -> Argv:
+    return ("docker", "image", "push", p.tagged)
+
+
+def read_manifest(_: Promotion, reference: str) -> Argv:
+    """Prints the manifest's bytes as the registry holds them."""
+    return ("docker", "buildx", "imagetools", "inspect", "--raw", reference)
+
+
+def deploy(p: Promotion, reference: str) -> Argv:
+    return (
+        "fly", "deploy",
+        "--app", p.app,
+        "--config", str(p.config),
+        "--image", reference,
+        "--ha=false",
+        "--deploy-retries", str(p.deploy_retries),
+        "--dns-checks=false",
+        "--wait-timeout", f"{p.wait_timeout_s}s",
+    )  # fmt: skip
+
+
+def live_checks(p: Promotion) -> Argv:
+    return (p.python, "-m", "parity.cli.main", "check", "--target", p.target)
+
+
+def apply_bucket_cors(p: Promotion) -> Argv:
+    """The bucket's CORS policy, from the same file that the stand-in starts with; asked for with --bucket-cors."""
+    return (
+        "aws", "s3api", "put-bucket-cors",
+        "--endpoint-url", p.cors_endpoint,
+        "--bucket", p.cors_bucket,
+        "--cors-configuration", f"file://{p.cors_file}",
+    )  # fmt: skip

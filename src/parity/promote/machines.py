@@ -1,0 +1,106 @@
+"""What ``fly machine list --json`` says, and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class UnreadableAnswer(Exception):
+    """A tool printed something else than what a promotion can rely on."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One Machine; ``checks`` maps a check's name to its status. ``image`` is ``registry/repository@digest``."""
+
+    id: str
+    state: str
+    image: str
+    checks: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return self.image.rpartition("@")[2]
+
+    @property
+    def healthy(self) -> bool:
+        return self.state == "started" and all(status == "passing" for status in self.checks.values())
+
+
+def parse_machines(text: str) -> list[Machine]:
+    """Raises ``UnreadableAnswer``, naming what is missing. Destroyed Machines are left out."""
+    try:
+        return [_machine(entry) for entry in json.loads(text) if entry["state"] not in ("destroyed", "destroying")]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableAnswer(f"fly machine list --json: {error!r} in {text[:200]!r}") from None
+
+
+def _machine(entry: dict[str, object]) -> Machine:
+    ref = entry["image_ref"]
+    assert isinstance(ref, dict)
+    digest = ref.get("digest") or ""
+    checks = entry.get("checks") or []
+    assert isinstance(checks, list)
+    image = f"{ref['registry']}/{ref['repository']}@{digest}"
+    return Machine(str(entry["id"]), str(entry["state"]), image, {c["name"]: c["status"] for c in checks})
+
+
+def asleep(machines: Sequence[Machine]) -> list[str]:
+    """Ids of Machines that a deploy would update without starting or checking them."""
+    return [machine.id for machine in machines if machine.state in ("stopped", "suspended")]
+
+
+def previous_image(machines: Sequence[Machine]) -> str | None:
+    """What to go back to: the one image that runs now. None before the first deploy.
+
+    Raises ``UnreadableAnswer`` when Machines run different images and not exactly one of those is healthy: going back
+    to a guess is worse than not going on.
+    """
+    images = {machine.image for machine in machines}
+    if not images:
+        return None
+    if len(images) > 1:
+        images = {machine.image for machine in machines if machine.healthy}
+    if len(images) != 1 or not next(iter(images)).rpartition("@")[2]:
+        found = ", ".join(f"{machine.id} ({machine.state}) {machine.image}" for machine in machines)
+        raise UnreadableAnswer(f"the Machines run different or unnamed images: {found}; settle that by hand first")
+    return images.pop()
+
+
+def not_running(machines: Sequence[Machine], digest: str) -> list[str]:
+    """Why the app does not run ``digest``; empty when every Machine does. flyctl never compares this itself."""
+    if not machines:
+        return ["the app has no Machine"]
+    return [f"{m.id} runs {m.digest or 'an unnamed image'}, not {digest}" for m in machines if m.digest != digest]
+
+
+def not_healthy(machines: Sequence[Machine]) -> list[str]:
+    """Why the app cannot be called healthy; a Machine without checks counts by its state alone."""
+    return [
+        f"{m.id} is {m.state}, checks: {', '.join(f'{n} {s}' for n, s in m.checks.items()) or 'none'}"
+        for m in machines
+        if not m.healthy
+    ]
+
+
+class AfterFailure(Enum):
+    """What a failed deploy left behind."""
+
+    UNTOUCHED = "every Machine still runs the image from before"
+    ROLL_BACK = "some Machine was changed"
+    NOTHING_BEFORE = "there is no earlier image to go back to"
+
+
+def after_failed_deploy(machines: Sequence[Machine], previous: str | None, wanted_digest: str) -> AfterFailure:
+    """A lease held by another or a refused update changes nothing; a failed health check leaves the bad image up."""
+    if previous is None:
+        return AfterFailure.NOTHING_BEFORE
+    before = previous.rpartition("@")[2]
+    if before == wanted_digest:
+        return AfterFailure.NOTHING_BEFORE
+    if machines and all(m.digest == before and m.state in ("started", "stopped", "suspended") for m in machines):
+        return AfterFailure.UNTOUCHED
+    return AfterFailure.ROLL_BACK

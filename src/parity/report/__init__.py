@@ -1,0 +1,1 @@
+"""Results of checks: terminal, JUnit, one HTML page, and the receipt that a promotion asks for."""

@@ -1,0 +1,122 @@
+"""What exactly was checked: the image by its config digest, the commit, and the files that steer a deploy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from parity.config.project import Project
+
+CHECKS_SOURCES = "src/parity/checks"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Empty text means unknown: no engine, or no git. ``dirty`` is None when nobody can tell."""
+
+    image: str
+    image_digest: str
+    commit: str
+    dirty: bool | None
+    hashes: dict[str, str]
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def current_identity(project: Project, image_digest: str | None = None) -> Identity:
+    """The identity of this checkout now; ``image_digest`` where the caller knows it better than the engine."""
+    commit, dirty = git_state(project.settings.root)
+    digest = local_config_digest(project.parity.app.image) if image_digest is None else image_digest
+    return Identity(project.parity.app.image, digest, commit, dirty, configuration_hashes(project))
+
+
+def configuration_hashes(project: Project) -> dict[str, str]:
+    """SHA-256 of each file that decides what is deployed or what was checked, by path in the checkout."""
+    files = ["parity.toml", project.parity.app.fly_config, project.parity.secrets.file, project.parity.r2.cors]
+    root = project.settings.root
+    hashes = {name: _hash_file(root / name) for name in files}
+    return hashes | {CHECKS_SOURCES: hash_tree(Path(__file__).parents[1] / "checks")}
+
+
+def hash_tree(folder: Path) -> str:
+    """One hash of the Python files under ``folder``: of their relative paths and contents, in a fixed order."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{_hash_file(path)}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def _hash_file(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def git_state(root: Path, environ: Mapping[str, str] = os.environ) -> tuple[str, bool | None]:
+    """Commit and whether tracked or new files differ from it.
+
+    An image of the harness has no git: there ``GIT_COMMIT``, baked at its build, is all that is known; a ``-dirty``
+    at its end says that the tree was.
+    """
+    if (root / ".git").exists():
+        commit = _git(root, "rev-parse", "HEAD")
+        if commit:
+            return commit, bool(_git(root, "status", "--porcelain"))
+    baked = environ.get("GIT_COMMIT", "")
+    if baked in ("", "unknown"):
+        return "", None
+    return baked.removesuffix("-dirty"), baked.endswith("-dirty")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    # safe.directory: a checkout mounted into a container belongs to another user.
+    command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def local_config_digest(image: str) -> str:
+    """Config digest of a local image; empty when there is no engine or no such image.
+
+    With the overlay2 store ``.Id`` is it. With containerd's store ``.Id`` names a manifest, so the digest is read from
+    what ``docker image save`` would write.
+    """
+    image_id = _docker("image", "inspect", "--format", "{{.Id}}", image)
+    if not image_id:
+        return ""
+    if "io.containerd.snapshotter" not in _docker("info", "--format", "{{json .DriverStatus}}"):
+        return image_id
+    with subprocess.Popen(["docker", "image", "save", image], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        digest = config_digest_of_archive(process.stdout)
+        process.kill()
+    return digest
+
+
+def config_digest_of_archive(stream: IO[bytes]) -> str:
+    """Config digest by a saved image's ``manifest.json``; empty when the archive has none."""
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            if member.name == "manifest.json":
+                content = archive.extractfile(member)
+                assert content is not None
+                name = Path(json.loads(content.read())[0]["Config"]).name
+                return f"sha256:{name.removesuffix('.json')}"
+    return ""
+
+
+def _docker(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,88 @@
+"""A world for promotions: doubles of fly, docker and the checks on PATH, each with a state that tests read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity.promote.commands import Promotion
+from parity.promote.runner import Ended, Patience, promote
+from parity.promote.shell import Shell, private_fly_environment
+
+DOUBLES = Path(__file__).parent / "doubles"
+CONFIG_DIGEST = "sha256:" + "c" * 64
+OLD = "sha256:" + "1" * 64
+MANIFEST = json.dumps({"schemaVersion": 2, "config": {"digest": CONFIG_DIGEST}, "layers": []})
+NEW = "sha256:" + hashlib.sha256(MANIFEST.encode()).hexdigest()
+SECRETS = {"R2_BUCKET": "Deployed", "MODAL_TOKEN_ID": "Deployed"}
+
+
+def machine(digest: str, state: str = "started", status: str = "passing", machine_id: str = "m1") -> dict[str, Any]:
+    """A Machine as ``fly machine list --json`` shows it, reduced to what is read."""
+    ref = {"registry": "registry.fly.io", "repository": "demo", "tag": "", "digest": digest}
+    checks = [{"name": "servicecheck-00-http-8080", "status": status}]
+    return {"id": machine_id, "state": state, "image_ref": ref, "checks": checks}
+
+
+@dataclass
+class World:
+    """``fly`` and ``docker`` are the doubles' states before and, after ``promote``, what they became."""
+
+    folder: Path
+    fly: dict[str, Any]
+    docker: dict[str, Any]
+    live: int = 0
+    said: list[str] = field(default_factory=list)
+
+    def promotion(self) -> Promotion:
+        return Promotion(
+            target="staging",
+            app="demo",
+            config=self.folder / "fly.toml",
+            image="demo-image",
+            config_digest=CONFIG_DIGEST,
+            tag="abc",
+            python=str(DOUBLES / "checks"),
+        )
+
+    def environ(self) -> dict[str, str]:
+        path = f"{DOUBLES}{os.pathsep}{os.environ['PATH']}"
+        return {"PATH": path, "DOUBLES": str(self.folder), "HOME": str(self.folder)}
+
+    def promote(self) -> Ended:
+        (self.folder / "fly.json").write_text(json.dumps(self.fly))
+        (self.folder / "docker.json").write_text(json.dumps(self.docker))
+        (self.folder / "live").write_text(str(self.live))
+        with private_fly_environment(self.environ()) as environ:
+            shell = Shell(environ, self.said.append)
+            ended = promote(self.promotion(), shell, list(SECRETS), "secrets.env", Patience(0.0, 0.01))
+        self.fly = json.loads((self.folder / "fly.json").read_text())
+        self.docker = json.loads((self.folder / "docker.json").read_text())
+        return ended
+
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line)["argv"] for line in (self.folder / "calls").read_text().splitlines()]
+
+    def fly_config_dirs(self) -> set[str]:
+        lines = [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+        return {line["config_dir"] for line in lines if "config_dir" in line}
+
+    @property
+    def running(self) -> list[str]:
+        return [m["image_ref"]["digest"] for m in self.fly["machines"]]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.said)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    fly = {"machines": [machine(OLD)], "secrets": dict(SECRETS)}
+    return World(tmp_path, fly, {"id": CONFIG_DIGEST, "manifests": {"tag": MANIFEST}})

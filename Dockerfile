@@ -56,13 +56,17 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip set -eu
     python -m venv /opt/venv; \
     /opt/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --require-hashes -r /build/requirements.prod.txt; \
     /opt/venv/bin/python -m pip uninstall --quiet --disable-pip-version-check --yes setuptools pip
-# botocore brings the models of every AWS service (28 MB): R2 needs s3, and sts for its credential providers.
-# Overlays are PNG and JPEG: Pillow's AVIF codec (8 MB) goes too; Pillow then says that it has none.
-# Nothing overlays this tree, so its bytecode may skip the check against the source.
-RUN set -eu; cd /opt/venv/lib/python3.11/site-packages; \
+# Less of it, with nothing that runs left out: botocore brings the models of every AWS service (28 MB) and R2 needs s3,
+# and sts for its credential providers; overlays are PNG and JPEG, so Pillow's AVIF codec goes (Pillow then says that it
+# has none); apsw brings SQLite's command line tools; uvloop and lz4 ship their debug symbols. Nothing overlays this
+# tree, so its bytecode may skip the check against the source.
+RUN --mount=from=ffmpeg,target=/tools set -eu; cd /opt/venv/lib/python3.11/site-packages; \
     find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sts -exec rm -r {} +; \
-    rm -rf boto3/examples botocore/data/s3/*/examples-1.json PIL/_avif.*.so pillow.libs/libavif-*.so*; \
+    find boto3/data -mindepth 1 -maxdepth 1 -type d ! -name s3 -exec rm -r {} +; \
+    rm -rf boto3/examples botocore/data/s3/*/examples-1.json PIL/_avif.*.so pillow.libs/libavif-*.so* apsw/sqlite_extra_binaries; \
     find . -type d \( -name tests -o -name test \) -prune -exec rm -r {} +; \
+    find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) -delete; \
+    find . -name '*.so' ! -path './PIL/*' -exec env LD_LIBRARY_PATH=/tools/usr/lib/x86_64-linux-gnu /tools/usr/bin/x86_64-linux-gnu-strip --strip-unneeded {} +; \
     python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
 
 

@@ -1,0 +1,31 @@
+"""``python -m parity.fly serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import click
+
+from parity.config.errors import ConfigError
+from parity.fly.machines.driver import DriverError
+from parity.fly.server import serve as run
+
+
+@click.group()
+def main() -> None:
+    """Stand-in of Fly.io."""
+
+
+@main.command()
+def serve() -> None:
+    """Serve edge, Machines and admin API until SIGINT or SIGTERM."""
+    try:
+        asyncio.run(run(os.environ))
+    except (ConfigError, DriverError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+
+
+main()

@@ -1,0 +1,176 @@
+"""The admin API of this stand-in (docs/architecture.md) and the gateway to the others'."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from parity.admin.app import http_exception_as_problem, problem, read_object
+from parity.fly.edge.log import RequestLog
+from parity.fly.fleet import Fleet
+from parity.fly.machines.driver import Driver, DriverError
+from parity.fly.machines.machine import Machine
+from parity.fly.machines.release import ReleaseFailed
+from parity.fly.machines.state import WrongState
+
+LOG_LINES = 1000
+
+
+@dataclass(frozen=True)
+class AdminParts:
+    """What the API shows and drives; ``wait_timeout_s`` is the default of a release's ``wait``."""
+
+    fleet: Fleet
+    driver: Driver
+    log: RequestLog
+    wait_timeout_s: float
+    urls: dict[str, str]
+
+
+def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
+    """The whole admin application."""
+    fleet = parts.fleet
+
+    def machine_of(request: Request) -> Machine:
+        machine_id = request.path_params["id"]
+        try:
+            return fleet.get(machine_id)
+        except KeyError:
+            known = ", ".join(fleet.machines) or "none"
+            raise HTTPException(404, f"there is no Machine {machine_id}; known: {known}") from None
+
+    async def index(_request: Request) -> Response:
+        return HTMLResponse(index_page(fleet, parts.urls))
+
+    async def healthz(_request: Request) -> Response:
+        if fleet.healthy:
+            return JSONResponse({"status": "ok"})
+        return problem(503, "No Machine passes its checks", f"{len(fleet.machines)} Machine(s)")
+
+    async def machines(_request: Request) -> Response:
+        return JSONResponse([machine.as_json() for machine in fleet.machines.values()])
+
+    async def create(_request: Request) -> Response:
+        return JSONResponse((await fleet.create()).as_json(), 201)
+
+    async def act(request: Request) -> Response:
+        machine, action = machine_of(request), request.path_params["action"]
+        actions: dict[str, Callable[[], Awaitable[None]]] = {
+            "start": machine.start,
+            "stop": machine.stop,
+            "suspend": machine.suspend,
+            "resume": machine.start,
+            "kill": machine.kill,
+            "destroy": lambda: fleet.destroy(machine.id),
+        }
+        if action not in actions:
+            raise HTTPException(404, f"there is no action {action}; known: {', '.join(actions)}")
+        await actions[action]()
+        return JSONResponse(machine.as_json())
+
+    async def one(request: Request) -> Response:
+        return JSONResponse(machine_of(request).as_json())
+
+    async def logs(request: Request) -> Response:
+        tail = request.query_params.get("tail", str(LOG_LINES))
+        if not tail.isdigit():
+            raise HTTPException(400, f"tail={tail!r} is not a number of lines")
+        return JSONResponse({"lines": await parts.driver.logs(machine_of(request).id, int(tail))})
+
+    async def requests(request: Request) -> Response:
+        if request.method == "DELETE":
+            parts.log.clear()
+            return Response(status_code=204)
+        return JSONResponse([entry.as_json() for entry in parts.log.entries()])
+
+    async def release(_request: Request) -> Response:
+        return JSONResponse(fleet.release.as_json())
+
+    async def deploy(request: Request) -> Response:
+        wanted = await read_object(request, ("image", "source", "env", "wait"))
+        image, source, env, wait = release_fields(wanted)
+        seconds = parts.wait_timeout_s if isinstance(wait, bool) else wait
+        done = await fleet.deploy(image, source, env, wait=wait is not False, timeout_s=seconds)
+        return JSONResponse(done.as_json(), 201)
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/fly/healthz", healthz),
+            Route("/fly/machines", machines),
+            Route("/fly/machines", create, methods=["POST"]),
+            Route("/fly/machines/{id}", one),
+            Route("/fly/machines/{id}/logs", logs),
+            Route("/fly/machines/{id}/{action}", act, methods=["POST"]),
+            Route("/fly/requests", requests, methods=["GET", "DELETE"]),
+            Route("/fly/release", release),
+            Route("/fly/releases", deploy, methods=["POST"]),
+            *extra_routes,
+        ],
+        exception_handlers={
+            HTTPException: http_exception_as_problem,
+            WrongState: _answer(409, "Not possible in this state"),
+            DriverError: _answer(422, "The Machine cannot be run"),
+            ReleaseFailed: _answer(504, "The release is not healthy"),
+        },
+    )
+
+
+def _answer(status: int, title: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handler(_request: Request, error: Exception) -> Response:
+        return problem(status, title, str(error))
+
+    return handler
+
+
+def release_fields(
+    wanted: dict[str, object],
+) -> tuple[str | None, Path | None, dict[str, str | None], bool | float]:
+    """Image, source, environment and wait of ``POST /fly/releases``. Raises 400, naming the field.
+
+    ``wait``: true (default) waits as long as fly.toml says, a number so many seconds, false not at all.
+    """
+    image, source = wanted.get("image"), wanted.get("source")
+    env, wait = wanted.get("env") or {}, wanted.get("wait", True)
+    if image is not None and not isinstance(image, str):
+        raise HTTPException(400, "image: a text is wanted, such as app:tag")
+    if source is not None and not isinstance(source, str):
+        raise HTTPException(400, "source: the path of a folder is wanted")
+    if image is not None and source is not None:
+        raise HTTPException(400, "image, source: only one of them can be given")
+    if not isinstance(env, dict) or not all(value is None or isinstance(value, str) for value in env.values()):
+        raise HTTPException(400, "env: an object of texts is wanted; null removes a name")
+    if isinstance(wait, bool):
+        return image, Path(source) if source else None, env, wait
+    if isinstance(wait, int | float) and wait > 0:
+        return image, Path(source) if source else None, env, float(wait)
+    raise HTTPException(400, "wait: true, false or a number of seconds above 0 is wanted")
+
+
+def index_page(fleet: Fleet, urls: dict[str, str]) -> str:
+    """A page for people: addresses, Machines, where to look."""
+    links = "".join(
+        f'<li>{html.escape(name)}: <a href="{html.escape(url)}">{html.escape(url)}</a></li>'
+        for name, url in urls.items()
+    )
+    rows = "".join(
+        f"<tr><td>{machine.id}</td><td>{machine.state}</td><td>{'yes' if machine.healthy else 'no'}</td>"
+        f'<td><a href="/fly/machines/{machine.id}/logs">logs</a></td></tr>'
+        for machine in fleet.machines.values()
+    )
+    more = "".join(
+        f'<li><a href="{path}">{path}</a></li>'
+        for path in ("/fly/machines", "/fly/requests", "/fly/release", "/r2/objects", "/r2/requests", "/modal/calls")
+    )
+    return (
+        "<!doctype html><meta charset=utf-8><title>parity</title><h1>Stand-ins</h1>"
+        f"<ul>{links}</ul><table><tr><th>Machine<th>state<th>healthy<th></tr>{rows}</table><ul>{more}</ul>"
+    )

@@ -1,0 +1,94 @@
+"""What every exchange of an edge shares, and what the edge asks of the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from parity.config.fly_toml import FlyConfig
+from parity.fly.edge.headers import Headers
+from parity.fly.edge.log import RequestLog
+from parity.fly.edge.replay import Budget
+from parity.fly.edge.upstream import Pool
+from parity.fly.settings import FlySettings
+
+if TYPE_CHECKING:
+    from parity.fly.edge.exchange import Exchange
+
+
+class Target(Protocol):
+    """A Machine as the edge sees it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def address(self) -> tuple[str, int] | None: ...
+
+
+@dataclass(slots=True)
+class Wish:
+    """Which Machine a request may go to: ``force`` only that one, ``prefer`` that one if it can, not ``excluded``."""
+
+    force: str | None = None
+    prefer: str | None = None
+    excluded: str | None = None
+
+
+class Waiter(Protocol):
+    """A request that waits for a Machine."""
+
+    wish: Wish
+
+    @property
+    def websocket(self) -> bool: ...
+    def assigned(self, target: Target) -> None:
+        """The Machine to use; ``Gate.release`` gives the place back."""
+
+    def refused(self, status: int, reason: str) -> None:
+        """There will be none."""
+
+
+class Gate(Protocol):
+    """Holds requests until a Machine can take them."""
+
+    def acquire(self, waiter: Waiter) -> None: ...
+    def cancel(self, waiter: Waiter) -> None: ...
+    def release(self, target: Target, *, websocket: bool) -> None: ...
+    def unreachable(self, target: Target) -> None: ...
+
+
+def configured_headers(config: FlyConfig) -> Headers:
+    """``http_options.response.headers`` as a list; an empty value means: remove."""
+    found: Headers = []
+    for name, value in config.service.http_options.response.headers.items():
+        if isinstance(value, bool):
+            found += [] if value else [(name.encode(), b"")]
+        else:
+            found += [(name.encode(), item.encode()) for item in (value if isinstance(value, list) else [value])]
+    return found
+
+
+@dataclass(slots=True)
+class EdgeContext:
+    """One app's edge."""
+
+    config: FlyConfig
+    settings: FlySettings
+    gate: Gate
+    pool: Pool
+    log: RequestLog = field(default_factory=RequestLog)
+    budget: Budget = field(default_factory=Budget)
+    live: set[Exchange] = field(default_factory=set)
+    response_headers: Headers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.response_headers = configured_headers(self.config)
+
+    @property
+    def region(self) -> str:
+        return self.config.primary_region
+
+    def goaway(self, machine: str, code: int) -> None:
+        """Close each WebSocket of a Machine that is about to stop, between two frames."""
+        for exchange in list(self.live):
+            exchange.goaway(machine, code)

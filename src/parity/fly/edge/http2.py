@@ -1,0 +1,302 @@
+"""The client's side of HTTP/2: streams with flow control both ways."""
+
+from __future__ import annotations
+
+import asyncio
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+
+from parity.fly.edge.context import EdgeContext
+from parity.fly.edge.exchange import Exchange
+from parity.fly.edge.headers import Headers, Origin, value_of
+from parity.fly.edge.listening import ClientEnd
+from parity.fly.edge.request import Body, Request
+
+# Bytes of a response that wait for the client's window before reading from the Machine stops, and goes on.
+OUT_HIGH_WATER, OUT_LOW_WATER = 128 * 1024, 32 * 1024
+# Windows that the edge grants: one stream's, and the connection's.
+STREAM_WINDOW, CONNECTION_WINDOW = 256 * 1024, 1024 * 1024
+MAX_STREAMS = 128
+# A head is read up to so many times the limit, so that what is above it can be answered with 431.
+HEAD_ROOM = 4
+WRITE_HIGH_WATER = 256 * 1024
+
+
+class Http2Stream:
+    """One stream: what the Machine sends waits here for the client's window."""
+
+    def __init__(self, connection: Http2Connection, stream_id: int, method: bytes) -> None:
+        self._connection, self.id, self._method = connection, stream_id, method
+        self.exchange: Exchange
+        self.out = bytearray()
+        self.ended = False
+        self.trailers: Headers = []
+        self._no_body = False
+        self._stalled = False
+        self.held: int | None = None  # bytes not yet acknowledged while the request's body is paused
+
+    def send_informational(self, status: int, headers: Headers) -> None:
+        self._connection.send_headers(self, status, headers, end=False)
+
+    def send_head(self, status: int, headers: Headers, *, body: bool) -> None:
+        self._no_body = not body or self._method == b"HEAD"
+        self._connection.send_headers(self, status, headers, end=self._no_body)
+
+    def send_body(self, data: bytes) -> None:
+        if not self._no_body:
+            self.out += data
+
+    def send_end(self, trailers: Headers) -> None:
+        if self._no_body:
+            self._connection.forget(self)
+            return
+        self.ended, self.trailers = True, trailers
+        self._connection.push(self)
+
+    def abort(self) -> None:
+        self._connection.reset(self, ErrorCodes.INTERNAL_ERROR)
+
+    def open_tunnel(self, headers: Headers) -> None:  # noqa: ARG002 - the interface's
+        self.abort()  # unreachable: without extended CONNECT no request on HTTP/2 asks for a WebSocket
+
+    def send_raw(self, data: bytes) -> None:
+        self.send_body(data)
+
+    def close_tunnel(self) -> None:
+        self.abort()
+
+    def pause_body(self) -> None:
+        self.held = self.held or 0
+
+    def resume_body(self) -> None:
+        held, self.held = self.held, None
+        if held:
+            self._connection.acknowledge(self, held)
+
+    def flush(self) -> None:
+        self._connection.push(self)
+
+    def watermark(self) -> None:
+        """Stop or go on reading from the Machine, as the client takes what is there."""
+        if len(self.out) > OUT_HIGH_WATER and not self._stalled:
+            self._stalled = True
+            self.exchange.client_write_paused()
+        elif self._stalled and len(self.out) < OUT_LOW_WATER:
+            self._stalled = False
+            self.exchange.client_write_resumed()
+
+
+class Http2Connection(asyncio.Protocol):
+    """One client connection."""
+
+    def __init__(self, context: EdgeContext, end: ClientEnd) -> None:
+        self._context, self._end = context, end
+        self.transport: asyncio.Transport
+        self._streams: dict[int, Http2Stream] = {}
+        self._writable = True
+        # The app's headers are passed on as they are: the edge does not judge them.
+        self._h2 = H2Connection(
+            H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        # Not changed later but there from the start: what the preface announces and what h2 counts with must agree.
+        self._h2.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_ROOM * self._context.settings.head_limit,
+            },
+        )
+        self._h2.decoder.max_header_list_size = HEAD_ROOM * self._context.settings.head_limit
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(CONNECTION_WINDOW)
+        self._flush()
+
+    # reading
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            events = self._h2.receive_data(data)
+        except ProtocolError:
+            self._flush()
+            self.transport.close()
+            return
+        for event in events:
+            self._handle(event)
+        self._flush()
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, RequestReceived):
+            self._request(event)
+        elif isinstance(event, DataReceived):
+            self._data(event)
+        elif isinstance(event, StreamEnded | TrailersReceived):
+            stream = self._streams.get(event.stream_id)
+            if stream and not stream.exchange.request_ended:
+                trailers = list(event.headers) if isinstance(event, TrailersReceived) else []
+                stream.exchange.client_end(trailers)
+        elif isinstance(event, StreamReset):
+            gone = self._streams.pop(event.stream_id, None)
+            if gone:
+                gone.resume_body()
+                gone.exchange.client_gone()
+        elif isinstance(event, WindowUpdated | RemoteSettingsChanged):
+            self._push_all()
+
+    def _request(self, event: RequestReceived) -> None:
+        stream_id = event.stream_id
+        pseudo: dict[bytes, bytes] = {}
+        headers: Headers = []
+        cookies: list[bytes] = []
+        for name, value in event.headers:
+            if name.startswith(b":"):
+                pseudo[name] = value
+            elif name == b"cookie":
+                cookies.append(value)
+            else:
+                headers.append((name, value))
+        method, target = pseudo[b":method"], pseudo.get(b":path", b"")
+        if b":authority" in pseudo:
+            headers = [(b"host", pseudo[b":authority"]), *(pair for pair in headers if pair[0] != b"host")]
+        if cookies:
+            # Clients split them over several fields; HTTP/1.1 wants one (RFC 9113, section 8.2.3).
+            headers.append((b"cookie", b"; ".join(cookies)))
+        refusal = self._refusal(method, target, headers)
+        if refusal:
+            self._h2.send_headers(stream_id, [(b":status", b"%d" % refusal)], end_stream=True)
+            if event.stream_ended is None:
+                self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+            return
+        body = Body.NONE
+        if event.stream_ended is None:
+            body = Body.CHUNKED if value_of(headers, b"content-length") is None else Body.LENGTH
+        stream = self._streams[stream_id] = Http2Stream(self, stream_id, method)
+        origin = Origin(self._end.client_ip, self._end.scheme, self._end.port, b"2")
+        stream.exchange = Exchange(self._context, stream, Request(method, target, headers, body, origin))
+        if body is Body.NONE:
+            stream.exchange.client_end([])
+        stream.exchange.start()
+
+    def _refusal(self, method: bytes, target: bytes, headers: Headers) -> int | None:
+        settings = self._context.settings
+        if len(target) > settings.url_limit:
+            return 414
+        if sum(len(name) + len(value) + 4 for name, value in headers) > settings.head_limit:
+            return 431
+        if method == b"CONNECT" or not (target.startswith(b"/") or target == b"*"):
+            return 400
+        return None
+
+    def _data(self, event: DataReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        size = event.flow_controlled_length
+        if stream is None:
+            self._h2.acknowledge_received_data(size, event.stream_id)
+            return
+        stream.exchange.client_body(event.data)
+        if stream.held is not None:
+            stream.held += size
+        elif size:
+            self._h2.acknowledge_received_data(size, event.stream_id)
+
+    # writing
+
+    def acknowledge(self, stream: Http2Stream, size: int) -> None:
+        """Give the client ``size`` bytes of window back."""
+        if not self.transport.is_closing():
+            self._h2.acknowledge_received_data(size, stream.id)
+            self._flush()
+
+    def send_headers(self, stream: Http2Stream, status: int, headers: Headers, *, end: bool) -> None:
+        if stream.id in self._streams:
+            fields = [(b":status", b"%d" % status), *((name.lower(), value) for name, value in headers)]
+            self._h2.send_headers(stream.id, fields, end_stream=end)
+
+    def push(self, stream: Http2Stream) -> None:
+        """Send of a stream's waiting bytes what the client's windows and the socket take."""
+        if stream.id in self._streams and self._writable:
+            self._push(stream)
+        stream.watermark()
+        self._flush()
+
+    def _push(self, stream: Http2Stream) -> None:
+        h2, out = self._h2, stream.out
+        position = 0
+        while position < len(out):
+            room = min(h2.local_flow_control_window(stream.id), h2.max_outbound_frame_size)
+            if room <= 0:
+                break
+            piece = bytes(out[position : position + room])
+            position += len(piece)
+            last = stream.ended and position == len(out) and not stream.trailers
+            h2.send_data(stream.id, piece, end_stream=last)
+            if last:
+                del out[:]
+                self.forget(stream)
+                return
+        del out[:position]
+        if stream.ended and not out:
+            if stream.trailers:
+                h2.send_headers(stream.id, [(name.lower(), value) for name, value in stream.trailers], end_stream=True)
+            else:
+                h2.send_data(stream.id, b"", end_stream=True)
+            self.forget(stream)
+
+    def _push_all(self) -> None:
+        for stream in list(self._streams.values()):
+            if stream.out:
+                if self._writable:
+                    self._push(stream)
+                stream.watermark()
+
+    def forget(self, stream: Http2Stream) -> None:
+        """The response is complete. A request that is not is told to stop."""
+        if self._streams.pop(stream.id, None) and not stream.exchange.request_ended:
+            self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR)
+
+    def reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
+        if self._streams.pop(stream.id, None):
+            self._h2.reset_stream(stream.id, code)
+            self._flush()
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._push_all()
+        self._flush()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        streams, self._streams = list(self._streams.values()), {}
+        for stream in streams:
+            stream.exchange.client_gone()

@@ -1,0 +1,245 @@
+"""A connection from the edge to a Machine: plain HTTP/1.1, one exchange at a time, kept alive in a pool."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import httptools
+
+from parity.fly.edge.headers import Headers, value_of
+from parity.fly.edge.request import Body
+
+# Reuse only what was used so recently that no server's keep-alive timeout (uvicorn: 5 s) is about to end it.
+REUSE_WITHIN_S = 2.0
+# Bytes queued towards a Machine before reading from the client stops.
+WRITE_HIGH_WATER = 128 * 1024
+
+
+class Client(Protocol):
+    """What a connection tells the exchange that it serves."""
+
+    def app_informational(self, status: int, headers: Headers) -> None: ...
+    def app_head(self, status: int, headers: Headers, body: Body) -> None: ...
+    def app_data(self, data: bytes) -> None: ...
+    def app_end(self, trailers: Headers) -> None: ...
+    def app_tunnel(self, headers: Headers) -> None: ...
+    def app_tunnel_data(self, data: bytes) -> None: ...
+    def app_failed(self, reason: str, *, clean: bool) -> None: ...
+    def app_flush(self) -> None: ...
+    def app_write_paused(self) -> None: ...
+    def app_write_resumed(self) -> None: ...
+
+
+class Upstream(asyncio.Protocol):
+    """One TCP connection. After ``begin`` it drives a ``Client`` until ``app_end`` or ``app_failed``."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.transport: asyncio.Transport
+        self.closed = False
+        self.reused = False
+        self.idle_since = 0.0
+        self._client: Client | None = None
+        self._tunnel = False
+        self._reading = True
+        self._reset()
+
+    def _reset(self) -> None:
+        self._head_request = False
+        self._headers: Headers = []
+        self._status: int | None = None
+        self._body = Body.NONE
+        self._keep_alive = False
+        self._request_ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+
+    def begin(self, client: Client, head: bytes, *, head_request: bool) -> None:
+        """Send a request's head and serve ``client`` from now on."""
+        self._reset()
+        self._client = client
+        self._head_request = head_request
+        self._parser = httptools.HttpResponseParser(self)
+        self.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def end_request(self) -> None:
+        """The request is sent completely: the connection may be used again after the response."""
+        self._request_ended = True
+
+    def abandon(self) -> None:
+        """The exchange wants nothing more from this connection; the app sees a disconnect."""
+        self._client = None
+        self.transport.abort()
+
+    def close_tunnel(self) -> None:
+        """No more bytes for the app; closes when all are sent."""
+        self._client = None
+        self.transport.close()
+
+    def pause_reading(self) -> None:
+        if self._reading and not self.closed:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading and not self.closed:
+            self._reading = True
+            self.transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        client = self._client
+        if client is None:
+            self.transport.abort()
+            return
+        if self._tunnel:
+            client.app_tunnel_data(data)
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._tunnel = True
+            client.app_tunnel(self._headers)
+            rest = data[upgrade.args[0] :]
+            if rest:
+                client.app_tunnel_data(rest)
+        except httptools.HttpParserError as error:
+            self._fail(f"the Machine's response is not HTTP: {error}", clean=False)
+            self.transport.abort()
+        client.app_flush()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
+        self._pool.forget(self)
+        if self._client is None:
+            return
+        if self._status is not None and self._body is Body.EOF and error is None and not self._tunnel:
+            self._finish([], reusable=False)
+            return
+        self._fail("the Machine closed the connection" if error is None else str(error), clean=error is None)
+
+    def pause_writing(self) -> None:
+        if self._client:
+            self._client.app_write_paused()
+
+    def resume_writing(self) -> None:
+        if self._client:
+            self._client.app_write_resumed()
+
+    # httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        client, status = self._client, self._parser.get_status_code()
+        headers, self._headers = self._headers, []
+        if client is None:
+            return
+        if status == 101:
+            self._headers = headers
+            return
+        if status < 200:
+            client.app_informational(status, headers)
+            return
+        self._status = status
+        self._keep_alive = self._parser.should_keep_alive()
+        self._body = response_body(self._head_request, status, headers)
+        client.app_head(status, headers, self._body)
+        if self._head_request and self._client is client:
+            # The parser knows nothing of HEAD and would wait for a body.
+            self._finish([], reusable=False)
+
+    def on_body(self, data: bytes) -> None:
+        if self._client:
+            self._client.app_data(data)
+
+    def on_message_complete(self) -> None:
+        if self._client and self._status is not None and not self._tunnel:
+            self._finish(self._headers, reusable=self._keep_alive and self._request_ended)
+
+    def _finish(self, trailers: Headers, *, reusable: bool) -> None:
+        client, self._client = self._client, None
+        assert client is not None
+        if reusable and not self.closed:
+            self.resume_reading()
+            self._pool.put(self)
+        else:
+            self.transport.close()
+        client.app_end(trailers)
+        client.app_flush()
+
+    def _fail(self, reason: str, *, clean: bool) -> None:
+        client, self._client = self._client, None
+        if client:
+            client.app_failed(reason, clean=clean)
+            client.app_flush()
+
+
+def response_body(head_request: bool, status: int, headers: Headers) -> Body:
+    """How a response's body is delimited (RFC 9112, section 6.3)."""
+    if head_request or status < 200 or status in (204, 304):
+        return Body.NONE
+    coding = value_of(headers, b"transfer-encoding")
+    if coding is not None:
+        return Body.CHUNKED if coding.lower().split(b",")[-1].strip() == b"chunked" else Body.EOF
+    return Body.LENGTH if value_of(headers, b"content-length") is not None else Body.EOF
+
+
+class Pool:
+    """Idle connections to each Machine, by its id."""
+
+    def __init__(self, local_address: tuple[str, int] | None = None) -> None:
+        self._idle: dict[str, list[Upstream]] = {}
+        self._owner: dict[Upstream, str] = {}
+        self._local = local_address
+
+    def take(self, machine: str) -> Upstream | None:
+        """A connection that can be used at once, or None."""
+        idle = self._idle.get(machine, [])
+        now = asyncio.get_running_loop().time()
+        while idle:
+            connection = idle.pop()
+            if connection.closed or connection.transport.is_closing():
+                continue
+            if now - connection.idle_since > REUSE_WITHIN_S:
+                connection.transport.close()
+                continue
+            connection.reused = True
+            return connection
+        return None
+
+    async def connect(self, machine: str, address: tuple[str, int]) -> Upstream:
+        """A new connection. Raises ``OSError``."""
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Upstream(self), *address, local_addr=self._local)
+        self._owner[connection] = machine
+        return connection
+
+    def put(self, connection: Upstream) -> None:
+        """Keep a connection whose exchange is over."""
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.setdefault(self._owner[connection], []).append(connection)
+
+    def forget(self, connection: Upstream) -> None:
+        """The connection is closed."""
+        idle = self._idle.get(self._owner.pop(connection, ""), [])
+        if connection in idle:
+            idle.remove(connection)
+
+    def close(self, machine: str | None = None) -> None:
+        """Close every connection, or those to one Machine that nothing uses."""
+        chosen = list(self._owner) if machine is None else list(self._idle.get(machine, []))
+        for connection in chosen:
+            connection.transport.abort() if machine is None else connection.transport.close()

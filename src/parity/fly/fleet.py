@@ -1,0 +1,211 @@
+"""All Machines of the app: creates and destroys them, replaces their release, stops those in excess."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parity.config.fly_toml import FlyConfig
+from parity.fly.gate import AppGate
+from parity.fly.machines.driver import Address, Driver, DriverError, MachineSpec
+from parity.fly.machines.environment import fly_environment
+from parity.fly.machines.machine import Machine, Port, Surroundings
+from parity.fly.machines.release import Release, ReleaseFailed, ReleaseStatus
+from parity.fly.machines.state import State, WrongState
+from parity.fly.routing import Use, excess
+from parity.fly.settings import FlySettings
+
+
+@dataclass
+class FleetParts:
+    """What a fleet is made of. ``leaving`` is told before a Machine's traffic ends."""
+
+    config: FlyConfig
+    settings: FlySettings
+    driver: Driver
+    environment: dict[str, str]
+    local: Address | None = None
+    check_local: Address | None = None
+    leaving: Callable[[str, bool], None] = field(default=lambda _machine, _close_websockets: None)
+
+
+class Fleet:
+    """Raises ``DriverError``, ``WrongState`` and ``ReleaseFailed``; an unknown Machine is a ``KeyError``."""
+
+    def __init__(self, parts: FleetParts) -> None:
+        self._parts = parts
+        self.machines: dict[str, Machine] = {}
+        self.gate = AppGate(self.machines, parts.config, parts.settings)
+        self.release = Release(1)
+        self._numbers = 0
+        self._changed = asyncio.Condition()
+        self._releasing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._surroundings = Surroundings(
+            parts.driver,
+            parts.config,
+            parts.settings,
+            self._on_change,
+            lambda machine, close_websockets: parts.leaving(machine, close_websockets),
+            parts.local,
+            parts.check_local,
+        )
+
+    async def open(self) -> None:
+        """Start ``max(1, min_machines_running)`` Machines, as a first deploy with ``--ha=false`` does."""
+        self._parts.driver.notice = self._on_notice
+        await self._parts.driver.open()
+        self.release.image_ref = await self._parts.driver.image_ref(None, None)
+        self.release.move(ReleaseStatus.RUNNING)
+        for _ in range(max(1, self._parts.config.service.min_machines_running)):
+            await self.create()
+        self.release.move(ReleaseStatus.COMPLETE)
+        self._spawn(self._autostop())
+
+    async def close(self) -> None:
+        """Stop and remove every Machine."""
+        for task in self._tasks:
+            task.cancel()
+        self.gate.close()
+        await asyncio.gather(*(machine.destroy() for machine in list(self.machines.values())))
+        await self._parts.driver.close()
+
+    def get(self, machine_id: str) -> Machine:
+        return self.machines[machine_id]
+
+    @property
+    def healthy(self) -> bool:
+        return any(machine.healthy for machine in self.machines.values())
+
+    async def create(self) -> Machine:
+        """One more Machine of the current release, started."""
+        self._numbers += 1
+        spec = self._spec(secrets.token_hex(7), self._numbers, self.release)
+        machine = self.machines[spec.id] = Machine(spec, self._surroundings)
+        try:
+            await machine.start()
+        except DriverError:
+            await self.destroy(machine.id)
+            raise
+        return machine
+
+    async def destroy(self, machine_id: str) -> None:
+        await self.machines[machine_id].destroy()
+        self.machines.pop(machine_id, None)
+        self._on_change()
+
+    def _spec(self, machine_id: str, number: int, release: Release) -> MachineSpec:
+        config = self._parts.config
+        own = fly_environment(config, machine_id, release.version, release.image_ref)
+        return MachineSpec(
+            id=machine_id,
+            number=number,
+            image=release.image,
+            source=release.source,
+            environment={**release.environment(self._parts.environment), **own},
+            internal_port=config.service.internal_port,
+            cpus=config.machine.cpus,
+            memory_mb=config.machine.memory_mb,
+        )
+
+    # releases
+
+    async def deploy(
+        self, image: str | None, source: Path | None, env: dict[str, str | None], *, wait: bool, timeout_s: float
+    ) -> Release:
+        """Replace every Machine's release, one after the other, each under its id.
+
+        With ``wait`` a Machine must become healthy within ``timeout_s`` before the next one is replaced; when it does
+        not, the release is failed, nothing is rolled back, and ``ReleaseFailed`` says which Machine it was.
+        """
+        async with self._releasing:
+            release = Release(self.release.number + 1, image, source, env)
+            release.image_ref = await self._parts.driver.image_ref(image, source)
+            release.move(ReleaseStatus.RUNNING)
+            self.release = release
+            try:
+                for machine in list(self.machines.values()):
+                    await self._replace(machine, release)
+                    if wait:
+                        await self._until_healthy(machine, timeout_s)
+            except (DriverError, WrongState, ReleaseFailed) as error:
+                release.move(ReleaseStatus.FAILED, str(error))
+                raise
+            release.move(ReleaseStatus.COMPLETE)
+            return release
+
+    async def _replace(self, machine: Machine, release: Release) -> None:
+        await machine.stop()
+        machine.replace(self._spec(machine.id, machine.spec.number, release))
+        await machine.start()
+
+    async def _until_healthy(self, machine: Machine, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: machine.healthy or _hopeless(machine))
+        except TimeoutError:
+            raise ReleaseFailed(
+                f"Machine {machine.id} was not healthy within {timeout_s:g} s: {_describe(machine)}"
+            ) from None
+        if not machine.healthy:
+            raise ReleaseFailed(f"Machine {machine.id} does not stay up: {_describe(machine)}")
+
+    # autostop
+
+    async def _autostop(self) -> None:
+        service, settings = self._parts.config.service, self._parts.settings
+        while service.auto_stop_machines != "off":
+            await asyncio.sleep(settings.idle_check_s)
+            started = [m for m in self.machines.values() if m.state is State.STARTED]
+            uses = [Use(m.id, m.load if settings.websockets_count else m.requests, m.used) for m in started]
+            for machine in started:
+                machine.used = False
+            chosen = excess(uses, soft=service.concurrency.soft_limit, minimum=service.min_machines_running)
+            if chosen is not None:
+                await self._put_to_sleep(self.machines[chosen])
+
+    async def _put_to_sleep(self, machine: Machine) -> None:
+        if self._parts.config.service.auto_stop_machines == "suspend":
+            try:
+                await machine.suspend()
+            except (WrongState, DriverError) as error:
+                machine.life.note("not suspended", reason=str(error))
+            else:
+                return
+        await machine.stop()
+
+    # changes
+
+    def _on_change(self) -> None:
+        for machine in self.machines.values():
+            if machine.state is State.STARTED and machine.port is Port.CLOSED:
+                self.gate.failed(f"PM05: Machine {machine.id} listens on no port {machine.spec.internal_port}")
+        self.gate.pump()
+        self._spawn(self._announce())
+
+    def _on_notice(self, machine_id: str, kind: str) -> None:
+        machine = self.machines.get(machine_id)
+        if machine is not None:
+            machine.life.note(kind)
+
+    async def _announce(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _hopeless(machine: Machine) -> bool:
+    """It stopped and is not being started again."""
+    return machine.state in (State.STOPPED, State.DESTROYED) and not machine.restarting
+
+
+def _describe(machine: Machine) -> str:
+    checks = "; ".join(f"{s.name} {s.health}: {s.output}" for s in machine.checks.states) if machine.checks else "none"
+    return f"{machine.state}, port {machine.port.value}, checks: {checks}"

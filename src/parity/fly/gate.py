@@ -1,0 +1,221 @@
+"""Holds requests while a Machine starts or all are at their hard limit; first come, first served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+from parity.config.fly_toml import FlyConfig
+from parity.fly.edge.context import Target, Waiter
+from parity.fly.machines.driver import DriverError
+from parity.fly.machines.machine import Machine, Port
+from parity.fly.machines.state import State, WrongState
+from parity.fly.routing import Decision, Phase, View, Wait, decide
+from parity.fly.settings import FlySettings
+
+
+@dataclass(slots=True)
+class _Waiting:
+    waiter: Waiter
+    wait: Wait
+    timer: asyncio.TimerHandle | None = None
+
+
+def phase_of(machine: Machine, *, route_unchecked: bool) -> Phase:
+    """What a Machine's state, port and checks mean for traffic."""
+    state = machine.state
+    if state in (State.STARTING, State.STOPPED) and (machine.restarting or state is State.STARTING):
+        return Phase.STARTING
+    if state in (State.STOPPED, State.SUSPENDED, State.CREATED):
+        return Phase.ASLEEP
+    if state in (State.STOPPING, State.SUSPENDING):
+        return Phase.LEAVING
+    if state is State.DESTROYED:
+        return Phase.GONE
+    if machine.port is Port.CLOSED:
+        return Phase.SILENT
+    if machine.port is not Port.OPEN:
+        return Phase.STARTING
+    if machine.checks is not None:
+        if machine.checks.failing:
+            return Phase.FAILING
+        if not route_unchecked and not machine.checks.passing:
+            return Phase.STARTING
+    return Phase.READY
+
+
+class AppGate:
+    """The gate of one app. ``machines`` is the fleet's own mapping, kept by it."""
+
+    def __init__(self, machines: dict[str, Machine], config: FlyConfig, settings: FlySettings) -> None:
+        self._machines, self._config, self._settings = machines, config, settings
+        self._queue: list[_Waiting] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waking: set[str] = set()
+        self._pumping = False
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    def _views(self) -> list[View]:
+        unchecked = self._settings.route_unchecked
+        return [
+            View(
+                m.id,
+                Phase.STARTING if m.id in self._waking else phase_of(m, route_unchecked=unchecked),
+                m.load,
+                m.state is State.SUSPENDED,
+            )
+            for m in self._machines.values()
+        ]
+
+    def _decide(self, waiter: Waiter) -> Decision:
+        limits = self._config.service.concurrency
+        decision = decide(
+            self._views(),
+            waiter.wish,
+            soft=limits.soft_limit,
+            hard=limits.hard_limit,
+            autostart=self._config.service.auto_start_machines,
+        )
+        if decision.wake is not None:
+            self._wake(self._machines[decision.wake])
+        return decision
+
+    # what exchanges ask for
+
+    def acquire(self, waiter: Waiter) -> None:
+        if any(waiting.wait is Wait.CAPACITY for waiting in self._queue) and waiter.wish.force is None:
+            self._enqueue(waiter, Wait.CAPACITY)
+            return
+        self._settle(waiter, self._decide(waiter), None)
+
+    def cancel(self, waiter: Waiter) -> None:
+        for waiting in self._queue:
+            if waiting.waiter is waiter:
+                self._dequeue(waiting)
+                return
+
+    def release(self, target: Target, *, websocket: bool) -> None:
+        machine = self._machines.get(target.id)
+        if machine is not None:
+            if websocket:
+                machine.websockets -= 1
+            else:
+                machine.requests -= 1
+            machine.used = True
+        if self._queue:
+            self.pump()
+
+    def unreachable(self, target: Target) -> None:
+        """A connection was refused although the port had been open: try the port again."""
+        machine = self._machines.get(target.id)
+        if machine is not None and machine.state is State.STARTED and machine.port is Port.OPEN:
+            machine.probe()
+
+    # deciding again
+
+    def pump(self) -> None:
+        """Something changed: decide again for those that wait."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            full = False
+            for waiting in list(self._queue):
+                if waiting not in self._queue or (full and waiting.waiter.wish.force is None):
+                    continue
+                decision = self._decide(waiting.waiter)
+                self._settle(waiting.waiter, decision, waiting)
+                full = full or decision.wait is Wait.CAPACITY
+        finally:
+            self._pumping = False
+
+    def _settle(self, waiter: Waiter, decision: Decision, waiting: _Waiting | None) -> None:
+        if decision.use is not None:
+            if waiting:
+                self._dequeue(waiting)
+            machine = self._machines[decision.use]
+            if waiter.websocket:
+                machine.websockets += 1
+            else:
+                machine.requests += 1
+            machine.used = True
+            waiter.assigned(machine)
+        elif decision.refuse is not None:
+            if waiting:
+                self._dequeue(waiting)
+            waiter.refused(*decision.refuse)
+        elif decision.wait is not None and waiting is None:
+            self._enqueue(waiter, decision.wait)
+        elif decision.wait is not None and waiting is not None and waiting.wait is not decision.wait:
+            waiting.wait = decision.wait
+            self._time(waiting)
+
+    def _enqueue(self, waiter: Waiter, wait: Wait) -> None:
+        waiting = _Waiting(waiter, wait)
+        self._queue.append(waiting)
+        self._time(waiting)
+
+    def _time(self, waiting: _Waiting) -> None:
+        """Only waiting for capacity has a limit of its own; a start ends by itself, well or badly."""
+        if waiting.timer:
+            waiting.timer.cancel()
+            waiting.timer = None
+        if waiting.wait is Wait.CAPACITY:
+            loop = asyncio.get_running_loop()
+            waiting.timer = loop.call_later(self._settings.queue_s, self._overdue, waiting)
+
+    def _overdue(self, waiting: _Waiting) -> None:
+        self._dequeue(waiting)
+        waiting.waiter.refused(503, f"PR04: queued for {self._settings.queue_s:g} s: all Machines at their hard limit")
+
+    def _dequeue(self, waiting: _Waiting) -> None:
+        if waiting.timer:
+            waiting.timer.cancel()
+        if waiting in self._queue:
+            self._queue.remove(waiting)
+
+    # waking
+
+    def _wake(self, machine: Machine) -> None:
+        if machine.state is State.STARTED:
+            machine.probe()
+        elif machine.id not in self._waking:
+            self._waking.add(machine.id)
+            self._run(self._start(machine))
+
+    async def _start(self, machine: Machine) -> None:
+        try:
+            await machine.start()
+        except (DriverError, WrongState) as error:
+            self._waking.discard(machine.id)
+            self.failed(f"PM05: Machine {machine.id} could not be started: {error}")
+        finally:
+            self._waking.discard(machine.id)
+        self.pump()
+
+    def failed(self, reason: str) -> None:
+        """A start came to nothing: refuse those that waited for it, unless another Machine is ready or on its way."""
+        if any(view.phase in (Phase.READY, Phase.STARTING) for view in self._views()):
+            self.pump()
+            return
+        for waiting in list(self._queue):
+            if waiting.wait is Wait.START:
+                self._dequeue(waiting)
+                waiting.waiter.refused(502, reason)
+
+    def _run(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Refuse all that wait."""
+        for waiting in list(self._queue):
+            self._dequeue(waiting)
+            waiting.waiter.refused(503, "the edge is shutting down")
+        for task in self._tasks:
+            task.cancel()

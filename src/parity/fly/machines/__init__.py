@@ -1,0 +1,1 @@
+"""Machines: their states, what runs them (containers or processes), their checks, releases and logs."""

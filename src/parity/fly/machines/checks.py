@@ -1,0 +1,120 @@
+"""Health checks as Fly calls them: plain HTTP straight to the Machine, from another peer than the edge, without
+``X-Forwarded-Proto``; only 2xx passes, redirects are not followed; a failing Machine is unroutable, not restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from parity.config.fly_toml import Check
+from parity.fly.machines.driver import Address
+
+OUTPUT_LIMIT = 1024
+
+
+class Health(StrEnum):
+    """What is known from one check."""
+
+    WAITING = "waiting"
+    PASSING = "passing"
+    CRITICAL = "critical"
+
+
+@dataclass
+class CheckState:
+    """One check of one Machine; ``updated`` in Unix seconds."""
+
+    name: str
+    health: Health = Health.WAITING
+    output: str = ""
+    updated: float = 0.0
+
+    def as_json(self) -> dict[str, object]:
+        return {"name": self.name, "status": str(self.health), "output": self.output, "updated": self.updated}
+
+
+def judge(status: int | None, *, in_grace: bool, before: Health) -> Health:
+    """What one result means. Failures within the grace period do not count."""
+    if status is not None and 200 <= status < 300:
+        return Health.PASSING
+    return before if in_grace and before is not Health.CRITICAL else Health.CRITICAL
+
+
+def request_bytes(check: Check, address: Address) -> bytes:
+    """The request that a check sends."""
+    host = f"{address[0]}:{address[1]}"
+    headers = {"Host": host, "User-Agent": "Consul Health Check", "Accept": "text/plain, text/*, */*"}
+    headers.update(check.headers)
+    lines = [f"{check.method.upper()} {check.path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join([*lines, "Connection: close", "", ""])).encode("latin-1")
+
+
+async def call(check: Check, address: Address, local: Address | None) -> tuple[int | None, str]:
+    """One call: the status, None when there was none, and what to show for it."""
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(check.timeout_s):
+            reader, writer = await asyncio.open_connection(*address, local_addr=local)
+            writer.write(request_bytes(check, address))
+            head = await reader.readuntil(b"\r\n")
+            words = head.split(None, 2)
+            if len(words) < 2 or not words[1].isdigit():
+                return None, "the answer is not HTTP"
+            await reader.readuntil(b"\r\n\r\n") if check.method.lower() != "head" else None
+            body = await reader.read(OUTPUT_LIMIT)
+            return int(words[1]), body.decode("utf-8", "replace")
+    except TimeoutError:
+        return None, f"no answer within {check.timeout_s:g} s"
+    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        return None, f"{type(error).__name__}: {error}"
+    finally:
+        if writer:
+            writer.close()
+
+
+class CheckRunner:
+    """Runs a started Machine's checks until it is closed; ``changed`` is called when a result differs."""
+
+    def __init__(
+        self,
+        checks: list[Check],
+        address: Address,
+        local: Address | None,
+        grace_interval: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self.states = [CheckState(f"servicecheck-{number:02}-http") for number in range(len(checks))]
+        self._local, self._grace_interval, self._changed = local, grace_interval, changed
+        self._address = address
+        self._tasks = [
+            asyncio.create_task(self._run(check, state)) for check, state in zip(checks, self.states, strict=True)
+        ]
+
+    @property
+    def failing(self) -> bool:
+        return any(state.health is Health.CRITICAL for state in self.states)
+
+    @property
+    def passing(self) -> bool:
+        return all(state.health is Health.PASSING for state in self.states)
+
+    async def _run(self, check: Check, state: CheckState) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while True:
+            status, output = await call(check, self._address, self._local)
+            in_grace = loop.time() - started < check.grace_period_s
+            before, state.health = state.health, judge(status, in_grace=in_grace, before=state.health)
+            state.output, state.updated = output if status is None else f"{status}: {output}", time.time()
+            if before is not state.health:
+                self._changed()
+            quick = in_grace and state.health is Health.WAITING
+            await asyncio.sleep(min(self._grace_interval, check.interval_s) if quick else check.interval_s)
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()

@@ -1,0 +1,78 @@
+"""What Docker is asked for a Machine: pure functions that build names, labels, configuration and archives."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import PurePosixPath
+
+from parity.fly.machines.driver import MachineSpec
+
+SERVICE = "api"
+MACHINE_LABEL = "parity.fly.machine"
+# A container's log on the engine's side stays within this; the stand-in keeps earlier starts in a file of its own.
+LOG_OPTIONS = {"max-size": "10m", "max-file": "1"}
+
+_NANO = 1_000_000_000
+_MEBIBYTE = 1024 * 1024
+
+# Labels of the stand-in's own container that its Machines carry too, where it runs in compose.
+INHERITED = ("com.docker.compose.project.working_dir", "com.docker.compose.project.config_files")
+
+
+def container_name(project: str, spec: MachineSpec) -> str:
+    return f"{project}-{SERVICE}-{spec.id}"
+
+
+def container_config(
+    spec: MachineSpec, image: str, project: str, network: str, inherited: dict[str, str]
+) -> dict[str, object]:
+    """The body of ``POST /containers/create``.
+
+    Memory has no swap beside it and PID 1 is an init that reaps and passes signals on, as on Fly. ``config-hash`` only
+    has to be there for compose to count the container as its own (measured: ps, logs, down); as the service has no
+    replicas, compose never compares it, so it is this configuration's own hash.
+    """
+    config: dict[str, object] = {
+        "Image": image,
+        "Hostname": spec.id,
+        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
+        "HostConfig": {
+            "Init": True,
+            "Memory": spec.memory_mb * _MEBIBYTE,
+            "MemorySwap": spec.memory_mb * _MEBIBYTE,
+            "NanoCpus": spec.cpus * _NANO,
+            "NetworkMode": network,
+            "RestartPolicy": {"Name": "no"},
+            "LogConfig": {"Type": "json-file", "Config": LOG_OPTIONS},
+        },
+        "NetworkingConfig": {"EndpointsConfig": {network: {"Aliases": [SERVICE]}}},
+    }
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    config["Labels"] = {
+        **inherited,
+        "com.docker.compose.project": project,
+        "com.docker.compose.service": SERVICE,
+        "com.docker.compose.container-number": str(spec.number),
+        "com.docker.compose.oneoff": "False",
+        "com.docker.compose.config-hash": digest,
+        MACHINE_LABEL: spec.id,
+    }
+    return config
+
+
+def file_archive(path: str, data: bytes) -> bytes:
+    """A tar for ``PUT /containers/{id}/archive?path=/`` with one file that all may read, its folders included."""
+    buffer = io.BytesIO()
+    inner = PurePosixPath(path).relative_to("/")
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for folder in reversed(inner.parents[:-1]):
+            entry = tarfile.TarInfo(str(folder))
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
+        entry = tarfile.TarInfo(str(inner))
+        entry.size, entry.mode = len(data), 0o644
+        archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()

@@ -1,0 +1,198 @@
+"""Machines as containers of the image, through the engine's socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import aiohttp
+
+from parity.fly.machines.container import (
+    INHERITED,
+    MACHINE_LABEL,
+    SERVICE,
+    container_config,
+    container_name,
+    file_archive,
+)
+from parity.fly.machines.driver import Address, DriverError, Exit, MachineSpec, ignore_notice
+from parity.fly.machines.log_file import LogFile
+from parity.fly.settings import FlySettings
+
+DEFAULT_PROJECT = "parity"
+# Lines of an ended container's log that are kept when it is removed.
+KEPT_LINES = 5000
+
+
+class DockerDriver:
+    """One container a Machine, made anew for each start: a fresh root filesystem every time.
+
+    ``ca`` is copied to ``ca_path`` in each container, if that is given.
+    """
+
+    name = "docker"
+
+    def __init__(self, image: str, state_dir: Path, settings: FlySettings, ca: Path, ca_path: str | None) -> None:
+        self._image, self._settings, self._ca, self._ca_path = image, settings, ca, ca_path
+        self._logs = state_dir / "logs"
+        self._docker: Any  # aiodocker is only half typed
+        self._project = settings.project
+        self._network = settings.network
+        self._inherited: dict[str, str] = {}
+        self._ids: dict[str, str] = {}  # Machine → container
+        self._events: asyncio.Task[None] | None = None
+        self.notice: Callable[[str, str], None] = ignore_notice
+
+    async def open(self) -> None:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._docker = aiodocker.Docker()
+            async with _errors("the Docker engine does not answer (is /var/run/docker.sock there?)"):
+                await self._docker.version()
+        except AssertionError:
+            raise DriverError(
+                "there is no Docker engine: no socket was found; start Docker, or set DOCKER_HOST"
+            ) from None
+        try:
+            await self._find_project()
+            await self._remove_leftovers()
+            async with _errors(f"there is no Docker network {self._network}"):
+                await (await self._docker.networks.get(self._network)).show()
+        except DriverError:
+            await self._docker.close()
+            raise
+        self._events = asyncio.create_task(self._watch())
+
+    async def _find_project(self) -> None:
+        """The compose project: as set, else that of this container, else a name of its own."""
+        try:
+            own = await (self._docker.containers.container(socket.gethostname())).show()
+        except aiodocker.DockerError:
+            labels: dict[str, str] = {}
+        else:
+            labels = own["Config"]["Labels"]
+        self._inherited = {name: labels[name] for name in INHERITED if name in labels}
+        self._project = self._project or labels.get("com.docker.compose.project", DEFAULT_PROJECT)
+        self._network = self._network or f"{self._project}_machines"
+
+    async def _leftovers(self) -> list[Any]:
+        labels = [f"com.docker.compose.project={self._project}", f"com.docker.compose.service={SERVICE}", MACHINE_LABEL]
+        async with _errors("containers cannot be listed"):
+            return list(await self._docker.containers.list(all=1, filters=json.dumps({"label": labels})))
+
+    async def _remove_leftovers(self) -> None:
+        for container in await self._leftovers():
+            await self._delete(container.id)
+
+    async def close(self) -> None:
+        if self._events:
+            self._events.cancel()
+        await self._remove_leftovers()
+        await self._docker.close()
+
+    async def _watch(self) -> None:
+        """The engine's event tells of a child killed for memory; the Machine itself may go on."""
+        filters = json.dumps({"event": ["oom"], "label": [f"com.docker.compose.project={self._project}"]})
+        subscription = self._docker.events.subscribe(filters=filters)
+        try:
+            while (event := await subscription.get()) is not None:
+                machine = event.get("Actor", {}).get("Attributes", {}).get(MACHINE_LABEL)
+                if machine:
+                    self.notice(machine, "oom")
+        finally:
+            await self._docker.events.stop()
+
+    async def image_ref(self, image: str | None, source: Path | None) -> str:
+        if source is not None:
+            raise DriverError("a source folder needs the process driver; with Docker a release is an image")
+        name = image or self._image
+        async with _errors(f"there is no image {name} on this engine: build it first (docker compose build {SERVICE})"):
+            found = await self._docker.images.inspect(name)
+        return f"{name.partition('@')[0]}@{found['Id']}"
+
+    async def start(self, spec: MachineSpec) -> Address:
+        await self.remove(spec.id)
+        config = container_config(spec, spec.image or self._image, self._project, self._network, self._inherited)
+        async with _errors(f"Machine {spec.id} cannot be started"):
+            container = await self._docker.containers.create(config, name=container_name(self._project, spec))
+            self._ids[spec.id] = container.id
+            if self._ca_path:
+                await container.put_archive("/", file_archive(self._ca_path, self._ca.read_bytes()))
+            await container.start()
+            shown = await container.show()
+        address = shown["NetworkSettings"]["Networks"][self._network]["IPAddress"]
+        if not address:
+            state = shown["State"]
+            raise DriverError(f"Machine {spec.id} ended at once: exit {state['ExitCode']} {state['Error']}")
+        return address, spec.internal_port
+
+    async def wait(self, machine_id: str) -> Exit:
+        container = self._docker.containers.container(self._ids[machine_id])
+        try:
+            code = int((await container.wait())["StatusCode"])
+            state = (await container.show())["State"]
+        except (aiodocker.DockerError, aiohttp.ClientError):
+            return Exit(137)  # removed by someone else
+        return Exit(code, bool(state["OOMKilled"]))
+
+    async def signal(self, machine_id: str, name: str) -> None:
+        try:
+            await self._docker.containers.container(self._ids[machine_id]).kill(signal=name)
+        except aiodocker.DockerError as error:
+            if error.status not in (404, 409):  # it has ended already
+                raise DriverError(f"Machine {machine_id} cannot be sent {name}: {error.message}") from error
+
+    async def suspend(self, machine_id: str) -> None:
+        async with _errors(f"Machine {machine_id} cannot be suspended"):
+            await self._docker.containers.container(self._ids[machine_id]).pause()
+
+    async def resume(self, machine_id: str) -> None:
+        async with _errors(f"Machine {machine_id} cannot be resumed"):
+            await self._docker.containers.container(self._ids[machine_id]).unpause()
+
+    async def remove(self, machine_id: str) -> None:
+        container_id = self._ids.pop(machine_id, None)
+        if container_id is None:
+            return
+        lines = await self._container_log(container_id, KEPT_LINES)
+        with LogFile(self._logs, machine_id).appending() as file:
+            file.writelines(f"{line}\n".encode() for line in lines)
+        await self._delete(container_id)
+
+    async def _delete(self, container_id: str) -> None:
+        try:
+            await self._docker.containers.container(container_id).delete(force=True, v=True)
+        except aiodocker.DockerError as error:
+            if error.status not in (404, 409):  # gone, or being removed
+                raise DriverError(f"container {container_id[:12]} cannot be removed: {error.message}") from error
+
+    async def _container_log(self, container_id: str, tail: int) -> list[str]:
+        container = self._docker.containers.container(container_id)
+        try:
+            pieces = await container.log(stdout=True, stderr=True, tail=tail)
+        except aiodocker.DockerError:
+            return []
+        return "".join(pieces).splitlines()
+
+    async def logs(self, machine_id: str, tail: int) -> list[str]:
+        lines = LogFile(self._logs, machine_id).tail(tail)
+        if machine_id in self._ids:
+            lines += await self._container_log(self._ids[machine_id], tail)
+        return lines[-tail:] if tail else []
+
+
+@asynccontextmanager
+async def _errors(problem: str) -> AsyncIterator[None]:
+    """The engine's refusals as ``DriverError``."""
+    try:
+        yield
+    except aiodocker.DockerError as error:
+        raise DriverError(f"{problem}: {error.message}") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise DriverError(f"{problem}: {error}") from error

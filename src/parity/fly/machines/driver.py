@@ -1,0 +1,78 @@
+"""What runs a Machine: a container or a process, behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+class DriverError(Exception):
+    """The Machine cannot be run; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What to run. ``image`` or ``source`` (a folder laid out like the configured one); None: as configured."""
+
+    id: str
+    number: int
+    image: str | None
+    source: Path | None
+    environment: dict[str, str]
+    internal_port: int
+    cpus: int
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a Machine ended by itself. ``code`` is 128 + signal for one that was killed."""
+
+    code: int
+    oom_killed: bool = False
+
+
+Address = tuple[str, int]
+
+
+def ignore_notice(_machine_id: str, _kind: str) -> None:
+    """What a driver's notices go to until someone listens."""
+
+
+class Driver(Protocol):
+    """Runs Machines by their ids. Everything raises ``DriverError``."""
+
+    name: str
+    notice: Callable[[str, str], None]  # called with a Machine's id and a kind, such as "oom"
+
+    async def open(self) -> None:
+        """Make ready; remove what an earlier run of the same project left."""
+
+    async def close(self) -> None:
+        """Stop and remove every Machine."""
+
+    async def image_ref(self, image: str | None, source: Path | None) -> str:
+        """What ``FLY_IMAGE_REF`` says of a release. Raises when there is no such image or source."""
+
+    async def start(self, spec: MachineSpec) -> Address:
+        """Run it with a fresh root filesystem; the address is where its internal port is reached."""
+
+    async def wait(self, machine_id: str) -> Exit:
+        """Returns when it has ended."""
+
+    async def signal(self, machine_id: str, name: str) -> None:
+        """Send a signal, such as ``SIGINT``; nothing happens when it has ended."""
+
+    async def suspend(self, machine_id: str) -> None:
+        """Freeze it."""
+
+    async def resume(self, machine_id: str) -> None:
+        """Let it go on."""
+
+    async def remove(self, machine_id: str) -> None:
+        """Remove what is left of it, running or not."""
+
+    async def logs(self, machine_id: str, tail: int) -> list[str]:
+        """The last lines it printed, those of earlier starts included."""

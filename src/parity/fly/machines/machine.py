@@ -1,0 +1,276 @@
+"""One Machine: its state, what runs it, its port, its checks, its load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from parity.config.fly_toml import FlyConfig
+from parity.fly.machines.checks import CheckRunner
+from parity.fly.machines.driver import Address, Driver, DriverError, Exit, MachineSpec
+from parity.fly.machines.restart import RestartPolicy
+from parity.fly.machines.state import Lifecycle, State, WrongState
+from parity.fly.settings import FlySettings
+
+# Fly suspends no Machine with more memory than this, nor one with swap.
+SUSPEND_MEMORY_MB = 2048
+# How long a process may take to be gone after SIGKILL, in seconds.
+KILL_WAIT_S = 10.0
+
+
+class Port(Enum):
+    """What the edge knows of the internal port of a started Machine."""
+
+    UNKNOWN = "unknown"
+    PROBING = "probing"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What Machines need from the rest; ``local``, ``check_local``: addresses to connect from, None for any."""
+
+    driver: Driver
+    config: FlyConfig
+    settings: FlySettings
+    changed: Callable[[], None]
+    leaving: Callable[[str, bool], None]  # before traffic ends: Machine id, whether its WebSockets are to be closed
+    local: Address | None = None
+    check_local: Address | None = None
+
+
+class Machine:
+    """Operations wait for each other; each raises ``WrongState`` or ``DriverError``."""
+
+    def __init__(self, spec: MachineSpec, surroundings: Surroundings) -> None:
+        self.spec = spec
+        self._with = surroundings
+        self.life = Lifecycle(surroundings.changed)
+        self.address: Address | None = None
+        self.port = Port.UNKNOWN
+        self.requests = 0
+        self.websockets = 0
+        self.used = False
+        self.restarting = False
+        self.checks: CheckRunner | None = None
+        restart = surroundings.config.restart_policy
+        self._policy = RestartPolicy(restart.policy, restart.max_retries)
+        self._lock = asyncio.Lock()
+        self._ended: asyncio.Task[Exit] | None = None
+        self._probe: asyncio.Task[None] | None = None
+        self._restart: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def state(self) -> State:
+        return self.life.state
+
+    @property
+    def load(self) -> int:
+        """Requests and WebSockets in flight."""
+        return self.requests + self.websockets
+
+    @property
+    def healthy(self) -> bool:
+        """Started, its port open, every check passing."""
+        return self.state is State.STARTED and self.port is Port.OPEN and (self.checks is None or self.checks.passing)
+
+    async def start(self) -> None:
+        """From created, stopped or suspended to started; the port may open later."""
+        async with self._lock:
+            await self._start()
+
+    async def _start(self) -> None:
+        if self.state is State.STARTED:
+            return
+        resuming = self.state is State.SUSPENDED
+        self.life.move(State.STARTING, resume=resuming)
+        try:
+            if resuming:
+                await self._with.driver.resume(self.id)
+            else:
+                await asyncio.sleep(self._with.settings.boot_s)
+                self.address = await self._with.driver.start(self.spec)
+        except DriverError as error:
+            self.life.move(State.STOPPED, error=str(error))
+            raise
+        self.port = Port.OPEN if resuming else Port.UNKNOWN
+        self.used = True
+        self.life.move(State.STARTED)
+        if not resuming:
+            self._ended = asyncio.create_task(self._with.driver.wait(self.id))
+            self._ended.add_done_callback(self._exited)
+            self.probe()
+        self._start_checks()
+
+    def _start_checks(self) -> None:
+        assert self.address is not None
+        checks = self._with.config.service.checks
+        if checks:
+            interval = self._with.settings.grace_check_s
+            self.checks = CheckRunner(checks, self.address, self._with.check_local, interval, self._with.changed)
+
+    def probe(self) -> None:
+        """Try the port again and again, as the edge does for a Machine that it has just started."""
+        if self.state is State.STARTED and (self._probe is None or self._probe.done()):
+            self.port = Port.PROBING
+            self._probe = asyncio.create_task(self._probing())
+
+    async def _probing(self) -> None:
+        settings = self._with.settings
+        pause = settings.start_window_s / settings.start_tries
+        assert self.address is not None
+        loop = asyncio.get_running_loop()
+        for _ in range(settings.start_tries):
+            began = loop.time()
+            try:
+                async with asyncio.timeout(pause):
+                    _, writer = await asyncio.open_connection(*self.address, local_addr=self._with.local)
+                writer.close()
+            except (OSError, TimeoutError):
+                await asyncio.sleep(max(0.0, pause - (loop.time() - began)))
+            else:
+                self._probed(Port.OPEN)
+                return
+        self._probed(Port.CLOSED)
+
+    def _probed(self, port: Port) -> None:
+        if self.state is State.STARTED:
+            self.port = port
+            self.life.note("port", open=port is Port.OPEN)
+            self._with.changed()
+
+    async def stop(self) -> None:
+        """No new traffic, a close frame for each WebSocket, ``kill_signal``, SIGTERM at ``kill_timeout``, SIGKILL at
+        twice that."""
+        async with self._lock:
+            if self.state in (State.STOPPED, State.CREATED, State.DESTROYED):
+                return
+            config = self._with.config
+            suspended = self.state is State.SUSPENDED
+            self._leave(State.STOPPING, close_websockets=True)
+            if suspended:
+                await self._with.driver.resume(self.id)
+            for signal in (config.kill_signal, "SIGTERM"):
+                if await self._end(signal, config.kill_timeout_s):
+                    return
+            await self._end("SIGKILL", KILL_WAIT_S)
+
+    async def kill(self) -> None:
+        """The VM is gone at once, as when its host fails: no close frames, no signal that could be handled."""
+        async with self._lock:
+            if self.state not in (State.STARTED, State.SUSPENDED):
+                raise WrongState(f"the Machine is {self.state}: only one that is started or suspended can be killed")
+            self._leave(State.STOPPING, close_websockets=False)
+            await self._end("SIGKILL", KILL_WAIT_S)
+
+    async def _end(self, signal: str, wait_s: float) -> bool:
+        """Send a signal and wait; True once the Machine is stopped."""
+        assert self._ended is not None
+        self.life.note("signal", signal=signal)
+        await self._with.driver.signal(self.id, signal)
+        done, _ = await asyncio.wait({self._ended}, timeout=wait_s)
+        if not done:
+            return False
+        ended = self._ended.result()
+        self.life.move(State.STOPPED, exit_code=ended.code, oom_killed=ended.oom_killed)
+        return True
+
+    def _leave(self, to: State, *, close_websockets: bool) -> None:
+        self.life.move(to)
+        self._quiet()
+        self._with.leaving(self.id, close_websockets)
+
+    def _quiet(self) -> None:
+        self.port = Port.UNKNOWN
+        if self._probe:
+            self._probe.cancel()
+        if self.checks:
+            self.checks.close()
+            self.checks = None
+
+    async def suspend(self) -> None:
+        """Freeze it. Raises ``WrongState`` for a Machine that Fly would not suspend."""
+        async with self._lock:
+            config = self._with.config
+            if config.machine.memory_mb > SUSPEND_MEMORY_MB or config.swap_size_mb:
+                raise WrongState(f"Fly suspends no Machine with more than {SUSPEND_MEMORY_MB} MB or with swap")
+            self._leave(State.SUSPENDING, close_websockets=False)
+            try:
+                await self._with.driver.suspend(self.id)
+            except DriverError:
+                self.life.note("suspend failed")
+                await self._with.driver.signal(self.id, "SIGKILL")
+                raise
+            if self.state is State.SUSPENDING:
+                self.life.move(State.SUSPENDED)
+
+    async def destroy(self) -> None:
+        """Stop it and remove everything of it."""
+        if self._restart:
+            self._restart.cancel()
+        await self.stop()
+        async with self._lock:
+            if self.state is State.DESTROYED:
+                return
+            await self._with.driver.remove(self.id)
+            self.life.move(State.DESTROYED)
+
+    def _exited(self, task: asyncio.Task[Exit]) -> None:
+        """It ended; by itself unless it is being stopped."""
+        if task.cancelled() or self.state in (State.STOPPING, State.STOPPED, State.DESTROYED):
+            return
+        ended = task.result()
+        self._quiet()
+        loop = asyncio.get_running_loop()
+        self.restarting = self._policy.restart(ended.code, loop.time())
+        self.life.move(
+            State.STOPPED, exit_code=ended.code, oom_killed=ended.oom_killed, crashed=True, restart=self.restarting
+        )
+        if self.restarting:
+            self._restart = loop.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        try:
+            async with self._lock:
+                if self.state is State.STOPPED:
+                    await self._start()
+        except DriverError:
+            pass  # noted as an event by _start; the Machine stays stopped
+        finally:
+            self.restarting = False
+            self._with.changed()
+
+    def replace(self, spec: MachineSpec) -> None:
+        """Another release under the same id, for the next start. Raises ``WrongState`` unless it is stopped."""
+        if self.state not in (State.STOPPED, State.CREATED):
+            raise WrongState(f"the Machine is {self.state}: only a stopped one can be replaced")
+        self.spec = spec
+
+    def as_json(self) -> dict[str, object]:
+        """The admin API's form; the names are those of Fly's Machines API where it has them."""
+        return {
+            "id": self.id,
+            "state": str(self.state),
+            "since": self.life.since,
+            "version": self.spec.environment["FLY_MACHINE_VERSION"],
+            "image_ref": self.spec.environment["FLY_IMAGE_REF"],
+            "region": self.spec.environment["FLY_REGION"],
+            "address": list(self.address) if self.address else None,
+            "port": self.port.value,
+            "healthy": self.healthy,
+            "requests": self.requests,
+            "websockets": self.websockets,
+            "checks": [state.as_json() for state in self.checks.states] if self.checks else [],
+            "events": [{"time": e.time, "type": e.type, **e.detail} for e in self.life.events],
+            "config": {
+                "env": self.spec.environment,
+                "guest": {"cpus": self.spec.cpus, "memory_mb": self.spec.memory_mb},
+            },
+        }

@@ -1,0 +1,184 @@
+"""Machines as subprocesses: a throw-away root folder each, a process group each. Linux and macOS.
+
+It cannot prove what only the image can: what is installed, the memory limit, the root user, the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity.fly.machines.driver import Address, DriverError, Exit, MachineSpec, ignore_notice
+from parity.fly.machines.log_file import LogFile
+
+# Left out of a Machine's copy of the source: nothing that an image would hold.
+NOT_COPIED = shutil.ignore_patterns("user_data", "__pycache__", ".venv", ".git", ".pytest_cache", ".mypy_cache")
+# Of the stand-in's own environment: where programs and libraries are found, and nothing else.
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+_PDEATHSIG = 1
+
+
+@dataclass
+class _Running:
+    process: asyncio.subprocess.Process
+    root: Path
+
+
+class ProcessDriver:
+    """Runs ``command`` (``{python}``, ``{host}``, ``{port}`` filled in) in a fresh copy of the source.
+
+    ``directory`` is the source relative to ``checkout``; the copy lies under the same relative path in the Machine's
+    root, so that paths computed from a module's place stay inside the root. ``host`` is where Machines are reached.
+    """
+
+    name = "process"
+
+    def __init__(
+        self, checkout: Path, directory: str, command: list[str], state_dir: Path, host: str = "127.0.0.1"
+    ) -> None:
+        self._checkout, self._directory, self._command, self._host = checkout, directory, command, host
+        self._machines = state_dir / "machines"
+        self._logs = state_dir / "logs"
+        self._running: dict[str, _Running] = {}
+        self.notice: Callable[[str, str], None] = ignore_notice
+
+    async def open(self) -> None:
+        for pid_file in self._machines.glob("*/pid"):
+            _end_leftover(pid_file)
+        shutil.rmtree(self._machines, ignore_errors=True)
+        self._machines.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
+
+    async def close(self) -> None:
+        for machine_id in list(self._running):
+            await self.remove(machine_id)
+
+    async def image_ref(self, image: str | None, source: Path | None) -> str:
+        if image is not None:
+            raise DriverError("an image needs the docker driver; with processes a release is a source folder")
+        folder = self._source(source)
+        if not folder.is_dir():
+            raise DriverError(f"{folder} is not a folder: expected the backend's source")
+        return f"process:{folder}"
+
+    def _source(self, source: Path | None) -> Path:
+        return source if source is not None else self._checkout / self._directory
+
+    async def start(self, spec: MachineSpec) -> Address:
+        await self.remove(spec.id)
+        root = self._machines / spec.id
+        workdir = root / self._directory
+        await asyncio.to_thread(shutil.copytree, self._source(spec.source), workdir, ignore=NOT_COPIED, symlinks=True)
+        home = root / "home"
+        home.mkdir()
+        port = _free_port(self._host)
+        words = command_words(self._command, {"python": sys.executable, "host": self._host, "port": str(port)})
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment |= {"HOME": str(home), "PYTHONUNBUFFERED": "1", **spec.environment}
+        with LogFile(self._logs, spec.id).appending() as log:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *words,
+                    cwd=workdir,
+                    env=environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent(),
+                )
+            except OSError as error:
+                raise DriverError(f"app.process.command of parity.toml cannot be run: {words[0]}: {error}") from error
+        (root / "pid").write_text(f"{process.pid} {_start_time(process.pid)}")
+        self._running[spec.id] = _Running(process, root)
+        return self._host, port
+
+    async def wait(self, machine_id: str) -> Exit:
+        running = self._running[machine_id]
+        code = await running.process.wait()
+        # What it started ends with it, as processes of a VM do.
+        _kill_group(running.process.pid, signal.SIGKILL)
+        return Exit(128 - code if code < 0 else code)
+
+    async def signal(self, machine_id: str, name: str) -> None:
+        running = self._running.get(machine_id)
+        if running is None or running.process.returncode is not None:
+            return
+        number = signal.Signals[name]
+        if number is signal.SIGKILL:
+            _kill_group(running.process.pid, number)
+        else:
+            running.process.send_signal(number)
+
+    async def suspend(self, machine_id: str) -> None:
+        _kill_group(self._running[machine_id].process.pid, signal.SIGSTOP)
+
+    async def resume(self, machine_id: str) -> None:
+        _kill_group(self._running[machine_id].process.pid, signal.SIGCONT)
+
+    async def remove(self, machine_id: str) -> None:
+        running = self._running.pop(machine_id, None)
+        if running:
+            _kill_group(running.process.pid, signal.SIGKILL)
+            await running.process.wait()
+        await asyncio.to_thread(shutil.rmtree, self._machines / machine_id, ignore_errors=True)
+
+    async def logs(self, machine_id: str, tail: int) -> list[str]:
+        return LogFile(self._logs, machine_id).tail(tail)
+
+
+def command_words(command: list[str], values: dict[str, str]) -> list[str]:
+    """``command`` with each ``{name}`` of ``values`` filled in; other braces stay."""
+    words = []
+    for word in command:
+        for name, value in values.items():
+            word = word.replace(f"{{{name}}}", value)
+        words.append(word)
+    return words
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _kill_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return  # the group is gone
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """To run in the child before it executes the command: SIGKILL when the stand-in dies. Linux only."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        libc.prctl(_PDEATHSIG, int(signal.SIGKILL))
+
+    return prepare
+
+
+def _start_time(pid: int) -> str:
+    """When a process began, in the kernel's clock ticks; tells a leftover from another process with its id."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _end_leftover(pid_file: Path) -> None:
+    words = pid_file.read_text().split()
+    if len(words) == 2 and words[1] == _start_time(int(words[0])):
+        _kill_group(int(words[0]), signal.SIGKILL)

@@ -1,0 +1,141 @@
+"""Puts the stand-in together and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from parity.admin.app import serving
+from parity.admin.gateway import gateway_routes
+from parity.certs import Certificates, ensure_certificates
+from parity.config.errors import ConfigError
+from parity.config.fly_toml import FlyConfig
+from parity.config.project import Project, machine_environment
+from parity.fly.admin import AdminParts, admin_app
+from parity.fly.edge.context import EdgeContext
+from parity.fly.edge.listener import Ports, listening
+from parity.fly.edge.upstream import Pool
+from parity.fly.fleet import Fleet, FleetParts
+from parity.fly.machines.docker import DockerDriver
+from parity.fly.machines.driver import Address, Driver
+from parity.fly.machines.process import ProcessDriver
+from parity.fly.settings import FlySettings, load_fly_settings
+
+# Loopback addresses for processes: the edge and the checks come from peers that no server trusts by default, and an
+# app bound to 127.0.0.1 cannot be reached, both as on Fly. macOS has only 127.0.0.1.
+EDGE_PEER, MACHINE_HOST, CHECK_PEER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+
+
+@dataclass
+class Standin:
+    """A running stand-in."""
+
+    fleet: Fleet
+    context: EdgeContext
+    ports: Ports
+
+
+@asynccontextmanager
+async def standin(
+    config: FlyConfig,
+    settings: FlySettings,
+    driver: Driver,
+    environment: dict[str, str],
+    certificates: Certificates,
+    bind: str,
+    https_port: int,
+    http_port: int,
+    peers: tuple[Address | None, Address | None] = (None, None),
+) -> AsyncIterator[Standin]:
+    """Edge, gate and Machines. On leaving, Machines are stopped and removed."""
+    parts = FleetParts(config, settings, driver, environment, *peers)
+    fleet = Fleet(parts)
+    context = EdgeContext(config, settings, fleet.gate, Pool(peers[0]))
+
+    def leaving(machine: str, close_websockets: bool) -> None:
+        if close_websockets:
+            context.goaway(machine, settings.goaway_code)
+        context.pool.close(machine)
+
+    parts.leaving = leaving
+    async with listening(context, certificates, bind, https_port, http_port) as ports:
+        try:
+            await fleet.open()
+            yield Standin(fleet, context, ports)
+        finally:
+            await fleet.close()
+            context.pool.close()
+
+
+def loopback_peers() -> tuple[Address | None, Address | None, str]:
+    """Addresses to connect from (edge, checks) and the host of process Machines, as far as this system has them."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((EDGE_PEER, 0))
+        except OSError:
+            return None, None, "127.0.0.1"
+    return (EDGE_PEER, 0), (CHECK_PEER, 0), MACHINE_HOST
+
+
+async def serve(environ: Mapping[str, str]) -> None:
+    """Serve until SIGINT or SIGTERM. Raises ``ConfigError`` and ``DriverError`` before anything is started."""
+    settings = load_fly_settings(environ)
+    project = Project.load(environ)
+    harness = project.settings
+    edge_peer, check_peer, host = loopback_peers()
+    driver: Driver
+    if harness.driver == "docker":
+        edge_peer = check_peer = None
+        driver = DockerDriver(
+            project.parity.app.image,
+            harness.state_dir,
+            settings,
+            harness.trust_dir / "ca.pem",
+            project.standin_env.get("AWS_CA_BUNDLE"),
+        )
+    else:
+        process = project.parity.app.process
+        driver = ProcessDriver(harness.root, process.directory, process.command, harness.state_dir, host)
+    certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        running = standin(
+            project.fly,
+            settings,
+            driver,
+            machine_environment(project),
+            certificates,
+            harness.bind,
+            harness.api_port,
+            harness.api_http_port,
+            (edge_peer, check_peer),
+        )
+        async with running as fly:
+            urls = {
+                "api": harness.api_url,
+                "frontend": harness.frontend_url,
+                "r2": harness.r2_url,
+                "modal": harness.modal_url,
+            }
+            parts = AdminParts(fly.fleet, driver, fly.context.log, project.fly.deploy.wait_timeout_s, urls)
+            routes = gateway_routes({"r2": harness.r2_admin_url, "modal": harness.modal_admin_url})
+            async with serving(admin_app(parts, routes), harness.bind, harness.admin_port):
+                sys.stdout.write(f"fly: {project.fly.app} at {harness.api_url}, admin at {harness.admin_url}\n")
+                sys.stdout.flush()
+                await stop.wait()
+    except OSError as error:
+        ports = f"{harness.api_port}, {harness.api_http_port}, {harness.admin_port}"
+        raise ConfigError(
+            "PARITY_API_PORT, PARITY_API_HTTP_PORT, PARITY_ADMIN_PORT",
+            f"cannot listen on {harness.bind} ports {ports}: {error}",
+            "ports that nothing else uses",
+            "stop what uses the port, or set another one",
+        ) from error

@@ -1,128 +1,28 @@
-"""A whole stand-in in this process's loop, in front of small apps run by the process driver."""
+"""Stand-ins in front of small apps run by the process driver, or by the one a test brings."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from tests.parity.fly.support import FLY_TOML, SOURCE, UVICORN, Edge, StartEdge, until
 
 from parity.certs import Certificates, ensure_certificates
 from parity.config.fly_toml import FlyConfig, load_fly_config
+from parity.fly.machines.driver import Driver
 from parity.fly.machines.process import ProcessDriver
-from parity.fly.server import Standin, loopback_peers, standin
+from parity.fly.server import loopback_peers, standin
 from parity.fly.settings import FlySettings, load_fly_settings
-
-SOURCE = Path(__file__).parent / "source"
-
-FLY_TOML = """
-app = "tiny"
-primary_region = "lax"
-kill_timeout = 2
-
-[http_service]
-internal_port = 8080
-force_https = true
-auto_stop_machines = "{autostop}"
-auto_start_machines = true
-min_machines_running = 0
-
-[http_service.concurrency]
-type = "requests"
-soft_limit = {soft}
-hard_limit = {hard}
-
-[http_service.http_options]
-compress = true
-
-{checks}
-
-[[vm]]
-memory_mb = 256
-"""
-
-CHECKS = """
-[[http_service.checks]]
-path = "/health"
-interval = "1s"
-timeout = "1s"
-grace_period = "5s"
-"""
-
-UVICORN = ["{python}", "-m", "uvicorn", "echo:app", "--host", "{host}", "--port", "{port}", "--log-level", "warning"]
-
-
-async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], what: str, seconds: float = 20) -> None:
-    """Poll until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while True:
-            result = condition()
-            if isinstance(result, bool):
-                if result:
-                    return
-            elif await result:
-                return
-            await asyncio.sleep(0.02)
-
-
-@dataclass
-class Edge:
-    """A stand-in under test."""
-
-    standin: Standin
-    certificates: Certificates
-    state_dir: Path
-
-    @property
-    def url(self) -> str:
-        return f"https://localhost:{self.standin.ports.https}"
-
-    @property
-    def machine(self) -> Any:
-        return next(iter(self.standin.fleet.machines.values()))
-
-    def tls(self, *alpn: str) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self.certificates.ca))
-        if alpn:
-            context.set_alpn_protocols(list(alpn))
-        return context
-
-    def client(self, *, http2: bool = False) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, verify=self.tls(), http2=http2, trust_env=False, timeout=20)
-
-    async def raw(self, data: bytes, *, until_closed: bool = True) -> bytes:
-        """What the edge answers to raw bytes on a TLS connection."""
-        reader, writer = await self.connect()
-        writer.write(data)
-        async with asyncio.timeout(20):
-            answer = await reader.read() if until_closed else await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-        return answer
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(
-            "127.0.0.1", self.standin.ports.https, ssl=self.tls("http/1.1"), server_hostname="localhost"
-        )
-
-    async def get(self, path: str) -> Any:
-        async with self.client() as client:
-            return json.loads((await client.get(path)).content)
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     folder = tmp_path_factory.mktemp("certificates")
     return ensure_certificates(folder / "ca", folder / "trust", ["localhost", "127.0.0.1"])
-
-
-StartEdge = Callable[..., Awaitable[Edge]]
 
 
 @pytest.fixture
@@ -140,6 +40,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             command: list[str] | None = None,
             environment: dict[str, str] | None = None,
             wait: bool = True,
+            driver: Driver | None = None,
             **changed: Any,
         ) -> Edge:
             path = tmp_path / "fly.toml"
@@ -147,7 +48,10 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             config: FlyConfig = load_fly_config(path)
             settings: FlySettings = replace(load_fly_settings({}), **changed)
             edge_peer, check_peer, host = loopback_peers()
-            driver = ProcessDriver(SOURCE.parent, SOURCE.name, command or UVICORN, tmp_path / "state", host)
+            if driver is None:
+                driver = ProcessDriver(SOURCE.parent, SOURCE.name, command or UVICORN, tmp_path / "state", host)
+            else:
+                edge_peer = check_peer = None
             running = standin(
                 config,
                 settings,

@@ -166,10 +166,16 @@ class DockerDriver:
         await self._delete(container_id)
 
     async def _delete(self, container_id: str) -> None:
+        container = self._docker.containers.container(container_id)
         try:
-            await self._docker.containers.container(container_id).delete(force=True, v=True)
+            try:
+                await container.delete(force=True, v=True)
+            except aiodocker.DockerError as error:
+                if error.status != 409:
+                    raise
+                await container.wait(condition="removed")  # someone else is removing it
         except aiodocker.DockerError as error:
-            if error.status not in (404, 409):  # gone, or being removed
+            if error.status != 404:
                 raise DriverError(f"container {container_id[:12]} cannot be removed: {error.message}") from error
 
     async def _container_log(self, container_id: str, tail: int) -> list[str]:

@@ -1,0 +1,224 @@
+"""Machines as containers, observed through the engine and through the edge."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import aiohttp
+import pytest
+from tests.parity.fly.support import Edge, StartEdge, until
+
+from parity.fly.machines.docker import DockerDriver
+from parity.fly.machines.driver import DriverError
+from parity.fly.machines.state import State
+from parity.fly.settings import load_fly_settings
+
+pytestmark = pytest.mark.docker
+
+IMAGE = "parity-fly-test"
+CA_PATH = "/etc/parity/trust/ca.pem"
+
+
+@pytest.fixture
+async def docker() -> AsyncIterator[Any]:
+    try:
+        client = aiodocker.Docker()
+    except AssertionError:
+        pytest.skip("no Docker engine: no socket was found")
+    try:
+        await client.version()
+    except (aiodocker.DockerError, aiohttp.ClientError) as error:
+        await client.close()
+        pytest.skip(f"no Docker engine answers: {error}")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def image(docker: Any) -> str:
+    try:
+        await docker.images.inspect("python:3.11-slim-bookworm")
+    except aiodocker.DockerError:
+        pytest.skip("the base image python:3.11-slim-bookworm is not on this engine")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in (Path(__file__).parent / "image").iterdir():
+            archive.add(path, path.name)
+    buffer.seek(0)
+    await docker.images.build(fileobj=buffer, encoding="identity", tag=IMAGE)
+    return IMAGE
+
+
+@pytest.fixture
+async def project(docker: Any) -> AsyncIterator[str]:
+    """A compose project's network, removed after the test."""
+    name = f"parity-test-{os.getpid()}-{os.urandom(3).hex()}"
+    network = await docker.networks.create({"Name": f"{name}_machines", "Labels": {"com.docker.compose.project": name}})
+    yield name
+    await network.delete()
+
+
+@pytest.fixture
+def driver(image: str, project: str, tmp_path: Path) -> DockerDriver:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("the trust anchor")
+    settings = replace(load_fly_settings({}), project=project)
+    return DockerDriver(image, tmp_path / "state", settings, ca, CA_PATH)
+
+
+@pytest.fixture
+async def container_edge(driver: DockerDriver, start_edge: StartEdge) -> Edge:
+    return await start_edge(driver=driver, environment={"APP_ENV": "staging", "AWS_CA_BUNDLE": CA_PATH})
+
+
+async def containers(docker: Any, project: str) -> list[Any]:
+    filters = json.dumps({"label": [f"com.docker.compose.project={project}"]})
+    return [await c.show() for c in await docker.containers.list(all=1, filters=filters)]
+
+
+async def test_a_machine_is_a_container_of_the_compose_service_with_flys_limits(
+    container_edge: Edge, docker: Any, project: str
+) -> None:
+    (shown,) = await containers(docker, project)
+    labels, host = shown["Config"]["Labels"], shown["HostConfig"]
+    assert labels["com.docker.compose.service"] == "api"
+    assert labels["com.docker.compose.oneoff"] == "False"
+    assert labels["com.docker.compose.config-hash"]
+    assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (256 << 20, 256 << 20, 10**9)
+    assert "api" in shown["NetworkSettings"]["Networks"][f"{project}_machines"]["Aliases"]
+    assert shown["Config"]["Hostname"] == container_edge.machine.id
+
+
+async def test_a_machine_gets_the_apps_environment_and_flys_own(container_edge: Edge) -> None:
+    environment = await container_edge.get("/env")
+    assert environment["APP_ENV"] == "staging"
+    assert environment["FLY_MACHINE_ID"] == container_edge.machine.id
+    assert environment["FLY_VM_MEMORY_MB"] == "256"
+    assert environment["FLY_IMAGE_REF"].startswith(f"{IMAGE}@sha256:")
+
+
+async def test_pid_1_is_an_init_that_reaps(container_edge: Edge) -> None:
+    answer = await container_edge.get("/pid1")
+    assert "init" in answer["command"]
+    assert answer["pid"] != 1
+
+
+async def test_the_trust_anchor_is_in_the_container_before_it_starts(container_edge: Edge) -> None:
+    assert (await container_edge.get(f"/read?{CA_PATH}"))["text"] == "the trust anchor"
+
+
+async def test_every_start_has_a_fresh_root_filesystem(container_edge: Edge) -> None:
+    assert await container_edge.get("/write") == {"existed": False}
+    assert await container_edge.get("/write") == {"existed": True}
+    await container_edge.machine.stop()
+    assert await container_edge.get("/write") == {"existed": False}
+
+
+async def test_a_resumed_machine_keeps_its_files_and_its_process(
+    container_edge: Edge, docker: Any, project: str
+) -> None:
+    await container_edge.get("/write")
+    await container_edge.machine.suspend()
+    (shown,) = await containers(docker, project)
+    assert shown["State"]["Paused"]
+    assert await container_edge.get("/write") == {"existed": True}
+    assert container_edge.machine.state is State.STARTED
+
+
+async def test_stopping_sends_the_kill_signal_and_keeps_the_log(container_edge: Edge, driver: DockerDriver) -> None:
+    machine = container_edge.machine
+    await machine.stop()
+    assert await driver.logs(machine.id, 10) == ["listening", "signal SIGINT"]
+    await machine.start()
+    await until(lambda: machine.healthy, "healthy")
+    assert (await driver.logs(machine.id, 10))[:2] == ["listening", "signal SIGINT"]
+
+
+async def test_a_machine_that_ignores_signals_is_killed_at_twice_the_timeout(
+    driver: DockerDriver, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(driver=driver, environment={"STUBBORN": "1"})
+    await edge.machine.stop()
+    sent = [event.detail["signal"] for event in edge.machine.life.events if event.type == "signal"]
+    assert sent == ["SIGINT", "SIGTERM", "SIGKILL"]
+    assert edge.machine.life.events[-1].detail["exit_code"] == 137
+
+
+async def test_a_machine_over_its_memory_is_killed_and_started_again(container_edge: Edge) -> None:
+    async with container_edge.client() as client:
+        assert (await client.get("/eat")).status_code == 502
+    machine = container_edge.machine
+    await until(lambda: machine.life.events[-1].type == "port" and len(machine.life.events) > 3, "started again")
+    stopped = [event.detail for event in machine.life.events if event.type == "stopped"]
+    assert [(e["exit_code"], e["oom_killed"]) for e in stopped] == [(137, True)]
+
+
+async def test_a_child_killed_for_memory_is_told_although_the_machine_goes_on(container_edge: Edge) -> None:
+    assert (await container_edge.get("/eat-child"))["code"] == -9
+    machine = container_edge.machine
+    await until(lambda: "oom" in [event.type for event in machine.life.events], "the event")
+    assert machine.state is State.STARTED
+
+
+async def test_a_container_that_someone_removes_is_made_again(container_edge: Edge, docker: Any, project: str) -> None:
+    (shown,) = await containers(docker, project)
+    machine = container_edge.machine
+    await docker.containers.container(shown["Id"]).delete(force=True)
+    await until(lambda: machine.life.events[-1].type == "port" and len(machine.life.events) > 3, "again")
+    (again,) = await containers(docker, project)
+    assert again["Id"] != shown["Id"]
+
+
+async def test_opening_removes_machines_of_an_earlier_run(
+    driver: DockerDriver, docker: Any, project: str, start_edge: StartEdge
+) -> None:
+    labels = {
+        "com.docker.compose.project": project,
+        "com.docker.compose.service": "api",
+        "parity.fly.machine": "left",
+    }
+    await docker.containers.create({"Image": IMAGE, "Labels": labels}, name=f"{project}-left")
+    await start_edge(driver=driver)
+    assert f"/{project}-left" not in [shown["Name"] for shown in await containers(docker, project)]
+
+
+async def test_closing_leaves_no_container(driver: DockerDriver, docker: Any, project: str) -> None:
+    await driver.open()
+    await docker.containers.create(
+        {
+            "Image": IMAGE,
+            "Labels": {
+                "com.docker.compose.project": project,
+                "com.docker.compose.service": "api",
+                "parity.fly.machine": "x",
+            },
+        }
+    )
+    await driver.close()
+    assert await containers(docker, project) == []
+
+
+async def test_a_missing_image_says_what_to_build(project: str, tmp_path: Path) -> None:
+    settings = replace(load_fly_settings({}), project=project)
+    driver = DockerDriver("parity-no-such-image", tmp_path / "state", settings, tmp_path / "ca.pem", None)
+    await driver.open()
+    try:
+        with pytest.raises(DriverError, match=r"no image parity-no-such-image .* build it first"):
+            await driver.image_ref(None, None)
+    finally:
+        await driver.close()
+
+
+async def test_a_missing_network_is_named(image: str, tmp_path: Path) -> None:
+    settings = replace(load_fly_settings({}), project="parity-no-such-project")
+    driver = DockerDriver(image, tmp_path / "state", settings, tmp_path / "ca.pem", None)
+    with pytest.raises(DriverError, match="parity-no-such-project_machines"):
+        await driver.open()

@@ -1,0 +1,87 @@
+"""The connected worker, as the scheduler sees it: orders go out, the WebSocket endpoint feeds what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import signal
+
+from modal_proto import api_pb2 as pb
+
+from parity.modal.config import ModalConfig
+from parity.modal.identifiers import sign
+from parity.modal.messages import Die, Message, Start, Stop
+from parity.modal.registry import Function, Registry
+from parity.modal.scheduler import Task
+
+
+class Workers:
+    """At most one worker at a time: a second one takes the place of the first."""
+
+    def __init__(self, config: ModalConfig, registry: Registry, signing_secret: bytes) -> None:
+        self._config, self._registry, self._signing_secret = config, registry, signing_secret
+        self._outbox: asyncio.Queue[Message] | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._outbox is not None
+
+    def connect(self) -> asyncio.Queue[Message]:
+        """A worker's connection is up; what is put into the queue is to be sent to it."""
+        self._outbox = asyncio.Queue()
+        return self._outbox
+
+    def disconnect(self, outbox: asyncio.Queue[Message]) -> bool:
+        """A connection ended; False when another one had taken its place before."""
+        if self._outbox is not outbox:
+            return False
+        self._outbox = None
+        return True
+
+    def start(self, task: Task, function: Function) -> bool:
+        """Order a container; False without a worker."""
+        if self._outbox is None:
+            return False
+        self._outbox.put_nowait(self._order(task, function))
+        return True
+
+    def stop(self, task_id: str, with_signal: signal.Signals) -> None:
+        """Order a signal; without a worker there is nothing to send it to."""
+        if self._outbox is not None:
+            self._outbox.put_nowait(Stop(task_id, int(with_signal)))
+
+    def die(self) -> bool:
+        """Order the worker to lose everything; False without a worker."""
+        if self._outbox is None:
+            return False
+        self._outbox.put_nowait(Die())
+        return True
+
+    def _order(self, task: Task, function: Function) -> Start:
+        app = self._registry.apps[function.app_id]
+        arguments = pb.ContainerArguments(
+            task_id=task.id,
+            function_id=function.id,
+            app_id=app.id,
+            function_def=function.definition,
+            serialized_params=function.params,
+            environment_name="main",
+            app_layout=self._registry.layout(app),
+        )
+        environment: dict[str, str] = {}
+        for secret_id in function.definition.secret_ids:
+            environment |= self._registry.secret(secret_id)
+        files = {
+            file.filename: file.sha256_hex
+            for mount_id in function.definition.mount_ids
+            for file in self._registry.mount(mount_id)
+        }
+        return Start(
+            task_id=task.id,
+            function_id=function.id,
+            arguments=base64.b64encode(arguments.SerializeToString()).decode(),
+            header=f"{task.id}/{sign(self._signing_secret, task.id)}",
+            image_id=function.definition.image_id,
+            environment=environment,
+            files=files,
+        )

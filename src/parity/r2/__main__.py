@@ -1,0 +1,31 @@
+"""``python -m parity.r2 serve``: the R2 stand-in of the checkout in ``PARITY_ROOT``."""
+
+from __future__ import annotations
+
+import sys
+
+import uvloop
+
+from parity.config.errors import ConfigError
+from parity.config.project import Project
+from parity.r2.server import serve_project
+
+
+def main(arguments: list[str]) -> int:
+    if arguments != ["serve"]:
+        print("usage: python -m parity.r2 serve", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        uvloop.run(serve_project(Project.load()))
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    except OSError as error:
+        todo = "stop what uses the port, or set PARITY_R2_PORT, PARITY_R2_ADMIN_PORT"
+        print(f"r2: {error}\n  to do:    {todo}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

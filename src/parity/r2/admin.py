@@ -1,0 +1,118 @@
+"""R2's admin API: what is stored, what was seen, faults, saves. See docs/standins/r2.md."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from parity.admin.app import http_exception_as_problem, problem, read_object
+from parity.r2.errors import R2Error
+from parity.r2.faults import FIELDS, FaultError
+from parity.r2.operations.table import HANDLERS
+from parity.r2.service import Service
+
+OPERATIONS = frozenset(HANDLERS)
+_FILTERS = ("method", "bucket", "operation", "status", "code", "rule", "request_id", "fault", "prefix")
+_PAGE = 1000
+
+
+def _limit(request: Request, default: int, most: int) -> int:
+    text = request.query_params.get("limit", str(default))
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or not 1 <= int(text) <= most:
+        raise HTTPException(400, f"limit must be a number from 1 to {most}, not {text!r}")
+    return int(text)
+
+
+class Admin:
+    """The routes of one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._front = service.front
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/r2/healthz", self.healthz),
+            Route("/r2/objects", self.objects),
+            Route("/r2/requests", self.requests),
+            Route("/r2/requests", self.forget_requests, methods=["DELETE"]),
+            Route("/r2/faults", self.list_faults),
+            Route("/r2/faults", self.add_fault, methods=["POST"]),
+            Route("/r2/faults", self.remove_faults, methods=["DELETE"]),
+            Route("/r2/snapshot", self.snapshot, methods=["POST"]),
+            Route("/r2/reset", self.reset, methods=["POST"]),
+        ]
+        return Starlette(routes=routes, exception_handlers={HTTPException: http_exception_as_problem})
+
+    async def healthz(self, _request: Request) -> Response:
+        """Healthy: the configured bucket can be reached through the store."""
+        bucket = self._service.settings.bucket
+        try:
+            there = await self._service.store.has_bucket(bucket)
+        except R2Error as error:
+            return problem(503, "The store does not answer", error.message)
+        if not there:
+            return problem(503, "The bucket is missing", f"{bucket} was deleted; POST /r2/reset makes it again")
+        return JSONResponse({"status": "ok", "bucket": bucket, "store": self._service.store.name})
+
+    async def objects(self, request: Request) -> Response:
+        """One page of the bucket: ``prefix``, ``after`` (the last key of the page before), ``limit``."""
+        bucket = request.query_params.get("bucket", self._service.settings.bucket)
+        try:
+            page = await self._service.store.list_page(
+                bucket,
+                request.query_params.get("prefix", ""),
+                "",
+                request.query_params.get("after", ""),
+                _limit(request, _PAGE, 100_000),
+            )
+        except R2Error as error:
+            return problem(error.status, error.code, error.message)
+        objects = [
+            {"key": info.key, "size": info.size, "etag": info.etag, "modified": info.modified} for info in page.objects
+        ]
+        return JSONResponse({"bucket": bucket, "objects": objects, "truncated": bool(page.next_after)})
+
+    async def requests(self, request: Request) -> Response:
+        """What was seen: the newest ``limit`` requests, filtered by their fields or a ``prefix`` of the key."""
+        params = dict(request.query_params)
+        params.pop("limit", None)
+        unknown = sorted(set(params) - set(_FILTERS))
+        if unknown:
+            raise HTTPException(400, f"unknown filter {unknown[0]!r}; known: {', '.join(_FILTERS)}, limit")
+        return JSONResponse(self._front.seen.to_json(_limit(request, _PAGE, 20_000), params))
+
+    async def forget_requests(self, _request: Request) -> Response:
+        self._front.seen.clear()
+        return Response(status_code=204)
+
+    async def list_faults(self, _request: Request) -> Response:
+        return JSONResponse({"faults": [fault.to_json() for fault in self._front.faults.faults]})
+
+    async def add_fault(self, request: Request) -> Response:
+        data = await read_object(request, FIELDS)
+        try:
+            fault = self._front.faults.add(data, OPERATIONS)
+        except FaultError as error:
+            raise HTTPException(400, str(error)) from None
+        return JSONResponse(fault.to_json(), 201)
+
+    async def remove_faults(self, request: Request) -> Response:
+        """All, or the one with ``id``; answers with what they did: ``fired``."""
+        id_ = request.query_params.get("id")
+        gone = self._front.faults.remove(id_)
+        if id_ is not None and not gone:
+            raise HTTPException(404, f"there is no fault {id_!r}")
+        return JSONResponse({"faults": [fault.to_json() for fault in gone]})
+
+    async def snapshot(self, _request: Request) -> Response:
+        """Save now."""
+        return JSONResponse({"saved": await self._service.save(), "folder": str(self._service.settings.state)})
+
+    async def reset(self, _request: Request) -> Response:
+        """Empty the bucket."""
+        await self._service.reset()
+        return Response(status_code=204)

@@ -1,0 +1,135 @@
+"""Request bodies: received in bounded memory, checked against every digest that was promised."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parity.r2.checksums import DIGESTS, BodyDigests
+from parity.r2.chunked import ChunkedDecoder
+from parity.r2.content import BlobFolder, Content, ContentWriter
+from parity.r2.errors import R2Error, incomplete_body
+from parity.r2.headers import MAX_PUT
+from parity.r2.request import Request
+from parity.r2.rules import Rulebook
+from parity.r2.sigv4 import Authenticated
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+# The largest XML body: 1000 keys of 1024 bytes, escaped, or 10,000 parts.
+MAX_XML = 8 << 20
+
+
+class ClientGone(Exception):
+    """The client closed the connection; there is no one to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """``etag`` is the MD5 of the payload, in hex."""
+
+    content: Content
+    etag: str
+
+
+def check_length(request: Request, rules: Rulebook, limit: int = MAX_PUT) -> None:
+    """Before the first byte is read. Raises rules 20 and 21."""
+    declared = request.content_length
+    if declared is None and request.header("x-amz-decoded-content-length") is None:
+        rules.refuse("no-length")
+    if (declared or 0) > limit:
+        rules.refuse("too-large")
+
+
+def check_streaming(authenticated: Authenticated, rules: Rulebook, unsigned: str) -> None:
+    """Rule 11: ``unsigned`` is the setting, ``accept``, ``501`` or ``401``."""
+    payload = authenticated.payload
+    if payload == "STREAMING-UNSIGNED-PAYLOAD-TRAILER":
+        if unsigned != "accept":
+            rules.refuse(f"streaming-unsigned-{unsigned}", payload=payload)
+    elif payload.startswith("STREAMING-"):
+        rules.refuse("streaming-signed", payload=payload)
+
+
+async def receive_body(
+    receive: Receive, request: Request, authenticated: Authenticated, rules: Rulebook, folder: BlobFolder
+) -> Body:
+    """The whole payload. Raises rules 9 and 22, ``IncompleteBody`` and ``ClientGone``."""
+    digests = BodyDigests(request.headers, authenticated.payload, rules)
+    decoder = ChunkedDecoder() if authenticated.payload.startswith("STREAMING-") else None
+    trailer = request.header("x-amz-trailer") if decoder else None
+    trailer_digest = _expect_trailer(trailer)
+    writer = ContentWriter(folder)
+    received = 0
+    try:
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            data, more = message.get("body", b""), message.get("more_body", False)
+            received += len(data)
+            if received > MAX_PUT + MAX_XML:
+                raise R2Error(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
+            if decoder is not None:
+                data = decoder.feed(data)
+                if trailer_digest is not None:
+                    trailer_digest[1].update(data)
+            if data:
+                digests.update(data)
+                writer.write(data)
+        if decoder is not None:
+            decoder.finish()
+            _check_decoded_length(request, writer.size)
+            _check_trailer(trailer_digest, decoder.trailers, rules)
+        elif request.content_length is not None and received != request.content_length:
+            raise incomplete_body()
+        etag = digests.finish()
+        return Body(writer.finish(), etag)
+    finally:
+        writer.abandon()
+
+
+def _expect_trailer(trailer: str | None) -> tuple[str, Any] | None:
+    name = (trailer or "").lower().removeprefix("x-amz-checksum-")
+    return (name, DIGESTS[name][1]()) if name in DIGESTS else None
+
+
+def _check_decoded_length(request: Request, size: int) -> None:
+    declared = request.header("x-amz-decoded-content-length")
+    if declared is None or not declared.isdecimal() or int(declared[:20]) != size:
+        raise incomplete_body()
+
+
+def _check_trailer(expected: tuple[str, Any] | None, trailers: Mapping[str, str], rules: Rulebook) -> None:
+    if expected is None:
+        return
+    name, digest = expected
+    header = f"x-amz-checksum-{name}"
+    checks = BodyDigests({}, "", rules)
+    width = DIGESTS[name][0]
+    if header not in trailers:
+        rules.refuse("invalid-digest", name=header)
+        return
+    checks.expect(name, trailers[header], width, digest)
+    checks.finish()
+
+
+async def receive_xml(receive: Receive, request: Request, authenticated: Authenticated, rules: Rulebook) -> bytes:
+    """A small body in memory, with its digests checked. Raises ``MalformedXML`` when it is too large to be right."""
+    digests = BodyDigests(request.headers, authenticated.payload, rules)
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        data, more = message.get("body", b""), message.get("more_body", False)
+        size += len(data)
+        if size > MAX_XML:
+            rules.refuse("malformed-xml")
+            raise R2Error(400, "EntityTooLarge", "The body is too large.")
+        digests.update(data)
+        chunks.append(data)
+    digests.finish()
+    return b"".join(chunks)

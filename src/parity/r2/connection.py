@@ -1,0 +1,35 @@
+"""uvicorn's HTTP protocol, with its connection reachable: faults close it, the write window tells connections apart."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+EXTENSION = "parity.r2.connection"
+_numbers = itertools.count(1)
+_PLAIN = bytes(range(0x21, 0x7F))
+_ESCAPED = {byte: b"%%%02X" % byte for byte in range(256) if byte not in _PLAIN}
+
+
+class R2Protocol(HttpToolsProtocol):
+    """One client connection."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.number = next(_numbers)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: {"connection": self}}
+
+    def on_url(self, url: bytes) -> None:
+        # uvicorn decodes the path as ASCII; what a careless client sends raw becomes what it should have sent.
+        if any(byte in _ESCAPED for byte in url):
+            url = b"".join(_ESCAPED.get(byte, bytes((byte,))) for byte in url)
+        super().on_url(url)
+
+    def abort(self) -> None:
+        """Close at once, without the answer or the rest of it."""
+        self.transport.abort()

@@ -1,0 +1,89 @@
+"""The one exception of the stand-in's S3 side, and the plain S3 errors that are no rule of R2's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class R2Error(Exception):
+    """An answer that is an ``<Error>`` document. ``rule`` is its number in the table, 0 for plain S3 errors."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        cors: bool = True,
+        rule: int = 0,
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status, self.code, self.message = status, code, message
+        self.headers = dict(headers or {})
+        self.cors, self.rule = cors, rule
+        self.extra = dict(extra or {})
+
+
+def no_such_key() -> R2Error:
+    return R2Error(404, "NoSuchKey", "The specified key does not exist.")
+
+
+def no_such_bucket() -> R2Error:
+    return R2Error(404, "NoSuchBucket", "The specified bucket does not exist.")
+
+
+def bucket_not_empty() -> R2Error:
+    return R2Error(409, "BucketNotEmpty", "The bucket you tried to delete is not empty.")
+
+
+def bucket_exists() -> R2Error:
+    return R2Error(409, "BucketAlreadyOwnedByYou", "The bucket you tried to create already exists, and you own it.")
+
+
+def invalid_bucket_name() -> R2Error:
+    return R2Error(400, "InvalidBucketName", "The specified bucket name is not valid.")
+
+
+def no_such_upload() -> R2Error:
+    return R2Error(404, "NoSuchUpload", "The specified multipart upload does not exist.", rule=18)
+
+
+def no_cors_configuration() -> R2Error:
+    return R2Error(404, "NoSuchCORSConfiguration", "The CORS configuration does not exist.")
+
+
+def not_modified(headers: Mapping[str, str]) -> R2Error:
+    """304: no body, the validators of the object in the headers."""
+    return R2Error(304, "NotModified", "Not Modified", headers=headers)
+
+
+def malformed_xml() -> R2Error:
+    return R2Error(
+        400,
+        "MalformedXML",
+        "The XML you provided was not well formed or did not validate against our published schema.",
+        rule=27,
+    )
+
+
+def incomplete_body() -> R2Error:
+    return R2Error(
+        400,
+        "IncompleteBody",
+        "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+    )
+
+
+def invalid_argument(message: str) -> R2Error:
+    return R2Error(400, "InvalidArgument", message)
+
+
+def invalid_request(message: str) -> R2Error:
+    return R2Error(400, "InvalidRequest", message)
+
+
+def upstream_failed(problem: str) -> R2Error:
+    """R2's answer when its own storage fails; here when the configured upstream does."""
+    return R2Error(500, "InternalError", f"We encountered an internal error. Please try again. ({problem})")

@@ -1,0 +1,154 @@
+"""ListObjects in both versions, ListMultipartUploads, ListBuckets."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from urllib.parse import quote
+
+from parity.r2 import xml
+from parity.r2.errors import R2Error, invalid_argument, no_such_bucket
+from parity.r2.operations.context import Context
+from parity.r2.operations.objects import iso_date
+from parity.r2.reply import Reply, xml_reply
+from parity.r2.store.interface import ObjectInfo, Page
+from parity.r2.store.pages import LAST
+
+MAX_KEYS = 1000
+_COMMON = {"prefix", "delimiter", "encoding-type", "max-keys", "list-type", "x-id"}
+_KNOWN = {
+    "2": _COMMON | {"continuation-token", "start-after", "fetch-owner"},
+    "": _COMMON | {"marker"},
+}
+
+
+def _screen(context: Context) -> bool:
+    """Whether it is version 2. Raises rule 27 for a parameter that R2 does not know."""
+    version = context.param("list-type")
+    if version not in _KNOWN:
+        raise invalid_argument("Invalid List Type specified in Request")
+    for name in context.request.params:
+        if name not in _KNOWN[version] and not name.startswith("X-Amz-"):
+            context.rules.refuse("list-parameter", name=name)
+    return version == "2"
+
+
+def _encoder(context: Context) -> Callable[[str], str]:
+    kind = context.param("encoding-type")
+    if kind not in ("", "url"):
+        raise invalid_argument("Invalid Encoding Method specified in Request")
+    return (lambda key: quote(key, safe="/-_.~")) if kind else (lambda key: key)
+
+
+def encode_token(after: str) -> str:
+    """Opaque to clients, as R2's are: nothing to build by hand."""
+    return base64.urlsafe_b64encode(after.encode()).decode()
+
+
+def decode_token(token: str) -> str:
+    try:
+        return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise R2Error(400, "InvalidArgument", "The continuation token provided is incorrect") from None
+
+
+async def list_objects(context: Context) -> Reply:
+    modern, encode = _screen(context), _encoder(context)
+    limit = min(context.number("max-keys", MAX_KEYS), MAX_KEYS)
+    prefix, delimiter = context.param("prefix"), context.param("delimiter")
+    token, start, marker = (context.param(name) for name in ("continuation-token", "start-after", "marker"))
+    after = (decode_token(token) if token else start) if modern else marker
+    if not modern and delimiter and marker.endswith(delimiter) and marker.startswith(prefix):
+        # The marker may be a common prefix of the page before: all that it stands for was told.
+        after = marker + LAST
+    page = await context.store.list_page(context.request.bucket, prefix, delimiter, after, limit)
+    content = [xml.text("Name", context.request.bucket), xml.text("Prefix", encode(prefix))]
+    if modern:
+        content += [
+            xml.text("KeyCount", len(page.objects) + len(page.prefixes)),
+            *([xml.text("ContinuationToken", token)] if token else []),
+            *([xml.text("StartAfter", encode(start))] if start else []),
+            *([xml.text("NextContinuationToken", encode_token(page.next_after))] if page.next_after else []),
+        ]
+    else:
+        content.append(xml.text("Marker", encode(marker)))
+        if page.next_after:
+            content.append(xml.text("NextMarker", encode(page.next_after.removesuffix(LAST))))
+    content += [
+        xml.text("MaxKeys", limit),
+        *([xml.text("Delimiter", encode(delimiter))] if delimiter else []),
+        *([xml.text("EncodingType", "url")] if context.param("encoding-type") else []),
+        xml.text("IsTruncated", "true" if page.next_after else "false"),
+    ]
+    return xml_reply("ListBucketResult", content + _entries(page, encode))
+
+
+def _entries(page: Page, encode: Callable[[str], str]) -> list[str]:
+    def entry(info: ObjectInfo) -> str:
+        return xml.element(
+            "Contents",
+            xml.text("Key", encode(info.key)),
+            xml.text("Size", info.size),
+            xml.text("LastModified", iso_date(info.modified)),
+            xml.text("ETag", f'"{info.etag}"'),
+            xml.text("StorageClass", info.attributes.storage_class),
+        )
+
+    prefixes = [xml.element("CommonPrefixes", xml.text("Prefix", encode(prefix))) for prefix in page.prefixes]
+    return [entry(info) for info in page.objects] + prefixes
+
+
+async def list_uploads(context: Context) -> Reply:
+    request, encode = context.request, _encoder(context)
+    prefix, delimiter = context.param("prefix"), context.param("delimiter")
+    limit = min(context.number("max-uploads", MAX_KEYS), MAX_KEYS)
+    key_marker, id_marker = context.param("key-marker"), context.param("upload-id-marker")
+    found = [info for info in await context.store.uploads(request.bucket) if info.key.startswith(prefix)]
+    # The marker's upload itself was told; of its key those that began later follow.
+    told = [info.id for info in found if info.key == key_marker]
+    skipped = set(told[: told.index(id_marker) + 1] if id_marker in told else told)
+    rest = [info for info in found if info.key >= key_marker and info.id not in skipped]
+    common = {
+        info.key[: info.key.index(delimiter, len(prefix)) + len(delimiter)]
+        for info in rest
+        if delimiter and delimiter in info.key[len(prefix) :]
+    }
+    plain = [info for info in rest if not any(info.key.startswith(start) for start in common)]
+    page = plain[:limit]
+    content = [
+        xml.text("Bucket", request.bucket),
+        xml.text("KeyMarker", encode(key_marker)),
+        xml.text("UploadIdMarker", id_marker),
+        xml.text("Prefix", encode(prefix)),
+        xml.text("MaxUploads", limit),
+        xml.text("IsTruncated", "true" if len(plain) > len(page) else "false"),
+    ]
+    if len(plain) > len(page) and page:
+        content += [xml.text("NextKeyMarker", encode(page[-1].key)), xml.text("NextUploadIdMarker", page[-1].id)]
+    for info in page:
+        content.append(
+            xml.element(
+                "Upload",
+                xml.text("Key", encode(info.key)),
+                xml.text("UploadId", info.id),
+                xml.text("StorageClass", info.attributes.storage_class),
+                xml.text("Initiated", iso_date(info.initiated)),
+            )
+        )
+    content += [xml.element("CommonPrefixes", xml.text("Prefix", encode(prefix))) for prefix in sorted(common)]
+    return xml_reply("ListMultipartUploadsResult", content)
+
+
+async def list_buckets(context: Context) -> Reply:
+    entries = [
+        xml.element("Bucket", xml.text("CreationDate", iso_date(bucket.created)), xml.text("Name", bucket.name))
+        for bucket in await context.store.buckets()
+    ]
+    owner = xml.element("Owner", xml.text("DisplayName", "r2-standin"), xml.text("ID", "r2-standin"))
+    return xml_reply("ListAllMyBucketsResult", [xml.element("Buckets", *entries), owner])
+
+
+async def require_bucket(context: Context) -> None:
+    if not await context.store.has_bucket(context.request.bucket):
+        raise no_such_bucket()

@@ -1,0 +1,31 @@
+"""Operation name → what carries it out."""
+
+from __future__ import annotations
+
+from parity.r2.operations import buckets, listing, multipart, objects
+from parity.r2.operations.context import Handler
+
+HANDLERS: dict[str, Handler] = {
+    "ListBuckets": listing.list_buckets,
+    "HeadBucket": buckets.head_bucket,
+    "CreateBucket": buckets.create_bucket,
+    "DeleteBucket": buckets.delete_bucket,
+    "GetBucketLocation": buckets.get_location,
+    "GetBucketCors": buckets.get_cors,
+    "PutBucketCors": buckets.put_cors,
+    "DeleteBucketCors": buckets.delete_cors,
+    "ListObjects": listing.list_objects,
+    "ListMultipartUploads": listing.list_uploads,
+    "PutObject": objects.put_object,
+    "CopyObject": objects.copy_object,
+    "GetObject": objects.get_object,
+    "HeadObject": objects.head_object,
+    "DeleteObject": objects.delete_object,
+    "DeleteObjects": objects.delete_objects,
+    "CreateMultipartUpload": multipart.create_upload,
+    "UploadPart": multipart.upload_part,
+    "UploadPartCopy": multipart.upload_part_copy,
+    "CompleteMultipartUpload": multipart.complete_upload,
+    "AbortMultipartUpload": multipart.abort_upload,
+    "ListParts": multipart.list_parts,
+}

@@ -1,0 +1,93 @@
+"""One S3 request as it came: method, raw path, query and headers, bucket and key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from parity.r2.errors import R2Error
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``headers`` have lower-case names, repeated ones joined with a comma as signatures want it."""
+
+    method: str
+    raw_path: str
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+    bucket: str
+    key: str
+    connection: int = 0
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    def header(self, name: str) -> str | None:
+        return self.headers.get(name)
+
+    @property
+    def origin(self) -> str | None:
+        return self.headers.get("origin")
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared length; ``None`` when there is none. A malformed one never reaches us: the parser refuses."""
+        value = self.headers.get("content-length")
+        return int(value) if value and value.isascii() and value.isdecimal() else None
+
+
+def _decode(text: str) -> str:
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise R2Error(400, "InvalidURI", "Couldn't parse the specified URI.") from None
+
+
+def parse_query(raw: str) -> tuple[tuple[str, str], ...]:
+    """Names and values in order; a name without ``=`` has the empty value; ``+`` is a space."""
+    pairs = []
+    for item in raw.split("&"):
+        if item:
+            name, _, value = item.replace("+", "%20").partition("=")
+            pairs.append((_decode(name), _decode(value)))
+    return tuple(pairs)
+
+
+def split_path(raw_path: str, host: str, hosts: Collection[str]) -> tuple[str, str]:
+    """Bucket and key, decoded: of the path, or of ``bucket.host`` where ``host`` is one of ``hosts``."""
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    bucket, dot, rest = name.partition(".")
+    path = raw_path.removeprefix("/")
+    if dot and rest in hosts and name not in hosts:
+        return bucket, _decode(path)
+    first, _, key = path.partition("/")
+    return _decode(first), _decode(key)
+
+
+def build(
+    method: str,
+    raw_path: str,
+    raw_query: str,
+    raw_headers: Collection[tuple[bytes, bytes]],
+    hosts: Collection[str],
+    connection: int = 0,
+) -> Request:
+    """The request of an ASGI scope. Raises ``R2Error`` 400 for what is not UTF-8."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw_headers:
+        name, value = raw_name.decode("latin-1"), _header_text(raw_value)
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    query = parse_query(raw_query)
+    bucket, key = split_path(raw_path, headers.get("host", ""), hosts)
+    params: dict[str, str] = {}
+    for name, value in query:
+        params.setdefault(name, value)
+    return Request(method, raw_path, query, headers, bucket, key, connection, params)
+
+
+def _header_text(raw: bytes) -> str:
+    """Header values are UTF-8 where they can be, as R2's metadata are, else Latin-1."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

@@ -1,0 +1,194 @@
+"""Which operation a request is: by method, level and search parameters. Pure.
+
+``billing`` is R2's class of the operation: A (writes and lists), B (reads) or free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from parity.r2.request import Request
+from parity.r2.rules import Rulebook
+
+
+class Level(Enum):
+    SERVICE = "service"
+    BUCKET = "bucket"
+    OBJECT = "object"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``admin``: needs a token that may configure buckets. ``write``: changes an object (rule 1 applies)."""
+
+    name: str
+    billing: str
+    admin: bool = False
+    write: bool = False
+    served: bool = True
+
+
+def _op(name: str, billing: str, *, admin: bool = False, write: bool = False) -> Operation:
+    return Operation(name, billing, admin, write)
+
+
+def _missing(name: str) -> Operation:
+    return Operation(name, "", served=False)
+
+
+# (level, method, search parameter that selects it) → operation; the first parameter in the table's order wins.
+_TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
+    (Level.SERVICE, "GET"): {"": _op("ListBuckets", "A", admin=True)},
+    (Level.BUCKET, "HEAD"): {"": _op("HeadBucket", "B")},
+    (Level.BUCKET, "GET"): {
+        "uploads": _op("ListMultipartUploads", "A"),
+        "location": _op("GetBucketLocation", "B"),
+        "cors": _op("GetBucketCors", "B", admin=True),
+        "encryption": _missing("GetBucketEncryption"),
+        "lifecycle": _missing("GetBucketLifecycleConfiguration"),
+        **{
+            parameter: _missing(name)
+            for parameter, name in {
+                "versions": "ListObjectVersions",
+                "policy": "GetBucketPolicy",
+                "website": "GetBucketWebsite",
+                "notification": "GetBucketNotificationConfiguration",
+                "requestPayment": "GetBucketRequestPayment",
+                "logging": "GetBucketLogging",
+                "accelerate": "GetBucketAccelerateConfiguration",
+                "publicAccessBlock": "GetPublicAccessBlock",
+                "ownershipControls": "GetBucketOwnershipControls",
+                "intelligent-tiering": "GetBucketIntelligentTieringConfiguration",
+                "inventory": "GetBucketInventoryConfiguration",
+                "metrics": "GetBucketMetricsConfiguration",
+                "analytics": "GetBucketAnalyticsConfiguration",
+                # The doubled Get is R2's.
+                "policyStatus": "GetGetBucketPolicyStatus",
+                "acl": "GetBucketAcl",
+                "tagging": "GetBucketTagging",
+                "versioning": "GetBucketVersioning",
+                "replication": "GetBucketReplication",
+                "object-lock": "GetObjectLockConfiguration",
+            }.items()
+        },
+        "": _op("ListObjects", "A"),
+    },
+    (Level.BUCKET, "PUT"): {
+        "cors": _op("PutBucketCors", "A", admin=True),
+        **{
+            parameter: _missing(name)
+            for parameter, name in {
+                "encryption": "PutBucketEncryption",
+                "lifecycle": "PutBucketLifecycleConfiguration",
+                "accelerate": "PutBucketAccelerateConfiguration",
+                "acl": "PutBucketAcl",
+                "analytics": "PutBucketAnalyticsConfiguration",
+                "intelligent-tiering": "PutBucketIntelligentTieringConfiguration",
+                "inventory": "PutBucketInventoryConfiguration",
+                "logging": "PutBucketLogging",
+                "metrics": "PutBucketMetricsConfiguration",
+                "notification": "PutBucketNotificationConfiguration",
+                "object-lock": "PutObjectLockConfiguration",
+                "ownershipControls": "PutBucketOwnershipControls",
+                "policy": "PutBucketPolicy",
+                "publicAccessBlock": "PutPublicAccessBlock",
+                "replication": "PutBucketReplication",
+                "requestPayment": "PutBucketRequestPayment",
+                "tagging": "PutBucketTagging",
+                "versioning": "PutBucketVersioning",
+                "website": "PutBucketWebsite",
+            }.items()
+        },
+        "": _op("CreateBucket", "A", admin=True),
+    },
+    (Level.BUCKET, "DELETE"): {
+        "cors": _op("DeleteBucketCors", "A", admin=True),
+        **{
+            parameter: _missing(name)
+            for parameter, name in {
+                "encryption": "DeleteBucketEncryption",
+                "lifecycle": "DeleteBucketLifecycle",
+                "analytics": "DeleteBucketAnalyticsConfiguration",
+                "intelligent-tiering": "DeleteBucketIntelligentTieringConfiguration",
+                "inventory": "DeleteBucketInventoryConfiguration",
+                "metrics": "DeleteBucketMetricsConfiguration",
+                "ownershipControls": "DeleteBucketOwnershipControls",
+                "policy": "DeleteBucketPolicy",
+                "replication": "DeleteBucketReplication",
+                "tagging": "DeleteBucketTagging",
+                "website": "DeleteBucketWebsite",
+            }.items()
+        },
+        "": _op("DeleteBucket", "", admin=True),
+    },
+    (Level.BUCKET, "POST"): {"delete": _op("DeleteObjects", "")},
+    (Level.OBJECT, "HEAD"): {"": _op("HeadObject", "B")},
+    (Level.OBJECT, "GET"): {
+        "uploadId": _op("ListParts", "A"),
+        "tagging": _missing("GetObjectTagging"),
+        "acl": _missing("GetObjectAcl"),
+        "attributes": _missing("GetObjectAttributes"),
+        "torrent": _missing("GetObjectTorrent"),
+        "retention": _missing("GetObjectRetention"),
+        "legal-hold": _missing("GetObjectLegalHold"),
+        "": _op("GetObject", "B"),
+    },
+    (Level.OBJECT, "PUT"): {
+        "tagging": _missing("PutObjectTagging"),
+        "acl": _missing("PutObjectAcl"),
+        "retention": _missing("PutObjectRetention"),
+        "legal-hold": _missing("PutObjectLegalHold"),
+        "uploadId": _op("UploadPart", "A"),
+        "": _op("PutObject", "A", write=True),
+    },
+    (Level.OBJECT, "POST"): {
+        "uploads": _op("CreateMultipartUpload", "A"),
+        "uploadId": _op("CompleteMultipartUpload", "A", write=True),
+        "select": _missing("SelectObjectContent"),
+        "restore": _missing("RestoreObject"),
+    },
+    (Level.OBJECT, "DELETE"): {
+        "uploadId": _op("AbortMultipartUpload", ""),
+        "": _op("DeleteObject", "", write=True),
+    },
+}
+
+_COPIES = {"PutObject": _op("CopyObject", "A", write=True), "UploadPart": _op("UploadPartCopy", "A")}
+
+
+def level_of(request: Request) -> Level:
+    if not request.bucket:
+        return Level.SERVICE
+    return Level.OBJECT if request.key else Level.BUCKET
+
+
+def find(request: Request, rules: Rulebook) -> Operation:
+    """The operation, whether it is served or not. Raises rule 27 (``RouteNotFound``) and rule 32."""
+    level = level_of(request)
+    found = _select(_TABLE.get((level, request.method), {}), request.params)
+    if found is None:
+        rules.refuse("route")
+        return _missing(f"{request.method} on a {level.value}")
+    if level is Level.BUCKET and found.name in ("CreateBucket", "DeleteBucket"):
+        names = [name for name in request.params if not name.startswith("X-Amz-") and name != "x-id"]
+        if names:
+            quoted = ", ".join(f'"{name}"' for name in names)
+            rules.refuse("bucket-parameter", names=quoted, method=request.method)
+    if "x-amz-copy-source" in request.headers:
+        return _COPIES.get(found.name, found)
+    return found
+
+
+def _select(operations: Mapping[str, Operation], params: Mapping[str, str]) -> Operation | None:
+    for parameter, operation in operations.items():
+        if parameter and parameter in params:
+            return operation
+    return operations.get("")
+
+
+def operations() -> list[Operation]:
+    """Every operation of the table, for the docs page."""
+    found = [operation for table in _TABLE.values() for operation in table.values()]
+    return [*found, *_COPIES.values()]

@@ -1,0 +1,139 @@
+"""What the stand-in saw: every request, and what it would have cost on R2."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+# The list prices of R2's standard storage, in dollars (cloudflare-docs r2/pricing, September 2026).
+CLASS_A_PER_MILLION = 4.50
+CLASS_B_PER_MILLION = 0.36
+STORAGE_PER_GB_MONTH = 0.015
+FREE_A, FREE_B, FREE_GB = 1_000_000, 10_000_000, 10
+KEPT_REQUESTS = 20_000
+# Headers that carry the id of the request for which the backend called R2, the first present one counts.
+REQUEST_ID_HEADERS = ("x-request-id", "fly-request-id")
+
+
+@dataclass(slots=True)
+class Seen:
+    """One request. ``time`` in seconds since the epoch, ``seconds`` how long it took, ``status`` 0 when the connection
+    ended without an answer."""
+
+    time: float
+    method: str
+    bucket: str
+    key: str
+    operation: str
+    billing: str
+    status: int = 0
+    code: str = ""
+    rule: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    request_id: str = ""
+    client: str = ""
+    presigned: bool = False
+    fault: str = ""
+    warning: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def is_billed(status: int) -> bool:
+    """R2 bills what it worked on, failed preconditions and bad requests too; not what it refused to let in (401, 403)
+    and not its own failures."""
+    return status in range(200, 500) and status not in (401, 403, 429)
+
+
+def dollars(class_a: int, class_b: int) -> float:
+    return class_a * CLASS_A_PER_MILLION / 1e6 + class_b * CLASS_B_PER_MILLION / 1e6
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one group of requests."""
+
+    requests: int = 0
+    class_a: int = 0
+    class_b: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    operations: Counter[str] = field(default_factory=Counter)
+
+    def add(self, seen: Seen) -> None:
+        self.requests += 1
+        if is_billed(seen.status):
+            self.class_a += seen.billing == "A"
+            self.class_b += seen.billing == "B"
+        self.bytes_in += seen.bytes_in
+        self.bytes_out += seen.bytes_out
+        self.statuses[seen.status] += 1
+        self.operations[seen.operation] += 1
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "requests": self.requests,
+            "class_a": self.class_a,
+            "class_b": self.class_b,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "dollars": dollars(self.class_a, self.class_b),
+            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "operations": dict(sorted(self.operations.items())),
+        }
+
+
+class SeenLog:
+    """The last requests, and counts over all of them since the start or the last ``clear``."""
+
+    def __init__(self) -> None:
+        self.requests: deque[Seen] = deque(maxlen=KEPT_REQUESTS)
+        self.total = Tally()
+        self.by_prefix: dict[str, Tally] = {}
+
+    def add(self, seen: Seen) -> None:
+        self.requests.append(seen)
+        self.total.add(seen)
+        self.by_prefix.setdefault(prefix_of(seen.key), Tally()).add(seen)
+
+    def clear(self) -> None:
+        self.requests.clear()
+        self.total = Tally()
+        self.by_prefix.clear()
+
+    def to_json(self, limit: int, matching: Mapping[str, str]) -> dict[str, object]:
+        """The newest ``limit`` requests whose fields equal ``matching`` (``prefix``: of the key), oldest first."""
+        found = [seen for seen in self.requests if _is(seen, matching)]
+        return {
+            "requests": [seen.to_json() for seen in found[-limit:]],
+            "total": self.total.to_json(),
+            "by_prefix": {prefix: tally.to_json() for prefix, tally in sorted(self.by_prefix.items())},
+        }
+
+
+def _is(seen: Seen, matching: Mapping[str, str]) -> bool:
+    return all(
+        seen.key.startswith(value) if name == "prefix" else str(getattr(seen, name)) == value
+        for name, value in matching.items()
+    )
+
+
+def prefix_of(key: str) -> str:
+    """The first segment of a key: the APP_ENV of whoever wrote it; empty for requests without a key."""
+    first, slash, _ = key.partition("/")
+    return first if slash else ""
+
+
+def cost_by_endpoint(requests: Iterable[Mapping[str, object]], endpoints: Mapping[str, str]) -> dict[str, Tally]:
+    """Counts per endpoint of the backend. ``requests`` as ``Seen.to_json`` gives them, ``endpoints`` maps the ids of
+    requests to ``METHOD /path``. What no known request asked for is under ``(none)``."""
+    tallies: dict[str, Tally] = {}
+    for data in requests:
+        seen = Seen(**data)  # type: ignore[arg-type]  # the fields are those of to_json
+        tallies.setdefault(endpoints.get(seen.request_id, "(none)"), Tally()).add(seen)
+    return tallies

@@ -1,0 +1,67 @@
+"""Serve a service: S3 over TLS and the admin API beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from parity.admin.app import serving
+from parity.certs import Certificates, ensure_certificates
+from parity.config.project import Project
+from parity.r2.admin import Admin
+from parity.r2.connection import R2Protocol
+from parity.r2.service import Service, running
+from parity.r2.settings import R2Settings, load_r2_settings
+
+# Longer than any client keeps a pooled connection: the client closes first, so no request meets a closing one.
+KEEP_ALIVE_SECONDS = 75
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports that were bound."""
+
+    s3: int
+    admin: int
+
+
+@asynccontextmanager
+async def serve_s3(
+    settings: R2Settings, host: str, s3_port: int, admin_port: int, certificates: Certificates | None
+) -> AsyncIterator[tuple[Service, Ports]]:
+    """The running stand-in; without certificates it speaks plain HTTP. Raises ``OSError`` for a taken port and
+    ``ConfigError`` for a save that is broken."""
+    tls = {} if certificates is None else {"ssl_certfile": certificates.chain, "ssl_keyfile": certificates.key}
+    async with running(settings) as service:
+        options = {
+            "http": R2Protocol,
+            "server_header": False,
+            "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+            "ws": "none",
+            "ssl_version": ssl.PROTOCOL_TLS_SERVER,
+            **tls,
+        }
+        async with (
+            serving(service.front, host, s3_port, **options) as s3,
+            serving(Admin(service).app(), host, admin_port) as admin,
+        ):
+            yield service, Ports(s3, admin)
+
+
+async def serve_project(project: Project) -> None:
+    """Serve until SIGTERM or SIGINT, then save."""
+    harness = project.settings
+    certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    settings = load_r2_settings(project)
+    async with serve_s3(settings, harness.bind, harness.r2_port, harness.r2_admin_port, certificates) as (_, ports):
+        print(f"r2: {harness.r2_url} (admin on port {ports.admin}), bucket {settings.bucket}", flush=True)  # noqa: T201
+        with contextlib.suppress(asyncio.CancelledError):
+            await stop.wait()

@@ -1,0 +1,107 @@
+"""The stand-in as a whole: store, front and saves, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from parity.r2 import cors
+from parity.r2.content import BlobFolder
+from parity.r2.cors import Policy
+from parity.r2.front import Front
+from parity.r2.settings import R2Settings
+from parity.r2.store.interface import Store
+from parity.r2.store.moto import MotoStore
+from parity.r2.store.persist import Saves, collect, install
+
+
+class Service:
+    """Made by ``running``. ``saves`` is ``None`` where nothing is saved: no folder, or an upstream that keeps."""
+
+    def __init__(self, settings: R2Settings, store: Store, saves: Saves | None, folder: BlobFolder) -> None:
+        self.settings, self.store, self.saves = settings, store, saves
+        self.front = Front(settings, store, folder)
+        self._saved_changes: tuple[int, str] | None = None
+        self._saving = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Load what was saved, then see to the bucket and its policy. Raises ``ConfigError`` for a broken save."""
+        await self.store.start()
+        state = None
+        if self.saves is not None and isinstance(self.store, MotoStore):
+            state = await asyncio.to_thread(self.saves.load)
+            if state is not None:
+                self.front.policies.update(install(self.store, state))
+                self._saved_changes = self._version()
+        await self._ensure_bucket(applied=str(state["policy_source"]) if state else "")
+
+    async def _ensure_bucket(self, applied: str) -> None:
+        """The policy file counts when it is another one than at the last start: a PutBucketCors since then stays."""
+        bucket = self.settings.bucket
+        if not await self.store.has_bucket(bucket):
+            await self.store.create_bucket(bucket)
+            applied = ""
+        if self.settings.policy is not None and applied != self._policy_source():
+            self.front.policies[bucket] = self.settings.policy
+
+    def _policy_source(self) -> str:
+        return _digest({} if self.settings.policy is None else {"": self.settings.policy})
+
+    def _version(self) -> tuple[int, str]:
+        changes = self.store.changes if isinstance(self.store, MotoStore) else 0
+        return changes, _digest(self.front.policies)
+
+    async def save(self) -> bool:
+        """Save what changed since the last save; whether there was anything to save."""
+        if self.saves is None or not isinstance(self.store, MotoStore):
+            return False
+        async with self._saving:
+            version = self._version()
+            if version == self._saved_changes:
+                return False
+            state = collect(self.store, self.front.policies, self._policy_source())
+            await asyncio.to_thread(self.saves.save, state)
+            self._saved_changes = version
+        return True
+
+    async def reset(self) -> None:
+        """An empty bucket with its configured policy; what was seen and the faults go too."""
+        await self.store.reset()
+        self.front.policies.clear()
+        self.front.seen.clear()
+        self.front.faults.remove()
+        await self._ensure_bucket(applied="")
+
+    async def save_every(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await self.save()
+
+
+def _digest(policies: dict[str, Policy]) -> str:
+    plain = {bucket: cors.to_json(policy) for bucket, policy in policies.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+@asynccontextmanager
+async def running(settings: R2Settings) -> AsyncIterator[Service]:
+    """A started service; it is saved on the way out."""
+    with tempfile.TemporaryDirectory(prefix="parity-r2-") as scratch:
+        saves = Saves(settings.state) if settings.state is not None and settings.upstream is None else None
+        folder = saves.blobs if saves is not None else BlobFolder(Path(scratch) / "blobs")
+        service = Service(settings, MotoStore(), saves, folder)
+        await service.start()
+        saver = asyncio.create_task(service.save_every(settings.save_seconds)) if settings.save_seconds else None
+        try:
+            yield service
+        finally:
+            if saver is not None:
+                saver.cancel()
+                await asyncio.gather(saver, return_exceptions=True)
+            await service.save()
+            await service.store.close()

@@ -1,0 +1,156 @@
+"""Settings of the R2 stand-in: one table of ``PARITY_R2_*`` variables, and what else it reads from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parity.config.errors import ConfigError
+from parity.config.project import Project
+from parity.config.settings import Setting
+from parity.r2.cors import Policy, load_policy
+from parity.r2.latency import PROFILES
+from parity.r2.rules import RULES
+from parity.r2.sigv4 import Token
+from parity.r2.throttle import WriteWindow
+
+
+def _choice(*values: str) -> tuple[Callable[[str], object], str]:
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(text)
+        return text
+
+    return parse, " or ".join(values)
+
+
+def _rule_numbers(text: str) -> frozenset[int]:
+    numbers = frozenset(int(part) for part in text.replace(",", " ").split())
+    if numbers - {rule.number for rule in RULES}:
+        raise ValueError(text)
+    return numbers
+
+
+def _url(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("PARITY_R2_STORE", "moto", *_choice("moto", "s3"), "what holds the objects"),
+    Setting("PARITY_R2_UPSTREAM_URL", "", _url, "an http(s) URL", "the endpoint of the store `s3`"),
+    Setting("PARITY_R2_UPSTREAM_ACCESS_KEY_ID", "", str, "a text", "its credentials"),
+    Setting("PARITY_R2_UPSTREAM_SECRET_ACCESS_KEY", "", str, "a text", "its credentials"),
+    Setting("PARITY_R2_UPSTREAM_REGION", "us-east-1", str, "a text", "its region"),
+    Setting(
+        "PARITY_R2_UNSIGNED_STREAMING",
+        "401",
+        *_choice("401", "501", "accept"),
+        "answer to STREAMING-UNSIGNED-PAYLOAD-TRAILER bodies (boto3 from 1.36 on sends them by default over https)",
+    ),
+    Setting(
+        "PARITY_R2_WRITE_WINDOW",
+        "overlap",
+        WriteWindow.parse,
+        "overlap, strict, or seconds such as 0.3-1.4",
+        "how long a write to a key counts as in flight for other connections",
+    ),
+    Setting("PARITY_R2_LATENCY", "off", *_choice(*PROFILES), "how long R2 takes to answer"),
+    Setting("PARITY_R2_RULES_OFF", "", _rule_numbers, "numbers of rules such as 1,16", "rules that do not hold"),
+    Setting("PARITY_R2_SAVE_SECONDS", "60", float, "seconds", "how often what changed is saved (0: only on stop)"),
+    Setting("PARITY_R2_ADMIN_ACCESS_KEY_ID", "", str, "a text", "a token that may configure buckets; empty: none"),
+    Setting("PARITY_R2_ADMIN_SECRET_ACCESS_KEY", "", str, "a text", "its secret"),
+)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How R2 behaves; may be changed while it runs."""
+
+    window: WriteWindow = field(default_factory=WriteWindow)
+    latency: str = "off"
+    unsigned_streaming: str = "401"
+    rules_off: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Upstream:
+    url: str
+    access_key: str
+    secret: str
+    region: str
+
+
+@dataclass(frozen=True)
+class R2Settings:
+    """All that a stand-in needs. ``hosts`` are the names whose subdomains name buckets; ``state`` may be ``None``:
+    nothing is saved."""
+
+    bucket: str
+    tokens: tuple[Token, ...]
+    policy: Policy | None = None
+    hosts: tuple[str, ...] = ("localhost",)
+    state: Path | None = None
+    save_seconds: float = 60.0
+    upstream: Upstream | None = None
+    behaviour: Behaviour = field(default_factory=Behaviour)
+
+
+def _read(environ: Mapping[str, str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for setting in SETTINGS:
+        text = environ.get(setting.name) or setting.default
+        try:
+            values[setting.field] = setting.parse(text)
+        except ValueError:
+            raise ConfigError(setting.name, f"{text!r} cannot be used", setting.form, f"set {setting.name}") from None
+    return values
+
+
+def _token(values: Mapping[str, str], where: str) -> Token:
+    names = ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY")
+    for name in names:
+        if not values.get(name):
+            raise ConfigError(where, f"{name} is missing", f"{name}=value")
+    return Token(values[names[0]], values[names[1]])
+
+
+def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) -> R2Settings:
+    """Read the table and the project's secrets. Raises ``ConfigError``, naming variable or file."""
+    values = _read(environ)
+    # What the process itself is given wins over the file, as Fly's secrets win over fly.toml.
+    credentials = {**project.secrets, **{name: text for name, text in environ.items() if name.startswith("R2_")}}
+    tokens = [_token(credentials, project.parity.secrets.file)]
+    admin_key, admin_secret = str(values["r2_admin_access_key_id"]), str(values["r2_admin_secret_access_key"])
+    if bool(admin_key) != bool(admin_secret):
+        raise ConfigError("PARITY_R2_ADMIN_ACCESS_KEY_ID", "an admin token has a key and a secret", "both or neither")
+    if admin_key:
+        tokens.append(Token(admin_key, admin_secret, admin=True))
+    window = values["r2_write_window"]
+    rules_off = values["r2_rules_off"]
+    if not isinstance(window, WriteWindow) or not isinstance(rules_off, frozenset):
+        raise TypeError("the parsers of the table give a window and a set")
+    behaviour = Behaviour(window, str(values["r2_latency"]), str(values["r2_unsigned_streaming"]), rules_off)
+    hosts = {"localhost", "r2.localhost", project.settings.r2_host}
+    return R2Settings(
+        bucket=project.bucket,
+        tokens=tuple(tokens),
+        policy=load_policy(project.path(project.parity.r2.cors)),
+        hosts=tuple(sorted(hosts)),
+        state=project.settings.state_dir / "r2",
+        save_seconds=float(str(values["r2_save_seconds"])),
+        upstream=_upstream(values),
+        behaviour=behaviour,
+    )
+
+
+def _upstream(values: Mapping[str, object]) -> Upstream | None:
+    if values["r2_store"] == "moto":
+        return None
+    if not values["r2_upstream_url"]:
+        raise ConfigError("PARITY_R2_UPSTREAM_URL", "PARITY_R2_STORE=s3 needs it", "the URL of an S3 endpoint")
+    names = ("url", "access_key_id", "secret_access_key", "region")
+    return Upstream(*(str(values[f"r2_upstream_{name}"]) for name in names))

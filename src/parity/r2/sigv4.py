@@ -1,0 +1,271 @@
+"""Signature version 4, verified: headers and presigned URLs. Pure: the clock is an argument."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import quote
+
+from parity.r2.errors import R2Error
+from parity.r2.request import Request
+from parity.r2.rules import Rulebook
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+UNSIGNED = "UNSIGNED-PAYLOAD"
+MAX_EXPIRES = 604_800
+MAX_SKEW = 15 * 60
+REGIONS = frozenset({"auto", "", "us-east-1", "wnam", "enam", "weur", "eeur", "apac", "oc"})
+PRESIGNED_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+
+_DATE = re.compile(r"\d{8}T\d{6}Z")
+_SPACES = re.compile(" +")
+_REQUIRED = ("X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Expires")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An R2 API token: ``admin`` may configure buckets, others read and write objects."""
+
+    access_key: str
+    secret: str
+    admin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """``payload`` is what was signed for the body: a hex SHA-256, ``UNSIGNED-PAYLOAD`` or ``STREAMING-…``."""
+
+    token: Token
+    payload: str
+    presigned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    access_key: str
+    date: str
+    region: str
+
+
+def uri_encode(text: str) -> str:
+    return quote(text, safe="-_.~")
+
+
+@lru_cache(maxsize=256)
+def signing_key(secret: str, date: str, region: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for step in (date, region, "s3", "aws4_request"):
+        key = hmac.digest(key, step.encode(), "sha256")
+    return key
+
+
+def canonical_query(request: Request, *, presigned: bool) -> str:
+    pairs = sorted(
+        (uri_encode(name), uri_encode(value))
+        for name, value in request.query
+        if not (presigned and name == "X-Amz-Signature")
+    )
+    return "&".join(f"{name}={value}" for name, value in pairs)
+
+
+def canonical_request(request: Request, signed: list[str], payload: str, *, presigned: bool) -> str:
+    headers = "".join(f"{name}:{_SPACES.sub(' ', request.headers.get(name, '').strip())}\n" for name in signed)
+    query = canonical_query(request, presigned=presigned)
+    return f"{request.method}\n{request.raw_path}\n{query}\n{headers}\n{';'.join(signed)}\n{payload}"
+
+
+def string_to_sign(canonical: str, amz_date: str, scope: str) -> str:
+    return f"{ALGORITHM}\n{amz_date}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def verify(request: Request, tokens: Mapping[str, Token], rules: Rulebook, now: float) -> Authenticated:
+    """Who signed the request. ``now`` is in seconds since the epoch. Raises ``R2Error`` in R2's order of checks."""
+    authorization = request.header("authorization")
+    if authorization is not None:
+        if authorization.startswith("AWS "):
+            rules.refuse("sigv2")
+        return _verify_header(request, tokens, rules, now, authorization)
+    if "X-Amz-Credential" in request.params:
+        return _verify_presigned(request, tokens, rules, now)
+    if "AWSAccessKeyId" in request.params and "Signature" in request.params:
+        rules.refuse("sigv2")
+    rules.refuse("anonymous")
+    return Authenticated(_anyone(tokens), UNSIGNED, presigned=False)
+
+
+def _anyone(tokens: Mapping[str, Token]) -> Token:
+    """Whom a request counts as when the rule that would have refused it is off."""
+    return next(iter(tokens.values()))
+
+
+def _verify_header(
+    request: Request, tokens: Mapping[str, Token], rules: Rulebook, now: float, authorization: str
+) -> Authenticated:
+    payload = request.header("x-amz-content-sha256")
+    if payload is None:
+        rules.refuse("sha256-missing")
+        payload = UNSIGNED
+    amz_date, source = request.header("x-amz-date"), "'x-amz-date' header"
+    if amz_date is None:
+        amz_date, source = request.header("date"), "'date' header"
+    if amz_date is None:
+        rules.refuse("auth-form", problem="No date provided in x-amz-date nor date header")
+        return Authenticated(_anyone(tokens), payload, presigned=False)
+    signed_at = _parse_date(amz_date)
+    if signed_at is None:
+        rules.refuse("auth-form", problem=f"Date provided in {source} ({amz_date}) didn't parse successfully")
+    elif abs(now - signed_at) > MAX_SKEW:
+        rules.refuse("skew")
+    fields = _authorization_fields(authorization)
+    if not {"Credential", "SignedHeaders", "Signature"} <= fields.keys():
+        rules.refuse("auth-algorithm")
+        return Authenticated(_anyone(tokens), payload, presigned=False)
+    return _check(
+        request,
+        tokens,
+        rules,
+        fields["Credential"],
+        amz_date,
+        fields["SignedHeaders"],
+        fields["Signature"],
+        payload,
+        presigned=False,
+    )
+
+
+def _authorization_fields(authorization: str) -> dict[str, str]:
+    if not authorization.startswith(f"{ALGORITHM} "):
+        return {}
+    pairs = (item.partition("=") for item in authorization[len(ALGORITHM) :].split(","))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+
+def _verify_presigned(request: Request, tokens: Mapping[str, Token], rules: Rulebook, now: float) -> Authenticated:
+    params = request.params
+    if request.method not in PRESIGNED_METHODS:
+        rules.refuse("form-post")
+    missing = [name for name in _REQUIRED if name not in params]
+    if missing:
+        plural = "s" if len(missing) > 1 else ""
+        rules.refuse("auth-form", problem=f"Required search parameter{plural} {',  '.join(missing)} missing")
+        return Authenticated(_anyone(tokens), UNSIGNED, presigned=True)
+    if params["X-Amz-Algorithm"] != ALGORITHM:
+        rules.refuse("auth-algorithm")
+    amz_date = params["X-Amz-Date"]
+    signed_at = _parse_date(amz_date)
+    if signed_at is None:
+        problem = f"Date provided in X-Amz-Date ({amz_date}) didn't parse successfully"
+        rules.refuse("auth-form", problem=problem)
+        signed_at = now
+    # Checked before the expiry: an unknown key is told so even when its URL is old.
+    _scope(params["X-Amz-Credential"], amz_date, tokens, rules)
+    expires = _parse_expires(params["X-Amz-Expires"])
+    if expires is None:
+        rules.refuse("auth-form", problem="X-Amz-Expires should be a number")
+        expires = MAX_EXPIRES
+    if expires > MAX_EXPIRES:
+        rules.refuse("expires-too-long")
+    if expires < 1 or now > signed_at + expires:
+        rules.refuse("expired")
+    return _check(
+        request,
+        tokens,
+        rules,
+        params["X-Amz-Credential"],
+        amz_date,
+        params["X-Amz-SignedHeaders"],
+        params["X-Amz-Signature"],
+        # A presigner may sign a payload's hash by naming it in the query; else the body is not signed.
+        params.get("X-Amz-Content-Sha256", UNSIGNED),
+        presigned=True,
+    )
+
+
+def _parse_date(text: str) -> float | None:
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        return float(calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ")))
+    except ValueError:
+        return None
+
+
+def _parse_expires(text: str) -> float | None:
+    """Seconds. R2 reads any number, decimals too; no number that is not finite."""
+    if not re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?\s*", text, re.IGNORECASE | re.ASCII):
+        return None
+    return float(text)
+
+
+def _scope(credential: str, amz_date: str, tokens: Mapping[str, Token], rules: Rulebook) -> _Scope | None:
+    """The credential's parts, checked in R2's order. ``None`` only with the rules that refuse it off."""
+    parts = credential.split("/")
+    if len(parts) < 5:
+        problem = f"Credential sigv4 header should have at least 5 slash-separated parts, not {len(parts)}"
+        rules.refuse("auth-form", problem=problem)
+        return None
+    # More slashes belong to the access key.
+    access_key, (date, region, service, terminator) = "/".join(parts[:-4]), parts[-4:]
+    if service != "s3":
+        rules.refuse("auth-form", problem=f"Credential service should be s3, not {service}")
+    if terminator != "aws4_request":
+        problem = f"Credential termination string should be aws4_request, not {terminator}"
+        rules.refuse("auth-form", problem=problem)
+    if not amz_date.startswith(date):
+        problem = f"Credential signed date {date} does not match {amz_date[:8]} from 'x-amz-date' header"
+        rules.refuse("auth-form", problem=problem)
+    if region not in REGIONS:
+        rules.refuse("region", region=region)
+    if access_key not in tokens:
+        rules.refuse("unknown-key")
+        return None
+    return _Scope(access_key, date, region)
+
+
+def _check(
+    request: Request,
+    tokens: Mapping[str, Token],
+    rules: Rulebook,
+    credential: str,
+    amz_date: str,
+    signed_headers: str,
+    provided: str,
+    payload: str,
+    *,
+    presigned: bool,
+) -> Authenticated:
+    scope = _scope(credential, amz_date, tokens, rules)
+    if scope is None:
+        return Authenticated(_anyone(tokens), payload, presigned)
+    token = tokens[scope.access_key]
+    signed = [name.lower() for name in signed_headers.split(";")]
+    if "host" not in signed:
+        rules.refuse("auth-host")
+    canonical = canonical_request(request, signed, payload, presigned=presigned)
+    to_sign = string_to_sign(canonical, amz_date, f"{scope.date}/{scope.region}/s3/aws4_request")
+    key = signing_key(token.secret, scope.date, scope.region)
+    computed = hmac.new(key, to_sign.encode(), "sha256").hexdigest()
+    if not hmac.compare_digest(computed.encode(), provided.encode()):
+        _refuse_signature(rules, signed, to_sign, canonical, provided)
+    return Authenticated(token, payload, presigned)
+
+
+def _refuse_signature(rules: Rulebook, signed: list[str], to_sign: str, canonical: str, provided: str) -> None:
+    """R2 tells what it computed, as S3 does: the first thing to compare when a signature fails."""
+    try:
+        rules.refuse("signed-content-type" if "content-type" in signed else "signature")
+    except R2Error as error:
+        error.extra.update(
+            StringToSign=to_sign,
+            StringToSignBytes=to_sign.encode().hex(" "),
+            CanonicalRequest=canonical,
+            CanonicalRequestBytes=canonical.encode().hex(" "),
+            SignatureProvided=provided,
+        )
+        raise

@@ -1,0 +1,115 @@
+"""The small interface between R2's rules and whatever holds the objects.
+
+Every write takes a ``check`` that is called with what is there now (``None``: nothing) and raises to refuse; the store
+calls it and writes under one lock of the key, so that of many racing creators exactly one wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from parity.r2.content import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What the client said of an object: ``headers`` by their wire names in lower case (content-type and its like,
+    ``x-amz-meta-…``), and the storage class."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    storage_class: str = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """``etag`` without quotes, ``modified`` in seconds since the epoch, ``size`` in bytes."""
+
+    key: str
+    size: int
+    etag: str
+    modified: float
+    attributes: Attributes
+    part_sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    number: int
+    size: int
+    etag: str
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInfo:
+    id: str
+    key: str
+    initiated: float
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class BucketInfo:
+    name: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """``next_after`` is what to give as ``after`` for the following page; empty when this was the last."""
+
+    objects: Sequence[ObjectInfo]
+    prefixes: Sequence[str]
+    next_after: str
+
+
+Check = Callable[[ObjectInfo | None], None]
+Read = Callable[[int, int], AsyncIterator[bytes]]
+
+
+def no_check(_found: ObjectInfo | None) -> None:
+    """For writes without a condition."""
+
+
+class Store(Protocol):
+    """All methods raise ``R2Error``: NoSuchBucket, NoSuchKey, NoSuchUpload, InternalError when an upstream fails."""
+
+    name: str
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+    async def reset(self) -> None: ...
+
+    async def buckets(self) -> list[BucketInfo]: ...
+    async def create_bucket(self, bucket: str) -> None: ...
+    async def delete_bucket(self, bucket: str) -> None: ...
+    async def has_bucket(self, bucket: str) -> bool: ...
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo: ...
+    async def open(self, bucket: str, key: str) -> tuple[ObjectInfo, Read]: ...
+    async def put(
+        self, bucket: str, key: str, content: Content, etag: str, attributes: Attributes, check: Check
+    ) -> ObjectInfo: ...
+    async def copy(
+        self,
+        source: tuple[str, str],
+        target: tuple[str, str],
+        attributes: Attributes | None,
+        check_source: Check,
+        check: Check,
+    ) -> ObjectInfo: ...
+    async def delete(self, bucket: str, key: str, check: Check) -> None: ...
+    async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page: ...
+
+    async def create_upload(self, bucket: str, key: str, attributes: Attributes) -> str: ...
+    async def put_part(
+        self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str
+    ) -> PartInfo: ...
+    async def parts(self, bucket: str, key: str, upload: str) -> list[PartInfo]: ...
+    async def complete(
+        self, bucket: str, key: str, upload: str, parts: Sequence[PartInfo], etag: str, check: Check
+    ) -> ObjectInfo: ...
+    async def abort(self, bucket: str, key: str, upload: str) -> None: ...
+    async def uploads(self, bucket: str) -> list[UploadInfo]: ...

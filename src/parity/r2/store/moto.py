@@ -1,0 +1,355 @@
+"""moto's S3 models in this process, called directly: the default store.
+
+The models are private interfaces of moto: it is pinned, and ``tests/parity/r2/store/test_moto.py`` says when they
+change. Bodies are ``Content`` instead of moto's spooled files: moto's own join of a gigabyte needs 4.7 GB, and its
+overwrite closes the buffer that readers are using.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+# Read by moto when it is imported; no request of ours may look like one to a custom endpoint.
+os.environ.setdefault("MOTO_S3_CUSTOM_ENDPOINTS", "")
+
+from moto.s3.models import FakeAcl, FakeBucket, FakeGrant, FakeGrantee, FakeKey, FakeMultipart, S3Backend
+from requests.structures import CaseInsensitiveDict
+
+from parity.r2.content import Content
+from parity.r2.errors import bucket_exists, bucket_not_empty, no_such_bucket, no_such_key, no_such_upload
+from parity.r2.store import pages
+from parity.r2.store.interface import (
+    Attributes,
+    BucketInfo,
+    Check,
+    ObjectInfo,
+    Page,
+    PartInfo,
+    Read,
+    UploadInfo,
+    no_check,
+)
+
+_STRIPES = 256
+_ACCOUNT, _REGION = "123456789012", "us-east-1"
+
+
+class _Untracked(list[Any]):
+    """moto keeps every instance of a model for ever, for its own tests; a server would only grow by that."""
+
+    def append(self, _instance: object) -> None:
+        return
+
+
+class _ContentBuffer:
+    """What moto takes for the spooled file of a key; it only ever reads it whole."""
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+
+    def seek(self, offset: int) -> int:
+        if offset:
+            raise ValueError("moto's models are expected to read whole objects only")
+        return 0
+
+    def read(self) -> bytes:
+        return self.content.read()
+
+    def close(self) -> None:
+        """Nothing to close: the content goes with its last reference."""
+
+
+class StoredKey(FakeKey):
+    """moto's model of an object or a part, with its bytes where moto keeps a spooled file."""
+
+    r2_info: ObjectInfo
+    r2_content: Content
+
+
+class StoredUpload(FakeMultipart):
+    """moto's model of an upload."""
+
+    parts: dict[int, StoredKey]  # type: ignore[assignment]  # only such keys are put into it
+    r2_info: UploadInfo
+
+
+class StoredBucket(FakeBucket):
+    """moto's model of a bucket."""
+
+    multiparts: dict[str, StoredUpload]  # type: ignore[assignment]  # only such uploads are put into it
+
+    def is_created(self) -> bool:
+        return True
+
+
+def _stop_tracking(*models: Any) -> None:
+    for model in models:
+        model.instances_tracked = _Untracked()
+
+
+_stop_tracking(StoredKey, StoredUpload, StoredBucket, FakeAcl, FakeGrant, FakeGrantee)
+
+
+def make_key(bucket: str, info: ObjectInfo, content: Content) -> StoredKey:
+    key = StoredKey(
+        name=info.key,
+        value=b"",
+        account_id=_ACCOUNT,
+        region_name=_REGION,
+        storage=info.attributes.storage_class,
+        etag=info.etag,
+        bucket_name=bucket,
+    )
+    key._value_buffer.close()
+    key._value_buffer = _ContentBuffer(content)  # type: ignore[assignment]  # the three methods that moto calls
+    key.contentsize = info.size
+    key.last_modified = datetime.datetime.fromtimestamp(info.modified, datetime.UTC).replace(tzinfo=None)
+    key.set_metadata(dict(info.attributes.headers))
+    key.r2_info, key.r2_content = info, content
+    return key
+
+
+class MotoStore:
+    """Thread-safe: the methods that end in ``_now`` may be called from any thread."""
+
+    name = "moto"
+
+    def __init__(self) -> None:
+        self._backend = S3Backend(_REGION, _ACCOUNT)
+        self._locks = [threading.RLock() for _ in range(_STRIPES)]
+        # Guards what keys share: which keys a bucket has, their order, its uploads.
+        self._index_lock = threading.RLock()
+        self._orders: dict[str, list[str]] = {}
+        self.changes = 0
+
+    async def start(self) -> None:
+        """Nothing to do: see ``persist`` for what was saved."""
+
+    async def close(self) -> None:
+        await self.reset()
+
+    async def reset(self) -> None:
+        """Remove every object, upload and bucket."""
+        with self._index_lock:
+            for bucket in self._backend.buckets.values():
+                for model in (*bucket.keys.values(), *bucket.multiparts.values()):
+                    _dispose(model)
+                bucket.keys.clear()
+                bucket.multiparts.clear()
+            self._backend.buckets.clear()
+            self._orders.clear()
+            self.changes += 1
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing changes meanwhile: a save sees one moment."""
+        with self._index_lock:
+            yield
+
+    def models(self) -> list[StoredBucket]:
+        return [self.bucket(name) for name in self._backend.buckets]
+
+    # Buckets
+
+    def bucket(self, name: str) -> StoredBucket:
+        found = self._backend.buckets.get(name)
+        if not isinstance(found, StoredBucket):
+            raise no_such_bucket()
+        return found
+
+    async def buckets(self) -> list[BucketInfo]:
+        found = self._backend.list_buckets(None, None, None)
+        return [BucketInfo(bucket.name, bucket.creation_date.timestamp()) for bucket in found]
+
+    async def create_bucket(self, bucket: str) -> None:
+        self.create_bucket_now(bucket, time.time())
+
+    def create_bucket_now(self, bucket: str, created: float) -> None:
+        with self._index_lock:
+            if bucket in self._backend.buckets:
+                raise bucket_exists()
+            model = StoredBucket(bucket, _ACCOUNT, _REGION)
+            model.creation_date = datetime.datetime.fromtimestamp(created, datetime.UTC)
+            self._backend.buckets[bucket] = model
+            self.changes += 1
+
+    async def delete_bucket(self, bucket: str) -> None:
+        with self._index_lock:
+            if self.bucket(bucket).keys:
+                raise bucket_not_empty()
+            self._backend.delete_bucket(bucket)
+            self._orders.pop(bucket, None)
+            self.changes += 1
+
+    async def has_bucket(self, bucket: str) -> bool:
+        return bucket in self._backend.buckets
+
+    # Objects
+
+    def _lock(self, bucket: str, key: str) -> threading.RLock:
+        return self._locks[hash((bucket, key)) % _STRIPES]
+
+    def _find(self, bucket: str, key: str) -> StoredKey | None:
+        found: StoredKey | None = self.bucket(bucket).keys.get(key)
+        return found
+
+    def get_now(self, bucket: str, key: str) -> tuple[ObjectInfo, Content]:
+        """The object and its bytes, of one moment."""
+        found = self._find(bucket, key)
+        if found is None:
+            raise no_such_key()
+        return found.r2_info, found.r2_content
+
+    def put_now(self, bucket: str, info: ObjectInfo, content: Content, check: Check = no_check) -> ObjectInfo:
+        """Check and write under the key's lock."""
+        with self._lock(bucket, info.key):
+            model = self.bucket(bucket)
+            found: StoredKey | None = model.keys.get(info.key)
+            check(None if found is None else found.r2_info)
+            key = make_key(bucket, info, content)
+            with self._index_lock:
+                model.keys.setlist(info.key, [key])
+                if found is None:
+                    self._orders.pop(bucket, None)
+                self.changes += 1
+        return info
+
+    def delete_now(self, bucket: str, key: str, check: Check = no_check) -> None:
+        with self._lock(bucket, key):
+            model = self.bucket(bucket)
+            found: StoredKey | None = model.keys.get(key)
+            check(None if found is None else found.r2_info)
+            if found is None:
+                return
+            with self._index_lock:
+                model.keys.pop(key)
+                self._orders.pop(bucket, None)
+                self.changes += 1
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo:
+        return self.get_now(bucket, key)[0]
+
+    async def open(self, bucket: str, key: str) -> tuple[ObjectInfo, Read]:
+        info, content = self.get_now(bucket, key)
+        return info, content.stream
+
+    async def put(
+        self, bucket: str, key: str, content: Content, etag: str, attributes: Attributes, check: Check
+    ) -> ObjectInfo:
+        return self.put_now(bucket, ObjectInfo(key, content.size, etag, time.time(), attributes), content, check)
+
+    async def copy(
+        self,
+        source: tuple[str, str],
+        target: tuple[str, str],
+        attributes: Attributes | None,
+        check_source: Check,
+        check: Check,
+    ) -> ObjectInfo:
+        found, content = self.get_now(*source)
+        check_source(found)
+        info = ObjectInfo(target[1], found.size, found.etag, time.time(), attributes or found.attributes)
+        return self.put_now(target[0], info, content, check)
+
+    async def delete(self, bucket: str, key: str, check: Check = no_check) -> None:
+        self.delete_now(bucket, key, check)
+
+    async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        with self._index_lock:
+            model = self.bucket(bucket)
+            order = self._orders.get(bucket)
+            if order is None:
+                order = self._orders[bucket] = sorted(model.keys)
+            return pages.page(order, lambda key: model.keys[key].r2_info, prefix, delimiter, after, limit)
+
+    # Uploads
+
+    def _upload(self, bucket: str, key: str, upload: str) -> StoredUpload:
+        found: StoredUpload | None = self.bucket(bucket).multiparts.get(upload)
+        if found is None or found.key_name != key:
+            raise no_such_upload()
+        return found
+
+    async def create_upload(self, bucket: str, key: str, attributes: Attributes) -> str:
+        return self.create_upload_now(bucket, UploadInfo(secrets.token_urlsafe(48), key, time.time(), attributes))
+
+    def create_upload_now(self, bucket: str, info: UploadInfo) -> str:
+        with self._index_lock:
+            model = self.bucket(bucket)
+            upload = StoredUpload(info.key, CaseInsensitiveDict(info.attributes.headers), _ACCOUNT, _REGION)
+            upload.id = info.id
+            upload.r2_info = info
+            model.multiparts[info.id] = upload
+            self.changes += 1
+        return info.id
+
+    async def put_part(self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str) -> PartInfo:
+        info = ObjectInfo(str(number), content.size, etag, time.time(), Attributes())
+        self.put_part_now(bucket, key, upload, info, content)
+        return PartInfo(number, content.size, etag, info.modified)
+
+    def put_part_now(self, bucket: str, key: str, upload: str, info: ObjectInfo, content: Content) -> None:
+        with self._index_lock:
+            found = self._upload(bucket, key, upload)
+            part = make_key(bucket, info, content)
+            replaced = found.parts.get(int(info.key))
+            found.parts[int(info.key)] = part
+            if replaced is not None:
+                replaced.dispose()
+            self.changes += 1
+
+    async def parts(self, bucket: str, key: str, upload: str) -> list[PartInfo]:
+        with self._index_lock:
+            return _parts_of(self._upload(bucket, key, upload))
+
+    async def complete(
+        self, bucket: str, key: str, upload: str, parts: Sequence[PartInfo], etag: str, check: Check
+    ) -> ObjectInfo:
+        with self._lock(bucket, key):
+            with self._index_lock:
+                found = self._upload(bucket, key, upload)
+                if any(_etag_of(found, part.number) != part.etag for part in parts):
+                    raise no_such_upload()
+                content = Content.join(found.parts[part.number].r2_content for part in parts)
+            sizes = tuple(part.size for part in parts)
+            info = ObjectInfo(key, content.size, etag, time.time(), found.r2_info.attributes, sizes)
+            self.put_now(bucket, info, content, check)
+            with self._index_lock:
+                self._drop_upload(bucket, upload)
+        return info
+
+    async def abort(self, bucket: str, key: str, upload: str) -> None:
+        with self._index_lock:
+            self._upload(bucket, key, upload)
+            self._drop_upload(bucket, upload)
+
+    def _drop_upload(self, bucket: str, upload: str) -> None:
+        # moto's dictionary disposes of the parts; their bytes live on in the object that was made of them.
+        del self.bucket(bucket).multiparts[upload]
+        self.changes += 1
+
+    async def uploads(self, bucket: str) -> list[UploadInfo]:
+        with self._index_lock:
+            found = [upload.r2_info for upload in self.bucket(bucket).multiparts.values()]
+        return sorted(found, key=lambda info: (info.key, info.initiated))
+
+
+def _etag_of(upload: StoredUpload, number: int) -> str | None:
+    part = upload.parts.get(number)
+    return None if part is None else part.r2_info.etag
+
+
+def _parts_of(upload: StoredUpload) -> list[PartInfo]:
+    infos = ((number, part.r2_info) for number, part in sorted(upload.parts.items()))
+    return [PartInfo(number, info.size, info.etag, info.modified) for number, info in infos]
+
+
+def _dispose(model: Any) -> None:
+    model.dispose()

@@ -1,0 +1,219 @@
+"""Saves of the moto store: a manifest of everything and one file per body.
+
+Only bodies that are new since the last save are written; large ones already are files. A manifest is complete or not
+there: written beside the old one, synced, then renamed, with a digest over its contents. The one before is kept, and
+loading takes the newer one that is whole, bodies included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from parity.config.errors import ConfigError
+from parity.r2 import cors
+from parity.r2.content import Blob, BlobFolder, Content
+from parity.r2.cors import Policy
+from parity.r2.store.interface import Attributes, ObjectInfo, UploadInfo
+from parity.r2.store.moto import MotoStore
+
+FORMAT = 1
+_NAMES = ("manifest.json", "manifest.previous.json")
+
+
+class TornSave(Exception):
+    """A manifest or a body that it names is missing or not what was written."""
+
+
+class Saves:
+    """The folder of one store: ``blobs/`` and the manifests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.blobs = BlobFolder(folder / "blobs")
+        self._written: weakref.WeakKeyDictionary[Content, tuple[Blob, ...]] = weakref.WeakKeyDictionary()
+        # Bodies of the last two manifests stay although their objects may be gone: a manifest names them.
+        self._pinned: list[list[Blob]] = []
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a state of ``collect``. Blocking; call it in a thread."""
+        pinned: list[Blob] = []
+        for bucket in state["buckets"]:
+            for entry in (*bucket["objects"], *(part for upload in bucket["uploads"] for part in upload["parts"])):
+                content: Content = entry.pop("content")
+                blobs = self._blobs_of(content)
+                pinned += blobs
+                entry["blobs"] = [[blob.path.name, blob.size] for blob in blobs]
+        body = json.dumps(state, separators=(",", ":")).encode()
+        head = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+        current, previous = (self.folder / name for name in _NAMES)
+        part = current.with_suffix(".part")
+        _write_synced(part, head + b"\n" + body)
+        if current.exists():
+            current.replace(previous)
+        part.replace(current)
+        _sync_folder(self.folder)
+        self._pinned = [*self._pinned[-1:], pinned]
+
+    def _blobs_of(self, content: Content) -> tuple[Blob, ...]:
+        written = self._written.get(content)
+        if written is None:
+            written = tuple(piece if isinstance(piece, Blob) else self._write(piece) for piece in content.pieces)
+            self._written[content] = written
+        return written
+
+    def _write(self, data: bytes) -> Blob:
+        path = self.blobs.new_path()
+        _write_synced(path, data)
+        return Blob(path, len(data))
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest whole state, its entries with ``content``; ``None`` when nothing was ever saved.
+
+        Raises ``ConfigError`` when there are manifests and none is whole: starting empty would look like a loss.
+        """
+        problems: list[str] = []
+        for name in _NAMES:
+            path = self.folder / name
+            if not path.exists():
+                continue
+            try:
+                return self._restore(path)
+            except TornSave as error:
+                problems.append(f"{name}: {error}")
+        if problems:
+            raise ConfigError(
+                str(self.folder),
+                "; ".join(problems),
+                "a save that is whole",
+                "remove the folder to start with an empty bucket",
+            )
+        self.blobs.sweep(set())
+        return None
+
+    def _restore(self, path: Path) -> dict[str, Any]:
+        head, _, body = path.read_bytes().partition(b"\n")
+        try:
+            told = json.loads(head)
+        except ValueError:
+            raise TornSave("its first line is not readable") from None
+        if not isinstance(told, dict) or told.get("format") != FORMAT:
+            raise TornSave(f"it is not of format {FORMAT}")
+        if hashlib.sha256(body).hexdigest() != told.get("sha256"):
+            raise TornSave("its contents are not what was written")
+        state: dict[str, Any] = json.loads(body)
+        entries = list(_entries(state))
+        wanted = {name: size for entry in entries for name, size in entry["blobs"]}
+        for name, size in wanted.items():
+            file = self.blobs.path / name
+            if not file.exists() or file.stat().st_size != size:
+                raise TornSave(f"the body {name} is missing or not {size} bytes long")
+        self._adopt(entries, wanted)
+        return state
+
+    def _adopt(self, entries: list[dict[str, Any]], wanted: dict[str, int]) -> None:
+        self.blobs.sweep(set(wanted))
+        blobs = {name: self.blobs.adopt(name, size) for name, size in wanted.items()}
+        for entry in entries:
+            pieces = tuple(blobs[name] for name, _ in entry["blobs"])
+            content = Content(pieces, sum(piece.size for piece in pieces))
+            self._written[content] = pieces
+            entry["content"] = content
+        self._pinned = [list(blobs.values())]
+
+
+def _entries(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for bucket in state["buckets"]:
+        yield from bucket["objects"]
+        for upload in bucket["uploads"]:
+            yield from upload["parts"]
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def collect(store: MotoStore, policies: dict[str, Policy], policy_source: str) -> dict[str, Any]:
+    """The whole state of one moment, without copying a body. ``policy_source`` is the digest of the policy file."""
+    with store.frozen():
+        buckets = [
+            {
+                "name": bucket.name,
+                "created": bucket.creation_date.timestamp(),
+                "objects": [_object_entry(key.r2_info, key.r2_content) for key in bucket.keys.values()],
+                "uploads": [
+                    {
+                        **_info_entry(upload.r2_info),
+                        "parts": [_object_entry(key.r2_info, key.r2_content) for key in upload.parts.values()],
+                    }
+                    for upload in bucket.multiparts.values()
+                ],
+            }
+            for bucket in store.models()
+        ]
+    return {
+        "buckets": buckets,
+        "policies": {bucket: cors.to_json(policy) for bucket, policy in policies.items()},
+        "policy_source": policy_source,
+    }
+
+
+def _object_entry(info: ObjectInfo, content: Content) -> dict[str, Any]:
+    return {
+        "key": info.key,
+        "size": info.size,
+        "etag": info.etag,
+        "modified": info.modified,
+        "headers": dict(info.attributes.headers),
+        "storage_class": info.attributes.storage_class,
+        "part_sizes": list(info.part_sizes),
+        "content": content,
+    }
+
+
+def _info_entry(info: UploadInfo) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "key": info.key,
+        "initiated": info.initiated,
+        "headers": dict(info.attributes.headers),
+        "storage_class": info.attributes.storage_class,
+    }
+
+
+def _object_info(entry: dict[str, Any]) -> ObjectInfo:
+    attributes = Attributes(entry["headers"], entry["storage_class"])
+    sizes = tuple(entry["part_sizes"])
+    return ObjectInfo(entry["key"], entry["size"], entry["etag"], entry["modified"], attributes, sizes)
+
+
+def install(store: MotoStore, state: dict[str, Any]) -> dict[str, Policy]:
+    """Fill an empty store with a state of ``Saves.load``; returns the CORS policies."""
+    for bucket in state["buckets"]:
+        store.create_bucket_now(bucket["name"], bucket["created"])
+        for entry in bucket["objects"]:
+            store.put_now(bucket["name"], _object_info(entry), entry["content"])
+        for upload in bucket["uploads"]:
+            attributes = Attributes(upload["headers"], upload["storage_class"])
+            info = UploadInfo(upload["id"], upload["key"], upload["initiated"], attributes)
+            store.create_upload_now(bucket["name"], info)
+            for part in upload["parts"]:
+                store.put_part_now(bucket["name"], info.key, info.id, _object_info(part), part["content"])
+    return {bucket: cors.from_json(policy) for bucket, policy in state["policies"].items()}

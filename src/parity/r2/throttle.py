@@ -1,0 +1,91 @@
+"""Rule 1: one write to a key at a time.
+
+Three settings of the write window: ``overlap`` (a write is in flight from its headers to its answer), a range of
+seconds such as ``0.3-1.4`` (R2 takes that long; here the write counts as in flight that long for every other
+connection, because only the one that got the answer can know that it is over) and ``strict`` (the documented limit: a
+second write within one second is refused, whoever sends it).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from parity.r2.rules import Rulebook
+
+STRICT_SECONDS = 1.0
+_RANGE = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteWindow:
+    """``low`` and ``high`` in seconds; ``strict`` holds for every connection."""
+
+    low: float = 0.0
+    high: float = 0.0
+    strict: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> WriteWindow:
+        """Raises ``ValueError`` for anything but ``overlap``, ``strict`` and ``low-high``."""
+        if text == "overlap":
+            return cls()
+        if text == "strict":
+            return cls(STRICT_SECONDS, STRICT_SECONDS, strict=True)
+        found = _RANGE.fullmatch(text)
+        if not found or float(found[1]) > float(found[2]):
+            raise ValueError(text)
+        return cls(float(found[1]), float(found[2]))
+
+    def __str__(self) -> str:
+        if self.strict:
+            return "strict"
+        return f"{self.low:g}-{self.high:g}" if self.high else "overlap"
+
+
+@dataclass(slots=True)
+class _Write:
+    connection: int
+    until: float
+    in_flight: bool
+
+
+class Throttle:
+    """``clock`` is in seconds and never goes back."""
+
+    def __init__(self, window: WriteWindow, clock: Callable[[], float], chance: random.Random | None = None) -> None:
+        self.window = window
+        self._clock = clock
+        self._chance = chance or random.Random()
+        self._writes: dict[tuple[str, str], _Write] = {}
+        self._sweep_at = 0.0
+
+    def begin(self, bucket: str, key: str, connection: int, rules: Rulebook) -> None:
+        """Raises rule 1. A write that began must ``end``."""
+        now = self._clock()
+        self._sweep(now)
+        other = self._writes.get((bucket, key))
+        if other is not None and self._blocks(other, connection, now):
+            rules.refuse("busy")
+        until = now + self._chance.uniform(self.window.low, self.window.high)
+        self._writes[bucket, key] = _Write(connection, until, in_flight=True)
+
+    def _blocks(self, other: _Write, connection: int, now: float) -> bool:
+        if other.in_flight:
+            return True
+        return now < other.until and (self.window.strict or other.connection != connection)
+
+    def end(self, bucket: str, key: str) -> None:
+        write = self._writes.get((bucket, key))
+        if write is not None:
+            write.in_flight = False
+            if self._clock() >= write.until:
+                del self._writes[bucket, key]
+
+    def _sweep(self, now: float) -> None:
+        """Forget windows that are over, now and then: memory stays bounded whatever the number of keys."""
+        if now >= self._sweep_at:
+            self._sweep_at = now + 10
+            self._writes = {key: write for key, write in self._writes.items() if write.in_flight or write.until > now}

@@ -1,0 +1,69 @@
+"""S3's XML documents: written as strings, read with expat (no entities, no network, bounded by the body limit)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from parity.r2.errors import R2Error, malformed_xml
+
+DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", "\r": "&#13;"})
+
+
+def escape(text: str) -> str:
+    """``text`` for the inside of an element; characters that XML 1.0 cannot hold become U+FFFD."""
+    cleaned = "".join(c if c >= " " or c in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return cleaned.translate(_ESCAPES)
+
+
+def element(name: str, *content: str) -> str:
+    """An element of markup that is already written; use ``text`` for values."""
+    return f"<{name}>{''.join(content)}</{name}>"
+
+
+def text(name: str, value: object) -> str:
+    return f"<{name}>{escape(str(value))}</{name}>"
+
+
+def document(root: str, content: Iterable[str]) -> bytes:
+    return f'{DECLARATION}<{root} xmlns="{NAMESPACE}">{"".join(content)}</{root}>'.encode()
+
+
+def error_document(error: R2Error) -> bytes:
+    """R2's error body: code, message and for a few errors more elements, no namespace."""
+    extra = "".join(text(name, value) for name, value in error.extra.items())
+    body = f"{DECLARATION}<Error>{text('Code', error.code)}{text('Message', error.message)}{extra}</Error>"
+    return body.encode()
+
+
+def parse(body: bytes, root: str) -> ElementTree.Element:
+    """The document's root, its tags without namespace. Raises ``MalformedXML``."""
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate(namespace_separator="}")
+
+    def refuse(*_: object) -> None:
+        raise malformed_xml()
+
+    parser.StartElementHandler = lambda tag, _attributes: builder.start(tag.rpartition("}")[2], {})
+    parser.EndElementHandler = lambda tag: builder.end(tag.rpartition("}")[2])
+    parser.CharacterDataHandler = builder.data
+    # A document type is the door to entity expansion; S3 documents have none.
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(body, True)
+        found = builder.close()
+    except (expat.ExpatError, AssertionError, LookupError, ValueError):
+        raise malformed_xml() from None
+    if found.tag != root:
+        raise malformed_xml()
+    return found
+
+
+def child(parent: ElementTree.Element, name: str) -> str | None:
+    """The stripped text of the first child ``name``; ``None`` when there is none."""
+    found = parent.find(name)
+    return None if found is None else (found.text or "").strip()

@@ -30,6 +30,13 @@ class R2Protocol(HttpToolsProtocol):
             url = b"".join(_ESCAPED.get(byte, bytes((byte,))) for byte in url)
         super().on_url(url)
 
+    def shutdown(self) -> None:
+        """The server stops: an idle connection ends at once, without waiting 30 s for the client's TLS goodbye."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
     def abort(self) -> None:
         """Close at once, without the answer or the rest of it."""
         self.transport.abort()

@@ -21,6 +21,9 @@ from parity.r2.settings import R2Settings, load_r2_settings
 # Longer than any client keeps a pooled connection: the client closes first, so no request meets a closing one.
 KEEP_ALIVE_SECONDS = 75
 
+# For requests on their way when the stand-in is told to stop; what is not done by then was never acknowledged.
+GRACE_SECONDS = 10
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -42,6 +45,8 @@ async def serve_s3(
             "http": R2Protocol,
             "server_header": False,
             "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+            "timeout_graceful_shutdown": GRACE_SECONDS,
+            "proxy_headers": False,
             "ws": "none",
             "ssl_version": ssl.PROTOCOL_TLS_SERVER,
             **tls,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
-import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 from parity.config.project import Project
+from parity.report.engine import Engine, EngineError
 
 CHECKS_SOURCES = "src/parity/checks"
 
@@ -85,38 +83,8 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def local_config_digest(image: str) -> str:
-    """Config digest of a local image; empty when there is no engine or no such image.
-
-    With the overlay2 store ``.Id`` is it. With containerd's store ``.Id`` names a manifest, so the digest is read from
-    what ``docker image save`` would write.
-    """
-    image_id = _docker("image", "inspect", "--format", "{{.Id}}", image)
-    if not image_id:
-        return ""
-    if "io.containerd.snapshotter" not in _docker("info", "--format", "{{json .DriverStatus}}"):
-        return image_id
-    with subprocess.Popen(["docker", "image", "save", image], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        digest = config_digest_of_archive(process.stdout)
-        process.kill()
-    return digest
-
-
-def config_digest_of_archive(stream: IO[bytes]) -> str:
-    """Config digest by a saved image's ``manifest.json``; empty when the archive has none."""
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-            if member.name == "manifest.json":
-                content = archive.extractfile(member)
-                assert content is not None
-                name = Path(json.loads(content.read())[0]["Config"]).name
-                return f"sha256:{name.removesuffix('.json')}"
-    return ""
-
-
-def _docker(*arguments: str) -> str:
+    """Config digest of a local image; empty when there is no engine or no such image."""
     try:
-        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=30, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return Engine().config_digest(image)
+    except EngineError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -6,7 +6,8 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from parity.report.identity import config_digest_of_archive, git_state, hash_tree
+from parity.report.engine import config_digest_of_archive
+from parity.report.identity import git_state, hash_tree
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -42,15 +43,14 @@ def test_a_trees_hash_follows_contents_and_names_of_its_sources(tmp_path: Path) 
     assert hash_tree(tmp_path) != first
 
 
-def archive(config: str) -> io.BytesIO:
+def archive(config: str) -> bytes:
     content = json.dumps([{"Config": config}]).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         info = tarfile.TarInfo("manifest.json")
         info.size = len(content)
         tar.addfile(info, io.BytesIO(content))
-    buffer.seek(0)
-    return buffer
+    return buffer.getvalue()
 
 
 def test_the_config_digest_is_read_from_both_layouts_of_a_saved_image() -> None:

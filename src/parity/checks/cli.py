@@ -1,0 +1,116 @@
+"""``parity check``: run the checks against the local stack, or the live-safe ones against a deployed app."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from parity.checks.kit import containers
+from parity.checks.registry import CHECKS
+from parity.checks.runner import Suite, find_facilities, select
+from parity.config.errors import ConfigError
+from parity.config.project import Project
+from parity.report.html import html_page
+from parity.report.identity import current_identity
+from parity.report.junit import junit_xml
+from parity.report.receipt import receipt_json
+from parity.report.results import Run
+from parity.report.terminal import result_lines, skipped_lines, summary_line
+from parity.stack.target import Target
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+TOOLS_NAMED = ("httpx", "playwright", "websockets", "modal", "boto3", "moto")
+
+
+@click.command("check")
+@click.option("--target", "name", metavar="NAME", help="A target of parity.toml: only checks that are safe there.")
+@click.option("--only", multiple=True, metavar="ID", help="Only this check; repeatable.")
+@click.option("--prove", is_flag=True, help="Also run each check against its broken variant, which it must catch.")
+@click.option("--list", "listing", is_flag=True, help="Show the checks and run none.")
+@click.option("--junit", type=FILE, help="Write JUnit XML there.")
+@click.option("--html", type=FILE, help="Write one self-contained page there.")
+@click.option("--receipt", type=FILE, help="Default: receipts/latest.json in the state, for a whole local run.")
+def check(
+    name: str | None,
+    only: tuple[str, ...],
+    prove: bool,
+    listing: bool,
+    junit: Path | None,
+    html: Path | None,
+    receipt: Path | None,
+) -> None:
+    """Say what holds: run the checks and leave a receipt for a promotion.
+
+    Exit code 0 when every check that ran holds (and, with --prove, caught its broken variant).
+    """
+    if listing:
+        for entry in CHECKS:
+            click.echo(f"{entry.id:<30} {entry.capability}  {entry.title}")
+        return
+    try:
+        project = Project.load()
+        target = resolve_target(project, name)
+        selected = select(CHECKS, only)
+        if prove and target.driver == "live":
+            raise ConfigError("--prove", "breaks the app on purpose", "the local stack", "leave out --target")
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--only") from None
+    click.echo(f"target {target.name} ({target.driver}): {target.api_url}")
+    suite = Suite(
+        project, target, find_facilities(project, target), CHECKS, lambda r: click.echo("\n".join(result_lines(r)))
+    )
+    run = asyncio.run(suite.run(selected, prove=prove, tools=versions()))
+    if receipt is None and not only and target.driver != "live":
+        receipt = project.settings.state_dir / "receipts" / "latest.json"
+    _write(project, run, junit, html, receipt)
+    for line in (*skipped_lines(run), summary_line(run)):
+        click.echo(line)
+    raise SystemExit(0 if run.ok else 1)
+
+
+def resolve_target(project: Project, name: str | None) -> Target:
+    """The local stack for no name; else exactly what ``parity.toml`` names. Raises ``ConfigError``."""
+    if name is None:
+        return Target.from_environment()
+    found = project.parity.targets.get(name)
+    if found is None:
+        known = ", ".join(sorted(project.parity.targets)) or "none is there"
+        raise ConfigError(f"--target {name}", "parity.toml has no such target", f"one of {known}")
+    return Target(
+        name=name,
+        api_url=found.url,
+        frontend_url=found.frontend_origin,
+        frontend_origin=found.frontend_origin,
+        r2_url="",
+        modal_url="",
+        admin_url=None,
+        ca=None,
+        driver="live",
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the checks observe with."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in TOOLS_NAMED}}
+
+
+def _write(project: Project, run: Run, junit: Path | None, html: Path | None, receipt: Path | None) -> None:
+    texts: list[tuple[Path, str]] = []
+    if junit:
+        texts.append((junit, junit_xml(run)))
+    if html:
+        texts.append((html, html_page(run)))
+    if receipt:
+        # What the Machines run, not what the tag names now: it may have been rebuilt meanwhile.
+        image = containers.running_image() if run.driver == "docker" else ""
+        texts.append((receipt, receipt_json(run, current_identity(project, image))))
+    for path, text in texts:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        click.echo(f"wrote {path}")

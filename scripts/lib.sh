@@ -62,14 +62,22 @@ holder() { # holder PORT: who has it, as far as can be seen
   say "${name:-another program}"
 }
 
-require_free_ports() {
-  local pair name value taken=() seen=" "
+require_ports() { # each setting is a port, and no two are the same
+  local pair name value seen=" "
   for pair in $PORTS; do
     name=${pair%%=*}
     value=$(port "$name")
-    [[ $value =~ ^[0-9]+$ ]] && [ "$value" -ge 1 ] && [ "$value" -le 65535 ] || fail "$name=$value is not a port" "expected a number from 1 to 65535"
+    [[ $value =~ ^[0-9]{1,5}$ ]] && [ "$value" -ge 1 ] && [ "$value" -le 65535 ] || fail "$name=$value is not a port" "expected a number from 1 to 65535"
     case $seen in *" $value "*) fail "$name=$value: another setting has the same port" "set $name to a free one" ;; esac
     seen="$seen$value "
+  done
+}
+
+require_free_ports() {
+  local pair name value taken=()
+  for pair in $PORTS; do
+    name=${pair%%=*}
+    value=$(port "$name")
     if listening "$value"; then taken+=("port $value is taken by $(holder "$value"): stop it, or choose another with $name=… make up"); fi
   done
   [ ${#taken[@]} = 0 ] || fail "the stack was not started" "${taken[@]}"

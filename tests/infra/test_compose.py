@@ -1,0 +1,95 @@
+"""The compose file as Docker reads it, without starting anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.infra.conftest import Run
+
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("engine")]
+
+STANDINS_WITH_KEYS = {"fly", "r2", "frontend"}
+
+
+def configuration(run: Run, **environ: str) -> dict[str, Any]:
+    shown = run("docker", "compose", "--profile", "*", "config", "--format", "json", env=environ)
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def volumes(service: dict[str, Any]) -> set[str]:
+    return {volume["source"] for volume in service.get("volumes", [])}
+
+
+def test_the_file_needs_no_variable_and_no_file_of_the_user(run: Run) -> None:
+    shown = run("docker", "compose", "config", "--quiet")
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def test_every_published_port_is_bound_to_this_host_alone(run: Run) -> None:
+    ports = [p for service in configuration(run)["services"].values() for p in service.get("ports", [])]
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+    assert sorted(int(port["published"]) for port in ports) == [5173, 8080, 8443, 9000, 9090, 9900, 9901]
+
+
+def test_every_published_port_can_be_moved(run: Run) -> None:
+    moved = {
+        "PARITY_API_PORT": "18443", "PARITY_API_HTTP_PORT": "18080", "PARITY_FRONTEND_PORT": "15173",
+        "PARITY_R2_PORT": "19000", "PARITY_MODAL_PORT": "19900", "PARITY_MODAL_BLOB_PORT": "19901",
+        "PARITY_ADMIN_PORT": "19090",
+    }  # fmt: skip
+    services = configuration(run, **moved)["services"]
+    published = {port["published"] for service in services.values() for port in service.get("ports", [])}
+    assert published == set(moved.values())
+
+
+def test_r2_has_one_port_inside_and_outside_and_one_name(run: Run) -> None:
+    services = configuration(run, PARITY_R2_PORT="19000")["services"]
+    (port,) = services["r2"]["ports"]
+    assert (port["target"], port["published"]) == (19000, "19000")
+    assert services["r2"]["networks"]["machines"]["aliases"] == ["r2.localhost"]
+    assert {services[name]["environment"]["PARITY_R2_PORT"] for name in ("fly", "r2", "worker", "checks")} == {"19000"}
+
+
+def test_machines_and_worker_have_no_way_out(run: Run) -> None:
+    found = configuration(run)
+    assert found["networks"]["machines"]["internal"] is True
+    assert {tuple(found["services"][name]["networks"]) for name in ("api", "worker", "checks")} == {("machines",)}
+
+
+def test_compose_builds_the_fly_image_and_starts_none_of_it(run: Run) -> None:
+    api = configuration(run)["services"]["api"]
+    assert api["deploy"]["replicas"] == 0
+    assert (api["build"]["dockerfile"], api["build"]["platforms"]) == ("Dockerfile", ["linux/amd64"])
+
+
+def test_private_keys_are_mounted_into_the_stand_ins_that_speak_tls_and_nowhere_else(run: Run) -> None:
+    services = configuration(run)["services"]
+    assert {name for name, service in services.items() if "ca" in volumes(service)} == STANDINS_WITH_KEYS
+
+
+def test_the_docker_socket_is_given_to_fly_checks_and_dev_alone(run: Run) -> None:
+    services = configuration(run)["services"]
+    given = {name for name, service in services.items() if "/var/run/docker.sock" in volumes(service)}
+    assert given == {"fly", "checks", "dev"}
+
+
+def test_a_second_project_shares_no_name_with_the_first(run: Run) -> None:
+    first, second = configuration(run), configuration(run, COMPOSE_PROJECT_NAME="other")
+    for kind in ("networks", "volumes"):
+        assert not {v["name"] for v in first[kind].values()} & {v["name"] for v in second[kind].values()}
+    assert second["services"]["fly"]["environment"]["PARITY_FLY_PROJECT"] == "other"
+    assert second["services"]["fly"]["environment"]["PARITY_FLY_NETWORK"] == second["networks"]["machines"]["name"]
+
+
+def test_the_devcontainer_opens_a_service_of_the_same_file(run: Run, root: Path) -> None:
+    text = (root / ".devcontainer/devcontainer.json").read_text()
+    settings = json.loads("\n".join(line for line in text.splitlines() if not line.strip().startswith("//")))
+    service = configuration(run)["services"][settings["service"]]
+    assert (root / ".devcontainer" / settings["dockerComposeFile"]).resolve() == root / "compose.yaml"
+    assert settings["workspaceFolder"] in {volume["target"] for volume in service["volumes"]}

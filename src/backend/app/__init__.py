@@ -1,0 +1,1 @@
+"""The product's HTTP API: profiles, sync of their databases, media, jobs."""

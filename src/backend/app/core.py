@@ -1,0 +1,65 @@
+"""What the whole application shares, made once per process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from app.context import UserContext
+from app.profiles.registry import Profiles
+from app.settings import Settings
+from app.storage.interface import ObjectStore
+from app.storage.keys import Keys, ProfileKeys
+from app.sync.interface import Databases
+from app.sync.whole_file import WholeFileDatabases
+
+MakeStore = Callable[[Settings], ObjectStore]
+
+
+@dataclass(frozen=True)
+class Core:
+    """The parts of a running backend. In requests `Depends(core)`, elsewhere `app.state.core`."""
+
+    settings: Settings
+    keys: Keys
+    store: ObjectStore
+    databases: Databases
+    profiles: Profiles
+
+    def profile_keys(self, context: UserContext) -> ProfileKeys:
+        """The keys of one profile."""
+        return self.keys.profile(context)
+
+    async def close(self) -> None:
+        """Databases first: their uploads need the store."""
+        await self.databases.close()
+        await self.store.close()
+
+
+def make_store(settings: Settings) -> ObjectStore:
+    """R2, or local files where it is off. Imports nothing heavy: boto3 is loaded by the first call."""
+    if settings.r2_enabled:
+        from app.storage.r2 import R2Store
+
+        return R2Store(settings)
+    from app.storage.local import LocalStore
+
+    return LocalStore(settings.user_data_dir / ".objects", settings.local_storage_url, settings.presign_seconds)
+
+
+def build(settings: Settings, store: ObjectStore) -> Core:
+    """Wires the parts together; touches neither network nor disk."""
+    keys = Keys(settings.app_env)
+    return Core(
+        settings=settings,
+        keys=keys,
+        store=store,
+        databases=WholeFileDatabases(store, keys, settings),
+        profiles=Profiles(store, keys, settings.profile_cache_seconds),
+    )
+
+
+def core_of(connection: HTTPConnection) -> Core:
+    """The core of the application that serves this request or WebSocket."""
+    core: Core = connection.app.state.core
+    return core

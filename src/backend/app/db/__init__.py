@@ -1,0 +1,1 @@
+"""The schema of a profile's database, and helpers for rows."""

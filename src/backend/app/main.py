@@ -1,0 +1,80 @@
+"""The application: `uvicorn app.main:app`, or `create_app` with other settings or another store."""
+
+import logging
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from app import error_handlers, openapi, parts, version
+from app.core import build, make_store
+from app.lifecycle import make_lifespan
+from app.middleware.body_limit import BodyLimitMiddleware
+from app.middleware.database_sync import DatabaseSyncMiddleware
+from app.middleware.unexpected import UnexpectedErrorMiddleware
+from app.middleware.user_context import UserContextMiddleware
+from app.routes import local_objects
+from app.settings import Settings, load
+from app.storage.interface import ObjectStore
+from app.storage.local import LocalStore
+
+LOCAL_ORIGINS: Final = ("http://localhost:5173", "http://localhost:3000")
+OPEN_PATHS: Final = frozenset({"/", "/api/health", "/api/status", "/docs", "/openapi.json"})
+EXPOSED_HEADERS: Final = ("X-Sync-Status", "Retry-After", "Content-Disposition", "Location", "ETag")
+
+
+def middleware(settings: Settings) -> list[Middleware]:
+    """From the outside in. CORS is outermost: whatever answers further in, a browser can read it."""
+    origins = (*LOCAL_ORIGINS, *settings.cors_origins)
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_credentials=True,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+            max_age=600,
+        ),
+        Middleware(UnexpectedErrorMiddleware, show_details=settings.development),
+        Middleware(BodyLimitMiddleware, limit=settings.max_body_bytes, unlimited=(local_objects.PATH_PREFIX,)),
+        Middleware(UserContextMiddleware, origins=frozenset(origins), open_paths=OPEN_PATHS),
+        Middleware(DatabaseSyncMiddleware),
+    ]
+
+
+def create_app(settings: Settings | None = None, store: ObjectStore | None = None) -> FastAPI:
+    """The application; settings come from the environment when none are given, the store from the settings.
+
+    Raises `SettingsError` for an environment that cannot be used.
+    """
+    settings = settings or load()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("app").setLevel(logging.DEBUG if settings.debug else logging.INFO)
+    store = store or make_store(settings)
+    core = build(settings, store)
+    app = FastAPI(
+        title="Reel Ballers API",
+        version=version.VERSION,
+        lifespan=make_lifespan(core, parts.lifespans()),
+        middleware=middleware(settings),
+        redoc_url=None,
+    )
+    app.state.core = core
+    error_handlers.install(app)
+    for router in parts.routers():
+        app.include_router(router)
+    if isinstance(store, LocalStore):
+        app.include_router(local_objects.router)
+    openapi.install(app)
+    return app
+
+
+def __getattr__(name: str) -> FastAPI:
+    # `app.main:app` is made when a server asks for it, so that importing `create_app` reads no environment.
+    if name == "app":
+        made = create_app()
+        globals()["app"] = made
+        return made
+    raise AttributeError(name)

@@ -1,0 +1,84 @@
+"""Holds a response back until everything its request wrote or saw is in the object store."""
+
+from contextlib import AsyncExitStack
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.context import UserContext
+from app.error_handlers import sync_problem
+from app.problems import SYNC_STATUS_HEADER
+from app.storage.interface import StorageError
+from app.sync.interface import Databases, Session, SyncError, SyncStatus
+
+_SCOPE_KEY: Final = "app.database_sync"
+
+
+class _Open:
+    """The sessions that one request has opened, by context: one each."""
+
+    def __init__(self) -> None:
+        self.stack = AsyncExitStack()
+        self.sessions: dict[UserContext, Session] = {}
+
+    def worst(self) -> SyncStatus | None:
+        """What the response says: nothing when no database was touched."""
+        states = {session.status for session in self.sessions.values()}
+        order = (SyncStatus.CONFLICT, SyncStatus.FAILED, SyncStatus.PENDING, SyncStatus.SYNCED)
+        return next((status for status in order if status in states), None)
+
+
+async def open_session(request: Request, databases: Databases, context: UserContext) -> Session:
+    """The request's session for a profile, opened on first use."""
+    opened: _Open = request.scope[_SCOPE_KEY]
+    if context not in opened.sessions:
+        opened.sessions[context] = await opened.stack.enter_async_context(databases.session(context))
+    return opened.sessions[context]
+
+
+class DatabaseSyncMiddleware:
+    """Settles a request's sessions between the handler and the first byte of its response.
+
+    When they cannot be settled the response is replaced by a 503 problem: what it says did not happen.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        opened = _Open()
+        scope[_SCOPE_KEY] = opened
+        replaced = False
+        settled = False
+
+        async def settle_then_send(message: Message) -> None:
+            nonlocal replaced, settled
+            if replaced:
+                return
+            if message["type"] == "http.response.start" and not settled:
+                settled = True
+                try:
+                    await opened.stack.aclose()
+                except (SyncError, StorageError) as error:
+                    replaced = True
+                    await sync_problem(error, scope["path"])(scope, receive, send)
+                    return
+                status = opened.worst()
+                if status is not None:
+                    MutableHeaders(scope=message).setdefault(SYNC_STATUS_HEADER, status.value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, settle_then_send)
+        except BaseException as error:
+            if not settled:
+                # Nothing was answered; the caller learns of the error, so nothing needs to be settled.
+                await opened.stack.__aexit__(type(error), error, error.__traceback__)
+            raise
+        if not settled:
+            await opened.stack.aclose()

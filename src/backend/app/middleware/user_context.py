@@ -1,0 +1,85 @@
+"""Reads who is calling, once, validated, for HTTP and WebSockets; refuses WebSockets of unknown origins."""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app import problems
+from app.context import Caller, caller_variable
+from app.ids import ID_FORM, is_id
+
+USER_HEADER = "X-User-ID"
+PROFILE_HEADER = "X-Profile-ID"
+_QUERY_NAMES = {USER_HEADER: "user_id", PROFILE_HEADER: "profile_id"}
+
+
+def read_caller(headers: Headers, query: Mapping[str, list[str]]) -> Caller:
+    """The caller that headers (or, where they may be used, query parameters) name.
+
+    Raises a 400 problem that names the header or parameter when an id is not valid.
+    """
+    found: dict[str, str | None] = {}
+    for header, parameter in _QUERY_NAMES.items():
+        given = headers.getlist(header)
+        name = header
+        if not given:
+            given = query.get(parameter, [])
+            name = parameter
+        if len(given) > 1:
+            raise problems.INVALID_HEADER.error(f"{name} was sent {len(given)} times: expected once")
+        if given and not is_id(given[0]):
+            raise problems.INVALID_HEADER.error(f"{name} {given[0][:80]!r} is not valid: expected {ID_FORM}")
+        found[header] = given[0] if given else None
+    return Caller(found[USER_HEADER], found[PROFILE_HEADER])
+
+
+class UserContextMiddleware:
+    """Sets the caller for everything inside; `open_paths` are served whatever the headers say."""
+
+    def __init__(self, app: ASGIApp, origins: frozenset[str], open_paths: frozenset[str]) -> None:
+        self.app = app
+        self.origins = origins
+        self.open_paths = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or scope["path"] in self.open_paths:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        websocket = scope["type"] == "websocket"
+        try:
+            if websocket:
+                self._check_origin(headers)
+            # A browser cannot set headers of a WebSocket; elsewhere ids in URLs would only end up in logs.
+            query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True) if websocket else {}
+            caller = read_caller(headers, query)
+        except problems.ProblemError as error:
+            answer = problems.response(error.kind, error.detail, instance=scope["path"])
+            if websocket:
+                await deny(answer, scope, receive, send)
+            else:
+                await answer(scope, receive, send)
+            return
+        token = caller_variable.set(caller)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            caller_variable.reset(token)
+
+    def _check_origin(self, headers: Headers) -> None:
+        # CORS does not cover WebSockets: without this any page could open one in its visitor's name.
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() not in self.origins:
+            raise problems.FORBIDDEN_ORIGIN.error(f"Origin {origin[:200]!r} may not open a WebSocket here")
+
+
+async def deny(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuses a WebSocket handshake with an HTTP response, or with a bare 403 where the server cannot."""
+    await receive()  # websocket.connect
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
+        return
+    await answer(scope, receive, send)

@@ -1,0 +1,23 @@
+"""Which routers the application serves and what runs around it: each part adds a line here."""
+
+from fastapi import APIRouter
+
+from app.lifecycle import Lifespan
+from app.profiles import profile_settings_routes
+from app.profiles import routes as profile_routes
+from app.routes import health, storage_urls
+
+
+def routers() -> tuple[APIRouter, ...]:
+    """Every router, in the order of the OpenAPI document."""
+    return (
+        health.router,
+        profile_routes.router,
+        profile_settings_routes.router,
+        storage_urls.router,
+    )
+
+
+def lifespans() -> tuple[Lifespan, ...]:
+    """Every part's lifespan, in the order of start."""
+    return ()

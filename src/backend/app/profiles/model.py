@@ -1,0 +1,84 @@
+"""The registry document `profiles.json`, and every change that can be made to it: pure."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from app.ids import is_id
+
+FORMAT = 1
+ACTIVE, DELETING, DELETED = "active", "deleting", "deleted"
+
+
+class RegistryError(Exception):
+    """Bytes that are no registry this release can read."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A profile; one that was deleted stays as a tombstone, so that leftovers never bring it back."""
+
+    id: str
+    name: str
+    created_at: str
+    updated_at: str
+    state: str = ACTIVE
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All profiles of a user, in the order of their creation."""
+
+    entries: tuple[Entry, ...] = ()
+    selected: str | None = None
+
+    def find(self, profile_id: str) -> Entry | None:
+        """The entry in whatever state."""
+        return next((entry for entry in self.entries if entry.id == profile_id), None)
+
+    def active(self) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self.entries if entry.state == ACTIVE)
+
+    def with_entry(self, entry: Entry) -> "Registry":
+        """Replaces the entry of that id, or appends it; the first active one becomes the selected one."""
+        if self.find(entry.id) is None:
+            entries = (*self.entries, entry)
+        else:
+            entries = tuple(entry if old.id == entry.id else old for old in self.entries)
+        return Registry(entries, self.selected)._with_valid_selection()
+
+    def with_state(self, profile_id: str, state: str, now: str) -> "Registry":
+        entry = self.find(profile_id)
+        return self if entry is None else self.with_entry(replace(entry, state=state, updated_at=now))
+
+    def with_selected(self, profile_id: str) -> "Registry":
+        return replace(self, selected=profile_id)
+
+    def _with_valid_selection(self) -> "Registry":
+        ids = [entry.id for entry in self.active()]
+        return replace(self, selected=self.selected if self.selected in ids else next(iter(ids), None))
+
+
+def encode(registry: Registry) -> bytes:
+    """The registry as it lies in the store."""
+    document = {
+        "format": FORMAT,
+        "selected": registry.selected,
+        "profiles": [asdict(entry) for entry in registry.entries],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False).encode()
+
+
+def decode(data: bytes) -> Registry:
+    """Raises `RegistryError`: a registry that cannot be read must not be taken for an empty one."""
+    try:
+        document: Any = json.loads(data)
+        if document["format"] != FORMAT:
+            raise RegistryError(f"profiles.json has format {document['format']!r}, this release knows {FORMAT}")
+        entries = tuple(Entry(**item) for item in document["profiles"])
+        selected = document["selected"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RegistryError(f"profiles.json cannot be read: {error!r}") from error
+    if not all(is_id(entry.id) for entry in entries):
+        raise RegistryError("profiles.json has a profile without a valid id")
+    return Registry(entries, selected)

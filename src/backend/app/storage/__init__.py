@@ -1,0 +1,1 @@
+"""Objects: their keys, and the stores that hold them."""

@@ -1,0 +1,136 @@
+"""What the backend asks of an object store. R2 and local files both answer it.
+
+Keys are full keys, made by `app.storage.keys`. The three errors are never conflated: an object that is missing, a
+condition that failed, and a store that could not be asked or understood.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+class StorageError(Exception):
+    """Base of all errors of a store."""
+
+
+class ObjectMissing(StorageError):
+    """The store answered, and there is no such object (or no such upload)."""
+
+
+class PreconditionFailed(StorageError):
+    """The object is not what `if_match` or `if_none_match` wanted; nothing was written by this call."""
+
+
+class InvalidRequest(StorageError):
+    """The store understood and refused: parts that do not fit, a range past the end. Trying again is no use."""
+
+
+class StorageUnavailable(StorageError):
+    """Anything else: not reachable, too slow, refused, not understood. It is unknown whether a write happened."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object without its content; `etag` as the store gives it, quotes included."""
+
+    key: str
+    size: int
+    etag: str
+    content_type: str | None
+    modified: datetime | None
+
+
+@dataclass(frozen=True)
+class ObjectBytes:
+    """An object's content and the ETag of exactly that content."""
+
+    data: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class UploadedPart:
+    """A part of a multipart upload as the client reports it; numbers begin at 1."""
+
+    number: int
+    etag: str
+
+
+class ObjectStore(Protocol):
+    """All methods raise `StorageUnavailable`; what else they raise is said at each."""
+
+    async def head(self, key: str) -> ObjectInfo:
+        """Raises `ObjectMissing`."""
+        ...
+
+    async def get_bytes(self, key: str) -> ObjectBytes:
+        """Raises `ObjectMissing`. For small objects: the content is held in memory."""
+        ...
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """At most `length` bytes from offset `start`. Raises `ObjectMissing`, `InvalidRequest` past the end."""
+        ...
+
+    async def download(self, key: str, path: Path) -> ObjectInfo:
+        """Streams to `path`, which appears only when complete. Raises `ObjectMissing`."""
+        ...
+
+    async def upload(self, path: Path, key: str, content_type: str) -> str:
+        """Streams a file, in parts where it is large; the new ETag. The object appears only when complete."""
+        ...
+
+    async def put_bytes(
+        self, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> str:
+        """The new ETag. With a condition raises `PreconditionFailed`, also where `if_match` meets no object."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Deleting what is missing is no error."""
+        ...
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Deletes every object below a prefix that ends in `/`; how many there were."""
+        ...
+
+    async def list(self, prefix: str, *, limit: int | None = None) -> Sequence[ObjectInfo]:
+        """Objects below a prefix, in the order of their keys; `content_type` is None here."""
+        ...
+
+    async def list_folders(self, prefix: str) -> Sequence[str]:
+        """Names of the next level below a prefix that ends in `/`, without slashes, sorted."""
+        ...
+
+    async def presign_get(self, key: str, *, filename: str | None = None) -> str:
+        """A URL that reads the object; with `filename` a browser saves it under that name."""
+        ...
+
+    async def presign_put(self, key: str, content_type: str) -> str:
+        """A URL that writes the object; the client must send exactly this Content-Type."""
+        ...
+
+    async def create_multipart(self, key: str, content_type: str) -> str:
+        """The id of a new multipart upload."""
+        ...
+
+    async def presign_part(self, key: str, upload_id: str, number: int) -> str:
+        """A URL that uploads one part; numbers begin at 1."""
+        ...
+
+    async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[UploadedPart]) -> str:
+        """The new ETag. Raises `ObjectMissing` for an unknown upload, `InvalidRequest` for parts that do not fit."""
+        ...
+
+    async def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Aborting an unknown upload is no error."""
+        ...
+
+    async def probe(self) -> None:
+        """Returns when the bucket answers."""
+        ...
+
+    async def close(self) -> None:
+        """Frees connections and threads."""
+        ...

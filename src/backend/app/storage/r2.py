@@ -1,0 +1,322 @@
+"""Objects in Cloudflare R2, by its S3 protocol."""
+
+import asyncio
+import functools
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from app.settings import Settings
+from app.storage.interface import (
+    InvalidRequest,
+    ObjectBytes,
+    ObjectInfo,
+    ObjectMissing,
+    PreconditionFailed,
+    StorageUnavailable,
+    UploadedPart,
+)
+from app.storage.retry import Policy, TryAgain
+from app.storage.s3_client import MAX_CONNECTIONS, make_client
+from app.storage.s3_errors import classify
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+_CHUNK = 1024 * 1024
+_MAX_PARTS = 10_000
+_WRITE_ID = "write-id"
+
+
+class R2Store:
+    """See `app.storage.interface.ObjectStore`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bucket = settings.r2_bucket
+        self._small = Policy(settings.r2_attempts, settings.r2_total_seconds)
+        self._large = Policy(settings.r2_attempts, settings.r2_transfer_seconds)
+        self._executor = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="r2")
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        return make_client(self._settings)
+
+    async def head(self, key: str) -> ObjectInfo:
+        return await self._call(f"HEAD {key}", lambda _: self._head(key))
+
+    async def get_bytes(self, key: str) -> ObjectBytes:
+        def get(_: int) -> ObjectBytes:
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+            return ObjectBytes(found["Body"].read(), found["ETag"])
+
+        return await self._call(f"GET {key}", get)
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        if start < 0 or length < 1:
+            raise InvalidRequest(f"{key}: no bytes {start} to {start + length - 1}")
+        wanted = f"bytes={start}-{start + length - 1}"
+        return await self._call(
+            f"GET {key}", lambda _: self._client.get_object(Bucket=self._bucket, Key=key, Range=wanted)["Body"].read()
+        )
+
+    async def download(self, key: str, path: Path) -> ObjectInfo:
+        def download(_: int) -> ObjectInfo:
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+            try:
+                with part.open("wb") as file:
+                    for chunk in found["Body"].iter_chunks(_CHUNK):
+                        file.write(chunk)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            return _info(key, found)
+
+        return await self._call(f"GET {key}", download, self._large)
+
+    async def upload(self, path: Path, key: str, content_type: str) -> str:
+        size = path.stat().st_size
+        if size >= self._settings.multipart_threshold_bytes:
+            return await self._upload_parts(path, size, key, content_type)
+
+        def put(_: int) -> str:
+            with path.open("rb") as body:
+                return self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)[
+                    "ETag"
+                ]
+
+        return await self._call(f"PUT {key}", put, self._large)
+
+    async def put_bytes(
+        self, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> str:
+        conditions: dict[str, Any] = {}
+        if if_match is not None:
+            conditions["IfMatch"] = if_match
+        if if_none_match:
+            conditions["IfNoneMatch"] = "*"
+        # A try whose answer was lost may have been the one that wrote: then the next try's 412 is our own doing,
+        # which only a mark on the object can tell.
+        mark = secrets.token_hex(16)
+
+        def put(attempt: int) -> str:
+            try:
+                return self._put(key, data, mark, conditions)
+            except PreconditionFailed:
+                if attempt == 1:
+                    raise
+                found = self._head_marked(key)
+                if found is None or found[0] != mark:
+                    raise
+                return found[1]
+
+        return await self._call(f"PUT {key}", put)
+
+    async def delete(self, key: str) -> None:
+        await self._call(f"DELETE {key}", lambda _: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+    async def delete_prefix(self, prefix: str) -> int:
+        _check_folder(prefix)
+        count = 0
+        while found := await self.list(prefix, limit=1000):
+            keys = [item.key for item in found]
+            await self._call(f"DELETE {prefix}*", functools.partial(self._delete_many, keys))
+            count += len(keys)
+        return count
+
+    async def list(self, prefix: str, *, limit: int | None = None) -> Sequence[ObjectInfo]:
+        pages = await self._pages(prefix, None, limit)
+        found = [_listed(item) for page in pages for item in page.get("Contents", [])]
+        return found[:limit]
+
+    async def list_folders(self, prefix: str) -> Sequence[str]:
+        _check_folder(prefix)
+        pages = await self._pages(prefix, "/", None)
+        names = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
+        return sorted(name.removeprefix(prefix).rstrip("/") for name in names)
+
+    async def presign_get(self, key: str, *, filename: str | None = None) -> str:
+        parameters: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
+        if filename is not None:
+            parameters["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+        return await self._presign("get_object", parameters)
+
+    async def presign_put(self, key: str, content_type: str) -> str:
+        return await self._presign("put_object", {"Bucket": self._bucket, "Key": key, "ContentType": content_type})
+
+    async def create_multipart(self, key: str, content_type: str) -> str:
+        return await self._call(
+            f"POST {key}?uploads",
+            lambda _: self._client.create_multipart_upload(Bucket=self._bucket, Key=key, ContentType=content_type)[
+                "UploadId"
+            ],
+        )
+
+    async def presign_part(self, key: str, upload_id: str, number: int) -> str:
+        return await self._presign(
+            "upload_part", {"Bucket": self._bucket, "Key": key, "UploadId": upload_id, "PartNumber": number}
+        )
+
+    async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[UploadedPart]) -> str:
+        if not parts:
+            raise InvalidRequest(f"{key}: no parts were given")
+        listed: Any = [
+            {"PartNumber": part.number, "ETag": part.etag} for part in sorted(parts, key=lambda part: part.number)
+        ]
+
+        def complete(attempt: int) -> str:
+            try:
+                return self._client.complete_multipart_upload(
+                    Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": listed}
+                )["ETag"]
+            except self._client.exceptions.NoSuchUpload:
+                if attempt == 1:
+                    raise
+                return self._head(key).etag  # the try whose answer was lost has completed it
+
+        return await self._call(f"POST {key}?uploadId", complete)
+
+    async def abort_multipart(self, key: str, upload_id: str) -> None:
+        try:
+            await self._call(
+                f"DELETE {key}?uploadId",
+                lambda _: self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id),
+            )
+        except ObjectMissing:
+            return
+
+    async def probe(self) -> None:
+        # A list, because HEAD of a missing object looks the same with a missing bucket.
+        await self._call("LIST", lambda _: self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1))
+
+    async def close(self) -> None:
+        # A thread that waits for an answer ends by its own deadline; nobody waits for it.
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _call(self, what: str, work: Callable[[int], T], policy: Policy | None = None) -> T:
+        """Runs `work` in a thread under the retry policy and one hard deadline over all of it."""
+        used = policy or self._small
+
+        def tries() -> T:
+            return used.run(lambda attempt: self._translated(what, lambda: work(attempt)))
+
+        try:
+            async with asyncio.timeout(used.seconds):
+                return await asyncio.get_running_loop().run_in_executor(self._executor, tries)
+        except TimeoutError as error:
+            raise StorageUnavailable(f"{what}: no answer within {used.seconds:g} s") from error
+
+    def _translated(self, what: str, work: Callable[[], T]) -> T:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return work()
+        except ClientError as error:
+            raise classify(error.response, what) from error
+        except BotoCoreError as error:
+            raise TryAgain(f"{what}: {error}") from error
+
+    def _put(self, key: str, data: bytes, mark: str, conditions: dict[str, Any]) -> str:
+        return self._translated(
+            f"PUT {key}",
+            lambda: self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=data, Metadata={_WRITE_ID: mark}, **conditions
+            )["ETag"],
+        )
+
+    def _head_marked(self, key: str) -> tuple[str | None, str] | None:
+        try:
+            found = self._translated(f"HEAD {key}", lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+        except StorageUnavailable:
+            return None
+        return found["Metadata"].get(_WRITE_ID), found["ETag"]
+
+    def _head(self, key: str) -> ObjectInfo:
+        from botocore.exceptions import ClientError
+
+        try:
+            return _info(key, self._client.head_object(Bucket=self._bucket, Key=key))
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                raise
+        # HEAD has no body: a missing object and a missing bucket look alike. GET tells them apart.
+        found = self._client.get_object(Bucket=self._bucket, Key=key)
+        found["Body"].close()
+        return _info(key, found)
+
+    def _delete_many(self, keys: Sequence[str], _: int) -> None:
+        objects: Any = [{"Key": key} for key in keys]
+        done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+        if done.get("Errors"):
+            first = done["Errors"][0]
+            raise TryAgain(f"DELETE {first.get('Key')}: {first.get('Code')}")
+
+    async def _pages(self, prefix: str, delimiter: str | None, limit: int | None) -> Sequence[Any]:
+        pages: list[Any] = []
+        parameters: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
+        if delimiter is not None:
+            parameters["Delimiter"] = delimiter
+        if limit is not None:
+            parameters["MaxKeys"] = min(limit, 1000)
+        seen = 0
+        while True:
+            page: Any = await self._call(f"LIST {prefix}", functools.partial(self._page, dict(parameters)))
+            pages.append(page)
+            seen += page.get("KeyCount", 0)
+            if not page.get("IsTruncated") or (limit is not None and seen >= limit):
+                return pages
+            parameters["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _page(self, parameters: dict[str, Any], _: int) -> Any:
+        return self._client.list_objects_v2(**parameters)
+
+    async def _presign(self, operation: Any, parameters: dict[str, Any]) -> str:
+        return await self._call(
+            "presign",
+            lambda _: self._client.generate_presigned_url(
+                operation, Params=parameters, ExpiresIn=self._settings.presign_seconds
+            ),
+        )
+
+    async def _upload_parts(self, path: Path, size: int, key: str, content_type: str) -> str:
+        # Equal parts, as R2 wants; as many bytes each as keeps their number allowed.
+        part_size = max(self._settings.part_bytes, -(-size // _MAX_PARTS))
+        upload_id = await self.create_multipart(key, content_type)
+        try:
+            parts = []
+            for number, start in enumerate(range(0, size, part_size), start=1):
+                work = functools.partial(self._put_part, path, start, part_size, key, upload_id, number)
+                etag = await self._call(f"PUT {key}?partNumber={number}", work, self._large)
+                parts.append(UploadedPart(number, etag))
+            return await self.complete_multipart(key, upload_id, parts)
+        except BaseException:
+            await self.abort_multipart(key, upload_id)
+            raise
+
+    def _put_part(self, path: Path, start: int, size: int, key: str, upload_id: str, number: int, _: int) -> str:
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read(size)
+        return self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)[
+            "ETag"
+        ]
+
+
+def _info(key: str, found: Any) -> ObjectInfo:
+    return ObjectInfo(key, found["ContentLength"], found["ETag"], found.get("ContentType"), found.get("LastModified"))
+
+
+def _listed(item: Any) -> ObjectInfo:
+    return ObjectInfo(item["Key"], item["Size"], item["ETag"], None, item.get("LastModified"))
+
+
+def _check_folder(prefix: str) -> None:
+    if not prefix.endswith("/"):
+        raise InvalidRequest(f"{prefix!r} does not end in a slash")

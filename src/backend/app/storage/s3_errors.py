@@ -1,0 +1,49 @@
+"""What an answer of the S3 protocol means: the one place where error codes are read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.storage.interface import InvalidRequest, ObjectMissing, PreconditionFailed, StorageError, StorageUnavailable
+from app.storage.retry import TryAgain
+
+MISSING = frozenset({"NoSuchKey", "NoSuchUpload"})
+"""`NoSuchBucket` is not among them: a wrong bucket is no empty one. Nor is a bare 404, which any proxy can send."""
+INVALID = frozenset(
+    {
+        "InvalidPart",
+        "InvalidPartOrder",
+        "EntityTooSmall",
+        "EntityTooLarge",
+        "InvalidRange",
+        "InvalidArgument",
+        "InvalidObjectName",
+        "MalformedXML",
+        "BadDigest",
+        "InvalidDigest",
+    }
+)
+TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+TRANSIENT_CODES = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "TooManyRequests"})
+
+
+def classify(response: Mapping[str, Any], what: str) -> StorageError | TryAgain:
+    """The error for botocore's `ClientError.response`; `what` names the call for the message."""
+    code = str(response.get("Error", {}).get("Code", ""))
+    message = str(response.get("Error", {}).get("Message", ""))
+    metadata = response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
+    text = f"{what}: {status} {code} {message}".rstrip()
+    if code in MISSING:
+        return ObjectMissing(text)
+    if status == 412 or code == "PreconditionFailed":
+        return PreconditionFailed(text)
+    if status in TRANSIENT_STATUS or code in TRANSIENT_CODES:
+        return TryAgain(text, _seconds(metadata.get("HTTPHeaders", {}).get("retry-after")))
+    if code in INVALID:
+        return InvalidRequest(text)
+    return StorageUnavailable(text)
+
+
+def _seconds(header: str | None) -> float | None:
+    # The other form of Retry-After, a date, is not used by R2.
+    return float(header) if header is not None and header.isascii() and header.isdigit() else None

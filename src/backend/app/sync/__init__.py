@@ -1,0 +1,1 @@
+"""One SQLite database per profile, kept in the object store."""

@@ -213,9 +213,7 @@ class AppGate:
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Refuse all that wait."""
+        """Refuse all that wait. A start under way ends by itself: stopping the Machine waits for it."""
         for waiting in list(self._queue):
             self._dequeue(waiting)
             waiting.waiter.refused(503, "the edge is shutting down")
-        for task in self._tasks:
-            task.cancel()

@@ -35,6 +35,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             soft: int = 20,
             hard: int = 25,
             autostop: str = "off",
+            force_https: bool = True,
             checks: str = "",
             toml: str = "",
             command: list[str] | None = None,
@@ -44,7 +45,12 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             **changed: Any,
         ) -> Edge:
             path = tmp_path / "fly.toml"
-            path.write_text(FLY_TOML.format(soft=soft, hard=hard, autostop=autostop, checks=checks) + toml)
+            path.write_text(
+                FLY_TOML.format(
+                    soft=soft, hard=hard, autostop=autostop, checks=checks, force_https=str(force_https).lower()
+                )
+                + toml
+            )
             config: FlyConfig = load_fly_config(path)
             settings: FlySettings = replace(load_fly_settings({}), **changed)
             edge_peer, check_peer, host = loopback_peers()

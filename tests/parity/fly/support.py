@@ -24,7 +24,7 @@ kill_timeout = 2
 
 [http_service]
 internal_port = 8080
-force_https = true
+force_https = {force_https}
 auto_stop_machines = "{autostop}"
 auto_start_machines = true
 min_machines_running = 0

@@ -152,8 +152,8 @@ class Exchange:
         """A piece of the request's body."""
         self.touched = self._loop.time()
         self.entry.bytes_in += len(data)
-        if self._over or self._answered:
-            return
+        if self._over or self._answered or not data:
+            return  # nothing more is wanted; and an empty chunk would end a chunked body
         self._body.add(data, must_keep=self._upstream is None)
         if self._upstream:
             self._send_body(self._upstream, data)

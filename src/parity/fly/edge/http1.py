@@ -203,6 +203,8 @@ class Http1Connection(asyncio.Protocol):
         trailers, self._headers = self._headers, []
         if stream:
             stream.exchange.client_end(trailers)
+            if stream not in self._turns:
+                self._close()  # answered early, and now read to its end
 
     # writing
 

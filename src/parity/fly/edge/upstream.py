@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Protocol
 
 import httptools
@@ -122,12 +123,23 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
         self._pool.forget(self)
+        if error is not None and not self._tunnel:
+            self._read_rest()
         if self._client is None:
             return
         if self._status is not None and self._body is Body.EOF and error is None and not self._tunnel:
             self._finish([], reusable=False)
             return
         self._fail("the Machine closed the connection" if error is None else str(error), clean=error is None)
+
+    def _read_rest(self) -> None:
+        """Take what the Machine had answered before it reset the connection: an early refusal of a large body."""
+        socket = self.transport.get_extra_info("socket")
+        try:
+            while self._client and (data := os.read(socket.fileno(), 65536)):
+                self.data_received(data)
+        except OSError:
+            return  # nothing more is there
 
     def pause_writing(self) -> None:
         if self._client:

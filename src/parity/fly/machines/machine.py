@@ -62,6 +62,7 @@ class Machine:
         self._ended: asyncio.Task[Exit] | None = None
         self._probe: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
+        self._doomed = False
 
     @property
     def id(self) -> str:
@@ -154,7 +155,8 @@ class Machine:
                 return
             config = self._with.config
             suspended = self.state is State.SUSPENDED
-            self._leave(State.STOPPING, close_websockets=True)
+            if self.state is not State.STOPPING:  # an earlier stop that was cut short goes on here
+                self._leave(State.STOPPING, close_websockets=True)
             if suspended:
                 await self._with.driver.resume(self.id)
             for signal in (config.kill_signal, "SIGTERM"):
@@ -213,8 +215,7 @@ class Machine:
 
     async def destroy(self) -> None:
         """Stop it and remove everything of it."""
-        if self._restart:
-            self._restart.cancel()
+        self._doomed = True
         await self.stop()
         async with self._lock:
             if self.state is State.DESTROYED:
@@ -239,7 +240,7 @@ class Machine:
     async def _start_again(self) -> None:
         try:
             async with self._lock:
-                if self.state is State.STOPPED:
+                if self.state is State.STOPPED and not self._doomed:
                     await self._start()
         except DriverError:
             pass  # noted as an event by _start; the Machine stays stopped

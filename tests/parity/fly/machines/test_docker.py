@@ -50,7 +50,7 @@ async def image(docker: Any) -> str:
         pytest.skip("the base image python:3.11-slim-bookworm is not on this engine")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in (Path(__file__).parent / "image").iterdir():
+        for path in (Path(__file__).parent.parent / "image").iterdir():
             archive.add(path, path.name)
     buffer.seek(0)
     await docker.images.build(fileobj=buffer, encoding="identity", tag=IMAGE)

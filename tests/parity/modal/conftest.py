@@ -1,100 +1,18 @@
-"""One control plane and one worker for all tests here: real processes, reached by the unmodified SDK."""
+"""One control plane and one worker for all tests here, reached by the unmodified SDK."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import modal
 import pytest
+from tests.parity.modal.support import Gate, Stack
 
-CHECKOUT = Path(__file__).parents[3]
 PORT = 21100
-
-
-class Stack:
-    """A project folder with its own ports, and the two processes."""
-
-    def __init__(self, root: Path, first_port: int, entry: Path, pythonpath: list[Path]) -> None:
-        self.root, self.first_port = root, first_port
-        self.url = f"http://127.0.0.1:{first_port}"
-        self.admin = httpx.Client(base_url=f"http://127.0.0.1:{first_port + 2}/modal", trust_env=False, timeout=20)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        write_project(root, entry, pythonpath)
-        ports = zip(("PORT", "BLOB_PORT", "ADMIN_PORT"), range(first_port, first_port + 3), strict=True)
-        self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "MODAL_"))},
-            **{f"PARITY_MODAL_{name}": str(port) for name, port in ports},
-            "PARITY_MODAL_HOST": "127.0.0.1",
-            "PARITY_ROOT": str(root),
-            "PYTHONPATH": str(CHECKOUT / "src"),
-        }
-
-    def start(self, role: str) -> None:
-        log = (self.root / f"{role}.log").open("ab")
-        command = [sys.executable, "-m", "parity.modal", role]
-        self.processes[role] = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
-        log.close()
-
-    def stop(self, role: str, number: signal.Signals = signal.SIGTERM) -> int:
-        process = self.processes.pop(role)
-        process.send_signal(number)
-        return process.wait(20)
-
-    def wait_until_ready(self) -> None:
-        def ready() -> bool:
-            for role, process in self.processes.items():
-                assert process.poll() is None, f"{role} ended: {(self.root / f'{role}.log').read_text()}"
-            try:
-                return self.admin.get("/healthz").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        until(ready, 40)
-
-    def arm(self, **fault: Any) -> dict[str, Any]:
-        answer = self.admin.post("/faults", json=fault)
-        assert answer.status_code == 201, answer.text
-        return dict(answer.json())
-
-    def close(self) -> None:
-        for role in list(self.processes):
-            self.stop(role)
-        self.admin.close()
-
-
-def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    """Poll until it holds."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"did not come true within {seconds} s"
-        time.sleep(0.05)
-
-
-def write_project(root: Path, entry: Path, pythonpath: list[Path]) -> None:
-    """The checkout's own configuration, with another app to deploy."""
-    shutil.copytree(CHECKOUT / "deploy", root / "deploy")
-    (root / "src").symlink_to(CHECKOUT / "src")
-    text = (CHECKOUT / "parity.toml").read_text()
-    paths = ", ".join(f'"{path}"' for path in pythonpath)
-    lines = [
-        f'entry = "{entry}"'
-        if line.startswith("entry")
-        else f"pythonpath = [{paths}]"
-        if "pythonpath" in line
-        else line
-        for line in text.splitlines()
-    ]
-    (root / "parity.toml").write_text("\n".join(lines))
 
 
 @pytest.fixture(scope="session")
@@ -146,3 +64,8 @@ def marks(stack: Stack) -> Any:
 @pytest.fixture
 def key() -> str:
     return secrets.token_hex(4)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)

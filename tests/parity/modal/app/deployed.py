@@ -4,10 +4,11 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import modal
-from helpers import label
+from helpers import label  # type: ignore[import-not-found]  # beside this file, in the container too
 
 image = modal.Image.debian_slim(python_version="3.11").add_local_python_source("helpers")
 app = modal.App("reel-ballers-video", image=image)
@@ -51,12 +52,12 @@ def too_slow() -> None:
 
 
 @app.function()
-async def wait_for(key: str) -> str:
-    """Says that it runs, then waits until the test lets it go on."""
-    await marks.put.aio(f"{key}/pid", os.getpid())
-    while not await marks.contains.aio(f"{key}/go"):
-        await asyncio.sleep(0.05)
-    return f"{key} went on"
+def wait_for(folder: str) -> str:
+    """Says by a file that it runs, then waits for the test's file: works while the control plane is down."""
+    Path(folder, "pid").write_text(str(os.getpid()))
+    while not Path(folder, "go").exists():
+        time.sleep(0.05)
+    return f"{folder} went on"
 
 
 @app.function()

@@ -1,0 +1,119 @@
+"""A control plane and a worker as real processes, for tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+class Stack:
+    """A project folder with its own ports, and the two processes."""
+
+    def __init__(self, root: Path, first_port: int, entry: Path, pythonpath: list[Path]) -> None:
+        self.root, self.first_port = root, first_port
+        self.url = f"http://127.0.0.1:{first_port}"
+        self.admin = httpx.Client(base_url=f"http://127.0.0.1:{first_port + 2}/modal", trust_env=False, timeout=20)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        write_project(root, entry, pythonpath)
+        ports = zip(("PORT", "BLOB_PORT", "ADMIN_PORT"), range(first_port, first_port + 3), strict=True)
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "MODAL_"))},
+            **{f"PARITY_MODAL_{name}": str(port) for name, port in ports},
+            "PARITY_MODAL_HOST": "127.0.0.1",
+            "PARITY_ROOT": str(root),
+            "PYTHONPATH": str(CHECKOUT / "src"),
+        }
+
+    def start(self, role: str) -> None:
+        log = (self.root / f"{role}.log").open("ab")
+        command = [sys.executable, "-m", "parity.modal", role]
+        self.processes[role] = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+        log.close()
+
+    def stop(self, role: str, number: signal.Signals = signal.SIGTERM) -> int:
+        process = self.processes.pop(role)
+        process.send_signal(number)
+        return process.wait(20)
+
+    def wait_until_ready(self) -> None:
+        def ready() -> bool:
+            for role, process in self.processes.items():
+                assert process.poll() is None, f"{role} ended: {(self.root / f'{role}.log').read_text()}"
+            try:
+                return self.admin.get("/healthz").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(ready, 40)
+
+    def arm(self, **fault: Any) -> dict[str, Any]:
+        answer = self.admin.post("/faults", json=fault)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    def close(self) -> None:
+        for role in list(self.processes):
+            self.stop(role)
+        self.admin.close()
+
+
+def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
+    """Poll until it holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"did not come true within {seconds} s"
+        time.sleep(0.05)
+
+
+def write_project(root: Path, entry: Path, pythonpath: list[Path]) -> None:
+    """The checkout's own configuration, with another app to deploy."""
+    shutil.copytree(CHECKOUT / "deploy", root / "deploy")
+    (root / "src").symlink_to(CHECKOUT / "src")
+    text = (CHECKOUT / "parity.toml").read_text()
+    paths = ", ".join(f'"{path}"' for path in pythonpath)
+    lines = [
+        f'entry = "{entry}"'
+        if line.startswith("entry")
+        else f"pythonpath = [{paths}]"
+        if "pythonpath" in line
+        else line
+        for line in text.splitlines()
+    ]
+    (root / "parity.toml").write_text("\n".join(lines))
+
+
+class Gate:
+    """The test's side of the deployed function ``wait_for``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def pid(self) -> int:
+        """Process of the container that waits; 0 while none does."""
+        try:
+            return int((self.folder / "pid").read_text() or 0)
+        except FileNotFoundError:
+            return 0
+
+    def entered(self, not_by: int = 0) -> int:
+        """Wait for a container, another one than that; returns its process."""
+        until(lambda: self.pid not in (0, not_by))
+        return self.pid
+
+    def open(self) -> None:
+        (self.folder / "go").touch()
+
+    def passed(self, got: object) -> None:
+        assert got == f"{self.folder} went on"

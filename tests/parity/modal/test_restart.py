@@ -1,0 +1,91 @@
+"""What a restart of the control plane or the loss of the worker leaves intact."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import modal
+from tests.parity.modal.support import Gate, Stack, until
+
+Lookup = Callable[[str], Any]
+
+
+def _restart(stack: Stack, number: signal.Signals) -> None:
+    stack.stop("serve", number)
+    stack.start("serve")
+    stack.wait_until_ready()
+
+
+def test_a_call_that_runs_while_the_control_plane_is_killed_is_got_after_it(
+    stack: Stack, function: Lookup, gate: Gate, marks: Any, key: str
+) -> None:
+    marks[key] = "kept"
+    handle = function("wait_for")
+    call_id = handle.spawn(str(gate.folder)).object_id
+    pid = gate.entered()
+    _restart(stack, signal.SIGKILL)
+    gate.open()
+    gate.passed(modal.FunctionCall.from_id(call_id).get(timeout=30))
+    assert gate.pid == pid, "the container went on through the restart"
+    assert marks[key] == "kept"
+    # A handle from before the restart holds an id that is still the function's.
+    gate.passed(handle.remote(str(gate.folder)))
+
+
+def test_a_result_that_was_there_before_a_restart_is_there_after_it(stack: Stack, function: Lookup) -> None:
+    call = function("double").spawn(4)
+    assert call.get(timeout=20) == 8
+    _restart(stack, signal.SIGTERM)
+    assert modal.FunctionCall.from_id(call.object_id).get(timeout=10) == 8
+
+
+def test_a_call_that_waits_for_a_container_starts_after_a_restart(stack: Stack, function: Lookup) -> None:
+    stack.stop("worker")
+    until(lambda: stack.admin.get("/healthz").status_code == 503)
+    call_id = function("double").spawn(5).object_id
+    stack.stop("serve", signal.SIGKILL)
+    stack.start("serve")
+    stack.start("worker")
+    stack.wait_until_ready()
+    assert modal.FunctionCall.from_id(call_id).get(timeout=20) == 10
+
+
+def test_inputs_of_a_worker_that_is_lost_run_again_on_the_next(stack: Stack, function: Lookup, gate: Gate) -> None:
+    call = function("wait_for").spawn(str(gate.folder))
+    first = gate.entered()
+    stack.stop("worker", signal.SIGKILL)
+    until(lambda: not _alive(first))
+    stack.start("worker")
+    gate.entered(not_by=first)
+    gate.open()
+    gate.passed(call.get(timeout=20))
+
+
+def test_no_container_outlives_a_worker_that_is_killed(stack: Stack, function: Lookup) -> None:
+    pid = function("surroundings").remote()["pid"]
+    assert _alive(pid)
+    stack.stop("worker", signal.SIGKILL)
+    until(lambda: not _alive(pid))
+    stack.start("worker")
+    stack.wait_until_ready()
+
+
+def test_deploying_again_keeps_every_id(stack: Stack, function: Lookup) -> None:
+    before = stack.admin.get("/apps").json()
+    stack.stop("worker")
+    stack.start("worker")
+    stack.wait_until_ready()
+    until(lambda: stack.admin.get("/apps").json()[0]["deployed_at"] > before[0]["deployed_at"])
+    after = stack.admin.get("/apps").json()
+    assert {f["name"]: f["id"] for f in after[0]["functions"]} == {f["name"]: f["id"] for f in before[0]["functions"]}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

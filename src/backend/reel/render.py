@@ -1,0 +1,208 @@
+"""The work itself, the same on a Machine and in a GPU function: fetch, cut, join, verify, store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Protocol, TypedDict
+
+from reel import ffmpeg
+from reel.errors import BadResult, UnusableVideo
+from reel.ffmpeg import Segment
+from reel.overlay import draw_overlay
+from reel.payloads import FRAME_SIZES, ExtractClip, ExtractClipResult, ReelClip, RenderReel, RenderReelResult
+from reel.probe import MediaInfo, probe
+from reel.run import run_ffmpeg
+from reel.tools import Tools
+
+CONTENT_TYPE: Final = "video/mp4"
+# Shares of the progress bar: fetching sources, encoding pieces, joining, storing.
+_FETCHED, _ENCODED, _JOINED = 0.15, 0.9, 0.95
+
+Report = Callable[[float, str], Awaitable[None]]
+
+
+class MediaStore(Protocol):
+    """What the work asks of a bucket; full keys."""
+
+    async def download(self, key: str, path: Path) -> object:
+        """Streams an object into a file."""
+        ...
+
+    async def upload(self, path: Path, key: str, content_type: str) -> object:
+        """Streams a file into an object; raises when it was not stored."""
+        ...
+
+
+async def silent(progress: float, phase: str) -> None:
+    """A Report for callers without one."""
+
+
+async def render_reel(
+    job: RenderReel, store: MediaStore, workdir: Path, *, tools: Tools, deadline_s: float, report: Report = silent
+) -> RenderReelResult:
+    """Make the reel and store it under `output_key`. Raises ReelError, or what `store` raises.
+
+    `workdir` is the caller's to make and remove; `deadline_s` holds for each run of ffmpeg.
+    """
+    sources = await _fetch(job, store, workdir, tools, report)
+    overlay = None
+    if job.options.overlay_text.strip():
+        overlay = draw_overlay(job.options.overlay_text, job.options.frame_size, workdir / "overlay.png")
+    pieces: list[Path] = []
+    frames = 0
+    for number, clip in enumerate(job.clips):
+        path, media = sources[clip.source_key]
+        piece = reel_segment(job, clip, path, media)
+        if overlay:
+            piece = replace(piece, overlay=overlay.path, overlay_x=overlay.x, overlay_y=overlay.y)
+        output = workdir / f"piece-{number:03d}.mov"
+        await run_ffmpeg(
+            ffmpeg.segment(piece, output, tools=tools),
+            deadline_s=deadline_s,
+            on_time=_scaled(report, "encode", job.duration_s, frames / ffmpeg.REEL_RATE),
+        )
+        pieces.append(output)
+        frames += piece.frames
+    await report(_ENCODED, "join")
+    listing = workdir / "pieces.txt"
+    listing.write_text(ffmpeg.join_listing(pieces))
+    result = workdir / "reel.mp4"
+    await run_ffmpeg(ffmpeg.join(listing, result, tools=tools), deadline_s=deadline_s)
+    media = await verify(result, job.options.frame_size, frames / ffmpeg.REEL_RATE, tools=tools)
+    await report(_JOINED, "upload")
+    await store.upload(result, job.output_key, CONTENT_TYPE)
+    return RenderReelResult(export_id=job.export_id, output_key=job.output_key, **_facts(media))
+
+
+async def extract_clip(
+    job: ExtractClip, store: MediaStore, workdir: Path, *, tools: Tools, deadline_s: float, report: Report = silent
+) -> ExtractClipResult:
+    """Cut one clip, at the source's own shape, and store it under `output_key`. Raises as `render_reel` does."""
+    await report(0.0, "download")
+    source = workdir / "source"
+    await store.download(job.source_key, source)
+    media = await probe(source, tools=tools)
+    _inside(media, job.start_s, job.end_s, job.source_key)
+    rate = clip_rate(media)
+    width, height = clip_size(media, *FRAME_SIZES["16:9", job.quality])
+    piece = Segment(
+        source=source,
+        start_s=job.start_s,
+        frames=_frames(job.end_s - job.start_s, rate),
+        rate=rate,
+        width=width,
+        height=height,
+        quality=job.quality,
+        has_audio=media.audio is not None,
+    )
+    result = workdir / "clip.mp4"
+    await run_ffmpeg(
+        ffmpeg.segment(piece, result, tools=tools),
+        deadline_s=deadline_s,
+        on_time=_scaled(report, "encode", piece.duration_s, 0.0),
+    )
+    made = await verify(result, (width, height), piece.duration_s, tools=tools)
+    await report(_JOINED, "upload")
+    await store.upload(result, job.output_key, CONTENT_TYPE)
+    return ExtractClipResult(output_key=job.output_key, **_facts(made))
+
+
+def reel_segment(job: RenderReel, clip: ReelClip, path: Path, media: MediaInfo) -> Segment:
+    """The piece of a reel that `clip` becomes; raises UnusableVideo when it lies beyond its source."""
+    _inside(media, clip.start_s, clip.end_s, clip.source_key)
+    width, height = job.options.frame_size
+    return Segment(
+        source=path,
+        start_s=clip.start_s,
+        frames=_frames(clip.duration_s, Fraction(ffmpeg.REEL_RATE)),
+        rate=Fraction(ffmpeg.REEL_RATE),
+        width=width,
+        height=height,
+        quality=job.options.quality,
+        has_audio=media.audio is not None,
+        fade=job.options.transition == "fade",
+    )
+
+
+def clip_rate(media: MediaInfo) -> Fraction:
+    """The source's own frame rate where it is a sane one, at most 60."""
+    rate = media.video.fps
+    if rate is None or not 5 <= rate <= 60:
+        return Fraction(ffmpeg.REEL_RATE)
+    return rate.limit_denominator(1001)
+
+
+def clip_size(media: MediaInfo, long_side: int, short_side: int) -> tuple[int, int]:
+    """The source's shape within the quality's sides, never enlarged, even numbers."""
+    width, height = media.video.width, media.video.height
+    scale = min(1.0, long_side / max(width, height), short_side / min(width, height))
+    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+
+
+async def verify(path: Path, frame: tuple[int, int], duration_s: float, *, tools: Tools) -> MediaInfo:
+    """Look at what was made before anyone is told of it; raises BadResult."""
+    media = await probe(path, tools=tools)
+    found = (media.video.width, media.video.height)
+    if media.video.codec != "h264" or found != frame or media.audio is None or media.audio.codec != "aac":
+        raise BadResult(f"expected h264 {frame[0]}×{frame[1]} with aac, got {media.video} and {media.audio}")
+    # AAC comes in blocks of 1024 samples (21 ms), with one block of priming.
+    if abs(media.duration_s - duration_s) > 0.15:
+        raise BadResult(f"expected {duration_s:.3f} s, got {media.duration_s:.3f} s")
+    return media
+
+
+async def _fetch(
+    job: RenderReel, store: MediaStore, workdir: Path, tools: Tools, report: Report
+) -> dict[str, tuple[Path, MediaInfo]]:
+    """Each source once, however many clips come from it."""
+    keys = list(dict.fromkeys(clip.source_key for clip in job.clips))
+    sources: dict[str, tuple[Path, MediaInfo]] = {}
+    for number, key in enumerate(keys):
+        await report(_FETCHED * number / len(keys), "download")
+        path = workdir / f"source-{number:03d}"
+        await store.download(key, path)
+        sources[key] = (path, await probe(path, tools=tools))
+    return sources
+
+
+def _scaled(report: Report, phase: str, total_s: float, before_s: float) -> Callable[[float], Awaitable[None]]:
+    async def on_time(seconds: float) -> None:
+        share = min(1.0, (before_s + seconds) / total_s)
+        await report(_FETCHED + (_ENCODED - _FETCHED) * share, phase)
+
+    return on_time
+
+
+def _frames(duration_s: float, rate: Fraction) -> int:
+    return max(1, round(duration_s * float(rate)))
+
+
+def _inside(media: MediaInfo, start_s: float, end_s: float, key: str) -> None:
+    # Containers round: half a second beyond the end is filled with the last frame, more is a mistake.
+    if start_s >= media.duration_s or end_s > media.duration_s + 0.5:
+        raise UnusableVideo(
+            f"{start_s:g}–{end_s:g} s lies beyond the end of {key.rsplit('/', 2)[-2]} ({media.duration_s:.2f} s)"
+        )
+
+
+class _Facts(TypedDict):
+    size_bytes: int
+    duration_s: float
+    width: int
+    height: int
+    video_codec: str
+    audio_codec: str | None
+
+
+def _facts(media: MediaInfo) -> _Facts:
+    return _Facts(
+        size_bytes=media.size_bytes,
+        duration_s=media.duration_s,
+        width=media.video.width,
+        height=media.video.height,
+        video_codec=media.video.codec,
+        audio_codec=media.audio.codec if media.audio else None,
+    )

@@ -1,0 +1,130 @@
+"""Runs ffmpeg and ffprobe: with a deadline, with progress, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import PurePath
+from typing import TypeVar
+
+from reel.errors import FfmpegFailed, FfmpegTimedOut, MissingTool
+
+TAIL_LINES = 8
+TAIL_CHARACTERS = 1500
+MAX_OUTPUT_BYTES = 1024 * 1024
+
+A = TypeVar("A")
+B = TypeVar("B")
+OnTime = Callable[[float], Awaitable[None]]
+
+
+async def run_ffmpeg(command: Sequence[str], *, deadline_s: float, on_time: OnTime | None = None) -> None:
+    """Run a command of `reel.ffmpeg`; `on_time` gets the seconds of output written so far, about twice a second.
+
+    Raises FfmpegFailed with the last lines of stderr, FfmpegTimedOut at the deadline, MissingTool. Cancelling the
+    task kills the process.
+    """
+    async with _process(command) as process:
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        try:
+            async with asyncio.timeout(deadline_s):
+                await _together(_follow(process, on_time), _read_tail(process, tail))
+                returncode = await process.wait()
+        except TimeoutError:
+            raise FfmpegTimedOut(PurePath(command[0]).name, deadline_s) from None
+    if returncode != 0:
+        raise FfmpegFailed(PurePath(command[0]).name, returncode, _joined(tail))
+
+
+async def read_output(command: Sequence[str], *, deadline_s: float) -> bytes:
+    """What a short command (ffprobe, one frame) writes to stdout; raises as `run_ffmpeg` does."""
+    async with _process(command) as process:
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        try:
+            async with asyncio.timeout(deadline_s):
+                output, _ = await _together(_read_bounded(process, command[0]), _read_tail(process, tail))
+                returncode = await process.wait()
+        except TimeoutError:
+            raise FfmpegTimedOut(PurePath(command[0]).name, deadline_s) from None
+    if returncode != 0:
+        raise FfmpegFailed(PurePath(command[0]).name, returncode, _joined(tail))
+    return output
+
+
+def seconds_written(line: str) -> float | None:
+    """The time in a line of `-progress` output, None for its other lines (and for `N/A` before the first frame)."""
+    key, _, value = line.strip().partition("=")
+    if key != "out_time_us":
+        return None
+    try:
+        return max(0.0, int(value) / 1_000_000)
+    except ValueError:
+        return None
+
+
+@asynccontextmanager
+async def _process(command: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except FileNotFoundError:
+        raise MissingTool(f"{command[0]} not found: install ffmpeg") from None
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            # Shielded: a second cancellation must not leave a zombie or a transport behind.
+            await asyncio.shield(process.communicate())
+
+
+async def _together(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """Both pipes have to be read at once, or a full one stalls the process."""
+    one, two = asyncio.ensure_future(first), asyncio.ensure_future(second)
+    try:
+        return await one, await two
+    finally:
+        one.cancel()
+        two.cancel()
+
+
+async def _follow(process: asyncio.subprocess.Process, on_time: OnTime | None) -> None:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        seconds = seconds_written(line.decode("ascii", "replace"))
+        if seconds is not None and on_time is not None:
+            await on_time(seconds)
+
+
+async def _read_tail(process: asyncio.subprocess.Process, tail: deque[str]) -> None:
+    assert process.stderr is not None
+    # In blocks: a line without an end may be longer than any buffer.
+    rest = ""
+    while block := await process.stderr.read(4096):
+        *lines, rest = (rest + block.decode("utf-8", "replace").replace("\r", "\n")).split("\n")
+        rest = rest[-TAIL_CHARACTERS:]
+        tail.extend(line for line in lines if line.strip())
+    if rest.strip():
+        tail.append(rest)
+
+
+async def _read_bounded(process: asyncio.subprocess.Process, program: str) -> bytes:
+    assert process.stdout is not None
+    output = bytearray()
+    while block := await process.stdout.read(65536):
+        output += block
+        if len(output) > MAX_OUTPUT_BYTES:
+            process.kill()
+            raise FfmpegFailed(PurePath(program).name, -9, f"it wrote more than {MAX_OUTPUT_BYTES} bytes")
+    return bytes(output)
+
+
+def _joined(tail: deque[str]) -> str:
+    return " | ".join(line.strip() for line in tail)[-TAIL_CHARACTERS:]

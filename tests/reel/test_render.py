@@ -1,0 +1,206 @@
+"""Reels and clips from real video: what comes out is probed, and its pixels looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reel.errors import FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
+from reel.payloads import ExtractClip, ReelClip, RenderOptions, RenderReel
+from reel.probe import probe
+from reel.render import extract_clip, render_reel
+from reel.tools import Tools
+
+OUT = "staging/exports/e.mp4"
+
+
+class Folder:
+    """A MediaStore of local files."""
+
+    def __init__(self, files: dict[str, Path], out: Path) -> None:
+        self.files = files
+        self.out = out
+
+    async def download(self, key: str, path: Path) -> None:
+        shutil.copy(self.files[key], path)
+
+    async def upload(self, path: Path, key: str, content_type: str) -> None:
+        assert (key, content_type) == (OUT, "video/mp4")
+        shutil.copy(path, self.out)
+
+
+def pixel(tools: Tools, path: Path, at_s: float, x: int, y: int) -> tuple[int, int, int]:
+    """Red, green and blue of one pixel of the frame at a time."""
+    raw = subprocess.run(
+        [
+            *(tools.ffmpeg, "-v", "error", "-ss", str(at_s), "-i", str(path), "-frames:v", "1"),
+            *("-vf", f"crop=2:2:{x}:{y},format=rgb24", "-f", "rawvideo", "-"),
+        ],
+        check=True,
+        capture_output=True,
+    ).stdout
+    return raw[0], raw[1], raw[2]
+
+
+def reel(files: dict[str, Path], spans: list[tuple[str, float, float]], **options: str) -> RenderReel:
+    clips = tuple(ReelClip(f"c{number}", key, start, end) for number, (key, start, end) in enumerate(spans))
+    return RenderReel("e", OUT, clips, RenderOptions(quality="draft", **options))  # type: ignore[arg-type]
+
+
+def is_colour(found: tuple[int, int, int], wanted: tuple[int, int, int]) -> bool:
+    return all(abs(one - other) < 40 for one, other in zip(found, wanted, strict=True))
+
+
+async def test_clips_of_other_sizes_rates_and_without_sound_join_in_order(
+    make_video: Callable[..., Path], tools: Tools, tmp_path: Path
+) -> None:
+    files = {
+        "a/red": make_video("color=c=red", 2),
+        "a/green": make_video("color=c=lime", 2, size="200x300", rate=25, audio=False),
+        "a/blue": make_video("color=c=blue", 2, size="640x360", rate=50, suffix=".mkv"),
+    }
+    store = Folder(files, tmp_path / "out.mp4")
+    seen: list[float] = []
+
+    async def report(progress: float, phase: str) -> None:
+        seen.append(progress)
+
+    spans = [("a/blue", 0.5, 1.5), ("a/red", 0, 0.8), ("a/green", 0.2, 1.4), ("a/blue", 0, 0.5)]
+    result = await render_reel(reel(files, spans), store, tmp_path, tools=tools, deadline_s=60, report=report)
+
+    media = await probe(store.out, tools=tools)
+    assert (media.video.codec, media.video.width, media.video.height) == ("h264", 854, 480)
+    assert media.audio is not None
+    assert media.audio.codec == "aac"
+    assert media.duration_s == pytest.approx(3.5, abs=0.1)
+    assert result.size_bytes == store.out.stat().st_size
+    assert seen == sorted(seen)
+    for at, colour in [(0.5, (0, 0, 255)), (1.4, (255, 0, 0)), (2.4, (0, 255, 0)), (3.3, (0, 0, 255))]:
+        assert is_colour(pixel(tools, store.out, at, 426, 240), colour), at
+
+
+async def test_the_joined_frames_are_evenly_spaced(
+    make_video: Callable[..., Path], tools: Tools, tmp_path: Path
+) -> None:
+    files = {"a/x": make_video(seconds=2)}
+    store = Folder(files, tmp_path / "out.mp4")
+    await render_reel(reel(files, [("a/x", 0.3, 1), ("a/x", 0, 1)]), store, tmp_path, tools=tools, deadline_s=60)
+    listed = subprocess.run(
+        [
+            *(tools.ffprobe, "-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time"),
+            *("-of", "csv=p=0", str(store.out)),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    times = [float(line.rstrip(",")) for line in listed]
+    assert len(times) == 51
+    assert times == pytest.approx([number / 30 for number in range(51)], abs=0.002)
+
+
+async def test_the_overlay_is_over_every_clip_and_within_the_frame(
+    make_video: Callable[..., Path], tools: Tools, tmp_path: Path
+) -> None:
+    files = {"a/red": make_video("color=c=red", 2), "a/mute": make_video("color=c=red", 2, audio=False)}
+    store = Folder(files, tmp_path / "out.mp4")
+    job = reel(files, [("a/red", 0, 1), ("a/mute", 0, 1)], overlay_text="'; [x] Final: 100% \\ Wembley " * 5)
+    await render_reel(job, store, tmp_path, tools=tools, deadline_s=60)
+    for at in (0.5, 1.5):
+        assert pixel(tools, store.out, at, 60, 440)[0] < 150, "the box darkens the red"
+        assert is_colour(pixel(tools, store.out, at, 426, 100), (255, 0, 0))
+
+
+async def test_a_fade_darkens_the_joint_and_keeps_the_length(
+    make_video: Callable[..., Path], tools: Tools, tmp_path: Path
+) -> None:
+    files = {"a/red": make_video("color=c=red", 2)}
+    store = Folder(files, tmp_path / "out.mp4")
+    job = reel(files, [("a/red", 0, 1), ("a/red", 0, 1)], transition="fade")
+    result = await render_reel(job, store, tmp_path, tools=tools, deadline_s=60)
+    assert result.duration_s == pytest.approx(2, abs=0.1)
+    assert pixel(tools, store.out, 0.97, 426, 240)[0] < 100
+    assert is_colour(pixel(tools, store.out, 0.5, 426, 240), (255, 0, 0))
+
+
+async def test_an_extracted_clip_has_the_shape_of_its_source_and_the_length_asked_for(
+    make_video: Callable[..., Path], tools: Tools, tmp_path: Path
+) -> None:
+    files = {"a/x": make_video(seconds=3, size="1280x720", rate=50)}
+    store = Folder(files, tmp_path / "out.mp4")
+    result = await extract_clip(ExtractClip("a/x", OUT, 0.7, 2.2), store, tmp_path, tools=tools, deadline_s=60)
+    assert (result.width, result.height, result.video_codec, result.audio_codec) == (1280, 720, "h264", "aac")
+    assert result.duration_s == pytest.approx(1.5, abs=0.06)
+
+
+async def test_a_span_beyond_the_source_is_refused_and_nothing_is_stored(
+    make_video: Callable[..., Path], tools: Tools, tmp_path: Path
+) -> None:
+    files = {"a/x": make_video(seconds=2)}
+    store = Folder(files, tmp_path / "out.mp4")
+    with pytest.raises(UnusableVideo, match="beyond the end"):
+        await render_reel(reel(files, [("a/x", 1, 9)]), store, tmp_path, tools=tools, deadline_s=60)
+    assert not store.out.exists()
+
+
+async def test_a_deadline_ends_ffmpeg(make_video: Callable[..., Path], tools: Tools, tmp_path: Path) -> None:
+    files = {"a/x": make_video(seconds=3, size="1280x720", rate=50)}
+    store = Folder(files, tmp_path / "out.mp4")
+    with pytest.raises(FfmpegTimedOut, match="killed"):
+        await extract_clip(ExtractClip("a/x", OUT, 0, 3), store, tmp_path, tools=tools, deadline_s=0.02)
+    assert not store.out.exists()
+
+
+async def test_cancelling_kills_ffmpeg(make_video: Callable[..., Path], tools: Tools, tmp_path: Path) -> None:
+    files = {"a/x": make_video(seconds=3, size="1280x720", rate=50)}
+    began = asyncio.Event()
+
+    async def report(progress: float, phase: str) -> None:
+        if phase == "encode":
+            began.set()
+
+    work = asyncio.create_task(
+        extract_clip(
+            ExtractClip("a/x", OUT, 0, 3),
+            Folder(files, tmp_path / "o"),
+            tmp_path,
+            tools=tools,
+            deadline_s=60,
+            report=report,
+        )
+    )
+    await began.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    running = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout.split()
+    assert running == []
+
+
+async def test_text_is_no_video(tools: Tools, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("hello " * 1000)
+    with pytest.raises(NotAVideo, match="not a video"):
+        await probe(path, tools=tools)
+
+
+async def test_a_playlist_that_names_local_files_is_no_video(tools: Tools, tmp_path: Path) -> None:
+    path = tmp_path / "list.mp4"
+    path.write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n")
+    with pytest.raises(UnusableVideo):
+        await probe(path, tools=tools)
+
+
+async def test_a_video_without_its_index_is_truncated(
+    make_video: Callable[..., Path], tools: Tools, tmp_path: Path
+) -> None:
+    whole = make_video(seconds=2).read_bytes()
+    path = tmp_path / "half.mp4"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TruncatedVideo, match="cut off"):
+        await probe(path, tools=tools)

@@ -1,0 +1,1 @@
+"""The ``parity`` command: each command is a call into another room."""

@@ -1,0 +1,65 @@
+"""The command itself: what is mounted, and how an error looks."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from parity.cli import browser, config, look, machine, stack
+from parity.cli.lazy import LazyGroup, Mount
+from parity.config.errors import ConfigError
+from parity.stack.errors import StackError
+
+# Commands of other rooms, by name.
+MOUNTS = (
+    Mount("check", "parity.checks.cli:check", "Run the checks against the stack or a deployed app."),
+    Mount("promote", "parity.promote.cli:promote", "Ship the image that a receipt speaks for, or go back."),
+    Mount("r2", "parity.r2.cli:group", "What the bucket holds, faults, snapshots."),
+    Mount("modal", "parity.modal.cli:group", "Deployed apps, calls, faults."),
+    Mount("bench", "parity.bench.cli:bench", "Benchmarks."),
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    mounts=MOUNTS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 it failed, 2 wrong arguments or configuration. docs/cli.md says more.",
+)
+def parity() -> None:
+    """Find out before a deploy what Fly, R2, Modal and the browser will do to the app."""
+
+
+for _command in (
+    stack.up,
+    stack.down,
+    look.status,
+    look.urls,
+    look.env,
+    look.logs,
+    config.diff,
+    config.config,
+    machine.machine,
+    browser.browser,
+):
+    parity.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Raises ``SystemExit``: 1 when a stack fails, 2 when arguments or configuration are wrong."""
+    try:
+        parity.main(arguments, prog_name="parity")
+    except ConfigError as error:
+        _refuse(str(error), 2)
+    except StackError as error:
+        _refuse(str(error), 1)
+
+
+def _refuse(message: str, code: int) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

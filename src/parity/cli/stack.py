@@ -1,0 +1,103 @@
+"""``parity up`` and ``parity down``."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from parity.cli.look import fetch_ca, show_urls
+from parity.config.project import Project
+from parity.stack import compose, lifecycle
+from parity.stack.errors import StackError
+from parity.stack.ports import require_free
+from parity.stack.state import read_state
+from parity.stack.target import Target, running_process_stack, with_driver
+
+_START_S = 120.0
+# The first one builds the images.
+_CONTAINERS_S = 900.0
+
+
+@click.command()
+@click.option("--driver", type=click.Choice(["docker", "process"]), help="Default: docker where an engine answers.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), help="Seconds until all must be healthy; 120, with Docker 900."
+)
+def up(driver: str | None, timeout: float | None) -> None:
+    """Start the whole stack and leave it running."""
+    environ = dict(os.environ)
+    chosen = driver or environ.get("PARITY_DRIVER") or _choose(environ)
+    if chosen == "docker":
+        _containers(environ, timeout or _CONTAINERS_S)
+    else:
+        _processes(environ, timeout or _START_S)
+
+
+def _choose(environ: dict[str, str]) -> str:
+    problem = compose.engine_problem(environ)
+    if not problem:
+        return "docker"
+    click.echo(f"no Docker engine ({problem}): using processes")
+    return "process"
+
+
+def _processes(environ: dict[str, str], timeout_s: float) -> None:
+    project = Project.load(with_driver(environ, "process"))
+    click.echo(lifecycle.NOT_PROVED)
+    if not lifecycle.up(project, environ, timeout_s, click.echo):
+        click.echo("the stack is already running")
+    _foreign_origin(project)
+    show_urls(Target.local(project, "process"))
+
+
+def _containers(environ: dict[str, str], timeout_s: float) -> None:
+    project = Project.load(with_driver(environ, "docker"))
+    problem = compose.engine_problem(environ)
+    if problem:
+        raise StackError(
+            f"no Docker engine can be used: {problem}",
+            "start Docker (or set DOCKER_HOST), or use `parity up --driver process`",
+        )
+    if running_process_stack(project):
+        raise StackError("the process stack of this checkout is running", "`parity down` first")
+    root = project.settings.root
+    if not compose.output(compose.ps(root), environ).strip():
+        ports = {variable: getattr(project.settings, variable[7:].lower()) for variable in compose.PUBLISHED}
+        require_free("127.0.0.1", ports)
+    try:
+        compose.run(compose.up(root, timeout_s), environ)
+    except StackError:
+        compose.call(compose.logs(root, None, follow=False, tail=15), environ)
+        compose.call(compose.down(root), environ)
+        raise
+    fetch_ca(project, environ)
+    _foreign_origin(project)
+    show_urls(Target.local(project, "docker"))
+
+
+def _foreign_origin(project: Project) -> None:
+    """Say so when the page's address is one that neither the bucket nor the app lets a browser call from."""
+    port = project.settings.frontend_port
+    if port != 5173:
+        click.echo(
+            f"note: http://localhost:{port} is no origin that the app and the bucket allow (they know "
+            f"http://localhost:5173 and {project.parity.app.frontend_origin}); `parity browser` opens the latter"
+        )
+
+
+@click.command()
+@click.option("--volumes", is_flag=True, help="With Docker: also forget what R2 and Modal hold, and the CA.")
+def down(volumes: bool) -> None:
+    """Stop the stack of this checkout, processes and containers."""
+    environ = dict(os.environ)
+    project = Project.load(environ)
+    stopped = lifecycle.down(project)
+    if stopped:
+        click.echo(f"stopped {', '.join(stopped)}")
+    containers = Project.load(with_driver(environ, "docker"))
+    if not compose.engine_problem(environ) and compose.output(compose.ps(containers.settings.root), environ).strip():
+        compose.run(compose.down(containers.settings.root, volumes=volumes), environ)
+        return
+    if not stopped and read_state(project.settings.state_dir) is None:
+        click.echo("nothing was running")

@@ -1,0 +1,1 @@
+"""The page's host: static files as Cloudflare Pages serves a single-page application."""

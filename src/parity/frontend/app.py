@@ -1,0 +1,73 @@
+"""The page's server: files, ``/config.json`` by host, a health check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from parity.config.project import Project
+from parity.frontend.files import content_type, resolve
+
+# What Pages sends with every asset, but for `no-store` where Pages has `public, max-age=0, must-revalidate`: an edited
+# file shows at the next reload, whatever a browser kept of another stack on the same port.
+HEADERS = {
+    "cache-control": "no-store",
+    "access-control-allow-origin": "*",
+    "referrer-policy": "strict-origin-when-cross-origin",
+    "x-content-type-options": "nosniff",
+}
+
+
+def page_config(project: Project, host: str) -> dict[str, str]:
+    """``/config.json`` for the ``Host`` header's value.
+
+    On the page's public name the API is the app's public name, as it is once deployed; on any other (localhost) it is
+    the edge of this stack, and ``r2`` and ``ca`` tell a person what to open and trust.
+    """
+    name = host.rsplit(":", 1)[0].lower() if host.rpartition(":")[2].isdigit() else host.lower()
+    if name == project.frontend_hostname:
+        return {"api": f"https://{project.api_hostname}"}
+    settings = project.settings
+    return {"api": settings.api_url, "r2": settings.r2_url, "ca": ".parity/trust/ca.pem"}
+
+
+def create_app(project: Project) -> ASGIApp:
+    """The server's application over ``app.frontend_dir`` of ``parity.toml``."""
+    root = project.path(project.parity.app.frontend_dir)
+
+    async def config(request: Request) -> Response:
+        return JSONResponse(page_config(project, request.headers.get("host", "")), headers=HEADERS)
+
+    async def healthz(_request: Request) -> Response:
+        page = root / "index.html"
+        if not page.is_file():
+            return PlainTextResponse(f"{page} does not exist\n", 503, headers=HEADERS)
+        return PlainTextResponse("ok\n", headers=HEADERS)
+
+    async def page(request: Request) -> Response:
+        return _answer(root, request.url.path, request.url.query)
+
+    methods = ["GET", "HEAD"]
+    return Starlette(
+        routes=[
+            Route("/config.json", config, methods=methods),
+            Route("/healthz", healthz, methods=methods),
+            Route("/{path:path}", page, methods=methods),
+        ]
+    )
+
+
+def _answer(root: Path, path: str, query: str) -> Response:
+    found = resolve(root, path)
+    if found.kind == "redirect":
+        return RedirectResponse(found.location + (f"?{query}" if query else ""), 308, headers=HEADERS)
+    if found.file is None:
+        return PlainTextResponse("not found\n", 404, headers=HEADERS)
+    status = 404 if found.kind == "missing" else 200
+    # FileResponse would add a charset of its own to text types: the type is given as a header instead.
+    return FileResponse(found.file, status, headers={**HEADERS, "content-type": content_type(found.file)})

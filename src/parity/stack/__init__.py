@@ -1,0 +1,1 @@
+"""The stack of a checkout: its parts, how they start and stop, under which addresses they are reached."""

@@ -1,0 +1,101 @@
+"""The commands of the container stack: building them is pure, ``run`` is the one place that runs one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from parity.stack.errors import StackError
+
+FILE = "compose.yaml"
+# The ports that compose publishes on this machine, as in compose.yaml.
+PUBLISHED = (
+    "PARITY_API_PORT",
+    "PARITY_API_HTTP_PORT",
+    "PARITY_FRONTEND_PORT",
+    "PARITY_FRONTEND_TLS_PORT",
+    "PARITY_R2_PORT",
+    "PARITY_MODAL_PORT",
+    "PARITY_MODAL_BLOB_PORT",
+    "PARITY_ADMIN_PORT",
+)
+_ENGINE_TIMEOUT_S = 10.0
+
+
+def compose(root: Path, *words: str) -> list[str]:
+    """``docker compose`` on this checkout's file, whatever the current directory is."""
+    return ["docker", "compose", "--project-directory", str(root), "-f", str(root / FILE), *words]
+
+
+def up(root: Path, timeout_s: float, *, build: bool = True) -> list[str]:
+    """Build, start, and return when every service is healthy."""
+    options = ["--detach", "--wait", "--wait-timeout", str(int(timeout_s))]
+    return compose(root, "up", *(["--build"] if build else []), *options)
+
+
+def down(root: Path, *, volumes: bool = False) -> list[str]:
+    """Stop and remove; ``volumes`` also forgets what R2, Modal and the CA hold."""
+    return compose(root, "--profile", "*", "down", "--remove-orphans", *(["--volumes"] if volumes else []))
+
+
+def logs(root: Path, service: str | None, *, follow: bool, tail: int | None = None) -> list[str]:
+    options = [*(["--follow"] if follow else []), *([f"--tail={tail}"] if tail is not None else [])]
+    return compose(root, "logs", *options, *([service] if service else []))
+
+
+def ps(root: Path) -> list[str]:
+    """One JSON object a line for each container, stopped ones too."""
+    return compose(root, "ps", "--all", "--format", "json")
+
+
+def copy_ca(root: Path, to: Path) -> list[str]:
+    """Fetch ``ca.pem`` from the trust volume as the frontend sees it."""
+    return compose(root, "cp", "frontend:/trust/ca.pem", str(to))
+
+
+def engine_problem(environ: Mapping[str, str]) -> str:
+    """Why no Docker engine can be used; empty when one answers. The CLI honours ``DOCKER_HOST`` and contexts."""
+    commands = (["docker", "version", "--format", "{{.Server.Version}}"], ["docker", "compose", "version", "--short"])
+    for command in commands:
+        try:
+            done = subprocess.run(
+                command, env=dict(environ), capture_output=True, text=True, timeout=_ENGINE_TIMEOUT_S, check=False
+            )
+        except FileNotFoundError:
+            return "there is no docker command"
+        except subprocess.TimeoutExpired:
+            return f"`{' '.join(command)}` did not answer within {_ENGINE_TIMEOUT_S:.0f} s"
+        if done.returncode != 0:
+            lines = (done.stderr or done.stdout).strip().splitlines()
+            return lines[-1] if lines else f"`{' '.join(command)}` ended with {done.returncode}"
+    return ""
+
+
+def run(command: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Run a command with the terminal's input and output. Raises ``StackError`` when it fails."""
+    code = call(command, environ)
+    if code != 0:
+        raise StackError(
+            f"`{' '.join(command)}` ended with {code}",
+            "its own lines above say why; `parity logs` shows the services', `parity down` cleans up",
+        )
+
+
+def call(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command with the terminal's input and output; returns its exit code."""
+    try:
+        return subprocess.run(command, env=dict(environ), check=False).returncode
+    except FileNotFoundError:
+        raise StackError(f"there is no {command[0]} command", "install Docker, or use `--driver process`") from None
+
+
+def output(command: Sequence[str], environ: Mapping[str, str]) -> str:
+    """What a command prints. Raises ``StackError`` with its error lines when it fails."""
+    try:
+        done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise StackError(f"there is no {command[0]} command", "install Docker, or use `--driver process`") from None
+    if done.returncode != 0:
+        raise StackError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,72 @@
+"""``up`` and ``down`` of the process stack: what is already there decides what is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from parity.config.project import Project
+from parity.stack.errors import StackError
+from parity.stack.media_tools import packaged_folder, search_path
+from parity.stack.plan import Part, plan, setting_variables
+from parity.stack.ports import require_free
+from parity.stack.processes import stop_all
+from parity.stack.state import StackState, exclusive, forget_state, read_state
+from parity.stack.supervisor import Say, is_healthy, start, stop
+
+NOT_PROVED = (
+    "Machines are processes: this cannot prove the image, the memory limit, a network without a way out or a frozen "
+    "Machine; `parity up --driver docker` can"
+)
+
+
+def required_ports(parts: tuple[Part, ...]) -> dict[str, int]:
+    """Variable → port of every part."""
+    return {variable: port for part in parts for variable, port in part.ports.items()}
+
+
+def differing_settings(state: StackState, project: Project) -> list[str]:
+    """Settings that a running stack was started with otherwise, as ``NAME (running: X, wanted: Y)``."""
+    wanted = setting_variables(project.settings)
+    return [
+        f"{name} (running: {state.settings.get(name, '')}, wanted: {value})"
+        for name, value in wanted.items()
+        if state.settings.get(name, "") != value and name != "PARITY_DRIVER"
+    ]
+
+
+def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say) -> bool:
+    """Start the process stack; ``False`` when it runs already. Raises ``StackError``; then nothing was left running."""
+    state_dir = project.settings.state_dir
+    with exclusive(state_dir):
+        state = read_state(state_dir)
+        if state is not None and _is_whole(state):
+            differing = differing_settings(state, project)
+            if differing:
+                raise StackError(
+                    "a stack of this checkout runs with other settings: " + ", ".join(differing), "`parity down` first"
+                )
+            return False
+        if state is not None:
+            left = [part.name for part in state.alive]
+            say(f"cleaning up what an earlier stack left: {', '.join(left) or 'its state file'}")
+            stop_all([part.process for part in state.alive], 10.0)
+            forget_state(state_dir)
+        path = search_path(environ, state_dir / "bin", packaged_folder())
+        parts = plan(project, environ, sys.executable, path)
+        require_free(project.settings.bind, required_ports(parts))
+        start(parts, state_dir, setting_variables(project.settings), timeout_s, say)
+    return True
+
+
+def down(project: Project) -> tuple[str, ...]:
+    """Stop the process stack; returns the names of the parts that ran."""
+    state_dir = project.settings.state_dir
+    if read_state(state_dir) is None:
+        return ()
+    with exclusive(state_dir):
+        return stop(state_dir)
+
+
+def _is_whole(state: StackState) -> bool:
+    return state.ready and len(state.alive) == len(state.parts) and all(is_healthy(p.health_url) for p in state.parts)

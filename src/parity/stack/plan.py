@@ -1,0 +1,113 @@
+"""Which processes make up the process stack. Pure: nothing here starts or looks at anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity.config.project import Project
+from parity.config.settings import SETTINGS, HarnessSettings
+
+# What a child keeps of the caller's environment. A real R2 key, Modal token, proxy or endpoint in the developer's
+# shell must not reach a stand-in or a Machine; the harness's own settings are added from what was read.
+KEPT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "DOCKER_HOST")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process. ``ports``: setting → port that it chooses; ``health_url`` answers 200 once the part is up.
+
+    ``first_aid`` says where to look when it does not start.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    ports: Mapping[str, int]
+    health_url: str
+    first_aid: str
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is known of a part before a checkout's settings are."""
+
+    name: str
+    module: str
+    verb: str
+    ports: tuple[str, ...]
+    admin_port: str
+    health_path: str
+    first_aid: str
+
+
+KINDS: tuple[_Kind, ...] = (
+    _Kind(
+        "r2", "parity.r2", "serve", ("PARITY_R2_PORT", "PARITY_R2_ADMIN_PORT"),
+        "PARITY_R2_ADMIN_PORT", "/r2/healthz",
+        "`parity config check` reads the bucket's CORS file; `parity down` and a new start drop what it holds in memory",
+    ),
+    _Kind(
+        "modal", "parity.modal", "serve", ("PARITY_MODAL_PORT", "PARITY_MODAL_BLOB_PORT", "PARITY_MODAL_ADMIN_PORT"),
+        "PARITY_MODAL_ADMIN_PORT", "/modal/healthz",
+        "it is healthy once the GPU app is deployed: look at worker.log too",
+    ),
+    _Kind(
+        "worker", "parity.modal", "worker", (), "PARITY_MODAL_ADMIN_PORT", "/modal/healthz",
+        "it deploys the GPU app: the entry file of [gpu] in parity.toml must import",
+    ),
+    _Kind(
+        "fly", "parity.fly", "serve", ("PARITY_API_PORT", "PARITY_API_HTTP_PORT", "PARITY_ADMIN_PORT"),
+        "PARITY_ADMIN_PORT", "/fly/healthz",
+        "`parity config check` reads fly.toml; a Machine that does not boot has its own lines in fly.log",
+    ),
+    _Kind(
+        "frontend", "parity.frontend", "serve", ("PARITY_FRONTEND_PORT", "PARITY_FRONTEND_TLS_PORT"),
+        "PARITY_FRONTEND_PORT", "/healthz",
+        "app.frontend_dir of parity.toml must hold an index.html",
+    ),
+)  # fmt: skip
+
+
+def port_of(settings: HarnessSettings, variable: str) -> int:
+    """The port that a ``PARITY_…_PORT`` variable has in ``settings``."""
+    return int(getattr(settings, variable.removeprefix("PARITY_").lower()))
+
+
+def setting_variables(settings: HarnessSettings) -> dict[str, str]:
+    """Every setting as the variable that gives it; what a child reads is then exactly what was read here."""
+    return {setting.name: str(getattr(settings, setting.field)) for setting in SETTINGS}
+
+
+def child_environment(project: Project, environ: Mapping[str, str], path: str) -> dict[str, str]:
+    """What each part gets: a few of the caller's variables, every setting, and the package's place."""
+    kept = {name: environ[name] for name in KEPT if name in environ}
+    return {
+        **kept,
+        **setting_variables(project.settings),
+        "PARITY_DRIVER": "process",
+        "PATH": path,
+        "PYTHONPATH": str(project.settings.root / "src"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def plan(project: Project, environ: Mapping[str, str], python: str, path: str) -> tuple[Part, ...]:
+    """The parts in the order in which they start; ``python`` is the interpreter, ``path`` the children's ``PATH``."""
+    settings = project.settings
+    env = child_environment(project, environ, path)
+    here = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind
+    return tuple(
+        Part(
+            name=kind.name,
+            argv=(python, "-m", kind.module, kind.verb),
+            env=env,
+            cwd=settings.root,
+            ports={variable: port_of(settings, variable) for variable in kind.ports},
+            health_url=f"http://{here}:{port_of(settings, kind.admin_port)}{kind.health_path}",
+            first_aid=kind.first_aid,
+        )
+        for kind in KINDS
+    )

@@ -1,0 +1,112 @@
+"""Is a port free, and if not: who has it, as far as ``/proc`` shows."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity.stack.errors import PortTaken
+
+_LISTEN = "0A"
+
+
+@dataclass(frozen=True)
+class Clash:
+    """``variable`` is the setting that would move the port; ``owner`` is empty where it cannot be seen."""
+
+    variable: str
+    port: int
+    owner: str
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now. Other errors than a taken port (no such address) are raised."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As the servers do it: a port in TIME_WAIT is free, one that is listened on is not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def clashes(host: str, ports: Mapping[str, int]) -> list[Clash]:
+    """Every one of ``ports`` (variable → port) that is not free."""
+    return [Clash(name, port, owner_of(port)) for name, port in ports.items() if not is_free(host, port)]
+
+
+def duplicates(ports: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    """Pairs of variables that choose the same port."""
+    seen: dict[int, str] = {}
+    found = []
+    for name, port in ports.items():
+        if port in seen:
+            found.append((seen[port], name, port))
+        seen.setdefault(port, name)
+    return found
+
+
+def require_free(host: str, ports: Mapping[str, int]) -> None:
+    """Raises ``PortTaken`` naming each taken port, its variable, and who has it where that can be seen."""
+    for first, second, port in duplicates(ports):
+        raise PortTaken(f"port {port} is wanted twice: by {first} and by {second}", f"set {second} to another port")
+    taken = clashes(host, ports)
+    if taken:
+        lines = [f"port {c.port} ({c.variable}) is taken" + (f" by {c.owner}" if c.owner else "") for c in taken]
+        names = ", ".join(clash.variable for clash in taken)
+        raise PortTaken("\n".join(lines), f"stop what has it, or choose other ports: {names}")
+
+
+def owner_of(port: int, proc: Path = Path("/proc")) -> str:
+    """``pid 12 (python -m x)`` of a process that listens on ``port``; empty where it cannot be seen."""
+    inodes = set(_listening_inodes(port, proc))
+    if not inodes:
+        return ""
+    for folder in _processes(proc):
+        if inodes & set(_socket_inodes(folder)):
+            return f"pid {folder.name} ({_command(folder)})"
+    return ""
+
+
+def _listening_inodes(port: int, proc: Path) -> Iterator[str]:
+    for table in ("net/tcp", "net/tcp6"):
+        try:
+            lines = (proc / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                yield fields[9]
+
+
+def _processes(proc: Path) -> Iterable[Path]:
+    return (folder for folder in proc.iterdir() if folder.name.isdigit())
+
+
+def _socket_inodes(process: Path) -> Iterator[str]:
+    try:
+        for link in (process / "fd").iterdir():
+            found = re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink()))
+            if found:
+                yield found[1]
+    except OSError:  # it ended meanwhile, or is another user's
+        return
+
+
+def _command(process: Path) -> str:
+    try:
+        words = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return "?"
+    text = " ".join(word.decode("utf-8", "replace") for word in words)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,46 @@
+"""What runs of a stack, part by part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from parity.stack.processes import is_alive
+from parity.stack.state import StackState
+from parity.stack.supervisor import is_healthy
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """``state`` is healthy, unhealthy, starting or ended; ``detail`` a pid or a container's own words."""
+
+    name: str
+    state: str
+    detail: str
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def process_status(state: StackState) -> list[PartStatus]:
+    """Look at every process and ask its health URL."""
+    found = []
+    for part in state.parts:
+        if not is_alive(part.process):
+            found.append(PartStatus(part.name, "ended", f"log: {part.log}"))
+            continue
+        healthy = is_healthy(part.health_url)
+        waiting = "unhealthy" if state.ready else "starting"
+        found.append(PartStatus(part.name, "healthy" if healthy else waiting, f"pid {part.process.pid}"))
+    return found
+
+
+def compose_status(ps_output: str) -> list[PartStatus]:
+    """Read ``docker compose ps --format json``: one object a line (Compose 2.21 and later) or one array."""
+    text = ps_output.strip()
+    rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+    found = []
+    for row in rows:
+        state = "ended" if row.get("State") in ("exited", "dead", "removing") else row.get("Health") or row.get("State")
+        found.append(PartStatus(str(row.get("Service")), str(state), str(row.get("Status") or "")))
+    return sorted(found, key=lambda part: part.name)

@@ -1,0 +1,111 @@
+"""The addresses that a check runs against."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from parity.config.errors import ConfigError
+from parity.config.project import Project
+from parity.stack.errors import StackError
+from parity.stack.state import read_state
+
+Driver = Literal["docker", "process", "live"]
+
+# In compose R2 has one name for people, Machines and browsers alike: presigned URLs carry it (docs/architecture.md).
+COMPOSE_R2_HOST = "r2.localhost"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One stack, or one deployed app (``driver`` live: no admin API, no CA, its R2 and Modal are not addressed)."""
+
+    name: str
+    api_url: str
+    frontend_url: str
+    frontend_origin: str
+    r2_url: str
+    modal_url: str
+    admin_url: str | None
+    ca: Path | None
+    driver: Driver
+
+    @classmethod
+    def local(cls, project: Project, driver: Driver) -> Target:
+        """The stack of this checkout under the settings of ``project``."""
+        settings = project.settings
+        return cls(
+            name="local",
+            api_url=settings.api_url,
+            frontend_url=settings.frontend_url,
+            frontend_origin=project.parity.app.frontend_origin,
+            r2_url=settings.r2_url,
+            modal_url=settings.modal_url if driver == "process" else f"http://localhost:{settings.modal_port}",
+            admin_url=settings.admin_url,
+            ca=settings.trust_dir / "ca.pem",
+            driver=driver,
+        )
+
+    @classmethod
+    def live(cls, project: Project, name: str) -> Target:
+        """A deployed app. Raises ``ConfigError`` for one that ``parity.toml`` does not name."""
+        found = project.parity.targets.get(name)
+        if found is None:
+            known = ", ".join(sorted(project.parity.targets)) or "there is none"
+            raise ConfigError("parity.toml: targets", f"no target is named {name!r}", f"one of: {known}")
+        return cls(name, found.url, found.frontend_origin, found.frontend_origin, "", "", None, None, "live")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Target:
+        """The local stack; each ``PARITY_…_URL`` and ``PARITY_CA`` that is set goes before what the settings say."""
+        project, driver = local_project(environ)
+        target = cls.local(project, driver)
+        given = {
+            field: environ[name].rstrip("/")
+            for field, name in (
+                ("api_url", "PARITY_API_URL"),
+                ("frontend_url", "PARITY_FRONTEND_URL"),
+                ("r2_url", "PARITY_R2_URL"),
+                ("modal_url", "PARITY_MODAL_URL"),
+                ("admin_url", "PARITY_ADMIN_URL"),
+            )
+            if environ.get(name)
+        }
+        ca = Path(environ["PARITY_CA"]) if environ.get("PARITY_CA") else target.ca
+        known = asdict(target)
+        return cls(**{**known, **given, "ca": ca})
+
+
+def with_driver(environ: Mapping[str, str], driver: Driver) -> dict[str, str]:
+    """``environ`` with what the driver decides where the caller did not."""
+    host = {"PARITY_R2_HOST": COMPOSE_R2_HOST} if driver == "docker" else {}
+    return {**host, **{name: value for name, value in environ.items() if value}, "PARITY_DRIVER": driver}
+
+
+def local_project(environ: Mapping[str, str]) -> tuple[Project, Driver]:
+    """The checkout as its running process stack has it, else as the settings say.
+
+    A stack that was started on other ports is found without repeating them: what it was started with stands in its
+    state, and a variable that is set now goes before it. ``PARITY_DRIVER``, where set, goes before both.
+    """
+    project = Project.load(environ)
+    state = read_state(project.settings.state_dir)
+    wanted = environ.get("PARITY_DRIVER")
+    if state is not None and state.alive and wanted != "docker":
+        set_now = {name: value for name, value in environ.items() if value}
+        return Project.load({**state.settings, **set_now}), "process"
+    if wanted == "process":
+        return project, "process"
+    return Project.load(with_driver(environ, "docker")), "docker"
+
+
+def running_process_stack(project: Project) -> bool:
+    """Whether any part of this checkout's process stack runs."""
+    try:
+        state = read_state(project.settings.state_dir)
+    except StackError:
+        return False
+    return state is not None and bool(state.alive)

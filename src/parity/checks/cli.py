@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,7 @@ from parity.report.junit import junit_xml
 from parity.report.receipt import receipt_json
 from parity.report.results import Run
 from parity.report.terminal import result_lines, skipped_lines, summary_line
-from parity.stack.target import Target
+from parity.stack.target import Target, local_project
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 TOOLS_NAMED = ("httpx", "playwright", "websockets", "modal", "boto3", "moto")
@@ -52,8 +53,7 @@ def check(
             click.echo(f"{entry.id:<30} {entry.capability}  {entry.title}")
         return
     try:
-        project = Project.load()
-        target = resolve_target(project, name)
+        project, target = resolve_target(name)
         selected = select(CHECKS, only)
         if prove and target.driver == "live":
             raise ConfigError("--prove", "breaks the app on purpose", "the local stack", "leave out --target")
@@ -74,25 +74,12 @@ def check(
     raise SystemExit(0 if run.ok else 1)
 
 
-def resolve_target(project: Project, name: str | None) -> Target:
+def resolve_target(name: str | None) -> tuple[Project, Target]:
     """The local stack for no name; else exactly what ``parity.toml`` names. Raises ``ConfigError``."""
-    if name is None:
-        return Target.from_environment()
-    found = project.parity.targets.get(name)
-    if found is None:
-        known = ", ".join(sorted(project.parity.targets)) or "none is there"
-        raise ConfigError(f"--target {name}", "parity.toml has no such target", f"one of {known}")
-    return Target(
-        name=name,
-        api_url=found.url,
-        frontend_url=found.frontend_origin,
-        frontend_origin=found.frontend_origin,
-        r2_url="",
-        modal_url="",
-        admin_url=None,
-        ca=None,
-        driver="live",
-    )
+    if name is not None:
+        project = Project.load()
+        return project, Target.live(project, name)
+    return local_project(os.environ)[0], Target.from_environment()
 
 
 def versions() -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from parity.checks import cors, environment, health, image
+from parity.checks import browser_cors, cors, environment, health, image
 from parity.checks.model import Check
+from parity.checks.product import bad_input, durability
 
 CHECKS: tuple[Check[Any], ...] = (
     health.HEALTH,
@@ -14,4 +15,8 @@ CHECKS: tuple[Check[Any], ...] = (
     image.CONTENTS,
     cors.PREFLIGHT,
     cors.ERRORS,
+    browser_cors.IN_BROWSER,
+    bad_input.BAD_INPUT,
+    durability.OUTAGE,
+    durability.SURVIVAL,
 )

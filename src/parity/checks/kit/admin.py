@@ -52,9 +52,8 @@ class Admin:
 
     async def keys(self, prefix: str = "") -> list[str]:
         """Every key of the bucket below ``prefix``."""
-        answer = await self.call("GET", f"/r2/objects?prefix={prefix}")
-        entries = answer["objects"] if isinstance(answer, dict) else answer
-        return sorted(entry["key"] for entry in entries)
+        answer = await self.call("GET", f"/r2/objects?limit=100000&prefix={prefix}")
+        return sorted(entry["key"] for entry in answer["objects"])
 
     async def modal_calls(self) -> list[dict[str, Any]]:
         """Calls of GPU functions, newest first."""

@@ -128,11 +128,11 @@ class Stage:
 
     @asynccontextmanager
     async def _fault(self, standin: str, body: Mapping[str, object]) -> AsyncIterator[None]:
-        await self.admin.call("POST", f"/{standin}/faults", body)
+        made = await self.admin.call("POST", f"/{standin}/faults", body)
         try:
             yield
         finally:
-            await self.admin.call("DELETE", f"/{standin}/faults")
+            await self.admin.call("DELETE", f"/{standin}/faults?id={made['id']}")
 
 
 def entry_file(command: list[str]) -> str:

@@ -78,7 +78,9 @@ UNSUPPORTED_MEDIA_TYPE = ProblemKind("unsupported-media-type", 415, "Unsupported
 RANGE_NOT_SATISFIABLE = ProblemKind("range-not-satisfiable", 416, "Range not satisfiable")
 INVALID = ProblemKind("invalid-request", 422, "The request is not valid")
 INTERNAL = ProblemKind("internal-error", 500, "Internal error")
-STORAGE_UNAVAILABLE = ProblemKind("storage-unavailable", 503, "Object storage cannot be reached", {"Retry-After": "5"})
+STORAGE_UNAVAILABLE = ProblemKind(
+    "storage-unavailable", 503, "Object storage cannot be reached", {"Retry-After": "5", SYNC_STATUS_HEADER: "failed"}
+)
 SYNC_UNAVAILABLE = ProblemKind(
     "sync-unavailable", 503, "The database cannot be synced", {"Retry-After": "5", SYNC_STATUS_HEADER: "failed"}
 )

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from parity.admin.app import http_exception_as_problem, problem, read_object
 from parity.fly.edge.log import RequestLog
 from parity.fly.fleet import Fleet
-from parity.fly.machines.driver import Driver, DriverError
+from parity.fly.machines.driver import DriverError
 from parity.fly.machines.machine import Machine
 from parity.fly.machines.release import ReleaseFailed
 from parity.fly.machines.state import WrongState
@@ -29,7 +29,6 @@ class AdminParts:
     """What the API shows and drives; ``wait_timeout_s`` is the default of a release's ``wait``."""
 
     fleet: Fleet
-    driver: Driver
     log: RequestLog
     wait_timeout_s: float
     urls: dict[str, str]
@@ -83,7 +82,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
         tail = request.query_params.get("tail", str(LOG_LINES))
         if not tail.isdigit():
             raise HTTPException(400, f"tail={tail!r} is not a number of lines")
-        return JSONResponse({"lines": await parts.driver.logs(machine_of(request).id, int(tail))})
+        return JSONResponse({"lines": await fleet.driver.logs(machine_of(request).id, int(tail))})
 
     async def requests(request: Request) -> Response:
         if request.method == "DELETE":
@@ -139,7 +138,7 @@ def release_fields(
     ``wait``: true (default) waits as long as fly.toml says, a number so many seconds, false not at all.
     """
     image, source = wanted.get("image"), wanted.get("source")
-    env, wait = wanted.get("env") or {}, wanted.get("wait", True)
+    env, wait = {} if wanted.get("env") is None else wanted["env"], wanted.get("wait", True)
     if image is not None and not isinstance(image, str):
         raise HTTPException(400, "image: a text is wanted, such as app:tag")
     if source is not None and not isinstance(source, str):

@@ -77,6 +77,10 @@ class Fleet:
         return self.machines[machine_id]
 
     @property
+    def driver(self) -> Driver:
+        return self._parts.driver
+
+    @property
     def healthy(self) -> bool:
         return any(machine.healthy for machine in self.machines.values())
 
@@ -156,16 +160,20 @@ class Fleet:
     # autostop
 
     async def _autostop(self) -> None:
+        while self._parts.config.service.auto_stop_machines != "off":
+            await asyncio.sleep(self._parts.settings.idle_check_s)
+            await self.check_idle()
+
+    async def check_idle(self) -> None:
+        """One autostop check: stops or suspends the Machine that is too many, if there is one."""
         service, settings = self._parts.config.service, self._parts.settings
-        while service.auto_stop_machines != "off":
-            await asyncio.sleep(settings.idle_check_s)
-            started = [m for m in self.machines.values() if m.state is State.STARTED]
-            uses = [Use(m.id, m.load if settings.websockets_count else m.requests, m.used) for m in started]
-            for machine in started:
-                machine.used = False
-            chosen = excess(uses, soft=service.concurrency.soft_limit, minimum=service.min_machines_running)
-            if chosen is not None:
-                await self._put_to_sleep(self.machines[chosen])
+        started = [m for m in self.machines.values() if m.state is State.STARTED]
+        uses = [Use(m.id, m.load if settings.websockets_count else m.requests, m.used) for m in started]
+        for machine in started:
+            machine.used = False
+        chosen = excess(uses, soft=service.concurrency.soft_limit, minimum=service.min_machines_running)
+        if chosen is not None:
+            await self._put_to_sleep(self.machines[chosen])
 
     async def _put_to_sleep(self, machine: Machine) -> None:
         if self._parts.config.service.auto_stop_machines == "suspend":

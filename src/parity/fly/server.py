@@ -125,7 +125,7 @@ async def serve(environ: Mapping[str, str]) -> None:
                 "r2": harness.r2_url,
                 "modal": harness.modal_url,
             }
-            parts = AdminParts(fly.fleet, driver, fly.context.log, project.fly.deploy.wait_timeout_s, urls)
+            parts = AdminParts(fly.fleet, fly.context.log, project.fly.deploy.wait_timeout_s, urls)
             routes = gateway_routes({"r2": harness.r2_admin_url, "modal": harness.modal_admin_url})
             async with serving(admin_app(parts, routes), harness.bind, harness.admin_port):
                 sys.stdout.write(f"fly: {project.fly.app} at {harness.api_url}, admin at {harness.admin_url}\n")

@@ -92,15 +92,20 @@ class Machine:
             return
         resuming = self.state is State.SUSPENDED
         self.life.move(State.STARTING, resume=resuming)
+        failure: str | None = "cancelled"
         try:
             if resuming:
                 await self._with.driver.resume(self.id)
             else:
                 await asyncio.sleep(self._with.settings.boot_s)
                 self.address = await self._with.driver.start(self.spec)
+            failure = None
         except DriverError as error:
-            self.life.move(State.STOPPED, error=str(error))
+            failure = str(error)
             raise
+        finally:
+            if failure is not None:
+                self.life.move(State.STOPPED, error=failure)
         self.port = Port.OPEN if resuming else Port.UNKNOWN
         self.used = True
         self.life.move(State.STARTED)

@@ -67,6 +67,8 @@ class ProcessDriver:
         folder = self._source(source)
         if not folder.is_dir():
             raise DriverError(f"{folder} is not a folder: expected the backend's source")
+        if self._machines.resolve().is_relative_to(folder.resolve()):
+            raise DriverError(f"{folder} holds the harness's own state: a folder with the backend's source is wanted")
         return f"process:{folder}"
 
     def _source(self, source: Path | None) -> Path:
@@ -76,7 +78,11 @@ class ProcessDriver:
         await self.remove(spec.id)
         root = self._machines / spec.id
         workdir = root / self._directory
-        await asyncio.to_thread(shutil.copytree, self._source(spec.source), workdir, ignore=NOT_COPIED, symlinks=True)
+        source = self._source(spec.source)
+        try:
+            await asyncio.to_thread(shutil.copytree, source, workdir, ignore=NOT_COPIED, symlinks=True)
+        except OSError as error:
+            raise DriverError(f"{source} cannot be copied for Machine {spec.id}: {error}") from error
         home = root / "home"
         home.mkdir()
         port = _free_port(self._host)

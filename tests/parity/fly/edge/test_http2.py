@@ -21,9 +21,7 @@ class Raw:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        self.h2 = H2Connection(
-            H2Configuration(client_side=True, validate_outbound_headers=False)
-        )
+        self.h2 = H2Connection(H2Configuration(client_side=True, validate_outbound_headers=False))
 
     async def __aenter__(self) -> Raw:
         self._reader, self._writer = await asyncio.open_connection(

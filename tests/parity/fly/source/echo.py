@@ -190,6 +190,10 @@ async def loop(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 409, b"", [(b"fly-replay", b"instance=" + os.environ["FLY_MACHINE_ID"].encode())])
 
 
+async def boom(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("boom")
+
+
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 404, b"not found")
 
@@ -210,4 +214,5 @@ ROUTES = {
     "/cut": cut,
     "/replay": replay,
     "/loop": loop,
+    "/boom": boom,
 }

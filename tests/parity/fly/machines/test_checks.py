@@ -1,0 +1,69 @@
+"""Health checks: what a result means, and what a call looks like to the app."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.parity.fly.support import CHECKS, Edge, StartEdge, until
+
+from parity.config.fly_toml import Check
+from parity.fly.machines.checks import Health, judge, request_bytes
+from parity.fly.machines.state import State
+
+
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_only_2xx_passes(status: int) -> None:
+    assert judge(status, in_grace=False, before=Health.CRITICAL) is Health.PASSING
+
+
+@pytest.mark.parametrize("status", [None, 199, 301, 404, 500])
+def test_everything_else_is_critical_and_redirects_are_not_followed(status: int | None) -> None:
+    assert judge(status, in_grace=False, before=Health.PASSING) is Health.CRITICAL
+
+
+def test_failures_within_the_grace_period_do_not_count() -> None:
+    assert judge(None, in_grace=True, before=Health.WAITING) is Health.WAITING
+
+
+def test_a_call_has_the_checks_method_path_and_headers_and_no_forwarded_proto() -> None:
+    check = Check.model_validate({"path": "/x", "method": "head", "headers": {"X-Forwarded-Proto": "y", "Host": "a"}})
+    assert request_bytes(check, ("10.0.0.1", 8080)).startswith(b"HEAD /x HTTP/1.1\r\nHost: a\r\n")
+    assert b"x-forwarded-proto" not in request_bytes(Check(), ("10.0.0.1", 8080)).lower()
+
+
+async def test_a_check_comes_straight_to_the_app_without_what_the_edge_adds(start_edge: StartEdge) -> None:
+    edge = await start_edge(checks=CHECKS)
+    seen = await edge.get("/checks")
+    assert seen["user-agent"] == "Consul Health Check"
+    assert not [name for name in seen if name.startswith(("x-forwarded", "fly-"))]
+
+
+async def status_of(edge: Edge, path: str = "/nowhere") -> int:
+    async with edge.client() as client:
+        return (await client.get(path)).status_code
+
+
+async def test_a_machine_whose_check_fails_is_unroutable_and_not_restarted(start_edge: StartEdge) -> None:
+    edge = await start_edge(checks=CHECKS.replace('"5s"', '"1s"'))
+    pid = (await edge.get("/show"))["pid"]
+    assert await status_of(edge, "/sick") == 200
+    await until(lambda: edge.machine.checks.failing, "the check fails")
+    assert await status_of(edge) == 503
+    assert edge.machine.state is State.STARTED
+    (edge.state_dir / "machines" / edge.machine.id / "source" / "sick").unlink()
+    await until(lambda: edge.machine.healthy, "the check passes")
+    assert (await edge.get("/show"))["pid"] == pid
+
+
+async def test_a_machine_gets_no_traffic_before_its_first_check_where_that_is_set(start_edge: StartEdge) -> None:
+    checks = CHECKS.replace('"5s"', '"2s"')
+    edge = await start_edge(checks=checks, environment={"HEALTH": "500"}, route_unchecked=False, wait=False)
+    assert await status_of(edge) == 503
+
+
+async def test_what_a_check_saw_is_shown(start_edge: StartEdge) -> None:
+    edge = await start_edge(checks=CHECKS)
+    (check,) = edge.machine.as_json()["checks"]
+    assert (check["status"], check["output"]) == ("passing", "200: well")
+    assert json.dumps(edge.machine.as_json())

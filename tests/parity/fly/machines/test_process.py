@@ -1,0 +1,162 @@
+"""Machines as processes: their root folder, their environment, their signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from tests.parity.fly.support import SOURCE, Edge, until
+
+from parity.fly.machines.driver import DriverError, Exit, MachineSpec
+from parity.fly.machines.process import ProcessDriver, command_words
+from parity.fly.machines.state import State
+
+SHELL = ["/bin/sh", "-c", "{port} 2>/dev/null; echo up; sleep 100 & wait; sleep 100"]
+
+
+def spec(environment: dict[str, str] | None = None) -> MachineSpec:
+    return MachineSpec("m1", 1, None, None, environment or {}, 8080, 1, 256)
+
+
+def driver(tmp_path: Path, command: list[str] | None = None) -> ProcessDriver:
+    return ProcessDriver(SOURCE.parent, SOURCE.name, command or SHELL, tmp_path / "state")
+
+
+def alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_names_are_filled_into_a_command_and_other_braces_stay() -> None:
+    assert command_words(["{python}", "a{port}", "{}"], {"python": "py", "port": "1"}) == ["py", "a1", "{}"]
+
+
+async def test_what_the_app_writes_beside_its_source_is_inside_the_root_and_gone_after_a_start(edge: Edge) -> None:
+    first = await edge.get("/write")
+    assert first["existed"] is False
+    assert Path(first["root"]).parent == edge.state_dir / "machines" / edge.machine.id
+    assert (await edge.get("/write"))["existed"] is True
+    await edge.machine.stop()
+    assert (await edge.get("/write"))["existed"] is False
+
+
+async def test_a_machine_sees_nothing_of_the_harnesss_environment(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the developer")
+    await edge.machine.stop()
+    environment = (await edge.get("/show"))["env"]
+    assert "AWS_SECRET_ACCESS_KEY" not in environment
+    assert environment["FLY_APP_NAME"] == "tiny"
+    assert environment["FLY_REGION"] == environment["PRIMARY_REGION"] == "lax"
+
+
+async def test_a_suspended_process_does_not_run_and_goes_on_after_resume(edge: Edge) -> None:
+    pid = (await edge.get("/show"))["pid"]
+    await edge.machine.suspend()
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    assert state == "T"
+    await edge.machine.start()
+    assert (await edge.get("/show"))["pid"] == pid
+    assert edge.machine.state is State.STARTED
+
+
+async def test_a_machines_children_end_with_it(tmp_path: Path) -> None:
+    command = ["/bin/sh", "-c", "sleep 100 & echo $! > child; exit 0", "{port}"]
+    machines = driver(tmp_path, command)
+    await machines.open()
+    await machines.start(spec())
+    assert await machines.wait("m1") == Exit(0)
+    child = int((tmp_path / "state/machines/m1/source/child").read_text())
+    await until(lambda: not alive(child), "the child ended")
+    await machines.close()
+
+
+async def test_a_signalled_exit_is_told_as_a_shell_would(tmp_path: Path) -> None:
+    machines = driver(tmp_path, [sys.executable, "-c", "import signal; signal.pause()", "{port}"])
+    await machines.open()
+    await machines.start(spec())
+    await machines.signal("m1", "SIGTERM")
+    assert await machines.wait("m1") == Exit(143)
+    await machines.close()
+
+
+async def test_logs_outlive_a_restart(tmp_path: Path) -> None:
+    machines = driver(tmp_path, [sys.executable, "-c", "print('hello')", "{port}"])
+    await machines.open()
+    for _ in range(2):
+        await machines.start(spec())
+        await machines.wait("m1")
+    assert await machines.logs("m1", 10) == ["hello", "hello"]
+    assert await machines.logs("m1", 1) == ["hello"]
+    await machines.close()
+
+
+async def test_opening_ends_what_an_earlier_run_left(tmp_path: Path) -> None:
+    first = driver(tmp_path)
+    await first.open()
+    await first.start(spec())
+    pid = int((tmp_path / "state/machines/m1/pid").read_text().split()[0])
+    second = driver(tmp_path)
+    await second.open()
+    await until(lambda: not alive(pid), "it ended")
+    assert list((tmp_path / "state/machines").iterdir()) == []
+    await first.close()
+
+
+async def test_a_pid_that_now_belongs_to_another_process_is_left_alone(tmp_path: Path) -> None:
+    other = await asyncio.create_subprocess_exec("sleep", "100", start_new_session=True)
+    folder = tmp_path / "state/machines/m1"
+    folder.mkdir(parents=True)
+    (folder / "pid").write_text(f"{other.pid} 12345")
+    await driver(tmp_path).open()
+    assert alive(other.pid)
+    other.kill()
+    await other.wait()
+
+
+async def test_a_machine_dies_with_the_stand_in(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux can end a process with its parent")
+    script = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from parity.fly.machines.process import ProcessDriver\n"
+        "from parity.fly.machines.driver import MachineSpec\n"
+        "async def main():\n"
+        f"    d = ProcessDriver(Path({str(SOURCE.parent)!r}), 'source', {SHELL!r}, Path({str(tmp_path)!r}))\n"
+        "    await d.open(); await d.start(MachineSpec('m1', 1, None, None, {}, 1, 1, 1))\n"
+        "    print('up', flush=True); await asyncio.sleep(100)\n"
+        "asyncio.run(main())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4] / "src")}
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, env=environment
+    )
+    assert parent.stdout is not None
+    await parent.stdout.readline()
+    pid = int((tmp_path / "machines/m1/pid").read_text().split()[0])
+    assert alive(pid)
+    parent.send_signal(signal.SIGKILL)
+    await parent.wait()
+    await until(lambda: not alive(pid), "it died too")
+    os.killpg(pid, signal.SIGKILL)  # what it had started is not covered: the next run's open() ends it
+
+
+async def test_an_image_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="needs the docker driver"):
+        await driver(tmp_path).image_ref("app:tag", None)
+
+
+async def test_a_source_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="is not a folder"):
+        await driver(tmp_path).image_ref(None, tmp_path / "nothing")
+
+
+async def test_a_source_around_the_harnesss_state_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="holds the harness's own state"):
+        await driver(tmp_path).image_ref(None, tmp_path)

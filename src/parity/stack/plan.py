@@ -47,7 +47,7 @@ KINDS: tuple[_Kind, ...] = (
     _Kind(
         "r2", "parity.r2", "serve", ("PARITY_R2_PORT", "PARITY_R2_ADMIN_PORT"),
         "PARITY_R2_ADMIN_PORT", "/r2/healthz",
-        "`parity config check` reads the bucket's CORS file; `parity down` and a new start drop what it holds in memory",
+        "`parity config check` reads the bucket's CORS file; its store lies in r2/ of the state",
     ),
     _Kind(
         "modal", "parity.modal", "serve", ("PARITY_MODAL_PORT", "PARITY_MODAL_BLOB_PORT", "PARITY_MODAL_ADMIN_PORT"),
@@ -82,8 +82,9 @@ def setting_variables(settings: HarnessSettings) -> dict[str, str]:
 
 
 def child_environment(project: Project, environ: Mapping[str, str], path: str) -> dict[str, str]:
-    """What each part gets: a few of the caller's variables, every setting, and the package's place."""
-    kept = {name: environ[name] for name in KEPT if name in environ}
+    """What each part gets: a few of the caller's variables, every setting (stand-ins have more of their own than the
+    common table), and the package's place."""
+    kept = {name: value for name, value in environ.items() if name in KEPT or name.startswith("PARITY_")}
     return {
         **kept,
         **setting_variables(project.settings),

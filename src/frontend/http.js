@@ -1,0 +1,64 @@
+// One way to call the API: identity headers, problems as errors, the sync status of every answer.
+
+import { config } from "./config.js";
+import { Problem, Unreachable } from "./errors.js";
+import { profileId, userId } from "./identity.js";
+
+const RETRIES = 2;
+
+/** Called with each `X-Sync-Status` that an answer carries. */
+let syncListener = () => {};
+export function onSyncStatus(listener) {
+  syncListener = listener;
+}
+
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * The JSON answer, `null` for an empty one. A 503 that names a `Retry-After` was not carried out and is tried again.
+ * Throws `Problem` or `Unreachable`.
+ */
+export async function call(method, path, body) {
+  for (let attempt = 0; ; attempt += 1) {
+    const answer = await send(method, path, body);
+    const status = answer.headers.get("X-Sync-Status");
+    if (status) syncListener(status);
+    if (answer.ok) return answer.status === 204 ? null : answer.json();
+    const after = Number(answer.headers.get("Retry-After"));
+    if (answer.status === 503 && after > 0 && attempt < RETRIES) {
+      await wait(Math.min(after, 5) * 1000);
+      continue;
+    }
+    throw new Problem(answer.status, await problemBody(answer));
+  }
+}
+
+async function send(method, path, body) {
+  const headers = { "X-User-ID": userId() };
+  if (profileId()) headers["X-Profile-ID"] = profileId();
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const url = config().api + path;
+  try {
+    return await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch {
+    throw new Unreachable("The API", url);
+  }
+}
+
+async function problemBody(answer) {
+  try {
+    const body = await answer.json();
+    return body && typeof body === "object" ? body : {};
+  } catch {
+    return { title: `The API answered ${answer.status} ${answer.statusText}`.trim() };
+  }
+}
+
+/** A WebSocket's URL; a browser cannot set headers on one, so the identity goes into the query. */
+export function socketUrl(path) {
+  const url = new URL(config().api + path);
+  url.protocol = url.protocol === "http:" ? "ws:" : "wss:";
+  url.searchParams.set("user_id", userId());
+  url.searchParams.set("profile_id", profileId() ?? "");
+  return url.href;
+}

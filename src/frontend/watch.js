@@ -1,0 +1,78 @@
+// Follows a job: events over a WebSocket, the state by REST whenever the socket is away.
+
+import { socketUrl } from "./http.js";
+
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 8000;
+const POLL_MS = 1500;
+const PING_MS = 20000;
+
+/**
+ * Calls `show(state)` for every state, until `ended(state)`; the promise resolves with the last one.
+ *
+ * `poll` asks by REST. After a close the state is polled while reconnecting with a growing delay, so that a Machine that
+ * stopped, or a socket that an idle timeout closed, costs seconds and not the result. `signal` ends it early with `null`.
+ */
+export function watch(path, { poll, show, ended, signal }) {
+  return new Promise((resolve, reject) => {
+    let socket = null;
+    let delay = FIRST_DELAY_MS;
+    let done = false;
+    let timers = [];
+
+    const finish = (settle, value) => {
+      if (done) return;
+      done = true;
+      timers.forEach(clearInterval);
+      socket?.close(1000);
+      settle(value);
+    };
+    const accept = (state) => {
+      if (done) return;
+      show(state);
+      if (ended(state)) finish(resolve, state);
+    };
+    const ask = async () => {
+      try {
+        accept(await poll());
+      } catch (error) {
+        // The next poll may succeed; what the API refuses for good it will refuse again.
+        if (error.status && error.status < 500) finish(reject, error);
+      }
+    };
+    const connect = () => {
+      if (done) return;
+      const opened = new WebSocket(socketUrl(path));
+      socket = opened;
+      let ping = null;
+      opened.addEventListener("open", () => {
+        delay = FIRST_DELAY_MS;
+        ping = setInterval(() => opened.readyState === WebSocket.OPEN && opened.send("ping"), PING_MS);
+        timers.push(ping);
+      });
+      opened.addEventListener("message", (event) => {
+        const message = parse(event.data);
+        if (message) accept(message);
+      });
+      opened.addEventListener("close", () => {
+        clearInterval(ping);
+        if (done) return;
+        setTimeout(connect, delay);
+        delay = Math.min(delay * 2, LONGEST_DELAY_MS);
+      });
+    };
+
+    signal?.addEventListener("abort", () => finish(resolve, null));
+    timers.push(setInterval(() => socket?.readyState !== WebSocket.OPEN && ask(), POLL_MS));
+    connect();
+  });
+}
+
+function parse(text) {
+  try {
+    const message = JSON.parse(text);
+    return message && typeof message === "object" && message.type !== "pong" ? message : null;
+  } catch {
+    return null; // "pong"
+  }
+}

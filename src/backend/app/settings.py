@@ -207,6 +207,30 @@ def table() -> list[tuple[Variable[Any], Any]]:
     return [(item.metadata["variable"], getattr(empty, item.name)) for item in fields(Settings)]
 
 
+def markdown() -> str:
+    """The table as `docs/settings.md` (`PYTHONPATH=src/backend python -m app.settings > docs/settings.md`)."""
+    lines = [
+        "# Settings of the backend",
+        "",
+        "Made from the table in `src/backend/app/settings.py`; a test compares them. An empty value counts as absent.",
+        "",
+        "| variable | expected | default | what for |",
+        "|---|---|---|---|",
+    ]
+    for variable, default in table():
+        name = f"`{variable.name}`" + (" (secret)" if variable.secret else "")
+        lines.append(f"| {name} | {variable.kind.expected} | {_shown(default)} | {variable.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, Path):
+        return "`user_data` in the project's root"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return "" if default in ("", ()) else f"`{default}`"
+
+
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings that `environ` holds; an empty value counts as absent.
 
@@ -264,3 +288,9 @@ def load() -> Settings:
 
         load_dotenv(_project_root() / ".env", override=False)
     return from_environment(os.environ)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(markdown())

@@ -1,0 +1,186 @@
+"""app.profiles: the registry is never lost to an error, a race, or a prefix that is too short."""
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import pytest
+from tests.backend.fakes import FakeStore, Fault
+
+from app.context import UserContext
+from app.profiles.model import Entry, Registry, RegistryError, decode, encode
+from app.profiles.registry import Profiles
+from app.settings import Settings
+from app.storage.interface import StorageUnavailable
+from app.storage.keys import Keys
+
+USER = {"X-User-ID": "alice"}
+REGISTRY = "staging/users/alice/profiles.json"
+
+
+async def create(client: httpx.AsyncClient, profile_id: str, user: str = "alice") -> httpx.Response:
+    return await client.post(
+        "/api/profiles", json={"name": profile_id.title(), "id": profile_id}, headers={"X-User-ID": user}
+    )
+
+
+async def test_a_profile_can_be_created_read_renamed_selected_and_deleted(client: httpx.AsyncClient) -> None:
+    assert (await create(client, "one")).headers["location"] == "/api/profiles/one"
+    await create(client, "two")
+    assert (await client.patch("/api/profiles/two", json={"name": "Zwei"}, headers=USER)).json()["name"] == "Zwei"
+    assert (await client.post("/api/profiles/two/select", headers=USER)).json()["selected"] is True
+    listed = (await client.get("/api/profiles", headers=USER)).json()
+    assert [(item["id"], item["selected"]) for item in listed["profiles"]] == [("one", False), ("two", True)]
+    assert (await client.delete("/api/profiles/two", headers=USER)).status_code == 204
+    listed = (await client.get("/api/profiles", headers=USER)).json()
+    assert [(item["id"], item["selected"]) for item in listed["profiles"]] == [("one", True)]
+    assert (await client.get("/api/profiles/two", headers=USER)).status_code == 404
+
+
+async def test_an_id_that_is_taken_is_a_conflict_and_changes_nothing(
+    client: httpx.AsyncClient, store: FakeStore
+) -> None:
+    await create(client, "one")
+    before = store.objects[REGISTRY]
+    assert (await create(client, "one")).status_code == 409
+    assert store.objects[REGISTRY] == before
+
+
+async def test_an_unknown_profile_is_404_and_creates_nothing(client: httpx.AsyncClient, store: FakeStore) -> None:
+    answer = await client.patch("/api/settings", headers={**USER, "X-Profile-ID": "none"}, json={"theme": "dark"})
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "/problems/unknown-profile"
+    assert store.keys() == []
+
+
+async def test_deleting_takes_the_objects_below_the_profile_and_no_others(
+    client: httpx.AsyncClient, store: FakeStore
+) -> None:
+    await create(client, "one")
+    await create(client, "one1")
+    await create(client, "one", user="bob")
+    kept = [
+        "staging/users/alice/profiles/one1/exports/e.mp4",
+        "staging/users/bob/profiles/one/exports/e.mp4",
+        "production/users/alice/profiles/one/exports/e.mp4",
+        "staging/users/alice/profiles.json",
+        "staging/users/bob/profiles.json",
+    ]
+    for key in [*kept[:3], "staging/users/alice/profiles/one/exports/e.mp4"]:
+        store.objects[key] = (b"x", '"e"', "video/mp4")
+    assert (await client.delete("/api/profiles/one", headers=USER)).status_code == 204
+    assert store.keys() == sorted(kept)
+
+
+async def test_a_deletion_that_was_interrupted_hides_the_profile_and_can_be_finished(
+    client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore
+) -> None:
+    await client.patch("/api/settings", headers=headers, json={"theme": "dark"})
+    store.faults.append(Fault("delete_prefix", StorageUnavailable("down"), times=1))
+    assert (await client.delete("/api/profiles/main", headers=headers)).status_code == 503
+    assert (await client.get("/api/settings", headers=headers)).status_code == 404
+    assert (await client.delete("/api/profiles/main", headers=headers)).status_code == 204
+    assert store.keys() == [REGISTRY]
+
+
+async def test_leftovers_of_a_deleted_profile_do_not_bring_it_back(
+    client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore
+) -> None:
+    await client.delete("/api/profiles/main", headers=headers)
+    store.objects["staging/users/alice/profiles/main/exports/late.mp4"] = (b"x", '"e"', "video/mp4")
+    assert (await client.get("/api/settings", headers=headers)).status_code == 404
+    assert (await client.get("/api/profiles", headers=headers)).json()["profiles"] == []
+
+
+async def test_a_profile_made_again_under_a_deleted_id_is_empty(
+    client: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    await client.patch("/api/settings", headers=headers, json={"theme": "dark"})
+    await client.delete("/api/profiles/main", headers=headers)
+    assert (await create(client, "main")).status_code == 201
+    assert (await client.get("/api/settings", headers=headers)).json()["theme"] == "system"
+
+
+async def test_data_without_a_registry_entry_is_adopted(client: httpx.AsyncClient, store: FakeStore) -> None:
+    store.objects["staging/users/alice/profiles/older/games/g/source.mp4"] = (b"x", '"e"', "video/mp4")
+    assert (await client.get("/api/settings", headers={**USER, "X-Profile-ID": "older"})).status_code == 200
+    listed = (await client.get("/api/profiles", headers=USER)).json()
+    assert [item["id"] for item in listed["profiles"]] == ["older"]
+
+
+async def test_older_profiles_are_listed_before_any_was_used(client: httpx.AsyncClient, store: FakeStore) -> None:
+    for name in ("older", "oldest"):
+        store.objects[f"staging/users/alice/profiles/{name}/database.sqlite"] = (b"x", '"e"', "")
+    listed = (await client.get("/api/profiles", headers=USER)).json()
+    assert [item["id"] for item in listed["profiles"]] == ["older", "oldest"]
+
+
+@pytest.mark.parametrize("operation", ["get", "put"])
+async def test_a_registry_that_cannot_be_asked_is_an_error_and_stays(
+    client: httpx.AsyncClient, store: FakeStore, operation: str
+) -> None:
+    await create(client, "one")
+    before = store.objects[REGISTRY]
+    store.faults.append(Fault(operation, StorageUnavailable("down"), key="profiles.json"))
+    assert (await create(client, "two")).status_code == 503
+    assert store.objects[REGISTRY] == before
+
+
+async def test_a_registry_that_cannot_be_read_is_an_error_and_stays(
+    client: httpx.AsyncClient, store: FakeStore
+) -> None:
+    store.objects[REGISTRY] = (b"{}", '"e"', "")
+    assert (await create(client, "one")).status_code == 503
+    assert store.objects[REGISTRY] == (b"{}", '"e"', "")
+
+
+async def test_profiles_made_at_once_on_two_machines_are_all_kept(store: FakeStore) -> None:
+    machines = [Profiles(store, Keys("staging"), 30.0) for _ in range(2)]
+    await asyncio.gather(*(machines[number % 2].create("alice", "x", f"p{number}") for number in range(6)))
+    assert {entry.id for entry in decode(store.objects[REGISTRY][0]).active()} == {f"p{number}" for number in range(6)}
+
+
+async def test_a_known_profile_costs_no_registry_read(
+    client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore
+) -> None:
+    await client.get("/api/settings", headers=headers)
+    before = store.count("get", "profiles.json")
+    for _ in range(5):
+        await client.get("/api/settings", headers=headers)
+    assert store.count("get", "profiles.json") == before
+
+
+async def test_a_profile_deleted_elsewhere_is_noticed_when_the_memory_of_it_ends(
+    store: FakeStore, make_settings: Callable[..., Settings]
+) -> None:
+    here, elsewhere = Profiles(store, Keys("staging"), 0.0), Profiles(store, Keys("staging"), 0.0)
+    context = UserContext("alice", "main")
+    await here.create("alice", "x", "main")
+    assert await here.exists(context)
+    await elsewhere.delete(context)
+    assert not await here.exists(context)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"name": ""}, {"name": 5}, {"name": "x", "id": "../x"}, {"name": "x", "y": 1}, {"name": "x" * 101}, []],
+)
+async def test_a_wrong_body_is_refused_and_stores_nothing(
+    client: httpx.AsyncClient, store: FakeStore, body: object
+) -> None:
+    answer = await client.post("/api/profiles", json=body, headers=USER)
+    assert answer.status_code == 422
+    assert answer.json()["errors"]
+    assert store.keys() == []
+
+
+def test_a_registry_survives_being_written() -> None:
+    registry = Registry().with_entry(Entry("a", "Ä", "t", "t")).with_entry(Entry("b", "B", "t", "t"))
+    assert decode(encode(registry)) == registry
+    assert registry.selected == "a"
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"format": 2, "profiles": [], "selected": null}', b"null"])
+def test_what_is_no_registry_is_not_an_empty_one(data: bytes) -> None:
+    with pytest.raises(RegistryError):
+        decode(data)

@@ -132,7 +132,8 @@ class Front:
         seen.operation, seen.billing = operation.name, operation.billing
         if not operation.served:
             rules.refuse("operation", operation=operation.name)
-            raise R2Error(501, "NotImplemented", f"{operation.name} not implemented")
+            # What a permissive S3 says to configuration that it does not act upon.
+            return Reply(200)
         if operation.admin and not authenticated.token.admin:
             rules.refuse("access")
         screen(request, rules)

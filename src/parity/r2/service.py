@@ -18,6 +18,7 @@ from parity.r2.settings import R2Settings
 from parity.r2.store.interface import Store
 from parity.r2.store.moto import MotoStore
 from parity.r2.store.persist import Saves, collect, install
+from parity.r2.store.s3 import S3Store
 
 
 class Service:
@@ -94,7 +95,8 @@ async def running(settings: R2Settings) -> AsyncIterator[Service]:
     with tempfile.TemporaryDirectory(prefix="parity-r2-") as scratch:
         saves = Saves(settings.state) if settings.state is not None and settings.upstream is None else None
         folder = saves.blobs if saves is not None else BlobFolder(Path(scratch) / "blobs")
-        service = Service(settings, MotoStore(), saves, folder)
+        store: Store = MotoStore() if settings.upstream is None else S3Store(settings.upstream)
+        service = Service(settings, store, saves, folder)
         await service.start()
         saver = asyncio.create_task(service.save_every(settings.save_seconds)) if settings.save_seconds else None
         try:

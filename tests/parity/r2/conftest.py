@@ -50,7 +50,7 @@ class StandIn:
     service: Service
     url: str
     admin_url: str
-    ca: Path
+    ca: Path | None
     loop: asyncio.AbstractEventLoop
 
     def call(self, coroutine: Any) -> Any:
@@ -71,7 +71,7 @@ class StandIn:
             aws_access_key_id=token.access_key,
             aws_secret_access_key=token.secret,
             region_name=options.pop("region_name", "auto"),
-            verify=str(self.ca),
+            verify=str(self.ca) if self.ca else None,
             config=Config(**options),
         )
 
@@ -81,8 +81,8 @@ def _end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
 
 
 @contextmanager
-def run_stand_in(settings: R2Settings, certificates: Certificates) -> Iterator[StandIn]:
-    """Serve in a thread with an event loop of its own, as the process would."""
+def run_stand_in(settings: R2Settings, certificates: Certificates | None) -> Iterator[StandIn]:
+    """Serve in a thread with an event loop of its own, as the process would; plain HTTP without certificates."""
     started: threading.Event = threading.Event()
     found: list[StandIn] = []
     failures: list[BaseException] = []
@@ -92,8 +92,9 @@ def run_stand_in(settings: R2Settings, certificates: Certificates) -> Iterator[S
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         stop.append(functools.partial(_end, loop, ended))
         async with serve_s3(settings, "127.0.0.1", 0, 0, certificates) as (service, ports):
-            url, admin = f"https://localhost:{ports.s3}", f"http://127.0.0.1:{ports.admin}"
-            found.append(StandIn(service, url, admin, certificates.ca, loop))
+            scheme, ca = ("https", certificates.ca) if certificates else ("http", None)
+            url, admin = f"{scheme}://localhost:{ports.s3}", f"http://127.0.0.1:{ports.admin}"
+            found.append(StandIn(service, url, admin, ca, loop))
             started.set()
             await ended.wait()
 

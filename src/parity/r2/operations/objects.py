@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from email.utils import parsedate_to_datetime
 
 from parity.r2 import xml
 from parity.r2.conditions import http_date, parse_range, read_check, source_check, write_check
-from parity.r2.errors import R2Error, invalid_argument, malformed_xml
+from parity.r2.errors import R2Error, invalid_argument, malformed_xml, no_such_bucket
 from parity.r2.headers import attributes, check_key, response_headers
 from parity.r2.operations.context import Context
 from parity.r2.reply import Headers, Reply, xml_reply
@@ -152,19 +153,25 @@ async def delete_objects(context: Context) -> Reply:
     if len(keys) > MAX_DELETES:
         context.rules.refuse("malformed-xml")
     quiet = (xml.child(root, "Quiet") or "").lower() == "true"
+    if not await context.store.has_bucket(context.request.bucket):
+        raise no_such_bucket()
+    # Not stripped: a key may begin or end with a space.
+    exact = [found.findtext("Key") or "" for found in root.findall("Object")]
+    errors = await asyncio.gather(*(_delete_one(context, key) for key in exact))
     parts: list[str] = []
-    for raw in root.findall("Object"):
-        # Not stripped: a key may begin or end with a space.
-        key = raw.findtext("Key") or ""
-        try:
-            check_key(key, context.rules)
-            await context.store.delete(context.request.bucket, key, no_check)
-        except R2Error as error:
-            if error.code == "NoSuchBucket":
-                raise
+    for key, error in zip(exact, errors, strict=True):
+        if error is not None:
             details = (xml.text("Key", key), xml.text("Code", error.code), xml.text("Message", error.message))
             parts.append(xml.element("Error", *details))
-        else:
-            if not quiet:
-                parts.append(xml.element("Deleted", xml.text("Key", key)))
+        elif not quiet:
+            parts.append(xml.element("Deleted", xml.text("Key", key)))
     return xml_reply("DeleteResult", parts)
+
+
+async def _delete_one(context: Context, key: str) -> R2Error | None:
+    try:
+        check_key(key, context.rules)
+        await context.store.delete(context.request.bucket, key, no_check)
+    except R2Error as error:
+        return error
+    return None

@@ -72,6 +72,9 @@ class StoredKey(FakeKey):
     r2_info: ObjectInfo
     r2_content: Content
 
+    def __del__(self) -> None:
+        """Nothing to dispose of: there is no spooled file."""
+
 
 class StoredUpload(FakeMultipart):
     """moto's model of an upload."""

@@ -1,0 +1,297 @@
+"""Any S3 endpoint as the store: versitygw for durability, or whatever the developer has.
+
+The stand-in is its only writer, so checks hold under a lock of this process. What an upstream cannot do shows through;
+``docs/standins/r2.md`` lists it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from parity.r2.content import BLOCK, Content
+from parity.r2.errors import (
+    R2Error,
+    bucket_exists,
+    bucket_not_empty,
+    no_such_bucket,
+    no_such_key,
+    no_such_upload,
+    upstream_failed,
+)
+from parity.r2.settings import Upstream
+from parity.r2.store.interface import (
+    Attributes,
+    BucketInfo,
+    Check,
+    ObjectInfo,
+    Page,
+    PartInfo,
+    Read,
+    UploadInfo,
+    no_check,
+)
+from parity.r2.store.locks import KeyLocks
+from parity.r2.store.pages import LAST
+from parity.r2.store.s3_form import arguments_of, body_of, info_of
+
+_THREADS = 32
+_ERRORS: dict[str, Callable[[], R2Error]] = {
+    "NoSuchBucket": no_such_bucket,
+    "NoSuchKey": no_such_key,
+    "NoSuchUpload": no_such_upload,
+    "BucketAlreadyOwnedByYou": bucket_exists,
+    "BucketAlreadyExists": bucket_exists,
+    "BucketNotEmpty": bucket_not_empty,
+}
+
+
+class S3Store:
+    """Every call is one of boto3's, in a thread."""
+
+    name = "s3"
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="r2-upstream")
+        self._locks = KeyLocks()
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=upstream.url,
+            aws_access_key_id=upstream.access_key,
+            aws_secret_access_key=upstream.secret,
+            region_name=upstream.region,
+            config=Config(
+                signature_version="s3v4",
+                max_pool_connections=_THREADS,
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Raises ``R2Error``: what the upstream says where R2 has the same error, else ``InternalError``."""
+        method = getattr(self._client, operation)
+        loop = asyncio.get_running_loop()
+        try:
+            answer: dict[str, Any] = await loop.run_in_executor(self._executor, lambda: method(**arguments))
+        except ClientError as error:
+            known = _ERRORS.get(error.response.get("Error", {}).get("Code", ""))
+            raise known() if known else upstream_failed(f"{operation}: {error}") from None
+        except BotoCoreError as error:
+            raise upstream_failed(f"{operation}: {error}") from None
+        return answer
+
+    async def start(self) -> None:
+        await self.buckets()
+
+    async def close(self) -> None:
+        self._client.close()
+        self._executor.shutdown()
+
+    async def reset(self) -> None:
+        """Empty and remove every bucket of the upstream: it should hold nothing but this stand-in's."""
+        for bucket in await self.buckets():
+            page = await self.list_page(bucket.name, "", "", "", 1000)
+            while page.objects:
+                for info in page.objects:
+                    await self._call("delete_object", Bucket=bucket.name, Key=info.key)
+                page = await self.list_page(bucket.name, "", "", "", 1000)
+            for upload in await self.uploads(bucket.name):
+                await self.abort(bucket.name, upload.key, upload.id)
+            await self.delete_bucket(bucket.name)
+
+    async def buckets(self) -> list[BucketInfo]:
+        answer = await self._call("list_buckets")
+        return [BucketInfo(found["Name"], found["CreationDate"].timestamp()) for found in answer.get("Buckets", [])]
+
+    async def create_bucket(self, bucket: str) -> None:
+        if await self.has_bucket(bucket):
+            raise bucket_exists()
+        await self._call("create_bucket", Bucket=bucket)
+
+    async def delete_bucket(self, bucket: str) -> None:
+        await self._call("delete_bucket", Bucket=bucket)
+
+    async def has_bucket(self, bucket: str) -> bool:
+        return any(found.name == bucket for found in await self.buckets())
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo:
+        found = await self._find(bucket, key)
+        if found is None:
+            raise no_such_key()
+        return found
+
+    async def _find(self, bucket: str, key: str) -> ObjectInfo | None:
+        """HEAD's 404 has no body to tell a missing key from a missing bucket by."""
+        loop = asyncio.get_running_loop()
+        try:
+            answer = await loop.run_in_executor(
+                self._executor, lambda: self._client.head_object(Bucket=bucket, Key=key)
+            )
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise upstream_failed(f"head_object: {error}") from None
+            if not await self.has_bucket(bucket):
+                raise no_such_bucket() from None
+            return None
+        except BotoCoreError as error:
+            raise upstream_failed(f"head_object: {error}") from None
+        return info_of(key, dict(answer))
+
+    async def open(self, bucket: str, key: str) -> tuple[ObjectInfo, Read]:
+        info = await self.head(bucket, key)
+
+        async def read(start: int, length: int) -> AsyncIterator[bytes]:
+            if not length:
+                return
+            # The ETag that was answered to the client: never bytes of another version under it.
+            span = f"bytes={start}-{start + length - 1}"
+            answer = await self._call("get_object", Bucket=bucket, Key=key, Range=span, IfMatch=f'"{info.etag}"')
+            body, loop = answer["Body"], asyncio.get_running_loop()
+            try:
+                while block := await loop.run_in_executor(self._executor, body.read, BLOCK):
+                    yield block
+            finally:
+                body.close()
+
+        return info, read
+
+    async def put(
+        self, bucket: str, key: str, content: Content, etag: str, attributes: Attributes, check: Check
+    ) -> ObjectInfo:
+        async with self._locks.hold(bucket, key):
+            check(await self._find(bucket, key))
+            await self._call(
+                "put_object",
+                Bucket=bucket,
+                Key=key,
+                Body=body_of(content),
+                ContentLength=content.size,
+                **arguments_of(attributes),
+            )
+            return _same(etag, await self.head(bucket, key))
+
+    async def copy(
+        self,
+        source: tuple[str, str],
+        target: tuple[str, str],
+        attributes: Attributes | None,
+        check_source: Check,
+        check: Check,
+    ) -> ObjectInfo:
+        found = await self.head(*source)
+        check_source(found)
+        async with self._locks.hold(*target):
+            check(await self._find(*target))
+            await self._call(
+                "copy_object",
+                Bucket=target[0],
+                Key=target[1],
+                CopySource={"Bucket": source[0], "Key": source[1]},
+                CopySourceIfMatch=f'"{found.etag}"',
+                MetadataDirective="REPLACE",
+                **arguments_of(attributes or found.attributes),
+            )
+            return await self.head(*target)
+
+    async def delete(self, bucket: str, key: str, check: Check) -> None:
+        async with self._locks.hold(bucket, key):
+            if check is not no_check:
+                check(await self._find(bucket, key))
+            await self._call("delete_object", Bucket=bucket, Key=key)
+
+    async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        if limit <= 0:
+            return Page([], [], "")
+        limit = min(limit, 1000)
+        optional = {"Delimiter": delimiter, "StartAfter": after}
+        answer = await self._call(
+            "list_objects_v2",
+            Bucket=bucket,
+            Prefix=prefix,
+            MaxKeys=limit,
+            **{name: value for name, value in optional.items() if value},
+        )
+        objects = [
+            ObjectInfo(
+                found["Key"],
+                found["Size"],
+                found["ETag"].strip('"'),
+                found["LastModified"].timestamp(),
+                Attributes(),
+            )
+            for found in answer.get("Contents", [])
+        ]
+        # A prefix that the page before told is told again by upstreams that only look at keys after the marker.
+        prefixes = [
+            found["Prefix"]
+            for found in answer.get("CommonPrefixes", [])
+            if not after.startswith(found["Prefix"]) or after == found["Prefix"]
+        ]
+        last = max([info.key for info in objects] + [common + LAST for common in prefixes], default="")
+        return Page(objects, prefixes, last if answer.get("IsTruncated") else "")
+
+    async def create_upload(self, bucket: str, key: str, attributes: Attributes) -> str:
+        answer = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **arguments_of(attributes))
+        return str(answer["UploadId"])
+
+    async def put_part(self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str) -> PartInfo:
+        arguments = {"Bucket": bucket, "Key": key, "UploadId": upload, "PartNumber": number}
+        await self._call("upload_part", Body=body_of(content), ContentLength=content.size, **arguments)
+        parts = await self.parts(bucket, key, upload)
+        part = next((part for part in parts if part.number == number), None)
+        if part is None or part.etag != etag:
+            raise upstream_failed("upload_part: the part is not what was sent")
+        return part
+
+    async def parts(self, bucket: str, key: str, upload: str) -> list[PartInfo]:
+        found: list[PartInfo] = []
+        marker = 0
+        while True:
+            answer = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload, PartNumberMarker=marker)
+            for part in answer.get("Parts", []):
+                etag, modified = part["ETag"].strip('"'), part["LastModified"].timestamp()
+                found.append(PartInfo(part["PartNumber"], part["Size"], etag, modified))
+            if not answer.get("IsTruncated") or not found:
+                return found
+            marker = found[-1].number
+
+    async def complete(
+        self, bucket: str, key: str, upload: str, parts: Sequence[PartInfo], etag: str, check: Check
+    ) -> ObjectInfo:
+        async with self._locks.hold(bucket, key):
+            check(await self._find(bucket, key))
+            wanted = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
+            await self._call(
+                "complete_multipart_upload",
+                Bucket=bucket,
+                Key=key,
+                UploadId=upload,
+                MultipartUpload={"Parts": wanted},
+            )
+            return _same(etag, await self.head(bucket, key))
+
+    async def abort(self, bucket: str, key: str, upload: str) -> None:
+        await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
+
+    async def uploads(self, bucket: str) -> list[UploadInfo]:
+        answer = await self._call("list_multipart_uploads", Bucket=bucket)
+        found = [
+            UploadInfo(upload["UploadId"], upload["Key"], upload["Initiated"].timestamp(), Attributes())
+            for upload in answer.get("Uploads", [])
+        ]
+        return sorted(found, key=lambda info: (info.key, info.initiated))
+
+
+def _same(etag: str, info: ObjectInfo) -> ObjectInfo:
+    """An upstream that changes bytes or makes up ETags would break every condition that names one."""
+    if info.etag != etag:
+        raise upstream_failed(f"the upstream's ETag of {info.key} is {info.etag}, not {etag}")
+    return info

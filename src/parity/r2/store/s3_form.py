@@ -1,0 +1,74 @@
+"""How bodies, attributes and answers look to boto3. Pure but for reading bodies."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from urllib.parse import quote, unquote
+
+from parity.r2.content import BLOCK, Content
+from parity.r2.headers import KEPT, METADATA
+from parity.r2.store.interface import Attributes, ObjectInfo
+
+_PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+_ARGUMENTS = {name: "".join(word.title() for word in name.split("-")) for name in KEPT}
+
+
+class _ContentFile(io.RawIOBase):
+    """A body as boto3 wants it: readable, seekable, without ever being whole in memory."""
+
+    def __init__(self, content: Content) -> None:
+        self._content, self._position = content, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._content.size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self._content.size - self._position)
+        filled = 0
+        for block in self._content.blocks(self._position, max(wanted, 0)):
+            buffer[filled : filled + len(block)] = block
+            filled += len(block)
+        self._position += filled
+        return filled
+
+
+def arguments_of(attributes: Attributes) -> dict[str, Any]:
+    """The arguments of a boto3 write; metadata is percent-encoded, since HTTP headers hold ASCII only."""
+    found: dict[str, Any] = {_ARGUMENTS[name]: attributes.headers[name] for name in KEPT if name in attributes.headers}
+    found["Metadata"] = {
+        name.removeprefix(METADATA): quote(value, safe=_PRINTABLE)
+        for name, value in attributes.headers.items()
+        if name.startswith(METADATA)
+    }
+    if attributes.storage_class != "STANDARD":
+        # Not every upstream has R2's classes, so the class is kept as metadata.
+        found["Metadata"]["parity-storage-class"] = attributes.storage_class
+    return found
+
+
+def info_of(key: str, answer: dict[str, Any]) -> ObjectInfo:
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    metadata = {name: unquote(value) for name, value in answer.get("Metadata", {}).items()}
+    storage_class = metadata.pop("parity-storage-class", "STANDARD")
+    kept = {name: headers[name] for name in KEPT if name in headers}
+    size = int(answer.get("ContentLength", 0))
+    attributes = Attributes(kept | {METADATA + name: value for name, value in metadata.items()}, storage_class)
+    return ObjectInfo(key, size, answer["ETag"].strip('"'), answer["LastModified"].timestamp(), attributes)
+
+
+def body_of(content: Content) -> bytes | io.BufferedReader:
+    if content.in_memory:
+        return content.read()
+    return io.BufferedReader(_ContentFile(content), BLOCK)

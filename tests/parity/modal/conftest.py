@@ -28,9 +28,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _sdk(stack: Stack) -> Iterator[None]:
-    """What a developer sets; the SDK reads it at its first call and keeps the client."""
+    """What a developer sets; the SDK reads it at its first call and keeps the client. Undone for other tests."""
     values = {
         "MODAL_SERVER_URL": stack.url,
         "MODAL_TOKEN_ID": "ak-standin",

@@ -26,19 +26,21 @@ class Stack:
         self.admin = httpx.Client(base_url=f"http://127.0.0.1:{first_port + 2}/modal", trust_env=False, timeout=20)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         write_project(root, entry, pythonpath)
-        ports = zip(("PORT", "BLOB_PORT", "ADMIN_PORT"), range(first_port, first_port + 3), strict=True)
+        names = ("MODAL_PORT", "MODAL_BLOB_PORT", "MODAL_ADMIN_PORT", "R2_PORT", "R2_ADMIN_PORT")
+        ports = zip(names, range(first_port, first_port + len(names)), strict=True)
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "MODAL_"))},
-            **{f"PARITY_MODAL_{name}": str(port) for name, port in ports},
+            **{f"PARITY_{name}": str(port) for name, port in ports},
             "PARITY_MODAL_HOST": "127.0.0.1",
             "PARITY_ROOT": str(root),
             "PYTHONPATH": str(CHECKOUT / "src"),
         }
 
-    def start(self, role: str) -> None:
+    def start(self, role: str, *command: str) -> None:
+        """Start `python -m parity.modal ROLE`, or another command of Python's under that name."""
         log = (self.root / f"{role}.log").open("ab")
-        command = [sys.executable, "-m", "parity.modal", role]
-        self.processes[role] = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+        line = [sys.executable, *(command or ("-m", "parity.modal", role))]
+        self.processes[role] = subprocess.Popen(line, env=self.environ, stdout=log, stderr=log)
         log.close()
 
     def stop(self, role: str, number: signal.Signals = signal.SIGTERM) -> int:
@@ -63,7 +65,7 @@ class Stack:
         return dict(answer.json())
 
     def close(self) -> None:
-        for role in list(self.processes):
+        for role in reversed(list(self.processes)):
             self.stop(role)
         self.admin.close()
 

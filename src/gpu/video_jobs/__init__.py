@@ -1,0 +1,1 @@
+"""What the Modal functions do, without Modal: the bucket, the jobs, the detector."""

@@ -31,7 +31,7 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.fixture
 def ports() -> dict[str, str]:
-    names = ("API", "API_HTTP", "FRONTEND", "R2", "MODAL", "MODAL_BLOB", "ADMIN")
+    names = ("API", "API_HTTP", "FRONTEND", "FRONTEND_TLS", "R2", "MODAL", "MODAL_BLOB", "ADMIN")
     free = free_ports(len(names))
     chosen = {f"PARITY_{name}_PORT": str(port) for name, port in zip(names, free, strict=True)}
     return {**chosen, "COMPOSE_PROJECT_NAME": PROJECT}

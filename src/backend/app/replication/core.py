@@ -1,0 +1,83 @@
+"""The protocol's decisions, without I/O: what is fetched, what an answer means, what may be acknowledged or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from app.replication.layout import SNAPSHOT, FileRef, GapError, highest
+
+DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """``read_check``: seconds that a read may trust the last look for newer files; 0 looks each time, None never.
+
+    ``retention``: seconds for which no file is ever deleted. ``snapshot_share``: a snapshot is due when the files
+    behind the last one hold more than this share of the database's bytes.
+    """
+
+    read_check: float | None = 1.0
+    retention: float = 30 * DAY
+    snapshot_share: float = 0.5
+
+
+class Refusal(Enum):
+    """What a refused create means once the file that is there was read back."""
+
+    OWN = "own"
+    FENCED = "fenced"
+
+
+def judge_refusal(own: bytes, found: bytes) -> Refusal:
+    """Only one's own bytes are one's own lost answer; any other content is another writer's."""
+    return Refusal.OWN if own == found else Refusal.FENCED
+
+
+def catch_up_plan(files: Sequence[FileRef], reached: int) -> list[FileRef]:
+    """The files that bring a copy at TXID ``reached`` to the newest one. Raises ``GapError``."""
+    wanted = highest(files)
+    plan: list[FileRef] = []
+    while reached < wanted:
+        fitting = [file for file in files if file.min_txid <= reached + 1 and file.max_txid > reached]
+        if not fitting:
+            raise GapError(f"TXID {reached + 1:016x} is missing, the replica goes on to {wanted:016x}")
+        plan.append(max(fitting, key=lambda file: (file.max_txid, -file.level)))
+        reached = plan[-1].max_txid
+    return plan
+
+
+def must_look_up(verified: float | None, date: float, retention: float) -> bool:
+    """Whether "there is no next file" may be a deleted file's absence: nothing was verified for half the retention.
+
+    Both times are the store's clock. A Machine's own clocks cannot tell: after a suspend the monotonic one has stood
+    still and the wall clock may be wrong.
+    """
+    return verified is None or date - verified >= retention / 2
+
+
+def read_is_fresh(checked: float | None, started: float, options: Options) -> bool:
+    """Whether a read that began at ``started`` may be served without another look for a newer file.
+
+    ``checked`` is when the last look began; both are one monotonic clock's.
+    """
+    if checked is None:
+        return False
+    return options.read_check is None or checked >= started or started - checked < options.read_check
+
+
+def snapshot_due(files: Sequence[FileRef], database_bytes: int, options: Options) -> bool:
+    """Whether what a reader must fetch behind the newest snapshot has outgrown its share of the database."""
+    base = highest(file for file in files if file.level == SNAPSHOT)
+    behind = sum(file.size for file in catch_up_plan(files, base))
+    return behind > options.snapshot_share * database_bytes
+
+
+def deletable(files: Sequence[FileRef], date: float, options: Options) -> list[FileRef]:
+    """Files that neither a restore within the retention nor the fence needs: older than it, and wholly behind a
+    snapshot that is itself older than it. The newest such snapshot and everything after it stays."""
+    old = [file for file in files if file.modified and date - file.modified > options.retention]
+    base = highest(file for file in old if file.level == SNAPSHOT)
+    return [file for file in old if file.max_txid < base]

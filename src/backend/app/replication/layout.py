@@ -1,0 +1,91 @@
+"""Litestream's replica layout: names of files, and which of them a database is built from.
+
+``<replica>/<level, 4 hex digits>/<min TXID, 16>-<max TXID, 16>.ltx``; level 0 holds the transactions, 1 to 8 merged
+ranges, 9 snapshots (benbjohnson/litestream v0.5.16).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+SNAPSHOT = 9
+FANOUT = 32
+TOP_LEVEL = 8
+_NAME = re.compile(r"([0-9a-f]{4})/([0-9a-f]{16})-([0-9a-f]{16})\.ltx")
+
+
+@dataclass(frozen=True, order=True)
+class FileRef:
+    """One file of a replica; ``size`` in bytes as listed, ``modified`` in unix seconds by the store's clock."""
+
+    level: int
+    min_txid: int
+    max_txid: int
+    size: int = 0
+    modified: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Key below the replica's prefix."""
+        return f"{self.level:04x}/{self.min_txid:016x}-{self.max_txid:016x}.ltx"
+
+
+class GapError(Exception):
+    """Files are missing between what can be rebuilt and what the replica holds."""
+
+
+def parse_name(name: str, size: int = 0, modified: float = 0.0) -> FileRef | None:
+    """The file that ``name`` (below the replica's prefix) stands for; ``None`` for any other name, as in Litestream."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        return None
+    level, low, high = (int(part, 16) for part in found.groups())
+    if level > SNAPSHOT or not 1 <= low <= high or (level == SNAPSHOT and low != 1):
+        return None
+    return FileRef(level, low, high, size, modified)
+
+
+def transaction(txid: int) -> FileRef:
+    """The level-0 file of one TXID: always a single one, or a stale writer could beat a claim with a longer range."""
+    return FileRef(0, txid, txid)
+
+
+def highest(files: Iterable[FileRef]) -> int:
+    """The highest TXID that any file holds; 0 for an empty replica."""
+    return max((file.max_txid for file in files), default=0)
+
+
+def restore_plan(files: Sequence[FileRef], until: int | None = None) -> list[FileRef]:
+    """The files that rebuild the database at ``until`` (default: the newest), in the order to apply them.
+
+    The newest snapshot first, then from any level the file that extends the contiguous range furthest. Raises
+    ``GapError`` when the highest TXID (or ``until``) cannot be reached.
+    """
+    wanted = highest(files) if until is None else until
+    usable = [file for file in files if file.max_txid <= wanted]
+    snapshots = [file for file in usable if file.level == SNAPSHOT]
+    plan: list[FileRef] = [max(snapshots, key=lambda file: file.max_txid)] if snapshots else []
+    reached = plan[-1].max_txid if plan else 0
+    while reached < wanted:
+        fitting = [file for file in usable if file.min_txid <= reached + 1 and file.max_txid > reached]
+        if not fitting:
+            behind = min((file.min_txid for file in usable if file.min_txid > reached), default=wanted)
+            raise GapError(f"TXID {reached + 1:016x} is missing: the next file begins at {behind:016x}")
+        plan.append(max(fitting, key=lambda file: (file.max_txid, file.level)))
+        reached = plan[-1].max_txid
+    return plan
+
+
+def due_merge(files: Sequence[FileRef], level: int) -> list[FileRef]:
+    """The oldest ``FANOUT`` contiguous files of ``level`` that no file of the next level holds yet; empty: none due."""
+    covered = highest(file for file in files if file.level == level + 1)
+    run: list[FileRef] = []
+    for file in sorted(file for file in files if file.level == level and file.max_txid > covered):
+        if run and file.min_txid != run[-1].max_txid + 1:
+            run = []
+        run.append(file)
+        if len(run) == FANOUT:
+            return run
+    return []

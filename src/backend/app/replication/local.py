@@ -1,0 +1,317 @@
+"""One profile's local database: a disposable copy that knows which of its commits the replica does not hold yet.
+
+Every method blocks for local work only and takes the one lock, so that no commit, capture, checkpoint or roll-back
+can come between another's steps. Callers run it in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from app.replication.ltx import LtxFile, lock_page
+
+T = TypeVar("T")
+
+_WAL_HEADER = 32
+_FRAME_HEADER = 24
+_PAGE_SIZE = 4096
+# A checkpoint needs a moment in which everything is durable; below this many frames it is not worth one.
+_CHECKPOINT_FRAMES = 256
+_CROWDED_FRAMES = 4096
+
+
+class ForeignWriter(Exception):
+    """Something else wrote to the local file: it cannot be trusted any more."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The newest image of each page that commits after ``durable`` and up to ``seq`` changed.
+
+    ``txid`` is the one that the group must get: it was made on exactly the state of the TXID before.
+    """
+
+    txid: int
+    pages: tuple[tuple[int, bytes], ...]
+    commit: int
+    seq: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """Every page of a database but the lock page; ``commit`` is its size in pages, ``txid`` the newest durable one."""
+
+    txid: int
+    commit: int
+    pages: tuple[tuple[int, bytes], ...]
+
+
+class LocalDatabase:
+    """The local copy. ``seq`` counts captured commits, ``durable`` how many of them the replica holds.
+
+    ``txid`` is the newest one that the durable part of the copy holds; it changes only together with that part.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.txid = 0
+        self.seq = 0
+        self.durable = 0
+        self._lock = threading.RLock()
+        self._wal = path.with_name(path.name + "-wal")
+        self._shm = path.with_name(path.name + "-shm")
+        self._pending: list[tuple[int, dict[int, bytes], int]] = []
+        self._connection: apsw.Connection | None = None
+        self._noted = self._captured = self._durable_frames = 0
+        self._frames_at: list[tuple[int, int]] = []
+        self._salt = b""
+
+    @classmethod
+    def build(cls, path: Path, files: Iterable[LtxFile], image: bytes | None = None) -> LocalDatabase:
+        """Drop whatever lies at ``path`` and build the database from a whole ``image`` or from ``files``.
+
+        With neither it is a new, empty one.
+        """
+        database = cls(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database.remove()
+        if image is not None:
+            path.write_bytes(image)
+        database._write_pages(files)
+        return database
+
+    # -- use
+
+    def read(self, query: Callable[[apsw.Connection], T]) -> tuple[T, int]:
+        """``query``'s result and the count of commits it may have seen. It must not write (``ReadOnlyError``)."""
+        with self._lock:
+            connection = self._open()
+            connection.pragma("query_only", 1)
+            try:
+                return query(connection), self.seq
+            finally:
+                connection.pragma("query_only", 0)
+
+    def write(self, change: Callable[[apsw.Connection], T]) -> tuple[T, int]:
+        """Run ``change`` as one transaction and capture it; its result and the count that must become durable."""
+        with self._lock:
+            connection = self._open()
+            self._noted = self._captured
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = change(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+            self._capture()
+            return result, self.seq
+
+    def image(self) -> Image:
+        """The database as captured now; for a new replica's first file."""
+        with self._lock:
+            return self._image(self._captured)
+
+    def durable_image(self) -> Image:
+        """The database as the replica holds it, without commits that are still on their way; for a snapshot."""
+        with self._lock:
+            return self._image(self._durable_frames)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the log has grown so long that a moment without commits on their way is needed to empty it."""
+        return self._captured >= _CROWDED_FRAMES
+
+    @property
+    def page_size(self) -> int:
+        return _PAGE_SIZE
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of the local file and its log."""
+        return sum(path.stat().st_size for path in (self.path, self._wal) if path.exists())
+
+    @property
+    def commit(self) -> int:
+        """Size in pages as captured now."""
+        with self._lock:
+            return int(self._open().pragma("page_count"))
+
+    # -- towards the replica
+
+    def take(self) -> Batch | None:
+        """Everything captured and not yet durable, as one group; it stays pending until ``mark_durable``."""
+        with self._lock:
+            if not self._pending:
+                return None
+            pages: dict[int, bytes] = {}
+            commit = 0
+            for seq, changed, commit in self._pending:  # noqa: B007
+                pages.update(changed)
+            locked = lock_page(_PAGE_SIZE)
+            kept = sorted((number, page) for number, page in pages.items() if number <= commit and number != locked)
+            return Batch(self.txid + 1, tuple(kept), commit, seq)
+
+    def mark_durable(self, txid: int, seq: int) -> None:
+        """The replica holds every commit up to ``seq``, and ``txid`` is its newest file."""
+        with self._lock:
+            self.txid = txid
+            self.durable = max(self.durable, seq)
+            self._pending = [entry for entry in self._pending if entry[0] > seq]
+            for at, frames in self._frames_at:
+                if at <= seq:
+                    self._durable_frames = frames
+            self._frames_at = [entry for entry in self._frames_at if entry[0] > seq]
+            if not self._pending and self._captured >= _CHECKPOINT_FRAMES:
+                self._checkpoint()
+
+    def roll_back(self) -> None:
+        """Forget every commit that is not durable: the file is again what the replica holds."""
+        with self._lock:
+            self.close()
+            if self._wal.exists():
+                frames = self._durable_frames
+                os.truncate(self._wal, _frame_offset(frames) if frames else 0)
+            self._pending.clear()
+            self._frames_at.clear()
+            self.seq = self.durable
+            self._captured = self._noted = self._durable_frames
+
+    def apply(self, files: Iterable[LtxFile]) -> bool:
+        """Bring the replica's newer files in; whether commits that were not durable had to be dropped for that.
+
+        Files that the copy holds already are passed over. Raises ``ValueError`` for a gap.
+        """
+        with self._lock:
+            newer = [file for file in files if file.header.max_txid > self.txid]
+            if not newer:
+                return False
+            dropped = bool(self._pending)
+            if dropped:
+                self.roll_back()
+            self._checkpoint()
+            self.close()
+            self._write_pages(newer)
+            return dropped
+
+    def close(self) -> None:
+        """Close the connection and keep the file; the next use opens it again."""
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+                self._connection = None
+            self._shm.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Close, and drop the file."""
+        with self._lock:
+            self.close()
+            for path in (self.path, self._wal, self._shm):
+                path.unlink(missing_ok=True)
+
+    # -- inside
+
+    def _open(self) -> apsw.Connection:
+        if self._connection:
+            return self._connection
+        connection = apsw.Connection(str(self.path))
+        connection.pragma("page_size", _PAGE_SIZE)
+        connection.pragma("journal_mode", "wal")
+        # The replica makes commits durable, not the local disk: nothing here is resumed after a crash.
+        connection.pragma("synchronous", "off")
+        connection.pragma("foreign_keys", 1)
+        connection.pragma("cache_size", -512)
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.wal_autocheckpoint(0)
+        # Last, because turning the automatic checkpoint off takes the hook's place.
+        connection.set_wal_hook(self._note)
+        self._connection = connection
+        return connection
+
+    def _note(self, _connection: apsw.Connection, _name: str, frames: int) -> int:
+        """After each commit. An exception here would surface although the row is committed, so it only notes."""
+        self._noted = frames
+        return apsw.SQLITE_OK
+
+    def _capture(self) -> None:
+        count = self._noted - self._captured
+        if count <= 0:
+            return
+        with self._wal.open("rb") as file:
+            salt = file.read(_WAL_HEADER)[16:24]
+            if self._captured and salt != self._salt:
+                raise ForeignWriter(f"{self._wal} was restarted by another writer")
+            file.seek(_frame_offset(self._captured))
+            data = file.read(count * (_FRAME_HEADER + _PAGE_SIZE))
+        self._salt = salt
+        pages, commit = _frames(data, count, salt)
+        if not commit:
+            raise ForeignWriter(f"{self._wal} does not end with a commit")
+        self._captured = self._noted
+        self.seq += 1
+        self._pending.append((self.seq, pages, commit))
+        self._frames_at.append((self.seq, self._captured))
+
+    def _checkpoint(self) -> None:
+        """Only when nothing is on its way: a roll-back cuts the log, so it must not reach the file before."""
+        self._open().wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._captured = self._noted = self._durable_frames = 0
+        self._frames_at.clear()
+
+    def _image(self, frames: int) -> Image:
+        """The database as it stands after the first ``frames`` frames of the log."""
+        self._open()
+        data = self.path.read_bytes()
+        commit = len(data) // _PAGE_SIZE
+        newer: dict[int, bytes] = {}
+        if frames:
+            with self._wal.open("rb") as file:
+                salt = file.read(_WAL_HEADER)[16:24]
+                newer, commit = _frames(file.read(frames * (_FRAME_HEADER + _PAGE_SIZE)), frames, salt)
+        locked = lock_page(_PAGE_SIZE)
+        numbers = (number for number in range(1, commit + 1) if number != locked)
+        pages = ((n, newer.get(n) or data[(n - 1) * _PAGE_SIZE : n * _PAGE_SIZE]) for n in numbers)
+        return Image(self.txid, commit, tuple(pages))
+
+    def _write_pages(self, files: Iterable[LtxFile]) -> None:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            for file in files:
+                if file.header.min_txid > self.txid + 1:
+                    raise ValueError(f"TXID {file.header.min_txid:x} does not follow {self.txid:x}")
+                if file.header.page_size != _PAGE_SIZE:
+                    raise ForeignWriter(f"pages of {file.header.page_size} bytes, not {_PAGE_SIZE}")
+                for number, page in file.pages.items():
+                    os.pwrite(descriptor, page, (number - 1) * _PAGE_SIZE)
+                os.ftruncate(descriptor, file.header.commit * _PAGE_SIZE)
+                self.txid = file.header.max_txid
+        finally:
+            os.close(descriptor)
+
+
+def _frame_offset(frames: int) -> int:
+    """Where frame number ``frames``, counted from 0, begins in the log."""
+    return _WAL_HEADER + frames * (_FRAME_HEADER + _PAGE_SIZE)
+
+
+def _frames(data: bytes, count: int, salt: bytes) -> tuple[dict[int, bytes], int]:
+    """The newest image of each page in ``count`` frames, and the database's size after the last one."""
+    size = _FRAME_HEADER + _PAGE_SIZE
+    if len(data) != count * size:
+        raise ForeignWriter(f"the log has {len(data)} bytes where {count} frames were written")
+    pages: dict[int, bytes] = {}
+    commit = 0
+    for offset in range(0, len(data), size):
+        number, commit = struct.unpack_from(">II", data, offset)
+        if data[offset + 8 : offset + 16] != salt:
+            raise ForeignWriter("a frame of the log has another salt")
+        pages[number] = data[offset + _FRAME_HEADER : offset + size]
+    return pages, commit

@@ -1,0 +1,188 @@
+"""The LTX file format, version 3, as Litestream 0.5 writes and restores it (superfly/ltx).
+
+A file holds the newest image of every page that one or more transactions changed. Integers are big-endian, checksums
+are CRC-64/ISO. Database checksums are off (flag 0x2): Litestream refuses to restore a replica that mixes both kinds.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import fastcrc
+import lz4.block
+
+MAGIC = b"LTX1"
+NO_CHECKSUM = 0x2
+CHECKSUM_BIT = 1 << 63
+_HEADER = struct.Struct(">4sIIIQQQQQQIIQ20x")
+_FRAME = struct.Struct(">IHI")
+_PAGE_SIZES = frozenset(1 << shift for shift in range(9, 17))
+_LOCK_BYTE = 1 << 30
+_SIZED = 1
+_END_OF_PAGES = bytes(6)
+
+
+class LtxError(Exception):
+    """A file is not a whole, valid LTX file."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """``commit`` is the database's size in pages after this file; ``timestamp`` is in ms since the epoch."""
+
+    page_size: int
+    commit: int
+    min_txid: int
+    max_txid: int
+    timestamp: int
+    node: int
+    wal_offset: int = 0
+    wal_size: int = 0
+    wal_salt1: int = 0
+    wal_salt2: int = 0
+
+
+@dataclass(frozen=True)
+class LtxFile:
+    """A decoded file: ``pages`` by page number, each ``header.page_size`` bytes, in ascending order."""
+
+    header: Header
+    pages: Mapping[int, bytes]
+
+
+def lock_page(page_size: int) -> int:
+    """Number of the page that SQLite never writes: the one that holds byte 1 GiB."""
+    return _LOCK_BYTE // page_size + 1
+
+
+def encode(header: Header, pages: Iterable[tuple[int, bytes]]) -> bytes:
+    """The file for ``pages``, which must ascend. Raises ``ValueError`` for pages that no reader would accept."""
+    _check_header(header, ValueError)
+    head = _HEADER.pack(
+        MAGIC, NO_CHECKSUM, header.page_size, header.commit, header.min_txid, header.max_txid, header.timestamp, 0,
+        header.wal_offset, header.wal_size, header.wal_salt1, header.wal_salt2, header.node,
+    )  # fmt: skip
+    out, index = [head], bytearray()
+    crc, offset, last = _crc(head), len(head), 0
+    locked = lock_page(header.page_size)
+    for number, data in pages:
+        if not last < number <= header.commit or number == locked or len(data) != header.page_size:
+            raise ValueError(f"page {number} of {len(data)} bytes does not fit behind page {last} of {header.commit}")
+        packed = lz4.block.compress(data, store_size=False)
+        frame = _FRAME.pack(number, _SIZED, len(packed))
+        crc = _crc(data, _crc(frame, crc))
+        size = len(frame) + len(packed)
+        out += (frame, packed)
+        index += _varint(number) + _varint(offset) + _varint(size)
+        offset, last = offset + size, number
+    index += b"\0"
+    tail = _END_OF_PAGES + bytes(index) + struct.pack(">QQ", len(index), 0)
+    out += (tail, struct.pack(">Q", CHECKSUM_BIT | _crc(tail, crc)))
+    return b"".join(out)
+
+
+def read_header(data: bytes) -> Header:
+    """The header alone, without looking at the rest. Raises ``LtxError``."""
+    if len(data) < _HEADER.size:
+        raise LtxError(f"{len(data)} bytes are too few for a header")
+    magic, flags, page_size, commit, low, high, timestamp, pre, offset, size, salt1, salt2, node = _HEADER.unpack_from(
+        data
+    )
+    if magic != MAGIC:
+        raise LtxError(f"begins with {magic!r}, not {MAGIC!r}")
+    if flags != NO_CHECKSUM or pre:
+        raise LtxError(f"flags {flags:#x}: only files without database checksums are read")
+    header = Header(page_size, commit, low, high, timestamp, node, offset, size, salt1, salt2)
+    _check_header(header, LtxError)
+    return header
+
+
+def decode(data: bytes) -> LtxFile:
+    """The whole file, every checksum and the page index verified. Raises ``LtxError``; never returns a wrong page."""
+    header = read_header(data)
+    locked = lock_page(header.page_size)
+    crc, offset, last = _crc(data[: _HEADER.size]), _HEADER.size, 0
+    pages: dict[int, bytes] = {}
+    index = bytearray()
+    while data[offset : offset + 6] != _END_OF_PAGES:
+        number, page, size = _page(data, offset, header.page_size)
+        if not last < number <= header.commit or number == locked:
+            raise LtxError(f"page {number} behind page {last} of {header.commit}")
+        crc = _crc(page, _crc(data[offset : offset + _FRAME.size], crc))
+        index += _varint(number) + _varint(offset) + _varint(size)
+        pages[number] = page
+        offset, last = offset + size, number
+    index += b"\0"
+    tail = data[offset:-8]
+    if tail != _END_OF_PAGES + bytes(index) + struct.pack(">QQ", len(index), 0):
+        raise LtxError("the page index does not fit the pages")
+    if data[-8:] != struct.pack(">Q", CHECKSUM_BIT | _crc(tail, crc)):
+        raise LtxError("wrong file checksum")
+    return LtxFile(header, pages)
+
+
+def merge(files: Iterable[LtxFile], node: int) -> bytes:
+    """One file for a contiguous run of files: the newest image of each page that still exists. Raises ``LtxError``."""
+    run = list(files)
+    if not run:
+        raise LtxError("nothing to merge")
+    pages: dict[int, bytes] = {}
+    for before, file in zip([None, *run[:-1]], run, strict=True):
+        if before and file.header.min_txid != before.header.max_txid + 1:
+            raise LtxError(f"TXID {file.header.min_txid:x} does not follow {before.header.max_txid:x}")
+        if file.header.page_size != run[0].header.page_size:
+            raise LtxError("page sizes differ")
+        pages.update(file.pages)
+        if before and file.header.commit < before.header.commit:
+            pages = {number: page for number, page in pages.items() if number <= file.header.commit}
+    first, last = run[0].header, run[-1].header
+    header = Header(last.page_size, last.commit, first.min_txid, last.max_txid, last.timestamp, node)
+    return encode(header, sorted(pages.items()))
+
+
+def database_pages(image: bytes | memoryview, page_size: int) -> Iterator[tuple[int, bytes]]:
+    """The pages of a whole database image, without the lock page."""
+    locked = lock_page(page_size)
+    for number in range(1, len(image) // page_size + 1):
+        if number != locked:
+            yield number, bytes(image[(number - 1) * page_size : number * page_size])
+
+
+def _page(data: bytes, offset: int, page_size: int) -> tuple[int, bytes, int]:
+    if offset + _FRAME.size > len(data):
+        raise LtxError("ends inside a page's frame")
+    number, flags, packed = _FRAME.unpack_from(data, offset)
+    if flags != _SIZED:
+        raise LtxError(f"page {number} has flags {flags:#x}")
+    size = _FRAME.size + packed
+    if offset + size > len(data):
+        raise LtxError(f"ends inside page {number}")
+    try:
+        page = lz4.block.decompress(data[offset + _FRAME.size : offset + size], uncompressed_size=page_size)
+    except lz4.block.LZ4BlockError as error:
+        raise LtxError(f"page {number} does not decompress: {error}") from None
+    if len(page) != page_size:
+        raise LtxError(f"page {number} has {len(page)} bytes instead of {page_size}")
+    return number, page, size
+
+
+def _check_header(header: Header, error: type[Exception]) -> None:
+    if header.page_size not in _PAGE_SIZES:
+        raise error(f"page size {header.page_size} is not a power of two from 512 to 65536")
+    if not 1 <= header.min_txid <= header.max_txid:
+        raise error(f"TXIDs {header.min_txid} to {header.max_txid} are not a range")
+
+
+def _crc(data: bytes, before: int = 0) -> int:
+    return int(fastcrc.crc64.go_iso(data, before))
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

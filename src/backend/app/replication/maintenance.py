@@ -1,0 +1,94 @@
+"""Keeps a replica quick to open: merges level by level, snapshots, and deletes what no one can need any more.
+
+Runs beside requests and never in their way: a merge or snapshot that fails is tried again after a later upload.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from app.replication.core import DAY, deletable, snapshot_due
+from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, due_merge
+from app.replication.ltx import Header, encode, merge
+from app.replication.replica import Damaged, Replica, decoded
+from app.replication.store import FileExists, StoreError
+
+logger = logging.getLogger(__name__)
+
+# Bodies of the newest level-0 files are kept so that merging them costs no GET; larger ones are fetched.
+_KEPT_BYTES = 1 << 20
+
+
+class Maintainer:
+    """Maintains one replica after its uploads."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._bodies: dict[FileRef, bytes] = {}
+        self._looked: float | None = None
+        self._uploads = 0
+        replica.after_upload = self._note
+
+    def _note(self, ref: FileRef, data: bytes, date: float) -> None:
+        self._bodies[ref] = data
+        kept = sum(map(len, self._bodies.values()))
+        for old in list(self._bodies)[: max(0, len(self._bodies) - FANOUT)]:
+            kept -= len(self._bodies.pop(old))
+        while kept > _KEPT_BYTES:
+            kept -= len(self._bodies.pop(next(iter(self._bodies))))
+        self._uploads += 1
+        if self._uploads % FANOUT == 0 or self._looked is None or date - self._looked >= DAY:
+            self._replica.aside(self._work)
+
+    async def _work(self) -> None:
+        try:
+            await self._merge()
+            await self._snapshot()
+            await self._retain()
+        except (StoreError, Damaged) as error:
+            logger.warning("Maintenance of a replica is put off: %s", error)
+
+    async def _merge(self) -> None:
+        replica = self._replica
+        for level in range(TOP_LEVEL):
+            while run := due_merge(replica.files, level):
+                bodies = await self._read(run)
+                data = await replica.run(lambda: merge((decoded(r, b) for r, b in bodies), replica.node))  # noqa: B023
+                await self._add(FileRef(level + 1, run[0].min_txid, run[-1].max_txid, len(data)), data)
+
+    async def _snapshot(self) -> None:
+        replica = self._replica
+        database = replica.database
+        if database is None or not snapshot_due(replica.files, database.disk_bytes, replica.options):
+            return
+        image = await replica.run(database.durable_image)
+        header = Header(database.page_size, image.commit, 1, image.txid, replica.wall_ms(), replica.node)
+        data = await replica.run(lambda: encode(header, image.pages))
+        await self._add(FileRef(SNAPSHOT, 1, image.txid, len(data)), data)
+
+    async def _retain(self) -> None:
+        """Once a day by the store's clock, look at the whole replica and delete what is old and covered."""
+        replica = self._replica
+        if self._looked is not None and (replica.verified or 0.0) - self._looked < DAY:
+            return
+        listed = await replica.store.list()
+        self._looked = listed.date
+        old = deletable(listed.files, listed.date, replica.options)
+        if old:
+            await replica.store.delete(old)
+            gone = set(old)
+            replica.files = [ref for ref in replica.files if ref not in gone]
+
+    async def _read(self, run: Sequence[FileRef]) -> list[tuple[FileRef, bytes]]:
+        missing = [ref for ref in run if ref not in self._bodies]
+        fetched = dict(zip(missing, await self._replica.fetch(missing), strict=True))
+        return [(ref, fetched[ref] if ref in fetched else self._bodies.pop(ref)) for ref in run]
+
+    async def _add(self, ref: FileRef, data: bytes) -> None:
+        try:
+            date = await self._replica.store.create(ref, data, self._replica.wall_ms())
+        except FileExists:
+            # Another Machine merged the same immutable files: what is there says the same.
+            date = self._replica.verified or 0.0
+        self._replica.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, ref.size, date))

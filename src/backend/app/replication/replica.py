@@ -1,0 +1,428 @@
+"""One profile's replica as one Machine drives it: open, claim, upload in groups, catch up, or give way.
+
+No lock is held while the store is asked: work that only one may do is a single task that everyone awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import apsw
+
+from app.replication.core import Options, Refusal, catch_up_plan, judge_refusal, must_look_up, read_is_fresh
+from app.replication.layout import FileRef, GapError, highest, restore_plan, transaction
+from app.replication.local import Batch, LocalDatabase
+from app.replication.ltx import Header, LtxError, LtxFile, decode, encode
+from app.replication.store import FileExists, ReplicaStore, StoreError
+
+T = TypeVar("T")
+_PARALLEL = 16
+Run = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs blocking local work, in a thread in production."""
+
+
+class Fenced(Exception):
+    """Another writer's file is where ours should have gone; ``data`` is what is there."""
+
+    def __init__(self, ref: FileRef, data: bytes) -> None:
+        self.ref, self.data = ref, data
+        super().__init__(f"{ref.name} belongs to another writer")
+
+
+class Outdated(Exception):
+    """This writer slept so long that files which would have stopped it may have been deleted; it was stopped late."""
+
+
+class Damaged(Exception):
+    """The replica cannot be read: an object is broken or missing. The message names it."""
+
+
+class Lost(Exception):
+    """The commits of a ticket were dropped; ``cause`` says why: ``Fenced``, ``Outdated`` or ``StoreError``."""
+
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
+        super().__init__(str(cause))
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What must be in the replica before an answer may leave: commit ``seq`` of life ``epoch`` of the local copy."""
+
+    epoch: int
+    seq: int
+
+
+class Schema(Protocol):
+    """What a profile's database must look like before anyone uses it."""
+
+    def is_behind(self, connection: apsw.Connection) -> bool:
+        """Whether ``migrate`` would change anything. May raise to refuse a database that is too new."""
+        ...
+
+    def migrate(self, connection: apsw.Connection) -> None:
+        """Bring the schema up, inside the caller's transaction."""
+        ...
+
+
+class Replica:
+    """Reads and writes of one profile on this Machine. Made without I/O; opens itself at the first use.
+
+    ``node`` is random for each start of the process. ``run`` runs blocking local work (in a thread in production),
+    ``now`` is a monotonic clock in seconds, ``wall_ms`` the wall clock, used for nothing but timestamps that people
+    read. Every method raises ``StoreError`` when the store cannot be asked and ``Damaged`` when it holds nonsense.
+    """
+
+    def __init__(
+        self,
+        store: ReplicaStore,
+        path: Path,
+        node: int,
+        options: Options,
+        schema: Schema,
+        *,
+        run: Run,
+        now: Callable[[], float],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.store, self.path, self.node, self.options, self.schema = store, path, node, options, schema
+        self.run, self.wall_ms, self._now = run, wall_ms, now
+        self.owner = False
+        self.files: list[FileRef] = []
+        self.epoch = 0
+        self.after_upload: Callable[[FileRef, bytes, float], None] = lambda _ref, _data, _date: None
+        self._database: LocalDatabase | None = None
+        self._lost: Exception = StoreError("nothing was lost yet")
+        self._checked: float | None = None
+        self.verified: float | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._writes: set[asyncio.Task[Any]] = set()
+        self._changed = asyncio.Event()
+
+    # -- what requests and jobs call
+
+    async def read(self, query: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
+        """The query's result, and what must be in the replica before anyone may see it."""
+        started = self._now()
+        database = await self._opened()
+        while not read_is_fresh(self._checked, started, self.options):
+            await self._steer(self._refresh)
+            database = await self._opened()
+        epoch = self.epoch
+        result, seq = await self.run(lambda: database.read(query))
+        return result, Ticket(epoch, seq)
+
+    async def write(self, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
+        """Run one transaction on a copy that this Machine has claimed; its upload begins at once."""
+        # A client that goes away must not leave a commit behind that no one uploads.
+        task = asyncio.ensure_future(self._write(change))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
+
+    async def settle(self, ticket: Ticket) -> None:
+        """Return when the replica holds what the ticket stands for. Raises ``Lost`` when that was dropped."""
+        while True:
+            database = self._database
+            if ticket.epoch != self.epoch or database is None:
+                raise Lost(self._lost)
+            if database.durable >= ticket.seq:
+                return
+            changed = self._changed
+            self._kick()
+            await changed.wait()
+
+    async def close(self) -> None:
+        """Wait for what is under way, then drop the local copy."""
+        while self._writes or self._tasks:
+            await asyncio.gather(*self._writes, *self._tasks.values(), return_exceptions=True)
+        await self._drop(StoreError("the database was closed"))
+
+    async def rest(self) -> bool:
+        """Close the connection of a replica that does nothing right now; False when it is busy."""
+        if self.busy:
+            return False
+        if self._database is not None:
+            await self.run(self._database.close)
+        return True
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way or not yet durable: such a replica must not be evicted."""
+        return bool(self._tasks or self._writes) or self._pending
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes that the local copy takes on the disk."""
+        return self._database.disk_bytes if self._database else 0
+
+    @property
+    def _pending(self) -> bool:
+        return self._database is not None and self._database.durable < self._database.seq
+
+    @property
+    def database(self) -> LocalDatabase | None:
+        """The local copy, while there is one."""
+        return self._database
+
+    # -- opening and catching up
+
+    async def _opened(self) -> LocalDatabase:
+        while self._database is None:
+            await self._steer(self._open)
+        return self._database
+
+    async def _open(self) -> None:
+        started = self._now()
+        listed = await self.store.list()
+        if listed.files:
+            files = await self._fetch_files(_plan(restore_plan, listed.files))
+            database = await self.run(lambda: LocalDatabase.build(self.path, files))
+            behind, _ = await self.run(lambda: database.read(self.schema.is_behind))
+            legacy = None
+        else:
+            legacy = await self.store.legacy()
+            database = await self.run(lambda: self._first_copy(legacy))
+            behind = False
+        self._database, self.files, self.owner = database, list(listed.files), False
+        self._checked, self.verified = started, listed.date
+        self._next_epoch()
+        if behind or legacy is not None:
+            # A reader too must see the new schema, and pages that the replica lacks may not stand in the local file.
+            await self._claim()
+
+    def _first_copy(self, legacy: bytes | None) -> LocalDatabase:
+        """A copy for an empty replica: the whole-file database of old, or a new one. All its pages go into TXID 1."""
+        database = LocalDatabase.build(self.path, [], legacy)
+        database.write(self.schema.migrate)
+        database.mark_durable(0, database.seq)
+        return database
+
+    async def _refresh(self) -> None:
+        """Look for files that another Machine wrote. An own upload that succeeds meanwhile says the same."""
+        started = self._now()
+        await self._uploaded()
+        database = self._database
+        if database is None or (self._checked is not None and self._checked >= started):
+            return
+        ref, asked = transaction(database.txid + 1), self._now()
+        data, date = await self.store.probe(ref)
+        if self._database is not database or database.txid + 1 != ref.min_txid or "upload" in self._tasks:
+            return
+        if data is not None:
+            await self._take_in(database, [(ref, data)])
+            await self._catch_up(database)
+        elif must_look_up(self.verified, date, self.options.retention):
+            await self._catch_up(database)
+        self._checked, self.verified = asked, date
+
+    async def _catch_up(self, database: LocalDatabase) -> None:
+        """List, and take in whatever is newer than the local copy."""
+        listed = await self.store.list()
+        plan = _plan(catch_up_plan, listed.files, database.txid)
+        if plan:
+            await self._take_in(database, list(zip(plan, await self.fetch(plan), strict=True)))
+        self.files = list(listed.files)
+        self.verified = listed.date
+
+    async def _take_in(self, database: LocalDatabase, found: Sequence[tuple[FileRef, bytes]]) -> None:
+        """Apply another writer's files; whatever of ours was not durable loses against them."""
+        self.owner = False
+        files = [decoded(ref, data) for ref, data in found]
+        dropped = await self.run(lambda: database.apply(files))
+        self.files += [ref for ref, _ in found]
+        if dropped:
+            self._lost = Fenced(*found[-1])
+            self._next_epoch()
+
+    async def _fetch_files(self, refs: Sequence[FileRef]) -> list[LtxFile]:
+        bodies = await self.fetch(refs)
+        return [decoded(ref, data) for ref, data in zip(refs, bodies, strict=True)]
+
+    async def fetch(self, refs: Sequence[FileRef]) -> list[bytes]:
+        """The files' bytes, fetched side by side. Raises ``Damaged`` for one that is gone."""
+        limit = asyncio.Semaphore(_PARALLEL)
+
+        async def fetch(ref: FileRef) -> bytes:
+            async with limit:
+                data, _ = await self.store.probe(ref)
+            if data is None:
+                raise Damaged(f"{ref.name} is missing from the replica")
+            return data
+
+        return list(await asyncio.gather(*(fetch(ref) for ref in refs)))
+
+    # -- claiming, writing, uploading
+
+    async def _write(self, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
+        database = await self._opened()
+        if database.crowded:
+            await self.settle(Ticket(self.epoch, database.seq))
+        while not self.owner:
+            await self._steer(self._claim)
+            database = await self._opened()
+        epoch = self.epoch
+        result, seq = await self.run(lambda: database.write(change))
+        self._kick()
+        return result, Ticket(epoch, seq)
+
+    async def _claim(self) -> None:
+        """Create the next file, empty and ours; what others wrote meanwhile is taken in, one file at a time."""
+        while not self.owner:
+            database = self._database
+            if database is None:
+                return
+            ref, stamp = transaction(database.txid + 1), self.wall_ms()
+            if ref.min_txid == 1:
+                image = await self.run(database.image)
+                commit, pages = image.commit, image.pages
+            else:
+                commit, pages = await self.run(lambda: database.commit), ()  # noqa: B023
+            header = Header(database.page_size, commit, ref.min_txid, ref.max_txid, stamp, self.node)
+            data = await self.run(lambda: encode(header, pages))  # noqa: B023
+            started = self._now()
+            try:
+                await self._create(ref, data, stamp)
+            except Fenced as lost:
+                await self._take_in(database, [(ref, lost.data)])
+                continue
+            except Outdated as outdated:
+                await self._drop(outdated)
+                raise
+            await self.run(lambda: database.mark_durable(ref.max_txid, database.durable))  # noqa: B023
+            self._advance(ref, data, started)
+            self.owner = True
+            behind, _ = await self.run(lambda: database.read(self.schema.is_behind))  # noqa: B023
+            if behind:
+                await self.run(lambda: database.write(self.schema.migrate))  # noqa: B023
+                self._kick()
+
+    def _kick(self) -> None:
+        """See to it that what was captured is uploaded."""
+        if "upload" not in self._tasks and self._pending:
+            self._start("upload", self._upload)
+
+    async def _upload(self) -> None:
+        """One file at a time, each with everything that was committed while the one before was on its way."""
+        database = self._database
+        while database is not None and database.durable < database.seq:
+            batch: Batch | None = await self.run(database.take)
+            if batch is None:
+                return
+            ref, stamp, started = transaction(batch.txid), self.wall_ms(), self._now()
+            header = Header(database.page_size, batch.commit, ref.min_txid, ref.max_txid, stamp, self.node)
+            data = await self.run(lambda: encode(header, batch.pages))  # noqa: B023
+            try:
+                await self._create(ref, data, stamp)
+            except Fenced as lost:
+                await self._give_way(database, lost)
+                return
+            except StoreError as lost:
+                await self._give_way(database, lost)
+                return
+            except Outdated as lost:
+                await self._drop(lost)
+                return
+            await self.run(lambda: database.mark_durable(ref.max_txid, batch.seq))  # noqa: B023
+            self._advance(ref, data, started)
+
+    async def _create(self, ref: FileRef, data: bytes, stamp: int) -> None:
+        """Create the file. Raises ``Fenced``, ``Outdated`` or ``StoreError``."""
+        try:
+            date = await self.store.create(ref, data, stamp)
+        except FileExists:
+            found, date = await self.store.probe(ref)
+            if found is None:
+                raise StoreError(f"{ref.name} was there and then was not") from None
+            if judge_refusal(data, found) is Refusal.FENCED:
+                raise Fenced(ref, found) from None
+        if must_look_up(self.verified, date, self.options.retention):
+            listed = await self.store.list()
+            date = listed.date
+            if highest(listed.files) > ref.max_txid:
+                raise Outdated(f"{ref.name} was written behind files that others had written long before")
+        self.verified = date
+
+    def _advance(self, ref: FileRef, data: bytes, started: float) -> None:
+        date = self.verified or 0.0
+        self.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, len(data), date))
+        self._checked = started
+        self._notify()
+        self.after_upload(self.files[-1], data, date)
+
+    async def _give_way(self, database: LocalDatabase, cause: Exception) -> None:
+        """Take back what did not become durable. Whether the store has it after all, the next look tells."""
+        self.owner, self._lost, self._checked = False, cause, None
+        await self.run(database.roll_back)
+        self._next_epoch()
+
+    async def _drop(self, cause: Exception) -> None:
+        """Let the local copy go: the next use builds it again."""
+        database, self._database = self._database, None
+        self.owner, self._lost, self._checked = False, cause, None
+        if database is not None:
+            await self.run(database.remove)
+        self._next_epoch()
+
+    # -- tasks that everyone shares
+
+    def aside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start maintenance unless it is under way; it counts as busy and is waited for on closing."""
+        if "aside" not in self._tasks:
+            self._start("aside", work)
+
+    async def _steer(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do ``work``, or wait for what another one does to the copy: one opens, looks or claims at a time.
+
+        Whether that was enough is for the caller to look at. The task outlives a caller that goes away.
+        """
+        task = self._tasks.get("steer") or self._start("steer", work)
+        await asyncio.shield(task)
+
+    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work())
+        self._tasks[name] = task
+
+        def ended(ended_task: asyncio.Task[None]) -> None:
+            del self._tasks[name]
+            if not ended_task.cancelled() and ended_task.exception() is None and name == "upload":
+                self._kick()
+            self._notify()
+
+        task.add_done_callback(ended)
+        return task
+
+    async def _uploaded(self) -> None:
+        """Wait until no upload is under way."""
+        while (task := self._tasks.get("upload")) is not None:
+            await asyncio.wait((task,))
+
+    def _next_epoch(self) -> None:
+        self.epoch += 1
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _plan(make: Callable[..., list[FileRef]], *arguments: Any) -> list[FileRef]:
+    try:
+        return make(*arguments)
+    except GapError as error:
+        raise Damaged(str(error)) from error
+
+
+def decoded(ref: FileRef, data: bytes) -> LtxFile:
+    """The file, which must be whole and hold the TXIDs that its name says. Raises ``Damaged``, naming it."""
+    try:
+        file = decode(data)
+    except LtxError as error:
+        raise Damaged(f"{ref.name}: {error}") from error
+    if (file.header.min_txid, file.header.max_txid) != (ref.min_txid, ref.max_txid):
+        raise Damaged(f"{ref.name} holds TXIDs {file.header.min_txid:x} to {file.header.max_txid:x}")
+    return file

@@ -1,0 +1,52 @@
+"""What replication asks of the place where a replica lies. Names are those of `layout.FileRef.name`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.replication.layout import FileRef
+
+
+class StoreError(Exception):
+    """The store could not be asked or understood: nothing is known. Never means that something is missing."""
+
+
+class FileExists(Exception):
+    """The store answered that the file is there already; nothing was written by this call."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The replica's files, names that are not files left out, and the store's clock."""
+
+    files: Sequence[FileRef]
+    date: float
+
+
+class ReplicaStore(Protocol):
+    """One profile's replica. Every method has a deadline of its own and raises `StoreError` past it."""
+
+    async def create(self, ref: FileRef, data: bytes, timestamp_ms: int) -> float:
+        """Write the file only if there is none; the store's clock. Raises `FileExists`.
+
+        A repeat of a try whose answer was lost may raise `FileExists` although this call's bytes are what is there.
+        """
+        ...
+
+    async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
+        """The file's bytes, or None where the store answered that there is none; and the store's clock."""
+        ...
+
+    async def list(self) -> Listed:
+        """Every file of the replica."""
+        ...
+
+    async def legacy(self) -> bytes | None:
+        """The whole-file database that was kept before there was a replica; None where there is none."""
+        ...
+
+    async def delete(self, refs: Sequence[FileRef]) -> None:
+        """Deleting what is missing is no error."""
+        ...

@@ -1,0 +1,261 @@
+"""Deliberately broken replications: each takes one rule of the protocol away, and the invariants must notice.
+
+Every variant is a context manager that patches the real code for the length of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+from tests.backend.replication.simulation.world import Bucket, SimulatedStore, Stored, current_machine
+
+import app.replication.layout as layout
+import app.replication.local as local
+import app.replication.replica as replica
+from app.replication.core import Refusal
+from app.replication.layout import FileRef
+from app.replication.local import LocalDatabase
+from app.replication.ltx import LtxFile, decode, encode
+from app.replication.replica import Replica, Ticket
+from app.replication.store import Listed, StoreError
+
+Variant = Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def _patched(*patches: Any) -> Iterator[None]:
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in reversed(patches):
+            patch.stop()
+
+
+def plain_put() -> AbstractContextManager[None]:
+    """Files are written without a condition: the last writer wins."""
+
+    def create(self: Bucket, name: str, data: bytes) -> bool:
+        self.objects[name] = Stored(data, self.date)
+        return True
+
+    return _patched(mock.patch.object(Bucket, "create", create))
+
+
+def any_refusal_is_success() -> AbstractContextManager[None]:
+    """A refused create is taken for one's own lost answer, whatever is there."""
+    return _patched(mock.patch.object(replica, "judge_refusal", return_value=Refusal.OWN))
+
+
+def acknowledge_before_upload() -> AbstractContextManager[None]:
+    """The answer leaves before the file is in the store."""
+
+    async def settle(self: Replica, ticket: Ticket) -> None:
+        self._kick()
+
+    return _patched(mock.patch.object(Replica, "settle", settle))
+
+
+def ungated_read() -> AbstractContextManager[None]:
+    """A read shows rows that are still on their way."""
+    honest = Replica.read
+
+    async def read(self: Replica, query: Any) -> Any:
+        result, ticket = await honest(self, query)
+        return result, Ticket(ticket.epoch, 0)
+
+    return _patched(mock.patch.object(Replica, "read", read))
+
+
+def range_named_file() -> AbstractContextManager[None]:
+    """Some writers name a group as a range: another key, which the owner's create does not collide with."""
+
+    def transaction(txid: int) -> FileRef:
+        machine = current_machine.get()
+        return FileRef(0, txid, txid + (machine.number % 2 if machine else 0))
+
+    return _patched(mock.patch.object(replica, "transaction", transaction))
+
+
+def delete_the_newest_claim() -> AbstractContextManager[None]:
+    """A writer that gives way takes its newest file back, and the fence with it."""
+    honest = Replica._take_in
+
+    async def take_in(self: Replica, database: LocalDatabase, found: Any) -> None:
+        if isinstance(self.store, SimulatedStore) and database.txid:
+            self.store.bucket.objects.pop(layout.transaction(database.txid).name, None)
+        await honest(self, database, found)
+
+    return _patched(mock.patch.object(Replica, "_take_in", take_in))
+
+
+def early_deletion() -> AbstractContextManager[None]:
+    """Files go as soon as a snapshot covers them, while writers that have not seen that may still sleep."""
+
+    def deletable(files: list[FileRef], _date: float, _options: Any) -> list[FileRef]:
+        base = max((file.max_txid for file in files if file.level == 9), default=0)
+        return [file for file in files if file.max_txid <= base and file.level < 9]
+
+    return _patched(
+        mock.patch("app.replication.maintenance.deletable", deletable),
+        mock.patch("app.replication.maintenance.DAY", 0.0),
+        mock.patch("app.replication.maintenance.FANOUT", 2),
+        mock.patch("app.replication.maintenance.snapshot_due", return_value=True),
+    )
+
+
+def local_clock_for_retention() -> AbstractContextManager[None]:
+    """Files are deleted by the store's clock, but a writer measures its own sleep by a clock that stood still."""
+
+    async def timed(self: SimulatedStore, act: Callable[[], Any], *, writes: bool = False) -> tuple[Any, float]:
+        answer, _ = await honest(self, act, writes=writes)
+        return answer, self.machine.monotonic()
+
+    honest = SimulatedStore._call
+
+    def deletable(files: list[FileRef], _date: float, options: Any) -> list[FileRef]:
+        base = max((file.max_txid for file in files if file.level == 9), default=0)
+        newest = max((file.modified for file in files), default=0.0)
+        return [f for f in files if f.max_txid < base and newest - f.modified > options.retention]
+
+    return _patched(
+        mock.patch.object(SimulatedStore, "_call", timed),
+        mock.patch("app.replication.maintenance.deletable", deletable),
+        mock.patch("app.replication.maintenance.DAY", 0.0),
+        mock.patch("app.replication.maintenance.FANOUT", 2),
+        mock.patch("app.replication.maintenance.snapshot_due", return_value=True),
+    )
+
+
+def error_as_absence() -> AbstractContextManager[None]:
+    """A store that fails is taken for an empty one."""
+    honest = SimulatedStore.list
+
+    async def listed(self: SimulatedStore) -> Listed:
+        try:
+            return await honest(self)
+        except StoreError:
+            return Listed([], self.bucket.date)
+
+    return _patched(mock.patch.object(SimulatedStore, "list", listed))
+
+
+def no_look_before_reads() -> AbstractContextManager[None]:
+    """A copy that was opened once is never held against the store again."""
+    return _patched(mock.patch.object(replica, "read_is_fresh", lambda checked, *_: checked is not None))
+
+
+def no_roll_back() -> AbstractContextManager[None]:
+    """Commits that lost stay in the local file, and what others wrote is laid over them."""
+
+    def keep(self: LocalDatabase) -> None:
+        self._pending.clear()
+        self._frames_at.clear()
+        self.durable = self.seq
+        self._durable_frames = self._captured
+
+    return _patched(mock.patch.object(LocalDatabase, "roll_back", keep))
+
+
+def epochs_stand_still() -> AbstractContextManager[None]:
+    """A ticket of a commit that was dropped counts for the next commit of the same number."""
+    return _patched(mock.patch.object(Replica, "_next_epoch", Replica._notify))
+
+
+def checkpoint_under_way() -> AbstractContextManager[None]:
+    """The log is emptied while commits are on their way: a roll-back then finds nothing to cut."""
+
+    def mark(self: LocalDatabase, txid: int, seq: int) -> None:
+        honest(self, txid, seq)
+        with self._lock:
+            self._checkpoint()
+
+    honest = LocalDatabase.mark_durable
+    return _patched(mock.patch.object(LocalDatabase, "mark_durable", mark))
+
+
+def resume_the_local_file() -> AbstractContextManager[None]:
+    """A new process trusts the file that the last one left."""
+    honest = LocalDatabase.build.__func__  # type: ignore[attr-defined]
+
+    def build(cls: Any, path: Any, files: list[LtxFile], image: bytes | None = None) -> LocalDatabase:
+        if not path.exists() or "replay" in str(path) or not files:
+            found: LocalDatabase = honest(cls, path, files, image)
+            return found
+        database = LocalDatabase(path)
+        database.txid = files[-1].header.max_txid
+        return database
+
+    return _patched(mock.patch.object(LocalDatabase, "build", classmethod(build)))
+
+
+def snapshot_of_what_is_not_durable() -> AbstractContextManager[None]:
+    """A snapshot is taken of the live file, commits on their way included."""
+    return _patched(
+        mock.patch.object(LocalDatabase, "durable_image", LocalDatabase.image),
+        mock.patch("app.replication.maintenance.FANOUT", 2),
+        mock.patch("app.replication.maintenance.snapshot_due", return_value=True),
+    )
+
+
+def late_txid() -> AbstractContextManager[None]:
+    """A group gets the next free TXID when it is uploaded, not the one that follows the state it was made on."""
+    honest = Replica._create
+
+    async def create(self: Replica, ref: FileRef, data: bytes, stamp: int) -> None:
+        database = self._database
+        if ref.level == 0 and database is not None and self.owner:
+            while True:
+                try:
+                    return await honest(self, ref, data, stamp)
+                except replica.Fenced:
+                    ref = FileRef(0, ref.min_txid + 1, ref.max_txid + 1)
+                    data = _renumbered(data, ref)
+        return await honest(self, ref, data, stamp)
+
+    return _patched(mock.patch.object(Replica, "_create", create))
+
+
+def _renumbered(data: bytes, ref: FileRef) -> bytes:
+    """``data`` under another TXID."""
+    file = decode(data)
+    return encode(replace(file.header, min_txid=ref.min_txid, max_txid=ref.max_txid), sorted(file.pages.items()))
+
+
+def no_capture_of_some_pages() -> AbstractContextManager[None]:
+    """The capture loses a page of large commits."""
+    honest = local._frames
+
+    def frames(data: bytes, count: int, salt: bytes) -> tuple[dict[int, bytes], int]:
+        pages, commit = honest(data, count, salt)
+        if len(pages) > 3:
+            pages.pop(max(pages))
+        return pages, commit
+
+    return _patched(mock.patch.object(local, "_frames", frames))
+
+
+VARIANTS: tuple[Variant, ...] = (
+    plain_put,
+    any_refusal_is_success,
+    acknowledge_before_upload,
+    ungated_read,
+    range_named_file,
+    delete_the_newest_claim,
+    early_deletion,
+    local_clock_for_retention,
+    error_as_absence,
+    no_look_before_reads,
+    no_roll_back,
+    epochs_stand_still,
+    checkpoint_under_way,
+    resume_the_local_file,
+    snapshot_of_what_is_not_durable,
+    late_txid,
+    no_capture_of_some_pages,
+)

@@ -50,7 +50,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
         return HTMLResponse(index_page(fleet, parts.urls))
 
     async def healthz(_request: Request) -> Response:
-        if fleet.healthy:
+        if fleet.ready:
             return JSONResponse({"status": "ok"})
         return problem(503, "No Machine passes its checks", f"{len(fleet.machines)} Machine(s)")
 

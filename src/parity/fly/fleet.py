@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from parity.config.fly_toml import FlyConfig
-from parity.fly.gate import AppGate
+from parity.fly.gate import AppGate, phase_of
 from parity.fly.machines.driver import Address, Driver, DriverError, MachineSpec
 from parity.fly.machines.environment import fly_environment
 from parity.fly.machines.machine import Machine, Port, Surroundings
 from parity.fly.machines.release import Release, ReleaseFailed, ReleaseStatus
 from parity.fly.machines.state import State, WrongState
-from parity.fly.routing import Use, excess
+from parity.fly.routing import Phase, Use, excess
 from parity.fly.settings import FlySettings
 
 
@@ -41,6 +41,7 @@ class Fleet:
         self.gate = AppGate(self.machines, parts.config, parts.settings)
         self.release = Release(1)
         self._numbers = 0
+        self._passed = False
         self._changed = asyncio.Condition()
         self._releasing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,7 +83,23 @@ class Fleet:
 
     @property
     def healthy(self) -> bool:
+        """Whether a Machine passes its checks now."""
         return any(machine.healthy for machine in self.machines.values())
+
+    @property
+    def ready(self) -> bool:
+        """Whether the app can be expected to answer: a Machine of this release has passed its checks, and one does now
+        or would be woken. An app that was scaled to zero is ready; one whose Machines fail or gave up is not."""
+        if self.healthy:
+            return True
+        if not (self._passed and self._parts.config.service.auto_start_machines):
+            return False
+        unchecked = self._parts.settings.route_unchecked
+        return any(
+            phase_of(machine, route_unchecked=unchecked) in (Phase.ASLEEP, Phase.STARTING, Phase.LEAVING)
+            and not machine.given_up
+            for machine in self.machines.values()
+        )
 
     async def create(self) -> Machine:
         """One more Machine of the current release, started."""
@@ -130,6 +147,7 @@ class Fleet:
             release.image_ref = await self._parts.driver.image_ref(image, source)
             release.move(ReleaseStatus.RUNNING)
             self.release = release
+            self._passed = False
             try:
                 for machine in list(self.machines.values()):
                     await self._replace(machine, release)
@@ -188,6 +206,7 @@ class Fleet:
     # changes
 
     def _on_change(self) -> None:
+        self._passed = self._passed or self.healthy
         for machine in self.machines.values():
             if machine.state is State.STARTED and machine.port is Port.CLOSED:
                 self.gate.failed(f"PM05: Machine {machine.id} listens on no port {machine.spec.internal_port}")
@@ -196,8 +215,18 @@ class Fleet:
 
     def _on_notice(self, machine_id: str, kind: str) -> None:
         machine = self.machines.get(machine_id)
-        if machine is not None:
-            machine.life.note(kind)
+        if machine is None:
+            return
+        machine.life.note(kind)
+        if kind == "removed":
+            self._spawn(self._make_again(machine))
+
+    async def _make_again(self, machine: Machine) -> None:
+        """Someone else removed what ran it: ``docker compose up``, for one, as the service has no replicas."""
+        try:
+            await machine.start()
+        except (DriverError, WrongState) as error:
+            machine.life.note("not made again", reason=str(error))
 
     async def _announce(self) -> None:
         async with self._changed:

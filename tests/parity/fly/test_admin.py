@@ -21,11 +21,17 @@ async def admin(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_healthz_is_200_once_a_machine_passes_and_503_when_none_does(
-    edge: Edge, admin: httpx.AsyncClient
+@pytest.mark.parametrize("action", ["stop", "suspend", "kill"])
+async def test_an_app_that_sleeps_and_would_be_woken_is_healthy(
+    edge: Edge, admin: httpx.AsyncClient, action: str
 ) -> None:
     assert (await admin.get("/fly/healthz")).status_code == 200
-    await edge.machine.stop()
+    await admin.post(f"/fly/machines/{edge.machine.id}/{action}")
+    assert (await admin.get("/fly/healthz")).status_code == 200
+
+
+async def test_an_app_without_machines_is_not_healthy(edge: Edge, admin: httpx.AsyncClient) -> None:
+    await edge.standin.fleet.destroy(edge.machine.id)
     answer = await admin.get("/fly/healthz")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
 

@@ -71,6 +71,7 @@ async def test_a_release_that_does_not_wait_is_complete_before_it_is_healthy(sta
     release = await edge.standin.fleet.deploy(None, None, {"HEALTH": "500"}, wait=False, timeout_s=1)
     assert release.status is ReleaseStatus.COMPLETE
     assert not edge.standin.fleet.healthy
+    assert not edge.standin.fleet.ready
 
 
 async def test_requests_are_held_while_their_only_machine_is_replaced(edge: Edge) -> None:
@@ -100,3 +101,20 @@ async def test_closing_while_a_machine_starts_leaves_no_process(start_edge: Star
     assert edge.machine.state == "destroyed"
     assert list((edge.state_dir / "machines").iterdir()) == []
     assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_an_app_whose_machine_gave_up_is_not_ready(start_edge: StartEdge) -> None:
+    edge = await start_edge(toml='\n[[restart]]\npolicy = "never"\n')
+    assert edge.standin.fleet.ready
+    async with edge.client() as client:
+        await client.get("/crash")
+    await until(lambda: edge.machine.state == "stopped", "it ended")
+    assert not edge.standin.fleet.ready
+
+
+async def test_an_app_whose_checks_fail_is_not_ready(start_edge: StartEdge) -> None:
+    edge = await start_edge(checks=CHECKS.replace('"5s"', '"1s"'))
+    assert edge.standin.fleet.ready
+    async with edge.client() as client:
+        await client.get("/sick")
+    await until(lambda: not edge.standin.fleet.ready, "not ready")

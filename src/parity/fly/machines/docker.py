@@ -97,14 +97,21 @@ class DockerDriver:
         await self._docker.close()
 
     async def _watch(self) -> None:
-        """The engine's event tells of a child killed for memory; the Machine itself may go on."""
-        filters = json.dumps({"event": ["oom"], "label": [f"com.docker.compose.project={self._project}"]})
+        """Tell what only the engine's events say: a child killed for memory, while the Machine itself goes on, and a
+        container that someone else removed."""
+        labels = [f"com.docker.compose.project={self._project}", MACHINE_LABEL]
+        filters = json.dumps({"event": ["oom", "destroy"], "label": labels})
         subscription = self._docker.events.subscribe(filters=filters)
         try:
             while (event := await subscription.get()) is not None:
-                machine = event.get("Actor", {}).get("Attributes", {}).get(MACHINE_LABEL)
-                if machine:
+                machine = event["Actor"]["Attributes"][MACHINE_LABEL]
+                if self._ids.get(machine) != event["Actor"]["ID"]:
+                    continue  # an earlier container, or one that the driver itself removes
+                if event["Action"] == "oom":
                     self.notice(machine, "oom")
+                else:
+                    self._ids.pop(machine)
+                    self.notice(machine, "removed")
         finally:
             await self._docker.events.stop()
 
@@ -132,8 +139,13 @@ class DockerDriver:
             raise DriverError(f"Machine {spec.id} ended at once: exit {state['ExitCode']} {state['Error']}")
         return address, spec.internal_port
 
+    def _container(self, machine_id: str) -> Any:
+        if machine_id not in self._ids:
+            raise DriverError(f"Machine {machine_id} has no container: someone removed it")
+        return self._docker.containers.container(self._ids[machine_id])
+
     async def wait(self, machine_id: str) -> Exit:
-        container = self._docker.containers.container(self._ids[machine_id])
+        container = self._container(machine_id)
         try:
             code = int((await container.wait())["StatusCode"])
             state = (await container.show())["State"]
@@ -142,19 +154,21 @@ class DockerDriver:
         return Exit(code, bool(state["OOMKilled"]))
 
     async def signal(self, machine_id: str, name: str) -> None:
+        if machine_id not in self._ids:
+            return
         try:
-            await self._docker.containers.container(self._ids[machine_id]).kill(signal=name)
+            await self._container(machine_id).kill(signal=name)
         except aiodocker.DockerError as error:
             if error.status not in (404, 409):  # it has ended already
                 raise DriverError(f"Machine {machine_id} cannot be sent {name}: {error.message}") from error
 
     async def suspend(self, machine_id: str) -> None:
         async with _errors(f"Machine {machine_id} cannot be suspended"):
-            await self._docker.containers.container(self._ids[machine_id]).pause()
+            await self._container(machine_id).pause()
 
     async def resume(self, machine_id: str) -> None:
         async with _errors(f"Machine {machine_id} cannot be resumed"):
-            await self._docker.containers.container(self._ids[machine_id]).unpause()
+            await self._container(machine_id).unpause()
 
     async def remove(self, machine_id: str) -> None:
         container_id = self._ids.pop(machine_id, None)

@@ -45,7 +45,7 @@ class Driver(Protocol):
     """Runs Machines by their ids. Everything raises ``DriverError``."""
 
     name: str
-    notice: Callable[[str, str], None]  # called with a Machine's id and a kind, such as "oom"
+    notice: Callable[[str, str], None]  # called with a Machine's id and a kind, "oom" or "removed"
 
     async def open(self) -> None:
         """Make ready; remove what an earlier run of the same project left."""

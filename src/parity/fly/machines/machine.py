@@ -55,6 +55,7 @@ class Machine:
         self.websockets = 0
         self.used = False
         self.restarting = False
+        self.given_up = False  # it ended by itself and is not started again
         self.checks: CheckRunner | None = None
         restart = surroundings.config.restart_policy
         self._policy = RestartPolicy(restart.policy, restart.max_retries)
@@ -91,6 +92,7 @@ class Machine:
         if self.state is State.STARTED:
             return
         resuming = self.state is State.SUSPENDED
+        self.given_up = False
         self.life.move(State.STARTING, resume=resuming)
         failure: str | None = "cancelled"
         try:
@@ -236,6 +238,7 @@ class Machine:
         self._quiet()
         loop = asyncio.get_running_loop()
         self.restarting = self._policy.restart(ended.code, loop.time())
+        self.given_up = not self.restarting
         self.life.move(
             State.STOPPED, exit_code=ended.code, oom_killed=ended.oom_killed, crashed=True, restart=self.restarting
         )

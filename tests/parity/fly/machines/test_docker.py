@@ -177,6 +177,20 @@ async def test_a_container_that_someone_removes_is_made_again(container_edge: Ed
     assert again["Id"] != shown["Id"]
 
 
+async def test_a_container_that_compose_stops_and_removes_is_made_again(
+    container_edge: Edge, docker: Any, project: str
+) -> None:
+    (shown,) = await containers(docker, project)
+    machine = container_edge.machine
+    container = docker.containers.container(shown["Id"])
+    await container.stop()  # ends well, so no restart policy applies
+    await until(lambda: machine.state is State.STOPPED, "stopped")
+    await container.delete()
+    await until(lambda: machine.state is State.STARTED and machine.healthy, "again")
+    (again,) = await containers(docker, project)
+    assert again["Id"] != shown["Id"]
+
+
 async def test_opening_removes_machines_of_an_earlier_run(
     driver: DockerDriver, docker: Any, project: str, start_edge: StartEdge
 ) -> None:

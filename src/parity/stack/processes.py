@@ -82,19 +82,20 @@ def wait_gone(processes: Iterable[ProcessId], timeout_s: float) -> list[ProcessI
     left = list(processes)
     while True:
         for process in left:
-            _reap(process.pid)
+            exit_code(process.pid)  # a child of ours would stay a zombie
         left = [process for process in left if is_alive(process)]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.05)
 
 
-def _reap(pid: int) -> None:
-    """Collect a child of ours, which would stay a zombie; others are their parents' to collect."""
+def exit_code(pid: int) -> int | None:
+    """How a child of ours ended (a signal is negative); ``None`` while it runs and for others' children."""
     try:
-        os.waitpid(pid, os.WNOHANG)
+        done, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return
+        return None
+    return os.waitstatus_to_exitcode(status) if done else None
 
 
 def stop_all(roots: Iterable[ProcessId], patience_s: float) -> list[ProcessId]:

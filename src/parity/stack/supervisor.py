@@ -12,7 +12,7 @@ import httpx
 
 from parity.stack.errors import PartFailed
 from parity.stack.plan import Part
-from parity.stack.processes import ProcessId, stop_all
+from parity.stack.processes import ProcessId, exit_code, stop_all
 from parity.stack.state import PartState, StackState, forget_state, read_state, write_state
 
 # fly.toml's kill_timeout is 30 s here and at most 300 s; Machines stop side by side within the fly stand-in's time.
@@ -23,11 +23,14 @@ _TAIL_LINES = 15
 Say = Callable[[str], None]
 
 
-def spawn(part: Part, log: Path) -> subprocess.Popen[bytes]:
-    """Start a part in a session of its own, out of reach of the terminal's Ctrl-C; its lines go to ``log``."""
+def spawn(part: Part, log: Path) -> int:
+    """Start a part in a session of its own, out of reach of the terminal's Ctrl-C; its lines go to ``log``.
+
+    Returns its number.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file, Path(os.devnull).open("rb") as nothing:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             part.argv,
             env=dict(part.env),
             cwd=part.cwd,
@@ -36,6 +39,9 @@ def spawn(part: Part, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    # It outlives this process: Popen would warn of that, so from here on it is known by its number alone.
+    child.returncode = 0
+    return child.pid
 
 
 def start(
@@ -47,7 +53,7 @@ def start(
     part ends or is not healthy within ``timeout_s``, or the wait is interrupted, all are stopped again; the first two
     raise ``PartFailed`` with the part's last lines.
     """
-    running: list[tuple[Part, subprocess.Popen[bytes], Path]] = []
+    running: list[tuple[Part, int, Path]] = []
     try:
         for part in parts:
             log = state_dir / "logs" / f"{part.name}.log"
@@ -57,7 +63,7 @@ def start(
         state = _state(running, settings, ready=True)
         write_state(state_dir, state)
     except BaseException:  # Ctrl-C too: nothing stays half started
-        stop_all([ProcessId.of(process.pid) for _, process, _ in running], PATIENCE_S)
+        stop_all([ProcessId.of(pid) for _, pid, _ in running], PATIENCE_S)
         forget_state(state_dir)
         raise
     return state
@@ -93,21 +99,17 @@ def tail(log: Path, lines: int = _TAIL_LINES) -> list[str]:
         return []
 
 
-def _state(
-    running: Sequence[tuple[Part, subprocess.Popen[bytes], Path]], settings: Mapping[str, str], *, ready: bool
-) -> StackState:
-    parts = tuple(
-        PartState(part.name, ProcessId.of(process.pid), part.health_url, str(log)) for part, process, log in running
-    )
+def _state(running: Sequence[tuple[Part, int, Path]], settings: Mapping[str, str], *, ready: bool) -> StackState:
+    parts = tuple(PartState(part.name, ProcessId.of(pid), part.health_url, str(log)) for part, pid, log in running)
     return StackState(dict(settings), parts, ready)
 
 
-def _wait_healthy(running: Sequence[tuple[Part, subprocess.Popen[bytes], Path]], timeout_s: float, say: Say) -> None:
+def _wait_healthy(running: Sequence[tuple[Part, int, Path]], timeout_s: float, say: Say) -> None:
     begin = time.monotonic()
     waiting = list(running)
     while waiting:
-        for part, process, log in running:
-            code = process.poll()
+        for part, pid, log in running:
+            code = exit_code(pid)
             if code is not None:
                 how = f"exit code {code}" if code >= 0 else f"signal {-code}"
                 raise _failure(part, log, f"{part.name} ended with {how} after {time.monotonic() - begin:.1f} s")

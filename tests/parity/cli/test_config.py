@@ -1,0 +1,70 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from parity.cli.config import cors_rules
+from parity.cli.main import main
+from parity.config.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What ``config check`` reads of this checkout, to break."""
+    shutil.copy(ROOT / "parity.toml", tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    for folder in ("src/frontend", "src/backend", "src/gpu"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "src/gpu/video_app.py").write_text("")
+    monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def code_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(str(ended.value.code))
+
+
+def test_this_checkouts_files_are_right(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("config", "check") == 0
+    assert "app reel-ballers-api-staging, port 8080" in capsys.readouterr().out
+
+
+def test_a_misspelt_key_of_fly_toml_is_refused(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = checkout / "deploy/fly.staging.toml"
+    file.write_text(file.read_text().replace("force_https", "force_http"))
+    assert code_of("config", "check") == 2
+    assert "fly.staging.toml: http_service.force_http: unknown key" in capsys.readouterr().err
+
+
+def test_a_bucket_that_the_page_may_not_read_is_refused(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = {"AllowedOrigins": ["http://localhost:5173"], "AllowedMethods": ["GET"]}
+    (checkout / "deploy/r2.cors.json").write_text(json.dumps({"CORSRules": [rule]}))
+    assert code_of("config", "check") == 2
+    assert "no rule allows https://reel-ballers-staging.pages.dev" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "no list CORSRules"),
+        ('{"CORSRules": [{"AllowedMethods": ["GET"]}]}', "CORSRules.0.AllowedOrigins: missing"),
+    ],
+)
+def test_a_wrong_cors_file_is_refused_with_the_place(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "cors.json"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        cors_rules(file)
+
+
+def test_diff_shows_exactly_the_declared_differences(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("diff", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert set(shown["only_here"]) == {"MODAL_SERVER_URL", "AWS_CA_BUNDLE"}
+    assert "R2_ENDPOINT" in shown["other_values_here"]

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from parity.cli.lazy import LazyGroup, Mount
+from parity.cli.main import MOUNTS, main, parity
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_every_command_stands_in_the_manual_and_no_other() -> None:
+    manual = (ROOT / "docs/cli.md").read_text()
+    own = {f"## parity {name}" for name in parity.commands}
+    documented = {line for line in manual.splitlines() if line.startswith("## parity ")}
+    assert documented == own
+
+
+def test_every_mounted_command_is_named_in_the_manual() -> None:
+    manual = (ROOT / "docs/cli.md").read_text()
+    assert [mount.name for mount in MOUNTS if f"`parity {mount.name}`" not in manual] == []
+
+
+def test_a_room_that_does_not_exist_is_left_out_of_the_list() -> None:
+    group = LazyGroup("x", mounts=(Mount("gone", "parity.nothing.cli:group", "-"), Mount("r", "parity.nil:g", "-")))
+    shown = CliRunner().invoke(group, ["--help"])
+    assert "gone" not in shown.output
+    assert CliRunner().invoke(group, ["gone"]).exit_code == 2
+
+
+def test_a_room_is_imported_only_when_its_command_is_used() -> None:
+    group = LazyGroup("x", mounts=(Mount("late", "parity.cli.main:parity", "a late one"),))
+    assert "a late one" in CliRunner().invoke(group, ["--help"]).output
+    assert group.get_command(click.Context(group), "late") is parity
+
+
+def test_a_wrong_configuration_ends_with_2_and_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main(["config", "check"])
+    assert ended.value.code == 2
+    assert f"Error: {tmp_path / 'parity.toml'}: there is no such file" in capsys.readouterr().err
+
+
+def test_a_stack_that_does_not_run_ends_with_1_and_says_how_to_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARITY_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("PARITY_ROOT", str(ROOT))
+    monkeypatch.setenv("PARITY_ADMIN_PORT", "1")
+    with pytest.raises(SystemExit) as ended:
+        main(["machine", "list"])
+    assert ended.value.code == 1
+    assert "start the stack: `parity up`" in capsys.readouterr().err

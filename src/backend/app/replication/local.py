@@ -25,6 +25,7 @@ _FRAME_HEADER = 24
 _PAGE_SIZE = 4096
 # A checkpoint needs a moment in which everything is durable; below this many frames it is not worth one.
 _CHECKPOINT_FRAMES = 256
+_NO_COMMIT = -1
 _CROWDED_FRAMES = 4096
 
 
@@ -70,7 +71,8 @@ class LocalDatabase:
         self._shm = path.with_name(path.name + "-shm")
         self._pending: list[tuple[int, dict[int, bytes], int]] = []
         self._connection: apsw.Connection | None = None
-        self._noted = self._captured = self._durable_frames = 0
+        self._noted = _NO_COMMIT
+        self._captured = self._durable_frames = 0
         self._frames_at: list[tuple[int, int]] = []
         self._salt = b""
 
@@ -104,7 +106,7 @@ class LocalDatabase:
         """Run ``change`` as one transaction and capture it; its result and the count that must become durable."""
         with self._lock:
             connection = self._open()
-            self._noted = self._captured
+            self._noted = _NO_COMMIT
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = change(connection)
@@ -183,7 +185,7 @@ class LocalDatabase:
             self._pending.clear()
             self._frames_at.clear()
             self.seq = self.durable
-            self._captured = self._noted = self._durable_frames
+            self._captured = self._durable_frames
 
     def apply(self, files: Iterable[LtxFile]) -> bool:
         """Bring the replica's newer files in; whether commits that were not durable had to be dropped for that.
@@ -242,9 +244,11 @@ class LocalDatabase:
         return apsw.SQLITE_OK
 
     def _capture(self) -> None:
+        if self._noted == _NO_COMMIT:
+            return
         count = self._noted - self._captured
         if count <= 0:
-            return
+            raise ForeignWriter(f"{self._wal} is shorter than before: another writer emptied it")
         with self._wal.open("rb") as file:
             salt = file.read(_WAL_HEADER)[16:24]
             if self._captured and salt != self._salt:
@@ -263,7 +267,7 @@ class LocalDatabase:
     def _checkpoint(self) -> None:
         """Only when nothing is on its way: a roll-back cuts the log, so it must not reach the file before."""
         self._open().wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        self._captured = self._noted = self._durable_frames = 0
+        self._captured = self._durable_frames = 0
         self._frames_at.clear()
 
     def _image(self, frames: int) -> Image:

@@ -15,7 +15,7 @@ import apsw
 
 from app.replication.core import Options, Refusal, catch_up_plan, judge_refusal, must_look_up, read_is_fresh
 from app.replication.layout import FileRef, GapError, highest, restore_plan, transaction
-from app.replication.local import Batch, LocalDatabase
+from app.replication.local import Batch, ForeignWriter, LocalDatabase
 from app.replication.ltx import Header, LtxError, LtxFile, decode, encode
 from app.replication.store import FileExists, ReplicaStore, StoreError
 
@@ -266,7 +266,11 @@ class Replica:
             await self._steer(self._claim)
             database = await self._opened()
         epoch = self.epoch
-        result, seq = await self.run(lambda: database.write(change))
+        try:
+            result, seq = await self.run(lambda: database.write(change))
+        except ForeignWriter as error:
+            await self._drop(error)
+            raise Lost(error) from error
         self._kick()
         return result, Ticket(epoch, seq)
 

@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from app.replication.local import ForeignWriter, Image, LocalDatabase
+from app.replication.ltx import Header, LtxFile, decode, encode
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> LocalDatabase:
+    made = LocalDatabase.build(tmp_path / "a" / "database.sqlite", [])
+    made.write(lambda connection: connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, pad)"))
+    made.mark_durable(0, made.seq)
+    return made
+
+
+def insert(*rows: int, pad: int = 300) -> Callable[[apsw.Connection], None]:
+    def change(connection: apsw.Connection) -> None:
+        for row in rows:
+            connection.execute("INSERT INTO t VALUES (?, randomblob(?))", (row, pad))
+
+    return change
+
+
+def rows(database: LocalDatabase) -> list[int]:
+    return database.read(lambda connection: [row for (row,) in connection.execute("SELECT id FROM t ORDER BY id")])[0]
+
+
+def as_file(image: Image, txid: int) -> LtxFile:
+    return decode(encode(Header(4096, image.commit, txid, txid, 0, 0), image.pages))
+
+
+def upload(database: LocalDatabase) -> LtxFile:
+    """What is pending, as the file that makes it durable."""
+    batch = database.take()
+    assert batch is not None
+    database.mark_durable(batch.txid, batch.seq)
+    return decode(encode(Header(4096, batch.commit, batch.txid, batch.txid, 0, 0), batch.pages))
+
+
+def test_replayed_groups_are_the_live_database_page_for_page(database: LocalDatabase, tmp_path: Path) -> None:
+    files = [as_file(database.image(), 1)]
+    database.mark_durable(1, database.seq)
+    for group in range(40):
+        for commit in range(3):
+            database.write(insert(group * 3 + commit, pad=2000))
+        files.append(upload(database))
+    database.write(lambda connection: connection.execute("DELETE FROM t WHERE id > 5"))
+    files.append(upload(database))
+    replayed = LocalDatabase.build(tmp_path / "b" / "database.sqlite", files)
+    assert replayed.image() == database.image()
+    assert replayed.txid == database.txid == len(files)
+
+
+def test_a_vacuum_that_shrinks_the_file_is_captured(database: LocalDatabase, tmp_path: Path) -> None:
+    database.write(insert(*range(200), pad=3000))
+    database.write(lambda connection: connection.execute("DELETE FROM t"))
+    database.mark_durable(1, database.seq)
+    files = [as_file(database.image(), 1)]
+    assert files[0].header.commit > 100
+    database.write(lambda connection: None)
+    database.roll_back()
+    connection = database._open()
+    connection.execute("VACUUM")
+    database._capture()
+    files.append(upload(database))
+    assert files[1].header.commit < 10
+    assert LocalDatabase.build(tmp_path / "b" / "database.sqlite", files).image() == database.image()
+
+
+def test_a_roll_back_leaves_what_the_replica_holds(database: LocalDatabase) -> None:
+    database.write(insert(1))
+    upload(database)
+    durable = database.image()
+    database.write(insert(2, 3))
+    assert database.durable_image() == durable
+    database.roll_back()
+    assert rows(database) == [1]
+    assert database.image() == durable
+    assert database.take() is None
+    database.write(insert(4))
+    assert rows(database) == [1, 4]
+
+
+def test_a_failed_change_leaves_nothing(database: LocalDatabase) -> None:
+    def change(connection: apsw.Connection) -> None:
+        insert(1)(connection)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        database.write(change)
+    assert rows(database) == []
+    assert database.take() is None
+
+
+def test_a_change_that_changes_nothing_is_no_commit(database: LocalDatabase) -> None:
+    before = database.seq
+    _, seq = database.write(lambda connection: connection.execute("DELETE FROM t WHERE id = 99"))
+    assert seq == before
+    assert database.take() is None
+
+
+def test_a_query_must_not_write(database: LocalDatabase) -> None:
+    with pytest.raises(apsw.ReadOnlyError):
+        database.read(lambda connection: connection.execute("DELETE FROM t"))
+    database.write(insert(1))
+
+
+def test_files_of_others_drop_commits_on_their_way(database: LocalDatabase, tmp_path: Path) -> None:
+    base = as_file(database.image(), 1)
+    database.mark_durable(1, database.seq)
+    other = LocalDatabase.build(tmp_path / "b" / "database.sqlite", [base])
+    other.write(insert(7))
+    file = upload(other)
+    database.write(insert(1))
+    assert database.apply([file])
+    assert rows(database) == [7]
+    assert database.image() == other.image()
+    assert not database.apply([file])
+
+
+def test_a_file_that_does_not_follow_is_refused(database: LocalDatabase) -> None:
+    database.mark_durable(1, database.seq)
+    with pytest.raises(ValueError, match="does not follow"):
+        database.apply([LtxFile(Header(4096, 2, 3, 3, 0, 0), {})])
+
+
+def test_a_foreign_writer_on_the_file_is_noticed(database: LocalDatabase) -> None:
+    database.write(insert(1))
+    foreign = apsw.Connection(str(database.path))
+    foreign.execute("INSERT INTO t VALUES (50, 'x')")
+    foreign.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    foreign.execute("INSERT INTO t VALUES (51, 'x')")
+    foreign.close()
+    with pytest.raises(ForeignWriter):
+        database.write(insert(2))
+
+
+def test_the_log_is_emptied_when_everything_is_durable(database: LocalDatabase) -> None:
+    wal = database.path.with_name("database.sqlite-wal")
+    for row in range(300):
+        database.write(insert(row, pad=5000))
+    assert wal.stat().st_size > 1_000_000
+    upload(database)
+    assert wal.stat().st_size == 0
+    assert rows(database) == list(range(300))
+
+
+def test_building_drops_what_lies_there(tmp_path: Path) -> None:
+    path = tmp_path / "database.sqlite"
+    path.write_bytes(b"left by a crash")
+    path.with_name("database.sqlite-wal").write_bytes(b"this too")
+    database = LocalDatabase.build(path, [])
+    assert database.read(lambda connection: connection.execute("SELECT count(*) FROM sqlite_schema").get)[0] == 0

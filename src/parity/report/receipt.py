@@ -14,7 +14,7 @@ from parity.report.identity import Identity
 from parity.report.results import Outcome, Run
 
 FORMAT = 1
-RUN_CHECKS = "commit, then: parity up --driver docker && parity check --prove"
+RUN_CHECKS = "commit, then: make up && make check (with a Docker engine)"
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Why a receipt does not speak for what is here: the field, both values, what to do."""
+    """Why a receipt does not speak for what is here: the field, what was found, what it should be, what to do."""
 
     field: str
-    receipt: str
-    now: str
+    found: str
+    wanted: str
     to_do: str
 
     def __str__(self) -> str:
-        return f"{self.field}: the receipt has {self.receipt}, here is {self.now}\n  to do: {self.to_do}"
+        return f"{self.field}: {self.found}; {self.wanted}\n  to do: {self.to_do}"
 
 
 def receipt_json(run: Run, identity: Identity, now: datetime | None = None) -> str:
@@ -114,41 +114,44 @@ def mismatches(receipt: Receipt, now: Identity, *, allow_skipped: Collection[str
 def _of_run(receipt: Receipt, allow_skipped: Collection[str]) -> list[Mismatch]:
     found = []
     if receipt.driver != "docker":
-        found.append(Mismatch("driver", receipt.driver, "docker wanted: only it runs the image", RUN_CHECKS))
+        ran = f"the checks ran on the {receipt.driver} stack"
+        found.append(Mismatch("driver", ran, "only docker runs the image", RUN_CHECKS))
     seen = {result.id for result in receipt.results}
     for missing in sorted(set(receipt.known) - seen):
-        found.append(Mismatch(f"check {missing}", "no result", "every check wanted", RUN_CHECKS))
+        found.append(Mismatch(f"check {missing}", "it was not run", "every check is wanted", RUN_CHECKS))
     for result in receipt.results:
-        why = "; ".join(result.reasons) or "no reason given"
         if result.outcome == Outcome.SKIPPED and result.id in allow_skipped:
             continue
         if result.outcome != Outcome.PASSED:
+            why = "; ".join(result.reasons) or "no reason given"
             to_do = f"make it pass, then {RUN_CHECKS}"
             if result.outcome == Outcome.SKIPPED:
                 to_do = f"provide what it needs, or pass --allow-skipped {result.id}"
-            found.append(Mismatch(f"check {result.id}", f"{result.outcome} ({why})", "passed wanted", to_do))
+            found.append(Mismatch(f"check {result.id}", f"{result.outcome} ({why})", "it must have passed", to_do))
         if result.caught is False:
-            found.append(
-                Mismatch(f"check {result.id}", "a broken variant it did not catch", "caught", "mend the check")
-            )
+            missed = "it did not notice its broken variant"
+            found.append(Mismatch(f"check {result.id}", missed, "a check must", "mend the check"))
     return found
 
 
 def _of_identity(then: Identity, now: Identity) -> list[Mismatch]:
     found = []
-    build = f"parity up --driver docker builds {now.image}; then {RUN_CHECKS}"
     if not now.image_digest:
-        found.append(Mismatch("image", then.image_digest or "none", f"no image {now.image}, or no engine", build))
+        missing = f"the engine has no image {now.image}, or does not answer"
+        found.append(Mismatch("image", missing, f"the receipt is for {then.image_digest or 'none'}", RUN_CHECKS))
     elif then.image_digest != now.image_digest:
-        found.append(Mismatch("image", then.image_digest or "none", now.image_digest, RUN_CHECKS))
+        found.append(_differs("image", then.image_digest, now.image_digest))
     if not now.commit or then.commit != now.commit:
-        found.append(Mismatch("commit", then.commit or "none", now.commit or "none", RUN_CHECKS))
-    for who, dirty in (("the receipt", then.dirty), ("here", now.dirty)):
+        found.append(_differs("commit", then.commit, now.commit))
+    for who, dirty in (("checked", then.dirty), ("here", now.dirty)):
         if dirty is not False:
-            state = "uncommitted changes" if dirty else "not known"
-            found.append(Mismatch(f"working tree ({who})", state, "a clean one wanted", RUN_CHECKS))
+            state = "has uncommitted changes" if dirty else "is not known to be clean"
+            found.append(Mismatch(f"working tree ({who})", f"it {state}", "a commit must name it all", RUN_CHECKS))
     for name in sorted(then.hashes.keys() | now.hashes.keys()):
-        before, after = then.hashes.get(name, "nothing"), now.hashes.get(name, "nothing")
-        if before != after:
-            found.append(Mismatch(name, before, after, f"it changed after the checks: {RUN_CHECKS}"))
+        if then.hashes.get(name) != now.hashes.get(name):
+            found.append(_differs(name, then.hashes.get(name, ""), now.hashes.get(name, "")))
     return found
+
+
+def _differs(field: str, then: str, now: str) -> Mismatch:
+    return Mismatch(field, f"the receipt is for {then or 'none'}", f"here is {now or 'none'}", RUN_CHECKS)

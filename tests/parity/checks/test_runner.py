@@ -132,3 +132,13 @@ async def test_a_failure_leaves_a_folder_with_reasons_and_requests(tmp_path: Pat
     assert json.loads((folder / "requests.json").read_text()) == [{"url": "https://api.example/x"}]
     assert said == run.results
     assert not run.ok
+
+
+def test_the_documented_table_has_every_check() -> None:
+    documented = (Path(__file__).parents[3] / "docs" / "checks.md").read_text()
+    rows = [line for line in documented.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [c.id for c in CHECKS]
+    for entry, row in zip(CHECKS, rows, strict=True):
+        assert entry.title in row
+        assert entry.broken.title in row
+        assert row.split("|")[5].strip() == ("yes" if entry.live_safe else "–")

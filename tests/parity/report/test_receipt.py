@@ -29,8 +29,10 @@ def test_a_receipt_speaks_for_what_it_was_written_for(tmp_path: Path, good_run: 
 
 def test_another_image_is_named_with_both_digests(tmp_path: Path, good_run: Run, identity: Identity) -> None:
     found = mismatches(written(tmp_path, good_run, identity), replace(identity, image_digest=OTHER))
-    assert [(item.field, item.receipt, item.now) for item in found] == [("image", identity.image_digest, OTHER)]
-    assert "parity check" in found[0].to_do
+    assert [item.field for item in found] == ["image"]
+    assert identity.image_digest in str(found[0])
+    assert OTHER in str(found[0])
+    assert "make check" in found[0].to_do
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_a_configuration_changed_after_the_checks_is_named_by_its_file(
 
 def test_a_receipt_of_a_dirty_tree_does_not_count(tmp_path: Path, good_run: Run, identity: Identity) -> None:
     receipt = written(tmp_path, good_run, replace(identity, dirty=True))
-    assert fields(receipt, identity) == ["working tree (the receipt)"]
+    assert fields(receipt, identity) == ["working tree (checked)"]
 
 
 def test_a_receipt_of_the_process_stack_does_not_count(tmp_path: Path, good_run: Run, identity: Identity) -> None:
@@ -97,7 +99,7 @@ def test_a_check_that_missed_its_broken_variant_does_not_count(
 
 
 def test_a_missing_receipt_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="parity check"):
+    with pytest.raises(ConfigError, match="make check"):
         read_receipt(tmp_path / "none.json")
 
 

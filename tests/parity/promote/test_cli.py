@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from parity.config.project import Project
+from parity.promote import cli
+from parity.report.identity import Identity, configuration_hashes
+from parity.report.receipt import receipt_json
+from parity.report.results import Outcome, Result, Run
+
+ROOT = Path(__file__).parents[3]
+DIGEST = "sha256:" + "c" * 64
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a promotion reads of a checkout; its image and commit are given."""
+    shutil.copy(ROOT / "parity.toml", tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    for folder in ("src/backend", "src/frontend", "src/gpu"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "src/gpu/video_app.py").touch()
+    monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "no-tools"))
+
+    monkeypatch.setattr(cli, "current_identity", identity)
+    return tmp_path
+
+
+def identity(project: Project) -> Identity:
+    return Identity("demo", DIGEST, "c0ffee", False, configuration_hashes(project))
+
+
+@pytest.fixture
+def receipt(checkout: Path) -> Callable[[], Path]:
+    """Write a receipt that matches."""
+
+    def write() -> Path:
+        project = Project.load()
+        run = Run("local", "docker", datetime.now(UTC), [Result("a", "A", "A", Outcome.PASSED)], ["a"])
+        path = project.settings.state_dir / "receipts" / "latest.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(receipt_json(run, identity(project)))
+        return path
+
+    return write
+
+
+def promote(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.promote, list(arguments))
+    return result.exit_code, result.output
+
+
+def test_a_dry_run_with_a_matching_receipt_prints_every_command(receipt: Callable[[], Path]) -> None:
+    receipt()
+    code, output = promote("staging", "--dry-run")
+    assert code == 0
+    for command in (
+        "config validate --strict",
+        "image push",
+        "imagetools inspect --raw",
+        "--ha=false",
+        "--target staging",
+    ):
+        assert command in output
+    assert DIGEST in output
+
+
+def test_without_a_receipt_nothing_is_promoted_and_the_way_is_told(checkout: Path) -> None:
+    code, output = promote("staging", "--dry-run")
+    assert code == 1
+    assert "there is no receipt of the checks" in output
+    assert "make check" in output
+
+
+def test_a_configuration_changed_after_the_checks_is_named(receipt: Callable[[], Path], checkout: Path) -> None:
+    receipt()
+    path = checkout / "deploy" / "fly.staging.toml"
+    path.write_text(path.read_text().replace('DEBUG = "false"', 'DEBUG = "true"'))
+    code, output = promote("staging", "--dry-run")
+    assert code == 1
+    assert "deploy/fly.staging.toml: the receipt is for sha256:" in output
+
+
+def test_another_image_than_the_checked_one_is_refused(receipt: Callable[[], Path]) -> None:
+    path = receipt()
+    data = json.loads(path.read_text())
+    data["identity"]["image_digest"] = "sha256:" + "d" * 64
+    path.write_text(json.dumps(data))
+    code, output = promote("staging", "--dry-run")
+    assert code == 1
+    assert "image: the receipt is for sha256:dddd" in output
+
+
+def test_a_target_that_parity_toml_does_not_name_is_refused(receipt: Callable[[], Path]) -> None:
+    receipt()
+    code, output = promote("production")
+    assert code == 1
+    assert "no such target" in output
+
+
+def test_a_target_of_another_app_is_refused(receipt: Callable[[], Path], checkout: Path) -> None:
+    path = checkout / "parity.toml"
+    path.write_text(path.read_text().replace("https://reel-ballers-api-staging.fly.dev", "https://other.fly.dev"))
+    receipt()
+    code, output = promote("staging", "--dry-run")
+    assert code == 1
+    assert "other.fly.dev" in output
+
+
+def test_the_real_run_without_flyctl_says_so(receipt: Callable[[], Path]) -> None:
+    receipt()
+    code, output = promote("staging")
+    assert code == 1
+    assert "docker: this command is not on PATH" in output
+
+
+def test_the_script_passes_its_arguments_on() -> None:
+    script = ROOT / "deploy" / "promote.sh"
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--dry-run" in done.stdout

@@ -33,10 +33,9 @@ class ModalConfig:
         """What clients set as MODAL_SERVER_URL."""
         return f"http://{self.host}:{self.port}"
 
-    @property
-    def blob_url(self) -> str:
-        """Where clients and containers put and get large payloads."""
-        return f"http://{self.host}:{self.blob_port}"
+    def blob_url(self, host: str) -> str:
+        """Where large payloads go, under the name by which the caller reached the control plane."""
+        return f"http://{host or self.host}:{self.blob_port}"
 
     @classmethod
     def from_project(cls, project: Project) -> ModalConfig:

@@ -23,10 +23,11 @@ _ANSWER_LIFETIME_S = 3600.0
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent an RPC: a client (``task_id`` empty) or a container."""
+    """Who sent an RPC: a client (``task_id`` empty) or a container; ``host`` is the name it knows this server by."""
 
     idempotency_key: str
     task_id: str = ""
+    host: str = ""
 
 
 class Answers:

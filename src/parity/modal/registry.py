@@ -130,6 +130,10 @@ class Registry:
         """Hold a function until its app is published: a deploy that fails half-way changes nothing."""
         self._staged[function.id] = function
 
+    def unstage(self, app_id: str) -> None:
+        """Drop what a deploy of this app created and did not publish."""
+        self._staged = {key: function for key, function in self._staged.items() if function.app_id != app_id}
+
     def find(self, app_name: str, tag: str) -> Function | None:
         """The deployed function of that app and tag."""
         app = self.app_named(app_name)

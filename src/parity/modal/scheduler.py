@@ -158,21 +158,16 @@ class Scheduler:
     def adopt(self, reported: dict[str, str]) -> list[str]:
         """A worker connected and reports its containers (id → function). Returns those that it must end.
 
-        Inputs of containers that no one reports are run again.
+        Inputs of containers that it does not report are run again.
         """
+        for task_id in [task_id for task_id in self.tasks if task_id not in reported]:
+            self.exited(task_id, -signal.SIGKILL, "")
         unknown = []
         for task_id, function_id in reported.items():
-            if task_id in self.tasks:
-                continue
             if function_id not in self._registry.functions:
                 unknown.append(task_id)
-                continue
-            task = Task(task_id, function_id, fetched=True)
-            self.tasks[task_id] = task
-            for item in self._orphans.pop(task_id, []):
-                if item.state == "running":
-                    task.running[item.id] = item
-                    self._watch(task, item, self._registry.functions[function_id])
+            elif task_id not in self.tasks:
+                self._adopt(Task(task_id, function_id, fetched=True))
         for task_id in list(self._orphans):
             self.exited(task_id, -signal.SIGKILL, "")
         for function_id in list(self._pools):
@@ -180,10 +175,15 @@ class Scheduler:
         return unknown
 
     def worker_left(self) -> None:
-        """The worker's connection broke: its containers may live on and be reported when it comes back."""
+        """The worker's connection broke: its containers may live on and be reported when it comes back.
+
+        Until then they take nothing new: no one would tell if they died.
+        """
         for task in self.tasks.values():
             self._cancel_timer(task.id)
             self._orphans[task.id].extend(task.running.values())
+            task.draining = True
+            self._pools[task.function_id].notify()
         self.tasks.clear()
 
     def drain(self, functions: Iterable[Function]) -> None:
@@ -201,6 +201,13 @@ class Scheduler:
         return self._pools[function_id].waiting() if function_id in self._pools else 0
 
     # Within
+
+    def _adopt(self, task: Task) -> None:
+        self.tasks[task.id] = task
+        for item in self._orphans.pop(task.id, []):
+            if item.state == "running":
+                task.running[item.id] = item
+                self._watch(task, item, self._registry.functions[task.function_id])
 
     def _enqueue(self, item: Input) -> None:
         if item.state == "done":

@@ -45,7 +45,7 @@ async def serve(config: ModalConfig) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with running(config):
-        print(f"modal: control plane on {config.url}, payloads on {config.blob_url}", flush=True)  # noqa: T201
+        print(f"modal: control plane on {config.url}, payloads on port {config.blob_port}", flush=True)  # noqa: T201
         await stop.wait()
 
 

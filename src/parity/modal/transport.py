@@ -99,16 +99,16 @@ class Service:
     def _authenticate(self, stream: Stream) -> Caller:
         metadata: Any = stream.metadata or {}
         config = self._plane.config
-        key = _text(metadata, "x-idempotency-key")
+        key, host = _text(metadata, "x-idempotency-key"), _text(metadata, "x-modal-host")
         task_id, _, proof = _text(metadata, TASK_HEADER).partition("/")
         if task_id:
             if proof != sign(self._plane.signing_secret, task_id):
                 raise GRPCError(Status.UNAUTHENTICATED, f"{task_id} is not a container of this control plane")
-            return Caller(key, task_id)
+            return Caller(key, task_id, host)
         given = _text(metadata, "x-modal-token-id"), _text(metadata, "x-modal-token-secret")
         if given != (config.token_id, config.token_secret):
             raise GRPCError(Status.UNAUTHENTICATED, "Token validation failed. Could not authenticate client.")
-        return Caller(key)
+        return Caller(key, host=host)
 
     def _remembered(self, name: str, caller: Caller, response: type[Message]) -> Message | None:
         """The answer to the same request, sent again because the first answer was lost."""

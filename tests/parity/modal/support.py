@@ -64,6 +64,11 @@ class Stack:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
+    def app(self, name: str = "reel-ballers-video") -> dict[str, Any]:
+        """What the admin API says of an app."""
+        (found,) = [app for app in self.admin.get("/apps").json() if app["name"] == name]
+        return dict(found)
+
     def close(self) -> None:
         for role in reversed(list(self.processes)):
             self.stop(role)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +60,18 @@ def test_map_keeps_the_order_of_its_inputs(function: Lookup) -> None:
 def test_a_payload_over_two_mebibytes_goes_both_ways(function: Lookup) -> None:
     data = os.urandom(3 * 1024 * 1024)
     assert function("echo").remote(data) == data
+
+
+def test_two_clients_get_their_own_results_at_once(function: Lookup) -> None:
+    """Another process beside this one, both with many calls in flight."""
+    text = (
+        "import asyncio, modal; f = modal.Function.from_name('reel-ballers-video', 'double')\n"
+        "async def main(): return await asyncio.gather(*(f.remote.aio(n) for n in range(100, 130)))\n"
+        "assert asyncio.run(main()) == [2 * n for n in range(100, 130)]"
+    )
+    other = subprocess.Popen([sys.executable, "-c", text])
+    assert list(function("double").map(range(30))) == [2 * n for n in range(30)]
+    assert other.wait(30) == 0
 
 
 def test_a_payload_of_a_spawn_over_eight_kibibytes_goes_both_ways(function: Lookup) -> None:

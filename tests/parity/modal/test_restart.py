@@ -74,13 +74,12 @@ def test_no_container_outlives_a_worker_that_is_killed(stack: Stack, function: L
 
 
 def test_deploying_again_keeps_every_id(stack: Stack, function: Lookup) -> None:
-    before = stack.admin.get("/apps").json()
+    before = stack.app()
     stack.stop("worker")
     stack.start("worker")
+    until(lambda: stack.app()["deployed_at"] > before["deployed_at"])
     stack.wait_until_ready()
-    until(lambda: stack.admin.get("/apps").json()[0]["deployed_at"] > before[0]["deployed_at"])
-    after = stack.admin.get("/apps").json()
-    assert {f["name"]: f["id"] for f in after[0]["functions"]} == {f["name"]: f["id"] for f in before[0]["functions"]}
+    assert {f["name"]: f["id"] for f in stack.app()["functions"]} == {f["name"]: f["id"] for f in before["functions"]}
 
 
 def _alive(pid: int) -> bool:

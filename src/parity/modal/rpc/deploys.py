@@ -57,6 +57,11 @@ async def app_heartbeat(_plane: Plane, _request: object, _caller: Caller) -> Non
     """A deploy shows that it lives; nothing here depends on it."""
 
 
+async def app_client_disconnect(plane: Plane, request: pb.AppClientDisconnectRequest, _caller: Caller) -> None:
+    """A deploy ends without having published."""
+    plane.registry.unstage(request.app_id)
+
+
 async def image_get_or_create(
     _plane: Plane, request: pb.ImageGetOrCreateRequest, _caller: Caller
 ) -> pb.ImageGetOrCreateResponse:
@@ -188,6 +193,7 @@ HANDLERS: dict[str, Handler] = {
     "AppGetLayout": app_get_layout,
     "AppPublish": app_publish,
     "AppHeartbeat": app_heartbeat,
+    "AppClientDisconnect": app_client_disconnect,
     "ImageGetOrCreate": image_get_or_create,
     "MountBatchedCheckExistence": mount_batched_check_existence,
     "MountPutFile": mount_put_file,

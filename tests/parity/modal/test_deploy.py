@@ -1,0 +1,96 @@
+"""`modal deploy`, the SDK's own command, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import modal
+import pytest
+from tests.parity.modal.support import Stack, until, write_project
+
+APPS = Path(__file__).parent / "app"
+
+
+def deploy(stack: Stack, entry: Path, **changed: str) -> subprocess.CompletedProcess[str]:
+    environ = {
+        **os.environ,
+        "MODAL_SERVER_URL": stack.url,
+        "MODAL_TOKEN_ID": "ak-standin",
+        "MODAL_TOKEN_SECRET": "as-standin",
+        "PYTHONPATH": str(entry.parent),
+        **changed,
+    }
+    command = [sys.executable, "-m", "modal", "deploy", str(entry)]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+
+
+def test_a_container_that_cannot_start_hands_its_error_to_the_caller(stack: Stack) -> None:
+    done = deploy(stack, APPS / "broken.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.raises(RuntimeError, match="weights are missing"):
+        modal.Function.from_name("broken-app", "never").spawn().get(timeout=30)
+
+
+def test_a_deploy_with_a_wrong_token_changes_nothing(stack: Stack) -> None:
+    before = stack.admin.get("/apps").json()
+    done = deploy(stack, APPS / "deployed.py", MODAL_TOKEN_SECRET="as-wrong")
+    assert done.returncode != 0
+    assert stack.admin.get("/apps").json() == before
+
+
+def test_what_is_not_served_fails_its_deploy_by_name_and_publishes_nothing(stack: Stack) -> None:
+    done = deploy(stack, APPS / "endpoint.py")
+    assert done.returncode != 0
+    assert "a function with a schedule" in done.stdout + done.stderr
+    published = [app["name"] for app in stack.admin.get("/apps").json() if app["deployed_at"]]
+    assert "endpoint-app" not in published
+
+
+def test_a_new_deploy_runs_new_code_under_the_old_id(stack: Stack, tmp_path: Path) -> None:
+    entry = tmp_path / "growing.py"
+    code = "import modal\napp = modal.App('growing-app')\n\n@app.function()\ndef version():\n    return {}\n"
+    ids = []
+    for number in (1, 2):
+        entry.write_text(code.format(number))
+        assert deploy(stack, entry).returncode == 0
+        handle = modal.Function.from_name("growing-app", "version")
+        assert handle.remote() == number
+        ids.append(handle.object_id)
+    assert ids[0] == ids[1]
+
+
+def test_a_source_that_changes_is_deployed_again_while_watched(tmp_path: Path) -> None:
+    entry = tmp_path / "watched.py"
+    code = "import modal\napp = modal.App('reel-ballers-video')\n\n@app.function()\ndef f(): ...\n"
+    entry.write_text(code)
+    own = Stack(tmp_path / "project", 21150, entry, [tmp_path])
+    try:
+        own.start("serve")
+        own.start("worker", "-m", "parity.modal", "worker", "--watch")
+        own.wait_until_ready()
+        entry.write_text(code + "\n@app.function()\ndef g(): ...\n")
+        until(lambda: [f["name"] for f in own.app()["functions"]] == ["f", "g"])
+    finally:
+        own.close()
+
+
+def test_a_worker_whose_app_does_not_deploy_says_why_and_ends(stack: Stack, tmp_path: Path) -> None:
+    entry = tmp_path / "wrong.py"
+    entry.write_text("import modal\nraise SystemError('this file is wrong')\n")
+    environ = stack.environ | {"PARITY_ROOT": str(tmp_path / "project")}
+    write_project(tmp_path / "project", entry, [tmp_path])
+    command = [sys.executable, "-m", "parity.modal", "worker"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"{entry}: `modal deploy` failed" in done.stderr
+    assert "this file is wrong" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(stack: Stack) -> None:
+    command = [sys.executable, "-m", "parity.modal", "serve"]
+    done = subprocess.run(command, env=stack.environ, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "PARITY_MODAL_PORT: port 21100" in done.stderr

@@ -32,7 +32,7 @@ function item(clip) {
       await deleteClip(clip.id);
       await changed();
     }));
-  const facts = `${clock(clip.start)} – ${clock(clip.end)} · ${clip.status}${clip.error ? `: ${clip.error}` : ""}`;
+  const facts = `${clock(clip.start)} – ${clock(clip.end)} · ${clip.status}${clip.reason ? `: ${clip.reason}` : ""}`;
   return make("li", { data: { testid: "clip-item", id: clip.id, status: clip.status } },
     make("span", { class: "grow" }, make("span", { class: "title" }, clip.name), make("span", { class: "hint" }, facts)), watch, remove);
 }

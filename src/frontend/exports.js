@@ -22,7 +22,7 @@ function item(job) {
   if (job.status === "failed" || job.status === "cancelled") {
     actions.push(action("Retry", async () => follow(await retryExport(job.id))));
   }
-  const words = `${job.status}${job.error ? `: ${job.error}` : ""}`;
+  const words = `${job.status}${job.reason ? `: ${job.reason}` : ""}`;
   return make("li", { data: { testid: "export-item", id: job.id, status: job.status } },
     make("span", { class: "grow" }, make("span", { class: "title" }, title(job)),
       make("span", { class: "hint" }, words)), ...actions);
@@ -82,7 +82,7 @@ function show(state) {
   line.dataset.state = state.status;
   const phase = state.phase && state.phase !== state.status ? ` · ${state.phase}` : "";
   line.textContent = ENDED.has(state.status)
-    ? `${state.status}${state.error ? `: ${state.error}` : ""}`
+    ? `${state.status}${state.reason ? `: ${state.reason}` : ""}`
     : `${state.status}${phase} · ${percent} %`;
   byId("export-cancel").hidden = ENDED.has(state.status);
 }

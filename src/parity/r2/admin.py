@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from parity.admin.app import http_exception_as_problem, problem, read_object
 from parity.r2.errors import R2Error
 from parity.r2.faults import FIELDS, FaultError
 from parity.r2.operations.table import HANDLERS
-from parity.r2.service import Service
+from parity.r2.service import Service, SnapshotError
+from parity.r2.settings import BEHAVIOUR_FIELDS, behaviour_to_json, change_behaviour
 
 OPERATIONS = frozenset(HANDLERS)
 _FILTERS = ("method", "bucket", "operation", "status", "code", "rule", "request_id", "fault", "prefix")
@@ -24,6 +27,13 @@ def _limit(request: Request, default: int, most: int) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 9 or not 1 <= int(text) <= most:
         raise HTTPException(400, f"limit must be a number from 1 to {most}, not {text!r}")
     return int(text)
+
+
+def _name(data: Mapping[str, object], *, required: bool) -> str:
+    name = data.get("name", "")
+    if not isinstance(name, str) or (required and not name):
+        raise HTTPException(400, "name must be the name of a snapshot")
+    return name
 
 
 class Admin:
@@ -43,6 +53,11 @@ class Admin:
             Route("/r2/faults", self.add_fault, methods=["POST"]),
             Route("/r2/faults", self.remove_faults, methods=["DELETE"]),
             Route("/r2/snapshot", self.snapshot, methods=["POST"]),
+            Route("/r2/snapshots", self.snapshots),
+            Route("/r2/restore", self.restore, methods=["POST"]),
+            Route("/r2/object", self.object),
+            Route("/r2/behaviour", self.behaviour),
+            Route("/r2/behaviour", self.behave, methods=["POST"]),
             Route("/r2/reset", self.reset, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: http_exception_as_problem})
@@ -108,9 +123,51 @@ class Admin:
             raise HTTPException(404, f"there is no fault {id_!r}")
         return JSONResponse({"faults": [fault.to_json() for fault in gone]})
 
-    async def snapshot(self, _request: Request) -> Response:
-        """Save now."""
-        return JSONResponse({"saved": await self._service.save(), "folder": str(self._service.settings.state)})
+    async def snapshot(self, request: Request) -> Response:
+        """Save now; with ``{"name": …}`` keep the moment under that name as well."""
+        name = _name(await read_object(request, ("name",)), required=False)
+        try:
+            if name:
+                await self._service.snapshot(name)
+        except SnapshotError as error:
+            raise HTTPException(409, str(error)) from None
+        saved = await self._service.save()
+        return JSONResponse({"saved": saved, "folder": str(self._service.settings.state or ""), "name": name})
+
+    async def snapshots(self, _request: Request) -> Response:
+        return JSONResponse({"snapshots": self._service.snapshots()})
+
+    async def restore(self, request: Request) -> Response:
+        """Go back to the snapshot ``{"name": …}``."""
+        name = _name(await read_object(request, ("name",)), required=True)
+        try:
+            await self._service.restore(name)
+        except SnapshotError as error:
+            raise HTTPException(409, str(error)) from None
+        return Response(status_code=204)
+
+    async def object(self, request: Request) -> Response:
+        """The bytes of ``key``."""
+        bucket = request.query_params.get("bucket", self._service.settings.bucket)
+        try:
+            info, read = await self._service.store.open(bucket, request.query_params.get("key", ""))
+        except R2Error as error:
+            return problem(error.status, error.code, error.message)
+        kind = info.attributes.headers.get("content-type", "application/octet-stream")
+        headers = {"content-length": str(info.size)}
+        return StreamingResponse(read(0, info.size), media_type=kind, headers=headers)
+
+    async def behaviour(self, _request: Request) -> Response:
+        return JSONResponse(behaviour_to_json(self._front.behaviour))
+
+    async def behave(self, request: Request) -> Response:
+        """Change how R2 behaves from the next request on; what is not named stays."""
+        data = await read_object(request, BEHAVIOUR_FIELDS)
+        try:
+            self._front.behave(change_behaviour(self._front.behaviour, data))
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
+        return JSONResponse(behaviour_to_json(self._front.behaviour))
 
     async def reset(self, _request: Request) -> Response:
         """Empty the bucket."""

@@ -25,14 +25,12 @@ class Blob:
     def __init__(self, path: Path, size: int) -> None:
         self.path, self.size = path, size
         # Not at interpreter exit: what is saved must outlive the process.
-        weakref.finalize(self, _unlink, str(path)).atexit = False
+        self._finalizer = weakref.finalize(self, _unlink, str(path))
+        self._finalizer.atexit = False
 
-    def read(self, start: int, length: int) -> bytes:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.pread(descriptor, length, start)
-        finally:
-            os.close(descriptor)
+    def keep(self) -> None:
+        """The file stays when this object goes: it belongs to a snapshot."""
+        self._finalizer.detach()
 
 
 def _unlink(path: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +21,12 @@ from parity.r2.store.interface import Store
 from parity.r2.store.moto import MotoStore
 from parity.r2.store.persist import Saves, collect, install
 from parity.r2.store.s3 import S3Store
+
+_SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class SnapshotError(Exception):
+    """A snapshot that cannot be made or is not there; the message says why."""
 
 
 class Service:
@@ -70,6 +78,55 @@ class Service:
             self._saved_changes = version
         return True
 
+    async def snapshot(self, name: str) -> None:
+        """Keep the state of this moment under ``name``, in place of what was there. Raises ``SnapshotError``."""
+        folder = self._snapshot_folder(name)
+        store = self._moto()
+        async with self._saving:
+            state = collect(store, self.front.policies, self._policy_source())
+            # Beside the old one first: a snapshot is whole or not there.
+            part = folder.with_name(f".{folder.name}")
+            shutil.rmtree(part, ignore_errors=True)
+            saves = Saves(part)
+            await asyncio.to_thread(saves.save, state)
+            saves.keep()
+            shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+
+    async def restore(self, name: str) -> None:
+        """Go back to a snapshot; what was written since is gone. Raises ``SnapshotError``."""
+        folder = self._snapshot_folder(name)
+        store = self._moto()
+        if not folder.is_dir():
+            raise SnapshotError(f"there is no snapshot {name!r}; there are: {', '.join(self.snapshots()) or 'none'}")
+        saves = Saves(folder)
+        async with self._saving:
+            state = await asyncio.to_thread(saves.load)
+            saves.keep()
+            await store.reset()
+            self.front.policies.clear()
+            if state is not None:
+                self.front.policies.update(install(store, state))
+        await self._ensure_bucket(applied=str(state["policy_source"]) if state else "")
+
+    def snapshots(self) -> list[str]:
+        if self.saves is None:
+            return []
+        folder = self.saves.folder / "snapshots"
+        return sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+
+    def _snapshot_folder(self, name: str) -> Path:
+        if self.saves is None:
+            raise SnapshotError("nothing is saved by this store: snapshots need the store moto and a state folder")
+        if not _SNAPSHOT.fullmatch(name):
+            raise SnapshotError(f"{name!r} cannot name a snapshot: letters, digits, - and _, at most 64")
+        return self.saves.folder / "snapshots" / name
+
+    def _moto(self) -> MotoStore:
+        if not isinstance(self.store, MotoStore):
+            raise SnapshotError("an upstream keeps its own objects: snapshots need the store moto")
+        return self.store
+
     async def reset(self) -> None:
         """An empty bucket with its configured policy; what was seen and the faults go too."""
         await self.store.reset()
@@ -105,5 +162,9 @@ async def running(settings: R2Settings) -> AsyncIterator[Service]:
             if saver is not None:
                 saver.cancel()
                 await asyncio.gather(saver, return_exceptions=True)
-            await service.save()
-            await service.store.close()
+            try:
+                await service.save()
+            finally:
+                if saves is not None:
+                    saves.keep()
+                await service.store.close()

@@ -76,6 +76,46 @@ class Behaviour:
     rules_off: frozenset[int] = frozenset()
 
 
+# Field of the admin API → setting of the table.
+BEHAVIOUR_FIELDS = {
+    "write_window": "PARITY_R2_WRITE_WINDOW",
+    "latency": "PARITY_R2_LATENCY",
+    "unsigned_streaming": "PARITY_R2_UNSIGNED_STREAMING",
+    "rules_off": "PARITY_R2_RULES_OFF",
+}
+
+
+def behaviour_to_json(behaviour: Behaviour) -> dict[str, str]:
+    """The texts that the settings take."""
+    return {
+        "write_window": str(behaviour.window),
+        "latency": behaviour.latency,
+        "unsigned_streaming": behaviour.unsigned_streaming,
+        "rules_off": ",".join(map(str, sorted(behaviour.rules_off))),
+    }
+
+
+def change_behaviour(behaviour: Behaviour, changes: Mapping[str, object]) -> Behaviour:
+    """``behaviour`` with some of its texts replaced. Raises ``ValueError``, naming the field and the form wanted."""
+    texts = behaviour_to_json(behaviour) | dict(changes)
+    values: dict[str, object] = {}
+    for field_, name in BEHAVIOUR_FIELDS.items():
+        setting = next(setting for setting in SETTINGS if setting.name == name)
+        text = texts[field_]
+        try:
+            values[field_] = setting.parse(text if isinstance(text, str) else repr(text))
+        except ValueError:
+            raise ValueError(f"{field_} cannot be {text!r}: expected {setting.form}") from None
+    return _behaviour(values)
+
+
+def _behaviour(values: Mapping[str, object]) -> Behaviour:
+    window, rules_off = values["write_window"], values["rules_off"]
+    if not isinstance(window, WriteWindow) or not isinstance(rules_off, frozenset):
+        raise TypeError("the parsers of the table give a window and a set")
+    return Behaviour(window, str(values["latency"]), str(values["unsigned_streaming"]), rules_off)
+
+
 @dataclass(frozen=True)
 class Upstream:
     url: str
@@ -129,11 +169,7 @@ def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) 
         raise ConfigError("PARITY_R2_ADMIN_ACCESS_KEY_ID", "an admin token has a key and a secret", "both or neither")
     if admin_key:
         tokens.append(Token(admin_key, admin_secret, admin=True))
-    window = values["r2_write_window"]
-    rules_off = values["r2_rules_off"]
-    if not isinstance(window, WriteWindow) or not isinstance(rules_off, frozenset):
-        raise TypeError("the parsers of the table give a window and a set")
-    behaviour = Behaviour(window, str(values["r2_latency"]), str(values["r2_unsigned_streaming"]), rules_off)
+    behaviour = _behaviour({field_: values[f"r2_{field_}"] for field_ in BEHAVIOUR_FIELDS})
     hosts = {"localhost", "r2.localhost", project.settings.r2_host}
     return R2Settings(
         bucket=project.bucket,

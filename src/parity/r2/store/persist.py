@@ -17,7 +17,7 @@ from typing import Any
 
 from parity.config.errors import ConfigError
 from parity.r2 import cors
-from parity.r2.content import Blob, BlobFolder, Content
+from parity.r2.content import Blob, BlobFolder, Content, Piece
 from parity.r2.cors import Policy
 from parity.r2.store.interface import Attributes, ObjectInfo, UploadInfo
 from parity.r2.store.moto import MotoStore
@@ -64,14 +64,26 @@ class Saves:
     def _blobs_of(self, content: Content) -> tuple[Blob, ...]:
         written = self._written.get(content)
         if written is None:
-            written = tuple(piece if isinstance(piece, Blob) else self._write(piece) for piece in content.pieces)
+            written = tuple(map(self._file_of, content.pieces))
             self._written[content] = written
         return written
 
-    def _write(self, data: bytes) -> Blob:
+    def _file_of(self, piece: Piece) -> Blob:
+        """A file of this folder with the piece's bytes: itself, another name for it, or newly written."""
+        if isinstance(piece, Blob) and piece.path.parent == self.blobs.path:
+            return piece
         path = self.blobs.new_path()
-        _write_synced(path, data)
-        return Blob(path, len(data))
+        if isinstance(piece, Blob):
+            os.link(piece.path, path)
+            return Blob(path, piece.size)
+        _write_synced(path, piece)
+        return Blob(path, len(piece))
+
+    def keep(self) -> None:
+        """Nothing that was saved or loaded goes when its objects do."""
+        for blobs in self._pinned:
+            for blob in blobs:
+                blob.keep()
 
     def load(self) -> dict[str, Any] | None:
         """The newest whole state, its entries with ``content``; ``None`` when nothing was ever saved.

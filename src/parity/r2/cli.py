@@ -1,0 +1,157 @@
+"""``parity r2``: what the bucket holds, faults, snapshots, costs; by the stand-in's admin API."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+import httpx
+
+from parity.r2.faults import DROPS
+from parity.r2.seen import cost_by_endpoint
+from parity.stack.admin_client import ask
+from parity.stack.errors import StackError
+from parity.stack.target import local_project
+
+
+def _url() -> str:
+    project, _ = local_project(os.environ)
+    return project.settings.admin_url
+
+
+def _admin(method: str, path: str, body: object = None) -> Any:
+    return ask(_url(), method, path, body)
+
+
+@click.group("r2")
+def group() -> None:
+    """The R2 stand-in: objects, faults, snapshots."""
+
+
+@group.command("ls")
+@click.argument("prefix", default="")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def ls(prefix: str, as_json: bool) -> None:
+    """List the bucket's objects whose key begins with PREFIX."""
+    objects: list[dict[str, Any]] = []
+    more = True
+    while more:
+        after = objects[-1]["key"] if objects else ""
+        page = _admin("GET", f"/r2/objects?{urlencode({'prefix': prefix, 'after': after})}")
+        objects += page["objects"]
+        more = page["truncated"]
+    if as_json:
+        click.echo(json.dumps(objects, indent=2))
+        return
+    for found in objects:
+        click.echo(f"{found['size']:>12}  {found['key']}")
+
+
+@group.command()
+@click.argument("key")
+def cat(key: str) -> None:
+    """Write an object's bytes to the standard output."""
+    url = f"{_url()}/r2/object?{urlencode({'key': key})}"
+    try:
+        answer = httpx.get(url, timeout=120, trust_env=False)
+    except httpx.TransportError as error:
+        raise StackError(
+            f"the admin API at {url} does not answer: {error!r}", "is the stack up? `parity status`"
+        ) from None
+    if answer.status_code != 200:
+        raise StackError(
+            f"{key}: {answer.status_code} {answer.json().get('detail', '')}", "`parity r2 ls` shows the keys"
+        )
+    sys.stdout.buffer.write(answer.content)
+
+
+@group.command()
+@click.argument("name", required=False)
+def snapshot(name: str | None) -> None:
+    """Save the bucket now; with NAME keep this moment for `restore`."""
+    answer = _admin("POST", "/r2/snapshot", {"name": name} if name else {})
+    click.echo(f"saved in {answer['folder']}" + (f", snapshot {name}" if name else ""))
+
+
+@group.command()
+@click.argument("name", required=False)
+def restore(name: str | None) -> None:
+    """Go back to the snapshot NAME; without one, list them."""
+    if not name:
+        for found in _admin("GET", "/r2/snapshots")["snapshots"]:
+            click.echo(found)
+        return
+    _admin("POST", "/r2/restore", {"name": name})
+    click.echo(f"the bucket is as it was at {name}")
+
+
+@group.command()
+@click.confirmation_option(prompt="Remove every object of the stand-in's bucket?")
+def reset() -> None:
+    """Empty the bucket, forget faults and what was seen."""
+    _admin("POST", "/r2/reset")
+    click.echo("the bucket is empty")
+
+
+@group.group(invoke_without_command=True)
+@click.pass_context
+def fault(context: click.Context) -> None:
+    """Faults on request; without a command, list those that are set."""
+    if context.invoked_subcommand is not None:
+        return
+    for found in _admin("GET", "/r2/faults")["faults"]:
+        click.echo(_fault_line(found))
+
+
+def _fault_line(found: dict[str, Any]) -> str:
+    told = {name: value for name, value in found.items() if value not in (None, "", 0, 0.0) and name != "id"}
+    return f"{found['id']}  " + "  ".join(f"{name}={value}" for name, value in told.items())
+
+
+@fault.command("add")
+@click.option("--key", default="*", show_default=True, help="Shell pattern of keys.")
+@click.option("--operation", default="", help="An S3 operation such as PutObject; empty: every one.")
+@click.option("--count", type=click.IntRange(1), help="How often it fires; 1 unless --rate is given.")
+@click.option("--rate", type=click.FloatRange(0, 1), help="Probability for each request.")
+@click.option("--status", type=click.IntRange(400, 599), help="Answer this instead.")
+@click.option("--code", help="Its error code.")
+@click.option("--delay", type=float, help="Seconds to wait first.")
+@click.option("--drop", type=click.Choice(DROPS), help="Close the connection before or after it took effect.")
+@click.option("--cut", type=click.IntRange(0), help="Close it after so many bytes of the answer's body.")
+@click.option("--skew", type=float, help="Seconds that R2's clock is ahead.")
+def add(**options: Any) -> None:
+    """Set a fault."""
+    fault_ = {name: value for name, value in options.items() if value not in (None, "")}
+    click.echo(_fault_line(_admin("POST", "/r2/faults", fault_)))
+
+
+@fault.command("clear")
+@click.argument("fault_id", required=False)
+def clear(fault_id: str | None) -> None:
+    """Remove the fault FAULT_ID, or all, and tell how often each fired."""
+    query = f"?{urlencode({'id': fault_id})}" if fault_id else ""
+    for found in _admin("DELETE", f"/r2/faults{query}")["faults"]:
+        click.echo(f"{found['id']} fired {found['fired']} time(s)")
+
+
+@group.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def cost(as_json: bool) -> None:
+    """What each endpoint of the backend would have cost on R2, by the ids of the requests that the edge saw."""
+    edge = _admin("GET", "/fly/requests")
+    entries = edge["requests"] if isinstance(edge, dict) else edge
+    endpoints = {entry["id"]: f"{entry['method']} {entry['target'].partition('?')[0]}" for entry in entries}
+    seen = _admin("GET", "/r2/requests?limit=20000")["requests"]
+    tallies = {name: tally.to_json() for name, tally in cost_by_endpoint(seen, endpoints).items()}
+    if as_json:
+        click.echo(json.dumps(tallies, indent=2))
+        return
+    click.echo(f"{'class A':>8} {'class B':>8} {'dollars per million calls':>26}  endpoint")
+    calls = {name: sum(endpoint == name for endpoint in endpoints.values()) for name in tallies}
+    for name, tally in sorted(tallies.items()):
+        per_million = float(str(tally["dollars"])) / max(calls[name], 1) * 1e6
+        click.echo(f"{tally['class_a']:>8} {tally['class_b']:>8} {per_million:>26.2f}  {name}")

@@ -1,0 +1,111 @@
+"""The admin API: objects, what was seen, behaviour, snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from tests.parity.r2.conftest import BUCKET, StandIn
+
+
+def _ask(r2: StandIn, method: str, path: str, **more: Any) -> httpx.Response:
+    return httpx.request(method, f"{r2.admin_url}{path}", trust_env=False, **more)
+
+
+def test_objects_are_listed_by_prefix_and_page(r2: StandIn) -> None:
+    for key in ("a/1", "a/2", "b/1"):
+        r2.client().put_object(Bucket=BUCKET, Key=key, Body=b"xy")
+    page = _ask(r2, "GET", "/r2/objects?prefix=a/").json()
+    assert [(found["key"], found["size"]) for found in page["objects"]] == [("a/1", 2), ("a/2", 2)]
+    first = _ask(r2, "GET", "/r2/objects?limit=2").json()
+    rest = _ask(r2, "GET", f"/r2/objects?limit=2&after={first['objects'][-1]['key']}").json()
+    assert first["truncated"]
+    assert [found["key"] for found in rest["objects"]] == ["b/1"]
+    assert _ask(r2, "GET", "/r2/object?key=a/1").content == b"xy"
+    assert _ask(r2, "GET", "/r2/object?key=none").status_code == 404
+
+
+def test_what_was_seen_tells_operation_class_bytes_prefix_and_request_id(r2: StandIn) -> None:
+    s3 = r2.client()
+    s3.meta.events.register("before-sign.s3", lambda request, **_: request.headers.add_header("x-request-id", "req-1"))
+    s3.put_object(Bucket=BUCKET, Key="staging/k", Body=b"12345")
+    s3.get_object(Bucket=BUCKET, Key="staging/k")["Body"].read()
+    s3.delete_object(Bucket=BUCKET, Key="staging/k")
+    with pytest.raises(ClientError):
+        s3.put_object(Bucket=BUCKET, Key="staging/k", Body=b"1", IfMatch='"none"')
+    told = _ask(r2, "GET", "/r2/requests?prefix=staging/").json()
+    fields = ("operation", "billing", "status", "bytes_in", "bytes_out", "request_id")
+    assert [tuple(seen[name] for name in fields) for seen in told["requests"][:3]] == [
+        ("PutObject", "A", 200, 5, 0, "req-1"),
+        ("GetObject", "B", 200, 0, 5, "req-1"),
+        ("DeleteObject", "", 204, 0, 0, "req-1"),
+    ]
+    # The failed precondition is billed, the delete is not.
+    total = told["by_prefix"]["staging"]
+    assert (total["class_a"], total["class_b"], total["requests"]) == (2, 1, 4)
+    assert total["dollars"] == pytest.approx(2 * 4.50e-6 + 0.36e-6)
+    assert _ask(r2, "DELETE", "/r2/requests").status_code == 204
+    assert _ask(r2, "GET", "/r2/requests").json()["requests"] == []
+
+
+def test_an_unknown_filter_or_a_wrong_limit_is_refused(r2: StandIn) -> None:
+    for query in ("colour=red", "limit=0", "limit=x"):
+        answer = _ask(r2, "GET", f"/r2/requests?{query}")
+        assert answer.status_code == 400
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_behaviour_changes_from_the_next_request_on(r2: StandIn) -> None:
+    changed = _ask(r2, "POST", "/r2/behaviour", json={"write_window": "strict", "rules_off": "16"}).json()
+    assert (changed["write_window"], changed["rules_off"], changed["latency"]) == ("strict", "16", "off")
+    s3 = r2.client()
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"", IfMatch='"none"')
+    with pytest.raises(ClientError, match="Reduce your concurrent request rate"):
+        s3.put_object(Bucket=BUCKET, Key="k", Body=b"")
+    refused = _ask(r2, "POST", "/r2/behaviour", json={"latency": "slow"})
+    assert (refused.status_code, "off or realistic" in refused.json()["detail"]) == (400, True)
+
+
+def test_a_snapshot_is_what_a_restore_goes_back_to(start: Callable[..., StandIn], tmp_path: Path) -> None:
+    r2 = start(state=tmp_path / "r2")
+    s3, large = r2.client(), b"L" * (2 << 20)
+    s3.put_object(Bucket=BUCKET, Key="kept", Body=b"1")
+    s3.put_object(Bucket=BUCKET, Key="large", Body=large)
+    assert _ask(r2, "POST", "/r2/snapshot", json={"name": "before"}).status_code == 200
+    s3.put_object(Bucket=BUCKET, Key="kept", Body=b"2")
+    s3.delete_object(Bucket=BUCKET, Key="large")
+    s3.put_object(Bucket=BUCKET, Key="new", Body=b"")
+    for _ in range(2):
+        assert _ask(r2, "POST", "/r2/restore", json={"name": "before"}).status_code == 204
+        assert s3.get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"1"
+        assert s3.get_object(Bucket=BUCKET, Key="large")["Body"].read() == large
+        assert [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["kept", "large"]
+        s3.delete_object(Bucket=BUCKET, Key="large")
+        _ask(r2, "POST", "/r2/snapshot")
+    assert _ask(r2, "GET", "/r2/snapshots").json() == {"snapshots": ["before"]}
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "x" * 65])
+def test_a_name_that_is_no_name_makes_no_snapshot(start: Callable[..., StandIn], tmp_path: Path, name: str) -> None:
+    r2 = start(state=tmp_path / "r2")
+    assert _ask(r2, "POST", "/r2/restore", json={"name": name}).status_code in (400, 409)
+    assert name == "" or _ask(r2, "POST", "/r2/snapshot", json={"name": name}).status_code == 409
+
+
+def test_health_tells_of_a_missing_bucket(r2: StandIn) -> None:
+    assert _ask(r2, "GET", "/r2/healthz").status_code == 200
+    r2.call(r2.service.store.delete_bucket(BUCKET))
+    answer = _ask(r2, "GET", "/r2/healthz")
+    assert (answer.status_code, BUCKET in answer.json()["detail"]) == (503, True)
+
+
+def test_reset_empties_the_bucket_and_forgets_faults(r2: StandIn) -> None:
+    r2.client().put_object(Bucket=BUCKET, Key="k", Body=b"")
+    _ask(r2, "POST", "/r2/faults", json={"status": 500})
+    assert _ask(r2, "POST", "/r2/reset").status_code == 204
+    assert "Contents" not in r2.client().list_objects_v2(Bucket=BUCKET)
+    assert _ask(r2, "GET", "/r2/faults").json() == {"faults": []}

@@ -1,0 +1,155 @@
+"""Saves: changes only, never torn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.parity.r2.conftest import ADMIN_TOKEN, BUCKET, ORIGIN, SETTINGS
+from tests.parity.r2.lab import Lab, lab
+
+from parity.config.errors import ConfigError
+from parity.r2.content import BlobFolder, Content
+from parity.r2.cors import CorsRule
+
+LARGE = b"L" * (2 << 20)
+
+
+async def _filled(folder: Path, *bodies: bytes) -> None:
+    async with lab(replace(SETTINGS, state=folder)) as ask:
+        for number, body in enumerate(bodies):
+            await ask("PUT", f"/{BUCKET}/k{number}", body=body)
+
+
+async def _bodies(ask: Lab, count: int) -> list[bytes]:
+    return [(await ask("GET", f"/{BUCKET}/k{number}")).body for number in range(count)]
+
+
+async def test_only_what_changed_is_written(tmp_path: Path) -> None:
+    async with lab(replace(SETTINGS, state=tmp_path)) as ask:
+        await ask("PUT", body=b"1")
+        assert await ask.service.save()
+        before = {path.name: path.stat().st_ino for path in (tmp_path / "blobs").iterdir()}
+        assert not await ask.service.save()
+        await ask("PUT", f"/{BUCKET}/other", body=b"2")
+        assert await ask.service.save()
+        after = {path.name: path.stat().st_ino for path in (tmp_path / "blobs").iterdir()}
+        assert before.items() <= after.items()
+        assert len(after) == 2
+
+
+async def test_bodies_of_deleted_objects_go_with_the_second_save_after(tmp_path: Path) -> None:
+    async with lab(replace(SETTINGS, state=tmp_path)) as ask:
+        await ask("PUT", body=LARGE)
+        await ask.service.save()
+        for number in range(3):
+            await ask("DELETE")
+            await ask("PUT", f"/{BUCKET}/other", body=b"%d" % number)
+            await ask.service.save()
+        sizes = [path.stat().st_size for path in (tmp_path / "blobs").iterdir()]
+        assert max(sizes) < len(LARGE)
+
+
+def _truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("tear", [_truncate, _flip, Path.unlink])
+async def test_a_torn_manifest_is_passed_over_for_the_one_before(tmp_path: Path, tear: Callable[[Path], None]) -> None:
+    await _filled(tmp_path, b"0", LARGE)
+    async with lab(replace(SETTINGS, state=tmp_path)) as ask:
+        await ask("PUT", f"/{BUCKET}/k0", body=b"newer")
+    tear(tmp_path / "manifest.json")
+    async with lab(replace(SETTINGS, state=tmp_path)) as ask:
+        assert await _bodies(ask, 2) == [b"0", LARGE]
+
+
+@pytest.mark.parametrize("tear", [_truncate, Path.unlink])
+async def test_a_save_with_a_torn_body_is_refused_with_what_to_do(tmp_path: Path, tear: Callable[[Path], None]) -> None:
+    await _filled(tmp_path, LARGE)
+    for blob in (tmp_path / "blobs").iterdir():
+        tear(blob)
+    with pytest.raises(ConfigError, match=r"missing or not 2097152 bytes long[\s\S]*remove the folder"):
+        async with lab(replace(SETTINGS, state=tmp_path)):
+            pass
+    assert (tmp_path / "manifest.json").exists()
+
+
+async def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
+    await _filled(tmp_path, b"0")
+    path = tmp_path / "manifest.json"
+    head, _, body = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps({**json.loads(head), "format": 99}).encode() + b"\n" + body)
+    with pytest.raises(ConfigError, match="it is not of format 1"):
+        async with lab(replace(SETTINGS, state=tmp_path)):
+            pass
+
+
+async def test_what_a_killed_process_left_is_swept_and_the_last_save_is_there(tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    async with lab(replace(SETTINGS, state=tmp_path / "live")) as ask:
+        await ask("PUT", f"/{BUCKET}/k0", body=LARGE)
+        await ask.service.save()
+        await ask("PUT", f"/{BUCKET}/k1", body=LARGE)
+        # The folder as it is this moment is what a SIGKILL would leave.
+        shutil.copytree(tmp_path / "live", killed)
+    (killed / "manifest.part").write_bytes(b"half")
+    async with lab(replace(SETTINGS, state=killed)) as ask:
+        assert [answer[:1] for answer in await _bodies(ask, 2)] == [b"L", b"<"]
+        assert len(list((killed / "blobs").iterdir())) == 1
+
+
+async def test_the_policy_file_counts_when_it_changed_since_the_last_start(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, state=tmp_path)
+    put = "<CORSConfiguration><CORSRule><AllowedOrigin>https://put.example</AllowedOrigin>"
+    put += "<AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>"
+    async with lab(settings) as ask:
+        await ask("PUT", f"/{BUCKET}", query="cors=", body=put.encode(), token=ADMIN_TOKEN)
+    async with lab(settings) as ask:
+        assert ask.front.policies[BUCKET][0].origins == ("https://put.example",)
+    changed = (CorsRule((ORIGIN, "https://new.example"), ("GET",)),)
+    async with lab(replace(settings, policy=changed)) as ask:
+        assert ask.front.policies[BUCKET] == changed
+
+
+async def test_saving_goes_on_by_itself(tmp_path: Path) -> None:
+    async with lab(replace(SETTINGS, state=tmp_path, save_seconds=0.02)) as ask:
+        await ask("PUT", body=b"1")
+        deadline = asyncio.get_running_loop().time() + 10
+        while not (tmp_path / "manifest.json").exists():
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.01)
+
+
+async def test_a_file_lives_as_long_as_something_refers_to_it(tmp_path: Path) -> None:
+    async with lab(replace(SETTINGS, state=tmp_path)) as ask:
+        await ask("PUT", body=LARGE)
+        _, read = await ask.service.store.open(BUCKET, "k")
+        await ask("DELETE")
+        assert b"".join([block async for block in read(0, len(LARGE))]) == LARGE
+        del read
+        assert list((tmp_path / "blobs").iterdir()) == []
+
+
+def test_pieces_are_cut_at_any_place(tmp_path: Path) -> None:
+    folder = BlobFolder(tmp_path)
+    from parity.r2.content import ContentWriter
+
+    writer = ContentWriter(folder)
+    writer.write(LARGE)
+    whole = Content.join([Content.of(b"abc"), writer.finish(), Content.of(b""), Content.of(b"xyz")])
+    expected = b"abc" + LARGE + b"xyz"
+    for start, length in ((0, len(expected)), (1, 3), (2, 2), (len(expected) - 4, 4), (5, 0), (3, len(LARGE))):
+        assert b"".join(whole.blocks(start, length)) == expected[start : start + length]

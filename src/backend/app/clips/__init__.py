@@ -1,0 +1,1 @@
+"""Clips: spans of a game, extracted to files of their own on request."""

@@ -1,0 +1,87 @@
+"""Bodies of `/api/clips`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from app.db.rows import Row
+from app.ids import ID_PATTERN
+from app.jobs.models import JobView
+from app.models import Body, View
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Second = Annotated[float, Field(ge=0, allow_inf_nan=False, description="Seconds from the start of the game.")]
+
+
+class NewClip(Body):
+    game_id: Annotated[str, Field(pattern=ID_PATTERN)]
+    name: Name
+    start: Second
+    end: Second
+
+
+class ClipChange(Body):
+    name: Name | None = None
+    start: Second | None = None
+    end: Second | None = None
+
+
+class ClipStatus(StrEnum):
+    """`new` until its extraction is asked for, `ready` when it has a file of its own."""
+
+    NEW = "new"
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ClipView(View):
+    id: str
+    game_id: str
+    name: str
+    start: float
+    end: float
+    duration: float
+    status: ClipStatus
+    reason: str | None = Field(description="Why the extraction failed.")
+    key: str | None = Field(description="Relative to the profile, once the clip is extracted.")
+    created_at: str
+    updated_at: str
+
+
+class ClipList(View):
+    clips: list[ClipView]
+
+
+class Extraction(JobView):
+    clip_id: str
+
+
+class ExtractionList(View):
+    extractions: list[Extraction]
+
+
+def view(row: Row) -> ClipView:
+    extracted = row["extracted_s"] is not None
+    return ClipView(
+        id=row["id"],
+        game_id=row["game_id"],
+        name=row["name"],
+        start=row["start_s"],
+        end=row["end_s"],
+        duration=row["end_s"] - row["start_s"],
+        status=_status(extracted, row["job_status"]),
+        reason=row["job_reason"] if not extracted and row["job_status"] == "failed" else None,
+        key=f"clips/{row['id']}.mp4" if extracted else None,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _status(extracted: bool, job_status: str | None) -> ClipStatus:
+    if extracted:
+        return ClipStatus.READY
+    if job_status in ("pending", "processing"):
+        return ClipStatus.PROCESSING
+    return ClipStatus.FAILED if job_status == "failed" else ClipStatus.NEW

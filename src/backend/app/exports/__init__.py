@@ -1,0 +1,1 @@
+"""Exports: a project rendered to a file."""

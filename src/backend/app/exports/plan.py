@@ -1,0 +1,29 @@
+"""From a project to the payload of its render."""
+
+import apsw
+
+from app.clips import rows as clip_rows
+from app.db.rows import Row
+from app.storage.keys import ProfileKeys
+from reel.payloads import ReelClip, RenderOptions, RenderReel
+
+
+def plan(connection: apsw.Connection, project: Row, export_id: str, keys: ProfileKeys) -> RenderReel:
+    """The clips as they are now; later changes do not touch an export. Raises PayloadError: empty or too long."""
+    found = [clip_rows.find(connection, clip_id) for clip_id in project["clip_ids"]]
+    return RenderReel(
+        export_id=export_id,
+        output_key=keys.export(export_id),
+        clips=tuple(_clip(clip, keys) for clip in found if clip is not None),
+        options=RenderOptions(**project["options"]),
+    )
+
+
+def _clip(clip: Row, keys: ProfileKeys) -> ReelClip:
+    # Always from the source: an extracted clip would be encoded twice, and may be replaced while it is read.
+    return ReelClip(
+        clip_id=clip["id"],
+        source_key=keys.game_source(clip["game_id"], clip["game_extension"]),
+        start_s=clip["start_s"],
+        end_s=clip["end_s"],
+    )

@@ -1,0 +1,117 @@
+"""`/api/exports`: renders of projects."""
+
+from typing import Annotated, Final
+
+import apsw
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+
+from app import problems
+from app.dependencies import ContextDep, ProfileKeysDep, SessionDep
+from app.exports.plan import plan
+from app.ids import ID_PATTERN, new_id
+from app.jobs import rows as job_rows
+from app.jobs.dependencies import WAKE_JOBS, RunnerDep
+from app.jobs.models import Job, JobKind, JobView, view_fields
+from app.models import Body, View
+from app.projects.routes import required as required_project
+from app.services.worker import WorkFailed
+from app.sync.interface import Session
+from reel.payloads import PayloadError
+
+router = APIRouter(
+    prefix="/api/exports",
+    tags=["exports"],
+    responses=problems.responses(*problems.OF_A_PROFILE),
+    dependencies=[WAKE_JOBS],
+)
+ExportId = Annotated[str, Path(pattern=ID_PATTERN, description="The export.")]
+_ONE: Final = problems.responses(problems.NOT_FOUND, problems.UNKNOWN_PROFILE)
+_CONFLICT: Final = problems.responses(problems.CONFLICT)
+
+
+class NewExport(Body):
+    project_id: Annotated[str, Field(pattern=ID_PATTERN)]
+
+
+class ExportView(JobView):
+    project_id: str
+
+
+class ExportList(View):
+    exports: list[ExportView]
+
+
+@router.post("", status_code=202, summary="Render a project", responses=_ONE)
+async def create_export(
+    wanted: NewExport, session: SessionDep, keys: ProfileKeysDep, context: ContextDep, runner: RunnerDep
+) -> ExportView:
+    project = await required_project(session, wanted.project_id)
+    export_id = new_id("export")
+
+    def change(connection: apsw.Connection) -> Job | None:
+        payload = plan(connection, project, export_id, keys)
+        job_rows.create(connection, export_id, JobKind.EXPORT, wanted.project_id, payload.to_dict())
+        return job_rows.find(connection, export_id)
+
+    try:
+        job = await session.write(change)
+    except PayloadError as error:
+        raise problems.INVALID.error(f"The project cannot be rendered: {error}") from error
+    assert job is not None
+    # The runner opens a view of its own: it must find the row in object storage.
+    await session.settle()
+    runner.submit(context, export_id)
+    return view(job)
+
+
+@router.get("", summary="Exports, newest first (at most 200)")
+async def list_exports(
+    session: SessionDep, project_id: Annotated[str | None, Query(pattern=ID_PATTERN)] = None
+) -> ExportList:
+    found = await session.read(lambda connection: job_rows.of_kind(connection, JobKind.EXPORT, project_id))
+    return ExportList(exports=[view(job) for job in found])
+
+
+@router.get("/{export_id}", summary="One export", responses=_ONE)
+async def get_export(export_id: ExportId, session: SessionDep) -> ExportView:
+    return view(await _required(session, export_id))
+
+
+@router.post("/{export_id}/cancel", summary="Stop an export", responses=_ONE | _CONFLICT)
+async def cancel_export(export_id: ExportId, session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExportView:
+    job = await _required(session, export_id)
+    if not await session.write(lambda connection: job_rows.cancel(connection, export_id)):
+        raise problems.CONFLICT.error(f"The export is {job.status}: only a pending or processing one can be cancelled")
+    cancelled = await _required(session, export_id)
+    # The row first: the work that ends now finds that it is no longer wanted.
+    await session.settle()
+    runner.hub.publish(context, cancelled)
+    try:
+        await runner.cancel(context, cancelled)
+    except WorkFailed as error:
+        raise problems.CONFLICT.error(f"The export is cancelled; its Modal call may still run: {error}") from error
+    return view(cancelled)
+
+
+@router.post("/{export_id}/retry", status_code=202, summary="Render again", responses=_ONE | _CONFLICT)
+async def retry_export(export_id: ExportId, session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExportView:
+    job = await _required(session, export_id)
+    if not await session.write(lambda connection: job_rows.retry(connection, export_id)):
+        raise problems.CONFLICT.error(f"The export is {job.status}: only a failed or cancelled one can be retried")
+    queued = await _required(session, export_id)
+    await session.settle()
+    runner.hub.publish(context, queued)
+    runner.submit(context, export_id)
+    return view(queued)
+
+
+def view(job: Job) -> ExportView:
+    return ExportView(**view_fields(job), project_id=job.subject_id)
+
+
+async def _required(session: Session, export_id: str) -> Job:
+    job = await session.read(lambda connection: job_rows.find(connection, export_id))
+    if job is None or job.kind is not JobKind.EXPORT:
+        raise problems.NOT_FOUND.error(f"There is no export {export_id!r} in this profile")
+    return job

@@ -1,0 +1,1 @@
+"""Sources: uploaded straight to the bucket, checked, then cut into clips."""

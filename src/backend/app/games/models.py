@@ -1,0 +1,91 @@
+"""Bodies of `/api/games`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from app.db.rows import Row
+from app.models import Body, View
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class NewUpload(Body):
+    name: Name
+    filename: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\\x00-\x1f]+$")]
+    content_type: Annotated[str, Field(pattern=r"^(video/[A-Za-z0-9.+-]{1,60}|application/octet-stream)$")]
+    size: Annotated[int, Field(ge=1, description="Bytes.")]
+
+
+class SingleUpload(View):
+    method: Literal["single"] = "single"
+    url: str
+    headers: dict[str, str] = Field(description="Send exactly these with the PUT.")
+
+
+class UploadPart(View):
+    part_number: int
+    url: str
+    size: int
+
+
+class MultipartUpload(View):
+    method: Literal["multipart"] = "multipart"
+    upload_id: str
+    part_size: int
+    parts: list[UploadPart]
+
+
+class PreparedUpload(View):
+    game_id: str
+    upload: Annotated[SingleUpload | MultipartUpload, Field(discriminator="method")]
+    expires_at: str
+
+
+class FinishedPart(Body):
+    part_number: Annotated[int, Field(ge=1, le=10_000)]
+    etag: Annotated[str, Field(min_length=1, max_length=100, description="ETag header of the PUT of this part.")]
+
+
+class FinishUpload(Body):
+    parts: list[FinishedPart] = Field(default_factory=list, max_length=10_000, description="Empty for a single PUT.")
+
+
+class GameView(View):
+    id: str
+    name: str
+    filename: str
+    content_type: str
+    status: Literal["uploading", "ready"]
+    size: int
+    key: str = Field(description="Relative to the profile, as /api/storage/url takes it.")
+    duration: float | None = Field(description="Seconds; null until the upload is finished.")
+    width: int | None
+    height: int | None
+    video_codec: str | None
+    audio_codec: str | None
+    created_at: str
+    updated_at: str
+
+
+class GameList(View):
+    games: list[GameView]
+
+
+def view(row: Row) -> GameView:
+    return GameView(
+        id=row["id"],
+        name=row["name"],
+        filename=row["filename"],
+        content_type=row["content_type"],
+        status=row["status"],
+        size=row["size_bytes"],
+        key=f"games/{row['id']}/source.{row['extension']}",
+        duration=row["duration_s"],
+        width=row["width"],
+        height=row["height"],
+        video_codec=row["video_codec"],
+        audio_codec=row["audio_codec"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

@@ -1,0 +1,138 @@
+"""`/api/games`: sources, uploaded by presigned URL."""
+
+import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from app import problems
+from app.clips import rows as clip_rows
+from app.db.rows import Row
+from app.dependencies import ProfileKeysDep, SessionDep, SettingsDep, StoreDep
+from app.games import rows, uploads
+from app.games.models import (
+    FinishUpload,
+    GameList,
+    GameView,
+    MultipartUpload,
+    NewUpload,
+    PreparedUpload,
+    SingleUpload,
+    UploadPart,
+    view,
+)
+from app.games.upload_plan import EXTENSIONS, extension, plan_parts
+from app.ids import ID_PATTERN, new_id
+from app.jobs.dependencies import WAKE_JOBS
+from app.sync.interface import Session
+
+router = APIRouter(
+    prefix="/api/games", tags=["games"], responses=problems.responses(*problems.OF_A_PROFILE), dependencies=[WAKE_JOBS]
+)
+GameId = Annotated[str, Path(pattern=ID_PATTERN, description="The game.")]
+_ONE = problems.responses(problems.NOT_FOUND, problems.UNKNOWN_PROFILE)
+_CONFLICT = problems.responses(problems.CONFLICT)
+
+
+@router.post("/prepare-upload", status_code=201, summary="Begin an upload: URLs to PUT the video to")
+async def prepare_upload(
+    wanted: NewUpload, session: SessionDep, store: StoreDep, keys: ProfileKeysDep, settings: SettingsDep
+) -> PreparedUpload:
+    ending = extension(wanted.filename)
+    if ending is None:
+        raise problems.INVALID.error(f"body.filename: expected a video ending in one of: {', '.join(EXTENSIONS)}")
+    if wanted.size > settings.max_upload_bytes:
+        raise problems.INVALID.error(f"body.size: at most {settings.max_upload_bytes} bytes, got {wanted.size}")
+    game_id = new_id("game")
+    key = keys.game_source(game_id, ending)
+    parts = plan_parts(wanted.size, settings)
+    upload_id = await store.create_multipart(key, wanted.content_type) if parts else None
+    row = {
+        "id": game_id,
+        "name": wanted.name,
+        "filename": wanted.filename,
+        "content_type": wanted.content_type,
+        "extension": ending,
+        "size_bytes": wanted.size,
+        "upload_id": upload_id,
+        "part_count": len(parts),
+    }
+    await session.write(lambda connection: rows.create(connection, row))
+    upload: SingleUpload | MultipartUpload
+    if upload_id is None:
+        url = await store.presign_put(key, wanted.content_type)
+        upload = SingleUpload(url=url, headers={"Content-Type": wanted.content_type})
+    else:
+        upload = MultipartUpload(
+            upload_id=upload_id,
+            part_size=parts[0].size,
+            parts=[
+                UploadPart(
+                    part_number=part.number, size=part.size, url=await store.presign_part(key, upload_id, part.number)
+                )
+                for part in parts
+            ],
+        )
+    expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=settings.presign_seconds)
+    return PreparedUpload(game_id=game_id, upload=upload, expires_at=expires.isoformat(timespec="seconds"))
+
+
+@router.post("/{game_id}/finalize-upload", summary="End an upload: the video is checked", responses=_ONE | _CONFLICT)
+async def finalize_upload(
+    game_id: GameId,
+    done: FinishUpload,
+    session: SessionDep,
+    store: StoreDep,
+    keys: ProfileKeysDep,
+    settings: SettingsDep,
+) -> GameView:
+    game = await _required(session, game_id)
+    if game["status"] == "uploading":
+        await uploads.finish(game, done.parts, session, store, keys, settings)
+    return view(await _required(session, game_id))
+
+
+@router.get("", summary="All games, newest first")
+async def list_games(session: SessionDep) -> GameList:
+    return GameList(games=[view(row) for row in await session.read(rows.everything)])
+
+
+@router.get("/{game_id}", summary="One game", responses=_ONE)
+async def get_game(game_id: GameId, session: SessionDep) -> GameView:
+    return view(await _required(session, game_id))
+
+
+@router.delete("/{game_id}", status_code=204, summary="Delete a game and its files", responses=_ONE | _CONFLICT)
+async def delete_game(
+    game_id: GameId,
+    session: SessionDep,
+    store: StoreDep,
+    keys: ProfileKeysDep,
+    cascade: Annotated[bool, Query(description="Delete its clips too; without it a game with clips stays.")] = False,
+) -> Response:
+    game = await _required(session, game_id)
+    clips = await session.read(lambda connection: rows.clip_ids(connection, game_id))
+    if clips and not cascade:
+        raise problems.CONFLICT.error(f"{len(clips)} clips are cut from this game: delete them, or use ?cascade=true")
+
+    def change(connection: clip_rows.Connection) -> None:
+        for clip_id in clips:
+            clip_rows.delete(connection, clip_id)
+        rows.delete(connection, game_id)
+
+    await session.write(change)
+    # Rows first, and in R2: a file without a row is waste, a row without its file is a broken game.
+    await session.settle()
+    if game["upload_id"] is not None:
+        await store.abort_multipart(keys.game_source(game_id, game["extension"]), game["upload_id"])
+    for clip_id in clips:
+        await store.delete(keys.clip(clip_id))
+    await store.delete_prefix(keys.game_folder(game_id))
+    return Response(status_code=204)
+
+
+async def _required(session: Session, game_id: str) -> Row:
+    found = await session.read(lambda connection: rows.find(connection, game_id))
+    if found is None:
+        raise problems.NOT_FOUND.error(f"There is no game {game_id!r} in this profile")
+    return found

@@ -1,0 +1,38 @@
+"""How a file of a given size is uploaded: in one piece, or in equal parts."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from app.settings import Settings
+
+MAX_PARTS: Final = 10_000
+_MIB: Final = 1024 * 1024
+# What ffmpeg may open (reel.ffmpeg.SAFE_DEMUXERS), by the usual endings.
+EXTENSIONS: Final = ("mp4", "mov", "m4v", "mkv", "webm", "ts", "m2ts", "avi", "flv")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part's number, from 1, and its size in bytes."""
+
+    number: int
+    size: int
+
+
+def plan_parts(size: int, settings: Settings) -> list[Part]:
+    """Equal parts but for a smaller last one, as R2 wants them; an empty list means a single PUT."""
+    if size < settings.multipart_threshold_bytes:
+        return []
+    part = settings.part_bytes
+    if size > part * MAX_PARTS:
+        part = -(-size // MAX_PARTS // _MIB) * _MIB + _MIB
+    whole, rest = divmod(size, part)
+    parts = [Part(number, part) for number in range(1, whole + 1)]
+    return [*parts, Part(whole + 1, rest)] if rest else parts
+
+
+def extension(filename: str) -> str | None:
+    """The ending that the stored object gets, None for one that no video has."""
+    found = PurePosixPath(filename).suffix.lower().removeprefix(".")
+    return found if found in EXTENSIONS else None

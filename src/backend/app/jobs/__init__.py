@@ -1,0 +1,1 @@
+"""Work that outlives a request: rows that survive restarts, and the runner that carries them out."""

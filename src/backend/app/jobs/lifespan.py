@@ -1,0 +1,27 @@
+"""The runner's life: made at start, its jobs given back at stop."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.core import Core
+from app.ids import new_id
+from app.jobs.hub import Hub
+from app.jobs.runner import Runner
+from app.services.export_worker import make_worker
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Sets `app.state.runner`."""
+    core: Core = app.state.core
+    settings = core.settings
+    owner = f"{settings.fly_machine_id or socket.gethostname()}/{new_id()}"
+    runner = Runner(core.databases, make_worker(core), Hub(), owner, clear=settings.clear_pending_jobs_on_startup)
+    app.state.runner = runner
+    try:
+        yield
+    finally:
+        await runner.stop(settings.shutdown_seconds)

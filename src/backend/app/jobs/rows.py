@@ -1,0 +1,167 @@
+"""Rows of jobs. Every change says in its WHERE from which state it may happen, so that no writer undoes another."""
+
+import json
+from typing import Any
+
+import apsw
+
+from app.db.rows import execute, fetch_all, fetch_one, insert
+from app.jobs.models import Job, JobKind, from_row
+from app.timestamps import now
+
+
+def create(connection: apsw.Connection, job_id: str, kind: JobKind, subject_id: str, payload: dict[str, Any]) -> None:
+    stamp = now()
+    insert(
+        connection,
+        "jobs",
+        {
+            "id": job_id,
+            "kind": kind.value,
+            "subject_id": subject_id,
+            "status": "pending",
+            "payload": json.dumps(payload),
+            "created_at": stamp,
+            "updated_at": stamp,
+        },
+    )
+
+
+def find(connection: apsw.Connection, job_id: str) -> Job | None:
+    row = fetch_one(connection, "SELECT * FROM jobs WHERE id = ?", (job_id,))
+    return from_row(row) if row else None
+
+
+def of_kind(connection: apsw.Connection, kind: JobKind, subject_id: str | None = None, limit: int = 200) -> list[Job]:
+    """Newest first."""
+    found = fetch_all(
+        connection,
+        """
+        SELECT * FROM jobs WHERE kind = :kind AND (:subject IS NULL OR subject_id = :subject)
+        ORDER BY created_at DESC, rowid DESC LIMIT :limit
+        """,
+        {"kind": kind.value, "subject": subject_id, "limit": limit},
+    )
+    return [from_row(row) for row in found]
+
+
+def unfinished(connection: apsw.Connection) -> list[Job]:
+    """Oldest first."""
+    found = fetch_all(
+        connection, "SELECT * FROM jobs WHERE status IN ('pending', 'processing') ORDER BY created_at, rowid"
+    )
+    return [from_row(row) for row in found]
+
+
+def claim(connection: apsw.Connection, job_id: str, owner: str, at: float, lease_s: float) -> Job | None:
+    """Takes a job that nobody works on; None when it is over or another process holds its lease.
+
+    An owner is `machine/process`: a process that died on this very Machine holds nothing any more.
+    """
+    machine = owner.split("/", 1)[0] + "/"
+    changed = execute(
+        connection,
+        """
+        UPDATE jobs SET status = 'processing', owner = :owner, lease_until = :until, updated_at = :now
+        WHERE id = :id AND (status = 'pending' OR (status = 'processing' AND
+            (owner IS NULL OR lease_until < :at OR substr(owner, 1, length(:machine)) = :machine)))
+        """,
+        {"id": job_id, "owner": owner, "until": at + lease_s, "at": at, "machine": machine, "now": now()},
+    )
+    return find(connection, job_id) if changed else None
+
+
+def renew(connection: apsw.Connection, job_id: str, owner: str, until: float, progress: float, phase: str) -> bool:
+    """Keeps the lease and notes the progress; False when the job was cancelled or taken over."""
+    return bool(
+        execute(
+            connection,
+            """
+            UPDATE jobs SET lease_until = ?, progress = max(progress, ?), phase = ?, updated_at = ?
+            WHERE id = ? AND owner = ? AND status = 'processing'
+            """,
+            (until, progress, phase, now(), job_id, owner),
+        )
+    )
+
+
+def set_call(connection: apsw.Connection, job_id: str, owner: str, call_id: str | None) -> bool:
+    """Notes the Modal call that does the work, or that it is no use any more."""
+    return bool(
+        execute(
+            connection,
+            "UPDATE jobs SET call_id = ?, updated_at = ? WHERE id = ? AND owner = ? AND status = 'processing'",
+            (call_id, now(), job_id, owner),
+        )
+    )
+
+
+def complete(connection: apsw.Connection, job_id: str, owner: str, result: dict[str, Any]) -> bool:
+    return bool(
+        execute(
+            connection,
+            """
+            UPDATE jobs SET status = 'complete', progress = 1, phase = 'complete', reason = NULL, result = ?,
+                owner = NULL, lease_until = 0, updated_at = ?
+            WHERE id = ? AND owner = ? AND status = 'processing'
+            """,
+            (json.dumps(result), now(), job_id, owner),
+        )
+    )
+
+
+def fail(connection: apsw.Connection, job_id: str, reason: str, owner: str | None = None) -> bool:
+    """Ends an unfinished job; with `owner` only while that one holds it."""
+    return bool(
+        execute(
+            connection,
+            """
+            UPDATE jobs SET status = 'failed', phase = 'failed', reason = :reason, owner = NULL, lease_until = 0,
+                updated_at = :now
+            WHERE id = :id AND status IN ('pending', 'processing') AND (:owner IS NULL OR owner = :owner)
+            """,
+            {"reason": reason[:2000], "now": now(), "id": job_id, "owner": owner},
+        )
+    )
+
+
+def release(connection: apsw.Connection, job_id: str, owner: str) -> bool:
+    """Gives an unfinished job back, for whoever comes next; a Modal call goes on."""
+    return bool(
+        execute(
+            connection,
+            """
+            UPDATE jobs SET status = 'pending', owner = NULL, lease_until = 0, updated_at = ?
+            WHERE id = ? AND owner = ? AND status = 'processing'
+            """,
+            (now(), job_id, owner),
+        )
+    )
+
+
+def cancel(connection: apsw.Connection, job_id: str) -> bool:
+    return bool(
+        execute(
+            connection,
+            """
+            UPDATE jobs SET status = 'cancelled', phase = 'cancelled', owner = NULL, lease_until = 0, updated_at = ?
+            WHERE id = ? AND status IN ('pending', 'processing')
+            """,
+            (now(), job_id),
+        )
+    )
+
+
+def retry(connection: apsw.Connection, job_id: str) -> bool:
+    """Queues a failed or cancelled job again, from the beginning."""
+    return bool(
+        execute(
+            connection,
+            """
+            UPDATE jobs SET status = 'pending', phase = 'queued', progress = 0, reason = NULL, result = NULL,
+                call_id = NULL, updated_at = ?
+            WHERE id = ? AND status IN ('failed', 'cancelled')
+            """,
+            (now(), job_id),
+        )
+    )

@@ -1,0 +1,194 @@
+"""Carries out jobs: claims a row, works, keeps its lease, and says how it ended only when object storage holds it."""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from typing import Any, Final
+
+import apsw
+
+from app.context import UserContext
+from app.jobs import rows, steps
+from app.jobs.hub import Hub
+from app.jobs.models import Job
+from app.services.export_worker import finish
+from app.services.worker import Work, Worker, WorkFailed
+from app.storage.interface import StorageError
+from app.sync.interface import Databases, SyncError
+from app.timestamps import now
+from reel.errors import ReelError
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS: Final = 5.0
+LEASE_SECONDS: Final = 30.0
+CLEARED: Final = "Cleared at start of the backend (CLEAR_PENDING_JOBS_ON_STARTUP)"
+
+
+class Runner:
+    """All jobs of this process. `owner` is `machine/process`."""
+
+    def __init__(self, databases: Databases, worker: Worker, hub: Hub, owner: str, *, clear: bool) -> None:
+        self.hub = hub
+        self._databases = databases
+        self._worker = worker
+        self._owner = owner
+        self._clear = clear
+        self._started_at = now()
+        self._slots = asyncio.Semaphore(worker.limit)
+        self._tasks: dict[tuple[UserContext, str], asyncio.Task[None]] = {}
+        self._awake: dict[UserContext, asyncio.Task[None]] = {}
+
+    def awaken(self, context: UserContext) -> None:
+        """On the first sight of a profile: what an earlier process left unfinished is resumed, or cleared."""
+        if context not in self._awake:
+            self._awake[context] = asyncio.create_task(self._awaken(context))
+
+    def submit(self, context: UserContext, job_id: str) -> None:
+        """Carry out a job whose row is stored; one that already runs here is left alone."""
+        key = (context, job_id)
+        running = self._tasks.get(key)
+        if running is None or running.done():
+            task = asyncio.create_task(self._run(context, job_id))
+            self._tasks[key] = task
+            task.add_done_callback(lambda done: self._tasks.pop(key, None) if self._tasks.get(key) is done else None)
+
+    async def cancel(self, context: UserContext, job: Job) -> None:
+        """Stop what a job, whose row says cancelled, still has running here or elsewhere. Raises WorkFailed."""
+        task = self._tasks.get((context, job.id))
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        await self._worker.abandon(job)
+
+    async def stop(self, deadline_s: float) -> None:
+        """Give every job back: its row waits for the next process, a Modal call goes on."""
+        tasks = [*self._tasks.values(), *self._awake.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=deadline_s)
+
+    async def _awaken(self, context: UserContext) -> None:
+        try:
+            async with self._databases.session(context) as session:
+                found = await session.read(rows.unfinished)
+            for job in found:
+                if self._clear and job.created_at < self._started_at:
+                    await self._fail_unfinished(context, job.id, CLEARED)
+                else:
+                    self.submit(context, job.id)
+        except (SyncError, StorageError) as error:
+            log.warning("jobs of %s: %s; the next request tries again", context, error)
+            self._awake.pop(context, None)
+
+    async def _run(self, context: UserContext, job_id: str) -> None:
+        while True:
+            try:
+                async with self._slots:
+                    job = await steps.write(
+                        self._databases,
+                        context,
+                        lambda connection: rows.claim(connection, job_id, self._owner, time.time(), LEASE_SECONDS),
+                    )
+                    if job is not None:
+                        await self._carry_out(context, job)
+                        return
+                found = await steps.look(self._databases, context, job_id)
+                if found is None or found.status.over:
+                    return
+                wait = max(1.0, min(LEASE_SECONDS, found.lease_until - time.time()))
+            except (SyncError, StorageError) as error:
+                log.warning("job %s: %s", job_id, error)
+                wait = LEASE_SECONDS
+            await asyncio.sleep(wait)
+
+    async def _carry_out(self, context: UserContext, job: Job) -> None:
+        live = _Live(context, job, self.hub)
+        self.hub.publish(context, job)
+        working = asyncio.create_task(self._worker.run(Work(job, live.report, self._note_call(context, job))))
+        beating = asyncio.create_task(self._beat(context, live, working))
+        try:
+            result = await working
+        except asyncio.CancelledError:
+            working.cancel()
+            await asyncio.wait([working])
+            beating.cancel()
+            # A no-op where the row was cancelled or another process has it; otherwise this process stops.
+            await self._write(context, job.id, lambda connection: rows.release(connection, job.id, self._owner))
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+        except (WorkFailed, ReelError) as error:
+            await self._fail(context, job, str(error))
+        except StorageError as error:
+            await self._fail(context, job, f"Object storage: {error}")
+        except Exception as error:
+            # The row must not stay "processing" for ever because of a mistake of ours.
+            log.exception("job %s", job.id)
+            await self._fail(context, job, f"Internal error: {type(error).__name__}: {error}")
+        else:
+            await self._write(context, job.id, lambda connection: finish(connection, job, self._owner, result))
+        finally:
+            beating.cancel()
+
+    async def _fail_unfinished(self, context: UserContext, job_id: str, reason: str) -> None:
+        await self._write(context, job_id, lambda connection: rows.fail(connection, job_id, reason))
+
+    async def _fail(self, context: UserContext, job: Job, reason: str) -> None:
+        await self._write(context, job.id, lambda connection: rows.fail(connection, job.id, reason, self._owner))
+
+    async def _write(self, context: UserContext, job_id: str, change: Any) -> None:
+        """A change of state, and only when it is settled the event about it."""
+
+        def change_and_read(connection: apsw.Connection) -> Job | None:
+            change(connection)
+            return rows.find(connection, job_id)
+
+        job = await steps.write(self._databases, context, change_and_read)
+        if job is not None:
+            self.hub.publish(context, job)
+
+    def _note_call(self, context: UserContext, job: Job) -> Any:
+        async def note(call_id: str | None) -> None:
+            await steps.write(
+                self._databases,
+                context,
+                lambda connection: rows.set_call(connection, job.id, self._owner, call_id),
+            )
+
+        return note
+
+    async def _beat(self, context: UserContext, live: "_Live", working: asyncio.Task[Any]) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            job = live.job
+
+            def renew(connection: apsw.Connection, job: Job = job) -> bool:
+                until = time.time() + LEASE_SECONDS
+                return rows.renew(connection, job.id, self._owner, until, job.progress, job.phase)
+
+            try:
+                kept = await steps.write(self._databases, context, renew)
+            except (SyncError, StorageError) as error:
+                log.warning("lease of job %s: %s", job.id, error)
+                continue
+            if not kept:
+                working.cancel()
+                return
+
+
+class _Live:
+    """Progress of a job that runs here: told to listeners at once, to the row with the next renewal."""
+
+    def __init__(self, context: UserContext, job: Job, hub: Hub) -> None:
+        self.job = job
+        self._context = context
+        self._hub = hub
+
+    async def report(self, progress: float, phase: str) -> None:
+        progress = max(self.job.progress, min(progress, 0.99))
+        if (progress, phase) != (self.job.progress, self.job.phase):
+            self.job = dataclasses.replace(self.job, progress=progress, phase=phase)
+            self._hub.publish(self._context, self.job)

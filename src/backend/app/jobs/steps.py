@@ -1,0 +1,38 @@
+"""Single steps of a job on its profile's database, each one synced before it counts."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import apsw
+
+from app.context import UserContext
+from app.jobs import rows
+from app.jobs.models import Job
+from app.storage.interface import StorageError
+from app.sync.interface import Databases, SyncError
+
+T = TypeVar("T")
+
+# A conflict or an outage of seconds is no reason to lose a render of minutes; 22 s in all.
+RETRY_SECONDS: Final = (0.2, 1.0, 3.0, 6.0, 12.0)
+
+
+async def write(databases: Databases, context: UserContext, change: Callable[[apsw.Connection], T]) -> T:
+    """One change, in object storage when this returns. It is made again after a conflict or an outage, so its WHERE
+    must say from which state it may happen. Raises SyncError or StorageError after the last try."""
+    for wait in (*RETRY_SECONDS, None):
+        try:
+            async with databases.session(context) as session:
+                return await session.write(change)
+        except (SyncError, StorageError):
+            if wait is None:
+                raise
+            await asyncio.sleep(wait)
+    raise AssertionError("the last try returns or raises")
+
+
+async def look(databases: Databases, context: UserContext, job_id: str) -> Job | None:
+    """The job as it is in object storage."""
+    async with databases.session(context) as session:
+        return await session.read(lambda connection: rows.find(connection, job_id))

@@ -1,0 +1,1 @@
+"""Who does the work of a job: ffmpeg on this Machine, or Modal."""

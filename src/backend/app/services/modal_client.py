@@ -1,0 +1,143 @@
+"""Modal's functions: deadlines of our own, errors as reasons. The SDK (0.4 s, 45 MiB) is loaded by the first call.
+
+The SDK has no deadline on FunctionMap: a control plane that does not answer would hang a call for ever.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from app.services.worker import WorkFailed
+from app.settings import Settings
+from reel.payloads import APP_NAME, PROGRESS_DICT, PayloadError, RenderProgress
+
+T = TypeVar("T")
+
+CONTROL_SECONDS: Final = 75.0  # a first connect is retried by the SDK for about 57 s
+POLL_SECONDS: Final = 1.0
+
+
+class CallLost(Exception):
+    """Modal does not know the call any more (expired output, another control plane): it may be made again."""
+
+
+@dataclass(frozen=True)
+class ModalClient:
+    """Calls by name; raises WorkFailed with a reason that a person can act on."""
+
+    settings: Settings
+
+    async def remote(self, function: str, payload: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+        """Call and wait for the result."""
+        modal = self._modal()
+        return await self._guarded(
+            function, lambda: modal.Function.from_name(APP_NAME, function).remote.aio(payload), deadline_s
+        )
+
+    async def spawn(self, function: str, payload: dict[str, Any]) -> str:
+        """Begin a call; its id."""
+        modal = self._modal()
+        call = await self._guarded(
+            function, lambda: modal.Function.from_name(APP_NAME, function).spawn.aio(payload), CONTROL_SECONDS
+        )
+        return str(call.object_id)
+
+    async def result(
+        self, function: str, call_id: str, *, deadline_s: float, on_wait: Callable[[], Awaitable[None]]
+    ) -> dict[str, Any]:
+        """Wait for a call, of this process or an earlier one. Raises CallLost when Modal forgot it."""
+        modal = self._modal()
+        call = modal.FunctionCall.from_id(call_id)
+        async with _deadline(function, deadline_s):
+            while True:
+                try:
+                    # No `_guarded` here: builtins.TimeoutError of `get` means "not yet".
+                    async with asyncio.timeout(CONTROL_SECONDS):
+                        found: dict[str, Any] = await call.get.aio(timeout=POLL_SECONDS)
+                    return found
+                except TimeoutError:
+                    await on_wait()
+                except (modal.exception.OutputExpiredError, modal.exception.NotFoundError) as error:
+                    raise CallLost(str(error)) from error
+                except Exception as error:
+                    raise WorkFailed(self._reason(function, error)) from error
+
+    async def progress(self, job_id: str) -> RenderProgress | None:
+        """What the render function last said, None when it said nothing yet or it cannot be asked."""
+        modal = self._modal()
+        try:
+            async with asyncio.timeout(CONTROL_SECONDS):
+                progress = modal.Dict.from_name(PROGRESS_DICT, create_if_missing=True)
+                found = await progress.get.aio(job_id)
+            return None if found is None else RenderProgress.from_dict(found)
+        except (TimeoutError, PayloadError, modal.exception.Error):
+            return None  # progress is a courtesy: the result decides
+
+    async def cancel(self, call_id: str) -> None:
+        """End a call. Raises WorkFailed when Modal cannot be asked; a call that is over is no error."""
+        modal = self._modal()
+        try:
+            await self._guarded("cancel", lambda: modal.FunctionCall.from_id(call_id).cancel.aio(), CONTROL_SECONDS)
+        except modal.exception.NotFoundError:
+            return
+
+    def _modal(self) -> Any:
+        for name, value in (
+            ("MODAL_SERVER_URL", self.settings.modal_server_url),
+            ("MODAL_TOKEN_ID", self.settings.modal_token_id),
+            ("MODAL_TOKEN_SECRET", self.settings.modal_token_secret),
+        ):
+            if value:  # the SDK reads only its environment
+                os.environ.setdefault(name, value)
+        import modal
+        import modal.exception
+
+        return modal
+
+    async def _guarded(self, function: str, call: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+        async with _deadline(function, deadline_s):
+            try:
+                return await call()
+            except TimeoutError:
+                raise
+            except Exception as error:
+                raise WorkFailed(self._reason(function, error)) from error
+
+    def _reason(self, function: str, error: Exception) -> str:
+        modal = self._modal()
+        for kind, reason in (
+            (modal.exception.AuthError, "Modal refused the token: check MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"),
+            (modal.exception.NotFoundError, f"Modal has no function {APP_NAME}.{function}: deploy src/gpu"),
+            (modal.exception.ResourceExhaustedError, "Modal has no capacity at the moment"),
+            (modal.exception.FunctionTimeoutError, f"{function} ran into its time limit on Modal"),
+            (modal.exception.ConnectionError, "Modal cannot be reached"),
+            (modal.exception.InternalFailure, f"Modal lost the container of {function}"),
+            (modal.exception.ServiceError, "Modal does not answer properly"),
+            (modal.exception.RemoteError, f"{function} failed on Modal"),
+        ):
+            if isinstance(error, kind):
+                return f"{reason} ({_first_line(error)})"
+        return f"{function} failed on Modal: {type(error).__name__}: {_first_line(error)}"
+
+
+class _deadline:
+    """`asyncio.timeout` that raises WorkFailed with a reason."""
+
+    def __init__(self, function: str, seconds: float) -> None:
+        self._function, self._seconds = function, seconds
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*raised)
+        except TimeoutError:
+            raise WorkFailed(f"Modal did not answer {self._function} within {self._seconds:g} s") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]

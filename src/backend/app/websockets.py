@@ -1,0 +1,152 @@
+"""`/ws/export/{export_id}` and `/ws/extractions`: the current state first, then every change.
+
+Changes of jobs that run here arrive by the hub; those of another Machine are found by looking at the row.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from app.core import Core
+from app.dependencies import ContextDep, CoreDep
+from app.ids import is_id
+from app.jobs import rows, steps
+from app.jobs.dependencies import RunnerDep
+from app.jobs.models import Job, JobKind, event
+from app.storage.interface import StorageError
+from app.sync.interface import SyncError
+
+UNKNOWN: Final = 4404
+TRY_AGAIN: Final = 1013
+LOOK_SECONDS: Final = 2.0
+SEND_SECONDS: Final = 10.0
+
+router = APIRouter()
+Look = Callable[[], Awaitable[list[Job]]]
+
+
+@router.websocket("/ws/export/{export_id}")
+async def export_events(
+    websocket: WebSocket, export_id: str, context: ContextDep, core: CoreDep, runner: RunnerDep
+) -> None:
+    """One export. Closes with 4404 when there is none of this id."""
+    await websocket.accept()
+    runner.awaken(context)
+
+    async def look() -> list[Job]:
+        job = await steps.look(core.databases, context, export_id) if is_id(export_id) else None
+        return [job] if job is not None and job.kind is JobKind.EXPORT else []
+
+    with runner.hub.listen(context, JobKind.EXPORT) as events:
+        first = await _first(websocket, look)
+        if first is None:
+            return
+        if not first:
+            await websocket.close(UNKNOWN, f"There is no export {export_id[:64]!r} in this profile")
+            return
+        await _send(websocket, event(first[0], "state"))
+        await _serve(websocket, events, look, {first[0].id: first[0]}, only=export_id)
+
+
+@router.websocket("/ws/extractions")
+async def extraction_events(websocket: WebSocket, context: ContextDep, core: CoreDep, runner: RunnerDep) -> None:
+    """Every extraction of the profile."""
+    await websocket.accept()
+    runner.awaken(context)
+
+    async def look() -> list[Job]:
+        return await _extractions(core, context)
+
+    with runner.hub.listen(context, JobKind.EXTRACTION) as events:
+        first = await _first(websocket, look)
+        if first is None:
+            return
+        await _send(websocket, {"type": "state", "extractions": [event(job, "state") for job in first]})
+        await _serve(websocket, events, look, {job.id: job for job in first}, only=None)
+
+
+async def _extractions(core: Core, context: ContextDep) -> list[Job]:
+    async with core.databases.session(context) as session:
+        return await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
+
+
+async def _first(websocket: WebSocket, look: Look) -> list[Job] | None:
+    try:
+        return await look()
+    except (SyncError, StorageError):
+        await websocket.close(TRY_AGAIN, "Object storage could not be reached; try again")
+        return None
+
+
+async def _serve(
+    websocket: WebSocket, events: asyncio.Queue[Job], look: Look, known: dict[str, Job], only: str | None
+) -> None:
+    """Until the client leaves or takes nothing for SEND_SECONDS."""
+    tasks = [
+        asyncio.create_task(_answer_pings(websocket)),
+        asyncio.create_task(_forward(websocket, events, known, only)),
+        asyncio.create_task(_watch_rows(events, look, known)),
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except (WebSocketDisconnect, TimeoutError):
+        return
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _answer_pings(websocket: WebSocket) -> None:
+    while True:
+        text = await websocket.receive_text()
+        if text == "ping":
+            async with asyncio.timeout(SEND_SECONDS):
+                await websocket.send_text("pong")
+        elif _is_ping(text):
+            await _send(websocket, {"type": "pong"})
+
+
+async def _forward(websocket: WebSocket, events: asyncio.Queue[Job], known: dict[str, Job], only: str | None) -> None:
+    while True:
+        job = await events.get()
+        if (only is None or job.id == only) and _is_news(known.get(job.id), job):
+            known[job.id] = job
+            await _send(websocket, event(job, "progress"))
+
+
+async def _watch_rows(events: asyncio.Queue[Job], look: Look, known: dict[str, Job]) -> None:
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            for job in await look():
+                if _is_news(known.get(job.id), job) and not events.full():
+                    events.put_nowait(job)
+        except (SyncError, StorageError):
+            continue  # the next look may succeed; what runs here is heard all the same
+
+
+def _is_news(before: Job | None, job: Job) -> bool:
+    """A row lags behind the live events of its own process: less progress in the same run is no news."""
+    if before is None or before.status is not job.status:
+        return not (before is not None and job.updated_at < before.updated_at)
+    return job.progress > before.progress or (job.progress == before.progress and job.phase != before.phase)
+
+
+def _is_ping(text: str) -> bool:
+    try:
+        message = json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(message, dict) and message.get("type") == "ping"
+
+
+async def _send(websocket: WebSocket, message: dict[str, Any]) -> None:
+    async with asyncio.timeout(SEND_SECONDS):
+        await websocket.send_text(json.dumps(message))

@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import BackgroundTasks, FastAPI
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from tests.backend.conftest import ORIGIN
 from tests.backend.fakes import FakeStore, Fault
@@ -91,8 +90,8 @@ async def test_cors_inside_of_the_other_layers_would_be_caught() -> None:
 
 
 async def test_cors_is_the_outermost_layer(app: FastAPI) -> None:
-    assert isinstance(app.user_middleware[0], Middleware)
-    assert app.user_middleware[0].cls is CORSMiddleware
+    outermost: object = app.user_middleware[0].cls
+    assert outermost is CORSMiddleware
 
 
 async def test_details_of_an_unexpected_error_are_shown_in_development_only(

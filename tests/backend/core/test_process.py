@@ -1,0 +1,133 @@
+"""The backend as a process: uvicorn as the image starts it, on local files."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+BACKEND = Path(__file__).parents[3] / "src" / "backend"
+USER = {"X-User-ID": "alice"}
+
+
+def environment(folder: Path, **changes: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "ENV": "development", "USER_DATA_DIR": str(folder), **changes}
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Its address and its process."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "app.main:app", "--fd", str(listener.fileno())],
+            cwd=BACKEND,
+            env=environment(tmp_path, LOCAL_STORAGE_URL=f"http://127.0.0.1:{port}"),
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_stops_cleanly_on_sigterm_and_keeps_what_it_acknowledged(
+    backend: tuple[str, subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    url, process = backend
+    with httpx.Client(base_url=url, timeout=30) as client:
+        client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
+        changed = client.patch("/api/settings", json={"theme": "dark"}, headers={**USER, "X-Profile-ID": "main"})
+        assert changed.headers["x-sync-status"] == "synced"
+    process.send_signal(signal.SIGTERM)
+    log = process.communicate(timeout=20)[0]
+    # uvicorn ends cleanly, then raises the signal again for its parent to see.
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "Traceback" not in log
+    assert (tmp_path / ".objects/objects/dev/users/alice/profiles/main/database.sqlite").exists()
+    assert not (tmp_path / "alice/profiles/main/database.sqlite").exists()
+
+
+def test_wrong_settings_stop_the_start_with_every_name(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "19101"],
+        cwd=BACKEND,
+        env=environment(tmp_path, ENV="staging", DEBUG="perhaps", R2_ENABLED="true"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    for name in (
+        "DEBUG: expected true or false",
+        "R2_ENDPOINT",
+        "R2_ACCESS_KEY_ID",
+        "R2_SECRET_ACCESS_KEY",
+        "R2_BUCKET",
+    ):
+        assert name in done.stderr
+
+
+def test_nothing_heavy_is_imported_before_the_first_request() -> None:
+    code = (
+        "import sys; from app.main import create_app; from app.settings import from_environment;"
+        "create_app(from_environment({'R2_ENABLED':'true','R2_ENDPOINT':'https://r2.example','R2_BUCKET':'bucket',"
+        "'R2_ACCESS_KEY_ID':'a','R2_SECRET_ACCESS_KEY':'b'}));"
+        "print([name for name in ('boto3','botocore','modal','PIL') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=BACKEND, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_presigned_urls_of_the_local_store_carry_a_file_there_and_back(
+    backend: tuple[str, subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    url, _ = backend
+    headers = {**USER, "X-Profile-ID": "main"}
+    path = tmp_path / ".objects/objects/dev/users/alice/profiles/main/exports/x.mp4"
+    with httpx.Client(base_url=url, timeout=30) as client:
+        client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"0123456789")
+        made = client.get("/api/storage/url", params={"key": "exports/x.mp4", "filename": "r.mp4"}, headers=headers)
+        signed = made.json()["url"]
+        answer = client.get(signed, headers={"Range": "bytes=2-4"})
+        assert (answer.status_code, answer.content) == (206, b"234")
+        assert 'filename="r.mp4"' in client.get(signed).headers["content-disposition"]
+        assert client.get(signed.replace("x.mp4", "y.mp4")).status_code == 403
+        assert client.put(signed, content=b"over it").status_code == 403
+        assert path.read_bytes() == b"0123456789"
+        several = client.post(
+            "/api/storage/urls", json={"keys": ["exports/x.mp4", "exports/no.mp4", "../x"]}, headers=headers
+        ).json()
+        assert [item["key"] for item in several["urls"]] == ["exports/x.mp4"]
+        assert several["unknown"] == ["exports/no.mp4", "../x"]
+
+
+@pytest.mark.parametrize(
+    ("path", "origin", "status"),
+    [
+        ("/ws/extractions?user_id=alice&profile_id=main", "https://evil.example", 403),
+        ("/ws/extractions?user_id=../x&profile_id=main", "http://localhost:5173", 400),
+    ],
+)
+async def test_a_websocket_of_a_stranger_or_with_a_bad_id_is_refused(
+    backend: tuple[str, subprocess.Popen[str]], path: str, origin: str, status: int
+) -> None:
+    url, _ = backend
+    await asyncio.to_thread(lambda: httpx.get(f"{url}/api/health", timeout=30).raise_for_status())
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(url.replace("http://", "ws://") + path, additional_headers={"Origin": origin}, proxy=None)
+    assert caught.value.response.status_code == status

@@ -1,0 +1,248 @@
+"""app.storage.r2 against a server that speaks R2's dialect over TLS, and breaks it on request."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from app.storage.interface import (
+    InvalidRequest,
+    ObjectMissing,
+    PreconditionFailed,
+    StorageUnavailable,
+    UploadedPart,
+)
+from app.storage.r2 import R2Store
+from parity.certs import Certificates, ensure_certificates
+from parity.r2.admin import OPERATIONS
+from parity.r2.server import serve_s3
+from parity.r2.service import Service
+from parity.r2.settings import R2Settings
+from parity.r2.sigv4 import Token
+
+MIB = 1024 * 1024
+SERVER = R2Settings("bucket", (Token("key", "secret"),), (), save_seconds=0)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    return ensure_certificates(folder / "ca", folder / "trust", ["localhost", "127.0.0.1"])
+
+
+class Server:
+    """The server's inside, and settings that lead to it."""
+
+    def __init__(self, service: Service, settings: Callable[..., Settings]) -> None:
+        self.service = service
+        self.settings = settings
+
+    def fault(self, **what: Any) -> None:
+        self.service.front.faults.add(what, OPERATIONS)
+
+
+@pytest.fixture
+async def server(
+    certificates: Certificates, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Server]:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates.ca))
+    async with serve_s3(SERVER, "127.0.0.1", 0, 0, certificates) as (service, ports):
+
+        def settings(**changes: str) -> Settings:
+            return make_settings(**{"R2_ENDPOINT": f"https://localhost:{ports.s3}", **changes})
+
+        yield Server(service, settings)
+
+
+@pytest.fixture
+async def r2(server: Server) -> AsyncIterator[R2Store]:
+    store = R2Store(server.settings())
+    yield store
+    await store.close()
+
+
+async def test_bytes_come_back_with_the_etag_that_writing_gave(r2: R2Store) -> None:
+    etag = await r2.put_bytes("dev/a", b"hello")
+    found = await r2.get_bytes("dev/a")
+    assert (found.data, found.etag) == (b"hello", etag)
+    assert (await r2.head("dev/a")).size == 5
+
+
+async def test_only_an_object_that_is_not_there_is_missing(r2: R2Store, server: Server) -> None:
+    for call in (r2.head, r2.get_bytes):
+        with pytest.raises(ObjectMissing):
+            await call("dev/none")
+    elsewhere = R2Store(server.settings(R2_BUCKET="other-bucket", R2_ATTEMPTS="1"))
+    for call in (elsewhere.head, elsewhere.get_bytes):
+        with pytest.raises(StorageUnavailable):
+            await call("dev/none")
+    with pytest.raises(StorageUnavailable):
+        await elsewhere.probe()
+    await elsewhere.close()
+
+
+async def test_a_wrong_secret_is_neither_missing_nor_a_conflict(r2: R2Store, server: Server) -> None:
+    stranger = R2Store(server.settings(R2_SECRET_ACCESS_KEY="wrong"))
+    with pytest.raises(StorageUnavailable, match="403"):
+        await stranger.put_bytes("dev/a", b"x", if_none_match=True)
+    with pytest.raises(StorageUnavailable):
+        await stranger.head("dev/a")
+    await stranger.close()
+    with pytest.raises(ObjectMissing):
+        await r2.head("dev/a")
+
+
+async def test_conditions_hold(r2: R2Store) -> None:
+    first = await r2.put_bytes("dev/a", b"1", if_none_match=True)
+    with pytest.raises(PreconditionFailed):
+        await r2.put_bytes("dev/a", b"2", if_none_match=True)
+    with pytest.raises(PreconditionFailed):
+        await r2.put_bytes("dev/none", b"2", if_match=first)
+    second = await r2.put_bytes("dev/a", b"2", if_match=first)
+    with pytest.raises(PreconditionFailed):
+        await r2.put_bytes("dev/a", b"3", if_match=first)
+    assert (await r2.get_bytes("dev/a")).etag == second
+
+
+async def test_of_many_creators_one_wins(r2: R2Store) -> None:
+    results = await asyncio.gather(
+        *(r2.put_bytes("dev/a", str(number).encode(), if_none_match=True) for number in range(8)),
+        return_exceptions=True,
+    )
+    won = [number for number, result in enumerate(results) if isinstance(result, str)]
+    assert len(won) == 1
+    assert (await r2.get_bytes("dev/a")).data == str(won[0]).encode()
+
+
+async def test_a_create_whose_answer_was_lost_is_no_conflict_with_itself(r2: R2Store, server: Server) -> None:
+    server.fault(key="dev/a", operation="PutObject", drop="after", count=1)
+    etag = await r2.put_bytes("dev/a", b"mine", if_none_match=True)
+    found = await r2.get_bytes("dev/a")
+    assert (found.data, found.etag) == (b"mine", etag)
+
+
+async def test_a_create_that_another_won_after_a_lost_connection_is_a_conflict(r2: R2Store, server: Server) -> None:
+    await r2.put_bytes("dev/a", b"theirs")
+    server.fault(key="dev/a", operation="PutObject", drop="before", count=1)
+    with pytest.raises(PreconditionFailed):
+        await r2.put_bytes("dev/a", b"theirs", if_none_match=True)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_what_may_pass_is_tried_again(r2: R2Store, server: Server, status: int) -> None:
+    server.fault(key="dev/a", status=status, count=2)
+    await r2.put_bytes("dev/a", b"x")
+    assert (await r2.get_bytes("dev/a")).data == b"x"
+
+
+async def test_tries_and_time_end(server: Server) -> None:
+    store = R2Store(server.settings(R2_ATTEMPTS="2"))
+    server.fault(key="dev/a", operation="GetObject", status=500, count=100)
+    with pytest.raises(StorageUnavailable, match="tried 2 times"):
+        await store.get_bytes("dev/a")
+    await store.close()
+    hasty = R2Store(server.settings(R2_TOTAL_SECONDS="0.5", R2_ATTEMPTS="10"))
+    server.fault(key="dev/b", operation="GetObject", delay=5.0, count=100)
+    with pytest.raises(StorageUnavailable, match=r"0\.5 s"):
+        await hasty.get_bytes("dev/b")
+    await hasty.close()
+
+
+async def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(r2: R2Store, server: Server, tmp_path: Path) -> None:
+    data = bytes(200_000)
+    await r2.put_bytes("dev/a", data)
+    server.fault(key="dev/a", operation="GetObject", cut=1000, count=1)
+    assert (await r2.get_bytes("dev/a")).data == data
+    server.fault(key="dev/a", operation="GetObject", cut=1000, count=100)
+    with pytest.raises(StorageUnavailable):
+        await r2.download("dev/a", tmp_path / "copy")
+    assert list(tmp_path.glob("**/*copy*")) == []
+
+
+async def test_an_endpoint_where_nobody_listens_is_unavailable(make_settings: Callable[..., Settings]) -> None:
+    store = R2Store(make_settings(R2_ENDPOINT="https://127.0.0.1:9", R2_ATTEMPTS="2"))
+    for call in (store.head("dev/a"), store.get_bytes("dev/a"), store.list("dev/"), store.probe()):
+        with pytest.raises(StorageUnavailable):
+            await call
+    await store.close()
+
+
+async def test_a_range_is_what_was_asked_and_past_the_end_is_refused(r2: R2Store) -> None:
+    await r2.put_bytes("dev/a", b"0123456789")
+    assert await r2.get_range("dev/a", 2, 3) == b"234"
+    assert await r2.get_range("dev/a", 8, 100) == b"89"
+    with pytest.raises(InvalidRequest):
+        await r2.get_range("dev/a", 10, 1)
+
+
+async def test_a_file_goes_up_and_comes_down_unchanged(r2: R2Store, tmp_path: Path) -> None:
+    source = tmp_path / "source.mp4"
+    source.write_bytes(bytes(range(256)) * 1000)
+    await r2.upload(source, "dev/v.mp4", "video/mp4")
+    info = await r2.download("dev/v.mp4", tmp_path / "deep" / "copy.mp4")
+    assert (tmp_path / "deep" / "copy.mp4").read_bytes() == source.read_bytes()
+    assert (info.size, info.content_type) == (256_000, "video/mp4")
+
+
+async def test_a_large_file_goes_up_in_equal_parts(server: Server, tmp_path: Path) -> None:
+    store = R2Store(server.settings(MULTIPART_THRESHOLD_BYTES=str(5 * MIB), PART_BYTES=str(5 * MIB)))
+    source = tmp_path / "source.mp4"
+    source.write_bytes(b"ab" * (6 * MIB))
+    etag = await store.upload(source, "dev/v.mp4", "video/mp4")
+    assert etag.endswith('-3"')
+    await store.download("dev/v.mp4", tmp_path / "copy.mp4")
+    assert hashlib.md5((tmp_path / "copy.mp4").read_bytes()).digest() == hashlib.md5(source.read_bytes()).digest()
+    await store.close()
+
+
+async def test_listing_and_deleting_stay_below_the_prefix(r2: R2Store) -> None:
+    for key in ("dev/u/one/a", "dev/u/one/b/c", "dev/u/one1/a", "dev/v/a"):
+        await r2.put_bytes(key, b"x")
+    assert [item.key for item in await r2.list("dev/u/one/")] == ["dev/u/one/a", "dev/u/one/b/c"]
+    assert len(await r2.list("dev/", limit=2)) == 2
+    assert await r2.list_folders("dev/u/") == ["one", "one1"]
+    assert await r2.delete_prefix("dev/u/one/") == 2
+    assert [item.key for item in await r2.list("")] == ["dev/u/one1/a", "dev/v/a"]
+    with pytest.raises(InvalidRequest):
+        await r2.delete_prefix("dev/u/one")
+
+
+async def test_presigned_urls_read_write_and_insist_on_the_content_type(
+    r2: R2Store, certificates: Certificates
+) -> None:
+    import ssl
+
+    trust = ssl.create_default_context(cafile=str(certificates.ca))
+    async with httpx.AsyncClient(verify=trust) as client:
+        put = await r2.presign_put("dev/v.mp4", "video/mp4")
+        assert (await client.put(put, content=b"v", headers={"Content-Type": "text/plain"})).status_code == 403
+        assert (await client.put(put, content=b"v", headers={"Content-Type": "video/mp4"})).status_code == 200
+        answer = await client.get(await r2.presign_get("dev/v.mp4", filename='mein "Film".mp4'))
+        assert answer.content == b"v"
+        assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''mein%20%22Film%22.mp4"
+        assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in put
+
+
+async def test_a_multipart_upload_by_presigned_urls(r2: R2Store, certificates: Certificates) -> None:
+    import ssl
+
+    upload = await r2.create_multipart("dev/v.mp4", "video/mp4")
+    parts = []
+    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(certificates.ca))) as client:
+        for number, size in ((1, 5 * MIB), (2, 10)):
+            answer = await client.put(await r2.presign_part("dev/v.mp4", upload, number), content=bytes(size))
+            parts.append(UploadedPart(number, answer.headers["etag"]))
+    with pytest.raises(InvalidRequest):
+        await r2.complete_multipart("dev/v.mp4", upload, [UploadedPart(1, '"no"'), parts[1]])
+    with pytest.raises(InvalidRequest):
+        await r2.complete_multipart("dev/v.mp4", upload, [])
+    await r2.complete_multipart("dev/v.mp4", upload, parts)
+    assert (await r2.head("dev/v.mp4")).size == 5 * MIB + 10
+    with pytest.raises(ObjectMissing):
+        await r2.complete_multipart("dev/v2.mp4", "unknown", parts)
+    await r2.abort_multipart("dev/v.mp4", "unknown")

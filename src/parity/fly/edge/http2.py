@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -119,9 +120,8 @@ class Http2Connection(asyncio.Protocol):
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         # Not changed later but there from the start: what the preface announces and what h2 counts with must agree.
         self._h2.local_settings = Settings(
             client=False,

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from parity.certs import Certificates
 from parity.fly.edge.context import EdgeContext
@@ -27,7 +28,7 @@ class TlsFront(asyncio.Protocol):
         self._context = context
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)
         tls = transport.get_extra_info("ssl_object")
         end = ClientEnd(_peer(transport), b"https", HTTPS_PORT)
         chosen = Http2Connection if tls.selected_alpn_protocol() == "h2" else Http1Connection
@@ -43,7 +44,7 @@ class PlainFront(asyncio.Protocol):
         self._context, self._redirect_port = context, redirect_port
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)
         protocol: RedirectConnection | Http1Connection
         if self._redirect_port is not None:
             protocol = RedirectConnection(self._context, self._redirect_port)

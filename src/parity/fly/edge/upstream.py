@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -55,9 +55,8 @@ class Upstream(asyncio.Protocol):
         self._request_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
 
     def begin(self, client: Client, head: bytes, *, head_request: bool) -> None:
         """Send a request's head and serve ``client`` from now on."""
@@ -136,7 +135,7 @@ class Upstream(asyncio.Protocol):
         """Take what the Machine had answered before it reset the connection: an early refusal of a large body."""
         socket = self.transport.get_extra_info("socket")
         try:
-            while self._client and (data := os.read(socket.fileno(), 65536)):
+            while socket and self._client and (data := os.read(socket.fileno(), 65536)):
                 self.data_received(data)
         except OSError:
             return  # nothing more is there

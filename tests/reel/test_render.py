@@ -47,6 +47,25 @@ def pixel(tools: Tools, path: Path, at_s: float, x: int, y: int) -> tuple[int, i
     return raw[0], raw[1], raw[2]
 
 
+def frame_times(tools: Tools, path: Path) -> list[float]:
+    """When each frame of the picture is shown, in seconds."""
+    listed = subprocess.run(
+        [
+            *(tools.ffprobe, "-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time"),
+            *("-of", "csv=p=0", str(path)),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return [float(line.rstrip(",")) for line in listed.split()]
+
+
+def processes_naming(path: Path) -> list[str]:
+    """Ids of processes with this path in their command line."""
+    return subprocess.run(["pgrep", "-f", str(path)], capture_output=True, text=True).stdout.split()
+
+
 def reel(files: dict[str, Path], spans: list[tuple[str, float, float]], **options: str) -> RenderReel:
     clips = tuple(ReelClip(f"c{number}", key, start, end) for number, (key, start, end) in enumerate(spans))
     return RenderReel("e", OUT, clips, RenderOptions(quality="draft", **options))  # type: ignore[arg-type]
@@ -90,16 +109,7 @@ async def test_the_joined_frames_are_evenly_spaced(
     files = {"a/x": make_video(seconds=2)}
     store = Folder(files, tmp_path / "out.mp4")
     await render_reel(reel(files, [("a/x", 0.3, 1), ("a/x", 0, 1)]), store, tmp_path, tools=tools, deadline_s=60)
-    listed = subprocess.run(
-        [
-            *(tools.ffprobe, "-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time"),
-            *("-of", "csv=p=0", str(store.out)),
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    times = [float(line.rstrip(",")) for line in listed]
+    times = frame_times(tools, store.out)
     assert len(times) == 51
     assert times == pytest.approx([number / 30 for number in range(51)], abs=0.002)
 
@@ -178,8 +188,7 @@ async def test_cancelling_kills_ffmpeg(make_video: Callable[..., Path], tools: T
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    running = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout.split()
-    assert running == []
+    assert processes_naming(tmp_path) == []
 
 
 async def test_text_is_no_video(tools: Tools, tmp_path: Path) -> None:

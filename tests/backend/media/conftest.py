@@ -94,6 +94,11 @@ async def until(look: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool
         await asyncio.sleep(0.05)
 
 
+def stored(store: FakeStore) -> list[str]:
+    """Every key of the bucket."""
+    return list(store.keys())
+
+
 @pytest.fixture
 def api(client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore) -> Api:
     return Api(client, headers, store)

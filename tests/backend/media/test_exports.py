@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.backend.media.conftest import PREFIX, Api
+from tests.backend.media.conftest import PREFIX, Api, stored
 
 from reel.probe import probe
 from reel.tools import find_tools
@@ -35,7 +35,7 @@ async def test_an_extraction_gives_the_clip_a_file(api: Api, make_video: Callabl
     assert (await api.over(f"/api/extractions/{extraction['id']}"))["status"] == "complete"
     shown = await api.call("GET", f"/api/clips/{clip}")
     assert (shown["status"], shown["key"]) == ("ready", f"clips/{clip}.mp4")
-    assert PREFIX + shown["key"] in list(api.store.keys())
+    assert PREFIX + shown["key"] in stored(api.store)
     await api.call("PATCH", f"/api/clips/{clip}", {"end": 1.5})
     assert (await api.call("GET", f"/api/clips/{clip}"))["status"] == "new"
 

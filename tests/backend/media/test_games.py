@@ -1,0 +1,141 @@
+"""Uploads: what is no whole video is refused and leaves nothing behind; what can be repaired stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.backend.fakes import FakeStore
+from tests.backend.media.conftest import PREFIX, Api, stored
+
+MIB = 1024 * 1024
+
+
+async def finalize(api: Api, game_id: str, parts: list[dict[str, object]], expect: int) -> dict[str, object]:
+    answer: dict[str, object] = await api.call(
+        "POST", f"/api/games/{game_id}/finalize-upload", {"parts": parts}, expect=expect
+    )
+    return answer
+
+
+async def assert_nothing_stored(api: Api, game_id: str) -> None:
+    assert [key for key in stored(api.store) if f"/games/{game_id}/" in key] == []
+    await api.call("GET", f"/api/games/{game_id}", expect=404)
+    await api.call("GET", "/api/health")
+
+
+@pytest.mark.parametrize("filename", ["a.mp4", "a.mkv"])
+async def test_a_text_file_is_refused_and_nothing_is_stored(api: Api, filename: str) -> None:
+    data = b"this is no video\n" * 500
+    game_id = (await api.prepare(data, filename))["game_id"]
+    await api.store.put_bytes(api.key(game_id, filename[-3:]), data)
+    problem = await finalize(api, game_id, [], 422)
+    assert "nothing was stored" in str(problem["detail"])
+    await assert_nothing_stored(api, game_id)
+
+
+@pytest.mark.parametrize("faststart", [True, False])
+async def test_a_truncated_video_is_refused_and_nothing_is_stored(
+    api: Api, make_video: Callable[..., bytes], faststart: bool
+) -> None:
+    whole = make_video(faststart=faststart)
+    data = whole[: len(whole) * 2 // 3]
+    game_id = (await api.prepare(data))["game_id"]
+    await api.store.put_bytes(api.key(game_id), data)
+    problem = await finalize(api, game_id, [], 422)
+    assert "cut off" in str(problem["detail"])
+    await assert_nothing_stored(api, game_id)
+
+
+async def test_a_file_of_another_size_than_announced_is_refused_and_nothing_is_stored(
+    api: Api, make_video: Callable[..., bytes]
+) -> None:
+    data = make_video()
+    game_id = (await api.prepare(data, size=len(data) + 1))["game_id"]
+    await api.store.put_bytes(api.key(game_id), data)
+    assert str(len(data) + 1) in str((await finalize(api, game_id, [], 422))["detail"])
+    await assert_nothing_stored(api, game_id)
+
+
+async def test_finalizing_before_the_put_says_so_and_the_upload_can_still_be_completed(
+    api: Api, make_video: Callable[..., bytes]
+) -> None:
+    data = make_video(faststart=False)
+    game_id = (await api.prepare(data))["game_id"]
+    assert "PUT the file" in str((await finalize(api, game_id, [], 409))["detail"])
+    await api.store.put_bytes(api.key(game_id), data)
+    assert (await finalize(api, game_id, [], 200))["status"] == "ready"
+
+
+async def test_finalizing_again_answers_the_same(api: Api, make_video: Callable[..., bytes]) -> None:
+    game = await api.upload(make_video())
+    assert await finalize(api, game["id"], [], 200) == game
+
+
+async def test_a_large_video_goes_up_in_equal_parts_of_at_least_5_mib(api: Api) -> None:
+    upload = (await api.prepare(b"", size=300 * MIB + 5))["upload"]
+    sizes = [part["size"] for part in upload["parts"]]
+    assert upload["method"] == "multipart"
+    assert sum(sizes) == 300 * MIB + 5
+    assert set(sizes[:-1]) == {upload["part_size"]}
+    assert 5 * MIB <= upload["part_size"] >= sizes[-1]
+    assert [part["part_number"] for part in upload["parts"]] == list(range(1, len(sizes) + 1))
+
+
+async def test_a_multipart_upload_finalized_without_parts_stays_open(api: Api) -> None:
+    prepared = await api.prepare(b"", size=70 * MIB)
+    problem = await finalize(api, prepared["game_id"], [], 422)
+    assert "missing: [1, 2, 3, 4, 5]" in str(problem["detail"])
+    assert (await api.call("GET", f"/api/games/{prepared['game_id']}"))["status"] == "uploading"
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"size": 0}, "body.size"),
+        ({"size": "12"}, "body.size"),
+        ({"size": 11 * 1024**3}, "body.size"),
+        ({"filename": "../../a.mp4"}, "body.filename"),
+        ({"filename": "a.exe"}, "body.filename"),
+        ({"content_type": "text/html"}, "body.content_type"),
+        ({"extra": 1}, "body.extra"),
+        ({"name": ""}, "body.name"),
+    ],
+)
+async def test_a_wrong_preparation_is_refused_naming_the_field(
+    api: Api, changes: dict[str, object], names: str
+) -> None:
+    body = {"name": "A", "filename": "a.mp4", "content_type": "video/mp4", "size": 10, **changes}
+    problem = await api.call("POST", "/api/games/prepare-upload", body, expect=422)
+    assert names in problem["detail"]
+    assert (await api.call("GET", "/api/games"))["games"] == []
+
+
+@pytest.mark.parametrize("path", ["..%2F..%2Fother", "a.b", "-x", "x" * 65])
+async def test_a_path_like_id_is_refused(api: Api, path: str) -> None:
+    answer = await api.client.get(f"/api/games/{path}", headers=api.headers)
+    assert answer.status_code in (404, 422)
+
+
+async def test_a_game_with_clips_goes_only_with_cascade_and_takes_its_files_along(
+    api: Api, make_video: Callable[..., bytes], store: FakeStore
+) -> None:
+    game = await api.upload(make_video())
+    clip = await api.clip(game["id"], 0, 1)
+    await store.put_bytes(f"{PREFIX}clips/{clip}.mp4", b"x")
+    await api.call("DELETE", f"/api/games/{game['id']}", expect=409)
+    assert api.key(game["id"]) in stored(store)
+    await api.call("DELETE", f"/api/games/{game['id']}?cascade=true", expect=204)
+    assert [key for key in stored(store) if "/games/" in key or "/clips/" in key] == []
+    await api.call("GET", f"/api/clips/{clip}", expect=404)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 9), (2, 1), (-1, 1), (1, 1.01)])
+async def test_a_clip_outside_of_its_game_is_refused(
+    api: Api, make_video: Callable[..., bytes], start: float, end: float
+) -> None:
+    game = await api.upload(make_video())
+    body = {"game_id": game["id"], "name": "c", "start": start, "end": end}
+    problem = await api.call("POST", "/api/clips", body, expect=422)
+    assert "body." in problem["detail"]
+    assert (await api.call("GET", "/api/clips"))["clips"] == []

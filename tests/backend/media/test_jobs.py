@@ -1,0 +1,166 @@
+"""Jobs over cancellation, restarts and other Machines: rows, files and processes agree."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import apsw
+import httpx
+from fastapi import FastAPI
+from tests.backend.fakes import FakeStore
+from tests.backend.media.conftest import PREFIX, Api, stored, until
+
+from app.context import UserContext
+from app.core import Core
+from app.jobs import rows
+from app.jobs.models import Job, JobKind
+from app.main import create_app
+from app.services.worker import Work
+from app.settings import Settings
+
+T = TypeVar("T")
+CONTEXT = UserContext("alice", "main")
+
+
+class Held:
+    """A worker that goes on only when told to."""
+
+    limit = 1
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.go = asyncio.Event()
+        self.cancelled = 0
+
+    async def run(self, work: Work) -> dict[str, Any]:
+        self.runs += 1
+        await work.report(0.5, "encode")
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return {"output_key": work.job.payload["output_key"], "size_bytes": 1, "duration_s": 1.0}
+
+    async def abandon(self, job: Job) -> None:
+        return
+
+
+def hold(app: FastAPI) -> Held:
+    worker = Held()
+    app.state.runner._worker = worker
+    return worker
+
+
+async def started(api: Api, make_video: Callable[..., bytes]) -> str:
+    game = await api.upload(make_video())
+    clip = await api.clip(game["id"], 0, 1)
+    export: str = (await api.export([clip]))["id"]
+    await until(lambda: api.call("GET", f"/api/exports/{export}"), lambda job: job["status"] == "processing")
+    return export
+
+
+async def test_a_cancelled_export_stops_working_and_stays_cancelled(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes]
+) -> None:
+    worker = hold(app)
+    export = await started(api, make_video)
+    assert (await api.call("POST", f"/api/exports/{export}/cancel"))["status"] == "cancelled"
+    assert worker.cancelled == 1
+    assert (await api.call("GET", f"/api/exports/{export}"))["status"] == "cancelled"
+    await api.call("POST", f"/api/exports/{export}/cancel", expect=409)
+    worker.go.set()
+    await api.call("POST", f"/api/exports/{export}/retry", expect=202)
+    assert (await api.over(f"/api/exports/{export}"))["status"] == "complete"
+    assert worker.runs == 2
+
+
+async def test_a_job_that_is_submitted_twice_runs_once(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes]
+) -> None:
+    worker = hold(app)
+    export = await started(api, make_video)
+    app.state.runner.submit(CONTEXT, export)
+    worker.go.set()
+    await api.over(f"/api/exports/{export}")
+    assert worker.runs == 1
+
+
+async def serve(store: FakeStore, settings: Settings, use: Callable[[FastAPI, Api], Awaitable[T]]) -> T:
+    """One process from start to stop."""
+    app = create_app(settings, store)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as client:
+            headers = {"X-User-ID": "alice", "X-Profile-ID": "main"}
+            await client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=headers)
+            return await use(app, Api(client, headers, store))
+
+
+async def test_a_restart_gives_the_job_back_and_the_next_process_finishes_it(
+    make_settings: Callable[..., Settings], store: FakeStore, make_video: Callable[..., bytes]
+) -> None:
+    async def begin(app: FastAPI, api: Api) -> str:
+        hold(app)
+        return await started(api, make_video)
+
+    async def resume(app: FastAPI, api: Api) -> Any:
+        return await api.over(f"/api/exports/{export}")
+
+    export = await serve(store, make_settings(), begin)
+    job = await serve(store, make_settings(), resume)
+    assert job["status"] == "complete"
+    assert PREFIX + job["key"] in stored(store)
+
+
+async def test_pending_jobs_are_cleared_at_start_where_that_is_wanted(
+    make_settings: Callable[..., Settings], store: FakeStore, make_video: Callable[..., bytes]
+) -> None:
+    async def begin(app: FastAPI, api: Api) -> str:
+        hold(app)
+        return await started(api, make_video)
+
+    async def look(app: FastAPI, api: Api) -> Any:
+        return await api.over(f"/api/exports/{export}")
+
+    export = await serve(store, make_settings(), begin)
+    job = await serve(store, make_settings(CLEAR_PENDING_JOBS_ON_STARTUP="true"), look)
+    assert job["status"] == "failed"
+    assert "CLEAR_PENDING_JOBS_ON_STARTUP" in job["reason"]
+
+
+async def test_a_job_that_another_machine_holds_is_left_alone_until_its_lease_ends(app: FastAPI, api: Api) -> None:
+    core: Core = app.state.core
+
+    async def write(change: Callable[[Any], Any]) -> Any:
+        async with core.databases.session(CONTEXT) as session:
+            return await session.write(change)
+
+    at = time.time()
+    await write(lambda c: rows.create(c, "e1", JobKind.EXPORT, "p", {}))
+    assert await write(lambda c: rows.claim(c, "e1", "one/a", at, 30)) is not None
+    assert await write(lambda c: rows.claim(c, "e1", "two/b", at + 29, 30)) is None
+    assert await write(lambda c: rows.claim(c, "e1", "one/later", at + 1, 30)) is not None
+    assert await write(lambda c: rows.claim(c, "e1", "two/b", at + 32, 30)) is not None
+    assert not await write(lambda c: rows.complete(c, "e1", "one/later", {}))
+    assert await write(lambda c: rows.complete(c, "e1", "two/b", {"output_key": "a/b"}))
+
+
+async def test_an_export_is_announced_complete_only_when_the_bucket_holds_the_row(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore
+) -> None:
+    worker = hold(app)
+    export = await started(api, make_video)
+    database = next(key for key in stored(store) if key.endswith("database.sqlite"))
+    with app.state.runner.hub.listen(CONTEXT, JobKind.EXPORT) as events:
+        worker.go.set()
+        job = await asyncio.wait_for(events.get(), 30)
+        while not job.status.over:
+            job = await asyncio.wait_for(events.get(), 30)
+    connection = apsw.Connection(":memory:")
+    connection.deserialize("main", (await store.get_bytes(database)).data)
+    assert connection.execute("SELECT status FROM jobs WHERE id = ?", (export,)).get == "complete"
+    connection.close()

@@ -72,17 +72,17 @@ class BodyDigests:
         self._payload = payload
         if len(payload) == 64:
             self._sha256 = hashlib.sha256()
-        self._content_md5 = self._expected("Content-MD5", headers.get("content-md5"), 16)
+        self._content_md5 = self._expected(headers.get("content-md5"), 16)
         for name, (width, make) in DIGESTS.items():
             if name != "md5" and (value := headers.get(f"x-amz-checksum-{name}")) is not None:
                 self.expect(name, value, width, make())
 
     def expect(self, name: str, value: str, width: int, digest: Digest) -> None:
-        expected = self._expected(f"x-amz-checksum-{name}", value, width)
+        expected = self._expected(value, width)
         if expected is not None:
             self._others.append((name, expected, digest))
 
-    def _expected(self, name: str, value: str | None, width: int) -> bytes | None:
+    def _expected(self, value: str | None, width: int) -> bytes | None:
         if value is None:
             return None
         try:
@@ -90,7 +90,7 @@ class BodyDigests:
         except (binascii.Error, ValueError):
             decoded = b""
         if len(decoded) != width:
-            self._rules.refuse("invalid-digest", name=name)
+            self._rules.refuse("invalid-digest")
             return None
         return decoded
 
@@ -106,8 +106,11 @@ class BodyDigests:
         if self._sha256 is not None and self._sha256.hexdigest() != self._payload.lower():
             self._rules.refuse("sha256-mismatch")
         if self._content_md5 is not None and self._content_md5 != self._md5.digest():
-            self._rules.refuse("bad-digest", name="Content-MD5")
+            self._refuse("MD5", self._content_md5, self._md5.digest())
         for name, expected, digest in self._others:
             if digest.digest() != expected:
-                self._rules.refuse("bad-digest", name=name.upper())
+                self._refuse(name.upper(), expected, digest.digest())
         return self._md5.hexdigest()
+
+    def _refuse(self, name: str, given: bytes, actual: bytes) -> None:
+        self._rules.refuse("bad-digest", name=name, given=given.hex(), actual=actual.hex())

@@ -117,7 +117,7 @@ def parse_range(header: str | None, size: int, rules: Rulebook) -> Range | None:
         return Range(size - wanted, wanted, size)
     start = int(first)
     if last and int(last) < start:
-        rules.refuse("range-form")
+        rules.refuse("range-inverted")
         return None
     if start >= size:
         rules.refuse("range")

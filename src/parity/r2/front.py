@@ -136,7 +136,7 @@ class Front:
             return Reply(200)
         if operation.admin and not authenticated.token.admin:
             rules.refuse("access")
-        screen(request, rules)
+        screen(request, operation.name, rules)
         if request.method in ("PUT", "POST"):
             check_streaming(authenticated, rules, self.behaviour.unsigned_streaming)
             if authenticated.payload.startswith("STREAMING-"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from parity.r2.errors import R2Error
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
 from parity.r2.store.interface import Attributes
@@ -21,51 +22,81 @@ CANNED_ACLS = frozenset(
         "aws-exec-read",
         "bucket-owner-read",
         "bucket-owner-full-control",
-        "log-delivery-write",
     }
 )
 # Kept with the object and given back by GET and HEAD.
 KEPT = ("content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires")
 METADATA = "x-amz-meta-"
 
-_REFUSED_EXACTLY = frozenset(
-    {
-        "x-amz-tagging",
-        "x-amz-tagging-directive",
-        "x-amz-website-redirect-location",
-        "x-amz-expected-bucket-owner",
-        "x-amz-source-expected-bucket-owner",
-        "x-amz-server-side-encryption-aws-kms-key-id",
-        "x-amz-server-side-encryption-context",
-        "x-amz-server-side-encryption-bucket-key-enabled",
-        "x-amz-mfa",
-        "x-amz-request-payer",
-        "x-amz-bypass-governance-retention",
-        "x-amz-object-ownership",
-    }
+_OWNER = ("x-amz-expected-bucket-owner",)
+_WRITE = (
+    *_OWNER,
+    "x-amz-tagging",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-website-redirect-location",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-context",
+    "x-amz-server-side-encryption-bucket-key-enabled",
 )
-_REFUSED_PREFIXES = ("x-amz-grant-", "x-amz-object-lock-", "x-amz-bucket-object-lock-")
+_COPY = (*_WRITE, "x-amz-source-expected-bucket-owner", "x-amz-tagging-directive", "x-amz-checksum-algorithm")
+_DELETE = (*_OWNER, "x-amz-mfa", "x-amz-bypass-governance-retention")
+# Operation → headers that it refuses; all others refuse the bucket's owner only.
+REFUSED: Mapping[str, tuple[str, ...]] = {
+    "PutObject": _WRITE,
+    "CreateMultipartUpload": (*_WRITE, "x-amz-checksum-type"),
+    "CopyObject": _COPY,
+    "UploadPartCopy": (*_OWNER, "x-amz-source-expected-bucket-owner"),
+    "DeleteObject": _DELETE,
+    "DeleteObjects": _DELETE,
+}
+_WRITES = frozenset({"PutObject", "CreateMultipartUpload", "CopyObject"})
+_CUSTOMER_KEY = "server-side-encryption-customer-"
 
 
-def screen(request: Request, rules: Rulebook) -> None:
-    """Raise for a header that R2 does not implement. Raises rules 13, 20, 28, 30."""
+def screen(request: Request, operation: str, rules: Rulebook) -> None:
+    """Raise for a header that R2 does not implement. Raises rules 13, 20, 28, 30 and 33."""
     headers = request.headers
     if "x-amz-security-token" in headers or "X-Amz-Security-Token" in request.params:
         rules.refuse("session-token")
-    for name, value in headers.items():
-        if not name.startswith("x-amz-"):
-            continue
-        if name in _REFUSED_EXACTLY or name.startswith(_REFUSED_PREFIXES):
-            rules.refuse("header", name=name, value=value)
-    encryption = headers.get("x-amz-server-side-encryption")
-    if encryption is not None and encryption != "AES256":
-        rules.refuse("header", name="x-amz-server-side-encryption", value=encryption)
-    acl = headers.get("x-amz-acl")
-    if acl is not None and acl not in CANNED_ACLS:
-        rules.refuse("header", name="x-amz-acl", value=acl)
-    if headers.get("x-amz-storage-class", "STANDARD") not in STORAGE_CLASSES:
-        rules.refuse("storage-class")
+    for name in REFUSED.get(operation, _OWNER):
+        if name in headers:
+            rules.refuse("header", name=name, value=headers[name])
+    if operation in _WRITES:
+        encryption = headers.get("x-amz-server-side-encryption")
+        if encryption is not None and encryption != "AES256":
+            rules.refuse("header", name="x-amz-server-side-encryption", value=encryption)
+        acl = headers.get("x-amz-acl")
+        if acl is not None and acl not in CANNED_ACLS:
+            rules.refuse("header", name="x-amz-acl", value=acl)
+        if headers.get("x-amz-storage-class", "STANDARD") not in STORAGE_CLASSES:
+            rules.refuse("storage-class")
+    for prefix in ("x-amz-", "x-amz-copy-source-"):
+        _screen_customer_key(headers, prefix + _CUSTOMER_KEY, rules)
     check_key(request.key, rules)
+
+
+def _screen_customer_key(headers: Mapping[str, str], prefix: str, rules: Rulebook) -> None:
+    """R2 encrypts with keys of the customer's; this stand-in does not, and says so instead of storing plain text."""
+    algorithm, key, digest = (headers.get(prefix + part) for part in ("algorithm", "key", "key-md5"))
+    if algorithm is None and key is None and digest is None:
+        return
+    start = "Requests specifying Server Side Encryption with Customer provided keys must provide"
+    if key is None:
+        rules.refuse("customer-key", problem=f"{start} an appropriate secret key.")
+    if digest is None:
+        rules.refuse("customer-key", problem=f"{start} the client calculated MD5 of the secret key.")
+    if algorithm is None:
+        rules.refuse("customer-key", problem=f"{start} a valid encryption algorithm.")
+    elif algorithm != "AES256":
+        rules.refuse("customer-algorithm")
+    raise R2Error(501, "NotImplemented", f"Header '{prefix}algorithm' with value '{algorithm}' not implemented")
 
 
 def check_key(key: str, rules: Rulebook) -> None:

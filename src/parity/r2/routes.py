@@ -46,7 +46,11 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
         "uploads": _op("ListMultipartUploads", "A"),
         "location": _op("GetBucketLocation", "B"),
         "cors": _op("GetBucketCors", "B", admin=True),
-        "encryption": _missing("GetBucketEncryption"),
+        "encryption": _op("GetBucketEncryption", "B"),
+        "versioning": _op("GetBucketVersioning", "B"),
+        "tagging": _op("GetBucketTagging", "B"),
+        "object-lock": _op("GetObjectLockConfiguration", "B"),
+        "replication": _op("GetBucketReplication", "B"),
         "lifecycle": _missing("GetBucketLifecycleConfiguration"),
         **{
             parameter: _missing(name)
@@ -67,10 +71,6 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
                 # The doubled Get is R2's.
                 "policyStatus": "GetGetBucketPolicyStatus",
                 "acl": "GetBucketAcl",
-                "tagging": "GetBucketTagging",
-                "versioning": "GetBucketVersioning",
-                "replication": "GetBucketReplication",
-                "object-lock": "GetObjectLockConfiguration",
             }.items()
         },
         "": _op("ListObjects", "A"),
@@ -123,10 +123,12 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
         },
         "": _op("DeleteBucket", "", admin=True),
     },
-    (Level.BUCKET, "POST"): {"delete": _op("DeleteObjects", "")},
+    (Level.BUCKET, "POST"): {"delete": _op("DeleteObjects", ""), "": _op("PostBucket", "A")},
     (Level.OBJECT, "HEAD"): {"": _op("HeadObject", "B")},
     (Level.OBJECT, "GET"): {
         "uploadId": _op("ListParts", "A"),
+        # The bucket's uploads, on the path of an object too.
+        "uploads": _op("ListMultipartUploads", "A"),
         "tagging": _missing("GetObjectTagging"),
         "acl": _missing("GetObjectAcl"),
         "attributes": _missing("GetObjectAttributes"),
@@ -148,6 +150,8 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
         "uploadId": _op("CompleteMultipartUpload", "A", write=True),
         "select": _missing("SelectObjectContent"),
         "restore": _missing("RestoreObject"),
+        # R2 takes any other POST on an object for a PUT; a copy source is not heeded.
+        "": _op("PutObject", "A", write=True),
     },
     (Level.OBJECT, "DELETE"): {
         "uploadId": _op("AbortMultipartUpload", ""),
@@ -176,7 +180,7 @@ def find(request: Request, rules: Rulebook) -> Operation:
         if names:
             quoted = ", ".join(f'"{name}"' for name in names)
             rules.refuse("bucket-parameter", names=quoted, method=request.method)
-    if "x-amz-copy-source" in request.headers:
+    if "x-amz-copy-source" in request.headers and request.method == "PUT":
         return _COPIES.get(found.name, found)
     return found
 

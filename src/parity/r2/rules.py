@@ -259,9 +259,10 @@ RULES: tuple[Rule, ...] = (
                 "bad-digest",
                 400,
                 "BadDigest",
-                "The {name} you specified did not match what we received.",
+                "The {name} checksum you specified did not match what we received.\n"
+                "You provided a {name} checksum with value: {given}\nActual {name} was: {actual}",
             ),
-            Answer("invalid-digest", 400, "InvalidDigest", "The {name} you specified is not valid."),
+            Answer("invalid-digest", 400, "InvalidDigest", "The checksum or Content-MD5 you specified is not valid."),
         ),
         FACTS,
     ),
@@ -270,7 +271,13 @@ RULES: tuple[Rule, ...] = (
         "a range past the end; an inverted, malformed or multiple range",
         (
             Answer("range", 416, "InvalidRange", "The requested range is not satisfiable"),
-            Answer("range-form", 400, "InvalidArgument", "Invalid Argument: range"),
+            Answer(
+                "range-form",
+                400,
+                "InvalidArgument",
+                "range must be in format 'bytes=start-end', 'bytes=start-' or 'bytes=-suffix'.'",
+            ),
+            Answer("range-inverted", 400, "InvalidArgument", "range must be positive."),
         ),
         FACTS,
     ),
@@ -297,7 +304,7 @@ RULES: tuple[Rule, ...] = (
         27,
         "unknown list parameter; over 1000 deletes or an empty Complete; unknown verb",
         (
-            Answer("list-parameter", 501, "NotImplemented", "{name} not implemented"),
+            Answer("list-parameter", 501, "NotImplemented", "{operation} search parameter {name} not implemented"),
             Answer(
                 "malformed-xml",
                 400,
@@ -311,7 +318,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         28,
         "storage class other than STANDARD, STANDARD_IA",
-        _one("storage-class", 400, "InvalidStorageClass", "The storage class you specified is not valid."),
+        _one("storage-class", 400, "InvalidStorageClass", "The storage class specified is not valid."),
         FACTS,
     ),
     Rule(
@@ -344,6 +351,20 @@ RULES: tuple[Rule, ...] = (
             400,
             "InvalidArgument",
             "Unsupported search param(s) {names} on a {method} bucket route",
+        ),
+        CAPTURE,
+    ),
+    Rule(
+        33,
+        "headers of encryption by the customer's key that are incomplete or of another algorithm",
+        (
+            Answer("customer-key", 400, "InvalidArgument", "{problem}"),
+            Answer(
+                "customer-algorithm",
+                400,
+                "InvalidEncryptionAlgorithmError",
+                "The encryption request that you specified is not valid. The valid value is AES256.",
+            ),
         ),
         CAPTURE,
     ),

@@ -236,6 +236,24 @@ async def range_form(ask: Lab) -> Answer:
     return await ask(headers={"range": "bytes=0-1,3-4"})
 
 
+@trigger("range-inverted")
+async def range_inverted(ask: Lab) -> Answer:
+    await ask("PUT", body=b"12345")
+    return await ask(headers={"range": "bytes=3-1"})
+
+
+@trigger("customer-key")
+async def customer_key(ask: Lab) -> Answer:
+    return await ask("PUT", headers={"x-amz-server-side-encryption-customer-algorithm": "AES256"}, body=b"x")
+
+
+@trigger("customer-algorithm")
+async def customer_algorithm(ask: Lab) -> Answer:
+    prefix = "x-amz-server-side-encryption-customer-"
+    headers = {f"{prefix}algorithm": "DES", f"{prefix}key": "a", f"{prefix}key-md5": "b"}
+    return await ask("PUT", headers=headers, body=b"x")
+
+
 @trigger("preflight")
 async def preflight(ask: Lab) -> Answer:
     headers = {"host": HOST, "origin": "https://stranger.example", "access-control-request-method": "PUT"}

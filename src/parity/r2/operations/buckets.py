@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from parity.r2 import cors, xml
-from parity.r2.errors import R2Error, invalid_bucket_name, no_cors_configuration
-from parity.r2.operations.context import Context
+from parity.r2.errors import R2Error, invalid_argument, invalid_bucket_name, no_cors_configuration
+from parity.r2.operations.context import Context, Handler
 from parity.r2.operations.listing import require_bucket
 from parity.r2.reply import Reply, xml_reply
 from parity.r2.sigv4 import REGIONS
@@ -39,7 +39,53 @@ async def delete_bucket(context: Context) -> Reply:
 
 async def get_location(context: Context) -> Reply:
     await require_bucket(context)
+    for name in context.request.params:
+        if name not in ("location", "x-id") and not name.startswith("X-Amz-"):
+            raise invalid_argument(f"Search param {name} is unsupported for bucket location")
     return xml_reply("LocationConstraint", ["auto"])
+
+
+async def get_encryption(context: Context) -> Reply:
+    """The same for every bucket: R2 encrypts always."""
+    await require_bucket(context)
+    algorithm = xml.element("ApplyServerSideEncryptionByDefault", xml.text("SSEAlgorithm", "AES256"))
+    rule = xml.element("Rule", algorithm, xml.text("BucketKeyEnabled", "true"))
+    return xml_reply("ServerSideEncryptionConfiguration", [rule])
+
+
+async def get_versioning(context: Context) -> Reply:
+    """The same for every bucket: there is none."""
+    await require_bucket(context)
+    return xml_reply("VersioningConfiguration", [])
+
+
+ABSENT = {
+    "GetBucketTagging": ("NoSuchTagSet", "The TagSet does not exist."),
+    "GetObjectLockConfiguration": (
+        "ObjectLockConfigurationNotFoundError",
+        "Object Lock configuration does not exist for this bucket.",
+    ),
+    "GetBucketReplication": (
+        "ReplicationConfigurationNotFoundError",
+        "The replication configuration was not found.",
+    ),
+}
+
+
+def absent(operation: str) -> Handler:
+    """What no bucket of R2 has: the same 404 for every bucket."""
+
+    async def handler(context: Context) -> Reply:
+        await require_bucket(context)
+        raise R2Error(404, *ABSENT[operation])
+
+    return handler
+
+
+async def accept_post(context: Context) -> Reply:
+    """R2 answers 200 and nothing to a signed POST on a bucket that it knows no operation for."""
+    await require_bucket(context)
+    return Reply(200)
 
 
 async def get_cors(context: Context) -> Reply:

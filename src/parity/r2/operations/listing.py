@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -16,6 +18,7 @@ from parity.r2.store.interface import ObjectInfo, Page
 from parity.r2.store.pages import LAST
 
 MAX_KEYS = 1000
+_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _COMMON = {"prefix", "delimiter", "encoding-type", "max-keys", "list-type", "x-id"}
 _KNOWN = {
     "2": _COMMON | {"continuation-token", "start-after", "fetch-owner"},
@@ -27,18 +30,30 @@ def _screen(context: Context) -> bool:
     """Whether it is version 2. Raises rule 27 for a parameter that R2 does not know."""
     version = context.param("list-type")
     if version not in _KNOWN:
-        raise invalid_argument("Invalid List Type specified in Request")
+        raise R2Error(501, "NotImplemented", f"ListObjectsV{version} not implemented")
+    if not version and "continuation-token" in context.request.params:
+        raise invalid_argument("continuation-token not supported in ListObjects")
     for name in context.request.params:
         if name not in _KNOWN[version] and not name.startswith("X-Amz-"):
-            context.rules.refuse("list-parameter", name=name)
+            context.rules.refuse("list-parameter", operation=f"ListObjectsV{version or 1}", name=name)
     return version == "2"
 
 
 def _encoder(context: Context) -> Callable[[str], str]:
     kind = context.param("encoding-type")
     if kind not in ("", "url"):
-        raise invalid_argument("Invalid Encoding Method specified in Request")
-    return (lambda key: quote(key, safe="/-_.~")) if kind else (lambda key: key)
+        raise R2Error(501, "NotImplemented", f'Unrecognized encoding-type "{kind}" not implemented')
+    return (lambda key: quote(key, safe="-_.~")) if kind else (lambda key: key)
+
+
+def _max_keys(context: Context) -> int:
+    """R2 takes any number that is not negative, rounds it down, answers it back and lists at most 1000."""
+    text = context.request.params.get("max-keys")
+    if text is None:
+        return MAX_KEYS
+    if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(float(text)):
+        raise R2Error(400, "InvalidMaxKeys", "MaxKeys params must be positive integer <= 1000.")
+    return math.floor(float(text))
 
 
 def encode_token(after: str) -> str:
@@ -55,14 +70,18 @@ def decode_token(token: str) -> str:
 
 async def list_objects(context: Context) -> Reply:
     modern, encode = _screen(context), _encoder(context)
-    limit = min(context.number("max-keys", MAX_KEYS), MAX_KEYS)
+    asked = _max_keys(context)
     prefix, delimiter = context.param("prefix"), context.param("delimiter")
     token, start, marker = (context.param(name) for name in ("continuation-token", "start-after", "marker"))
     after = (decode_token(token) if token else start) if modern else marker
     if not modern and delimiter and marker.endswith(delimiter) and marker.startswith(prefix):
         # The marker may be a common prefix of the page before: all that it stands for was told.
         after = marker + LAST
-    page = await context.store.list_page(context.request.bucket, prefix, delimiter, after, limit)
+    page = await context.store.list_page(context.request.bucket, prefix, delimiter, after, max(min(asked, MAX_KEYS), 1))
+    truncated = bool(page.next_after)
+    if not asked:
+        # Nothing is told, but that there is something.
+        page, truncated = Page((), (), ""), bool(page.objects or page.prefixes)
     content = [xml.text("Name", context.request.bucket), xml.text("Prefix", encode(prefix))]
     if modern:
         content += [
@@ -76,10 +95,10 @@ async def list_objects(context: Context) -> Reply:
         if page.next_after:
             content.append(xml.text("NextMarker", encode(page.next_after.removesuffix(LAST))))
     content += [
-        xml.text("MaxKeys", limit),
+        xml.text("MaxKeys", asked),
         *([xml.text("Delimiter", encode(delimiter))] if delimiter else []),
         *([xml.text("EncodingType", "url")] if context.param("encoding-type") else []),
-        xml.text("IsTruncated", "true" if page.next_after else "false"),
+        xml.text("IsTruncated", "true" if truncated else "false"),
     ]
     return xml_reply("ListBucketResult", content + _entries(page, encode))
 

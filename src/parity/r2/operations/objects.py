@@ -47,7 +47,7 @@ def copy_source(context: Context) -> tuple[str, str]:
         context.rules.refuse("header", name="x-amz-copy-source", value=source)
     bucket, key = split_path("/" + path.removeprefix("/").replace("+", "%20"), "", ())
     if not bucket or not key:
-        raise invalid_argument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+        raise invalid_argument("copy source bucket name")
     return bucket, key
 
 
@@ -55,7 +55,7 @@ async def copy_object(context: Context) -> Reply:
     request, headers = context.request, context.request.headers
     directive = headers.get("x-amz-metadata-directive", "COPY")
     if directive not in ("COPY", "REPLACE"):
-        raise invalid_argument("Unknown metadata directive.")
+        raise invalid_argument(f"metadata directive {directive}.")
     source = copy_source(context)
     target = (request.bucket, request.key)
     replaced: Attributes | None = None
@@ -152,7 +152,8 @@ async def delete_objects(context: Context) -> Reply:
         raise malformed_xml()
     if len(keys) > MAX_DELETES:
         context.rules.refuse("malformed-xml")
-    quiet = (xml.child(root, "Quiet") or "").lower() == "true"
+    if xml.child(root, "Quiet") not in (None, "true", "false"):
+        raise malformed_xml()
     if not await context.store.has_bucket(context.request.bucket):
         raise no_such_bucket()
     # Not stripped: a key may begin or end with a space.
@@ -163,7 +164,8 @@ async def delete_objects(context: Context) -> Reply:
         if error is not None:
             details = (xml.text("Key", key), xml.text("Code", error.code), xml.text("Message", error.message))
             parts.append(xml.element("Error", *details))
-        elif not quiet:
+        else:
+            # In quiet mode too: R2 reads the word and forgets it.
             parts.append(xml.element("Deleted", xml.text("Key", key)))
     return xml_reply("DeleteResult", parts)
 

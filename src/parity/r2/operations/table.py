@@ -11,6 +11,13 @@ HANDLERS: dict[str, Handler] = {
     "CreateBucket": buckets.create_bucket,
     "DeleteBucket": buckets.delete_bucket,
     "GetBucketLocation": buckets.get_location,
+    "GetBucketEncryption": buckets.get_encryption,
+    "GetBucketVersioning": buckets.get_versioning,
+    **{
+        name: buckets.absent(name)
+        for name in ("GetBucketTagging", "GetObjectLockConfiguration", "GetBucketReplication")
+    },
+    "PostBucket": buckets.accept_post,
     "GetBucketCors": buckets.get_cors,
     "PutBucketCors": buckets.put_cors,
     "DeleteBucketCors": buckets.delete_cors,

@@ -91,5 +91,5 @@ def test_the_devcontainer_opens_a_service_of_the_same_file(run: Run, root: Path)
     text = (root / ".devcontainer/devcontainer.json").read_text()
     settings = json.loads("\n".join(line for line in text.splitlines() if not line.strip().startswith("//")))
     service = configuration(run)["services"][settings["service"]]
-    assert (root / ".devcontainer" / settings["dockerComposeFile"]).resolve() == root / "compose.yaml"
+    assert (root / ".devcontainer" / settings["dockerComposeFile"][0]).resolve() == root / "compose.yaml"
     assert settings["workspaceFolder"] in {volume["target"] for volume in service["volumes"]}

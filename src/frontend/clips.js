@@ -6,7 +6,6 @@ import { byId, clock, make } from "./dom.js";
 import { currentGame } from "./games.js";
 
 const POLL_MS = 1500;
-const ENDED = new Set(["ready", "complete", "completed", "failed", "cancelled", "none", "new"]);
 
 let changed = async () => {};
 let timer = null;
@@ -15,12 +14,12 @@ export async function refreshClips() {
   const clips = await listClips();
   byId("clip-list").replaceChildren(...clips.map(item));
   clearTimeout(timer);
-  if (clips.some((clip) => !ENDED.has(clip.status))) timer = setTimeout(() => guarded(null, changed), POLL_MS);
+  if (clips.some((clip) => clip.status === "processing")) timer = setTimeout(() => guarded(null, changed), POLL_MS);
   return clips;
 }
 
 function item(clip) {
-  const watch = make("button", { type: "button", class: "plain", disabled: !clip.key || clip.status !== "ready" }, "Watch");
+  const watch = make("button", { type: "button", class: "plain", disabled: clip.status !== "ready" }, "Watch");
   watch.addEventListener("click", () =>
     guarded(watch, async () => {
       byId("player").src = await mediaUrl(clip.key);

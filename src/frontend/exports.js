@@ -2,7 +2,8 @@
 
 import { guarded, showError } from "./banner.js";
 import { cancelExport, createExport, exportSocket, getExport, listExports, mediaUrl, retryExport } from "./calls.js";
-import { byId, make } from "./dom.js";
+import { byId, clock, make, size } from "./dom.js";
+import { reelName } from "./reels.js";
 import { watch } from "./watch.js";
 
 const ENDED = new Set(["complete", "failed", "cancelled"]);
@@ -22,13 +23,14 @@ function item(job) {
   if (job.status === "failed" || job.status === "cancelled") {
     actions.push(action("Retry", async () => follow(await retryExport(job.id))));
   }
-  const words = `${job.status}${job.reason ? `: ${job.reason}` : ""}`;
+  const facts = job.status === "complete" ? ` · ${clock(job.duration)} · ${size(job.size)}` : "";
+  const words = `${job.status}${job.reason ? `: ${job.reason}` : ""}${facts}`;
   return make("li", { data: { testid: "export-item", id: job.id, status: job.status } },
     make("span", { class: "grow" }, make("span", { class: "title" }, title(job)),
       make("span", { class: "hint" }, words)), ...actions);
 }
 
-const title = (job) => job.project_name ?? job.name ?? job.id;
+const title = (job) => reelName(job.project_id);
 
 function action(text, run) {
   const button = make("button", { type: "button", class: "plain" }, text);

@@ -5,6 +5,7 @@ import { Problem, Unreachable } from "./errors.js";
 import { profileId, userId } from "./identity.js";
 
 const RETRIES = 2;
+const NETWORK_DELAY_MS = 600;
 
 /** Called with each `X-Sync-Status` that an answer carries. */
 let syncListener = () => {};
@@ -20,7 +21,15 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  */
 export async function call(method, path, body) {
   for (let attempt = 0; ; attempt += 1) {
-    const answer = await send(method, path, body);
+    let answer;
+    try {
+      answer = await send(method, path, body);
+    } catch (error) {
+      // A read may be repeated: a changed network or a Machine that was just replaced costs one attempt.
+      if (method !== "GET" || attempt === RETRIES) throw error;
+      await wait(NETWORK_DELAY_MS);
+      continue;
+    }
     const status = answer.headers.get("X-Sync-Status");
     if (status) syncListener(status);
     if (answer.ok) return answer.status === 204 ? null : answer.json();

@@ -34,8 +34,8 @@ export function startProfiles(changed) {
       const made = await createProfile(name.value.trim());
       useProfile(made.id);
       name.value = "";
-      await selectProfile(made.id);
       await refresh();
+      await selectProfile(made.id);
     });
   });
   return guarded(null, refresh);

@@ -4,8 +4,12 @@ import { guarded } from "./banner.js";
 import { createProject, listProjects } from "./calls.js";
 import { byId, clock, make } from "./dom.js";
 
+const names = new Map(); // project id → name
 let order = [];
 const left = new Set(); // clips that are not wanted
+
+/** A reel's name; its id once the reel is deleted. */
+export const reelName = (project) => names.get(project) ?? project;
 
 export async function refreshReels(clips) {
   const known = new Map(clips.map((clip) => [clip.id, clip]));
@@ -15,6 +19,8 @@ export async function refreshReels(clips) {
   byId("order-empty").hidden = clips.length > 0;
   byId("project-create").disabled = !clips.length;
   const projects = await listProjects();
+  names.clear();
+  for (const project of projects) names.set(project.id, project.name);
   const select = byId("project-select");
   const before = select.value;
   select.replaceChildren(...projects.map((project) => make("option", { value: project.id }, project.name)));

@@ -68,11 +68,12 @@ export function watch(path, { poll, show, ended, signal }) {
   });
 }
 
+/** A job's state; null for anything else (a pong). */
 function parse(text) {
   try {
     const message = JSON.parse(text);
-    return message && typeof message === "object" && message.type !== "pong" ? message : null;
+    return typeof message?.status === "string" ? message : null;
   } catch {
-    return null; // "pong"
+    return null;
   }
 }

@@ -85,6 +85,8 @@ def _action(name: str, text: str) -> click.Command:
         wanted = _one(machine_id)
         answer = _admin("POST", f"/fly/machines/{quote(wanted, safe='')}/{name}")
         click.echo(f"{wanted}: {answer['state']}")
+        if name == "destroy" and not _admin("GET", "/fly/machines"):
+            click.echo("no Machine is left; `parity machine create` starts one")
 
     return run
 

@@ -33,6 +33,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
         async def start(
             *,
             soft: int = 20,
+            memory: int = 256,
             hard: int = 25,
             autostop: str = "off",
             force_https: bool = True,
@@ -47,7 +48,12 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             path = tmp_path / "fly.toml"
             path.write_text(
                 FLY_TOML.format(
-                    soft=soft, hard=hard, autostop=autostop, checks=checks, force_https=str(force_https).lower()
+                    soft=soft,
+                    hard=hard,
+                    memory=memory,
+                    autostop=autostop,
+                    checks=checks,
+                    force_https=str(force_https).lower(),
                 )
                 + toml
             )

@@ -40,7 +40,7 @@ compress = true
 {checks}
 
 [[vm]]
-memory_mb = 256
+memory_mb = {memory}
 """
 
 CHECKS = """

@@ -125,15 +125,17 @@ async def test_at_the_soft_limit_a_second_machine_is_started(start_edge: StartEd
 
 
 async def test_an_idle_machine_is_stopped_and_woken_by_the_next_request(start_edge: StartEdge) -> None:
-    edge = await start_edge(autostop="stop", idle_check_s=0.5)
+    edge = await start_edge(autostop="stop", idle_check_s=0.5, wait=False)
     await until(lambda: edge.machine.state is State.STOPPED, "stopped")
     assert await status_of(edge) == 404
 
 
 async def test_an_idle_machine_is_suspended_where_that_is_set(start_edge: StartEdge) -> None:
-    edge = await start_edge(autostop="suspend", idle_check_s=0.5)
+    edge = await start_edge(autostop="suspend", idle_check_s=1000)
     pid = (await edge.get("/show"))["pid"]
-    await until(lambda: edge.machine.state is State.SUSPENDED, "suspended")
+    for _ in range(2):
+        await edge.standin.fleet.check_idle()
+    assert edge.machine.state is State.SUSPENDED
     assert (await edge.get("/show"))["pid"] == pid
 
 

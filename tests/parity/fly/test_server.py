@@ -85,7 +85,9 @@ def free_ports(count: int) -> list[int]:
 def project(tmp_path: Path) -> Project:
     (tmp_path / "source").symlink_to(SOURCE)
     (tmp_path / "parity.toml").write_text(PARITY_TOML.format())
-    (tmp_path / "fly.toml").write_text(FLY_TOML.format(soft=5, hard=9, autostop="off", checks="", force_https="true"))
+    (tmp_path / "fly.toml").write_text(
+        FLY_TOML.format(memory=256, soft=5, hard=9, autostop="off", checks="", force_https="true")
+    )
     (tmp_path / "secrets.env").write_text("R2_BUCKET=b\nR2_SECRET_ACCESS_KEY=from the stand-in\n")
     (tmp_path / "cors.json").write_text("[]")
     return Project(tmp_path, free_ports(4))

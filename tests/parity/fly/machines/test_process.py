@@ -26,12 +26,16 @@ def driver(tmp_path: Path, command: list[str] | None = None) -> ProcessDriver:
     return ProcessDriver(SOURCE.parent, SOURCE.name, command or SHELL, tmp_path / "state")
 
 
-def alive(pid: int) -> bool:
+def process_state(pid: int) -> str:
+    """The kernel's letter for it; Z when it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+        return "Z"
+
+
+def alive(pid: int) -> bool:
+    return process_state(pid) != "Z"
 
 
 def test_names_are_filled_into_a_command_and_other_braces_stay() -> None:
@@ -59,8 +63,7 @@ async def test_a_machine_sees_nothing_of_the_harnesss_environment(edge: Edge, mo
 async def test_a_suspended_process_does_not_run_and_goes_on_after_resume(edge: Edge) -> None:
     pid = (await edge.get("/show"))["pid"]
     await edge.machine.suspend()
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    assert state == "T"
+    await until(lambda: process_state(pid) == "T", "frozen")
     await edge.machine.start()
     assert (await edge.get("/show"))["pid"] == pid
     assert edge.machine.state is State.STARTED

@@ -19,9 +19,11 @@ def main() -> int:
     try:
         project = Project.load()
         if arguments.role == "serve":
+            import uvloop
+
             from parity.modal.server import serve
 
-            asyncio.run(serve(ModalConfig.from_project(project)))
+            uvloop.run(serve(ModalConfig.from_project(project)))
         else:
             from parity.modal.worker.run import work
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from modal_proto import api_pb2 as pb
@@ -16,6 +15,7 @@ from parity.modal.callbook import Call, CallBook, Input
 from parity.modal.faults import Fault, Faults
 from parity.modal.identifiers import fresh_id
 from parity.modal.registry import Function, Registry
+from parity.modal.tasks import Pool, Task
 
 Result = pb.GenericResult
 
@@ -25,38 +25,6 @@ class Launcher(Protocol):
 
     def start(self, task: Task, function: Function) -> bool: ...  # False: no worker is connected
     def stop(self, task_id: str, with_signal: signal.Signals) -> None: ...
-
-
-@dataclass(eq=False)
-class Task:
-    """A container, from the order to start it until its process ended."""
-
-    id: str
-    function_id: str
-    running: dict[str, Input] = field(default_factory=dict)
-    to_cancel: list[str] = field(default_factory=list)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    fetched: bool = False  # it has asked for an input: its start succeeded
-    draining: bool = False
-    start_error: pb.GenericResult | None = None
-
-
-@dataclass(eq=False)
-class Pool:
-    """One function's waiting inputs."""
-
-    queue: deque[Input] = field(default_factory=deque)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    failed_starts: int = 0
-
-    def notify(self) -> None:
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-    def waiting(self) -> int:
-        while self.queue and self.queue[0].state == "done":
-            self.queue.popleft()
-        return len(self.queue)
 
 
 class Scheduler:

@@ -12,7 +12,7 @@ from parity.modal.config import ModalConfig
 from parity.modal.identifiers import sign
 from parity.modal.messages import Die, Message, Start, Stop
 from parity.modal.registry import Function, Registry
-from parity.modal.scheduler import Task
+from parity.modal.tasks import Task
 
 
 class Workers:

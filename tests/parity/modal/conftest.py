@@ -16,7 +16,7 @@ PORT = 21100
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     app = Path(__file__).parent / "app"
     running = Stack(tmp_path_factory.mktemp("modal"), PORT, app / "deployed.py", [app])
     try:
@@ -28,26 +28,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.close()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _sdk(stack: Stack) -> Iterator[None]:
-    """What a developer sets; the SDK reads it at its first call and keeps the client. Undone for other tests."""
-    values = {
-        "MODAL_SERVER_URL": stack.url,
-        "MODAL_TOKEN_ID": "ak-standin",
-        "MODAL_TOKEN_SECRET": "as-standin",
-        "MODAL_CONFIG_PATH": os.devnull,
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _no_faults(stack: Stack) -> Iterator[None]:
-    yield
-    if "serve" in stack.processes:
-        stack.admin.delete("/faults")
+@pytest.fixture
+def stack(processes: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """The running stack, with what a developer sets; the SDK reads it at its first call and keeps the client."""
+    monkeypatch.setenv("MODAL_SERVER_URL", processes.url)
+    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-standin")
+    monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-standin")
+    monkeypatch.setenv("MODAL_CONFIG_PATH", os.devnull)
+    yield processes
+    processes.admin.delete("/faults")
 
 
 @pytest.fixture

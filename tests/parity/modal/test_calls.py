@@ -14,6 +14,8 @@ import modal.exception
 import pytest
 from tests.parity.modal.support import Gate, Stack, until
 
+pytestmark = pytest.mark.usefixtures("stack")
+
 Lookup = Callable[[str], Any]
 
 

@@ -8,6 +8,8 @@ import modal
 import modal.exception
 import pytest
 
+pytestmark = pytest.mark.usefixtures("stack")
+
 
 def test_what_is_put_is_got_until_it_is_popped(marks: Any, key: str) -> None:
     marks.put(key, {"progress": 0.5})

@@ -109,3 +109,13 @@ def test_reset_empties_the_bucket_and_forgets_faults(r2: StandIn) -> None:
     assert _ask(r2, "POST", "/r2/reset").status_code == 204
     assert "Contents" not in r2.client().list_objects_v2(Bucket=BUCKET)
     assert _ask(r2, "GET", "/r2/faults").json() == {"faults": []}
+
+
+def test_the_buckets_cors_policy_can_be_changed_and_put_back(r2: StandIn) -> None:
+    configured = _ask(r2, "GET", "/r2/cors").json()
+    rules = [{"AllowedOrigins": ["https://elsewhere.example"], "AllowedMethods": ["GET"]}]
+    changed = _ask(r2, "PUT", "/r2/cors", json={"CORSRules": rules}).json()
+    assert [rule["AllowedOrigins"] for rule in changed["CORSRules"]] == [["https://elsewhere.example"]]
+    assert _ask(r2, "GET", "/r2/cors").json() == changed
+    assert _ask(r2, "PUT", "/r2/cors", json={"CORSRules": [{"AllowedOrigins": ["x/y"]}]}).status_code == 400
+    assert _ask(r2, "DELETE", "/r2/cors").json() == configured

@@ -1,0 +1,176 @@
+"""Unchanged clients over TLS: boto3 of four ages, the aws CLI, rclone, the SDK of another language.
+
+What they need is built on demand in a cache folder outside the checkout; a test skips, saying why, where it cannot be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.parity.r2.conftest import BUCKET, OBJECT_TOKEN, StandIn
+from tests.parity.r2.stores import CACHE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+HERE = Path(__file__).parent / "clients"
+
+
+def _run(arguments: list[str], environment: dict[str, str], cwd: Path | None = None) -> str:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    run = subprocess.run(
+        arguments, env=kept | environment, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, f"{' '.join(arguments)}\n{run.stdout}\n{run.stderr}"
+    return run.stdout
+
+
+def _build(arguments: list[str], cwd: Path | None = None) -> None:
+    """Run an installer; the test skips when it fails."""
+    try:
+        run = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    except OSError as error:
+        pytest.skip(f"{arguments[0]} cannot be run: {error}")
+    if run.returncode:
+        pytest.skip(f"{' '.join(arguments)} failed: {run.stderr.strip()[-300:]}")
+
+
+def _venv(name: str, *requirements: str) -> Path:
+    """A virtual environment with ``requirements``, built once."""
+    folder = CACHE / "venvs" / name
+    marker = folder / "complete"
+    if not marker.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        _build([sys.executable, "-m", "venv", str(folder)])
+        _build([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
+        marker.touch()
+    return folder / "bin"
+
+
+def _environment(r2: StandIn) -> dict[str, str]:
+    return {
+        "R2_URL": r2.url,
+        "R2_KEY": OBJECT_TOKEN.access_key,
+        "R2_SECRET": OBJECT_TOKEN.secret,
+        "BUCKET": BUCKET,
+        "AWS_CA_BUNDLE": str(r2.ca),
+        "SSL_CERT_FILE": str(r2.ca),
+        "NODE_EXTRA_CA_CERTS": str(r2.ca),
+        "AWS_ACCESS_KEY_ID": OBJECT_TOKEN.access_key,
+        "AWS_SECRET_ACCESS_KEY": OBJECT_TOKEN.secret,
+        "AWS_ENDPOINT_URL": r2.url,
+        "AWS_DEFAULT_REGION": "auto",
+        # What R2 needs of every SDK since 2025; `parity env` exports it too.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+
+
+BOTO3 = {
+    "put": "ok",
+    "get": True,
+    "create again": "412 PreconditionFailed",
+    "missing": "404 NoSuchKey",
+    "missing head": "404 404",
+    "unknown key": "401 Unauthorized",
+    "wrong secret": "403 SignatureDoesNotMatch",
+    "tagging": "501 NotImplemented",
+    "policy": "501 NotImplemented",
+    "bucket configuration": "403 AccessDenied",
+    "range": True,
+    "past the end": "416 InvalidRange",
+    "multipart": "ok",
+    "multipart again": "404 NoSuchUpload",
+    "size": 10 * (1 << 20) + 7,
+    "keys": ["a/ü +&.bin", "big", "copy"],
+    "presigned put": 200,
+    "presigned put, other type": 403,
+    "presigned get": [200, "hello"],
+    "left": 0,
+}
+
+
+@pytest.mark.parametrize("version", ["1.35.99", "1.36.26", "1.40.76", "newest"])
+def test_boto3_sees_the_same_r2_in_every_version(r2: StandIn, version: str) -> None:
+    interpreter = (
+        sys.executable if version == "newest" else str(_venv(f"boto3-{version}", f"boto3=={version}") / "python")
+    )
+    told = json.loads(_run([interpreter, str(HERE / "boto3_battery.py")], _environment(r2)))
+    # The defaults of boto3 since 1.36 are what R2 refuses; before, there was nothing to refuse.
+    default = told["seen"].pop("default checksums", None)
+    assert told["seen"] == BOTO3
+    assert default == (None if version == "1.35.99" else "401 Unauthorized")
+
+
+def test_the_aws_cli_lists_puts_gets_and_syncs(r2: StandIn, tmp_path: Path) -> None:
+    aws, environment = str(_venv("awscli", "awscli") / "aws"), _environment(r2)
+    folder = tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "small.txt").write_text("small")
+    (folder / "sub" / "large.bin").write_bytes(os.urandom(20 << 20))
+    _run([aws, "s3", "cp", str(folder / "small.txt"), f"s3://{BUCKET}/one/small.txt"], environment)
+    assert "small.txt" in _run([aws, "s3", "ls", f"s3://{BUCKET}/one/"], environment)
+    _run([aws, "s3", "sync", str(folder), f"s3://{BUCKET}/two"], environment)
+    _run([aws, "s3", "sync", f"s3://{BUCKET}/two", str(tmp_path / "back")], environment)
+    assert (tmp_path / "back" / "sub" / "large.bin").read_bytes() == (folder / "sub" / "large.bin").read_bytes()
+    _run([aws, "s3", "rm", "--recursive", f"s3://{BUCKET}/two"], environment)
+    assert [found["Key"] for found in r2.client().list_objects_v2(Bucket=BUCKET)["Contents"]] == ["one/small.txt"]
+
+
+def test_rclone_lists_copies_and_syncs(r2: StandIn, tmp_path: Path) -> None:
+    rclone = shutil.which("rclone")
+    if rclone is None:
+        pytest.skip("no rclone on PATH (apt-get install rclone)")
+    environment = {
+        "RCLONE_CONFIG": str(tmp_path / "none"),
+        "RCLONE_CONFIG_R2_TYPE": "s3",
+        "RCLONE_CONFIG_R2_PROVIDER": "Cloudflare",
+        "RCLONE_CONFIG_R2_ENDPOINT": r2.url,
+        "RCLONE_CONFIG_R2_ACCESS_KEY_ID": OBJECT_TOKEN.access_key,
+        "RCLONE_CONFIG_R2_SECRET_ACCESS_KEY": OBJECT_TOKEN.secret,
+        "RCLONE_CONFIG_R2_REGION": "auto",
+        # As Cloudflare's page on rclone says for tokens that may not create buckets.
+        "RCLONE_CONFIG_R2_NO_CHECK_BUCKET": "true",
+        "RCLONE_CA_CERT": str(r2.ca),
+    }
+    folder = tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "a b.txt").write_text("text")
+    (folder / "large.bin").write_bytes(os.urandom(12 << 20))
+    small_parts = ["--s3-upload-cutoff", "5M", "--s3-chunk-size", "5M"]
+    _run([rclone, "copy", *small_parts, str(folder), f"r2:{BUCKET}/r"], environment)
+    assert _run([rclone, "cat", f"r2:{BUCKET}/r/sub/a b.txt"], environment) == "text"
+    listed = _run([rclone, "lsf", "-R", f"r2:{BUCKET}/r"], environment).split("\n")
+    assert sorted(filter(None, listed)) == ["large.bin", "sub/", "sub/a b.txt"]
+    _run([rclone, "check", str(folder), f"r2:{BUCKET}/r"], environment)
+    (folder / "large.bin").unlink()
+    _run([rclone, "sync", str(folder), f"r2:{BUCKET}/r"], environment)
+    assert [found["Key"] for found in r2.client().list_objects_v2(Bucket=BUCKET)["Contents"]] == ["r/sub/a b.txt"]
+
+
+def _node(*packages: str) -> Path:
+    """A folder with these packages installed, built once."""
+    folder = CACHE / "node"
+    if not all((folder / "node_modules" / name.rpartition("@")[0]).is_dir() for name in packages):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text('{"private": true}')
+        _build(["npm", "install", "--no-audit", "--no-fund", *packages], cwd=folder)
+    return folder
+
+
+def test_the_sdk_of_another_language_uploads_and_downloads(r2: StandIn) -> None:
+    folder = _node("@aws-sdk/client-s3@3", "@aws-sdk/s3-request-presigner@3")
+    shutil.copy(HERE / "sdk.mjs", folder / "sdk.mjs")
+    seen = json.loads(_run(["node", "sdk.mjs"], _environment(r2), folder))
+    assert seen == {
+        "upload": 200,
+        "otherType": 403,
+        "download": [200, "video/mp4", True],
+        "parts": 10 * (1 << 20) + 10,
+        "keys": ["js/parts.mp4", "js/source.mp4"],
+        "createAgain": [412, "PreconditionFailed"],
+    }

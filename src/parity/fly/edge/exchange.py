@@ -7,13 +7,14 @@ import time
 
 from parity.fly.edge.compress import COMPRESSORS, Compressor, coding_for, compressed_headers
 from parity.fly.edge.context import EdgeContext, Target, Wish
-from parity.fly.edge.headers import Headers, new_request_id, request_to_app, response_to_client, value_of
+from parity.fly.edge.headers import Headers, new_request_id, response_to_client, value_of
 from parity.fly.edge.kept_body import KeptBody
 from parity.fly.edge.log import Entry
 from parity.fly.edge.replay import MAX_HOPS, Replay, ReplayError, parse_replay, replay_source
 from parity.fly.edge.request import Body, Request, Stream
+from parity.fly.edge.to_app import body_to_app, end_to_app, head_to_app, headers_to_app
+from parity.fly.edge.tunnel import Tunnel
 from parity.fly.edge.upstream import Upstream
-from parity.fly.edge.websocket import FrameTracker, close_frame
 
 # Bytes of a body that are held for a request that waits for its Machine; then the client is no longer read.
 HOLD = 64 * 1024
@@ -50,9 +51,8 @@ class Exchange:
         self._head_sent = False
         self._answered = False
         self._over = False
-        self._tracker: FrameTracker | None = None
+        self._tunnel: Tunnel | None = None
         self._tail = bytearray()
-        self._goaway: int | None = None
         self.entry = Entry(
             self.request_id.decode(),
             self._received,
@@ -129,19 +129,11 @@ class Exchange:
     def _attach(self, connection: Upstream) -> None:
         self._upstream = connection
         request = self.request
-        headers = request_to_app(request.headers, request.origin, self.request_id, self._context.region, self._received)
-        if self._replayed_from is not None:
-            headers.append((b"fly-replay-src", self._replayed_from))
-        if request.websocket:
-            headers += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
-        elif request.body is Body.CHUNKED:
-            headers.append((b"transfer-encoding", b"chunked"))
+        headers = headers_to_app(request, self.request_id, self._context.region, self._received, self._replayed_from)
         self.entry.to_app = headers
-        lines = [request.method + b" " + request.target + b" HTTP/1.1\r\n"]
-        lines += [name + b": " + value + b"\r\n" for name, value in headers]
-        connection.begin(self, b"".join(lines) + b"\r\n", head_request=request.method == b"HEAD")
+        connection.begin(self, head_to_app(request, headers), head_request=request.method == b"HEAD")
         for piece in self._body.pieces():
-            self._send_body(connection, piece)
+            connection.write(body_to_app(request, piece))
         if self._body.ended:
             self._send_request_end(connection)
         self._resume_body()
@@ -156,7 +148,7 @@ class Exchange:
             return  # nothing more is wanted; and an empty chunk would end a chunked body
         self._body.add(data, must_keep=self._upstream is None)
         if self._upstream:
-            self._send_body(self._upstream, data)
+            self._upstream.write(body_to_app(self.request, data))
         elif self._body.size > HOLD:
             self._pause_body()
 
@@ -170,7 +162,7 @@ class Exchange:
         """Bytes after an upgrade; those that come before the Machine's 101 are kept."""
         self.touched = self._loop.time()
         self.entry.bytes_in += len(data)
-        if self._tracker is None:
+        if self._tunnel is None:
             self._tail += data
             if len(self._tail) > HOLD:
                 self._pause_body()
@@ -184,11 +176,11 @@ class Exchange:
         self._context.gate.cancel(self)
         upstream, self._upstream = self._upstream, None
         if upstream:
-            if self._tracker is not None:
+            if self._tunnel is not None:
                 upstream.close_tunnel()
             else:
                 upstream.abandon()
-        self._finish("closed" if self._tracker is not None else "client gone")
+        self._finish("closed" if self._tunnel is not None else "client gone")
 
     def client_write_paused(self) -> None:
         """The client reads too slowly."""
@@ -258,7 +250,7 @@ class Exchange:
 
     def app_tunnel(self, headers: Headers) -> None:
         self._body.release()
-        self._tracker = FrameTracker()
+        self._tunnel = Tunnel(self._stream.send_raw, self._said_goodbye)
         self._head_sent = True
         to_client = self._to_client(headers)
         self.entry.status, self.entry.to_client, self.entry.head_ms = 101, to_client, self._elapsed()
@@ -270,24 +262,15 @@ class Exchange:
 
     def app_tunnel_data(self, data: bytes) -> None:
         self.touched = self._loop.time()
-        assert self._tracker is not None
-        if self._goaway is not None:
-            if self._tracker.between:
-                return  # the edge's close frame was the last one
-            taken = self._tracker.feed(data, stop_between=True)
-            self._stream.send_raw(data[:taken])
-            if self._tracker.between:
-                self._send_close()
-            return
-        self._tracker.feed(data)
         self.entry.bytes_out += len(data)
-        self._stream.send_raw(data)
+        assert self._tunnel is not None
+        self._tunnel.pass_on(data)
 
     def app_failed(self, reason: str, *, clean: bool) -> None:
         connection, self._upstream = self._upstream, None
         if self._over:
             return
-        if self._tracker is not None:
+        if self._tunnel is not None:
             self._finish("closed" if clean else reason)
             self._stream.close_tunnel()
         elif self._head_sent:
@@ -312,12 +295,8 @@ class Exchange:
 
     def goaway(self, machine: str, code: int) -> None:
         """Close this WebSocket with ``code`` when it belongs to ``machine``."""
-        if self._tracker is None or self._over or self._goaway is not None:
-            return
-        if self._target is not None and self._target.id == machine:
-            self._goaway = code
-            if self._tracker.between:
-                self._send_close()
+        if self._tunnel is not None and not self._over and self._target is not None and self._target.id == machine:
+            self._tunnel.goaway(code)
 
     def expire(self) -> None:
         """Silent for too long."""
@@ -330,10 +309,8 @@ class Exchange:
             self._finish("cut: idle timeout")
             self._stream.abort()
 
-    def _send_close(self) -> None:
-        assert self._goaway is not None
-        self.entry.close_code = self._goaway
-        self._stream.send_raw(close_frame(self._goaway))
+    def _said_goodbye(self, code: int) -> None:
+        self.entry.close_code = code
         self._loop.call_later(CLOSE_WAIT_S, self._close_waited)
 
     def _close_waited(self) -> None:
@@ -406,16 +383,8 @@ class Exchange:
 
     # small parts
 
-    def _send_body(self, connection: Upstream, data: bytes) -> None:
-        if self.request.body is Body.CHUNKED:
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data))
-        else:
-            connection.write(data)
-
     def _send_request_end(self, connection: Upstream) -> None:
-        if self.request.body is Body.CHUNKED:
-            trailers = b"".join(b"%b: %b\r\n" % pair for pair in self._body.trailers)
-            connection.write(b"0\r\n" + trailers + b"\r\n")
+        connection.write(end_to_app(self.request, self._body.trailers))
         connection.end_request()
 
     def _pause_body(self) -> None:

@@ -10,6 +10,7 @@ from tests.parity.fly.support import Edge, StartEdge, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from parity.fly.edge.tunnel import Tunnel
 from parity.fly.machines.state import State
 
 
@@ -28,6 +29,18 @@ async def drain(socket: ClientConnection) -> None:
         async for _ in socket:
             pass
         await socket.recv()
+
+
+def test_goaway_in_the_middle_of_a_frame_waits_for_its_end_and_drops_what_follows() -> None:
+    sent: list[bytes] = []
+    codes: list[int] = []
+    tunnel = Tunnel(sent.append, codes.append)
+    tunnel.pass_on(b"\x82\x04ab")
+    tunnel.goaway(1001)
+    assert (sent, codes) == ([b"\x82\x04ab"], [])
+    tunnel.pass_on(b"cd\x82\x01x")
+    tunnel.pass_on(b"\x82\x01y")
+    assert (sent[1:], codes) == ([b"cd", b"\x88\x02\x03\xe9"], [1001])
 
 
 async def test_messages_of_every_size_pass_both_ways(edge: Edge) -> None:

@@ -18,7 +18,7 @@ from playwright.async_api import Error as BrowserError
 
 from parity.checks.kit import evidence, media
 from parity.checks.kit.admin import Admin
-from parity.checks.kit.browser import find_chromium
+from parity.checks.kit.browser import NetworkChanged, find_chromium
 from parity.checks.kit.http import Recorder, http
 from parity.checks.kit.media import Media
 from parity.checks.kit.stage import Stage
@@ -42,6 +42,8 @@ EXPECTED_ERRORS = (
     json.JSONDecodeError,
     KeyError,
 )
+# How often a browser's observation is begun when containers come and go on the host.
+NETWORK_CHANGES = 3
 # The end of a broken variant is a release; it gets this long in all, in seconds.
 PROOF_EXTRA_S = 700.0
 
@@ -152,10 +154,22 @@ class Suite:
 
 
 async def observed(check: Check[Any], tools: Tools) -> tuple[Outcome, list[str]]:
-    """One observation, judged."""
+    """One observation, judged; made again only when the host's network changed under the browser."""
+    for _ in range(NETWORK_CHANGES):
+        try:
+            return await _observed_once(check, tools)
+        except NetworkChanged:
+            tools.notes.console.clear()
+            tools.notes.failed.clear()
+    return Outcome.ERROR, [f"the host's network changed {NETWORK_CHANGES} times while the browser ran"]
+
+
+async def _observed_once(check: Check[Any], tools: Tools) -> tuple[Outcome, list[str]]:
     try:
         async with asyncio.timeout(check.deadline_s):
             observation = await check.observe(tools)
+    except NetworkChanged:
+        raise
     except ProductFault as fault:
         return Outcome.FAILED, [str(fault)]
     except EXPECTED_ERRORS as error:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from parity.admin.app import http_exception_as_problem, problem, read_object
+from parity.r2 import cors
 from parity.r2.errors import R2Error
 from parity.r2.faults import FIELDS, FaultError
 from parity.r2.operations.table import HANDLERS
@@ -58,6 +59,9 @@ class Admin:
             Route("/r2/object", self.object),
             Route("/r2/behaviour", self.behaviour),
             Route("/r2/behaviour", self.behave, methods=["POST"]),
+            Route("/r2/cors", self.cors_policy),
+            Route("/r2/cors", self.change_cors, methods=["PUT"]),
+            Route("/r2/cors", self.configured_cors, methods=["DELETE"]),
             Route("/r2/reset", self.reset, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: http_exception_as_problem})
@@ -168,6 +172,27 @@ class Admin:
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
         return JSONResponse(behaviour_to_json(self._front.behaviour))
+
+    async def cors_policy(self, _request: Request) -> Response:
+        """The bucket's CORS policy that is in force."""
+        policy = self._front.policies.get(self._service.settings.bucket, ())
+        return JSONResponse({"CORSRules": cors.to_json(policy)})
+
+    async def change_cors(self, request: Request) -> Response:
+        """Another policy until DELETE, as a person with an admin token would set it: the app's token may not."""
+        try:
+            policy = cors.from_json(await read_object(request, ("CORSRules", "rules")))
+        except cors.PolicyError as error:
+            raise HTTPException(400, str(error)) from None
+        self._front.policies[self._service.settings.bucket] = policy
+        return await self.cors_policy(request)
+
+    async def configured_cors(self, request: Request) -> Response:
+        """Back to the policy of the file that parity.toml names."""
+        self._front.policies.pop(self._service.settings.bucket, None)
+        if self._service.settings.policy is not None:
+            self._front.policies[self._service.settings.bucket] = self._service.settings.policy
+        return await self.cors_policy(request)
 
     async def reset(self, _request: Request) -> Response:
         """Empty the bucket."""

@@ -53,6 +53,6 @@ def _proof_case(run: Run, result: Result) -> ElementTree.Element:
     case = ElementTree.Element("testcase", classname=f"parity.{run.target}.broken", name=_text(name))
     case.set("time", f"{proof.seconds:.3f}")
     if not proof.caught:
-        tag = "skipped" if proof.caught is None else "failure"
+        tag = "error" if proof.caught is None else "failure"
         ElementTree.SubElement(case, tag, message=_text(proof_lines(proof)[0].strip()))
     return case

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 from parity.report.html import html_page
 from parity.report.junit import junit_xml
-from parity.report.results import Outcome, Run
+from parity.report.results import Outcome, Proof, Run
 from parity.report.terminal import result_lines, skipped_lines, summary_line
 
 
@@ -18,6 +18,11 @@ def test_a_run_with_a_failure_an_error_or_a_blind_check_is_not_ok(run: Run) -> N
 
 def test_a_run_where_everything_was_skipped_is_not_ok(run: Run) -> None:
     assert not replace(run, results=[run.results[4]]).ok
+
+
+def test_a_broken_variant_that_could_not_be_put_in_place_is_no_proof(run: Run) -> None:
+    untried = replace(run.results[0], proof=Proof("bad env", None, ("no admin",)))
+    assert not replace(run, results=[untried]).ok
 
 
 def test_an_unnoticed_broken_variant_counts_as_a_failure(run: Run) -> None:

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from parity.checks.model import Unobservable
+
 FLAGS = (
     "--no-sandbox",  # checks run as root in a container
     "--disable-quic",
@@ -90,9 +92,16 @@ async def chromium(program: str, places: list[Mapped]) -> AsyncIterator[Browser]
             await browser.close()
 
 
+class NetworkChanged(Unobservable):
+    """Chromium aborts requests when an interface of the host comes or goes; that says nothing about the product."""
+
+
 @asynccontextmanager
 async def page(browser: Browser, notes: Notes, downloads: Path) -> AsyncIterator[Page]:
-    """One page in a context of its own; ends with a screenshot in ``notes``."""
+    """One page in a context of its own; ends with a screenshot in ``notes``.
+
+    Raises ``NetworkChanged`` at its end when the host's interfaces changed under it.
+    """
     downloads.mkdir(parents=True, exist_ok=True)
     context: BrowserContext = await browser.new_context(ignore_https_errors=True, accept_downloads=True)
     try:
@@ -109,3 +118,5 @@ async def page(browser: Browser, notes: Notes, downloads: Path) -> AsyncIterator
                 notes.screenshot = await opened.screenshot(full_page=True)
     finally:
         await context.close()
+        if any("ERR_NETWORK_CHANGED" in line for line in (*notes.failed, *notes.console)):
+            raise NetworkChanged("the host's network interfaces changed while the browser ran")

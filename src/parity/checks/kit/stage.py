@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity.checks.kit import bucket
 from parity.checks.kit.admin import Admin
 from parity.checks.model import BucketCors, Change, Env, Fault, Layer, Unobservable, Wrap
 from parity.config.project import Project
@@ -117,14 +116,12 @@ class Stage:
             engine.remove_image(BROKEN_IMAGE)
 
     @asynccontextmanager
-    async def _cors(self, rules: object) -> AsyncIterator[None]:
-        assert isinstance(rules, list | tuple)
-        url, ca = self.target.r2_url, self.target.ca
-        await bucket.put_cors(self.project, url, ca, rules)
+    async def _cors(self, rules: Sequence[Mapping[str, object]]) -> AsyncIterator[None]:
+        await self.admin.call("PUT", "/r2/cors", {"CORSRules": [dict(rule) for rule in rules]})
         try:
             yield
         finally:
-            await bucket.put_cors(self.project, url, ca, bucket.configured_rules(self.project))
+            await self.admin.call("DELETE", "/r2/cors")
 
     @asynccontextmanager
     async def _fault(self, standin: str, body: Mapping[str, object]) -> AsyncIterator[None]:

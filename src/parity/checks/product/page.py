@@ -54,7 +54,9 @@ async def observe(tools: Tools) -> PageObservation:
 
 async def _use(page: Page, url: str, video: str, done: list[str]) -> None:
     """Each step waits for what a person would see."""
+    # The forms work once the scripts have run; the page says so by naming its environment.
     await page.goto(url)
+    await page.locator("#environment:not([hidden])").wait_for()
     await page.get_by_test_id("profile-name").fill("Check")
     await page.get_by_test_id("create-profile").click()
     await page.locator("#workspace:not([disabled])").wait_for()

@@ -48,7 +48,7 @@ async def export_events(
         if not first:
             await websocket.close(UNKNOWN, f"There is no export {export_id[:64]!r} in this profile")
             return
-        await _send(websocket, event(first[0], "state"))
+        await _send(websocket, event(runner.latest(context, first[0]), "state"))
         await _serve(websocket, events, look, {first[0].id: first[0]}, only=export_id)
 
 
@@ -65,7 +65,9 @@ async def extraction_events(websocket: WebSocket, context: ContextDep, core: Cor
         first = await _first(websocket, look)
         if first is None:
             return
-        await _send(websocket, {"type": "state", "extractions": [event(job, "state") for job in first]})
+        await _send(
+            websocket, {"type": "state", "extractions": [event(runner.latest(context, job), "state") for job in first]}
+        )
         await _serve(websocket, events, look, {job.id: job for job in first}, only=None)
 
 

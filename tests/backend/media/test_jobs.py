@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import apsw
 import httpx
 from fastapi import FastAPI
 from tests.backend.fakes import FakeStore
@@ -150,17 +149,33 @@ async def test_a_job_that_another_machine_holds_is_left_alone_until_its_lease_en
 
 
 async def test_an_export_is_announced_complete_only_when_the_bucket_holds_the_row(
-    app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore
+    app: FastAPI,
+    api: Api,
+    make_video: Callable[..., bytes],
+    make_settings: Callable[..., Settings],
+    store: FakeStore,
 ) -> None:
     worker = hold(app)
     export = await started(api, make_video)
-    database = next(key for key in stored(store) if key.endswith("database.sqlite"))
     with app.state.runner.hub.listen(CONTEXT, JobKind.EXPORT) as events:
         worker.go.set()
         job = await asyncio.wait_for(events.get(), 30)
         while not job.status.over:
             job = await asyncio.wait_for(events.get(), 30)
-    connection = apsw.Connection(":memory:")
-    connection.deserialize("main", (await store.get_bytes(database)).data)
-    assert connection.execute("SELECT status FROM jobs WHERE id = ?", (export,)).get == "complete"
-    connection.close()
+
+    async def look(other: FastAPI, elsewhere: Api) -> Any:
+        return await elsewhere.call("GET", f"/api/exports/{export}")
+
+    # A process with an empty disk knows only what the bucket holds.
+    assert (await serve(store, make_settings(), look))["status"] == "complete"
+
+
+async def test_the_resource_shows_the_progress_of_this_moment(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes]
+) -> None:
+    worker = hold(app)
+    export = await started(api, make_video)
+    seen = await until(lambda: api.call("GET", f"/api/exports/{export}"), lambda job: job["progress"] > 0)
+    assert (seen["progress"], seen["phase"]) == (0.5, "encode")
+    worker.go.set()
+    await api.over(f"/api/exports/{export}")

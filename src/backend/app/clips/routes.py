@@ -113,17 +113,22 @@ async def extract(
 
 
 @router.get("/extractions", tags=["clips"], summary="Extractions, newest first")
-async def list_extractions(session: SessionDep) -> ExtractionList:
+async def list_extractions(session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExtractionList:
     found = await session.read(lambda connection: job_rows.of_kind(connection, JobKind.EXTRACTION))
-    return ExtractionList(extractions=[extraction_view(job) for job in found])
+    return ExtractionList(extractions=[extraction_view(runner.latest(context, job)) for job in found])
 
 
 @router.get("/extractions/{extraction_id}", summary="One extraction", responses=_ONE)
-async def get_extraction(extraction_id: Annotated[str, Path(pattern=ID_PATTERN)], session: SessionDep) -> Extraction:
+async def get_extraction(
+    extraction_id: Annotated[str, Path(pattern=ID_PATTERN)],
+    session: SessionDep,
+    context: ContextDep,
+    runner: RunnerDep,
+) -> Extraction:
     job = await session.read(lambda connection: job_rows.find(connection, extraction_id))
     if job is None or job.kind is not JobKind.EXTRACTION:
         raise problems.NOT_FOUND.error(f"There is no extraction {extraction_id!r} in this profile")
-    return extraction_view(job)
+    return extraction_view(runner.latest(context, job))
 
 
 def extraction_view(job: Job) -> Extraction:

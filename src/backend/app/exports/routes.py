@@ -67,15 +67,18 @@ async def create_export(
 
 @router.get("", summary="Exports, newest first (at most 200)")
 async def list_exports(
-    session: SessionDep, project_id: Annotated[str | None, Query(pattern=ID_PATTERN)] = None
+    session: SessionDep,
+    context: ContextDep,
+    runner: RunnerDep,
+    project_id: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
 ) -> ExportList:
     found = await session.read(lambda connection: job_rows.of_kind(connection, JobKind.EXPORT, project_id))
-    return ExportList(exports=[view(job) for job in found])
+    return ExportList(exports=[view(runner.latest(context, job)) for job in found])
 
 
 @router.get("/{export_id}", summary="One export", responses=_ONE)
-async def get_export(export_id: ExportId, session: SessionDep) -> ExportView:
-    return view(await _required(session, export_id))
+async def get_export(export_id: ExportId, session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExportView:
+    return view(runner.latest(context, await _required(session, export_id)))
 
 
 @router.post("/{export_id}/cancel", summary="Stop an export", responses=_ONE | _CONFLICT)

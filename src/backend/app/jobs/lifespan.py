@@ -1,5 +1,7 @@
 """The runner's life: made at start, its jobs given back at stop."""
 
+import asyncio
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +20,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Sets `app.state.runner`."""
     core: Core = app.state.core
     settings = core.settings
+    # What a killed process left of its sources and pieces; on Fly the disk is new after each start anyway.
+    await asyncio.to_thread(shutil.rmtree, settings.user_data_dir / ".work", ignore_errors=True)
     owner = f"{settings.fly_machine_id or socket.gethostname()}/{new_id()}"
     runner = Runner(core.databases, make_worker(core), Hub(), owner, clear=settings.clear_pending_jobs_on_startup)
     app.state.runner = runner

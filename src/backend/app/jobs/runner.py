@@ -11,7 +11,7 @@ import apsw
 from app.context import UserContext
 from app.jobs import rows, steps
 from app.jobs.hub import Hub
-from app.jobs.models import Job
+from app.jobs.models import Job, JobStatus
 from app.services.export_worker import finish
 from app.services.worker import Work, Worker, WorkFailed
 from app.storage.interface import StorageError
@@ -38,6 +38,7 @@ class Runner:
         self._started_at = now()
         self._slots = asyncio.Semaphore(worker.limit)
         self._tasks: dict[tuple[UserContext, str], asyncio.Task[None]] = {}
+        self._live: dict[tuple[UserContext, str], _Live] = {}
         self._awake: dict[UserContext, asyncio.Task[None]] = {}
 
     def awaken(self, context: UserContext) -> None:
@@ -53,6 +54,13 @@ class Runner:
             task = asyncio.create_task(self._run(context, job_id))
             self._tasks[key] = task
             task.add_done_callback(lambda done: self._tasks.pop(key, None) if self._tasks.get(key) is done else None)
+
+    def latest(self, context: UserContext, job: Job) -> Job:
+        """The job with the progress of this moment where it runs here; its row is renewed only every few seconds."""
+        live = self._live.get((context, job.id))
+        if live is None or job.status is not JobStatus.PROCESSING:
+            return job
+        return dataclasses.replace(job, progress=live.job.progress, phase=live.job.phase)
 
     async def cancel(self, context: UserContext, job: Job) -> None:
         """Stop what a job, whose row says cancelled, still has running here or elsewhere. Raises WorkFailed."""
@@ -105,7 +113,7 @@ class Runner:
             await asyncio.sleep(wait)
 
     async def _carry_out(self, context: UserContext, job: Job) -> None:
-        live = _Live(context, job, self.hub)
+        live = self._live[context, job.id] = _Live(context, job, self.hub)
         self.hub.publish(context, job)
         working = asyncio.create_task(self._worker.run(Work(job, live.report, self._note_call(context, job))))
         beating = asyncio.create_task(self._beat(context, live, working))
@@ -132,6 +140,7 @@ class Runner:
             await self._write(context, job.id, lambda connection: finish(connection, job, self._owner, result))
         finally:
             beating.cancel()
+            self._live.pop((context, job.id), None)
 
     async def _fail_unfinished(self, context: UserContext, job_id: str, reason: str) -> None:
         await self._write(context, job_id, lambda connection: rows.fail(connection, job_id, reason))
@@ -152,11 +161,14 @@ class Runner:
 
     def _note_call(self, context: UserContext, job: Job) -> Any:
         async def note(call_id: str | None) -> None:
-            await steps.write(
+            kept = await steps.write(
                 self._databases,
                 context,
                 lambda connection: rows.set_call(connection, job.id, self._owner, call_id),
             )
+            if not kept:  # cancelled while the call was being made: nobody else knows of it
+                await self._worker.abandon(dataclasses.replace(job, call_id=call_id))
+                raise WorkFailed("The job was cancelled")
 
         return note
 

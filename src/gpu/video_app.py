@@ -6,9 +6,11 @@ must exist there: R2_ENDPOINT, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY, R2_BUCKET
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import modal
+import modal.exception
 
 from reel.payloads import APP_NAME, PROGRESS_DICT, SECRET_NAME, RenderReel
 from video_jobs import jobs
@@ -17,6 +19,7 @@ from video_jobs.progress import ProgressReport
 
 # The versions of the backend's requirements; a test holds them equal.
 PINNED = ("boto3==1.44.5", "pillow==13.0.0")
+PROGRESS_DEADLINE_S = 5.0
 
 image = (
     modal.Image.debian_slim(python_version="3.11")
@@ -43,10 +46,19 @@ async def extract_clip(payload: dict[str, Any]) -> dict[str, Any]:
 @app.function(timeout=1800, memory=2048, cpu=4.0, retries=once_more)
 async def render_reel(payload: dict[str, Any]) -> dict[str, Any]:
     """`RenderReel` → `RenderReelResult`: the reel is in the bucket; how far it is, in the progress dict."""
-    report = ProgressReport(RenderReel.from_dict(payload).export_id, progress.put.aio)
+    report = ProgressReport(RenderReel.from_dict(payload).export_id, put_progress)
     made = await jobs.render(payload, Bucket.from_environment(), report)
     await report(1.0, "done")
     return made
+
+
+async def put_progress(export_id: str, value: dict[str, object]) -> None:
+    """Progress is a courtesy: a control plane that is away for a while costs a line in the log, not the render."""
+    try:
+        async with asyncio.timeout(PROGRESS_DEADLINE_S):
+            await progress.put.aio(export_id, value)
+    except (TimeoutError, modal.exception.Error) as error:
+        print(f"progress of {export_id} was not written: {error!r}")  # noqa: T201
 
 
 @app.function(timeout=600, memory=1024, cpu=2.0, retries=once_more)

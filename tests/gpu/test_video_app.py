@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import modal
 import pytest
 from tests.gpu.conftest import BUCKET, PREFIX
+from tests.parity.modal.support import Stack, until
 
 from reel.payloads import (
     PROGRESS_DICT,
@@ -58,6 +60,25 @@ async def test_a_reel_is_joined_and_its_progress_can_be_read_by_anyone(
     assert result.size_bytes == (tmp_path / "reel.mp4").stat().st_size
     progress = modal.Dict.from_name(PROGRESS_DICT, client=client)
     assert RenderProgress.from_dict(await progress.get.aio("e1")).progress == 1.0
+
+
+def test_a_render_goes_on_while_the_control_plane_is_away(
+    gpu: Stack, function: Lookup, client: modal.Client, bucket: Any, source: str
+) -> None:
+    key = f"{PREFIX}/exports/e2.mp4"
+    clips = tuple(ReelClip(f"c{number}", source, 0.0, 6.0) for number in range(2))
+    call = function("render_reel").spawn(RenderReel("e2", key, clips, RenderOptions()).to_dict())
+    progress = modal.Dict.from_name(PROGRESS_DICT, client=client)
+    until(lambda: (progress.get("e2") or {"progress": 0})["progress"] > 0.2)
+    gpu.stop("serve", signal.SIGKILL)
+    gpu.start("serve")
+    gpu.wait_until_ready()
+    again = modal.FunctionCall.from_id(call.object_id, client=client)
+    result = RenderReelResult.from_dict(again.get(timeout=60))
+    assert result.duration_s == pytest.approx(12.0, abs=0.1)
+    assert bucket.head_object(Bucket=BUCKET, Key=key)["ContentLength"] == result.size_bytes
+    (shown,) = [each for each in gpu.admin.get("/calls").json() if each["id"] == call.object_id]
+    assert (shown["inputs"][0]["retries"], shown["inputs"][0]["crashes"]) == (0, 0), "it ran once"
 
 
 async def test_a_moving_figure_is_found_where_it_is_and_items_keep_their_order(function: Lookup, source: str) -> None:

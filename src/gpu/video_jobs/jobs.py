@@ -100,5 +100,6 @@ def _plain_errors() -> Iterator[None]:
         yield
     except UnusableVideo as error:
         raise ValueError(str(error)) from None
-    except ReelError as error:
-        raise RuntimeError(str(error)) from None
+    except (ReelError, TimeoutError) as error:
+        # TimeoutError too: from `FunctionCall.get` it would mean "not finished yet".
+        raise RuntimeError(str(error) or "a deadline passed") from None

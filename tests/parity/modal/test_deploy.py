@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import modal
@@ -62,19 +64,39 @@ def test_a_new_deploy_runs_new_code_under_the_old_id(stack: Stack, tmp_path: Pat
     assert ids[0] == ids[1]
 
 
-def test_a_source_that_changes_is_deployed_again_while_watched(tmp_path: Path) -> None:
-    entry = tmp_path / "watched.py"
-    code = "import modal\napp = modal.App('reel-ballers-video')\n\n@app.function()\ndef f(): ...\n"
-    entry.write_text(code)
-    own = Stack(tmp_path / "project", 21150, entry, [tmp_path])
+GROWING = "import modal\napp = modal.App('reel-ballers-video')\n\n@app.function()\ndef f(): return 'f'\n"
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own, whose worker watches a file: it can be emptied without loss for other tests."""
+    folder = tmp_path_factory.mktemp("watched")
+    (folder / "growing.py").write_text(GROWING)
+    own = Stack(folder / "project", 21150, folder / "growing.py", [folder])
     try:
         own.start("serve")
         own.start("worker", "-m", "parity.modal", "worker", "--watch")
         own.wait_until_ready()
-        entry.write_text(code + "\n@app.function()\ndef g(): ...\n")
-        until(lambda: [f["name"] for f in own.app()["functions"]] == ["f", "g"])
+        yield own
     finally:
         own.close()
+
+
+def test_a_source_that_changes_is_deployed_again_while_watched(watched: Stack) -> None:
+    entry = watched.root.parent / "growing.py"
+    entry.write_text(GROWING + "\n@app.function()\ndef g(): ...\n")
+    until(lambda: [f["name"] for f in watched.app()["functions"]] == ["f", "g"])
+
+
+def test_a_control_plane_that_lost_its_state_gets_the_app_again_with_the_same_ids(watched: Stack) -> None:
+    before = watched.app()
+    watched.stop("serve")
+    shutil.rmtree(watched.root / ".parity" / "modal")
+    watched.start("serve")
+    watched.wait_until_ready()
+    after = watched.app()
+    assert after["id"] == before["id"]
+    assert after["functions"][0]["id"] == before["functions"][0]["id"]
 
 
 def test_a_worker_whose_app_does_not_deploy_says_why_and_ends(stack: Stack, tmp_path: Path) -> None:

@@ -68,14 +68,12 @@ def probe(path: Path, *, tools: Tools) -> list[str]:
 def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
     """Cut, normalise and encode one piece. Audio is raw (MOV) for joining, or AAC where the output is an MP4."""
     final = output.suffix == ".mp4"
-    silence = ["-f", "lavfi", "-i", f"anullsrc=channel_layout=stereo:sample_rate={AUDIO_RATE}"]
     overlay = ["-i", _file(piece.overlay)] if piece.overlay else []
     preset, crf = _ENCODER[piece.quality]
     return [
         *_start(tools),
         *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file", "-threads", "1"),
         *("-ss", f"{piece.start_s:.6f}", "-i", _file(piece.source)),
-        *([] if piece.has_audio else silence),
         *overlay,
         *("-filter_complex_threads", "1", "-filter_complex", segment_filters(piece)),
         *("-map", "[video]", "-map", "[audio]", "-map_metadata", "-1", "-map_chapters", "-1"),
@@ -113,13 +111,13 @@ def segment_filters(piece: Segment) -> str:
         out = piece.duration_s - length
         video += [f"fade=t=in:st=0:d={length:.4f}", f"fade=t=out:st={out:.4f}:d={length:.4f}"]
         audio += [f"afade=t=in:st=0:d={length:.4f}", f"afade=t=out:st={out:.4f}:d={length:.4f}"]
-    sound = "[0:a:0]" if piece.has_audio else "[1:a:0]"
+    # As a filter: an lavfi input would speak pcm_u8, which the image's ffmpeg does not decode.
+    sound = "[0:a:0]" if piece.has_audio else f"anullsrc=channel_layout=stereo:sample_rate={AUDIO_RATE},"
     graph = [f"{sound}{','.join(audio)}[audio]"]
     if piece.overlay is None:
         return ";".join([f"[0:v:0]{','.join(video)}[video]", *graph])
-    picture = "[1:v:0]" if piece.has_audio else "[2:v:0]"
     place = f"x={piece.overlay_x}:y={piece.overlay_y}"
-    laid = f"[plain]{picture}overlay={place}:eof_action=repeat,format=yuv420p,trim=end_frame={piece.frames}[video]"
+    laid = f"[plain][1:v:0]overlay={place}:eof_action=repeat,format=yuv420p,trim=end_frame={piece.frames}[video]"
     return ";".join([f"[0:v:0]{','.join(video)}[plain]", laid, *graph])
 
 

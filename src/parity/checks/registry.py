@@ -6,7 +6,7 @@ from typing import Any
 
 from parity.checks import browser_cors, cors, environment, health, image
 from parity.checks.model import Check
-from parity.checks.product import bad_input, durability, exports, page, sockets, uploads
+from parity.checks.product import bad_input, bad_videos, durability, exports, page, sockets, uploads
 
 CHECKS: tuple[Check[Any], ...] = (
     health.HEALTH,
@@ -17,6 +17,7 @@ CHECKS: tuple[Check[Any], ...] = (
     cors.ERRORS,
     browser_cors.IN_BROWSER,
     bad_input.BAD_INPUT,
+    bad_videos.BAD_VIDEOS,
     uploads.PRESIGNED,
     uploads.IN_PARTS,
     exports.KEYS,

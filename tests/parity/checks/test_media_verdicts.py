@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from parity.checks.kit.media import Probe
-from parity.checks.product import exports, page, sockets, uploads
+from parity.checks.product import bad_videos, exports, page, sockets, uploads
+from parity.checks.product.bad_videos import BadVideoObservation, Refusal
 from parity.checks.product.exports import ExportObservation, KeysObservation
 from parity.checks.product.page import PageObservation
 from parity.checks.product.sockets import SocketObservation
@@ -130,6 +131,7 @@ def test_a_websocket_that_tells_state_progress_and_end_is_fine() -> None:
         (replace(TOLD, messages=[]), "no message told"),
         (replace(TOLD, messages=TOLD.messages[1:]), "first message is not"),
         (replace(TOLD, pong=False), "ping"),
+        (replace(TOLD, messages=[{**TOLD.messages[1], "type": "state"}]), "no event was seen"),
         (replace(TOLD, stranger=None), "another site"),
         (replace(TOLD, rest={"status": "processing", "key": None}), "by REST status"),
         (
@@ -164,3 +166,28 @@ def test_a_page_that_does_its_job_is_fine() -> None:
 )
 def test_a_page_that_does_not_get_there_is_caught(seen: PageObservation, word: str) -> None:
     assert any(word in reason for reason in page.judge(seen))
+
+
+REFUSED = BadVideoObservation(
+    [Refusal("a text", (422,), 422, "not a video")], ["g/good"], "g/good", ["good"], "good", True
+)
+
+
+def test_bad_videos_that_leave_nothing_are_fine() -> None:
+    assert bad_videos.judge(REFUSED) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "word"),
+    [
+        (replace(REFUSED, refusals=[Refusal("a text", (422,), 200, "")]), "a text: 200, 422 expected"),
+        (replace(REFUSED, refusals=[Refusal("a text", (422,), 500, "")]), "500"),
+        (replace(REFUSED, refusals=[Refusal("a text", (422,), 422, "")]), "without a word"),
+        (replace(REFUSED, media=["g/good", "g/bad"]), "g/bad stayed"),
+        (replace(REFUSED, media=[]), "the good video is gone"),
+        (replace(REFUSED, ready=["good", "bad"]), "called ready"),
+        (replace(REFUSED, healthy=False), "not healthy"),
+    ],
+)
+def test_a_bad_video_that_was_taken_is_caught(seen: BadVideoObservation, word: str) -> None:
+    assert any(word in reason for reason in bad_videos.judge(seen))

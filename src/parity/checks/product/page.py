@@ -47,7 +47,7 @@ async def observe(tools: Tools) -> PageObservation:
             saved.unlink()
         except BrowserTimeout as error:
             banner = page.get_by_test_id("error-banner")
-            shown = await banner.inner_text() if await banner.is_visible() else "no error"
+            shown = " ".join((await banner.inner_text()).split()) if await banner.is_visible() else "no error"
             stopped = f"after {done[-1] if done else 'nothing'}: {str(error).splitlines()[0]} (the page shows: {shown})"
     return PageObservation(done, stopped, probe, [note for note in tools.notes.console if note.startswith("uncaught")])
 

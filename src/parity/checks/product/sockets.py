@@ -19,10 +19,12 @@ from parity.checks.kit.tools import Tools
 from parity.checks.model import Broken, Check, Need, ProductFault, Wrap
 from parity.checks.product.caller import Caller, new_profile
 from parity.checks.product.exports import RENDER_S, SMALL_CUTS, SMALL_SECONDS
-from parity.checks.product.journey import OVER, cut, start_export, until_over, upload
+from parity.checks.product.journey import OVER, Cut, cut, start_export, until_over, upload
 
 STRANGER = "https://stranger.example"
 FIRST_MESSAGE_S = 15.0
+# Long enough that the render is still going on when the WebSocket opens.
+LONGER_CUTS = (Cut(0.0, 3.0), Cut(3.0, 5.9))
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ def _is_over(message: Any, job_id: str) -> bool:
 async def observe_export(tools: Tools) -> SocketObservation:
     caller = await new_profile(tools)
     game = await upload(caller, await tools.media.video(SMALL_SECONDS, "640x360"))
-    clips = await cut(caller, game["id"], SMALL_CUTS)
-    export = await start_export(caller, clips, overlay="", quality="draft")
+    clips = await cut(caller, game["id"], LONGER_CUTS)
+    export = await start_export(caller, clips, overlay="", quality="standard")
     return await _watch(tools, caller, f"/ws/export/{export}", None, export, "/api/exports/{id}")
 
 
@@ -144,6 +146,8 @@ def judge_export(seen: SocketObservation) -> list[str]:
     reasons = judge(seen)
     if not seen.refused and (first.get("type"), _job_of(first)) != ("state", seen.job_id):
         reasons.append(f"the first message is not the export's state: {first}")
+    elif first.get("status") in OVER:
+        reasons.append("the export was over before the WebSocket told anything: no event was seen")
     return reasons
 
 

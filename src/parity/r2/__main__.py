@@ -1,4 +1,4 @@
-"""``python -m parity.r2 serve``: the R2 stand-in of the checkout in ``PARITY_ROOT``."""
+"""``python -m parity.r2 serve``: the R2 stand-in of the checkout in ``PARITY_ROOT``; ``docs`` renews its page."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import uvloop
 
 from parity.config.errors import ConfigError
 from parity.config.project import Project
+from parity.config.settings import load_settings
+from parity.r2 import docs
 from parity.r2.server import serve_project
 
 
 def main(arguments: list[str]) -> int:
-    if arguments != ["serve"]:
-        print("usage: python -m parity.r2 serve", file=sys.stderr)  # noqa: T201
+    if arguments not in (["serve"], ["docs"]):
+        print("usage: python -m parity.r2 serve|docs", file=sys.stderr)  # noqa: T201
         return 2
     try:
+        if arguments == ["docs"]:
+            docs.write(load_settings().root)
+            return 0
         uvloop.run(serve_project(Project.load()))
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201

@@ -74,9 +74,9 @@ class _HeaderAuth(S3SigV4Auth):
         return str(forced if forced is not None else super().payload(request))
 
 
-def signed(call: Call) -> tuple[str, str, dict[str, str]]:
+def signed(call: Call, host: str = HOST) -> tuple[str, str, dict[str, str]]:
     """Raw path, raw query and headers, signed by botocore as ``call.age`` seconds ago."""
-    url = f"https://{HOST}{quote(call.path, safe='/~')}" + (f"?{call.query}" if call.query else "")
+    url = f"https://{host}{quote(call.path, safe='/~')}" + (f"?{call.query}" if call.query else "")
     headers = dict(call.headers)
     forced = headers.pop("x-amz-content-sha256", None)
     request = AWSRequest(method=call.method, url=url, headers=headers, data=call.body if call.sign == "header" else b"")
@@ -90,7 +90,7 @@ def signed(call: Call) -> tuple[str, str, dict[str, str]]:
         elif call.sign == "query":
             S3SigV4QueryAuth(credentials, "s3", call.region, expires=call.expires).add_auth(request)
     parts = urlsplit(str(request.url))
-    return parts.path, parts.query, {"host": HOST, **{name.lower(): value for name, value in request.headers.items()}}
+    return parts.path, parts.query, {"host": host, **{name.lower(): value for name, value in request.headers.items()}}
 
 
 class Lab:

@@ -30,11 +30,13 @@ async def create_upload(context: Context) -> Reply:
 
 
 def _part_number(context: Context) -> int:
+    """Raises rule 18, and rule 27 for what is no number: R2 finds no route for it."""
     text = context.param("partNumber")
-    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or not 1 <= int(text) <= MAX_PARTS:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        context.rules.refuse("route")
+        raise invalid_argument("Part number must be an integer.")
+    if not 1 <= int(text) <= MAX_PARTS:
         context.rules.refuse("part-number")
-        if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-            raise invalid_argument("Part number must be an integer.")
     return int(text)
 
 
@@ -82,9 +84,7 @@ def _requested_parts(root: ElementTree.Element) -> list[tuple[int, str]]:
 
 
 def choose_parts(requested: Sequence[tuple[int, str]], stored: Sequence[PartInfo], rules: Rulebook) -> list[PartInfo]:
-    """The parts that a Complete names, in ascending order, after R2's checks. Raises rules 17, 18, 19 and 27. Pure."""
-    if not requested:
-        rules.refuse("malformed-xml")
+    """The parts that a Complete names, in ascending order, after R2's checks. Raises rules 17, 18 and 19. Pure."""
     numbers = [number for number, _ in requested]
     if len(set(numbers)) != len(numbers):
         rules.refuse("unknown-part")
@@ -118,11 +118,12 @@ def joined_etag(parts: Sequence[PartInfo]) -> str:
 
 async def complete_upload(context: Context) -> Reply:
     request, upload = context.request, context.param("uploadId")
-    body = await context.xml_body()
+    # The document first: R2 does not look for the upload before it is one.
+    requested = _requested_parts(xml.parse(await context.xml_body(), "CompleteMultipartUpload"))
+    if not requested:
+        context.rules.refuse("malformed-xml")
     stored = await context.store.parts(request.bucket, request.key, upload)
-    if not body.strip():
-        raise malformed_xml()
-    chosen = choose_parts(_requested_parts(xml.parse(body, "CompleteMultipartUpload")), stored, context.rules)
+    chosen = choose_parts(requested, stored, context.rules)
     check = write_check(request.headers, context.rules)
     info = await context.store.complete(request.bucket, request.key, upload, chosen, joined_etag(chosen), check)
     content = [

@@ -1,0 +1,61 @@
+"""What the stand-in does not reproduce, and where stores differ. Tables for the docs page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """``what`` R2 does, ``here`` what the stand-in does instead, ``since`` when that was last looked at."""
+
+    what: str
+    here: str
+    since: str = "2026-11-24"
+
+
+GAPS: tuple[Gap, ...] = (
+    Gap("Global replication, regions and jurisdictions", "one process; every region hint is accepted and forgotten"),
+    Gap("A CORS change takes up to 30 s", "it holds from the next request on"),
+    Gap("Write latency of 0.3–1.4 s that makes overlaps likely", "off; `PARITY_R2_LATENCY`, `PARITY_R2_WRITE_WINDOW`"),
+    Gap(
+        "How the write window counts on R2 is not documented", "as `PARITY_R2_WRITE_WINDOW` says; a failed write counts"
+    ),
+    Gap("Incomplete uploads are aborted after 7 days", "they stay until aborted, completed or reset"),
+    Gap("Lifecycle rules", "501 `… not implemented`"),
+    Gap("Encryption with a customer's key (SSE-C)", "501 for complete headers, R2's 400s for incomplete ones"),
+    Gap("GetBucketAcl", "501 `GetBucketAcl not implemented`"),
+    Gap("Checksums kept with the object and given back", "checked on the way in, not kept nor given back"),
+    Gap(
+        "Which checksum headers CreateMultipartUpload refuses",
+        "x-amz-checksum-type is refused (reported 2026-09-22 without the words of the answer), others are ignored",
+    ),
+    Gap("Signatures of chunks (STREAMING-AWS4-…)", "with rule 11 off the chunks are decoded and not verified"),
+    Gap("Temporary credentials", "refused: X-Amz-Security-Token, rule 30"),
+    Gap("Tokens limited to prefixes or to reading", "a token reads and writes every object; an admin token everything"),
+    Gap("Custom domains, r2.dev, public buckets, cache, Workers bindings, event notifications", "not there"),
+    Gap("HTTP/2 and HTTP/3 on the S3 endpoint", "HTTP/1.1 only"),
+    Gap("`cf-ray`, `x-amz-version-id` and other headers of the edge", "only `server: cloudflare`"),
+    Gap("Infrequent Access: retrieval fees and minimum duration", "the class is kept; costs are those of STANDARD"),
+    Gap("Limits of the account: buckets, requests per second of bucket configuration", "none"),
+    Gap("Content-Type of an object put without one", "application/octet-stream; R2's own answer is not known"),
+    Gap(
+        "Words of AccessDenied, InvalidObjectName, MetadataTooLarge, EntityTooLarge",
+        "status and code are R2's, the words S3's",
+    ),
+    Gap("Availability: R2's own 500s and 503s", "only on request, as faults"),
+)
+
+# What differs between stores under the same rules.
+STORE_DIFFERENCES: tuple[tuple[str, str], ...] = (
+    ("`moto`", "saves every minute, on stop and on request: what was written since is gone after a SIGKILL"),
+    ("`s3`, versitygw", "snapshots and restore are refused: the upstream keeps its own objects"),
+    ("`s3`, versitygw", "GET with `partNumber` gives the whole object: the upstream does not tell the parts' sizes"),
+    ("`s3`, versitygw", "listings give every object the class STANDARD; HEAD and GET give the real one"),
+    ("`s3`, versitygw", "the CORS policy is the stand-in's: a PutBucketCors does not survive a restart"),
+    (
+        "versitygw",
+        "a key cannot be an object and a folder of others (`k` beside `k/1`): 500 with its reason",
+    ),
+    ("versitygw", "keys that end in `/`, hold `//` or have a segment over 255 bytes are refused or changed"),
+)

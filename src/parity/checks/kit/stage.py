@@ -77,16 +77,17 @@ class Stage:
     @asynccontextmanager
     async def _wrapped(self, change: Wrap) -> AsyncIterator[None]:
         source = Path(change.module.__file__ or "").read_text("utf-8")
-        directory = self.project.path(self.project.parity.app.process.directory)
         entry = entry_file(self.project.parity.app.process.command)
-        wrapped = wrapped_entry((directory / entry).read_text("utf-8"), entry)
         snippet = str(Path(entry).parent / f"{SNIPPET}.py")
         wait: dict[str, object] = {} if change.wait else {"wait": False}
         if self.target.driver == "docker":
-            workdir = self._image_workdir()
-            async with self._layered({f"{workdir}/{entry}": wrapped, f"{workdir}/{snippet}": source}, wait):
+            workdir, text = self._in_image(entry)
+            files = {f"{workdir}/{entry}": wrapped_entry(text, entry), f"{workdir}/{snippet}": source}
+            async with self._layered(files, wait):
                 yield
             return
+        directory = self.project.path(self.project.parity.app.process.directory)
+        wrapped = wrapped_entry((directory / entry).read_text("utf-8"), entry)
         with tempfile.TemporaryDirectory(prefix="parity-broken-") as folder:
             copy = Path(folder) / "source"
             shutil.copytree(directory, copy, ignore=shutil.ignore_patterns("__pycache__", "user_data", ".venv"))
@@ -95,12 +96,16 @@ class Stage:
             async with self._released({"source": str(copy), **wait}):
                 yield
 
-    def _image_workdir(self) -> str:
+    def _in_image(self, entry: str) -> tuple[str, str]:
+        """The image's working directory, and the text of ``entry`` in it: the checkout may not be here."""
+        image, engine = self.project.parity.app.image, Engine()
         try:
-            config = Engine().image(self.project.parity.app.image)["Config"]
+            workdir = str(engine.image(image)["Config"].get("WorkingDir") or "").rstrip("/")
+            # The terminal of the throw-away container ends lines with CR LF.
+            text = engine.run_and_read(image, ["cat", f"{workdir}/{entry}"]).replace("\r\n", "\n")
         except EngineError as error:
             raise Unobservable(str(error)) from None
-        return str(config.get("WorkingDir") or "").rstrip("/")
+        return workdir, text
 
     @asynccontextmanager
     async def _layered(self, files: Mapping[str, str], more: Mapping[str, object]) -> AsyncIterator[None]:

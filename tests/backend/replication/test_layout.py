@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from app.replication.core import Options, catch_up_plan, deletable, must_look_up, read_is_fresh, snapshot_due
@@ -99,8 +101,8 @@ def test_a_writer_looks_up_after_half_the_retention_of_the_stores_clock() -> Non
 
 
 def test_a_read_looks_as_often_as_it_is_told() -> None:
-    assert not read_is_fresh(None, 5.0, Options(read_check=None))
-    assert read_is_fresh(0.0, 5.0, Options(read_check=None))
+    assert not read_is_fresh(None, 5.0, Options(read_check=math.inf))
+    assert read_is_fresh(0.0, 5.0, Options(read_check=math.inf))
     assert read_is_fresh(4.5, 5.0, Options(read_check=1.0))
     assert not read_is_fresh(4.0, 5.0, Options(read_check=1.0))
     assert not read_is_fresh(4.999, 5.0, Options(read_check=0.0))

@@ -13,13 +13,13 @@ DAY = 86400.0
 
 @dataclass(frozen=True)
 class Options:
-    """``read_check``: seconds that a read may trust the last look for newer files; 0 looks each time, None never.
+    """``read_check``: seconds that a read may trust the last look for newer files; 0 looks each time, infinity never.
 
     ``retention``: seconds for which no file is ever deleted. ``snapshot_share``: a snapshot is due when the files
     behind the last one hold more than this share of the database's bytes.
     """
 
-    read_check: float | None = 1.0
+    read_check: float = 1.0
     retention: float = 30 * DAY
     snapshot_share: float = 0.5
 
@@ -43,7 +43,7 @@ def catch_up_plan(files: Sequence[FileRef], reached: int) -> list[FileRef]:
     while reached < wanted:
         fitting = [file for file in files if file.min_txid <= reached + 1 and file.max_txid > reached]
         if not fitting:
-            raise GapError(f"TXID {reached + 1:016x} is missing, the replica goes on to {wanted:016x}")
+            raise GapError(reached + 1, f", the replica goes on to {wanted:016x}")
         plan.append(max(fitting, key=lambda file: (file.max_txid, -file.level)))
         reached = plan[-1].max_txid
     return plan
@@ -65,7 +65,7 @@ def read_is_fresh(checked: float | None, started: float, options: Options) -> bo
     """
     if checked is None:
         return False
-    return options.read_check is None or checked >= started or started - checked < options.read_check
+    return checked >= started or started - checked < options.read_check
 
 
 def snapshot_due(files: Sequence[FileRef], database_bytes: int, options: Options) -> bool:

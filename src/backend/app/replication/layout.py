@@ -33,7 +33,11 @@ class FileRef:
 
 
 class GapError(Exception):
-    """Files are missing between what can be rebuilt and what the replica holds."""
+    """Files are missing between what can be rebuilt and what the replica holds; the first one begins at ``txid``."""
+
+    def __init__(self, txid: int, problem: str) -> None:
+        self.txid = txid
+        super().__init__(f"TXID {txid:016x} is missing{problem}")
 
 
 def parse_name(name: str, size: int = 0, modified: float = 0.0) -> FileRef | None:
@@ -72,7 +76,7 @@ def restore_plan(files: Sequence[FileRef], until: int | None = None) -> list[Fil
         fitting = [file for file in usable if file.min_txid <= reached + 1 and file.max_txid > reached]
         if not fitting:
             behind = min((file.min_txid for file in usable if file.min_txid > reached), default=wanted)
-            raise GapError(f"TXID {reached + 1:016x} is missing: the next file begins at {behind:016x}")
+            raise GapError(reached + 1, f": the next file begins at {behind:016x}")
         plan.append(max(fitting, key=lambda file: (file.max_txid, file.level)))
         reached = plan[-1].max_txid
     return plan

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _WAL_HEADER = 32
 _FRAME_HEADER = 24
-_PAGE_SIZE = 4096
+PAGE_SIZE = 4096
 # A checkpoint needs a moment in which everything is durable; below this many frames it is not worth one.
 _CHECKPOINT_FRAMES = 256
 _NO_COMMIT = -1
@@ -59,10 +59,12 @@ class LocalDatabase:
     """The local copy. ``seq`` counts captured commits, ``durable`` how many of them the replica holds.
 
     ``txid`` is the newest one that the durable part of the copy holds; it changes only together with that part.
+    ``page_size`` is the first file's: a replica that Litestream wrote may have another than this app's own.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.page_size = PAGE_SIZE
         self.txid = 0
         self.seq = 0
         self.durable = 0
@@ -78,17 +80,22 @@ class LocalDatabase:
 
     @classmethod
     def build(cls, path: Path, files: Iterable[LtxFile], image: bytes | None = None) -> LocalDatabase:
-        """Drop whatever lies at ``path`` and build the database from a whole ``image`` or from ``files``.
-
-        With neither it is a new, empty one.
-        """
+        """A copy at ``path`` as `replace` makes it."""
         database = cls(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        database.remove()
-        if image is not None:
-            path.write_bytes(image)
-        database._write_pages(files)
+        database.replace(files, image)
         return database
+
+    def replace(self, files: Iterable[LtxFile], image: bytes | None = None) -> None:
+        """Drop whatever lies there and build the database from a whole ``image`` or from ``files``.
+
+        ``image`` has pages of ``PAGE_SIZE`` bytes. With neither it is a new, empty database. Raises ``ValueError`` for
+        files that do not follow each other.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.remove()
+        if image is not None:
+            self.path.write_bytes(image)
+        self._write_pages(files)
 
     # -- use
 
@@ -133,10 +140,6 @@ class LocalDatabase:
         return self._captured >= _CROWDED_FRAMES
 
     @property
-    def page_size(self) -> int:
-        return _PAGE_SIZE
-
-    @property
     def disk_bytes(self) -> int:
         """Bytes of the local file and its log."""
         return sum(path.stat().st_size for path in (self.path, self._wal) if path.exists())
@@ -158,7 +161,7 @@ class LocalDatabase:
             commit = 0
             for seq, changed, commit in self._pending:  # noqa: B007
                 pages.update(changed)
-            locked = lock_page(_PAGE_SIZE)
+            locked = lock_page(self.page_size)
             kept = sorted((number, page) for number, page in pages.items() if number <= commit and number != locked)
             return Batch(self.txid + 1, tuple(kept), commit, seq)
 
@@ -181,7 +184,7 @@ class LocalDatabase:
             self.close()
             if self._wal.exists():
                 frames = self._durable_frames
-                os.truncate(self._wal, _frame_offset(frames) if frames else 0)
+                os.truncate(self._wal, self._frame_offset(frames) if frames else 0)
             self._pending.clear()
             self._frames_at.clear()
             self.seq = self.durable
@@ -225,7 +228,7 @@ class LocalDatabase:
         if self._connection:
             return self._connection
         connection = apsw.Connection(str(self.path))
-        connection.pragma("page_size", _PAGE_SIZE)
+        connection.pragma("page_size", self.page_size)
         connection.pragma("journal_mode", "wal")
         # The replica makes commits durable, not the local disk: nothing here is resumed after a crash.
         connection.pragma("synchronous", "off")
@@ -253,10 +256,10 @@ class LocalDatabase:
             salt = file.read(_WAL_HEADER)[16:24]
             if self._captured and salt != self._salt:
                 raise ForeignWriter(f"{self._wal} was restarted by another writer")
-            file.seek(_frame_offset(self._captured))
-            data = file.read(count * (_FRAME_HEADER + _PAGE_SIZE))
+            file.seek(self._frame_offset(self._captured))
+            data = file.read(count * (_FRAME_HEADER + self.page_size))
         self._salt = salt
-        pages, commit = _frames(data, count, salt)
+        pages, commit = _frames(data, count, salt, self.page_size)
         if not commit:
             raise ForeignWriter(f"{self._wal} does not end with a commit")
         self._captured = self._noted
@@ -274,15 +277,17 @@ class LocalDatabase:
         """The database as it stands after the first ``frames`` frames of the log."""
         self._open()
         data = self.path.read_bytes()
-        commit = len(data) // _PAGE_SIZE
+        commit, size = len(data) // self.page_size, self.page_size
         newer: dict[int, bytes] = {}
         if frames:
             with self._wal.open("rb") as file:
                 salt = file.read(_WAL_HEADER)[16:24]
-                newer, commit = _frames(file.read(frames * (_FRAME_HEADER + _PAGE_SIZE)), frames, salt)
-        locked = lock_page(_PAGE_SIZE)
+                newer, commit = _frames(
+                    file.read(frames * (_FRAME_HEADER + self.page_size)), frames, salt, self.page_size
+                )
+        locked = lock_page(self.page_size)
         numbers = (number for number in range(1, commit + 1) if number != locked)
-        pages = ((n, newer.get(n) or data[(n - 1) * _PAGE_SIZE : n * _PAGE_SIZE]) for n in numbers)
+        pages = ((n, newer.get(n) or data[(n - 1) * size : n * size]) for n in numbers)
         return Image(self.txid, commit, tuple(pages))
 
     def _write_pages(self, files: Iterable[LtxFile]) -> None:
@@ -291,24 +296,25 @@ class LocalDatabase:
             for file in files:
                 if file.header.min_txid > self.txid + 1:
                     raise ValueError(f"TXID {file.header.min_txid:x} does not follow {self.txid:x}")
-                if file.header.page_size != _PAGE_SIZE:
-                    raise ForeignWriter(f"pages of {file.header.page_size} bytes, not {_PAGE_SIZE}")
+                if self.txid == 0:
+                    self.page_size = file.header.page_size
+                if file.header.page_size != self.page_size:
+                    raise ValueError(f"pages of {file.header.page_size} bytes, not {self.page_size}")
                 for number, page in file.pages.items():
-                    os.pwrite(descriptor, page, (number - 1) * _PAGE_SIZE)
-                os.ftruncate(descriptor, file.header.commit * _PAGE_SIZE)
+                    os.pwrite(descriptor, page, (number - 1) * self.page_size)
+                os.ftruncate(descriptor, file.header.commit * self.page_size)
                 self.txid = file.header.max_txid
         finally:
             os.close(descriptor)
 
+    def _frame_offset(self, frames: int) -> int:
+        """Where frame number ``frames``, counted from 0, begins in the log."""
+        return _WAL_HEADER + frames * (_FRAME_HEADER + self.page_size)
 
-def _frame_offset(frames: int) -> int:
-    """Where frame number ``frames``, counted from 0, begins in the log."""
-    return _WAL_HEADER + frames * (_FRAME_HEADER + _PAGE_SIZE)
 
-
-def _frames(data: bytes, count: int, salt: bytes) -> tuple[dict[int, bytes], int]:
+def _frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:
     """The newest image of each page in ``count`` frames, and the database's size after the last one."""
-    size = _FRAME_HEADER + _PAGE_SIZE
+    size = _FRAME_HEADER + page_size
     if len(data) != count * size:
         raise ForeignWriter(f"the log has {len(data)} bytes where {count} frames were written")
     pages: dict[int, bytes] = {}

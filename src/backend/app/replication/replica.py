@@ -15,6 +15,7 @@ import apsw
 
 from app.replication.core import Options, Refusal, catch_up_plan, judge_refusal, must_look_up, read_is_fresh
 from app.replication.layout import FileRef, GapError, highest, restore_plan, transaction
+from app.replication.legacy import LEGACY_NAME, NotADatabase, prepared
 from app.replication.local import Batch, ForeignWriter, LocalDatabase
 from app.replication.ltx import Header, LtxError, LtxFile, decode, encode
 from app.replication.store import FileExists, ReplicaStore, StoreError
@@ -38,7 +39,11 @@ class Outdated(Exception):
 
 
 class Damaged(Exception):
-    """The replica cannot be read: an object is broken or missing. The message names it."""
+    """The replica cannot be read: the object ``name``, seen from the replica's folder, is broken or missing."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name, self.problem = name, problem
+        super().__init__(f"{name}: {problem}")
 
 
 class Lost(Exception):
@@ -102,6 +107,8 @@ class Replica:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._writes: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._closed = False
 
     # -- what requests and jobs call
 
@@ -113,7 +120,7 @@ class Replica:
             await self._steer(self._refresh)
             database = await self._opened()
         epoch = self.epoch
-        result, seq = await self.run(lambda: database.read(query))
+        result, seq = await self.locally(lambda: database.read(query))
         return result, Ticket(epoch, seq)
 
     async def write(self, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
@@ -140,6 +147,8 @@ class Replica:
         """Wait for what is under way, then drop the local copy."""
         while self._writes or self._tasks:
             await asyncio.gather(*self._writes, *self._tasks.values(), return_exceptions=True)
+        # Whoever still holds this replica must not build a second copy where the next one's will lie.
+        self._closed = True
         await self._drop(StoreError("the database was closed"))
 
     async def rest(self) -> bool:
@@ -147,8 +156,14 @@ class Replica:
         if self.busy:
             return False
         if self._database is not None:
-            await self.run(self._database.close)
+            await self.locally(self._database.close)
         return True
+
+    async def locally(self, work: Callable[[], T]) -> T:
+        """Run work on the local copy, one piece at a time: a slow one must not fill the threads that all share."""
+        async with self._turn:
+            result: T = await self.run(work)
+        return result
 
     @property
     def busy(self) -> bool:
@@ -173,6 +188,8 @@ class Replica:
 
     async def _opened(self) -> LocalDatabase:
         while self._database is None:
+            if self._closed:
+                raise StoreError("the database was closed")
             await self._steer(self._open)
         return self._database
 
@@ -180,25 +197,49 @@ class Replica:
         started = self._now()
         listed = await self.store.list()
         if listed.files:
-            files = await self._fetch_files(_plan(restore_plan, listed.files))
-            database = await self.run(lambda: LocalDatabase.build(self.path, files))
-            behind, _ = await self.run(lambda: database.read(self.schema.is_behind))
+            plan = _plan(restore_plan, listed.files)
+            files = await self._fetch_files(plan)
             legacy = None
+            database, behind = await self.run(lambda: self._rebuilt(plan[-1], files))
         else:
             legacy = await self.store.legacy()
-            database = await self.run(lambda: self._first_copy(legacy))
-            behind = False
+            database, behind = await self.run(lambda: self._first_copy(legacy)), False
         self._database, self.files, self.owner = database, list(listed.files), False
         self._checked, self.verified = started, listed.date
         self._next_epoch()
         if behind or legacy is not None:
             # A reader too must see the new schema, and pages that the replica lacks may not stand in the local file.
-            await self._claim()
+            try:
+                await self._claim()
+            except (StoreError, Damaged) as error:
+                await self._drop(error)
+                raise
+
+    def _rebuilt(self, newest: FileRef, files: Sequence[LtxFile]) -> tuple[LocalDatabase, bool]:
+        """The copy, and whether its schema is behind. Nothing is left on the disk when it cannot be used."""
+        database = LocalDatabase(self.path)
+        try:
+            database.replace(files)
+            return database, database.read(self.schema.is_behind)[0]
+        except (apsw.CorruptError, apsw.NotADBError, ValueError) as error:
+            database.remove()
+            raise Damaged(newest.name, f"the files up to this one make no database: {error}") from error
+        except BaseException:
+            database.remove()
+            raise
 
     def _first_copy(self, legacy: bytes | None) -> LocalDatabase:
         """A copy for an empty replica: the whole-file database of old, or a new one. All its pages go into TXID 1."""
-        database = LocalDatabase.build(self.path, [], legacy)
-        database.write(self.schema.migrate)
+        database = LocalDatabase(self.path)
+        try:
+            database.replace([], prepared(legacy, self.path.parent) if legacy is not None else None)
+            database.write(self.schema.migrate)
+        except NotADatabase as error:
+            database.remove()
+            raise Damaged(LEGACY_NAME, str(error)) from error
+        except BaseException:
+            database.remove()
+            raise
         database.mark_durable(0, database.seq)
         return database
 
@@ -233,7 +274,10 @@ class Replica:
         """Apply another writer's files; whatever of ours was not durable loses against them."""
         self.owner = False
         files = [decoded(ref, data) for ref, data in found]
-        dropped = await self.run(lambda: database.apply(files))
+        try:
+            dropped = await self.locally(lambda: database.apply(files))
+        except ValueError as error:
+            raise Damaged(found[-1][0].name, str(error)) from error
         self.files += [ref for ref, _ in found]
         if dropped:
             self._lost = Fenced(*found[-1])
@@ -251,7 +295,7 @@ class Replica:
             async with limit:
                 data, _ = await self.store.probe(ref)
             if data is None:
-                raise Damaged(f"{ref.name} is missing from the replica")
+                raise Damaged(ref.name, "is missing from the replica")
             return data
 
         return list(await asyncio.gather(*(fetch(ref) for ref in refs)))
@@ -267,7 +311,7 @@ class Replica:
             database = await self._opened()
         epoch = self.epoch
         try:
-            result, seq = await self.run(lambda: database.write(change))
+            result, seq = await self.locally(lambda: database.write(change))
         except ForeignWriter as error:
             await self._drop(error)
             raise Lost(error) from error
@@ -282,10 +326,10 @@ class Replica:
                 return
             ref, stamp = transaction(database.txid + 1), self.wall_ms()
             if ref.min_txid == 1:
-                image = await self.run(database.image)
+                image = await self.locally(database.image)
                 commit, pages = image.commit, image.pages
             else:
-                commit, pages = await self.run(lambda: database.commit), ()  # noqa: B023
+                commit, pages = await self.locally(lambda: database.commit), ()  # noqa: B023
             header = Header(database.page_size, commit, ref.min_txid, ref.max_txid, stamp, self.node)
             data = await self.run(lambda: encode(header, pages))  # noqa: B023
             started = self._now()
@@ -297,12 +341,12 @@ class Replica:
             except Outdated as outdated:
                 await self._drop(outdated)
                 raise
-            await self.run(lambda: database.mark_durable(ref.max_txid, database.durable))  # noqa: B023
+            await self.locally(lambda: database.mark_durable(ref.max_txid, database.durable))  # noqa: B023
             self._advance(ref, data, started)
             self.owner = True
-            behind, _ = await self.run(lambda: database.read(self.schema.is_behind))  # noqa: B023
+            behind, _ = await self.locally(lambda: database.read(self.schema.is_behind))  # noqa: B023
             if behind:
-                await self.run(lambda: database.write(self.schema.migrate))  # noqa: B023
+                await self.locally(lambda: database.write(self.schema.migrate))  # noqa: B023
                 self._kick()
 
     def _kick(self) -> None:
@@ -314,7 +358,7 @@ class Replica:
         """One file at a time, each with everything that was committed while the one before was on its way."""
         database = self._database
         while database is not None and database.durable < database.seq:
-            batch: Batch | None = await self.run(database.take)
+            batch: Batch | None = await self.locally(database.take)
             if batch is None:
                 return
             ref, stamp, started = transaction(batch.txid), self.wall_ms(), self._now()
@@ -331,7 +375,7 @@ class Replica:
             except Outdated as lost:
                 await self._drop(lost)
                 return
-            await self.run(lambda: database.mark_durable(ref.max_txid, batch.seq))  # noqa: B023
+            await self.locally(lambda: database.mark_durable(ref.max_txid, batch.seq))  # noqa: B023
             self._advance(ref, data, started)
 
     async def _create(self, ref: FileRef, data: bytes, stamp: int) -> None:
@@ -361,7 +405,7 @@ class Replica:
     async def _give_way(self, database: LocalDatabase, cause: Exception) -> None:
         """Take back what did not become durable. Whether the store has it after all, the next look tells."""
         self.owner, self._lost, self._checked = False, cause, None
-        await self.run(database.roll_back)
+        await self.locally(database.roll_back)
         self._next_epoch()
 
     async def _drop(self, cause: Exception) -> None:
@@ -369,7 +413,7 @@ class Replica:
         database, self._database = self._database, None
         self.owner, self._lost, self._checked = False, cause, None
         if database is not None:
-            await self.run(database.remove)
+            await self.locally(database.remove)
         self._next_epoch()
 
     # -- tasks that everyone shares
@@ -418,7 +462,7 @@ def _plan(make: Callable[..., list[FileRef]], *arguments: Any) -> list[FileRef]:
     try:
         return make(*arguments)
     except GapError as error:
-        raise Damaged(str(error)) from error
+        raise Damaged(transaction(error.txid).name, str(error)) from error
 
 
 def decoded(ref: FileRef, data: bytes) -> LtxFile:
@@ -426,7 +470,7 @@ def decoded(ref: FileRef, data: bytes) -> LtxFile:
     try:
         file = decode(data)
     except LtxError as error:
-        raise Damaged(f"{ref.name}: {error}") from error
+        raise Damaged(ref.name, str(error)) from error
     if (file.header.min_txid, file.header.max_txid) != (ref.min_txid, ref.max_txid):
-        raise Damaged(f"{ref.name} holds TXIDs {file.header.min_txid:x} to {file.header.max_txid:x}")
+        raise Damaged(ref.name, f"holds TXIDs {file.header.min_txid:x} to {file.header.max_txid:x}")
     return file

@@ -181,17 +181,15 @@ def checkpoint_under_way() -> AbstractContextManager[None]:
 
 def resume_the_local_file() -> AbstractContextManager[None]:
     """A new process trusts the file that the last one left."""
-    honest = LocalDatabase.build.__func__  # type: ignore[attr-defined]
+    honest = LocalDatabase.replace
 
-    def build(cls: Any, path: Any, files: list[LtxFile], image: bytes | None = None) -> LocalDatabase:
-        if not path.exists() or "replay" in str(path) or not files:
-            found: LocalDatabase = honest(cls, path, files, image)
-            return found
-        database = LocalDatabase(path)
-        database.txid = files[-1].header.max_txid
-        return database
+    def resume(self: LocalDatabase, files: list[LtxFile], image: bytes | None = None) -> None:
+        if not self.path.exists() or "replay" in str(self.path) or not files:
+            honest(self, files, image)
+        else:
+            self.txid = files[-1].header.max_txid
 
-    return _patched(mock.patch.object(LocalDatabase, "build", classmethod(build)))
+    return _patched(mock.patch.object(LocalDatabase, "replace", resume))
 
 
 def snapshot_of_what_is_not_durable() -> AbstractContextManager[None]:
@@ -231,8 +229,8 @@ def no_capture_of_some_pages() -> AbstractContextManager[None]:
     """The capture loses a page of large commits."""
     honest = local._frames
 
-    def frames(data: bytes, count: int, salt: bytes) -> tuple[dict[int, bytes], int]:
-        pages, commit = honest(data, count, salt)
+    def frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:
+        pages, commit = honest(data, count, salt, page_size)
         if len(pages) > 3:
             pages.pop(max(pages))
         return pages, commit

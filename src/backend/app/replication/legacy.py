@@ -1,0 +1,56 @@
+"""The whole-file databases that this app kept before it replicated: checked, and made fit for a first file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import apsw
+
+from app.replication.local import PAGE_SIZE
+
+LEGACY_NAME = "../database.sqlite"
+"""Where the whole file lies, as seen from the replica's folder."""
+
+
+class NotADatabase(Exception):
+    """Bytes that SQLite does not take for a whole, consistent database; the message says why."""
+
+
+def prepared(data: bytes, folder: Path, page_size: int = PAGE_SIZE) -> bytes:
+    """The database in ``data`` with pages of ``page_size`` bytes and the log that replication needs.
+
+    Whatever it was: any page size, any journal mode. Works on a file in ``folder``. Raises ``NotADatabase``.
+    """
+    if not data:
+        raise NotADatabase("is empty")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as scratch:
+        path = Path(scratch) / "database.sqlite"
+        path.write_bytes(data)
+        try:
+            _convert(path, page_size)
+        except apsw.Error as error:
+            raise NotADatabase(f"is not a sound database: {error}") from error
+        return path.read_bytes()
+
+
+def check(connection: apsw.Connection) -> None:
+    """Raises ``NotADatabase`` or ``apsw.Error`` for a database that is not consistent."""
+    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    if found != ["ok"]:
+        raise NotADatabase(f"is not a sound database: {'; '.join(found)}")
+
+
+def _convert(path: Path, page_size: int) -> None:
+    connection = apsw.Connection(str(path))
+    try:
+        check(connection)
+        if connection.pragma("page_size") != page_size:
+            # A database with a log cannot change its page size.
+            connection.pragma("journal_mode", "delete")
+            connection.pragma("page_size", page_size)
+            connection.execute("VACUUM")
+        connection.pragma("journal_mode", "wal")
+    finally:
+        connection.close()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from app.replication.layout import SNAPSHOT, FileRef, GapError, highest
+from app.replication.layout import SNAPSHOT, TOP_LEVEL, FileRef, GapError, highest
 
 DAY = 86400.0
 
@@ -73,6 +73,20 @@ def snapshot_due(files: Sequence[FileRef], database_bytes: int, options: Options
     base = highest(file for file in files if file.level == SNAPSHOT)
     behind = sum(file.size for file in catch_up_plan(files, base))
     return behind > options.snapshot_share * database_bytes
+
+
+def prune(files: Sequence[FileRef]) -> list[FileRef]:
+    """The files that merging and snapshots still ask about; for them it is the same as with all of them.
+
+    Transactions alone are some thousands a month, too many to remember for each profile. Raises ``GapError``.
+    """
+    tops = [highest(file for file in files if file.level == level) for level in range(SNAPSHOT + 1)]
+    wanted = set(catch_up_plan(files, tops[SNAPSHOT]))
+    for file in files:
+        above = tops[file.level + 1] if file.level < TOP_LEVEL else tops[SNAPSHOT]
+        if file.max_txid == tops[file.level] or file.max_txid > above:
+            wanted.add(file)
+    return sorted(wanted)
 
 
 def deletable(files: Sequence[FileRef], date: float, options: Options) -> list[FileRef]:

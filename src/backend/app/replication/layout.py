@@ -82,6 +82,16 @@ def restore_plan(files: Sequence[FileRef], until: int | None = None) -> list[Fil
     return plan
 
 
+def contiguous(files: Sequence[FileRef], after: int) -> list[FileRef]:
+    """The files that follow TXID ``after`` without a gap, each the one that reaches furthest; how far they go."""
+    run: list[FileRef] = []
+    reached = after
+    while fitting := [file for file in files if file.min_txid <= reached + 1 and file.max_txid > reached]:
+        run.append(max(fitting, key=lambda file: (file.max_txid, file.level)))
+        reached = run[-1].max_txid
+    return run
+
+
 def due_merge(files: Sequence[FileRef], level: int) -> list[FileRef]:
     """The oldest ``FANOUT`` contiguous files of ``level`` that no file of the next level holds yet; empty: none due."""
     covered = highest(file for file in files if file.level == level + 1)

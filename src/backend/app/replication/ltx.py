@@ -17,6 +17,7 @@ MAGIC = b"LTX1"
 NO_CHECKSUM = 0x2
 CHECKSUM_BIT = 1 << 63
 _HEADER = struct.Struct(">4sIIIQQQQQQIIQ20x")
+HEADER_SIZE = _HEADER.size
 _FRAME = struct.Struct(">IHI")
 _PAGE_SIZES = frozenset(1 << shift for shift in range(9, 17))
 _LOCK_BYTE = 1 << 30

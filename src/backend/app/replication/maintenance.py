@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from app.replication.core import DAY, deletable, snapshot_due
-from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, due_merge
-from app.replication.ltx import Header, encode, merge
+from app.replication.core import DAY, deletable, prune, snapshot_due
+from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, GapError, due_merge
+from app.replication.local import ForeignWriter
+from app.replication.ltx import Header, LtxError, encode, merge
 from app.replication.replica import Damaged, Replica, decoded
 from app.replication.store import FileExists, StoreError
 
@@ -29,6 +30,7 @@ class Maintainer:
         self._looked: float | None = None
         self._uploads = 0
         replica.after_upload = self._note
+        replica.before_rest = self._bodies.clear
 
     def _note(self, ref: FileRef, data: bytes, date: float) -> None:
         self._bodies[ref] = data
@@ -46,7 +48,8 @@ class Maintainer:
             await self._merge()
             await self._snapshot()
             await self._retain()
-        except (StoreError, Damaged) as error:
+            self._replica.files = prune(self._replica.files)
+        except (StoreError, Damaged, GapError, LtxError, ForeignWriter) as error:
             logger.warning("Maintenance of a replica is put off: %s", error)
 
     async def _merge(self) -> None:
@@ -62,7 +65,7 @@ class Maintainer:
         database = replica.database
         if database is None or not snapshot_due(replica.files, database.disk_bytes, replica.options):
             return
-        image = await replica.run(database.durable_image)
+        image = await replica.locally(database.durable_image)
         header = Header(database.page_size, image.commit, 1, image.txid, replica.wall_ms(), replica.node)
         data = await replica.run(lambda: encode(header, image.pages))
         await self._add(FileRef(SNAPSHOT, 1, image.txid, len(data)), data)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import apsw
 
-from app.replication.core import Options, Refusal, catch_up_plan, judge_refusal, must_look_up, read_is_fresh
+from app.replication.core import Options, Refusal, catch_up_plan, judge_refusal, must_look_up, prune, read_is_fresh
 from app.replication.layout import FileRef, GapError, highest, restore_plan, transaction
 from app.replication.legacy import LEGACY_NAME, NotADatabase, prepared
 from app.replication.local import Batch, ForeignWriter, LocalDatabase
@@ -99,6 +99,7 @@ class Replica:
         self.owner = False
         self.files: list[FileRef] = []
         self.epoch = 0
+        self.before_rest: Callable[[], None] = lambda: None
         self.after_upload: Callable[[FileRef, bytes, float], None] = lambda _ref, _data, _date: None
         self._database: LocalDatabase | None = None
         self._lost: Exception = StoreError("nothing was lost yet")
@@ -155,6 +156,7 @@ class Replica:
         """Close the connection of a replica that does nothing right now; False when it is busy."""
         if self.busy:
             return False
+        self.before_rest()
         if self._database is not None:
             await self.locally(self._database.close)
         return True
@@ -204,7 +206,7 @@ class Replica:
         else:
             legacy = await self.store.legacy()
             database, behind = await self.run(lambda: self._first_copy(legacy)), False
-        self._database, self.files, self.owner = database, list(listed.files), False
+        self._database, self.files, self.owner = database, _plan(prune, listed.files), False
         self._checked, self.verified = started, listed.date
         self._next_epoch()
         if behind or legacy is not None:
@@ -267,7 +269,7 @@ class Replica:
         plan = _plan(catch_up_plan, listed.files, database.txid)
         if plan:
             await self._take_in(database, list(zip(plan, await self.fetch(plan), strict=True)))
-        self.files = list(listed.files)
+        self.files = _plan(prune, listed.files)
         self.verified = listed.date
 
     async def _take_in(self, database: LocalDatabase, found: Sequence[tuple[FileRef, bytes]]) -> None:

@@ -1,0 +1,243 @@
+"""What an operator does with one profile's replica: look, verify, restore to any moment, import a database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from app.db import schema
+from app.replication import legacy
+from app.replication.layout import FileRef, GapError, contiguous, highest, restore_plan, transaction
+from app.replication.local import PAGE_SIZE, LocalDatabase
+from app.replication.ltx import HEADER_SIZE, Header, LtxError, LtxFile, database_pages, encode, read_header
+from app.replication.object_replica import ObjectReplica
+from app.replication.replica import Damaged, decoded
+from app.replication.store import FileExists, StoreError
+from app.storage.interface import InvalidRequest, ObjectMissing, ObjectStore, StorageError
+from app.storage.keys import ProfileKeys
+
+T = TypeVar("T")
+R = TypeVar("R")
+_PARALLEL = 16
+
+
+class NothingThere(Exception):
+    """There is nothing to do the work on; the message says what was looked for."""
+
+
+class Refused(Exception):
+    """The work would destroy something or could not hold; the message says what to do instead."""
+
+
+@dataclass(frozen=True)
+class Dated:
+    """A file of the replica and what its header says; ``problem`` where that cannot be read."""
+
+    ref: FileRef
+    header: Header | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found: ``problems`` name the object; the rest describes the newest state."""
+
+    problems: tuple[str, ...]
+    files: int
+    bytes: int
+    txid: int
+    pages: int
+
+
+class Operator:
+    """Works on one profile's replica. Methods raise ``StoreError``, ``Damaged`` and the errors above."""
+
+    def __init__(self, store: ObjectStore, keys: ProfileKeys) -> None:
+        self._store, self._keys = store, keys
+        self._replica = ObjectReplica(store, keys)
+
+    async def files(self) -> list[FileRef]:
+        """All files by level and TXID. Raises ``NothingThere`` for a profile that has none."""
+        found = (await self._replica.list()).files
+        if not found:
+            kept = "; a whole-file database is there: `import` takes it over" if await self._replica.legacy() else ""
+            raise NothingThere(f"there are no files below {self._keys.database_folder}{kept}")
+        return sorted(found)
+
+    async def dated(self, files: Sequence[FileRef]) -> list[Dated]:
+        """The files with their headers; of each only the header is fetched."""
+        return await _side_by_side(self._dated, files)
+
+    async def verify(self, scratch: Path) -> Report:
+        """Fetch and check every file, that they follow each other, that merged files and snapshots say the same as
+        what they were made from, and that the database which they make is sound. Works in the folder ``scratch``."""
+        files = await self.files()
+        bodies = dict(zip(files, await _side_by_side(self._body, files), strict=True))
+        problems = []
+        whole: dict[FileRef, LtxFile] = {}
+        for ref, data in bodies.items():
+            try:
+                whole[ref] = decoded(ref, data)
+            except Damaged as error:
+                problems.append(str(error))
+        problems += [text for ref in files if ref.level and ref in whole and (text := _disagreement(ref, whole))]
+        pages = 0
+        try:
+            plan = restore_plan(files)
+            if all(ref in whole for ref in plan):
+                pages = _check_database(scratch, [whole[ref] for ref in plan])
+        except (GapError, ValueError, apsw.Error, legacy.NotADatabase) as error:
+            problems.append(f"the newest state: {error}")
+        return Report(tuple(problems), len(files), sum(ref.size for ref in files), highest(files), pages)
+
+    async def restore(self, out: Path, before: float | None = None) -> int:
+        """Write the database as it was just before the moment ``before`` (unix seconds; default: the newest state) to
+        the file ``out``, which must not exist; the TXID. By the files' own timestamps, as `litestream restore` does."""
+        if out.exists():
+            raise Refused(f"{out} exists: name a file that does not")
+        files = await self.files()
+        plan = restore_plan(files) if before is None else plan_before(await self.dated(files), before)
+        bodies = await _side_by_side(self._body, plan)
+        part = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
+        database = LocalDatabase(part)
+        try:
+            database.replace(decoded(ref, data) for ref, data in zip(plan, bodies, strict=True))
+            database.read(legacy.check)
+            database.close()
+            part.replace(out)
+        except (ValueError, apsw.Error, legacy.NotADatabase) as error:
+            raise Damaged(plan[-1].name, f"the files up to this one make no database: {error}") from error
+        finally:
+            database.remove()
+        return database.txid
+
+    async def take_over(self, scratch: Path) -> int | None:
+        """Make TXID 1 of the whole-file database of old, which stays; None where a replica exists already."""
+        if (await self._replica.list()).files:
+            return None
+        data = await self._replica.legacy()
+        if data is None:
+            raise NothingThere(f"there is neither {self._keys.database} nor a file below {self._keys.database_folder}")
+        try:
+            image = legacy.prepared(data, scratch)
+        except legacy.NotADatabase as error:
+            raise Damaged(legacy.LEGACY_NAME, str(error)) from error
+        await self._create(image, PAGE_SIZE, 1)
+        return 1
+
+    async def replace(self, data: bytes, scratch: Path, *, over: bool = False) -> int:
+        """Make ``data`` the profile's database, as its next TXID; that TXID.
+
+        Raises ``Refused`` where there is one already, unless ``over``: then Machines that serve the profile lose their
+        claim and go on with the new state, and everything before stays restorable.
+        """
+        files = (await self._replica.list()).files
+        if not over and (files or await self._replica.legacy() is not None):
+            raise Refused(f"{self._keys.prefix} has a database already: --replace puts this one in its place")
+        newest = restore_plan(files)[-1:] if files else []
+        page_size = PAGE_SIZE
+        for ref in newest:
+            page_size = decoded(ref, await self._body(ref)).header.page_size
+        try:
+            image = legacy.prepared(data, scratch, page_size)
+        except legacy.NotADatabase as error:
+            raise Refused(f"the given file {error}") from error
+        found, known = int.from_bytes(image[60:64], "big"), len(schema.all_migrations())
+        if found > known:
+            raise Refused(f"the given file has schema version {found}, this release knows {known}")
+        txid = highest(files) + 1
+        await self._create(image, page_size, txid)
+        return txid
+
+    async def _create(self, image: bytes, page_size: int, txid: int) -> None:
+        ref, now = transaction(txid), time.time_ns() // 1_000_000
+        header = Header(page_size, len(image) // page_size, txid, txid, now, secrets.randbits(63))
+        data = encode(header, database_pages(image, page_size))
+        try:
+            await self._replica.create(ref, data, now)
+        except FileExists:
+            if (await self._replica.probe(ref))[0] != data:
+                raise Refused(f"{ref.name} was written by a Machine at the same moment: try again") from None
+
+    async def _body(self, ref: FileRef) -> bytes:
+        data, _ = await self._replica.probe(ref)
+        if data is None:
+            raise Damaged(ref.name, "is missing from the replica")
+        return data
+
+    async def _dated(self, ref: FileRef) -> Dated:
+        try:
+            data = await self._store.get_range(self._keys.database_folder + ref.name, 0, HEADER_SIZE)
+            return Dated(ref, read_header(data))
+        except (LtxError, InvalidRequest) as error:
+            return Dated(ref, None, str(error))
+        except ObjectMissing as error:
+            raise Damaged(ref.name, "is missing from the replica") from error
+        except StorageError as error:
+            raise StoreError(str(error)) from error
+
+
+def plan_before(files: Iterable[Dated], moment: float) -> list[FileRef]:
+    """The files that rebuild the state just before ``moment``, in unix seconds. Raises ``NothingThere``.
+
+    Like Litestream's: only files whose timestamp lies before it, the newest snapshot of them, then as far as the
+    others reach. Machines' clocks may differ: the first TXID that is not before it ends the range.
+    """
+    known = [(file.ref, file.header.timestamp) for file in files if file.header is not None]
+    before = [ref for ref, stamp in known if stamp < moment * 1000]
+    base = highest(ref for ref in before if ref.level == 9)
+    until = highest(contiguous(before, base)) or base
+    if not until:
+        oldest = min((stamp for _, stamp in known), default=0) / 1000
+        raise NothingThere(f"nothing was written before that moment; the oldest file is of {utc(oldest)}")
+    return restore_plan(before, until)
+
+
+def utc(seconds: float) -> str:
+    """A moment as operators read it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
+
+
+def _disagreement(ref: FileRef, whole: dict[FileRef, LtxFile]) -> str:
+    """What is wrong with a merged file or snapshot, held against the files it covers; empty where all is well.
+
+    Also where those are gone or broken: then nothing can be told.
+    """
+    parts = [part for part in whole if part.level < ref.level and part.max_txid <= ref.max_txid]
+    run = contiguous(parts, ref.min_txid - 1)
+    if highest(run) != ref.max_txid or run[0].min_txid != ref.min_txid:
+        return ""
+    pages: dict[int, bytes] = {}
+    for part in run:
+        pages.update(whole[part].pages)
+        commit = whole[part].header.commit
+        pages = {number: page for number, page in pages.items() if number <= commit}
+    file = whole[ref]
+    if (file.header.commit, dict(file.pages)) == (whole[run[-1]].header.commit, pages):
+        return ""
+    return f"{ref.name}: says something else than the files that it covers ({run[0].name} to {run[-1].name})"
+
+
+def _check_database(scratch: Path, files: Sequence[LtxFile]) -> int:
+    database = LocalDatabase.build(scratch / "database.sqlite", files)
+    with contextlib.closing(database):
+        database.read(legacy.check)
+        return database.path.stat().st_size // database.page_size
+
+
+async def _side_by_side(work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
+    limit = asyncio.Semaphore(_PARALLEL)
+
+    async def one(item: T) -> R:
+        async with limit:
+            return await work(item)
+
+    return list(await asyncio.gather(*(one(item) for item in items)))

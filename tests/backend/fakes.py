@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,8 @@ class FakeStore:
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     """Operations that wait for an event before they begin."""
     uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    clock: float = 1_800_000_000.0
+    """What the store's clock shows, in unix seconds."""
     _count: int = 0
 
     def keys(self) -> list[str]:
@@ -110,7 +112,13 @@ class FakeStore:
         return self._put(key, path.read_bytes(), content_type)
 
     async def put_bytes(
-        self, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
+        self,
+        key: str,
+        data: bytes,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> str:
         lost = await self._enter("put", key)
         found = self.objects.get(key)
@@ -169,6 +177,9 @@ class FakeStore:
     async def abort_multipart(self, key: str, upload_id: str) -> None:
         await self._enter("abort_multipart", key)
         self.uploads.pop(upload_id, None)
+
+    def date(self) -> float:
+        return self.clock
 
     async def probe(self) -> None:
         await self._enter("probe", "")

@@ -7,11 +7,11 @@ from starlette.requests import HTTPConnection
 
 from app.context import UserContext
 from app.profiles.registry import Profiles
+from app.replication.databases import ReplicatedDatabases
 from app.settings import Settings
 from app.storage.interface import ObjectStore
 from app.storage.keys import Keys, ProfileKeys
 from app.sync.interface import Databases
-from app.sync.whole_file import WholeFileDatabases
 
 MakeStore = Callable[[Settings], ObjectStore]
 
@@ -54,7 +54,7 @@ def build(settings: Settings, store: ObjectStore) -> Core:
         settings=settings,
         keys=keys,
         store=store,
-        databases=WholeFileDatabases(store, keys, settings),
+        databases=ReplicatedDatabases(store, keys, settings),
         profiles=Profiles(store, keys, settings.profile_cache_seconds),
     )
 

@@ -22,7 +22,7 @@ from app.storage.interface import (
     StorageError,
 )
 from app.storage.keys import InvalidKey
-from app.sync.interface import SchemaTooNew, SyncConflict, SyncError
+from app.sync.interface import SchemaTooNew, SyncConflict, SyncDamaged, SyncError
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ def sync_problem(error: SyncError | StorageError, path: str) -> Response:
     """The 503 of a database or store that could not be used."""
     if isinstance(error, SyncConflict):
         kind, detail = problems.SYNC_CONFLICT, "Another Machine changed this profile meanwhile; nothing was stored"
+    elif isinstance(error, SyncDamaged):
+        kind, detail = problems.SYNC_DAMAGED, f"{error}; an operator can look with python -m app.replication verify"
     elif isinstance(error, SchemaTooNew):
         kind, detail = problems.SCHEMA_TOO_NEW, str(error)
     elif isinstance(error, SyncError):

@@ -84,6 +84,9 @@ STORAGE_UNAVAILABLE = ProblemKind(
 SYNC_UNAVAILABLE = ProblemKind(
     "sync-unavailable", 503, "The database cannot be synced", {"Retry-After": "5", SYNC_STATUS_HEADER: "failed"}
 )
+SYNC_DAMAGED = ProblemKind(
+    "sync-damaged", 503, "The stored database is damaged", {"Retry-After": "60", SYNC_STATUS_HEADER: "failed"}
+)
 SYNC_CONFLICT = ProblemKind(
     "sync-conflict", 503, "The database changed elsewhere", {"Retry-After": "1", SYNC_STATUS_HEADER: "conflict"}
 )
@@ -146,5 +149,5 @@ ANYWHERE = (BODY_TOO_LARGE, INTERNAL)
 """What every operation can answer."""
 OF_A_USER = (*ANYWHERE, MISSING_HEADER, INVALID_HEADER, BAD_REQUEST, INVALID, STORAGE_UNAVAILABLE)
 """What an operation of a user can answer."""
-OF_A_PROFILE = (*OF_A_USER, UNKNOWN_PROFILE, SYNC_UNAVAILABLE, SYNC_CONFLICT, SCHEMA_TOO_NEW)
+OF_A_PROFILE = (*OF_A_USER, UNKNOWN_PROFILE, SYNC_UNAVAILABLE, SYNC_DAMAGED, SYNC_CONFLICT, SCHEMA_TOO_NEW)
 """What an operation on a profile's data can answer."""

@@ -179,6 +179,24 @@ class Settings:
     sync_max_open_profiles: int = _variable(
         "SYNC_MAX_OPEN_PROFILES", values.integer(1, 10_000), 64, "Profiles whose databases stay open."
     )
+    sync_max_cached_profiles: int = _variable(
+        "SYNC_MAX_CACHED_PROFILES",
+        values.integer(1, 1_000_000),
+        2000,
+        "Profiles whose databases are kept on the local disk; what is used least recently goes first.",
+    )
+    sync_max_cached_bytes: int = _variable(
+        "SYNC_MAX_CACHED_BYTES",
+        values.integer(1, 1 << 40),
+        1 << 30,
+        "Bytes of the local disk that the databases' copies may take.",
+    )
+    sync_retention_days: int = _variable(
+        "SYNC_RETENTION_DAYS",
+        values.integer(1, 3650),
+        30,
+        "Days for which no replicated file is deleted; also how far back a restore can go.",
+    )
     profile_cache_seconds: float = _variable(
         "PROFILE_CACHE_SECONDS",
         values.seconds(0, 3600),

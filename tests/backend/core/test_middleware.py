@@ -16,10 +16,17 @@ from app.dependencies import ContextDep, SessionDep
 from app.main import create_app
 from app.middleware.body_limit import BodyLimitMiddleware
 from app.profiles import settings as profile_settings
+from app.replication.layout import transaction
+from app.replication.ltx import Header, encode, read_header
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
 
-DATABASE = "staging/users/alice/profiles/main/database.sqlite"
+DATABASE = "staging/users/alice/profiles/main/database/"
+
+
+def replicated(store: FakeStore) -> list[str]:
+    """The files of the profile's replica, oldest first."""
+    return sorted(key for key in store.objects if key.startswith(DATABASE))
 
 
 @pytest.fixture
@@ -189,20 +196,20 @@ async def test_a_write_is_in_the_bucket_before_its_response_begins(
 ) -> None:
     store.gates["put"] = asyncio.Event()
     writing = asyncio.create_task(client.patch("/api/settings", headers=headers, json={"theme": "dark"}))
-    await store.called("put", "database.sqlite")
+    await store.called("put", DATABASE)
     done, _ = await asyncio.wait([writing], timeout=0.05)
     assert not done
-    assert DATABASE not in store.objects
+    assert not replicated(store)
     store.gates["put"].set()
     answer = await writing
     assert answer.headers["x-sync-status"] == "synced"
-    assert DATABASE in store.objects
+    assert replicated(store)
 
 
 async def test_a_write_that_cannot_be_stored_is_no_success(
     client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore
 ) -> None:
-    store.faults.append(Fault("put", StorageUnavailable("down"), key="database.sqlite", times=1))
+    store.faults.append(Fault("put", StorageUnavailable("down"), key=DATABASE, times=1))
     answer = await client.patch("/api/settings", headers=headers, json={"theme": "dark"})
     assert_problem(answer, 503, "sync-unavailable")
     assert answer.headers["x-sync-status"] == "failed"
@@ -217,9 +224,11 @@ async def test_a_lost_race_says_conflict_and_a_second_try_works(
     await client.patch("/api/settings", headers=headers, json={"quality": "high"})
     store.gates["put"] = asyncio.Event()
     writing = asyncio.create_task(client.patch("/api/settings", headers=headers, json={"theme": "dark"}))
-    await store.called("put", "database.sqlite", times=2)
-    data, _, kind = store.objects[DATABASE]
-    store.objects[DATABASE] = (data, '"of another machine"', kind)
+    taken, newest = transaction(len(replicated(store)) + 1), replicated(store)[-1]
+    await store.called("put", taken.name)
+    size = read_header(store.objects[newest][0]).commit
+    theirs = encode(Header(4096, size, taken.min_txid, taken.max_txid, 0, node=99), [])
+    store.objects[DATABASE + taken.name] = (theirs, '"of another machine"', "")
     store.gates["put"].set()
     answer = await writing
     assert_problem(answer, 503, "sync-conflict")
@@ -231,11 +240,11 @@ async def test_a_lost_race_says_conflict_and_a_second_try_works(
 async def test_an_unreachable_store_is_503_and_never_an_empty_profile(
     client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore
 ) -> None:
-    store.faults.append(Fault("get", StorageUnavailable("down"), key="database.sqlite"))
+    store.faults.append(Fault("list", StorageUnavailable("down"), key=DATABASE))
     answer = await client.get("/api/settings", headers=headers)
     assert_problem(answer, 503, "sync-unavailable")
     assert answer.headers["x-sync-status"] == "failed"
-    assert store.count("put", "database.sqlite") == 0
+    assert store.count("put", DATABASE) == 0
 
 
 async def test_what_was_committed_before_an_unexpected_error_reaches_the_bucket(
@@ -243,7 +252,7 @@ async def test_what_was_committed_before_an_unexpected_error_reaches_the_bucket(
 ) -> None:
     assert_problem(await tester.post("/test/write-then-boom", headers=headers), 500, "internal-error")
     assert (await tester.get("/api/settings", headers=headers)).json()["theme"] == "dark"
-    assert DATABASE in store.objects
+    assert replicated(store)
 
 
 async def test_a_response_without_a_database_has_no_sync_status(client: httpx.AsyncClient) -> None:

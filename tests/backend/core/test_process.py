@@ -56,7 +56,7 @@ def test_it_stops_cleanly_on_sigterm_and_keeps_what_it_acknowledged(
     # uvicorn ends cleanly, then raises the signal again for its parent to see.
     assert process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in log
-    assert (tmp_path / ".objects/objects/dev/users/alice/profiles/main/database.sqlite").exists()
+    assert list((tmp_path / ".objects/objects/dev/users/alice/profiles/main/database/0000").glob("*.ltx"))
     assert not (tmp_path / "alice/profiles/main/database.sqlite").exists()
 
 

@@ -110,7 +110,7 @@ async def test_data_without_a_registry_entry_is_adopted(client: httpx.AsyncClien
 
 async def test_older_profiles_are_listed_before_any_was_used(client: httpx.AsyncClient, store: FakeStore) -> None:
     for name in ("older", "oldest"):
-        store.objects[f"staging/users/alice/profiles/{name}/database.sqlite"] = (b"x", '"e"', "")
+        store.objects[f"staging/users/alice/profiles/{name}/database/0000/x.ltx"] = (b"x", '"e"', "")
     listed = (await client.get("/api/profiles", headers=USER)).json()
     assert [item["id"] for item in listed["profiles"]] == ["older", "oldest"]
 

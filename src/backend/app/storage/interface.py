@@ -4,7 +4,7 @@ Keys are full keys, made by `app.storage.keys`. The three errors are never confl
 condition that failed, and a store that could not be asked or understood.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -82,9 +82,18 @@ class ObjectStore(Protocol):
         ...
 
     async def put_bytes(
-        self, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
+        self,
+        key: str,
+        data: bytes,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """The new ETag. With a condition raises `PreconditionFailed`, also where `if_match` meets no object."""
+        """The new ETag; `metadata` is kept with the object.
+
+        With a condition raises `PreconditionFailed`, also where `if_match` meets no object.
+        """
         ...
 
     async def delete(self, key: str) -> None:
@@ -125,6 +134,10 @@ class ObjectStore(Protocol):
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:
         """Aborting an unknown upload is no error."""
+        ...
+
+    def date(self) -> float:
+        """The store's own clock at its newest answer, in unix seconds: a Machine's may be wrong after a suspend."""
         ...
 
     async def probe(self) -> None:

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +77,13 @@ class LocalStore:
         return await _in_thread(lambda: self._store(key, lambda part: shutil.copyfile(path, part)))
 
     async def put_bytes(
-        self, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
+        self,
+        key: str,
+        data: bytes,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,  # noqa: ARG002 - nothing reads it from local files
     ) -> str:
         def put() -> str:
             with self._locked():
@@ -90,6 +96,9 @@ class LocalStore:
                 return self._store(key, lambda part: part.write_bytes(data))
 
         return await _in_thread(put)
+
+    def date(self) -> float:
+        return time.time()
 
     async def delete(self, key: str) -> None:
         await _in_thread(lambda: self._path(key).unlink(missing_ok=True))

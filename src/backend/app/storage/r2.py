@@ -3,8 +3,9 @@
 import asyncio
 import functools
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,10 +43,18 @@ class R2Store:
         self._small = Policy(settings.r2_attempts, settings.r2_total_seconds)
         self._large = Policy(settings.r2_attempts, settings.r2_transfer_seconds)
         self._executor = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="r2")
+        self._date = 0.0
 
     @cached_property
     def _client(self) -> "S3Client":
-        return make_client(self._settings)
+        client = make_client(self._settings)
+        client.meta.events.register("after-call.s3", self._note_date)
+        return client
+
+    def _note_date(self, http_response: Any, **_: Any) -> None:
+        """Every answer says what the store's clock shows, refusals included."""
+        if text := http_response.headers.get("date"):
+            self._date = max(self._date, parsedate_to_datetime(text).timestamp())
 
     async def head(self, key: str) -> ObjectInfo:
         return await self._call(f"HEAD {key}", lambda _: self._head(key))
@@ -95,7 +104,13 @@ class R2Store:
         return await self._call(f"PUT {key}", put, self._large)
 
     async def put_bytes(
-        self, key: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False
+        self,
+        key: str,
+        data: bytes,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> str:
         conditions: dict[str, Any] = {}
         if if_match is not None:
@@ -105,10 +120,11 @@ class R2Store:
         # A try whose answer was lost may have been the one that wrote: then the next try's 412 is our own doing,
         # which only a mark on the object can tell.
         mark = secrets.token_hex(16)
+        kept = {**(metadata or {}), _WRITE_ID: mark}
 
         def put(attempt: int) -> str:
             try:
-                return self._put(key, data, mark, conditions)
+                return self._put(key, data, kept, conditions)
             except PreconditionFailed:
                 if attempt == 1:
                     raise
@@ -192,6 +208,9 @@ class R2Store:
         except ObjectMissing:
             return
 
+    def date(self) -> float:
+        return self._date
+
     async def probe(self) -> None:
         # A list, because HEAD of a missing object looks the same with a missing bucket.
         await self._call("LIST", lambda _: self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1))
@@ -223,12 +242,12 @@ class R2Store:
         except BotoCoreError as error:
             raise TryAgain(f"{what}: {error}") from error
 
-    def _put(self, key: str, data: bytes, mark: str, conditions: dict[str, Any]) -> str:
+    def _put(self, key: str, data: bytes, metadata: Mapping[str, str], conditions: dict[str, Any]) -> str:
         return self._translated(
             f"PUT {key}",
-            lambda: self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=data, Metadata={_WRITE_ID: mark}, **conditions
-            )["ETag"],
+            lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **conditions)[
+                "ETag"
+            ],
         )
 
     def _head_marked(self, key: str) -> tuple[str | None, str] | None:

@@ -37,6 +37,10 @@ class SyncUnavailable(SyncError):
     """The object store could not be asked. It is unknown whether what the session wrote was kept."""
 
 
+class SyncDamaged(SyncError):
+    """What the store holds is no database: the message names the object. Nothing is written until someone mends it."""
+
+
 class SchemaTooNew(SyncError):
     """The database was written by a newer release; this one refuses to touch it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from parity.r2.rules import Rulebook
 from parity.r2.sigv4 import Authenticated
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+# What one thread hop digests and writes of a larger body.
+BATCH = 1 << 20
 # The largest XML body: 1000 keys of 1024 bytes, escaped, or 10,000 parts.
 MAX_XML = 8 << 20
 
@@ -57,12 +60,18 @@ async def receive_body(
     """The whole payload. Raises rules 9 and 22, ``IncompleteBody`` and ``ClientGone``."""
     digests = BodyDigests(request.headers, authenticated.payload, rules)
     decoder = ChunkedDecoder() if authenticated.payload.startswith("STREAMING-") else None
-    trailer = request.header("x-amz-trailer") if decoder else None
-    trailer_digest = _expect_trailer(trailer)
+    trailer_digest = _expect_trailer(request.header("x-amz-trailer") if decoder else None)
     writer = ContentWriter(folder)
-    received = 0
+
+    def work(data: bytes) -> None:
+        if trailer_digest is not None:
+            trailer_digest[1].update(data)
+        digests.update(data)
+        writer.write(data)
+
+    worker = _Worker(work)
+    received, more = 0, True
     try:
-        more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -71,13 +80,8 @@ async def receive_body(
             received += len(data)
             if received > MAX_PUT + MAX_XML:
                 raise R2Error(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
-            if decoder is not None:
-                data = decoder.feed(data)
-                if trailer_digest is not None:
-                    trailer_digest[1].update(data)
-            if data:
-                digests.update(data)
-                writer.write(data)
+            await worker.take(data if decoder is None else decoder.feed(data))
+        await worker.finish()
         if decoder is not None:
             decoder.finish()
             _check_decoded_length(request, writer.size)
@@ -87,7 +91,47 @@ async def receive_body(
         etag = digests.finish()
         return Body(writer.finish(), etag)
     finally:
+        await worker.stop()
         writer.abandon()
+
+
+class _Worker:
+    """Digests and writes a body: the little that is left in the event loop, whole batches in a thread while the next
+    one is received. Batches are worked on one after the other, in order."""
+
+    def __init__(self, work: Callable[[bytes], None]) -> None:
+        self._work = work
+        self._batch: list[bytes] = []
+        self._size = 0
+        self._running: asyncio.Future[None] | None = None
+
+    async def take(self, data: bytes) -> None:
+        if not data:
+            return
+        self._batch.append(data)
+        self._size += len(data)
+        if self._size >= BATCH:
+            batch, self._batch, self._size = b"".join(self._batch), [], 0
+            await self._wait()
+            self._running = asyncio.get_running_loop().run_in_executor(None, self._work, batch)
+
+    async def _wait(self) -> None:
+        if self._running is not None:
+            # Unlike awaiting it, this does not cancel it when the request is: `stop` must find it.
+            await asyncio.wait([self._running])
+            self._running.result()
+            self._running = None
+
+    async def finish(self) -> None:
+        await self._wait()
+        if self._batch:
+            self._work(b"".join(self._batch))
+            self._batch = []
+
+    async def stop(self) -> None:
+        """Let the batch that is being worked on end; what it raised was raised before, or nobody wants it."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
 
 
 def _expect_trailer(trailer: str | None) -> tuple[str, Any] | None:

@@ -20,8 +20,9 @@ from parity.r2.settings import Behaviour
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE"]
 PARAMETERS = [
     "acl", "cors", "continuation-token", "delete", "delimiter", "encoding-type", "fetch-owner", "key-marker",
-    "lifecycle", "list-type", "location", "marker", "max-keys", "max-parts", "max-uploads", "part-number-marker", "partNumber",
-    "policy", "prefix", "response-content-type", "response-expires", "start-after", "tagging", "upload-id-marker",
+    "lifecycle", "list-type", "location", "marker", "max-keys", "max-parts", "max-uploads", "part-number-marker",
+    "partNumber", "policy", "prefix", "response-content-type", "response-expires", "start-after", "tagging",
+    "upload-id-marker",
     "uploadId", "uploads", "versioning", "versionId", "x-id",
 ]  # fmt: skip
 HEADERS = [

@@ -1,0 +1,1 @@
+"""Benchmarks: numbers with their conditions, by `make bench`."""

@@ -208,7 +208,11 @@ class ReplicatedDatabases:
                 entry.resting = True
                 await entry.replica.rest()
         spare = count - settings.sync_max_cached_profiles
-        excess = sum(e.replica.disk_bytes for _, e in idle) - settings.sync_max_cached_bytes if counts_bytes else 0
+        excess = (
+            sum(e.replica.disk_bytes for e in self._entries.values()) - settings.sync_max_cached_bytes
+            if counts_bytes
+            else 0
+        )
         for context, entry in idle:
             if spare <= 0 and excess <= 0:
                 return

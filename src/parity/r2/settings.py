@@ -33,6 +33,13 @@ def _rule_numbers(text: str) -> frozenset[int]:
     return numbers
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 86_400:
+        raise ValueError(text)
+    return value
+
+
 def _url(text: str) -> str:
     if text and not text.startswith(("http://", "https://")):
         raise ValueError(text)
@@ -60,7 +67,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("PARITY_R2_LATENCY", "off", *_choice(*PROFILES), "how long R2 takes to answer"),
     Setting("PARITY_R2_RULES_OFF", "", _rule_numbers, "numbers of rules such as 1,16", "rules that do not hold"),
-    Setting("PARITY_R2_SAVE_SECONDS", "60", float, "seconds", "how often what changed is saved (0: only on stop)"),
+    Setting(
+        "PARITY_R2_SAVE_SECONDS",
+        "60",
+        _seconds,
+        "seconds, at most a day",
+        "how often what changed is saved (0: only on stop)",
+    ),
     Setting("PARITY_R2_ADMIN_ACCESS_KEY_ID", "", str, "a text", "a token that may configure buckets; empty: none"),
     Setting("PARITY_R2_ADMIN_SECRET_ACCESS_KEY", "", str, "a text", "its secret"),
 )

@@ -1,0 +1,64 @@
+"""What the stand-in reads from the environment and the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parity.config.errors import ConfigError
+from parity.config.project import Project
+from parity.r2.settings import SETTINGS, Behaviour, behaviour_to_json, change_behaviour, load_r2_settings
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project.load({"PARITY_ROOT": str(ROOT), "PARITY_STATE_DIR": str(tmp_path)})
+
+
+def test_the_project_gives_bucket_token_policy_and_folder(project: Project, tmp_path: Path) -> None:
+    found = load_r2_settings(project, {})
+    assert found.bucket == project.bucket
+    assert [(token.access_key, token.admin) for token in found.tokens] == [(project.secrets["R2_ACCESS_KEY_ID"], False)]
+    assert found.policy
+    assert found.state == tmp_path / "r2"
+    assert found.upstream is None
+    assert found.behaviour == Behaviour()
+
+
+def test_an_admin_token_is_added_when_it_is_given(project: Project) -> None:
+    found = load_r2_settings(project, {"PARITY_R2_ADMIN_ACCESS_KEY_ID": "a", "PARITY_R2_ADMIN_SECRET_ACCESS_KEY": "b"})
+    assert [token.admin for token in found.tokens] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"PARITY_R2_STORE": "disk"}, "PARITY_R2_STORE"),
+        ({"PARITY_R2_STORE": "s3"}, "PARITY_R2_UPSTREAM_URL"),
+        ({"PARITY_R2_UPSTREAM_URL": "host:1"}, "PARITY_R2_UPSTREAM_URL"),
+        ({"PARITY_R2_WRITE_WINDOW": "long"}, "PARITY_R2_WRITE_WINDOW"),
+        ({"PARITY_R2_LATENCY": "slow"}, "PARITY_R2_LATENCY"),
+        ({"PARITY_R2_RULES_OFF": "1,99"}, "PARITY_R2_RULES_OFF"),
+        ({"PARITY_R2_SAVE_SECONDS": "often"}, "PARITY_R2_SAVE_SECONDS"),
+        ({"PARITY_R2_SAVE_SECONDS": "-1"}, "PARITY_R2_SAVE_SECONDS"),
+        ({"PARITY_R2_ADMIN_ACCESS_KEY_ID": "a"}, "PARITY_R2_ADMIN_ACCESS_KEY_ID"),
+    ],
+)
+def test_a_wrong_setting_is_named(project: Project, environment: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_r2_settings(project, environment)
+    assert refused.value.where == named
+
+
+def test_behaviour_is_told_as_it_is_changed() -> None:
+    changes = {"write_window": "0.3-1.4", "latency": "realistic", "unsigned_streaming": "accept", "rules_off": "1,16"}
+    assert behaviour_to_json(change_behaviour(Behaviour(), changes)) == changes
+    with pytest.raises(ValueError, match="latency cannot be 5"):
+        change_behaviour(Behaviour(), {"latency": 5})
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert all(setting.name.startswith("PARITY_R2_") and setting.help and setting.form for setting in SETTINGS)

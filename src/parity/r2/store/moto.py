@@ -1,6 +1,6 @@
 """moto's S3 models in this process, called directly: the default store.
 
-The models are private interfaces of moto: it is pinned, and ``tests/parity/r2/store/test_moto.py`` says when they
+The models are private interfaces of moto: it is pinned, and ``tests/parity/r2/test_store_moto.py`` says when they
 change. Bodies are ``Content`` instead of moto's spooled files: moto's own join of a gigabyte needs 4.7 GB, and its
 overwrite closes the buffer that readers are using.
 """
@@ -8,7 +8,6 @@ overwrite closes the buffer that readers are using.
 from __future__ import annotations
 
 import datetime
-import os
 import secrets
 import threading
 import time
@@ -16,10 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-# Read by moto when it is imported; no request of ours may look like one to a custom endpoint.
-os.environ.setdefault("MOTO_S3_CUSTOM_ENDPOINTS", "")
-
-from moto.s3.models import FakeAcl, FakeBucket, FakeGrant, FakeGrantee, FakeKey, FakeMultipart, S3Backend
+from moto.s3.models import S3Backend
 from requests.structures import CaseInsensitiveDict
 
 from parity.r2.content import Content
@@ -36,87 +32,9 @@ from parity.r2.store.interface import (
     UploadInfo,
     no_check,
 )
+from parity.r2.store.moto_models import ACCOUNT, REGION, StoredBucket, StoredKey, StoredUpload, make_key
 
 _STRIPES = 256
-_ACCOUNT, _REGION = "123456789012", "us-east-1"
-
-
-class _Untracked(list[Any]):
-    """moto keeps every instance of a model for ever, for its own tests; a server would only grow by that."""
-
-    def append(self, _instance: object) -> None:
-        return
-
-
-class _ContentBuffer:
-    """What moto takes for the spooled file of a key; it only ever reads it whole."""
-
-    def __init__(self, content: Content) -> None:
-        self.content = content
-
-    def seek(self, offset: int) -> int:
-        if offset:
-            raise ValueError("moto's models are expected to read whole objects only")
-        return 0
-
-    def read(self) -> bytes:
-        return self.content.read()
-
-    def close(self) -> None:
-        """Nothing to close: the content goes with its last reference."""
-
-
-class StoredKey(FakeKey):
-    """moto's model of an object or a part, with its bytes where moto keeps a spooled file."""
-
-    r2_info: ObjectInfo
-    r2_content: Content
-
-    def __del__(self) -> None:
-        """Nothing to dispose of: there is no spooled file."""
-
-
-class StoredUpload(FakeMultipart):
-    """moto's model of an upload."""
-
-    parts: dict[int, StoredKey]  # type: ignore[assignment]  # only such keys are put into it
-    r2_info: UploadInfo
-
-
-class StoredBucket(FakeBucket):
-    """moto's model of a bucket."""
-
-    multiparts: dict[str, StoredUpload]  # type: ignore[assignment]  # only such uploads are put into it
-
-    def is_created(self) -> bool:
-        return True
-
-
-def _stop_tracking(*models: Any) -> None:
-    for model in models:
-        model.instances_tracked = _Untracked()
-
-
-_stop_tracking(StoredKey, StoredUpload, StoredBucket, FakeAcl, FakeGrant, FakeGrantee)
-
-
-def make_key(bucket: str, info: ObjectInfo, content: Content) -> StoredKey:
-    key = StoredKey(
-        name=info.key,
-        value=b"",
-        account_id=_ACCOUNT,
-        region_name=_REGION,
-        storage=info.attributes.storage_class,
-        etag=info.etag,
-        bucket_name=bucket,
-    )
-    key._value_buffer.close()
-    key._value_buffer = _ContentBuffer(content)  # type: ignore[assignment]  # the three methods that moto calls
-    key.contentsize = info.size
-    key.last_modified = datetime.datetime.fromtimestamp(info.modified, datetime.UTC).replace(tzinfo=None)
-    key.set_metadata(dict(info.attributes.headers))
-    key.r2_info, key.r2_content = info, content
-    return key
 
 
 class MotoStore:
@@ -125,7 +43,7 @@ class MotoStore:
     name = "moto"
 
     def __init__(self) -> None:
-        self._backend = S3Backend(_REGION, _ACCOUNT)
+        self._backend = S3Backend(REGION, ACCOUNT)
         self._locks = [threading.RLock() for _ in range(_STRIPES)]
         # Guards what keys share: which keys a bucket has, their order, its uploads.
         self._index_lock = threading.RLock()
@@ -178,7 +96,7 @@ class MotoStore:
         with self._index_lock:
             if bucket in self._backend.buckets:
                 raise bucket_exists()
-            model = StoredBucket(bucket, _ACCOUNT, _REGION)
+            model = StoredBucket(bucket, ACCOUNT, REGION)
             model.creation_date = datetime.datetime.fromtimestamp(created, datetime.UTC)
             self._backend.buckets[bucket] = model
             self.changes += 1
@@ -286,7 +204,7 @@ class MotoStore:
     def create_upload_now(self, bucket: str, info: UploadInfo) -> str:
         with self._index_lock:
             model = self.bucket(bucket)
-            upload = StoredUpload(info.key, CaseInsensitiveDict(info.attributes.headers), _ACCOUNT, _REGION)
+            upload = StoredUpload(info.key, CaseInsensitiveDict(info.attributes.headers), ACCOUNT, REGION)
             upload.id = info.id
             upload.r2_info = info
             model.multiparts[info.id] = upload

@@ -56,6 +56,16 @@ def test_r2_has_one_port_inside_and_outside_and_one_name(run: Run) -> None:
     assert {services[name]["environment"]["PARITY_R2_PORT"] for name in ("fly", "r2", "worker", "checks")} == {"19000"}
 
 
+def test_modal_has_its_two_ports_inside_and_outside(run: Run) -> None:
+    services = configuration(run, PARITY_MODAL_PORT="19900", PARITY_MODAL_BLOB_PORT="19901")["services"]
+    ports = {(port["target"], port["published"]) for port in services["modal"]["ports"]}
+    assert ports == {(19900, "19900"), (19901, "19901")}
+    for name in ("fly", "modal", "worker", "checks"):
+        environment = services[name]["environment"]
+        assert (environment["PARITY_MODAL_PORT"], environment["PARITY_MODAL_BLOB_PORT"]) == ("19900", "19901")
+    assert services["checks"]["environment"]["PARITY_MODAL_URL"] == "http://modal:19900"
+
+
 def test_machines_and_worker_have_no_way_out(run: Run) -> None:
     found = configuration(run)
     assert found["networks"]["machines"]["internal"] is True

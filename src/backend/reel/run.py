@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import PurePath
 from typing import TypeVar
@@ -14,6 +15,9 @@ from reel.errors import FfmpegFailed, FfmpegTimedOut, MissingTool
 TAIL_LINES = 8
 TAIL_CHARACTERS = 1500
 MAX_OUTPUT_BYTES = 1024 * 1024
+# Where a file lies on this machine and where ffmpeg's structures lie in its memory are nothing for who sent the video.
+_FOLDERS = re.compile(r"(?:file:|(?<![\w./:]))/(?:[^\s/:'\"|]+/)+")
+_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -126,5 +130,10 @@ async def _read_bounded(process: asyncio.subprocess.Process, program: str) -> by
     return bytes(output)
 
 
-def _joined(tail: deque[str]) -> str:
-    return " | ".join(line.strip() for line in tail)[-TAIL_CHARACTERS:]
+def _joined(tail: Iterable[str]) -> str:
+    return " | ".join(presentable(line) for line in tail)[-TAIL_CHARACTERS:]
+
+
+def presentable(line: str) -> str:
+    """A line of ffmpeg's as a person may see it: file names without their folders, no memory addresses."""
+    return _ADDRESS.sub("", _FOLDERS.sub("", line)).strip()

@@ -169,7 +169,12 @@ def test_a_page_that_does_not_get_there_is_caught(seen: PageObservation, word: s
 
 
 REFUSED = BadVideoObservation(
-    [Refusal("a text", (422,), 422, "not a video")], ["g/good"], "g/good", ["good"], "good", True
+    [Refusal("a text", (422,), 422, "not a video (source: Invalid data found); POST /api/games/prepare-upload again")],
+    ["g/good"],
+    "g/good",
+    ["good"],
+    "good",
+    True,
 )
 
 
@@ -183,6 +188,7 @@ def test_bad_videos_that_leave_nothing_are_fine() -> None:
         (replace(REFUSED, refusals=[Refusal("a text", (422,), 200, "")]), "a text: 200, 422 expected"),
         (replace(REFUSED, refusals=[Refusal("a text", (422,), 500, "")]), "500"),
         (replace(REFUSED, refusals=[Refusal("a text", (422,), 422, "")]), "without a word"),
+        (replace(REFUSED, refusals=[Refusal("a text", (422,), 422, "no video: /user_data/.work/x")]), "a path of"),
         (replace(REFUSED, media=["g/good", "g/bad"]), "g/bad stayed"),
         (replace(REFUSED, media=[]), "the good video is gone"),
         (replace(REFUSED, ready=["good", "bad"]), "called ready"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from parity.checks.product.exports import SMALL_SECONDS
 from parity.checks.product.journey import upload
 
 TEXT = b"This is a text and no video.\n" * 400
+# A folder of the Machine in a reason; a path of the API is none.
+MACHINE_PATH = re.compile(r"file:|(?<![\w:/.])/(?!api/)[\w.-]+/")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def judge(seen: BadVideoObservation) -> list[str]:
             reasons.append(f"{refusal.what}: {refusal.status}, {wanted} expected ({refusal.detail[:150]})")
         elif not refusal.detail:
             reasons.append(f"{refusal.what}: {refusal.status} without a word on what was wrong")
+        elif MACHINE_PATH.search(refusal.detail):
+            reasons.append(f"{refusal.what}: the reason tells a path of the Machine ({refusal.detail[:150]})")
     reasons += [f"{key} stayed in the bucket" for key in seen.media if key != seen.good_key]
     if seen.good_key not in seen.media:
         reasons.append(f"the good video is gone: {seen.good_key}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from parity.config.errors import ConfigError
 from parity.config.toml_file import load_model, read_toml
+
+_PLACEHOLDER = re.compile(r"\{[a-z_]+\}")
+_FILLED_IN = ("{python}", "{host}", "{port}")
 
 
 def _origin(value: str) -> str:
@@ -23,7 +27,10 @@ class _Table(BaseModel):
 
 
 class Process(_Table):
-    """How the backend starts where there is no Docker; ``{python}`` and ``{port}`` are filled in."""
+    """How the backend starts where there is no Docker.
+
+    ``{python}``, ``{port}`` and ``{host}`` (the address that the edge reaches Machines at) are filled in.
+    """
 
     directory: str
     command: list[str] = Field(min_length=1)
@@ -33,6 +40,9 @@ class Process(_Table):
     def _has_port(cls, value: list[str]) -> list[str]:
         if not any("{port}" in word for word in value):
             raise ValueError("{port} must stand in it: each Machine gets a port of its own")
+        unknown = [name for word in value for name in _PLACEHOLDER.findall(word) if name not in _FILLED_IN]
+        if unknown:
+            raise ValueError(f"{unknown[0]} is not filled in: one of {', '.join(_FILLED_IN)} is wanted")
         return value
 
 

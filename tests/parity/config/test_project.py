@@ -13,7 +13,7 @@ frontend_origin = "https://page.example"
 frontend_dir = "page"
 [app.process]
 directory = "backend"
-command = ["{python}", "-m", "uvicorn", "--port", "{port}"]
+command = ["{python}", "-m", "uvicorn", "--host", "{host}", "--port", "{port}"]
 [secrets]
 file = "secrets.env"
 [standin.env]
@@ -69,6 +69,7 @@ def test_a_difference_that_would_hide_a_value_of_fly_is_refused(checkout: Path) 
         ("parity.toml", "cors.json", "none.json", "r2.cors"),
         ("parity.toml", "https://page.example", "https://page.example/", "app.frontend_origin"),
         ("parity.toml", '"{port}"', '"8080"', "app.process.command"),
+        ("parity.toml", '"{host}"', '"{hots}"', "app.process.command"),
         ("parity.toml", "PARITY_MODAL_URL", "PARITY_MODEL_URL", "standin.env.MODAL_SERVER_URL"),
         ("secrets.env", 'R2_BUCKET="box"', "R2_BUCKET", "secrets.env:3"),
         ("secrets.env", "DEBUG=true", "R2_BUCKET=b", "secrets.env:4"),

@@ -17,6 +17,7 @@ from parity.r2.faults import FIELDS, FaultError
 from parity.r2.operations.table import HANDLERS
 from parity.r2.service import Service, SnapshotError
 from parity.r2.settings import BEHAVIOUR_FIELDS, behaviour_to_json, change_behaviour
+from parity.r2.store.interface import ObjectInfo
 
 OPERATIONS = frozenset(HANDLERS)
 _FILTERS = ("method", "bucket", "operation", "status", "code", "rule", "request_id", "fault", "prefix")
@@ -79,21 +80,24 @@ class Admin:
 
     async def objects(self, request: Request) -> Response:
         """One page of the bucket: ``prefix``, ``after`` (the last key of the page before), ``limit``."""
-        bucket = request.query_params.get("bucket", self._service.settings.bucket)
+        params = request.query_params
+        bucket = params.get("bucket", self._service.settings.bucket)
+        limit, after = _limit(request, _PAGE, 100_000), params.get("after", "")
+        found: list[ObjectInfo] = []
+        more = True
         try:
-            page = await self._service.store.list_page(
-                bucket,
-                request.query_params.get("prefix", ""),
-                "",
-                request.query_params.get("after", ""),
-                _limit(request, _PAGE, 100_000),
-            )
+            # An upstream tells a thousand at a time, however many are asked for.
+            while more and len(found) < limit:
+                page = await self._service.store.list_page(
+                    bucket, params.get("prefix", ""), "", after, limit - len(found)
+                )
+                found += page.objects
+                after = page.next_after
+                more = bool(after)
         except R2Error as error:
             return problem(error.status, error.code, error.message)
-        objects = [
-            {"key": info.key, "size": info.size, "etag": info.etag, "modified": info.modified} for info in page.objects
-        ]
-        return JSONResponse({"bucket": bucket, "objects": objects, "truncated": bool(page.next_after)})
+        objects = [{"key": info.key, "size": info.size, "etag": info.etag, "modified": info.modified} for info in found]
+        return JSONResponse({"bucket": bucket, "objects": objects, "truncated": more})
 
     async def requests(self, request: Request) -> Response:
         """What was seen: the newest ``limit`` requests, filtered by their fields or a ``prefix`` of the key."""

@@ -161,5 +161,5 @@ def test_over_tls_one_of_sixteen_creators_wins_each_round_and_the_others_hear_41
             return False
         return True
 
-    assert _race(attempt, 10) == [1] * 10
+    assert _race(attempt) == [1] * ROUNDS
     assert codes <= {"PreconditionFailed", "ServiceUnavailable"}

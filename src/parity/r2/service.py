@@ -99,10 +99,12 @@ class Service:
         store = self._moto()
         if not folder.is_dir():
             raise SnapshotError(f"there is no snapshot {name!r}; there are: {', '.join(self.snapshots()) or 'none'}")
-        saves = Saves(folder)
+        snapshot = Saves(folder)
         async with self._saving:
-            state = await asyncio.to_thread(saves.load)
-            saves.keep()
+            state = await asyncio.to_thread(snapshot.load)
+            snapshot.keep()
+            if state is not None and self.saves is not None:
+                await asyncio.to_thread(self.saves.take_over, state)
             await store.reset()
             self.front.policies.clear()
             if state is not None:

@@ -89,6 +89,17 @@ def test_a_snapshot_is_what_a_restore_goes_back_to(start: Callable[..., StandIn]
     assert _ask(r2, "GET", "/r2/snapshots").json() == {"snapshots": ["before"]}
 
 
+def test_a_snapshot_may_be_made_again_over_the_one_that_was_restored(
+    start: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    r2 = start(state=tmp_path / "r2")
+    s3, large = r2.client(), b"L" * (2 << 20)
+    s3.put_object(Bucket=BUCKET, Key="large", Body=large)
+    for path in ("snapshot", "restore", "snapshot", "restore"):
+        assert _ask(r2, "POST", f"/r2/{path}", json={"name": "same"}).is_success
+        assert s3.get_object(Bucket=BUCKET, Key="large")["Body"].read() == large
+
+
 @pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "x" * 65])
 def test_a_name_that_is_no_name_makes_no_snapshot(start: Callable[..., StandIn], tmp_path: Path, name: str) -> None:
     r2 = start(state=tmp_path / "r2")

@@ -9,6 +9,11 @@ fail() { # fail WHAT [WHAT TO DO…]
   exit 1
 }
 
+# This checkout's state, as src/parity/config/settings.py has it: what a process stack left, and the CA that people trust.
+STATE=${PARITY_STATE_DIR:-.parity}
+PROCESS_STATE=$STATE/process.json
+CA_FILE=${PARITY_TRUST_DIR:-$STATE/trust}/ca.pem
+
 # The test is for an engine that answers, not for the command; a DOCKER_HOST that points nowhere means "no engine".
 engine_answers() { timeout 10 docker version >/dev/null 2>&1 && timeout 10 docker compose version >/dev/null 2>&1; }
 
@@ -80,6 +85,7 @@ require_free_ports() {
     value=$(port "$name")
     if listening "$value"; then taken+=("port $value is taken by $(holder "$value"): stop it, or choose another with $name=… make up"); fi
   done
+  if [ ${#taken[@]} != 0 ] && [ -e "$PROCESS_STATE" ]; then taken+=("the stack of processes of this checkout may have them: make down"); fi
   [ ${#taken[@]} = 0 ] || fail "the stack was not started" "${taken[@]}"
 }
 
@@ -92,7 +98,7 @@ print_urls() { # of the compose stack, for people
   r2        https://r2.localhost:$(port PARITY_R2_PORT)
   modal     http://localhost:$(port PARITY_MODAL_PORT)
   admin     http://localhost:$(port PARITY_ADMIN_PORT)
-  ca        .parity/trust/ca.pem
+  ca        $CA_FILE
 TEXT
 }
 

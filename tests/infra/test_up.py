@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import socket
 import subprocess
@@ -145,3 +146,41 @@ def test_a_ca_file_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     result = run("bash", "-c", script, env={"PARITY_CA_FILE": str(tmp_path / "none.pem")})
     assert result.returncode == 1
     assert f"PARITY_CA_FILE={tmp_path}/none.pem cannot be read" in result.stderr
+
+
+def test_the_ports_that_must_be_free_are_those_that_compose_publishes(run: Run, root: Path) -> None:
+    shown = run("bash", "-c", '. scripts/lib.sh; for pair in $PORTS; do echo "$pair"; done')
+    published = re.findall(r"- 127\.0\.0\.1:\$\{(PARITY_\w+):-(\d+)\}", (root / "compose.yaml").read_text())
+    assert sorted(shown.stdout.split()) == sorted(f"{name}={port}" for name, port in published)
+
+
+@pytest.mark.parametrize(("arguments", "named"), [(["--timeout", "soon"], "--timeout soon"), (["--quick"], "--quick")])
+def test_an_argument_that_cannot_be_used_is_named(run: Run, arguments: list[str], named: str) -> None:
+    result = run("scripts/up", *arguments)
+    assert result.returncode == 1
+    assert named in result.stderr
+    assert "scripts/up" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "code", "told"),
+    [
+        ("down", 0, "nothing was running"),
+        ("status", 1, "no stack runs here"),
+        ("urls", 1, "no stack runs here"),
+        ("logs", 1, "no stack runs here"),
+        ("check", 1, "no stack runs here"),
+    ],
+)
+def test_where_no_stack_runs_each_verb_says_so_and_needs_nothing_for_it(
+    run: Run, tmp_path: Path, verb: str, code: int, told: str
+) -> None:
+    nothing = {
+        "DOCKER_HOST": f"unix://{tmp_path}/docker.sock",
+        "PARITY_STATE_DIR": str(tmp_path),
+        "VENV": str(tmp_path / "venv"),
+    }
+    result = run("scripts/stack", verb, env=nothing)
+    assert result.returncode == code
+    assert told in result.stdout + result.stderr
+    assert not (tmp_path / "venv").exists()

@@ -6,11 +6,10 @@ import os
 
 import click
 
-from parity.cli.look import fetch_ca, show_urls
+from parity.cli.look import show_urls
 from parity.config.project import Project
 from parity.stack import compose, lifecycle
 from parity.stack.errors import StackError
-from parity.stack.ports import require_free
 from parity.stack.state import read_state
 from parity.stack.target import Target, running_process_stack, with_driver
 
@@ -61,19 +60,7 @@ def _containers(environ: dict[str, str], timeout_s: float) -> None:
         )
     if running_process_stack(project):
         raise StackError("the process stack of this checkout is running", "`parity down` first")
-    root = project.settings.root
-    if not compose.output(compose.ps(root), environ).strip():
-        ports = {variable: getattr(project.settings, variable[7:].lower()) for variable in compose.PUBLISHED}
-        require_free("127.0.0.1", ports)
-    try:
-        compose.run(compose.up(root, timeout_s), environ)
-    except StackError:
-        compose.call(compose.logs(root, None, follow=False, tail=15), environ)
-        compose.call(compose.down(root), environ)
-        raise
-    fetch_ca(project, environ)
-    _foreign_origin(project)
-    show_urls(Target.local(project, "docker"))
+    compose.run(compose.up(project.settings.root, timeout_s), environ)
 
 
 def _foreign_origin(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,17 +10,6 @@ from pathlib import Path
 from parity.stack.errors import StackError
 
 FILE = "compose.yaml"
-# The ports that compose publishes on this machine, as in compose.yaml.
-PUBLISHED = (
-    "PARITY_API_PORT",
-    "PARITY_API_HTTP_PORT",
-    "PARITY_FRONTEND_PORT",
-    "PARITY_FRONTEND_TLS_PORT",
-    "PARITY_R2_PORT",
-    "PARITY_MODAL_PORT",
-    "PARITY_MODAL_BLOB_PORT",
-    "PARITY_ADMIN_PORT",
-)
 _ENGINE_TIMEOUT_S = 10.0
 
 
@@ -28,10 +18,9 @@ def compose(root: Path, *words: str) -> list[str]:
     return ["docker", "compose", "--project-directory", str(root), "-f", str(root / FILE), *words]
 
 
-def up(root: Path, timeout_s: float, *, build: bool = True) -> list[str]:
-    """Build, start, and return when every service is healthy."""
-    options = ["--detach", "--wait", "--wait-timeout", str(int(timeout_s))]
-    return compose(root, "up", *(["--build"] if build else []), *options)
+def up(root: Path, timeout_s: float) -> list[str]:
+    """Build, start, and return when every service is healthy: the script that needs nothing but Docker does it."""
+    return [str(root / "scripts/up"), "--timeout", str(math.ceil(timeout_s))]
 
 
 def down(root: Path, *, volumes: bool = False) -> list[str]:

@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 
 from parity.stack import compose
@@ -8,8 +7,8 @@ ROOT = Path("/c")
 BASE = ["docker", "compose", "--project-directory", "/c", "-f", "/c/compose.yaml"]
 
 
-def test_up_builds_and_waits_until_healthy() -> None:
-    assert compose.up(ROOT, 900) == [*BASE, "up", "--build", "--detach", "--wait", "--wait-timeout", "900"]
+def test_up_is_the_script_that_needs_nothing_but_docker() -> None:
+    assert compose.up(ROOT, 900) == ["/c/scripts/up", "--timeout", "900"]
 
 
 def test_down_reaches_services_of_every_profile() -> None:
@@ -23,12 +22,6 @@ def test_a_dead_engine_is_named_with_its_host() -> None:
 
 def test_no_docker_command_is_said_so() -> None:
     assert compose.engine_problem({"PATH": "/nowhere"}) == "there is no docker command"
-
-
-def test_the_ports_that_must_be_free_are_those_that_compose_publishes() -> None:
-    text = (Path(__file__).parents[3] / "compose.yaml").read_text()
-    published = set(re.findall(r"- 127\.0\.0\.1:\$\{(PARITY_\w+):-", text))
-    assert published == set(compose.PUBLISHED)
 
 
 def test_containers_are_read_line_by_line_and_as_one_array() -> None:

@@ -1,0 +1,109 @@
+"""Which way ``parity up`` takes: the script for containers, the process stack where no engine answers."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from parity.cli import stack
+from parity.cli.main import main
+from parity.stack import lifecycle
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What ``up`` reads of a checkout; its ``scripts/up`` and a process stack only write down that they were called."""
+    shutil.copy(ROOT / "parity.toml", tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    for folder in ("src/backend", "src/frontend", "src/gpu", "scripts", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "src/gpu/video_app.py").touch()
+    executable(tmp_path / "scripts/up", f'echo "$@" > {tmp_path}/containers')
+    for name in [name for name in os.environ if name.startswith("PARITY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+
+    def processes(*_: object) -> bool:
+        (tmp_path / "processes").touch()
+        return True
+
+    monkeypatch.setattr(lifecycle, "up", processes)
+    return tmp_path
+
+
+def executable(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def engine(checkout: Path, *, answers: bool) -> None:
+    executable(checkout / "bin/docker", "echo 28.0" if answers else "echo no engine at the socket >&2; exit 1")
+
+
+def up(*options: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["up", *options])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def taken(checkout: Path) -> set[str]:
+    return {way for way in ("containers", "processes") if (checkout / way).exists()}
+
+
+def test_where_an_engine_answers_containers_are_started_by_the_script(checkout: Path) -> None:
+    engine(checkout, answers=True)
+    assert up() == 0
+    assert taken(checkout) == {"containers"}
+    assert (checkout / "containers").read_text() == "--timeout 900\n"
+
+
+def test_the_time_that_was_given_is_passed_on(checkout: Path) -> None:
+    engine(checkout, answers=True)
+    assert up("--driver", "docker", "--timeout", "12.5") == 0
+    assert (checkout / "containers").read_text() == "--timeout 13\n"
+
+
+def test_where_no_engine_answers_processes_are_started_and_the_reason_is_told(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine(checkout, answers=False)
+    assert up() == 0
+    assert taken(checkout) == {"processes"}
+    assert "no engine at the socket" in capsys.readouterr().out
+
+
+def test_processes_are_started_beside_an_engine_where_they_are_asked_for(checkout: Path) -> None:
+    engine(checkout, answers=True)
+    assert up("--driver", "process") == 0
+    assert taken(checkout) == {"processes"}
+
+
+def test_containers_that_were_asked_for_are_not_replaced_by_processes(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine(checkout, answers=False)
+    assert up("--driver", "docker") == 1
+    assert taken(checkout) == set()
+    assert "no engine at the socket" in capsys.readouterr().err
+
+
+def test_containers_are_not_started_beside_processes_of_the_same_checkout(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine(checkout, answers=True)
+    monkeypatch.setattr(stack, "running_process_stack", lambda _: True)
+    assert up() == 1
+    assert taken(checkout) == set()
+    assert "parity down" in capsys.readouterr().err
+
+
+def test_a_script_that_fails_is_told_by_its_code(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engine(checkout, answers=True)
+    executable(checkout / "scripts/up", "exit 7")
+    assert up() == 1
+    assert "ended with 7" in capsys.readouterr().err

@@ -78,6 +78,13 @@ def test_compose_builds_the_fly_image_and_starts_none_of_it(run: Run) -> None:
     assert (api["build"]["dockerfile"], api["build"]["platforms"]) == ("Dockerfile", ["linux/amd64"])
 
 
+def test_each_image_is_built_by_one_service_so_that_a_second_up_recreates_nothing(run: Run) -> None:
+    services = configuration(run)["services"]
+    builders = {name: service["image"] for name, service in services.items() if "build" in service}
+    assert len(set(builders.values())) == len(builders)
+    assert {service["image"] for service in services.values()} == set(builders.values())
+
+
 def test_private_keys_are_mounted_into_the_stand_ins_that_speak_tls_and_nowhere_else(run: Run) -> None:
     services = configuration(run)["services"]
     assert {name for name, service in services.items() if "ca" in volumes(service)} == STANDINS_WITH_KEYS

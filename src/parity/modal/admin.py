@@ -83,7 +83,8 @@ def _fire_at_once(plane: Plane, fault: Fault) -> None:
 
 def _app(plane: Plane, app_id: str) -> dict[str, Any]:
     app = plane.registry.apps[app_id]
-    functions = [plane.registry.functions[function_id] for function_id in app.function_ids.values()]
+    # By name: the SDK creates functions side by side, so the order in which they arrive says nothing.
+    functions = [plane.registry.functions[function_id] for _, function_id in sorted(app.function_ids.items())]
     return {
         "id": app.id,
         "name": app.name,

@@ -57,9 +57,11 @@ def test_a_part_that_ends_takes_all_others_with_it_and_shows_its_last_lines(tmp_
 
 def test_a_part_that_never_gets_healthy_is_stopped_and_named(tmp_path: Path, free_port: int) -> None:
     sleeper = part("slow", tmp_path, "import time; time.sleep(600)", free_port)
+    # Servers of other tests may run below this process.
+    before = set(descendants([ProcessId.of(os.getpid())]))
     with pytest.raises(PartFailed, match="slow was not healthy after 0 s"):
         start([sleeper], tmp_path / "s", {}, 0.3, quiet)
-    assert descendants([ProcessId.of(os.getpid())]) == []
+    assert set(descendants([ProcessId.of(os.getpid())])) <= before
 
 
 def test_stopping_ends_what_a_part_had_started_in_other_sessions(tmp_path: Path, free_port: int) -> None:

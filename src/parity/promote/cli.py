@@ -14,8 +14,8 @@ from parity.config.errors import ConfigError
 from parity.config.project import Project
 from parity.promote import plan, preflight, runner, shell
 from parity.promote.commands import Promotion
-from parity.report.identity import Identity, current_identity
-from parity.report.receipt import mismatches, read_receipt
+from parity.report.identity import Identity, current_identity, local_image
+from parity.report.receipt import Receipt, mismatches, read_receipt
 
 
 @click.command("promote")
@@ -35,9 +35,13 @@ def promote(
     try:
         project = Project.load()
         _refuse_unknown_target(project, target)
-        identity = current_identity(project)
-        _require_receipt(receipt or project.settings.state_dir / "receipts" / "latest.json", identity, allow_skipped)
-        promotion = build(project, target, identity, os.environ, bucket_cors)
+        path = receipt or project.settings.state_dir / "receipts" / "latest.json"
+        checked = read_receipt(path)
+        # The checked image is what is shipped, whatever its name was given to since.
+        source = local_image(project.parity.app.image, checked.identity.image_digest)
+        identity = current_identity(project, checked.identity.image_digest if source else None)
+        _require_match(path, checked, identity, allow_skipped)
+        promotion = build(project, target, identity, source, os.environ, bucket_cors)
         if dry_run:
             click.echo("\n".join(plan.plan_lines(plan.promotion_plan(promotion))))
             return
@@ -69,8 +73,7 @@ def _refuse_unknown_target(project: Project, target: str) -> None:
         raise ConfigError(project.parity.app.fly_config, "; ".join(problems))
 
 
-def _require_receipt(path: Path, identity: Identity, allow_skipped: tuple[str, ...]) -> None:
-    receipt = read_receipt(path)
+def _require_match(path: Path, receipt: Receipt, identity: Identity, allow_skipped: tuple[str, ...]) -> None:
     found = mismatches(receipt, identity, allow_skipped=allow_skipped)
     if found:
         raise ConfigError(str(path), "the receipt does not match:\n" + "\n".join(str(item) for item in found))
@@ -78,15 +81,18 @@ def _require_receipt(path: Path, identity: Identity, allow_skipped: tuple[str, .
 
 
 def build(
-    project: Project, target: str, identity: Identity, environ: Mapping[str, str], bucket_cors: bool
+    project: Project, target: str, identity: Identity, source: str, environ: Mapping[str, str], bucket_cors: bool
 ) -> Promotion:
-    """What is promoted. The tag carries commit and digest: a tag is a label here, never an identity."""
+    """What is promoted: the image that the engine has as ``source``.
+
+    The tag carries commit and digest: a tag is a label here, never an identity.
+    """
     tag = f"{identity.commit[:12]}-{identity.image_digest.removeprefix('sha256:')[:12]}"
     promotion = Promotion(
         target=target,
         app=project.fly.app,
         config=project.path(project.parity.app.fly_config),
-        image=identity.image,
+        image=source,
         config_digest=identity.image_digest,
         tag=tag,
         wait_timeout_s=int(project.fly.deploy.wait_timeout_s),

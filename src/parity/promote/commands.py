@@ -17,7 +17,10 @@ REGISTRY = "registry.fly.io"
 
 @dataclass(frozen=True)
 class Promotion:
-    """What is promoted where. ``config`` is fly.toml, ``image`` the local image, ``config_digest`` its identity."""
+    """What is promoted where. ``config`` is fly.toml, ``image`` what the engine knows the checked image by.
+
+    ``config_digest`` is its identity, which the pushed manifest must name.
+    """
 
     target: str
     app: str
@@ -62,8 +65,7 @@ def log_in_to_registry(_: Promotion) -> Argv:
 
 
 def tag_image(p: Promotion) -> Argv:
-    """By digest: the name may have moved since the receipt was compared."""
-    return ("docker", "image", "tag", p.config_digest, p.tagged)
+    return ("docker", "image", "tag", p.image, p.tagged)
 
 
 def push_image(p: Promotion) -> Argv:

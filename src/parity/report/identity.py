@@ -88,3 +88,16 @@ def local_config_digest(image: str) -> str:
         return Engine().config_digest(image)
     except EngineError:
         return ""
+
+
+def local_image(image: str, digest: str) -> str:
+    """By what name the engine has the image with this config digest; empty when it does not.
+
+    The digest itself where the engine knows it, whatever ``image`` names now: the next build moves that name, and its
+    labels alone (Compose's project, the commit) make another digest of the same code. An engine on containerd's store
+    knows images by their manifests, so there only ``image`` can be asked.
+    """
+    for name in (digest, image):
+        if digest and local_config_digest(name) == digest:
+            return name
+    return ""

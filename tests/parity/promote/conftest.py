@@ -45,7 +45,7 @@ class World:
             target="staging",
             app="demo",
             config=self.folder / "fly.toml",
-            image="demo-image",
+            image=CONFIG_DIGEST,
             config_digest=CONFIG_DIGEST,
             tag="abc",
             python=str(DOUBLES / "checks"),

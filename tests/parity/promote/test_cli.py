@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from parity.config.project import Project
 from parity.promote import cli
-from parity.report.identity import Identity, configuration_hashes
+from parity.report.identity import Identity
+from parity.report.identity import configuration_hashes as hashes
 from parity.report.receipt import receipt_json
 from parity.report.results import Outcome, Result, Run
 
@@ -32,11 +33,17 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path / "no-tools"))
 
     monkeypatch.setattr(cli, "current_identity", identity)
+    engine_has(monkeypatch, DIGEST)
     return tmp_path
 
 
-def identity(project: Project) -> Identity:
-    return Identity("demo", DIGEST, "c0ffee", False, configuration_hashes(project))
+def identity(project: Project, image_digest: str | None = None) -> Identity:
+    """``demo`` names the checked image, unless a test says otherwise."""
+    return Identity("demo", DIGEST if image_digest is None else image_digest, "c0ffee", False, hashes(project))
+
+
+def engine_has(monkeypatch: pytest.MonkeyPatch, *digests: str) -> None:
+    monkeypatch.setattr(cli, "local_image", lambda _, digest: digest if digest in digests else "")
 
 
 @pytest.fixture
@@ -90,14 +97,30 @@ def test_a_configuration_changed_after_the_checks_is_named(receipt: Callable[[],
     assert "deploy/fly.staging.toml: the receipt is for sha256:" in output
 
 
-def test_another_image_than_the_checked_one_is_refused(receipt: Callable[[], Path]) -> None:
-    path = receipt()
+def checked_other(path: Path) -> str:
+    """Make the receipt speak for another image than the one that has the name now."""
     data = json.loads(path.read_text())
-    data["identity"]["image_digest"] = "sha256:" + "d" * 64
+    data["identity"]["image_digest"] = other = "sha256:" + "d" * 64
     path.write_text(json.dumps(data))
+    return other
+
+
+def test_an_image_that_is_no_longer_here_is_not_replaced_by_what_has_its_name(receipt: Callable[[], Path]) -> None:
+    checked_other(receipt())
     code, output = promote("staging", "--dry-run")
     assert code == 1
     assert "image: the receipt is for sha256:dddd" in output
+
+
+def test_the_checked_image_is_promoted_after_its_name_has_moved_to_another(
+    receipt: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = checked_other(receipt())
+    engine_has(monkeypatch, DIGEST, other)
+    code, output = promote("staging", "--dry-run")
+    assert code == 0
+    assert f"docker image tag {other} registry.fly.io/" in output
+    assert DIGEST not in output
 
 
 def test_a_target_that_parity_toml_does_not_name_is_refused(receipt: Callable[[], Path]) -> None:

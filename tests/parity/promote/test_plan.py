@@ -19,7 +19,7 @@ def test_the_plan_is_exactly_these_commands() -> None:
         "fly secrets list --app demo --json",
         "fly machine list --app demo --json",
         "fly auth docker",
-        f"docker image tag {DIGEST} registry.fly.io/demo:abc-ccc",
+        "docker image tag demo-image registry.fly.io/demo:abc-ccc",
         "docker image push registry.fly.io/demo:abc-ccc",
         "docker buildx imagetools inspect --raw registry.fly.io/demo:abc-ccc",
         "fly machine start <id of each sleeping Machine> --app demo",

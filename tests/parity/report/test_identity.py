@@ -6,6 +6,9 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import pytest
+
+from parity.report import identity
 from parity.report.engine import config_digest_of_archive
 from parity.report.identity import git_state, hash_tree
 
@@ -56,3 +59,20 @@ def archive(config: str) -> bytes:
 def test_the_config_digest_is_read_from_both_layouts_of_a_saved_image() -> None:
     assert config_digest_of_archive(archive("blobs/sha256/abc")) == "sha256:abc"
     assert config_digest_of_archive(archive("abc.json")) == "sha256:abc"
+
+
+@pytest.mark.parametrize(
+    ("images", "digest", "name"),
+    [
+        ({"demo": "sha256:new", "sha256:old": "sha256:old"}, "sha256:old", "sha256:old"),  # the name has moved
+        ({"demo": "sha256:old"}, "sha256:old", "demo"),  # the engine knows no image by its config digest
+        ({"demo": "sha256:new"}, "sha256:old", ""),
+        ({"demo": "sha256:new"}, "", ""),
+        ({}, "", ""),
+    ],
+)
+def test_an_image_is_found_by_its_digest_before_its_name_and_never_another(
+    monkeypatch: pytest.MonkeyPatch, images: dict[str, str], digest: str, name: str
+) -> None:
+    monkeypatch.setattr(identity, "local_config_digest", lambda asked: images.get(asked, ""))
+    assert identity.local_image("demo", digest) == name

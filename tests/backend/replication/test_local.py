@@ -154,3 +154,15 @@ def test_building_drops_what_lies_there(tmp_path: Path) -> None:
     path.with_name("database.sqlite-wal").write_bytes(b"this too")
     database = LocalDatabase.build(path, [])
     assert database.read(lambda connection: connection.execute("SELECT count(*) FROM sqlite_schema").get)[0] == 0
+
+
+def test_an_upload_that_ends_after_a_roll_back_marks_no_later_commit_durable(database: LocalDatabase) -> None:
+    database.write(insert(1))
+    late = database.take()
+    assert late is not None
+    database.roll_back()
+    database.mark_durable(late.txid, late.seq, late.life)
+    _, seq = database.write(insert(2))
+    assert seq == late.seq
+    assert database.durable < seq
+    assert database.take() is not None

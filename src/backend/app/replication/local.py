@@ -44,6 +44,7 @@ class Batch:
     pages: tuple[tuple[int, bytes], ...]
     commit: int
     seq: int
+    life: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class LocalDatabase:
         self._captured = self._durable_frames = 0
         self._frames_at: list[tuple[int, int]] = []
         self._salt = b""
+        self._life = 0
 
     @classmethod
     def build(cls, path: Path, files: Iterable[LtxFile], image: bytes | None = None) -> LocalDatabase:
@@ -163,11 +165,16 @@ class LocalDatabase:
                 pages.update(changed)
             locked = lock_page(self.page_size)
             kept = sorted((number, page) for number, page in pages.items() if number <= commit and number != locked)
-            return Batch(self.txid + 1, tuple(kept), commit, seq)
+            return Batch(self.txid + 1, tuple(kept), commit, seq, self._life)
 
-    def mark_durable(self, txid: int, seq: int) -> None:
-        """The replica holds every commit up to ``seq``, and ``txid`` is its newest file."""
+    def mark_durable(self, txid: int, seq: int, life: int | None = None) -> None:
+        """The replica holds every commit up to ``seq``, and ``txid`` is its newest file.
+
+        ``life`` is the batch's: after a roll-back its numbers belong to other commits, so nothing is marked then.
+        """
         with self._lock:
+            if life is not None and life != self._life:
+                return
             self.txid = txid
             self.durable = max(self.durable, seq)
             self._pending = [entry for entry in self._pending if entry[0] > seq]
@@ -187,6 +194,7 @@ class LocalDatabase:
                 os.truncate(self._wal, self._frame_offset(frames) if frames else 0)
             self._pending.clear()
             self._frames_at.clear()
+            self._life += 1
             self.seq = self.durable
             self._captured = self._durable_frames
 

@@ -377,7 +377,7 @@ class Replica:
             except Outdated as lost:
                 await self._drop(lost)
                 return
-            await self.locally(lambda: database.mark_durable(ref.max_txid, batch.seq))  # noqa: B023
+            await self.locally(lambda: database.mark_durable(ref.max_txid, batch.seq, batch.life))  # noqa: B023
             self._advance(ref, data, started)
 
     async def _create(self, ref: FileRef, data: bytes, stamp: int) -> None:

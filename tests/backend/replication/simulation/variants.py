@@ -170,8 +170,8 @@ def epochs_stand_still() -> AbstractContextManager[None]:
 def checkpoint_under_way() -> AbstractContextManager[None]:
     """The log is emptied while commits are on their way: a roll-back then finds nothing to cut."""
 
-    def mark(self: LocalDatabase, txid: int, seq: int) -> None:
-        honest(self, txid, seq)
+    def mark(self: LocalDatabase, txid: int, seq: int, life: int | None = None) -> None:
+        honest(self, txid, seq, life)
         with self._lock:
             self._checkpoint()
 

@@ -5,7 +5,7 @@ PYTHON = $(VENV)/bin/python
 export VENV
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv up down logs status urls check test lint types unit format lock deploy-gpu devcontainer-test
+.PHONY: help venv up down logs status urls check test lint types unit format bench simulate lock deploy-gpu devcontainer-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -45,6 +45,12 @@ types: venv ## mypy, strict
 
 unit: venv ## unit and integration tests (PYTEST_ARGS="tests/fly -k edge")
 	@$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+bench: venv ## numbers with their conditions: replication to R2, the R2 stand-in (BENCH="replication --only write")
+	@PYTHONPATH=src $(PYTHON) -m parity bench $(BENCH)
+
+simulate: venv ## play seeds of the replication protocol's simulation (SEEDS=10000 FIRST=0)
+	@PYTHONPATH=src:src/backend:. $(PYTHON) -m tests.backend.replication.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 
 lock: ## compile the requirements files anew (needs uv on PATH)
 	@command -v uv >/dev/null || { echo "ERROR: uv is not on PATH; pip install uv" >&2; exit 1; }

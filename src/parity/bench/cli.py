@@ -1,0 +1,21 @@
+"""``parity bench``: the benchmarks, one command each."""
+
+from __future__ import annotations
+
+import click
+
+from parity.bench import r2, replication
+
+
+@click.group("bench", invoke_without_command=True)
+@click.pass_context
+def bench(context: click.Context) -> None:
+    """Numbers with their conditions; without a command all of them."""
+    if context.invoked_subcommand is None:
+        for command in (replication.command, r2.command):
+            click.echo(f"\n== {command.name}: {command.get_short_help_str(100)}")
+            context.invoke(command)
+
+
+bench.add_command(replication.command)
+bench.add_command(r2.command)

@@ -1,0 +1,147 @@
+"""Many clients at once: acknowledged writes a second, beside other ways to do it, and how long the event loop waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from app.context import UserContext
+from parity.bench.frame import Figure, percentile
+from parity.bench.litestream import BINARY, litestream
+from parity.bench.replication_machine import Backend, Place, Rows, backend, filled
+from parity.bench.standin import behave, forget, totals
+from parity.bench.whole_file import WholeFile
+
+RATE_BAR, LAG_BAR = 20.0, 10.0
+WINDOW = "0.3-1.4"
+_PROBE_SECONDS = 0.002
+Write = Callable[[], Awaitable[object]]
+
+
+async def throughput(place: Place) -> list[Figure]:
+    """Acknowledged writes a second on one profile of 1 MB with the write window on, in three ways."""
+    figures = []
+    behave(place.admin_url, write_window=WINDOW)
+    for latency in ("off", "realistic"):
+        behave(place.admin_url, latency=latency)
+        for name, start in _WAYS.items():
+            if name == "litestream" and not BINARY.exists():
+                continue
+            async with AsyncExitStack() as stack:
+                write = await start(stack, place.folder / f"{name}-{latency}")
+                forget(place.admin_url)
+                rate = await _rate(write, place)
+                seen = totals(place.admin_url)
+            refused = seen["statuses"].get("429", 0)
+            puts = seen["operations"].get("PutObject", 0)
+            bar = RATE_BAR if name == "replication" else None
+            note = f"{refused} answers 429, {puts} PUT, {seen['bytes_in'] / 1e6:.1f} MB uploaded"
+            figures.append(
+                Figure(f"{name}, {place.sizes.clients} clients, latency {latency}", rate, "/s", at_least=bar, note=note)
+            )
+            if name == "replication":
+                figures.append(Figure(f"its 429, latency {latency}", refused, "", at_most=0))
+    behave(place.admin_url, write_window="overlap", latency="off")
+    return figures
+
+
+async def lag(place: Place) -> list[Figure]:
+    """How late the event loop gets to a timer while clients write: to one profile, to one each; and bare PUTs."""
+    clients, figures = place.sizes.clients, []
+    async with backend(place.folder) as machine:
+        rows = await filled(machine, 1)
+        contexts = [UserContext(f"user{number}", "main") for number in range(clients)]
+        for context in contexts:
+            await machine.write(lambda c: Rows().fill(c, 1), context)
+        body = machine.store.uploads.last[0]
+
+        async def one(_: int) -> None:
+            await machine.write(rows.change)
+
+        async def each(number: int) -> None:
+            await machine.write(_note, contexts[number])
+
+        async def bare(number: int) -> None:
+            await machine.store.put_bytes(f"bench/lag/{number}", body)
+
+        works = (("one profile", one, LAG_BAR), ("a profile each", each, LAG_BAR), ("bare PUTs", bare, None))
+        for what, work, bar in works:
+            delays, done = await _lag_under(work, clients, place.sizes.seconds)
+            rate, name = done / place.sizes.seconds, f"event loop late, {clients} clients, {what}, p99"
+            note = f"p50 {percentile(delays, 0.5):.2f}, most {max(delays):.1f}; {rate:.0f} writes/s"
+            figures.append(Figure(name, percentile(delays, 0.99), "ms", at_most=bar, note=note))
+    return figures
+
+
+def _note(connection: Any) -> None:
+    connection.execute("UPDATE games SET updated_at = ? WHERE rowid = 1", (str(time.time()),))
+
+
+async def _lag_under(work: Callable[[int], Awaitable[None]], clients: int, seconds: float) -> tuple[list[float], int]:
+    """Milliseconds that a timer was late, while clients do ``work`` one after the other; how often they did."""
+    until, done, delays = time.perf_counter() + seconds, 0, []
+
+    async def client(number: int) -> None:
+        nonlocal done
+        while time.perf_counter() < until:
+            await work(number)
+            done += 1
+
+    async def probe() -> None:
+        loop = asyncio.get_running_loop()
+        while time.perf_counter() < until:
+            due = loop.time() + _PROBE_SECONDS
+            await asyncio.sleep(_PROBE_SECONDS)
+            delays.append(max(0.0, loop.time() - due) * 1000)
+
+    await asyncio.gather(probe(), *(client(number) for number in range(clients)))
+    return delays, done
+
+
+async def _rate(write: Write, place: Place) -> float:
+    """Acknowledged writes a second; those that were begun in time count, with the time until the last one's answer."""
+    began, done = time.perf_counter(), 0
+
+    async def client() -> None:
+        nonlocal done
+        while time.perf_counter() - began < place.sizes.seconds:
+            await write()
+            done += 1
+
+    await asyncio.gather(*(client() for _ in range(place.sizes.clients)))
+    return done / (time.perf_counter() - began)
+
+
+async def _replication(stack: AsyncExitStack, folder: Path) -> Write:
+    # A profile of its own for each try: the bucket is the same.
+    machine: Backend = await stack.enter_async_context(backend(folder))
+    context = UserContext("alice", folder.name)
+    rows = await filled(machine, 1, context)
+    return lambda: machine.write(rows.change, context)
+
+
+async def _whole_file(stack: AsyncExitStack, folder: Path) -> Write:
+    machine: Backend = await stack.enter_async_context(backend(folder))
+    database = WholeFile(machine.store, f"bench/{folder.name}.sqlite")
+    stack.callback(database.close)
+    rows = Rows()
+    await database.write(lambda c: rows.fill(c, 1_000_000))
+    return lambda: database.write(rows.change)
+
+
+async def _litestream(stack: AsyncExitStack, folder: Path) -> Write:
+    database = await stack.enter_async_context(litestream(folder))
+    rows = Rows()
+    await database.write(lambda c: rows.fill(c, 1_000_000))
+    return lambda: database.write(rows.change)
+
+
+_WAYS: dict[str, Callable[[AsyncExitStack, Path], Awaitable[Write]]] = {
+    "replication": _replication,
+    "whole-file": _whole_file,
+    "litestream": _litestream,
+}

@@ -1,0 +1,64 @@
+"""What a durable write costs: its time against a bare PUT, its bytes with merges and snapshots."""
+
+from __future__ import annotations
+
+from app.context import UserContext
+from parity.bench.frame import Figure, in_turn, percentile
+from parity.bench.replication_machine import Place, Uploads, backend, filled, seconds_of
+from parity.bench.replication_open import opening
+
+RATIO_BAR, BYTES_BAR, FILE_BAR = 1.15, 10_000, 6_000
+
+
+async def small_write(place: Place) -> list[Figure]:
+    """One client's durable write against a bare conditional PUT of the same bytes by the same client library."""
+    async with backend(place.folder) as machine:
+        rows = await filled(machine, 1)
+
+        async def write(_: int) -> float:
+            return await seconds_of(lambda: machine.write(rows.change))
+
+        async def bare(turn: int) -> float:
+            data, metadata = machine.store.uploads.last
+            return await seconds_of(
+                lambda: machine.store.put_bytes(f"bench/bare/{turn}", data, if_none_match=True, metadata=metadata)
+            )
+
+        await in_turn(20, [write, lambda turn: bare(-1 - turn)])
+        ours, theirs = await in_turn(place.sizes.rounds, [write, bare])
+    half = percentile(ours, 0.5) / percentile(theirs, 0.5)
+    tails = percentile(ours, 0.99) / percentile(theirs, 0.99)
+    note = f"{_ms(ours, 0.5)} against {_ms(theirs, 0.5)}, {place.sizes.rounds} rounds in turn"
+    return [
+        Figure("durable small write / bare PUT, p50", half, "×", at_most=RATIO_BAR, note=note),
+        Figure("the same, p99", tails, "×", note=f"{_ms(ours, 0.99)} against {_ms(theirs, 0.99)}"),
+    ]
+
+
+async def long_log(place: Place) -> list[Figure]:
+    """Bytes uploaded for many small writes by one client, so that no two share a file; then how long opening takes."""
+    figures = []
+    for megabytes in place.sizes.megabytes:
+        context = UserContext("alice", f"log{megabytes}")
+        async with backend(place.folder / "writer") as machine:
+            rows = await filled(machine, megabytes, context)
+            uploads = machine.store.uploads = Uploads()
+            for _ in range(place.sizes.writes):
+                await machine.write(rows.change, context)
+        writes = place.sizes.writes
+        figures += [
+            Figure(
+                f"uploaded per write, {megabytes} MB",
+                uploads.total() / writes,
+                "B",
+                at_most=BYTES_BAR,
+                note=f"{writes} writes: {uploads.levels()}",
+            ),
+            Figure(f"its level-0 file, {megabytes} MB", uploads.sizes[0] / writes, "B", at_most=FILE_BAR),
+        ]
+        figures += await opening(place, context, megabytes)
+    return figures
+
+
+def _ms(values: list[float], share: float) -> str:
+    return f"{percentile(values, share) * 1000:.2f} ms"

@@ -1,0 +1,125 @@
+"""An R2 stand-in for a measurement: a process of its own, over TLS, all rules on, with its admin API."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+_SOURCES = Path(__file__).parents[2]
+_ROOT = _SOURCES.parent
+ACCESS_KEY, SECRET = "0b1ec7", "bench-secret"
+_START_SECONDS = 30.0
+
+
+class NotStarted(Exception):
+    """The stand-in ended or did not answer; the message has what it said."""
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """``url`` is the S3 endpoint, ``ca`` the file that a client must trust, ``pid`` the process."""
+
+    url: str
+    admin_url: str
+    ca: Path
+    bucket: str
+    pid: int
+
+    def backend_environment(self) -> dict[str, str]:
+        """The backend's variables that lead it here."""
+        return {
+            "R2_ENABLED": "true",
+            "R2_ENDPOINT": self.url,
+            "R2_ACCESS_KEY_ID": ACCESS_KEY,
+            "R2_SECRET_ACCESS_KEY": SECRET,
+            "R2_BUCKET": self.bucket,
+            "AWS_CA_BUNDLE": str(self.ca),
+        }
+
+
+def source_path() -> str:
+    """``PYTHONPATH`` of a process that measures: the harness and the backend."""
+    return os.pathsep.join(str(path) for path in (_SOURCES, _SOURCES / "backend"))
+
+
+def totals(admin_url: str) -> dict[str, Any]:
+    """Counts over all requests that the stand-in saw since `forget`: `parity.r2.seen.Tally`."""
+    answer = httpx.get(f"{admin_url}/r2/requests", params={"limit": 1}, trust_env=False, timeout=30)
+    total: dict[str, Any] = answer.raise_for_status().json()["total"]
+    return total
+
+
+def forget(admin_url: str) -> None:
+    """Begin to count anew."""
+    httpx.delete(f"{admin_url}/r2/requests", trust_env=False, timeout=30).raise_for_status()
+
+
+def behave(admin_url: str, **changes: str) -> None:
+    """Change how R2 behaves, for instance ``write_window="0.3-1.4"``."""
+    httpx.post(f"{admin_url}/r2/behaviour", json=changes, trust_env=False, timeout=30).raise_for_status()
+
+
+@contextmanager
+def running() -> Iterator[StandIn]:
+    """A stand-in of its own with an empty bucket; ended and forgotten afterwards. Raises ``NotStarted``."""
+    with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
+        port, admin = _free_ports(2)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "R2_", "AWS_"))},
+            "PYTHONPATH": source_path(),
+            "PARITY_ROOT": str(_ROOT),
+            "PARITY_STATE_DIR": folder,
+            "PARITY_R2_PORT": str(port),
+            "PARITY_R2_ADMIN_PORT": str(admin),
+            "PARITY_R2_SAVE_SECONDS": "0",
+            "R2_ACCESS_KEY_ID": ACCESS_KEY,
+            "R2_SECRET_ACCESS_KEY": SECRET,
+        }
+        log = Path(folder) / "r2.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "parity.r2", "serve"], env=environment, stdout=out, stderr=out
+            )
+        try:
+            admin_url = f"http://127.0.0.1:{admin}"
+            bucket = _await_health(admin_url, process, log)
+            ca = Path(folder) / "trust" / "ca.pem"
+            yield StandIn(f"https://localhost:{port}", admin_url, ca, bucket, process.pid)
+        finally:
+            # Nothing that it holds is wanted any more: no save.
+            process.kill()
+            process.wait()
+
+
+def _await_health(admin_url: str, process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            answer = httpx.get(f"{admin_url}/r2/healthz", trust_env=False, timeout=5)
+        except httpx.TransportError:
+            time.sleep(0.05)
+            continue
+        if answer.is_success:
+            return str(answer.json()["bucket"])
+        time.sleep(0.05)
+    raise NotStarted(f"the R2 stand-in is not healthy after {_START_SECONDS:g} s; it said: {log.read_text()[-2000:]}")
+
+
+def _free_ports(count: int) -> list[int]:
+    # Held together until all are known, or the same one could be given twice.
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in held]
+    for one in held:
+        one.close()
+    return ports

@@ -1,4 +1,4 @@
-"""Whose request this is: kept in a context variable that survives into threads and background tasks."""
+"""Whose request this is, and which: kept in context variables that survive into threads and background tasks."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ class Caller:
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def current_caller() -> Caller:
@@ -34,4 +35,14 @@ def current_caller() -> Caller:
     return _caller.get() or Caller()
 
 
+def current_request_id() -> str | None:
+    """Fly's id of the request that this code runs for; None outside of requests and away from Fly.
+
+    It goes into every task that the request sets off: an upload that several requests wait for, or a job, counts for
+    the request that began it.
+    """
+    return _request_id.get()
+
+
 caller_variable = _caller
+request_id_variable = _request_id

@@ -12,6 +12,7 @@ from app.core import build, make_store
 from app.lifecycle import make_lifespan
 from app.middleware.body_limit import BodyLimitMiddleware
 from app.middleware.database_sync import DatabaseSyncMiddleware
+from app.middleware.request_id import RequestIdMiddleware
 from app.middleware.unexpected import UnexpectedErrorMiddleware
 from app.middleware.user_context import UserContextMiddleware
 from app.routes import local_objects
@@ -37,6 +38,7 @@ def middleware(settings: Settings) -> list[Middleware]:
             expose_headers=EXPOSED_HEADERS,
             max_age=600,
         ),
+        Middleware(RequestIdMiddleware),
         Middleware(UnexpectedErrorMiddleware, show_details=settings.development),
         Middleware(BodyLimitMiddleware, limit=settings.max_body_bytes, unlimited=(local_objects.PATH_PREFIX,)),
         Middleware(UserContextMiddleware, origins=frozenset(origins), open_paths=OPEN_PATHS),

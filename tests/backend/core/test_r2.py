@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from app.middleware.request_id import RequestIdMiddleware
 from app.settings import Settings
 from app.storage.interface import (
     InvalidRequest,
@@ -64,6 +66,14 @@ async def r2(server: Server) -> AsyncIterator[R2Store]:
     store = R2Store(server.settings())
     yield store
     await store.close()
+
+
+async def no_message() -> Message:
+    raise AssertionError("the body was not asked for")
+
+
+async def sent_nowhere(_message: Message) -> None:
+    raise AssertionError("there is no one to answer")
 
 
 async def test_bytes_come_back_with_the_etag_that_writing_gave(r2: R2Store) -> None:
@@ -246,3 +256,42 @@ async def test_a_multipart_upload_by_presigned_urls(r2: R2Store, certificates: C
     with pytest.raises(ObjectMissing):
         await r2.complete_multipart("dev/v2.mp4", "unknown", parts)
     await r2.abort_multipart("dev/v.mp4", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("01J8ZQ3N5V-fra", "01J8ZQ3N5V-fra"), ("no id\u00e9", ""), ("x" * 65, ""), (None, "")],
+)
+async def test_every_call_names_the_request_that_it_is_made_for_and_stays_signed(
+    r2: R2Store, server: Server, given: str | None, told: str
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # In a task of its own, as an upload is: it counts for the request that began it.
+        await asyncio.create_task(r2.put_bytes("dev/a", b"1"))
+        await r2.get_bytes("dev/a")
+
+    headers = [] if given is None else [(b"fly-request-id", given.encode("latin-1"))]
+    await RequestIdMiddleware(app)({"type": "http", "headers": headers}, no_message, sent_nowhere)
+    await r2.get_bytes("dev/a")
+    seen = [(found.operation, found.status, found.request_id) for found in server.service.front.seen.requests]
+    assert seen == [("PutObject", 200, told), ("GetObject", 200, told), ("GetObject", 200, "")]
+
+
+async def test_requests_at_the_same_time_are_not_mistaken_for_each_other(r2: R2Store, server: Server) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.gather(*(r2.put_bytes(f"dev/{scope['path']}/{number}", b"1") for number in range(5)))
+
+    middleware = RequestIdMiddleware(app)
+    await asyncio.gather(
+        *(
+            middleware(
+                {"type": "http", "path": name, "headers": [(b"fly-request-id", name.encode())]},
+                no_message,
+                sent_nowhere,
+            )
+            for name in ("one", "two", "three")
+        )
+    )
+    seen = server.service.front.seen.requests
+    assert len(seen) == 15
+    assert {found.key.split("/")[1] == found.request_id for found in seen} == {True}

@@ -1,6 +1,7 @@
 """Objects in Cloudflare R2, by its S3 protocol."""
 
 import asyncio
+import contextvars
 import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from app.context import current_request_id
 from app.settings import Settings
 from app.storage.interface import (
     InvalidRequest,
@@ -49,6 +51,7 @@ class R2Store:
     def _client(self) -> "S3Client":
         client = make_client(self._settings)
         client.meta.events.register("after-call.s3", self._note_date)
+        client.meta.events.register("before-send.s3", _tell_request)
         return client
 
     def _note_date(self, http_response: Any, **_: Any) -> None:
@@ -228,7 +231,9 @@ class R2Store:
 
         try:
             async with asyncio.timeout(used.seconds):
-                return await asyncio.get_running_loop().run_in_executor(self._executor, tries)
+                # In the thread too it is known for which request this is.
+                context = contextvars.copy_context()
+                return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, tries)
         except TimeoutError as error:
             raise StorageUnavailable(f"{what}: no answer within {used.seconds:g} s") from error
 
@@ -326,6 +331,12 @@ class R2Store:
         return self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)[
             "ETag"
         ]
+
+
+def _tell_request(request: Any, **_: Any) -> None:
+    """Names the request that R2 is called for; added after signing, it is no part of the signature."""
+    if (request_id := current_request_id()) is not None:
+        request.headers["x-request-id"] = request_id
 
 
 def _info(key: str, found: Any) -> ObjectInfo:

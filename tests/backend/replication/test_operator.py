@@ -194,6 +194,33 @@ async def test_a_file_replaces_a_database_only_when_told_and_machines_go_on_with
     assert (await operator.verify(tmp_path / "scratch")).problems == ()
 
 
+@pytest.mark.parametrize("harm", ["corrupt", "gap"])
+async def test_an_import_mends_a_damaged_profile_also_where_a_machine_stands_before_the_damage(
+    fleet: Machines, operator: Operator, store: FakeStore, tmp_path: Path, harm: str
+) -> None:
+    behind, writer = fleet.start(), fleet.start()
+    await put(writer, "k0")
+    await behind.read(lambda connection: None)
+    await put(writer, "k1")
+    await put(writer, "k2")
+    await writer.close()
+    broken = REPLICA + transaction(3).name
+    if harm == "gap":
+        del store.objects[broken]
+    else:
+        store.objects[broken] = (b"LTX1", '"x"', "")
+        with pytest.raises(Damaged, match=transaction(3).name):
+            await behind.read(lambda connection: None)
+    assert (await operator.verify(tmp_path / "scratch")).problems != ()
+    await operator.replace(a_database(tmp_path / "mine.sqlite", "mended"), tmp_path / "scratch", over=True)
+    for replica in (fleet.start(), *([behind] if harm == "corrupt" else [])):
+        rows, _ = await replica.read(lambda connection: connection.execute("SELECT key FROM settings").fetchall())
+        assert rows == [("mended",)]
+        await put(replica, "mended")
+    await operator.restore(tmp_path / "out.db")
+    assert keys_in(tmp_path / "out.db") == {"mended"}
+
+
 async def test_what_is_no_database_or_too_new_is_not_imported(
     operator: Operator, store: FakeStore, tmp_path: Path
 ) -> None:

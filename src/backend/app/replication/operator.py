@@ -15,7 +15,7 @@ import apsw
 
 from app.db import schema
 from app.replication import legacy
-from app.replication.layout import FileRef, GapError, contiguous, highest, restore_plan, transaction
+from app.replication.layout import SNAPSHOT, FileRef, GapError, contiguous, highest, restore_plan, transaction
 from app.replication.local import PAGE_SIZE, LocalDatabase
 from app.replication.ltx import HEADER_SIZE, Header, LtxError, LtxFile, database_pages, encode, read_header
 from app.replication.object_replica import ObjectReplica
@@ -130,7 +130,7 @@ class Operator:
             image = legacy.prepared(data, scratch)
         except legacy.NotADatabase as error:
             raise Damaged(legacy.LEGACY_NAME, str(error)) from error
-        await self._create(image, PAGE_SIZE, 1)
+        await self._create(image, PAGE_SIZE, transaction(1))
         return 1
 
     async def replace(self, data: bytes, scratch: Path, *, over: bool = False) -> int:
@@ -142,10 +142,7 @@ class Operator:
         files = (await self._replica.list()).files
         if not over and (files or await self._replica.legacy() is not None):
             raise Refused(f"{self._keys.prefix} has a database already: --replace puts this one in its place")
-        newest = restore_plan(files)[-1:] if files else []
-        page_size = PAGE_SIZE
-        for ref in newest:
-            page_size = decoded(ref, await self._body(ref)).header.page_size
+        page_size = await self._page_size(files)
         try:
             image = legacy.prepared(data, scratch, page_size)
         except legacy.NotADatabase as error:
@@ -154,12 +151,23 @@ class Operator:
         if found > known:
             raise Refused(f"the given file has schema version {found}, this release knows {known}")
         txid = highest(files) + 1
-        await self._create(image, page_size, txid)
+        await self._create(image, page_size, transaction(txid))
+        if txid > 1:
+            # Whatever was broken before is behind this: no one needs it any more for the newest state.
+            await self._create(image, page_size, FileRef(SNAPSHOT, 1, txid))
         return txid
 
-    async def _create(self, image: bytes, page_size: int, txid: int) -> None:
-        ref, now = transaction(txid), time.time_ns() // 1_000_000
-        header = Header(page_size, len(image) // page_size, txid, txid, now, secrets.randbits(63))
+    async def _page_size(self, files: Sequence[FileRef]) -> int:
+        """That of the replica, by the newest file that can be read."""
+        for ref in sorted(files, key=lambda file: file.max_txid, reverse=True):
+            header = (await self._dated(ref)).header
+            if header is not None:
+                return header.page_size
+        return PAGE_SIZE
+
+    async def _create(self, image: bytes, page_size: int, ref: FileRef) -> None:
+        now = time.time_ns() // 1_000_000
+        header = Header(page_size, len(image) // page_size, ref.min_txid, ref.max_txid, now, secrets.randbits(63))
         data = encode(header, database_pages(image, page_size))
         try:
             await self._replica.create(ref, data, now)
@@ -193,7 +201,7 @@ def plan_before(files: Iterable[Dated], moment: float) -> list[FileRef]:
     """
     known = [(file.ref, file.header.timestamp) for file in files if file.header is not None]
     before = [ref for ref, stamp in known if stamp < moment * 1000]
-    base = highest(ref for ref in before if ref.level == 9)
+    base = highest(ref for ref in before if ref.level == SNAPSHOT)
     until = highest(contiguous(before, base)) or base
     if not until:
         oldest = min((stamp for _, stamp in known), default=0) / 1000

@@ -62,6 +62,16 @@ class Ticket:
     seq: int
 
 
+@dataclass(frozen=True)
+class _Group:
+    """A group of commits as the file that is to be created."""
+
+    batch: Batch
+    ref: FileRef
+    stamp: int
+    data: bytes
+
+
 class Schema(Protocol):
     """What a profile's database must look like before anyone uses it."""
 
@@ -257,7 +267,7 @@ class Replica:
         if self._database is not database or database.txid + 1 != ref.min_txid or "upload" in self._tasks:
             return
         if data is not None:
-            await self._take_in(database, [(ref, data)])
+            await self._take_next(database, ref, data)
             await self._catch_up(database)
         elif must_look_up(self.verified, date, self.options.retention):
             await self._catch_up(database)
@@ -271,6 +281,13 @@ class Replica:
             await self._take_in(database, list(zip(plan, await self.fetch(plan), strict=True)))
         self.files = _plan(prune, listed.files)
         self.verified = listed.date
+
+    async def _take_next(self, database: LocalDatabase, ref: FileRef, data: bytes) -> None:
+        """Take in the next file. One that is broken may be behind a snapshot that mends it."""
+        try:
+            await self._take_in(database, [(ref, data)])
+        except Damaged:
+            await self._catch_up(database)
 
     async def _take_in(self, database: LocalDatabase, found: Sequence[tuple[FileRef, bytes]]) -> None:
         """Apply another writer's files; whatever of ours was not durable loses against them."""
@@ -312,12 +329,18 @@ class Replica:
             await self._steer(self._claim)
             database = await self._opened()
         epoch = self.epoch
+
+        def work() -> tuple[T, int, _Group | None]:
+            result, seq = database.write(change)
+            # One way through the threads for both; while an upload is under way the group is made after it.
+            return result, seq, None if "upload" in self._tasks else self._group(database)
+
         try:
-            result, seq = await self.locally(lambda: database.write(change))
+            result, seq, group = await self.locally(work)
         except ForeignWriter as error:
             await self._drop(error)
             raise Lost(error) from error
-        self._kick()
+        self._kick(group)
         return result, Ticket(epoch, seq)
 
     async def _claim(self) -> None:
@@ -338,7 +361,7 @@ class Replica:
             try:
                 await self._create(ref, data, stamp)
             except Fenced as lost:
-                await self._take_in(database, [(ref, lost.data)])
+                await self._take_next(database, ref, lost.data)
                 continue
             except Outdated as outdated:
                 await self._drop(outdated)
@@ -351,23 +374,31 @@ class Replica:
                 await self.locally(lambda: database.write(self.schema.migrate))  # noqa: B023
                 self._kick()
 
-    def _kick(self) -> None:
-        """See to it that what was captured is uploaded."""
+    def _kick(self, group: _Group | None = None) -> None:
+        """See to it that what was captured is uploaded, ``group`` first where it is made already."""
         if "upload" not in self._tasks and self._pending:
-            self._start("upload", self._upload)
+            self._start("upload", lambda: self._upload(group))
 
-    async def _upload(self) -> None:
+    def _group(self, database: LocalDatabase) -> _Group | None:
+        """The next file: everything that was committed and is not durable."""
+        batch = database.take()
+        if batch is None:
+            return None
+        ref, stamp = transaction(batch.txid), self.wall_ms()
+        header = Header(database.page_size, batch.commit, ref.min_txid, ref.max_txid, stamp, self.node)
+        return _Group(batch, ref, stamp, encode(header, batch.pages))
+
+    async def _upload(self, group: _Group | None) -> None:
         """One file at a time, each with everything that was committed while the one before was on its way."""
         database = self._database
         while database is not None and database.durable < database.seq:
-            batch: Batch | None = await self.locally(database.take)
-            if batch is None:
+            if group is None or not database.fits(group.batch):
+                group = await self.locally(lambda: self._group(database))  # noqa: B023
+            if group is None:
                 return
-            ref, stamp, started = transaction(batch.txid), self.wall_ms(), self._now()
-            header = Header(database.page_size, batch.commit, ref.min_txid, ref.max_txid, stamp, self.node)
-            data = await self.run(lambda: encode(header, batch.pages))  # noqa: B023
+            batch, ref, data, started = group.batch, group.ref, group.data, self._now()
             try:
-                await self._create(ref, data, stamp)
+                await self._create(ref, data, group.stamp)
             except Fenced as lost:
                 await self._give_way(database, lost)
                 return
@@ -377,8 +408,10 @@ class Replica:
             except Outdated as lost:
                 await self._drop(lost)
                 return
-            await self.locally(lambda: database.mark_durable(ref.max_txid, batch.seq, batch.life))  # noqa: B023
+            if not database.try_mark_durable(ref.max_txid, batch.seq, batch.life):
+                await self.locally(lambda: database.mark_durable(ref.max_txid, batch.seq, batch.life))  # noqa: B023
             self._advance(ref, data, started)
+            group = None
 
     async def _create(self, ref: FileRef, data: bytes, stamp: int) -> None:
         """Create the file. Raises ``Fenced``, ``Outdated`` or ``StoreError``."""

@@ -185,6 +185,24 @@ class LocalDatabase:
             if not self._pending and self._captured >= _CHECKPOINT_FRAMES:
                 self._checkpoint()
 
+    def try_mark_durable(self, txid: int, seq: int, life: int) -> bool:
+        """``mark_durable`` where that takes no time; False, and nothing done, where someone is at work on the copy or
+        the log is to be emptied. For the event loop itself: a way through a thread and back costs more than the work.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._captured >= _CHECKPOINT_FRAMES:
+                return False
+            self.mark_durable(txid, seq, life)
+            return True
+        finally:
+            self._lock.release()
+
+    def fits(self, batch: Batch) -> bool:
+        """Whether ``batch`` still is what follows the newest durable file."""
+        return batch.life == self._life and batch.txid == self.txid + 1
+
     def roll_back(self) -> None:
         """Forget every commit that is not durable: the file is again what the replica holds."""
         with self._lock:

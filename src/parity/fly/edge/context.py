@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from parity.config.fly_toml import FlyConfig
-from parity.fly.edge.headers import Headers
+from parity.fly.edge.headers import Headers, value_of
 from parity.fly.edge.log import RequestLog
 from parity.fly.edge.replay import Budget
 from parity.fly.edge.upstream import Pool
@@ -32,6 +32,12 @@ class Wish:
     force: str | None = None
     prefer: str | None = None
     excluded: str | None = None
+
+
+def wish_of(headers: Headers) -> Wish:
+    """What the request itself asks for."""
+    force, prefer = (value_of(headers, name) for name in (b"fly-force-instance-id", b"fly-prefer-instance-id"))
+    return Wish(*(None if value is None else value.decode("latin-1") for value in (force, prefer)))
 
 
 class Waiter(Protocol):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from parity.fly.edge.compress import COMPRESSORS, Compressor, coding_for, compressed_headers
-from parity.fly.edge.context import EdgeContext, Target, Wish
-from parity.fly.edge.headers import Headers, new_request_id, response_to_client, value_of
+from parity.fly.edge.answer import Answer
+from parity.fly.edge.context import EdgeContext, Target, Wish, wish_of
+from parity.fly.edge.headers import Headers, new_request_id
 from parity.fly.edge.kept_body import KeptBody
-from parity.fly.edge.log import Entry
+from parity.fly.edge.log import entry_of
 from parity.fly.edge.replay import MAX_HOPS, Replay, ReplayError, parse_replay, replay_source
 from parity.fly.edge.request import Body, Request, Stream
 from parity.fly.edge.to_app import body_to_app, end_to_app, head_to_app, headers_to_app
@@ -35,10 +35,7 @@ class Exchange:
         self.touched = self._started
         self._received = time.time()
         self.request_id = new_request_id(context.region, self._received)
-        self.wish = Wish(
-            force=_text(value_of(request.headers, b"fly-force-instance-id")),
-            prefer=_text(value_of(request.headers, b"fly-prefer-instance-id")),
-        )
+        self.wish = wish_of(request.headers)
         self._body = KeptBody(context.budget)
         self._target: Target | None = None
         self._upstream: Upstream | None = None
@@ -47,21 +44,12 @@ class Exchange:
         self._hops = 0
         self._replayed_from: bytes | None = None
         self._body_paused = False
-        self._compressor: Compressor | None = None
-        self._head_sent = False
         self._answered = False
         self._over = False
         self._tunnel: Tunnel | None = None
         self._tail = bytearray()
-        self.entry = Entry(
-            self.request_id.decode(),
-            self._received,
-            request.origin.protocol.decode(),
-            request.method.decode("latin-1"),
-            request.target.decode("latin-1"),
-            request.origin.client_ip.decode(),
-            request.websocket,
-        )
+        self.entry = entry_of(request, self.request_id, self._received)
+        self._answer = Answer(context, stream, request, self.entry, self._elapsed)
 
     @property
     def websocket(self) -> bool:
@@ -194,8 +182,7 @@ class Exchange:
     # the Machine's connection
 
     def app_informational(self, status: int, headers: Headers) -> None:
-        if not self._head_sent:
-            self._stream.send_informational(status, self._to_client(headers))
+        self._answer.informational(status, headers)
 
     def app_head(self, status: int, headers: Headers, body: Body) -> None:
         self.touched = self._loop.time()
@@ -212,38 +199,15 @@ class Exchange:
             self._answer_locally(502, str(error))
             return
         self._body.release()
-        settings, options = self._context.settings, self._context.config.service.http_options
-        coding = (
-            coding_for(
-                self.request.method,
-                value_of(self.request.headers, b"accept-encoding"),
-                status,
-                headers,
-                settings.compress_skip,
-                settings.compress_min,
-            )
-            if options.compress
-            else None
-        )
-        if coding:
-            self._compressor = COMPRESSORS[coding]()
-            headers = compressed_headers(headers, coding)
-        self._send_head(status, self._to_client(headers), body=body is not Body.NONE)
+        self._answer.head(status, headers, body)
 
     def app_data(self, data: bytes) -> None:
         self.touched = self._loop.time()
-        if self._compressor:
-            data = self._compressor.compress(data)
-        if data and self._head_sent:
-            self.entry.bytes_out += len(data)
-            self._stream.send_body(data)
+        self._answer.data(data)
 
     def app_end(self, trailers: Headers) -> None:
         self._upstream = None
-        if self._compressor:
-            rest = self._compressor.finish()
-            self.entry.bytes_out += len(rest)
-            self._stream.send_body(rest)
+        self._answer.rest()
         self._answered = True
         self._finish("ok")
         self._stream.send_end(trailers)
@@ -251,10 +215,7 @@ class Exchange:
     def app_tunnel(self, headers: Headers) -> None:
         self._body.release()
         self._tunnel = Tunnel(self._stream.send_raw, self._said_goodbye)
-        self._head_sent = True
-        to_client = self._to_client(headers)
-        self.entry.status, self.entry.to_client, self.entry.head_ms = 101, to_client, self._elapsed()
-        self._stream.open_tunnel([*to_client, (b"connection", b"Upgrade"), (b"upgrade", b"websocket")])
+        self._answer.tunnel(headers)
         if self._tail and self._upstream:
             self._upstream.write(bytes(self._tail))
             self._tail.clear()
@@ -273,7 +234,7 @@ class Exchange:
         if self._tunnel is not None:
             self._finish("closed" if clean else reason)
             self._stream.close_tunnel()
-        elif self._head_sent:
+        elif self._answer.begun:
             self._finish(f"cut: {reason}")
             self._stream.abort()
         elif connection and connection.reused and self._can_repeat() and self._target:
@@ -300,7 +261,7 @@ class Exchange:
 
     def expire(self) -> None:
         """Silent for too long."""
-        if not self._head_sent:
+        if not self._answer.begun:
             self._drop_upstream()
             self._context.gate.cancel(self)
             self.refused(502, "idle timeout")
@@ -341,23 +302,9 @@ class Exchange:
             return
         self._answered = True
         self._body.release()
-        self._send_head(status, self._to_client([(b"content-length", b"0")]), body=False)
+        self._answer.empty(status)
         self._finish(reason)
         self._stream.send_end([])
-
-    def _send_head(self, status: int, headers: Headers, *, body: bool) -> None:
-        self._head_sent = True
-        self.entry.status, self.entry.to_client, self.entry.head_ms = status, headers, self._elapsed()
-        self._stream.send_head(status, headers, body=body)
-
-    def _to_client(self, headers: Headers) -> Headers:
-        return response_to_client(
-            headers,
-            self.request.origin.protocol,
-            self.request_id,
-            pristine=self._context.config.service.http_options.response.pristine,
-            extra=self._context.response_headers,
-        )
 
     def _drop_upstream(self, *, tunnel: bool = False) -> None:
         upstream, self._upstream = self._upstream, None
@@ -399,7 +346,3 @@ class Exchange:
 
     def _elapsed(self) -> float:
         return round((self._loop.time() - self._started) * 1000, 3)
-
-
-def _text(value: bytes | None) -> str | None:
-    return value.decode("latin-1") if value is not None else None

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from parity.fly.edge.headers import Headers
+from parity.fly.edge.request import Request
 
 CAPACITY = 500
 
@@ -60,6 +61,19 @@ class Entry:
             "outcome": self.outcome,
             "close_code": self.close_code,
         }
+
+
+def entry_of(request: Request, request_id: bytes, received: float) -> Entry:
+    """The entry of a request that has just come in."""
+    return Entry(
+        request_id.decode(),
+        received,
+        request.origin.protocol.decode(),
+        request.method.decode("latin-1"),
+        request.target.decode("latin-1"),
+        request.origin.client_ip.decode(),
+        request.websocket,
+    )
 
 
 class RequestLog:

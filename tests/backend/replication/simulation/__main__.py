@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import os
 import sys
 import time
 
-from tests.backend.replication.simulation.scenario import Scenario
-
-
-def _play(seed: int) -> tuple[int, int, int, list[str], list[str]]:
-    logging.disable(logging.CRITICAL)
-    ledger = Scenario(seed).run()
-    return seed, len(ledger.acknowledged), ledger.refused, ledger.violations, ledger.schedule
+from tests.backend.replication.simulation.play import play
 
 
 def main() -> int:
@@ -26,7 +19,7 @@ def main() -> int:
     started, acknowledged, refused, broken = time.monotonic(), 0, 0, []
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         seeds = range(given.first, given.first + given.seeds)
-        for seed, acks, refusals, violations, schedule in pool.imap_unordered(_play, seeds, chunksize=20):
+        for seed, acks, refusals, violations, schedule in pool.imap_unordered(play, seeds, chunksize=20):
             acknowledged, refused = acknowledged + acks, refused + refusals
             if violations:
                 broken.append(seed)

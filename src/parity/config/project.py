@@ -62,17 +62,21 @@ class Project:
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
-        """Every name under which a stand-in is reached by TLS."""
+        """Every name under which a stand-in is reached by TLS; R2 also by bucket: ``{bucket}.{host}``."""
         names = ["localhost", "127.0.0.1", "::1", "fly", "frontend", "r2", "r2.localhost", self.settings.r2_host]
-        return tuple(dict.fromkeys([*names, self.api_hostname, self.frontend_hostname]))
+        buckets = [f"{self._bucket}.{self.settings.r2_host}"] if self._bucket else []
+        return tuple(dict.fromkeys([*names, *buckets, self.api_hostname, self.frontend_hostname]))
+
+    @property
+    def _bucket(self) -> str:
+        return self.secrets.get("R2_BUCKET") or self.fly.env.get("R2_BUCKET", "")
 
     @property
     def bucket(self) -> str:
         """The bucket's name. Raises ``ConfigError`` when the stand-in's secrets have none."""
-        name = self.secrets.get("R2_BUCKET") or self.fly.env.get("R2_BUCKET")
-        if not name:
+        if not self._bucket:
             raise ConfigError(self.parity.secrets.file, "R2_BUCKET is missing", "R2_BUCKET=name")
-        return name
+        return self._bucket
 
 
 def machine_environment(project: Project) -> dict[str, str]:

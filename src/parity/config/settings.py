@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity.config.errors import ConfigError
+from parity.config.variables import Setting, optional_url, read
 
 
 def _port(text: str) -> int:
@@ -23,36 +23,15 @@ def _name(text: str) -> str:
     return text
 
 
-def _url(text: str) -> str:
-    if text and not text.startswith(("http://", "https://")):
-        raise ValueError(text)
-    return text.rstrip("/")
-
-
 def _driver(text: str) -> str:
     if text not in ("docker", "process"):
         raise ValueError(text)
     return text
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One variable: its name, its default as text, how it is read, what that form is called, what it is for."""
-
-    name: str
-    default: str
-    parse: Callable[[str], object]
-    form: str
-    help: str
-
-    @property
-    def field(self) -> str:
-        return self.name.removeprefix("PARITY_").lower()
-
-
 _PORT = (_port, "a port from 1 to 65535")
 _HOST = (_name, "a host name or address")
-_URL = (_url, "a URL that begins with http:// or https://")
+_URL = (optional_url, "a URL that begins with http:// or https://")
 _PATH = (Path, "a path")
 
 SETTINGS: tuple[Setting, ...] = (
@@ -137,13 +116,7 @@ class HarnessSettings:
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> HarnessSettings:
     """Read every setting; an unset or empty variable takes its default. Raises ``ConfigError``, naming the variable."""
-    values: dict[str, object] = {}
-    for setting in SETTINGS:
-        text = environ.get(setting.name) or setting.default
-        try:
-            values[setting.field] = setting.parse(text)
-        except ValueError:
-            raise ConfigError(setting.name, f"{text!r} cannot be used", setting.form, f"set {setting.name}") from None
+    values = read(SETTINGS, environ)
     root = Path(str(values["root"])).resolve()
     state = root / str(values["state_dir"])
     values["root"], values["state_dir"] = root, state

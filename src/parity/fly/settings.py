@@ -6,10 +6,11 @@ One table drives the code and ``docs/standins/fly.md`` (a test holds them equal)
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from parity.config.errors import ConfigError
+from parity.config.variables import Setting, read
 
 
 def _positive(text: str) -> float:
@@ -50,21 +51,6 @@ def _optional_port(text: str) -> int | None:
     if not 1 <= value <= 65535:
         raise ValueError(text)
     return value
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One variable: its name, its default as text, how it is read, what that form is called, what it is for."""
-
-    name: str
-    default: str
-    parse: Callable[[str], object]
-    form: str
-    help: str
-
-    @property
-    def field(self) -> str:
-        return self.name.removeprefix("PARITY_FLY_").lower()
 
 
 _SECONDS = (_positive, "a number of seconds above 0")
@@ -142,12 +128,6 @@ def load_fly_settings(environ: Mapping[str, str] = os.environ) -> FlySettings:
     for name in environ:
         if name.startswith("PARITY_FLY_") and name not in known:
             raise ConfigError(name, "there is no such setting", f"one of {', '.join(sorted(known))}", f"unset {name}")
-    values: dict[str, object] = {}
-    for setting in SETTINGS:
-        text = environ.get(setting.name) or setting.default
-        try:
-            values[setting.field] = setting.parse(text)
-        except ValueError:
-            raise ConfigError(setting.name, f"{text!r} cannot be used", setting.form, f"set {setting.name}") from None
-    names = {field.name for field in fields(FlySettings)}
-    return FlySettings(**{name: values[name] for name in names})  # type: ignore[arg-type]  # held equal by a test
+    values = read(SETTINGS, environ)
+    # The fields of the table begin with fly_; those of the class, which is named so, do not.
+    return FlySettings(**{name.removeprefix("fly_"): value for name, value in values.items()})  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from parity.config.errors import ConfigError
 from parity.config.project import Project
-from parity.config.settings import Setting
+from parity.config.variables import Setting, optional_url, read
 from parity.r2.cors import Policy, load_policy
 from parity.r2.latency import PROFILES
 from parity.r2.rules import RULES
@@ -40,15 +40,9 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _url(text: str) -> str:
-    if text and not text.startswith(("http://", "https://")):
-        raise ValueError(text)
-    return text.rstrip("/")
-
-
 SETTINGS: tuple[Setting, ...] = (
     Setting("PARITY_R2_STORE", "moto", *_choice("moto", "s3"), "what holds the objects"),
-    Setting("PARITY_R2_UPSTREAM_URL", "", _url, "an http(s) URL", "the endpoint of the store `s3`"),
+    Setting("PARITY_R2_UPSTREAM_URL", "", optional_url, "an http(s) URL", "the endpoint of the store `s3`"),
     Setting("PARITY_R2_UPSTREAM_ACCESS_KEY_ID", "", str, "a text", "its credentials"),
     Setting("PARITY_R2_UPSTREAM_SECRET_ACCESS_KEY", "", str, "a text", "its credentials"),
     Setting("PARITY_R2_UPSTREAM_REGION", "us-east-1", str, "a text", "its region"),
@@ -152,17 +146,6 @@ class R2Settings:
     behaviour: Behaviour = field(default_factory=Behaviour)
 
 
-def _read(environ: Mapping[str, str]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for setting in SETTINGS:
-        text = environ.get(setting.name) or setting.default
-        try:
-            values[setting.field] = setting.parse(text)
-        except ValueError:
-            raise ConfigError(setting.name, f"{text!r} cannot be used", setting.form, f"set {setting.name}") from None
-    return values
-
-
 def _token(values: Mapping[str, str], where: str) -> Token:
     names = ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY")
     for name in names:
@@ -173,7 +156,7 @@ def _token(values: Mapping[str, str], where: str) -> Token:
 
 def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) -> R2Settings:
     """Read the table and the project's secrets. Raises ``ConfigError``, naming variable or file."""
-    values = _read(environ)
+    values = read(SETTINGS, environ)
     # What the process itself is given wins over the file, as Fly's secrets win over fly.toml.
     credentials = {**project.secrets, **{name: text for name, text in environ.items() if name.startswith("R2_")}}
     tokens = [_token(credentials, project.parity.secrets.file)]

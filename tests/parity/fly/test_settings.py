@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "standins" / "fly.md"
 
 
 def test_table_and_class_hold_the_same_names() -> None:
-    assert {setting.field for setting in SETTINGS} == {field.name for field in fields(FlySettings)}
+    assert {setting.field.removeprefix("fly_") for setting in SETTINGS} == {field.name for field in fields(FlySettings)}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

@@ -154,6 +154,38 @@ async def test_a_profile_that_was_forgotten_in_use_is_not_written_by_the_old_ses
     assert await read(databases, A) == {"k"}
 
 
+@pytest.mark.parametrize("harm", ["deleted", "noise", "foreign"])
+async def test_a_copy_that_the_disk_spoiled_is_built_again(make: Make, harm: str) -> None:
+    databases = make()
+    for number in range(3):
+        await write(databases, A, f"k{number}")
+    path = local_database(settings_of(make, databases).user_data_dir, A)
+    async with asyncio.timeout(10):
+        while not await databases._entries[A].replica.rest():  # noqa: ASYNC110 - maintenance has no one who waits for it
+            await asyncio.sleep(0.001)
+    log = path.with_name(path.name + "-wal")
+    match harm:
+        case "deleted":
+            path.unlink()
+            log.unlink()
+        case "noise":
+            path.write_bytes(b"noise" * 4096)
+            log.unlink()
+        case _:
+            foreign = apsw.Connection(str(path))
+            foreign.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            foreign.execute("INSERT INTO settings VALUES ('foreign', '1', 'now')")
+            foreign.close()
+    for _ in range(3):
+        try:
+            await write(databases, A, "late")
+            break
+        except SyncUnavailable:
+            continue
+    expected = {"k0", "k1", "k2", "late"}
+    assert await read(databases, A) == await read(make(), A) == expected
+
+
 async def test_idle_profiles_cost_no_call(make: Make, store: FakeStore) -> None:
     databases = make()
     for number in range(20):

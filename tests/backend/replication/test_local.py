@@ -166,3 +166,29 @@ def test_an_upload_that_ends_after_a_roll_back_marks_no_later_commit_durable(dat
     assert seq == late.seq
     assert database.durable < seq
     assert database.take() is not None
+
+
+def test_a_copy_that_was_let_go_does_not_come_back_over_the_next_one(database: LocalDatabase) -> None:
+    database.write(insert(1))
+    batch = database.take()
+    assert batch is not None
+    database.remove()
+    following = LocalDatabase.build(database.path, [])
+    following.write(lambda connection: connection.execute("CREATE TABLE t (id, pad)"))
+    with pytest.raises(ForeignWriter, match="was let go"):
+        database.write(insert(2))
+    database.mark_durable(batch.txid, batch.seq, batch.life)
+    assert database.txid == 0
+    following.write(insert(3))
+    assert rows(following) == [3]
+
+
+def test_a_commit_that_is_refused_leaves_no_transaction_open(database: LocalDatabase) -> None:
+    database.write(
+        lambda connection: connection.execute("CREATE TABLE c (t REFERENCES t (id) DEFERRABLE INITIALLY DEFERRED)")
+    )
+    with pytest.raises(apsw.ConstraintError):
+        database.write(lambda connection: connection.execute("INSERT INTO c VALUES (99)"))
+    database.write(insert(1))
+    assert rows(database) == [1]
+    assert database.read(lambda connection: connection.execute("SELECT count(*) FROM c").get)[0] == 0

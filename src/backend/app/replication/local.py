@@ -79,6 +79,7 @@ class LocalDatabase:
         self._frames_at: list[tuple[int, int]] = []
         self._salt = b""
         self._life = 0
+        self._removed = False
 
     @classmethod
     def build(cls, path: Path, files: Iterable[LtxFile], image: bytes | None = None) -> LocalDatabase:
@@ -95,6 +96,7 @@ class LocalDatabase:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.remove()
+        self._removed = False
         if image is not None:
             self.path.write_bytes(image)
         self._write_pages(files)
@@ -119,10 +121,13 @@ class LocalDatabase:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = change(connection)
+                # Inside: a commit that is refused leaves its transaction open.
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                # Some errors, a full disk among them, have rolled back already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
             self._capture()
             return result, self.seq
 
@@ -242,9 +247,11 @@ class LocalDatabase:
             self._shm.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Close, and drop the file."""
+        """Close, and drop the file. Whoever still holds this copy meets ``ForeignWriter``."""
         with self._lock:
             self.close()
+            self._removed = True
+            self._life += 1
             for path in (self.path, self._wal, self._shm):
                 path.unlink(missing_ok=True)
 
@@ -253,7 +260,11 @@ class LocalDatabase:
     def _open(self) -> apsw.Connection:
         if self._connection:
             return self._connection
-        connection = apsw.Connection(str(self.path))
+        if self._removed:
+            # Another copy may lie at the same path by now.
+            raise ForeignWriter(f"{self.path} was let go")
+        # Never made here: a file that is gone is an error, not an empty database.
+        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
         connection.pragma("page_size", self.page_size)
         connection.pragma("journal_mode", "wal")
         # The replica makes commits durable, not the local disk: nothing here is resumed after a crash.

@@ -22,6 +22,16 @@ from app.replication.store import FileExists, ReplicaStore, StoreError
 
 T = TypeVar("T")
 _PARALLEL = 16
+BROKEN_COPY = (
+    ForeignWriter,
+    FileNotFoundError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NotADBError,
+)
+"""What says that the local copy, not the replica, is spoiled: it is let go and built again."""
 Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs blocking local work, in a thread in production."""
 
@@ -131,7 +141,11 @@ class Replica:
             await self._steer(self._refresh)
             database = await self._opened()
         epoch = self.epoch
-        result, seq = await self.locally(lambda: database.read(query))
+        try:
+            result, seq = await self.locally(lambda: database.read(query))
+        except BROKEN_COPY as error:
+            await self._lose(database, error)
+            raise Lost(error) from error
         return result, Ticket(epoch, seq)
 
     async def write(self, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
@@ -212,10 +226,11 @@ class Replica:
             plan = _plan(restore_plan, listed.files)
             files = await self._fetch_files(plan)
             legacy = None
-            database, behind = await self.run(lambda: self._rebuilt(plan[-1], files))
+            # In turn: the copy before this one may still be on its way off the disk.
+            database, behind = await self.locally(lambda: self._rebuilt(plan[-1], files))
         else:
             legacy = await self.store.legacy()
-            database, behind = await self.run(lambda: self._first_copy(legacy)), False
+            database, behind = await self.locally(lambda: self._first_copy(legacy)), False
         self._database, self.files, self.owner = database, _plan(prune, listed.files), False
         self._checked, self.verified = started, listed.date
         self._next_epoch()
@@ -337,8 +352,8 @@ class Replica:
 
         try:
             result, seq, group = await self.locally(work)
-        except ForeignWriter as error:
-            await self._drop(error)
+        except BROKEN_COPY as error:
+            await self._lose(database, error)
             raise Lost(error) from error
         self._kick(group)
         return result, Ticket(epoch, seq)
@@ -393,7 +408,7 @@ class Replica:
         database = self._database
         while database is not None and database.durable < database.seq:
             if group is None or not database.fits(group.batch):
-                group = await self.locally(lambda: self._group(database))  # noqa: B023
+                group = await self.locally(lambda: self._group(database))
             if group is None:
                 return
             batch, ref, data, started = group.batch, group.ref, group.data, self._now()
@@ -443,6 +458,11 @@ class Replica:
         await self.locally(database.roll_back)
         self._next_epoch()
 
+    async def _lose(self, database: LocalDatabase, cause: Exception) -> None:
+        """Let a copy go that this disk spoiled, unless that was done already."""
+        if self._database is database:
+            await self._drop(cause)
+
     async def _drop(self, cause: Exception) -> None:
         """Let the local copy go: the next use builds it again."""
         database, self._database = self._database, None
@@ -463,8 +483,15 @@ class Replica:
 
         Whether that was enough is for the caller to look at. The task outlives a caller that goes away.
         """
-        task = self._tasks.get("steer") or self._start("steer", work)
+        task = self._tasks.get("steer") or self._start("steer", lambda: self._guarded(work))
         await asyncio.shield(task)
+
+    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except BROKEN_COPY as error:
+            await self._drop(error)
+            raise Lost(error) from error
 
     def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work())

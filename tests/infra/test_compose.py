@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.infra.conftest import Run
 
+from parity.r2.settings import SETTINGS as R2_SETTINGS
+
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("engine")]
 
 STANDINS_WITH_KEYS = {"fly", "r2", "frontend"}
@@ -54,6 +56,29 @@ def test_r2_has_one_port_inside_and_outside_and_one_name(run: Run) -> None:
     assert (port["target"], port["published"]) == (19000, "19000")
     assert services["r2"]["networks"]["machines"]["aliases"] == ["r2.localhost"]
     assert {services[name]["environment"]["PARITY_R2_PORT"] for name in ("fly", "r2", "worker", "checks")} == {"19000"}
+
+
+def test_every_setting_of_the_r2_stand_in_reaches_it(run: Run) -> None:
+    given = {setting.name: f"given-{number}" for number, setting in enumerate(R2_SETTINGS)}
+    environment = configuration(run, **given)["services"]["r2"]["environment"]
+    assert {name: environment[name] for name in given} == given
+
+
+def test_a_durable_store_is_built_and_started_on_request_and_machines_cannot_reach_it(run: Run) -> None:
+    plain = run("docker", "compose", "config", "--services")
+    assert "versitygw" not in plain.stdout.split()
+    services = configuration(run, PARITY_R2_STORE="s3")["services"]
+    store, r2 = services["versitygw"], services["r2"]
+    assert store["profiles"] == ["durable"]
+    assert not set(store["networks"]) & set(services["api"]["networks"])
+    assert set(store["networks"]) <= set(r2["networks"])
+    assert r2["environment"]["PARITY_R2_UPSTREAM_URL"] == "http://versitygw:7070"
+    credentials = ("PARITY_R2_UPSTREAM_ACCESS_KEY_ID", "PARITY_R2_UPSTREAM_SECRET_ACCESS_KEY")
+    assert [store["environment"][name] for name in ("ROOT_ACCESS_KEY", "ROOT_SECRET_KEY")] == [
+        r2["environment"][name] for name in credentials
+    ]
+    # A store that nobody uses says so instead of starting.
+    assert {found["environment"]["PARITY_R2_STORE"] for found in (store, r2)} == {"s3"}
 
 
 def test_modal_has_its_two_ports_inside_and_outside(run: Run) -> None:

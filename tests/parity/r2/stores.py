@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,22 +57,21 @@ def _versitygw(binary: str) -> Iterator[str]:
             process.wait(10)
 
 
-async def _listening(url: str) -> None:
+def _wait_for(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
-    deadline = asyncio.get_running_loop().time() + 20
-    while asyncio.get_running_loop().time() < deadline:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         try:
-            _, writer = await asyncio.open_connection(host, int(port))
+            socket.create_connection((host, int(port)), 1).close()
         except OSError:
-            await asyncio.sleep(0.05)
+            time.sleep(0.05)
         else:
-            writer.close()
             return
     raise TimeoutError(url)
 
 
-@asynccontextmanager
-async def available(store: str) -> AsyncIterator[Upstream | None]:
+@contextmanager
+def available(store: str) -> Iterator[Upstream | None]:
     """The upstream of that store, ``None`` for moto in the process; skips where there is no versitygw."""
     if store == "moto":
         yield None
@@ -84,5 +83,5 @@ async def available(store: str) -> AsyncIterator[Upstream | None]:
         if binary is None:
             pytest.skip(f"no versitygw on PATH or in {CACHE}/bin (go install …/versitygw/cmd/versitygw@v1.8.0)")
         with _versitygw(binary) as url:
-            await _listening(url)
+            _wait_for(url)
             yield Upstream(url, "upstream", "upstream-secret", "us-east-1")

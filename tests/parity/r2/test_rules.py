@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,6 +12,7 @@ from tests.parity.r2.lab import Answer, Lab, lab
 from tests.parity.r2.stores import STORES, available
 
 from parity.r2.rules import ANSWERS, RULES
+from parity.r2.settings import Upstream
 
 # With rule 19 R2 accepts what S3 refuses: its answer comes when the rule is off.
 REVERSED = {"part-order"}
@@ -19,10 +20,16 @@ REVERSED = {"part-order"}
 ALWAYS = {"no-upload"}
 
 
-# The whole battery passes on every store; those behind HTTP take minutes.
-@pytest.fixture(params=[STORES[0], *(pytest.param(store, marks=pytest.mark.slow) for store in STORES[1:])])
-async def ask(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    async with available(request.param) as upstream, lab(replace(SETTINGS, upstream=upstream)) as found:
+# The whole battery passes on every store.
+@pytest.fixture(scope="module", params=STORES)
+def upstream(request: pytest.FixtureRequest) -> Iterator[Upstream | None]:
+    with available(request.param) as found:
+        yield found
+
+
+@pytest.fixture
+async def ask(upstream: Upstream | None) -> AsyncIterator[Lab]:
+    async with lab(replace(SETTINGS, upstream=upstream)) as found:
         await found.service.reset()
         yield found
 

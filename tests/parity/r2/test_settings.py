@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.parity.r2.conftest import SETTINGS as SERVED
 
 from parity.config.errors import ConfigError
 from parity.config.project import Project
-from parity.r2.settings import SETTINGS, Behaviour, behaviour_to_json, change_behaviour, load_r2_settings
+from parity.r2.service import running
+from parity.r2.settings import (
+    SETTINGS,
+    Behaviour,
+    Upstream,
+    behaviour_to_json,
+    change_behaviour,
+    load_r2_settings,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,6 +62,16 @@ def test_a_wrong_setting_is_named(project: Project, environment: dict[str, str],
     with pytest.raises(ConfigError) as refused:
         load_r2_settings(project, environment)
     assert refused.value.where == named
+
+
+async def test_an_upstream_that_does_not_answer_is_named_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ConfigError, match="--profile durable") as refused:
+        async with running(replace(SERVED, upstream=Upstream(url, "a", "b", "us-east-1"))):
+            pass
+    assert refused.value.where == "PARITY_R2_UPSTREAM_URL"
+    assert url in refused.value.problem
 
 
 def test_behaviour_is_told_as_it_is_changed() -> None:

@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from parity.config.errors import ConfigError
 from parity.r2.content import BLOCK, Content
 from parity.r2.errors import (
     R2Error,
@@ -58,6 +59,7 @@ class S3Store:
     name = "s3"
 
     def __init__(self, upstream: Upstream) -> None:
+        self._url = upstream.url
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="r2-upstream")
         self._locks = KeyLocks()
         self._client = boto3.client(
@@ -89,7 +91,16 @@ class S3Store:
         return answer
 
     async def start(self) -> None:
-        await self.buckets()
+        """Raises ``ConfigError`` when the upstream does not answer, or not to these credentials."""
+        try:
+            await self.buckets()
+        except R2Error as error:
+            raise ConfigError(
+                "PARITY_R2_UPSTREAM_URL",
+                f"{self._url} cannot be used: {error.message}",
+                "an S3 endpoint that answers to PARITY_R2_UPSTREAM_ACCESS_KEY_ID",
+                "start it first; versitygw of this checkout: PARITY_R2_STORE=s3 docker compose --profile durable up",
+            ) from None
 
     async def close(self) -> None:
         self._client.close()

@@ -14,11 +14,12 @@ class DriverError(Exception):
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """What to run. ``image`` or ``source`` (a folder laid out like the configured one); None: as configured."""
+    """What to run: ``image_ref`` as ``Driver.image_ref`` told it, ``source`` (laid out like the configured one) where a
+    release names one."""
 
     id: str
     number: int
-    image: str | None
+    image_ref: str
     source: Path | None
     environment: dict[str, str]
     internal_port: int

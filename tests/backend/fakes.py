@@ -141,9 +141,9 @@ class FakeStore:
             del self.objects[key]
         return len(found)
 
-    async def list(self, prefix: str, *, limit: int | None = None) -> Sequence[ObjectInfo]:
+    async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
         await self._enter("list", prefix)
-        found = sorted(key for key in self.objects if key.startswith(prefix))[:limit]
+        found = sorted(key for key in self.objects if key.startswith(prefix) and key > after)[:limit]
         return [ObjectInfo(key, len(self.objects[key][0]), self.objects[key][1], None, None) for key in found]
 
     async def list_folders(self, prefix: str) -> Sequence[str]:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
@@ -192,3 +193,33 @@ def test_a_commit_that_is_refused_leaves_no_transaction_open(database: LocalData
     database.write(insert(1))
     assert rows(database) == [1]
     assert database.read(lambda connection: connection.execute("SELECT count(*) FROM c").get)[0] == 0
+
+
+def test_a_group_fits_until_something_else_became_durable(database: LocalDatabase) -> None:
+    database.write(insert(1))
+    batch = database.take()
+    assert batch is not None
+    assert database.fits(batch)
+    assert database.try_mark_durable(batch.txid, batch.seq, batch.life)
+    assert (database.txid, database.durable) == (batch.txid, batch.seq)
+    assert not database.fits(batch)
+
+
+def test_a_group_of_dropped_commits_does_not_fit(database: LocalDatabase) -> None:
+    database.write(insert(1))
+    batch = database.take()
+    assert batch is not None
+    database.roll_back()
+    assert not database.fits(batch)
+
+
+def test_the_event_loop_does_not_wait_for_who_is_at_work_on_the_copy(database: LocalDatabase) -> None:
+    database.write(insert(1))
+    batch = database.take()
+    assert batch is not None
+    with ThreadPoolExecutor(1) as pool:
+        marked = database.read(
+            lambda _: pool.submit(database.try_mark_durable, batch.txid, batch.seq, batch.life).result()
+        )[0]
+    assert not marked
+    assert database.durable < batch.seq

@@ -107,3 +107,12 @@ def test_files_that_do_not_follow_each_other_are_not_merged() -> None:
         merge([first, third], 0)
     with pytest.raises(LtxError, match="nothing"):
         merge([], 0)
+
+
+def test_a_dense_file_says_the_same_in_fewer_bytes() -> None:
+    words = b"".join(b"clip %d of game %d; " % (number, number % 7) for number in range(400))
+    pages = [(1, words[:4096])]
+    header = Header(4096, 1, 1, 1, 0, 7)
+    plain, dense = encode(header, pages), encode(header, pages, dense=True)
+    assert len(dense) < len(plain)
+    assert decode(dense) == decode(plain)

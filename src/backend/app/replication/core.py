@@ -83,7 +83,7 @@ def prune(files: Sequence[FileRef]) -> list[FileRef]:
     tops = [highest(file for file in files if file.level == level) for level in range(SNAPSHOT + 1)]
     wanted = set(catch_up_plan(files, tops[SNAPSHOT]))
     for file in files:
-        above = tops[file.level + 1] if file.level < TOP_LEVEL else tops[SNAPSHOT]
+        above = max(tops[file.level + 1], tops[SNAPSHOT]) if file.level < TOP_LEVEL else tops[SNAPSHOT]
         if file.max_txid == tops[file.level] or file.max_txid > above:
             wanted.add(file)
     return sorted(wanted)

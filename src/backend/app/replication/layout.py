@@ -93,8 +93,9 @@ def contiguous(files: Sequence[FileRef], after: int) -> list[FileRef]:
 
 
 def due_merge(files: Sequence[FileRef], level: int) -> list[FileRef]:
-    """The oldest ``FANOUT`` contiguous files of ``level`` that no file of the next level holds yet; empty: none due."""
-    covered = highest(file for file in files if file.level == level + 1)
+    """The oldest ``FANOUT`` contiguous files of ``level`` that neither a file of the next level nor a snapshot holds
+    yet; empty: none due. What lies behind a snapshot no one opening a profile will fetch."""
+    covered = highest(file for file in files if file.level in (level + 1, SNAPSHOT))
     run: list[FileRef] = []
     for file in sorted(file for file in files if file.level == level and file.max_txid > covered):
         if run and file.min_txid != run[-1].max_txid + 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import fastcrc
 import lz4.block
@@ -22,6 +23,7 @@ _FRAME = struct.Struct(">IHI")
 _PAGE_SIZES = frozenset(1 << shift for shift in range(9, 17))
 _LOCK_BYTE = 1 << 30
 _SIZED = 1
+_DENSE: Mapping[str, Any] = {"mode": "high_compression", "compression": 9}
 _END_OF_PAGES = bytes(6)
 
 
@@ -58,8 +60,12 @@ def lock_page(page_size: int) -> int:
     return _LOCK_BYTE // page_size + 1
 
 
-def encode(header: Header, pages: Iterable[tuple[int, bytes]]) -> bytes:
-    """The file for ``pages``, which must ascend. Raises ``ValueError`` for pages that no reader would accept."""
+def encode(header: Header, pages: Iterable[tuple[int, bytes]], *, dense: bool = False) -> bytes:
+    """The file for ``pages``, which must ascend; ``dense`` takes twice the time and gives fewer bytes.
+
+    Raises ``ValueError`` for pages that no reader would accept.
+    """
+    effort = _DENSE if dense else {}
     _check_header(header, ValueError)
     head = _HEADER.pack(
         MAGIC, NO_CHECKSUM, header.page_size, header.commit, header.min_txid, header.max_txid, header.timestamp, 0,
@@ -71,7 +77,7 @@ def encode(header: Header, pages: Iterable[tuple[int, bytes]]) -> bytes:
     for number, data in pages:
         if not last < number <= header.commit or number == locked or len(data) != header.page_size:
             raise ValueError(f"page {number} of {len(data)} bytes does not fit behind page {last} of {header.commit}")
-        packed = lz4.block.compress(data, store_size=False)
+        packed = lz4.block.compress(data, store_size=False, **effort)
         frame = _FRAME.pack(number, _SIZED, len(packed))
         crc = _crc(data, _crc(frame, crc))
         size = len(frame) + len(packed)
@@ -140,7 +146,7 @@ def merge(files: Iterable[LtxFile], node: int) -> bytes:
             pages = {number: page for number, page in pages.items() if number <= file.header.commit}
     first, last = run[0].header, run[-1].header
     header = Header(last.page_size, last.commit, first.min_txid, last.max_txid, last.timestamp, node)
-    return encode(header, sorted(pages.items()))
+    return encode(header, sorted(pages.items()), dense=True)
 
 
 def database_pages(image: bytes | memoryview, page_size: int) -> Iterator[tuple[int, bytes]]:

@@ -45,8 +45,9 @@ class Maintainer:
 
     async def _work(self) -> None:
         try:
-            await self._merge()
+            # A snapshot first: what it holds need not be merged any more.
             await self._snapshot()
+            await self._merge()
             await self._retain()
             self._replica.files = prune(self._replica.files)
         except (StoreError, Damaged, GapError, LtxError, ForeignWriter) as error:
@@ -67,7 +68,7 @@ class Maintainer:
             return
         image = await replica.locally(database.durable_image)
         header = Header(database.page_size, image.commit, 1, image.txid, replica.wall_ms(), replica.node)
-        data = await replica.run(lambda: encode(header, image.pages))
+        data = await replica.run(lambda: encode(header, image.pages, dense=True))
         await self._add(FileRef(SNAPSHOT, 1, image.txid, len(data)), data)
 
     async def _retain(self) -> None:

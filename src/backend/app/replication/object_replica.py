@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from app.replication.layout import FileRef, parse_name
+from app.replication.layout import FileRef, GapError, highest, parse_name, restore_plan
 from app.replication.store import FileExists, Listed, StoreError
-from app.storage.interface import ObjectMissing, ObjectStore, PreconditionFailed, StorageError
+from app.storage.interface import ObjectInfo, ObjectMissing, ObjectStore, PreconditionFailed, StorageError
 from app.storage.keys import ProfileKeys
 
 # Litestream's restore reads a file's time from here, else from the object's own.
@@ -38,17 +38,34 @@ class ObjectReplica:
         return data, self._store.date()
 
     async def list(self) -> Listed:
+        return Listed(self._refs(await self._keys()), self._store.date())
+
+    async def recent(self) -> Listed:
+        # Level 0 comes first in the order of keys and is nearly all of a long log; what lies above says where its
+        # newest part begins.
+        merged = self._refs(await self._keys(f"{self._folder}0000/~"))
+        newest = self._refs(await self._keys(f"{self._folder}0000/{highest(merged):016x}~"))
+        refs = [*(ref for ref in newest if ref.level == 0), *merged]
         try:
-            found = await self._store.list(self._folder)
+            restore_plan(refs)
+        except GapError:
+            return await self.list()
+        return Listed(refs, self._store.date())
+
+    async def _keys(self, after: str = "") -> Sequence[ObjectInfo]:
+        try:
+            return await self._store.list(self._folder, after=after)
         except StorageError as error:
             raise StoreError(str(error)) from error
-        refs = [
+
+    def _refs(self, found: Sequence[ObjectInfo]) -> Sequence[FileRef]:
+        refs = (
             parse_name(
                 item.key.removeprefix(self._folder), item.size, item.modified.timestamp() if item.modified else 0.0
             )
             for item in found
-        ]
-        return Listed([ref for ref in refs if ref is not None], self._store.date())
+        )
+        return [ref for ref in refs if ref is not None]
 
     async def legacy(self) -> bytes | None:
         return await self._get(self._legacy)

@@ -221,7 +221,7 @@ class Replica:
 
     async def _open(self) -> None:
         started = self._now()
-        listed = await self.store.list()
+        listed = await self.store.recent()
         if listed.files:
             plan = _plan(restore_plan, listed.files)
             files = await self._fetch_files(plan)
@@ -290,7 +290,7 @@ class Replica:
 
     async def _catch_up(self, database: LocalDatabase) -> None:
         """List, and take in whatever is newer than the local copy."""
-        listed = await self.store.list()
+        listed = await self.store.recent()
         plan = _plan(catch_up_plan, listed.files, database.txid)
         if plan:
             await self._take_in(database, list(zip(plan, await self.fetch(plan), strict=True)))
@@ -439,7 +439,7 @@ class Replica:
             if judge_refusal(data, found) is Refusal.FENCED:
                 raise Fenced(ref, found) from None
         if must_look_up(self.verified, date, self.options.retention):
-            listed = await self.store.list()
+            listed = await self.store.recent()
             date = listed.date
             if highest(listed.files) > ref.max_txid:
                 raise Outdated(f"{ref.name} was written behind files that others had written long before")

@@ -43,6 +43,11 @@ class ReplicaStore(Protocol):
         """Every file of the replica."""
         ...
 
+    async def recent(self) -> Listed:
+        """The files that a copy of the newest state is built from; of the transactions those behind all merged files
+        may be left out. The newest file is always among them."""
+        ...
+
     async def legacy(self) -> bytes | None:
         """The whole-file database that was kept before there was a replica; None where there is none."""
         ...

@@ -104,8 +104,9 @@ class ObjectStore(Protocol):
         """Deletes every object below a prefix that ends in `/`; how many there were."""
         ...
 
-    async def list(self, prefix: str, *, limit: int | None = None) -> Sequence[ObjectInfo]:
-        """Objects below a prefix, in the order of their keys; `content_type` is None here."""
+    async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
+        """Objects below a prefix whose key comes after `after`, in the order of their keys; `content_type` is None
+        here."""
         ...
 
     async def list_folders(self, prefix: str) -> Sequence[str]:

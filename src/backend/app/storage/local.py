@@ -114,8 +114,12 @@ class LocalStore:
 
         return await _in_thread(delete)
 
-    async def list(self, prefix: str, *, limit: int | None = None) -> Sequence[ObjectInfo]:
-        return await _in_thread(lambda: [self._info(key) for key in self._below(prefix)[:limit]])
+    async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
+        def found() -> Sequence[ObjectInfo]:
+            keys = [key for key in self._below(prefix) if key > after]
+            return [self._info(key) for key in keys[:limit]]
+
+        return await _in_thread(found)
 
     async def list_folders(self, prefix: str) -> Sequence[str]:
         _check_folder(prefix)

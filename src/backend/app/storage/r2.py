@@ -150,8 +150,8 @@ class R2Store:
             count += len(keys)
         return count
 
-    async def list(self, prefix: str, *, limit: int | None = None) -> Sequence[ObjectInfo]:
-        pages = await self._pages(prefix, None, limit)
+    async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
+        pages = await self._pages(prefix, None, limit, after)
         found = [_listed(item) for page in pages for item in page.get("Contents", [])]
         return found[:limit]
 
@@ -282,11 +282,13 @@ class R2Store:
             first = done["Errors"][0]
             raise TryAgain(f"DELETE {first.get('Key')}: {first.get('Code')}")
 
-    async def _pages(self, prefix: str, delimiter: str | None, limit: int | None) -> Sequence[Any]:
+    async def _pages(self, prefix: str, delimiter: str | None, limit: int | None, after: str = "") -> Sequence[Any]:
         pages: list[Any] = []
         parameters: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
         if delimiter is not None:
             parameters["Delimiter"] = delimiter
+        if after:
+            parameters["StartAfter"] = after
         if limit is not None:
             parameters["MaxKeys"] = min(limit, 1000)
         seen = 0

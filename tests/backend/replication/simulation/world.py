@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 
 from app.replication.core import Options
-from app.replication.layout import FileRef, parse_name
+from app.replication.layout import FileRef, highest, parse_name
 from app.replication.maintenance import Maintainer
 from app.replication.replica import Replica
 from app.replication.store import FileExists, Listed, StoreError
@@ -85,6 +85,11 @@ class SimulatedStore:
     async def list(self) -> Listed:
         refs, date = await self._call(self.bucket.refs)
         return Listed(refs, date)
+
+    async def recent(self) -> Listed:
+        listed = await self.list()
+        reached = highest(ref for ref in listed.files if ref.level)
+        return Listed([ref for ref in listed.files if ref.level or ref.max_txid > reached], listed.date)
 
     async def legacy(self) -> bytes | None:
         stored, _ = await self._call(lambda: self.bucket.objects.get("legacy"))

@@ -1,0 +1,68 @@
+"""A replica in an object store: what opening asks for, whatever the length of the log."""
+
+from __future__ import annotations
+
+import pytest
+from tests.backend.fakes import FakeStore
+from tests.backend.replication.conftest import PROFILE, REPLICA
+
+from app.replication.layout import FileRef, GapError, due_merge, restore_plan, transaction
+from app.replication.object_replica import ObjectReplica
+
+MERGED = [FileRef(1, 1, 32), FileRef(1, 33, 64)]
+
+
+async def replica(store: FakeStore, *files: FileRef) -> ObjectReplica:
+    for file in files:
+        await store.put_bytes(REPLICA + file.name, b"x")
+    store.calls.clear()
+    return ObjectReplica(store, PROFILE)
+
+
+def transactions(low: int, high: int) -> list[FileRef]:
+    return [transaction(txid) for txid in range(low, high + 1)]
+
+
+def bare(files: object) -> set[tuple[int, int, int]]:
+    return {(file.level, file.min_txid, file.max_txid) for file in files}  # type: ignore[attr-defined]
+
+
+async def test_only_transactions_behind_all_merged_files_are_left_out(store: FakeStore) -> None:
+    asked = await replica(store, *transactions(1, 70), *MERGED)
+    found = (await asked.recent()).files
+    assert bare(found) == bare([*MERGED, *transactions(65, 70)])
+    assert restore_plan(found) == restore_plan((await asked.list()).files)
+
+
+async def test_a_log_of_any_length_is_two_lists(store: FakeStore) -> None:
+    asked = await replica(store, *transactions(1, 70), *MERGED)
+    await asked.recent()
+    assert store.count("list") == 2
+
+
+async def test_a_replica_without_merged_files_is_listed_whole(store: FakeStore) -> None:
+    asked = await replica(store, *transactions(1, 5))
+    assert bare((await asked.recent()).files) == bare(transactions(1, 5))
+
+
+async def test_an_empty_replica_is_empty(store: FakeStore) -> None:
+    assert (await (await replica(store)).recent()).files == []
+
+
+async def test_transactions_stand_in_for_a_merged_file_that_is_missing(store: FakeStore) -> None:
+    asked = await replica(store, *transactions(1, 70), MERGED[1])
+    found = (await asked.recent()).files
+    assert restore_plan(found)[-1].max_txid == 70
+    assert bare(found) == bare((await asked.list()).files)
+
+
+async def test_a_gap_that_nothing_fills_stays_one(store: FakeStore) -> None:
+    asked = await replica(store, *transactions(34, 70), MERGED[1])
+    with pytest.raises(GapError):
+        restore_plan((await asked.recent()).files)
+
+
+def test_what_a_snapshot_holds_is_not_merged_any_more() -> None:
+    files = [*transactions(1, 60), FileRef(9, 1, 20)]
+    assert bare(due_merge(files, 0)) == bare(transactions(21, 52))
+    assert due_merge([*transactions(1, 51), FileRef(9, 1, 20)], 0) == []

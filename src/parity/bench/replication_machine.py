@@ -135,6 +135,10 @@ class Backend:
         async with self.databases.session(context) as session:
             await session.write(change)
 
+    async def at_rest(self, context: UserContext = CONTEXT) -> None:
+        """Returns when no merge or snapshot is under way."""
+        await self.databases.forget(context)
+
     async def read(self, query: Callable[[apsw.Connection], Any], context: UserContext = CONTEXT) -> Any:
         async with self.databases.session(context) as session:
             return await session.read(query)
@@ -163,6 +167,7 @@ class Rows:
         self._random = random.Random(seed)
         self.games: list[str] = []
         self.clips: list[str] = []
+        self._game = ""
 
     def _id(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -182,22 +187,29 @@ class Rows:
             for _ in range(100):
                 self.insert(connection)
 
-    def insert(self, connection: apsw.Connection) -> None:
-        """A new clip: a row and two indices."""
+    def insert(self, connection: apsw.Connection, game: str = "") -> None:
+        """A new clip of ``game``, else of any: a row and two indices."""
         clip, start = self._id(), self._random.uniform(0, 5400)
         self.clips.append(clip)
         connection.execute(
             "INSERT INTO clips VALUES (?, ?, ?, ?, ?, NULL, ?, ?)",
-            (clip, self._random.choice(self.games), f"Clip {len(self.clips)}", start, start + 8, NOW, NOW),
+            (clip, game or self._random.choice(self.games), f"Clip {len(self.clips)}", start, start + 8, NOW, NOW),
         )
 
-    def update(self, connection: apsw.Connection) -> None:
-        """Another beginning and end for a clip anywhere in the database."""
-        start = self._random.uniform(0, 5400)
-        connection.execute(
-            "UPDATE clips SET start_s = ?, end_s = ? WHERE id = ?", (start, start + 8, self._random.choice(self.clips))
-        )
+    def update(self, connection: apsw.Connection, last: int = 0) -> None:
+        """Another beginning and end for a clip, one of the ``last`` ones or any."""
+        start, clip = self._random.uniform(0, 5400), self._random.choice(self.clips[-last:])
+        connection.execute("UPDATE clips SET start_s = ?, end_s = ? WHERE id = ?", (start, start + 8, clip))
 
     def change(self, connection: apsw.Connection) -> None:
-        """The small write of all measures: as often a new clip as a changed one."""
+        """The small write: as often a new clip as a changed one, anywhere in the database."""
         (self.insert if self._random.random() < 0.5 else self.update)(connection)
+
+    def work(self, connection: apsw.Connection) -> None:
+        """The small write as a person makes it who cuts one game after the other: clips of one game, the last ones."""
+        if self._random.random() < 0.01:
+            self._game = self._random.choice(self.games)
+        if self._random.random() < 0.5:
+            self.insert(connection, self._game or self.games[0])
+        else:
+            self.update(connection, last=20)

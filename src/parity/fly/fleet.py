@@ -124,7 +124,7 @@ class Fleet:
         return MachineSpec(
             id=machine_id,
             number=number,
-            image_ref=release.image_ref,
+            image=release.image,
             source=release.source,
             environment={**release.environment(self._parts.environment), **own},
             internal_port=config.service.internal_port,
@@ -222,17 +222,9 @@ class Fleet:
             self._spawn(self._make_again(machine))
 
     async def _make_again(self, machine: Machine) -> None:
-        """Someone else removed what ran it: ``docker compose up``, for one, as the service has no replicas.
-
-        Where another build has taken the configured image's name meanwhile, that build is released: to start the stack
-        again is to deploy what was built for it.
-        """
-        release = self.release
+        """Someone else removed what ran it: ``docker compose up``, for one, as the service has no replicas."""
         try:
-            if release.as_configured and await self.driver.image_ref(None, None) != release.image_ref:
-                await self.deploy(None, None, release.env, wait=False, timeout_s=0)
-            else:
-                await machine.start()
+            await machine.start()
         except (DriverError, WrongState) as error:
             machine.life.note("not made again", reason=str(error))
 

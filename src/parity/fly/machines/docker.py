@@ -125,9 +125,7 @@ class DockerDriver:
 
     async def start(self, spec: MachineSpec) -> Address:
         await self.remove(spec.id)
-        # By its id: another build may have taken the image's name since the release was made.
-        image = spec.image_ref.rpartition("@")[2]
-        config = container_config(spec, image, self._project, self._network, self._inherited)
+        config = container_config(spec, spec.image or self._image, self._project, self._network, self._inherited)
         async with _errors(f"Machine {spec.id} cannot be started"):
             container = await self._docker.containers.create(config, name=container_name(self._project, spec))
             self._ids[spec.id] = container.id

@@ -14,12 +14,11 @@ class DriverError(Exception):
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """What to run: ``image_ref`` as ``Driver.image_ref`` told it, ``source`` (laid out like the configured one) where a
-    release names one."""
+    """What to run. ``image`` or ``source`` (a folder laid out like the configured one); None: as configured."""
 
     id: str
     number: int
-    image_ref: str
+    image: str | None
     source: Path | None
     environment: dict[str, str]
     internal_port: int

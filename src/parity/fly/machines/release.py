@@ -52,11 +52,6 @@ class Release:
         """What ``FLY_MACHINE_VERSION`` says: a ULID on Fly, here ordered by the release's number."""
         return f"01PARITY{self.number:018d}"
 
-    @property
-    def as_configured(self) -> bool:
-        """Whether it runs the configured image or source."""
-        return self.image is None and self.source is None
-
     def environment(self, configured: dict[str, str]) -> dict[str, str]:
         """The configured environment with this release's changes."""
         merged: dict[str, str | None] = {**configured, **self.env}

@@ -42,29 +42,18 @@ async def docker() -> AsyncIterator[Any]:
     await client.close()
 
 
-async def build(docker: Any, tag: str, dockerfile: str, *files: Path) -> str:
-    """Build ``tag`` and return its id."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        info = tarfile.TarInfo("Dockerfile")
-        info.size = len(dockerfile)
-        archive.addfile(info, io.BytesIO(dockerfile.encode()))
-        for path in files:
-            archive.add(path, path.name)
-    buffer.seek(0)
-    await docker.images.build(fileobj=buffer, encoding="identity", tag=tag)
-    return str((await docker.images.inspect(tag))["Id"])
-
-
 @pytest.fixture
 async def image(docker: Any) -> str:
     try:
         await docker.images.inspect("python:3.11-slim-bookworm")
     except aiodocker.DockerError:
         pytest.skip("the base image python:3.11-slim-bookworm is not on this engine")
-    folder = Path(__file__).parent.parent / "image"
-    files = [path for path in folder.iterdir() if path.name != "Dockerfile"]
-    await build(docker, IMAGE, (folder / "Dockerfile").read_text(), *files)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in (Path(__file__).parent.parent / "image").iterdir():
+            archive.add(path, path.name)
+    buffer.seek(0)
+    await docker.images.build(fileobj=buffer, encoding="identity", tag=IMAGE)
     return IMAGE
 
 
@@ -200,40 +189,6 @@ async def test_a_container_that_compose_stops_and_removes_is_made_again(
     await until(lambda: machine.state is State.STARTED and machine.healthy, "again")
     (again,) = await containers(docker, project)
     assert again["Id"] != shown["Id"]
-
-
-@pytest.fixture
-async def moving(docker: Any, image: str, project: str) -> AsyncIterator[str]:
-    """A name that further builds take; every image that had it goes afterwards."""
-    label = f"LABEL made-for={project}"
-    await build(docker, f"{project}-image", f"FROM {image}\n{label}\n")
-    yield f"{project}-image"
-    for made in await docker.images.list(filters={"label": [f"made-for={project}"]}):
-        await docker.images.delete(made["Id"], force=True)
-
-
-async def test_a_machine_runs_the_released_image_until_another_is_released_whatever_takes_its_name(
-    docker: Any, project: str, moving: str, tmp_path: Path, start_edge: StartEdge
-) -> None:
-    settings = replace(load_fly_settings({}), project=project)
-    edge = await start_edge(driver=DockerDriver(moving, tmp_path / "state", settings, tmp_path / "ca.pem", None))
-    (first,) = await containers(docker, project)
-    newer = await build(docker, moving, f"FROM {moving}\nENV NEWER=1\n")
-
-    await edge.machine.stop()
-    await edge.machine.start()
-    await until(lambda: edge.machine.healthy, "healthy")
-    (woken,) = await containers(docker, project)
-    assert woken["Image"] == first["Image"] != newer
-
-    container = docker.containers.container(woken["Id"])  # as a second `docker compose up` does
-    await container.stop()
-    await until(lambda: edge.machine.state is State.STOPPED, "stopped")
-    await container.delete()
-    await until(lambda: edge.machine.spec.image_ref == f"{moving}@{newer}" and edge.machine.healthy, "the newer image")
-    (again,) = await containers(docker, project)
-    assert again["Image"] == newer
-    assert (await edge.get("/env"))["FLY_IMAGE_REF"] == f"{moving}@{newer}"
 
 
 async def test_opening_removes_machines_of_an_earlier_run(

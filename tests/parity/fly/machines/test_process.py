@@ -19,7 +19,7 @@ SHELL = ["/bin/sh", "-c", "{port} 2>/dev/null; echo up; sleep 100 & wait; sleep 
 
 
 def spec(environment: dict[str, str] | None = None) -> MachineSpec:
-    return MachineSpec("m1", 1, "", None, environment or {}, 8080, 1, 256)
+    return MachineSpec("m1", 1, None, None, environment or {}, 8080, 1, 256)
 
 
 def driver(tmp_path: Path, command: list[str] | None = None) -> ProcessDriver:
@@ -132,7 +132,7 @@ async def test_a_machine_dies_with_the_stand_in(tmp_path: Path) -> None:
         "from parity.fly.machines.driver import MachineSpec\n"
         "async def main():\n"
         f"    d = ProcessDriver(Path({str(SOURCE.parent)!r}), 'source', {SHELL!r}, Path({str(tmp_path)!r}))\n"
-        "    await d.open(); await d.start(MachineSpec('m1', 1, '', None, {}, 1, 1, 1))\n"
+        "    await d.open(); await d.start(MachineSpec('m1', 1, None, None, {}, 1, 1, 1))\n"
         "    print('up', flush=True); await asyncio.sleep(100)\n"
         "asyncio.run(main())\n"
     )

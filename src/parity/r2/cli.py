@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import sys
 from typing import Any
 from urllib.parse import urlencode
@@ -11,11 +12,11 @@ from urllib.parse import urlencode
 import click
 import httpx
 
+from parity.r2.cost import cost_by_endpoint, routes_of, table
 from parity.r2.faults import DROPS
-from parity.r2.seen import cost_by_endpoint
 from parity.stack.admin_client import ask
 from parity.stack.errors import StackError
-from parity.stack.target import local_project
+from parity.stack.target import Target, local_project
 
 
 def _url() -> str:
@@ -141,17 +142,27 @@ def clear(fault_id: str | None) -> None:
 @group.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def cost(as_json: bool) -> None:
-    """What each endpoint of the backend would have cost on R2, by the ids of the requests that the edge saw."""
+    """What each endpoint of the backend would have cost on R2, by the ids of the requests that the edge saw.
+
+    Work that a request sets off and that outlives it, such as an export, counts for that request.
+    """
     edge = _admin("GET", "/fly/requests")
-    entries = edge["requests"] if isinstance(edge, dict) else edge
-    endpoints = {entry["id"]: f"{entry['method']} {entry['target'].partition('?')[0]}" for entry in entries}
     seen = _admin("GET", "/r2/requests?limit=20000")["requests"]
-    tallies = {name: tally.to_json() for name, tally in cost_by_endpoint(seen, endpoints).items()}
+    found = cost_by_endpoint(seen, edge, _routes())
     if as_json:
-        click.echo(json.dumps(tallies, indent=2))
-        return
-    click.echo(f"{'class A':>8} {'class B':>8} {'dollars per million calls':>26}  endpoint")
-    calls = {name: sum(endpoint == name for endpoint in endpoints.values()) for name in tallies}
-    for name, tally in sorted(tallies.items()):
-        per_million = float(str(tally["dollars"])) / max(calls[name], 1) * 1e6
-        click.echo(f"{tally['class_a']:>8} {tally['class_b']:>8} {per_million:>26.2f}  {name}")
+        click.echo(json.dumps({name: endpoint.to_json() for name, endpoint in found.items()}, indent=2))
+    else:
+        click.echo(table(found))
+
+
+def _routes() -> list[tuple[str, str]]:
+    """The app's endpoints as it describes them; none, with a word on why, when it does not answer."""
+    target = Target.from_environment()
+    try:
+        context = ssl.create_default_context(cafile=target.ca)
+        answer = httpx.get(f"{target.api_url}/openapi.json", timeout=30, trust_env=False, verify=context)
+        document = answer.raise_for_status().json()
+    except (OSError, httpx.HTTPError, ValueError) as error:
+        click.echo(f"paths are shown as they were asked for: {target.api_url}/openapi.json: {error}", err=True)
+        return []
+    return routes_of(document if isinstance(document, dict) else {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 # The list prices of R2's standard storage, in dollars (cloudflare-docs r2/pricing, September 2026).
@@ -127,13 +127,3 @@ def prefix_of(key: str) -> str:
     """The first segment of a key: the APP_ENV of whoever wrote it; empty for requests without a key."""
     first, slash, _ = key.partition("/")
     return first if slash else ""
-
-
-def cost_by_endpoint(requests: Iterable[Mapping[str, object]], endpoints: Mapping[str, str]) -> dict[str, Tally]:
-    """Counts per endpoint of the backend. ``requests`` as ``Seen.to_json`` gives them, ``endpoints`` maps the ids of
-    requests to ``METHOD /path``. What no known request asked for is under ``(none)``."""
-    tallies: dict[str, Tally] = {}
-    for data in requests:
-        seen = Seen(**data)  # type: ignore[arg-type]  # the fields are those of to_json
-        tallies.setdefault(endpoints.get(seen.request_id, "(none)"), Tally()).add(seen)
-    return tallies

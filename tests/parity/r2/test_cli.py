@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,12 @@ Run = Callable[..., Result]
 @pytest.fixture
 def r2(start: Callable[..., StandIn], tmp_path: Path) -> StandIn:
     return start(state=tmp_path / "r2")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture
@@ -60,9 +67,11 @@ def test_a_fault_is_set_listed_and_cleared_with_what_it_did(r2: StandIn, run: Ru
     assert run("fault").output == ""
 
 
-def test_costs_are_told_by_endpoint_of_the_backend(r2: StandIn, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_costs_are_told_by_endpoint_of_the_backend(
+    r2: StandIn, run: Run, monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
     s3 = r2.client()
-    s3.meta.events.register("before-sign.s3", lambda request, **_: request.headers.add_header("x-request-id", "id-1"))
+    s3.meta.events.register("before-send.s3", lambda request, **_: request.headers.update({"x-request-id": "id-1"}))
     s3.put_object(Bucket=BUCKET, Key="k", Body=b"1")
     s3.get_object(Bucket=BUCKET, Key="k")
     original = cli._admin
@@ -70,6 +79,10 @@ def test_costs_are_told_by_endpoint_of_the_backend(r2: StandIn, run: Run, monkey
     monkeypatch.setattr(
         cli, "_admin", lambda method, path, body=None: edge if path == "/fly/requests" else original(method, path, body)
     )
-    tally = json.loads(run("cost", "--json").output)["POST /api/clips"]
-    assert (tally["class_a"], tally["class_b"]) == (1, 1)
-    assert "POST /api/clips" in run("cost").output
+    monkeypatch.setenv("PARITY_API_URL", f"https://127.0.0.1:{unused_port}")
+    monkeypatch.setenv("PARITY_CA", str(r2.ca))
+    told = run("cost", "--json")
+    tally = json.loads(told.stdout)["POST /api/clips"]
+    assert (tally["calls"], tally["class_a"], tally["class_b"]) == (1, 1, 1)
+    assert "paths are shown as they were asked for" in told.stderr
+    assert "POST /api/clips" in run("cost").stdout

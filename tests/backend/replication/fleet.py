@@ -111,6 +111,16 @@ class Clients:
             while len(self.ledger.acknowledged) < wanted:  # noqa: ASYNC110 - counted by several tasks
                 await asyncio.sleep(0.01)
 
+    async def explain(self) -> str:
+        """Where every thread of every backend stands (they end by it), and what clients were told last."""
+        for backend in self._backends:
+            backend.signal(signal.SIGCONT)
+            backend.signal(signal.SIGABRT)
+        await asyncio.sleep(1)
+        ledger = self.ledger
+        counts = f"{ledger.conflicts} conflicts, {ledger.unavailable} unavailable, {ledger.unknown} without an answer"
+        return "\n".join([counts, *(backend.log[-6000:] for backend in self._backends)])
+
     async def _work(self) -> None:
         while True:
             backend = self._backends[self.preferred]
@@ -165,5 +175,6 @@ def environment(**settings: str) -> dict[str, str]:
         "R2_SECRET_ACCESS_KEY": "secret",
         "SYNC_READ_CHECK": "always",
         "GIT_COMMIT": "abc123",
+        "PYTHONFAULTHANDLER": "1",
         **settings,
     }

@@ -64,7 +64,10 @@ async def test_kills_and_freezes_lose_nothing_acknowledged(
     ledger = clients.ledger
     kills = freezes = blocked = 0
     for number in range(ROUNDS):
-        await clients.progress(rnd.randint(1, 12))
+        try:
+            await clients.progress(rnd.randint(1, 12))
+        except TimeoutError:
+            pytest.fail(f"no write for a minute in round {number}: {await clients.explain()}")
         await asyncio.sleep(rnd.uniform(0, 0.05))
         victim, other = clients.preferred, 1 - clients.preferred
         if rnd.random() < 0.5:

@@ -68,12 +68,19 @@ async def lag(place: Place) -> list[Figure]:
         async def bare(number: int) -> None:
             await machine.store.put_bytes(f"bench/lag/{number}", body)
 
-        works = (("one profile", one, LAG_BAR), ("a profile each", each, LAG_BAR), ("bare PUTs", bare, None))
-        for what, work, bar in works:
+        works = (
+            ("one profile", one, "off", LAG_BAR),
+            ("a profile each", each, "off", LAG_BAR),
+            ("a profile each", each, "realistic", LAG_BAR),
+            ("bare PUTs", bare, "off", None),
+        )
+        for what, work, latency, bar in works:
+            behave(place.admin_url, latency=latency)
             delays, done = await _lag_under(work, clients, place.sizes.seconds)
-            rate, name = done / place.sizes.seconds, f"event loop late, {clients} clients, {what}, p99"
-            note = f"p50 {percentile(delays, 0.5):.2f}, most {max(delays):.1f}; {rate:.0f} writes/s"
+            rate, name = done / place.sizes.seconds, f"event loop late, {what}, latency {latency}, p99"
+            note = f"{clients} clients; p50 {percentile(delays, 0.5):.2f}, most {max(delays):.1f}; {rate:.0f} writes/s"
             figures.append(Figure(name, percentile(delays, 0.99), "ms", at_most=bar, note=note))
+    behave(place.admin_url, latency="off")
     return figures
 
 

@@ -37,7 +37,7 @@ class Sizes:
     writes: int = 5000
     megabytes: tuple[int, ...] = (1, 20)
     clients: int = 32
-    seconds: float = 15.0
+    seconds: float = 10.0
     profiles: int = 1000
     idle_seconds: float = 15.0
 

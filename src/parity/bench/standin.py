@@ -71,6 +71,17 @@ def behave(admin_url: str, **changes: str) -> None:
 
 
 @contextmanager
+def slow_puts(admin_url: str, seconds: float) -> Iterator[None]:
+    """Every PUT is answered so much later, as if R2 were that far away."""
+    fault = {"operation": "PutObject", "count": 1_000_000, "delay": seconds}
+    answer = httpx.post(f"{admin_url}/r2/faults", json=fault, trust_env=False, timeout=30).raise_for_status()
+    try:
+        yield
+    finally:
+        httpx.delete(f"{admin_url}/r2/faults", params={"id": answer.json()["id"]}, trust_env=False, timeout=30)
+
+
+@contextmanager
 def running() -> Iterator[StandIn]:
     """A stand-in of its own with an empty bucket; ended and forgotten afterwards. Raises ``NotStarted``."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:

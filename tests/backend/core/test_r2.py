@@ -215,6 +215,7 @@ async def test_listing_and_deleting_stay_below_the_prefix(r2: R2Store) -> None:
         await r2.put_bytes(key, b"x")
     assert [item.key for item in await r2.list("dev/u/one/")] == ["dev/u/one/a", "dev/u/one/b/c"]
     assert len(await r2.list("dev/", limit=2)) == 2
+    assert [item.key for item in await r2.list("dev/u/", after="dev/u/one/a~")] == ["dev/u/one/b/c", "dev/u/one1/a"]
     assert await r2.list_folders("dev/u/") == ["one", "one1"]
     assert await r2.delete_prefix("dev/u/one/") == 2
     assert [item.key for item in await r2.list("")] == ["dev/u/one1/a", "dev/v/a"]

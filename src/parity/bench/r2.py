@@ -7,6 +7,7 @@ virtual environment of its own, built on demand in a cache folder, because the h
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ import click
 from botocore.config import Config
 
 from parity.bench.r2_load import Load, Target, load
+from parity.bench.r2_tls import Spent, bare, spent
 
 CACHE = Path(os.environ.get("PARITY_TEST_CACHE", Path.home() / ".cache" / "parity-tests"))
 BUCKET, KEY, SECRET = "bench-bucket", "0b1ec7", "bench-secret"
@@ -212,6 +215,39 @@ def gigabyte() -> dict[str, float]:
         }
 
 
+def _reads(s3: Any, key: str, clients: int, seconds: float) -> int:
+    """How often ``clients`` threads read an object in so many seconds."""
+    until = time.perf_counter() + seconds
+
+    def read(_: int) -> int:
+        count = 0
+        while time.perf_counter() < until:
+            s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(clients) as pool:
+        return sum(pool.map(read, range(clients)))
+
+
+def tls_share(seconds: float) -> dict[str, Spent]:
+    """Sixteen threads of boto3 read 10 MiB: from the stand-in, from a bare TLS server, in the clear."""
+    size = SIZES["10 MiB"]
+    servers = {
+        "stand-in": stand_in(),
+        "bare TLS": bare(_process, _free_port(), size, tls=True),
+        "no TLS": bare(_process, _free_port(), size, tls=False),
+    }
+    found = {}
+    for name, server in servers.items():
+        with server as (target, pid):
+            s3 = client(target)
+            if name == "stand-in":
+                s3.put_object(Bucket=BUCKET, Key="tls", Body=os.urandom(size))
+            found[name] = spent(pid, functools.partial(_reads, s3, "tls", 16, seconds))
+    return found
+
+
 def run(seconds: float, told: Callable[[str], None]) -> dict[str, Any]:
     """Every measurement; ``told`` gets each line as it comes."""
     with stand_in() as (target, _):
@@ -233,9 +269,16 @@ def run(seconds: float, told: Callable[[str], None]) -> dict[str, Any]:
         rows.append(
             {"by": by, "verb": verb, "size": size, "clients": clients, "ratio": ratio, "per_s": mine.per_second}
         )
+    shares = tls_share(seconds)
+    told(
+        "processor time of a GET of 10 MiB by boto3, 16 clients: "
+        + "; ".join(
+            f"{name} {found.server_ms:.1f} ms server, {found.client_ms:.1f} ms client" for name, found in shares.items()
+        )
+    )
     big = gigabyte()
     told("1 GiB in parts: " + ", ".join(f"{name} {value:.3g}" for name, value in big.items()))
-    return {"rows": rows, "gigabyte": big}
+    return {"rows": rows, "gigabyte": big, "processor": {name: asdict(found) for name, found in shares.items()}}
 
 
 @click.command("r2")

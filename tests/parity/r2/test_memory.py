@@ -7,7 +7,6 @@ import pytest
 from parity.bench.r2 import gigabyte
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_gigabyte_in_parts_is_joined_and_read_within_150_megabytes() -> None:
     assert gigabyte()["peak_mb"] < 150

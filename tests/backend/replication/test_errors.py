@@ -61,7 +61,7 @@ FAULTS = [
 async def test_an_error_is_not_absence(server: Server, r2: R2Store, fault: dict[str, object]) -> None:
     await with_theme(server, "dark")
     before = await bucket(r2)
-    settings = server.settings(R2_READ_SECONDS="0.3", R2_TOTAL_SECONDS="0.8", R2_ATTEMPTS="2")
+    settings = server.settings(R2_READ_SECONDS="1", R2_TOTAL_SECONDS="8", R2_ATTEMPTS="2")
     async with backend(settings) as client:
         assert (await client.get("/api/profiles")).status_code == 200
         server.fault(**fault, rate=1.0)
@@ -90,7 +90,7 @@ async def test_wrong_credentials_are_not_absence(server: Server, r2: R2Store) ->
 
 async def test_a_write_whose_upload_fails_is_not_acknowledged_and_the_next_one_is(server: Server) -> None:
     await with_theme(server, "dark")
-    settings = server.settings(R2_READ_SECONDS="0.3", R2_TOTAL_SECONDS="0.8", R2_ATTEMPTS="1")
+    settings = server.settings(R2_READ_SECONDS="1", R2_TOTAL_SECONDS="8", R2_ATTEMPTS="1")
     async with backend(settings) as client:
         assert (await client.patch("/api/settings", json={"quality": "low"})).status_code == 200
         server.fault(key=f"{FOLDER}0000/*", operation="PutObject", status=503)

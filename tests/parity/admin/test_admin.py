@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 
@@ -8,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from parity.admin.app import http_exception_as_problem, read_object, serving
 from parity.admin.gateway import gateway_routes
@@ -62,3 +64,18 @@ async def test_a_taken_port_is_an_os_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         async with serving(APP, "127.0.0.1", taken.getsockname()[1]):
             pass
+
+
+async def test_answers_are_sent_at_once_and_do_not_wait_for_acknowledgements() -> None:
+    options: list[int] = []
+
+    class Noting(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            connection = transport.get_extra_info("socket")
+            options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            super().connection_made(transport)  # type: ignore[arg-type]
+
+    async with serving(APP, "127.0.0.1", 0, http=Noting) as port, httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"http://127.0.0.1:{port}/r2/x", params={"a": "1"})).is_success
+    assert options
+    assert all(options)

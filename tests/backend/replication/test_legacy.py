@@ -16,7 +16,7 @@ from app.profiles import settings as profile_settings
 from app.replication.layout import transaction
 from app.replication.legacy import NotADatabase, prepared
 from app.replication.ltx import decode
-from app.replication.replica import Damaged, Lost
+from app.replication.outcomes import Damaged, Lost
 from app.replication.store import StoreError
 from app.storage.interface import StorageUnavailable
 

@@ -21,7 +21,8 @@ from app.replication.core import Options
 from app.replication.layout import FileRef, transaction
 from app.replication.ltx import Header, decode, encode
 from app.replication.operator import Dated, NothingThere, Operator, Refused, plan_before
-from app.replication.replica import Damaged, Replica
+from app.replication.outcomes import Damaged
+from app.replication.replica import Replica
 from app.storage.r2 import R2Store
 
 FIRST_STAMP = 1_790_000_000_000

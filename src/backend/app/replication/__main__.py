@@ -19,7 +19,7 @@ from app.core import make_store
 from app.ids import InvalidId
 from app.replication.layout import GapError
 from app.replication.operator import NothingThere, Operator, Refused, utc
-from app.replication.replica import Damaged
+from app.replication.outcomes import Damaged
 from app.replication.store import StoreError
 from app.settings import Settings, SettingsError, load
 from app.storage.interface import StorageError

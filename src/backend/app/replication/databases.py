@@ -20,7 +20,8 @@ from app.db import schema
 from app.replication.core import Options
 from app.replication.maintenance import Maintainer
 from app.replication.object_replica import ObjectReplica
-from app.replication.replica import Damaged, Fenced, Lost, Outdated, Replica, Ticket
+from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
+from app.replication.replica import Replica
 from app.replication.store import StoreError
 from app.settings import Settings
 from app.storage.interface import ObjectStore

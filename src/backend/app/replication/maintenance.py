@@ -9,10 +9,12 @@ import logging
 from collections.abc import Sequence
 
 from app.replication.core import DAY, deletable, prune, snapshot_due
+from app.replication.fetched import decoded
 from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, GapError, due_merge
 from app.replication.local import ForeignWriter
 from app.replication.ltx import Header, LtxError, encode, merge
-from app.replication.replica import Damaged, Replica, decoded
+from app.replication.outcomes import Damaged
+from app.replication.replica import Replica
 from app.replication.store import FileExists, StoreError
 
 logger = logging.getLogger(__name__)

@@ -15,11 +15,12 @@ import apsw
 
 from app.db import schema
 from app.replication import legacy
+from app.replication.fetched import decoded
 from app.replication.layout import SNAPSHOT, FileRef, GapError, contiguous, highest, restore_plan, transaction
 from app.replication.local import PAGE_SIZE, LocalDatabase
 from app.replication.ltx import HEADER_SIZE, Header, LtxError, LtxFile, database_pages, encode, read_header
 from app.replication.object_replica import ObjectReplica
-from app.replication.replica import Damaged, decoded
+from app.replication.outcomes import Damaged
 from app.replication.store import FileExists, StoreError
 from app.storage.interface import InvalidRequest, ObjectMissing, ObjectStore, StorageError
 from app.storage.keys import ProfileKeys

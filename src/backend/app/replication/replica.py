@@ -14,10 +14,12 @@ from typing import Any, Protocol, TypeVar
 import apsw
 
 from app.replication.core import Options, Refusal, catch_up_plan, judge_refusal, must_look_up, prune, read_is_fresh
-from app.replication.layout import FileRef, GapError, highest, restore_plan, transaction
+from app.replication.fetched import decoded, planned
+from app.replication.layout import FileRef, highest, restore_plan, transaction
 from app.replication.legacy import LEGACY_NAME, NotADatabase, prepared
 from app.replication.local import Batch, ForeignWriter, LocalDatabase
-from app.replication.ltx import Header, LtxError, LtxFile, decode, encode
+from app.replication.ltx import Header, LtxFile, encode
+from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
 from app.replication.store import FileExists, ReplicaStore, StoreError
 
 T = TypeVar("T")
@@ -34,42 +36,6 @@ BROKEN_COPY = (
 """What says that the local copy, not the replica, is spoiled: it is let go and built again."""
 Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs blocking local work, in a thread in production."""
-
-
-class Fenced(Exception):
-    """Another writer's file is where ours should have gone; ``data`` is what is there."""
-
-    def __init__(self, ref: FileRef, data: bytes) -> None:
-        self.ref, self.data = ref, data
-        super().__init__(f"{ref.name} belongs to another writer")
-
-
-class Outdated(Exception):
-    """This writer slept so long that files which would have stopped it may have been deleted; it was stopped late."""
-
-
-class Damaged(Exception):
-    """The replica cannot be read: the object ``name``, seen from the replica's folder, is broken or missing."""
-
-    def __init__(self, name: str, problem: str) -> None:
-        self.name, self.problem = name, problem
-        super().__init__(f"{name}: {problem}")
-
-
-class Lost(Exception):
-    """The commits of a ticket were dropped; ``cause`` says why: ``Fenced``, ``Outdated`` or ``StoreError``."""
-
-    def __init__(self, cause: Exception) -> None:
-        self.cause = cause
-        super().__init__(str(cause))
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """What must be in the replica before an answer may leave: commit ``seq`` of life ``epoch`` of the local copy."""
-
-    epoch: int
-    seq: int
 
 
 @dataclass(frozen=True)
@@ -223,7 +189,7 @@ class Replica:
         started = self._now()
         listed = await self.store.recent()
         if listed.files:
-            plan = _plan(restore_plan, listed.files)
+            plan = planned(restore_plan, listed.files)
             files = await self._fetch_files(plan)
             legacy = None
             # In turn: the copy before this one may still be on its way off the disk.
@@ -231,7 +197,7 @@ class Replica:
         else:
             legacy = await self.store.legacy()
             database, behind = await self.locally(lambda: self._first_copy(legacy)), False
-        self._database, self.files, self.owner = database, _plan(prune, listed.files), False
+        self._database, self.files, self.owner = database, planned(prune, listed.files), False
         self._checked, self.verified = started, listed.date
         self._next_epoch()
         if behind or legacy is not None:
@@ -291,10 +257,10 @@ class Replica:
     async def _catch_up(self, database: LocalDatabase) -> None:
         """List, and take in whatever is newer than the local copy."""
         listed = await self.store.recent()
-        plan = _plan(catch_up_plan, listed.files, database.txid)
+        plan = planned(catch_up_plan, listed.files, database.txid)
         if plan:
             await self._take_in(database, list(zip(plan, await self.fetch(plan), strict=True)))
-        self.files = _plan(prune, listed.files)
+        self.files = planned(prune, listed.files)
         self.verified = listed.date
 
     async def _take_next(self, database: LocalDatabase, ref: FileRef, data: bytes) -> None:
@@ -518,21 +484,3 @@ class Replica:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _plan(make: Callable[..., list[FileRef]], *arguments: Any) -> list[FileRef]:
-    try:
-        return make(*arguments)
-    except GapError as error:
-        raise Damaged(transaction(error.txid).name, str(error)) from error
-
-
-def decoded(ref: FileRef, data: bytes) -> LtxFile:
-    """The file, which must be whole and hold the TXIDs that its name says. Raises ``Damaged``, naming it."""
-    try:
-        file = decode(data)
-    except LtxError as error:
-        raise Damaged(ref.name, str(error)) from error
-    if (file.header.min_txid, file.header.max_txid) != (ref.min_txid, ref.max_txid):
-        raise Damaged(ref.name, f"holds TXIDs {file.header.min_txid:x} to {file.header.max_txid:x}")
-    return file

@@ -20,7 +20,8 @@ from app.replication.core import Options
 from app.replication.layout import GapError, highest, restore_plan
 from app.replication.local import ForeignWriter, LocalDatabase
 from app.replication.ltx import LtxError, decode
-from app.replication.replica import Fenced, Lost, Outdated, Replica
+from app.replication.outcomes import Fenced, Lost, Outdated
+from app.replication.replica import Replica
 from app.replication.store import StoreError
 
 GIVING_WAY = (Lost, Fenced, Outdated, StoreError)

@@ -20,7 +20,8 @@ from app.replication.core import Refusal
 from app.replication.layout import FileRef
 from app.replication.local import LocalDatabase
 from app.replication.ltx import LtxFile, decode, encode
-from app.replication.replica import Replica, Ticket
+from app.replication.outcomes import Fenced, Ticket
+from app.replication.replica import Replica
 from app.replication.store import Listed, StoreError
 
 Variant = Callable[[], AbstractContextManager[None]]
@@ -211,7 +212,7 @@ def late_txid() -> AbstractContextManager[None]:
             while True:
                 try:
                     return await honest(self, ref, data, stamp)
-                except replica.Fenced:
+                except Fenced:
                     ref = FileRef(0, ref.min_txid + 1, ref.max_txid + 1)
                     data = _renumbered(data, ref)
         return await honest(self, ref, data, stamp)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,18 +28,6 @@ ADMIN_TOKEN = Token("ad0000", "admin-secret", admin=True)
 ORIGIN = "https://app.example"
 POLICY = (CorsRule((ORIGIN,), ("GET", "PUT", "HEAD"), ("content-type", "range"), ("ETag",), 3600),)
 SETTINGS = R2Settings(BUCKET, (OBJECT_TOKEN, ADMIN_TOKEN), POLICY, save_seconds=0)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes long; runs with RUN_SLOW=1")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("RUN_SLOW") == "1":
-        return
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="slow: set RUN_SLOW=1 to run it"))
 
 
 @dataclass

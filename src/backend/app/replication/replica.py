@@ -449,7 +449,11 @@ class Replica:
 
         Whether that was enough is for the caller to look at. The task outlives a caller that goes away.
         """
-        task = self._tasks.get("steer") or self._start("steer", lambda: self._guarded(work))
+        task = self._tasks.get("steer")
+        if task is None or task.done():
+            # One that is done stands there until its callbacks run, and awaiting it would not let them: a caller that
+            # looks, finds it not enough and comes back would spin for ever.
+            task = self._start("steer", lambda: self._guarded(work))
         await asyncio.shield(task)
 
     async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -464,7 +468,8 @@ class Replica:
         self._tasks[name] = task
 
         def ended(ended_task: asyncio.Task[None]) -> None:
-            del self._tasks[name]
+            if self._tasks.get(name) is ended_task:
+                del self._tasks[name]
             if not ended_task.cancelled() and ended_task.exception() is None and name == "upload":
                 self._kick()
             self._notify()

@@ -11,6 +11,7 @@ import datetime
 import secrets
 import threading
 import time
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -47,6 +48,7 @@ class MotoStore:
         self._locks = [threading.RLock() for _ in range(_STRIPES)]
         # Guards what keys share: which keys a bucket has, their order, its uploads.
         self._index_lock = threading.RLock()
+        # The keys of each bucket that was listed, in order, kept so from then on: a list costs what it tells.
         self._orders: dict[str, list[str]] = {}
         self.changes = 0
 
@@ -137,8 +139,8 @@ class MotoStore:
             key = make_key(bucket, info, content)
             with self._index_lock:
                 model.keys.setlist(info.key, [key])
-                if found is None:
-                    self._orders.pop(bucket, None)
+                if found is None and (order := self._orders.get(bucket)) is not None:
+                    insort(order, info.key)
                 self.changes += 1
         return info
 
@@ -151,7 +153,8 @@ class MotoStore:
                 return
             with self._index_lock:
                 model.keys.pop(key)
-                self._orders.pop(bucket, None)
+                if (order := self._orders.get(bucket)) is not None:
+                    del order[bisect_left(order, key)]
                 self.changes += 1
 
     async def head(self, bucket: str, key: str) -> ObjectInfo:

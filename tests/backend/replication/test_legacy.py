@@ -15,6 +15,7 @@ from app.db import schema
 from app.profiles import settings as profile_settings
 from app.replication.layout import transaction
 from app.replication.legacy import NotADatabase, prepared
+from app.replication.local import PAGE_SIZE
 from app.replication.ltx import decode
 from app.replication.outcomes import Damaged, Lost
 from app.replication.store import StoreError
@@ -67,7 +68,7 @@ async def test_it_becomes_the_first_file_and_stays(
     await replica.settle(ticket)
     assert found.theme == "dark"
     first = decode(store.objects[FIRST][0])
-    assert first.header.page_size == 4096
+    assert first.header.page_size == PAGE_SIZE
     assert set(first.pages) == set(range(1, first.header.commit + 1))
     assert store.objects[PROFILE.database][0] == old
     again = fleet.start()

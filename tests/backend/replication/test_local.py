@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from app.replication.local import ForeignWriter, Image, LocalDatabase
+from app.replication.local import PAGE_SIZE, ForeignWriter, Image, LocalDatabase
 from app.replication.ltx import Header, LtxFile, decode, encode
 
 
@@ -30,7 +30,7 @@ def rows(database: LocalDatabase) -> list[int]:
 
 
 def as_file(image: Image, txid: int) -> LtxFile:
-    return decode(encode(Header(4096, image.commit, txid, txid, 0, 0), image.pages))
+    return decode(encode(Header(PAGE_SIZE, image.commit, txid, txid, 0, 0), image.pages))
 
 
 def upload(database: LocalDatabase) -> LtxFile:
@@ -38,7 +38,7 @@ def upload(database: LocalDatabase) -> LtxFile:
     batch = database.take()
     assert batch is not None
     database.mark_durable(batch.txid, batch.seq)
-    return decode(encode(Header(4096, batch.commit, batch.txid, batch.txid, 0, 0), batch.pages))
+    return decode(encode(Header(PAGE_SIZE, batch.commit, batch.txid, batch.txid, 0, 0), batch.pages))
 
 
 def test_replayed_groups_are_the_live_database_page_for_page(database: LocalDatabase, tmp_path: Path) -> None:
@@ -125,7 +125,25 @@ def test_files_of_others_drop_commits_on_their_way(database: LocalDatabase, tmp_
 def test_a_file_that_does_not_follow_is_refused(database: LocalDatabase) -> None:
     database.mark_durable(1, database.seq)
     with pytest.raises(ValueError, match="does not follow"):
-        database.apply([LtxFile(Header(4096, 2, 3, 3, 0, 0), {})])
+        database.apply([LtxFile(Header(PAGE_SIZE, 2, 3, 3, 0, 0), {})])
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_pages_that_were_cut_off_do_not_come_back_when_the_file_grows_again(tmp_path: Path, *, at_once: bool) -> None:
+    def file(txid: int, commit: int, *numbers: int) -> LtxFile:
+        return LtxFile(Header(PAGE_SIZE, commit, txid, txid, 0, 0), {n: bytes([n]) * PAGE_SIZE for n in numbers})
+
+    database = LocalDatabase(tmp_path / "database.sqlite")
+    database.replace([file(1, 4, 1, 2, 3, 4)])
+    rest = [file(2, 1, 1), file(3, 4, 3), file(4, 3)]
+    if at_once:
+        database._write_pages(rest)
+    else:
+        for each in rest:
+            database._write_pages([each])
+    empty = bytes(PAGE_SIZE)
+    assert database.path.read_bytes() == b"\1" * PAGE_SIZE + empty + b"\3" * PAGE_SIZE
+    assert database.txid == 4
 
 
 def test_a_foreign_writer_on_the_file_is_noticed(database: LocalDatabase) -> None:

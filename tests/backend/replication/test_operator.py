@@ -19,6 +19,7 @@ from tests.backend.replication.fleet import BACKEND, environment
 from app.db import schema
 from app.replication.core import Options
 from app.replication.layout import FileRef, transaction
+from app.replication.local import PAGE_SIZE
 from app.replication.ltx import Header, decode, encode
 from app.replication.operator import Dated, NothingThere, Operator, Refused, plan_before
 from app.replication.outcomes import Damaged
@@ -113,7 +114,7 @@ async def test_a_sound_replica_is_verified_with_its_merged_files(
 ) -> None:
     monkeypatch.setattr("app.replication.layout.FANOUT", 3)
     monkeypatch.setattr("app.replication.maintenance.FANOUT", 3)
-    fleet.options = Options(read_check=0.0, snapshot_share=0.02)
+    fleet.options = Options(read_check=0.0, snapshot_share=0.1)
     replica = fleet.start()
     for number in range(30):
         await put(replica, f"k{number}")
@@ -151,8 +152,8 @@ async def test_each_harm_is_found_and_named(
             header = replace(whole[3].header, min_txid=1)
             named = keep(FileRef(1 if harm == "wrong merge" else 9, 1, 3), encode(header, whole[1].pages.items()))
         case _:
-            header = Header(4096, whole[1].header.commit, 1, 9, 5, 5)
-            pages = {n: page if n == 1 else bytes(4096) for n, page in whole[1].pages.items()}
+            header = Header(PAGE_SIZE, whole[1].header.commit, 1, 9, 5, 5)
+            pages = {n: page if n == 1 else bytes(PAGE_SIZE) for n, page in whole[1].pages.items()}
             keep(FileRef(9, 1, 9), encode(header, pages.items()))
             named = "the newest state: "
     report = await operator.verify(tmp_path / "scratch")

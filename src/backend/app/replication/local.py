@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,11 +22,15 @@ T = TypeVar("T")
 
 _WAL_HEADER = 32
 _FRAME_HEADER = 24
+# A write is uploaded by whole pages, once for each level of the log: the app's rows are far smaller than a page, so
+# that small pages more than halve the bytes of a write.
 PAGE_SIZE = 4096
-# A checkpoint needs a moment in which everything is durable; below this many frames it is not worth one.
-_CHECKPOINT_FRAMES = 256
+# A checkpoint needs a moment in which everything is durable; below this many bytes of the log it is not worth one.
+_CHECKPOINT_BYTES = 1 << 20
 _NO_COMMIT = -1
-_CROWDED_FRAMES = 4096
+_CROWDED_BYTES = 16 << 20
+# Of one system call (IOV_MAX of Linux).
+_MOST_BUFFERS = 1024
 
 
 class ForeignWriter(Exception):
@@ -144,7 +148,7 @@ class LocalDatabase:
     @property
     def crowded(self) -> bool:
         """Whether the log has grown so long that a moment without commits on their way is needed to empty it."""
-        return self._captured >= _CROWDED_FRAMES
+        return self._frame_offset(self._captured) >= _CROWDED_BYTES
 
     @property
     def disk_bytes(self) -> int:
@@ -187,7 +191,7 @@ class LocalDatabase:
                 if at <= seq:
                     self._durable_frames = frames
             self._frames_at = [entry for entry in self._frames_at if entry[0] > seq]
-            if not self._pending and self._captured >= _CHECKPOINT_FRAMES:
+            if not self._pending and self._overgrown:
                 self._checkpoint()
 
     def try_mark_durable(self, txid: int, seq: int, life: int) -> bool:
@@ -197,7 +201,7 @@ class LocalDatabase:
         if not self._lock.acquire(blocking=False):
             return False
         try:
-            if self._captured >= _CHECKPOINT_FRAMES:
+            if self._overgrown:
                 return False
             self.mark_durable(txid, seq, life)
             return True
@@ -328,25 +332,65 @@ class LocalDatabase:
         return Image(self.txid, commit, tuple(pages))
 
     def _write_pages(self, files: Iterable[LtxFile]) -> None:
+        """Bring the newest image of each page in ``files``, oldest first, into the file. A gap is found before."""
+        pages: dict[int, bytes] = {}
+        sizes: list[int] = []
+        reached, page_size = self.txid, self.page_size
+        for file in files:
+            header = file.header
+            if header.min_txid > reached + 1:
+                raise ValueError(f"TXID {header.min_txid:x} does not follow {reached:x}")
+            if reached == 0:
+                page_size = header.page_size
+            if header.page_size != page_size:
+                raise ValueError(f"pages of {header.page_size} bytes, not {page_size}")
+            if sizes and header.commit < sizes[-1]:
+                pages = {number: page for number, page in pages.items() if number <= header.commit}
+            pages.update(file.pages)
+            sizes.append(header.commit)
+            reached = header.max_txid
+        self.page_size = page_size
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            for file in files:
-                if file.header.min_txid > self.txid + 1:
-                    raise ValueError(f"TXID {file.header.min_txid:x} does not follow {self.txid:x}")
-                if self.txid == 0:
-                    self.page_size = file.header.page_size
-                if file.header.page_size != self.page_size:
-                    raise ValueError(f"pages of {file.header.page_size} bytes, not {self.page_size}")
-                for number, page in file.pages.items():
-                    os.pwrite(descriptor, page, (number - 1) * self.page_size)
-                os.ftruncate(descriptor, file.header.commit * self.page_size)
-                self.txid = file.header.max_txid
+            if sizes:
+                # What was cut off on the way must not come back when the file grows again.
+                os.truncate(descriptor, min(os.fstat(descriptor).st_size, min(sizes) * self.page_size))
+                os.truncate(descriptor, sizes[-1] * self.page_size)
+            for first, run in _runs(pages):
+                _write_all(descriptor, run, (first - 1) * self.page_size)
         finally:
             os.close(descriptor)
+        self.txid = reached
+
+    @property
+    def _overgrown(self) -> bool:
+        return self._frame_offset(self._captured) >= _CHECKPOINT_BYTES
 
     def _frame_offset(self, frames: int) -> int:
         """Where frame number ``frames``, counted from 0, begins in the log."""
         return _WAL_HEADER + frames * (_FRAME_HEADER + self.page_size)
+
+
+def _runs(pages: Mapping[int, bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Pages that lie side by side, as many as one call may write, behind the number of the first one."""
+    first, run = 0, list[bytes]()
+    for number in sorted(pages):
+        if number != first + len(run) or len(run) == _MOST_BUFFERS:
+            if run:
+                yield first, run
+            first, run = number, []
+        run.append(pages[number])
+    if run:
+        yield first, run
+
+
+def _write_all(descriptor: int, run: Sequence[bytes], offset: int) -> None:
+    written = os.pwritev(descriptor, run, offset)
+    if written < (whole := sum(map(len, run))):
+        # What stopped it, a full disk mostly, is what the next call says.
+        rest = b"".join(run)
+        while written < whole:
+            written += os.pwrite(descriptor, rest[written:], offset + written)
 
 
 def _frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:

@@ -25,6 +25,7 @@ _LOCK_BYTE = 1 << 30
 _SIZED = 1
 _DENSE: Mapping[str, Any] = {"mode": "high_compression", "compression": 9}
 _END_OF_PAGES = bytes(6)
+_crc64 = fastcrc.crc64.go_iso
 
 
 class LtxError(Exception):
@@ -109,18 +110,34 @@ def read_header(data: bytes) -> Header:
 def decode(data: bytes) -> LtxFile:
     """The whole file, every checksum and the page index verified. Raises ``LtxError``; never returns a wrong page."""
     header = read_header(data)
-    locked = lock_page(header.page_size)
+    locked, commit, page_size = lock_page(header.page_size), header.commit, header.page_size
     crc, offset, last = _crc(data[: _HEADER.size]), _HEADER.size, 0
     pages: dict[int, bytes] = {}
     index = bytearray()
-    while data[offset : offset + 6] != _END_OF_PAGES:
-        number, page, size = _page(data, offset, header.page_size)
-        if not last < number <= header.commit or number == locked:
-            raise LtxError(f"page {number} behind page {last} of {header.commit}")
-        crc = _crc(page, _crc(data[offset : offset + _FRAME.size], crc))
-        index += _varint(number) + _varint(offset) + _varint(size)
+    # One loop without calls to functions of our own: opening a database waits for it, some thousand pages long.
+    while True:
+        if offset + _FRAME.size > len(data):
+            raise LtxError("ends inside a page's frame")
+        number, flags, packed = _FRAME.unpack_from(data, offset)
+        if number == 0 and flags == 0:
+            break
+        if flags != _SIZED:
+            raise LtxError(f"page {number} has flags {flags:#x}")
+        if not last < number <= commit or number == locked:
+            raise LtxError(f"page {number} behind page {last} of {commit}")
+        start, end = offset + _FRAME.size, offset + _FRAME.size + packed
+        if end > len(data):
+            raise LtxError(f"ends inside page {number}")
+        try:
+            page = lz4.block.decompress(data[start:end], uncompressed_size=page_size)
+        except lz4.block.LZ4BlockError as error:
+            raise LtxError(f"page {number} does not decompress: {error}") from None
+        if len(page) != page_size:
+            raise LtxError(f"page {number} has {len(page)} bytes instead of {page_size}")
+        crc = _crc64(page, _crc64(data[offset:start], crc))
+        index += _varint(number) + _varint(offset) + _varint(end - offset)
         pages[number] = page
-        offset, last = offset + size, number
+        offset, last = end, number
     index += b"\0"
     tail = data[offset:-8]
     if tail != _END_OF_PAGES + bytes(index) + struct.pack(">QQ", len(index), 0):
@@ -157,24 +174,6 @@ def database_pages(image: bytes | memoryview, page_size: int) -> Iterator[tuple[
             yield number, bytes(image[(number - 1) * page_size : number * page_size])
 
 
-def _page(data: bytes, offset: int, page_size: int) -> tuple[int, bytes, int]:
-    if offset + _FRAME.size > len(data):
-        raise LtxError("ends inside a page's frame")
-    number, flags, packed = _FRAME.unpack_from(data, offset)
-    if flags != _SIZED:
-        raise LtxError(f"page {number} has flags {flags:#x}")
-    size = _FRAME.size + packed
-    if offset + size > len(data):
-        raise LtxError(f"ends inside page {number}")
-    try:
-        page = lz4.block.decompress(data[offset + _FRAME.size : offset + size], uncompressed_size=page_size)
-    except lz4.block.LZ4BlockError as error:
-        raise LtxError(f"page {number} does not decompress: {error}") from None
-    if len(page) != page_size:
-        raise LtxError(f"page {number} has {len(page)} bytes instead of {page_size}")
-    return number, page, size
-
-
 def _check_header(header: Header, error: type[Exception]) -> None:
     if header.page_size not in _PAGE_SIZES:
         raise error(f"page size {header.page_size} is not a power of two from 512 to 65536")
@@ -183,13 +182,16 @@ def _check_header(header: Header, error: type[Exception]) -> None:
 
 
 def _crc(data: bytes, before: int = 0) -> int:
-    return int(fastcrc.crc64.go_iso(data, before))
+    return int(_crc64(data, before))
 
 
 def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    """Seven bits a byte, the lowest first; the sizes that pages and files mostly have in one step."""
+    if value < 1 << 7:
+        return bytes((value,))
+    if value < 1 << 14:
+        return (value & 0x7F | 0x80 | value >> 7 << 8).to_bytes(2, "little")
+    low = value & 0x7F | 0x80 | (value >> 7 & 0x7F | 0x80) << 8
+    if value < 1 << 21:
+        return (low | value >> 14 << 16).to_bytes(3, "little")
+    return (low | (value >> 14 & 0x7F | 0x80) << 16).to_bytes(3, "little") + _varint(value >> 21)

@@ -26,7 +26,7 @@ T = TypeVar("T")
 _PARALLEL = 16
 BROKEN_COPY = (
     ForeignWriter,
-    FileNotFoundError,
+    OSError,
     apsw.CantOpenError,
     apsw.CorruptError,
     apsw.FullError,
@@ -273,9 +273,8 @@ class Replica:
     async def _take_in(self, database: LocalDatabase, found: Sequence[tuple[FileRef, bytes]]) -> None:
         """Apply another writer's files; whatever of ours was not durable loses against them."""
         self.owner = False
-        files = [decoded(ref, data) for ref, data in found]
         try:
-            dropped = await self.locally(lambda: database.apply(files))
+            dropped = await self.locally(lambda: database.apply([decoded(ref, data) for ref, data in found]))
         except ValueError as error:
             raise Damaged(found[-1][0].name, str(error)) from error
         self.files += [ref for ref, _ in found]
@@ -285,7 +284,9 @@ class Replica:
 
     async def _fetch_files(self, refs: Sequence[FileRef]) -> list[LtxFile]:
         bodies = await self.fetch(refs)
-        return [decoded(ref, data) for ref, data in zip(refs, bodies, strict=True)]
+        # In one piece after the GETs: threads that decode beside them take turns with theirs page by page.
+        files: list[LtxFile] = await self.run(lambda: [decoded(r, b) for r, b in zip(refs, bodies, strict=True)])
+        return files
 
     async def fetch(self, refs: Sequence[FileRef]) -> list[bytes]:
         """The files' bytes, fetched side by side. Raises ``Damaged`` for one that is gone."""

@@ -24,7 +24,7 @@ _WAL_HEADER = 32
 _FRAME_HEADER = 24
 # A write is uploaded by whole pages, once for each level of the log: the app's rows are far smaller than a page, so
 # that small pages more than halve the bytes of a write.
-PAGE_SIZE = 4096
+PAGE_SIZE = 1024
 # A checkpoint needs a moment in which everything is durable; below this many bytes of the log it is not worth one.
 _CHECKPOINT_BYTES = 1 << 20
 _NO_COMMIT = -1

@@ -20,7 +20,7 @@ from app.replication.ltx import LtxFile, lock_page
 
 T = TypeVar("T")
 
-_WAL_HEADER = 32
+_WAL_HEADER, _SALT = 32, 16
 _FRAME_HEADER = 24
 # A write is uploaded by whole pages, once for each level of the log: the app's rows are far smaller than a page, so
 # that small pages more than halve the bytes of a write.
@@ -78,6 +78,7 @@ class LocalDatabase:
         self._shm = path.with_name(path.name + "-shm")
         self._pending: list[tuple[int, dict[int, bytes], int]] = []
         self._connection: apsw.Connection | None = None
+        self._log: int | None = None
         self._noted = _NO_COMMIT
         self._captured = self._durable_frames = 0
         self._frames_at: list[tuple[int, int]] = []
@@ -248,6 +249,9 @@ class LocalDatabase:
             if self._connection:
                 self._connection.close()
                 self._connection = None
+            if self._log is not None:
+                os.close(self._log)
+                self._log = None
             self._shm.unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -293,12 +297,13 @@ class LocalDatabase:
         count = self._noted - self._captured
         if count <= 0:
             raise ForeignWriter(f"{self._wal} is shorter than before: another writer emptied it")
-        with self._wal.open("rb") as file:
-            salt = file.read(_WAL_HEADER)[16:24]
-            if self._captured and salt != self._salt:
-                raise ForeignWriter(f"{self._wal} was restarted by another writer")
-            file.seek(self._frame_offset(self._captured))
-            data = file.read(count * (_FRAME_HEADER + self.page_size))
+        if self._log is None:
+            # As long as the connection: opening it for each commit takes longer than reading.
+            self._log = os.open(self._wal, os.O_RDONLY)
+        salt = os.pread(self._log, 8, _SALT)
+        if self._captured and salt != self._salt:
+            raise ForeignWriter(f"{self._wal} was restarted by another writer")
+        data = os.pread(self._log, count * (_FRAME_HEADER + self.page_size), self._frame_offset(self._captured))
         self._salt = salt
         pages, commit = _frames(data, count, salt, self.page_size)
         if not commit:

@@ -6,7 +6,20 @@ from typing import Any
 
 from parity.checks import browser_cors, cors, environment, health, image
 from parity.checks.model import Check
-from parity.checks.product import bad_input, bad_videos, durability, exports, page, sockets, uploads
+from parity.checks.product import (
+    bad_input,
+    bad_videos,
+    bursts,
+    durability,
+    exports,
+    lost_answer,
+    old_databases,
+    page,
+    sockets,
+    stopping,
+    two_machines,
+    uploads,
+)
 
 CHECKS: tuple[Check[Any], ...] = (
     health.HEALTH,
@@ -24,8 +37,15 @@ CHECKS: tuple[Check[Any], ...] = (
     exports.WITH_MODAL,
     sockets.EXPORT,
     sockets.EXTRACTIONS,
+    sockets.FAR,
     page.PAGE,
+    bursts.BURST,
+    old_databases.OLD_DATABASES,
+    lost_answer.LOST_ANSWER,
+    two_machines.SIGHT,
+    two_machines.RACE,
     exports.MODAL_OFF,
+    stopping.STOP,
     durability.OUTAGE,
     durability.SURVIVAL,
 )

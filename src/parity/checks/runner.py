@@ -19,6 +19,7 @@ from playwright.async_api import Error as BrowserError
 from parity.checks.kit import evidence, media
 from parity.checks.kit.admin import Admin
 from parity.checks.kit.browser import NetworkChanged, find_chromium
+from parity.checks.kit.bucket import Bucket
 from parity.checks.kit.http import Recorder, http
 from parity.checks.kit.media import Media
 from parity.checks.kit.stage import Stage
@@ -112,6 +113,7 @@ class Suite:
             kept = None
             if outcome is not Outcome.PASSED:
                 kept = await evidence.leave(folder, reasons, tools.recorder, tools.notes, tools.admin_or_none)
+            outcome, reasons = await swept(tools, outcome, reasons)
         result = replace(base, outcome=outcome, reasons=tuple(reasons), seconds=time.monotonic() - began, evidence=kept)
         if prove and outcome is Outcome.PASSED:
             return replace(result, proof=await self._proof(check, folder))
@@ -127,6 +129,7 @@ class Suite:
             try:
                 async with asyncio.timeout(PROOF_EXTRA_S), tools.stage.applied(check.broken.change):
                     outcome, reasons = await observed(check, tools)
+                outcome, reasons = await swept(tools, outcome, reasons)
             except EXPECTED_ERRORS as error:
                 return Proof(variant, None, (describe(error),), time.monotonic() - began)
         if outcome is Outcome.ERROR:
@@ -146,11 +149,22 @@ class Suite:
             folder=folder,
             admin_or_none=admin,
             stage_or_none=Stage(self.project, self.target, admin) if admin else None,
+            bucket_or_none=Bucket(self.project, self.target) if admin else None,
             media_or_none=Media(found.media_path, self.project.settings.state_dir / "media")
             if found.media_path
             else None,
             chromium=found.chromium,
         )
+
+
+async def swept(tools: Tools, outcome: Outcome, reasons: list[str]) -> tuple[Outcome, list[str]]:
+    """The outcome once the bucket is as it was before; what cannot be removed is no pass."""
+    try:
+        await tools.sweep()
+    except EXPECTED_ERRORS as error:
+        left = [*reasons, f"what the check stored could not be removed: {describe(error)}"]
+        return (Outcome.ERROR if outcome is Outcome.PASSED else outcome), left
+    return outcome, reasons
 
 
 async def observed(check: Check[Any], tools: Tools) -> tuple[Outcome, list[str]]:

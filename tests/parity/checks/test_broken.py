@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from app.db import schema
 from parity.checks.broken import (
+    acknowledged_early,
     bad_input_stored,
     failure_as_empty,
     https_only_by_header,
+    one_object_for_all,
+    schema_left_behind,
+    stuck_after_lost_answer,
+    unconditional_writes,
+    websockets_of_own_jobs,
     websockets_refused,
     websockets_silent,
 )
@@ -82,3 +92,106 @@ async def test_websockets_answer_pings_and_tell_no_state() -> None:
     ping = {"type": "websocket.receive", "text": "ping"}
     sent = await conversation(websockets_silent.wrap(down), [ping])  # type: ignore[arg-type]  # never called
     assert sent == [{"type": "websocket.accept"}, {"type": "websocket.send", "text": '{"type": "pong"}'}]
+
+
+class Application:
+    """An ASGI application with the product's store in its state."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self.puts: list[tuple[str, dict[str, Any]]] = []
+        self.inner = Starlette(routes=routes)
+        self.state = SimpleNamespace(core=SimpleNamespace(store=self))
+
+    async def put_bytes(self, key: str, _data: bytes, **options: Any) -> str:
+        self.puts.append((key, options))
+        return '"etag"'
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.inner(scope, receive, send)
+
+
+async def test_uploads_lose_their_conditions() -> None:
+    app = Application([])
+    put = app.put_bytes
+    assert unconditional_writes.wrap(app) is app
+    assert app.put_bytes != put
+    await app.put_bytes("k", b"x", if_match="e", if_none_match=True, metadata={"a": "b"})
+    assert app.puts == [("k", {"metadata": {"a": "b"}})]
+
+
+async def test_every_write_uploads_the_same_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "staging")
+    app = Application([Route("/x", lambda _request: JSONResponse({}), methods=["GET", "POST"])])
+    async with client(one_object_for_all.wrap(app)) as http:
+        for _ in range(2):
+            await http.post("/x", headers={"X-User-ID": "u", "X-Profile-ID": "p"})
+        await http.get("/x", headers={"X-User-ID": "u", "X-Profile-ID": "p"})
+    assert app.puts == [("staging/users/u/profiles/p/whole-database.sqlite", {})] * 2
+
+
+async def test_a_reel_is_acknowledged_before_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    released, stored = asyncio.Event(), asyncio.Event()
+
+    async def until_released(_seconds: float) -> None:
+        await released.wait()
+
+    async def create(request: Request) -> Response:
+        assert await request.json() == {"name": "x"}
+        stored.set()
+        return JSONResponse({}, 201)
+
+    monkeypatch.setattr("parity.checks.broken.acknowledged_early.asyncio.sleep", until_released)
+    app = Starlette(routes=[Route("/api/projects", create, methods=["POST"])])
+    async with client(acknowledged_early.wrap(app)) as http:
+        answer = await http.post("/api/projects", json={"name": "x"})
+        assert (answer.status_code, answer.headers["x-sync-status"]) == (201, "synced")
+        assert not stored.is_set()
+        released.set()
+        async with asyncio.timeout(10):
+            await stored.wait()
+
+
+def test_the_newest_migrations_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "all_migrations", schema.all_migrations)
+    known = len(schema.all_migrations())
+    schema_left_behind.wrap(None)
+    assert len(schema.all_migrations()) == 1 < known
+
+
+def test_after_a_lost_answer_nothing_is_uploaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    import botocore.exceptions
+    import botocore.httpsession
+
+    def answer(_session: object, request: SimpleNamespace) -> str:
+        if request.lost:
+            raise botocore.exceptions.ConnectionClosedError(endpoint_url=request.url)
+        return "answer"
+
+    def request(method: str, *, lost: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(method=method, url="https://r2.example/k", lost=lost)
+
+    monkeypatch.setattr(botocore.httpsession.URLLib3Session, "send", answer)
+    stuck_after_lost_answer.wrap(None)
+    session: Any = botocore.httpsession.URLLib3Session()
+    assert session.send(request("PUT")) == "answer"
+    for lost in (True, False):
+        with pytest.raises(botocore.exceptions.ConnectionClosedError):
+            session.send(request("PUT", lost=lost))
+    assert session.send(request("GET")) == "answer"
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_websocket_tells_the_progress_of_its_own_jobs_only(*, own: bool) -> None:
+    async def events(scope: Any, _receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await JSONResponse({"id": "job-1"}, 202)(scope, _receive, send)
+            return
+        for kind in ("state", "progress", "pong"):
+            await send({"type": "websocket.send", "text": json.dumps({"type": kind, "extraction_id": "job-1"})})
+
+    app = websockets_of_own_jobs.wrap(events)
+    if own:
+        async with client(app) as http:
+            await http.post("/api/clips/c/extract")
+    told = [json.loads(message["text"])["type"] for message in await conversation(app, [])]
+    assert told == (["state", "progress", "pong"] if own else ["state", "pong"])

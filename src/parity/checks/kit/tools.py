@@ -14,6 +14,7 @@ from playwright.async_api import Page
 from parity.checks.kit import browser as chromium
 from parity.checks.kit.admin import Admin
 from parity.checks.kit.browser import Mapped, Notes
+from parity.checks.kit.bucket import Bucket
 from parity.checks.kit.http import Http, Recorder
 from parity.checks.kit.media import Media
 from parity.checks.kit.stage import Stage
@@ -31,8 +32,8 @@ def _fresh_user() -> str:
 class Tools:
     """One observation's tools. ``user`` is new each time: no check sees what another left.
 
-    ``admin``, ``stage``, ``media`` and ``chromium`` are there for checks that declare the need; using one undeclared
-    is a mistake of the check's author.
+    ``admin``, ``stage``, ``bucket``, ``media`` and ``chromium`` are there for checks that declare the need; using one
+    undeclared is a mistake of the check's author.
     """
 
     target: Target
@@ -44,6 +45,7 @@ class Tools:
     notes: Notes = field(default_factory=Notes)
     admin_or_none: Admin | None = None
     stage_or_none: Stage | None = None
+    bucket_or_none: Bucket | None = None
     media_or_none: Media | None = None
     chromium: str | None = None
 
@@ -56,6 +58,11 @@ class Tools:
     def stage(self) -> Stage:
         assert self.stage_or_none is not None, "declare Need.ADMIN"
         return self.stage_or_none
+
+    @property
+    def bucket(self) -> Bucket:
+        assert self.bucket_or_none is not None, "declare Need.ADMIN"
+        return self.bucket_or_none
 
     @property
     def media(self) -> Media:
@@ -78,6 +85,11 @@ class Tools:
             Mapped(self.target.frontend_origin, frontend),
             Mapped(self.target.r2_url, self.target.r2_url),
         ]
+
+    async def sweep(self) -> None:
+        """Remove every object of this observation's user, wherever a broken variant put it."""
+        if self.admin_or_none is not None:
+            await self.bucket.remove([key for key in await self.admin.keys() if f"/{self.user}/" in key])
 
     @asynccontextmanager
     async def page(self) -> AsyncIterator[Page]:

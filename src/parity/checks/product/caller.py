@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
+from parity.checks.kit.machines import PINNED
 from parity.checks.kit.tools import Tools
 from parity.checks.model import ProductFault
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Requests carry the identity headers and the frontend's Origin, as the page's do."""
+    """Requests carry the identity headers and the frontend's Origin, as the page's do.
+
+    ``machine``: the only one that may serve them.
+    """
 
     tools: Tools
     profile: str | None = None
+    machine: str | None = None
+
+    def on(self, machine: str) -> Caller:
+        """The same user and profile, served by this Machine."""
+        return replace(self, machine=machine)
 
     @property
     def headers(self) -> dict[str, str]:
         given = {"X-User-ID": self.tools.user, "Origin": self.tools.target.frontend_origin}
-        return given | ({"X-Profile-ID": self.profile} if self.profile else {})
+        return given | ({"X-Profile-ID": self.profile} if self.profile else {}) | self.routing
+
+    @property
+    def routing(self) -> dict[str, str]:
+        return {PINNED: self.machine} if self.machine else {}
 
     @property
     def query(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from playwright.async_api import Page
@@ -36,6 +37,7 @@ async def observe(tools: Tools) -> PageObservation:
     stopped = ""
     async with tools.page() as page:
         page.set_default_timeout(STEP_MS)
+        await page.add_init_script(_as_user(tools))
         try:
             await _use(page, f"{tools.target.frontend_origin}/", video, done)
             async with page.expect_download() as waiting:
@@ -50,6 +52,12 @@ async def observe(tools: Tools) -> PageObservation:
             shown = " ".join((await banner.inner_text()).split()) if await banner.is_visible() else "no error"
             stopped = f"after {done[-1] if done else 'nothing'}: {str(error).splitlines()[0]} (the page shows: {shown})"
     return PageObservation(done, stopped, probe, [note for note in tools.notes.console if note.startswith("uncaught")])
+
+
+def _as_user(tools: Tools) -> str:
+    """The page makes a user of its own in a fresh browser; this check's user is known, so that it can be removed."""
+    origin, user = json.dumps(tools.target.frontend_origin), json.dumps(tools.user)
+    return f"if (location.origin === {origin}) localStorage.setItem('reel-ballers.user', {user})"
 
 
 async def _use(page: Page, url: str, video: str, done: list[str]) -> None:

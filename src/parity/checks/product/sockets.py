@@ -1,4 +1,5 @@
-"""Both WebSockets through the edge's TLS: state first, then events, pings answered, strangers refused."""
+"""Both WebSockets through the edge's TLS: state first, then events, pings answered, strangers refused; from whichever
+Machine they are served."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from parity.checks.broken import websockets_refused, websockets_silent
+from parity.checks.broken import websockets_of_own_jobs, websockets_refused, websockets_silent
 from parity.checks.kit.http import ssl_context
+from parity.checks.kit.machines import first_machine, one_more
 from parity.checks.kit.tools import Tools
 from parity.checks.model import Broken, Check, Need, ProductFault, Wrap
 from parity.checks.product.caller import Caller, new_profile
@@ -23,6 +25,8 @@ from parity.checks.product.journey import OVER, Cut, cut, start_export, until_ov
 
 STRANGER = "https://stranger.example"
 FIRST_MESSAGE_S = 15.0
+# How long another Machine may take to tell of what is over: it looks every two seconds, at what is a second old.
+FAR_S = 10.0
 # Long enough that the render is still going on when the WebSocket opens.
 LONGER_CUTS = (Cut(0.0, 3.0), Cut(3.0, 5.9))
 
@@ -45,9 +49,10 @@ def _url(tools: Tools, caller: Caller, path: str) -> str:
     return f"{scheme}://{parts.netloc}{path}?{caller.query}"
 
 
-def _open(tools: Tools, url: str, origin: str) -> connect:
+def _open(tools: Tools, url: str, origin: str, routing: Mapping[str, str]) -> connect:
     return connect(
         url,
+        additional_headers=routing,
         ssl=ssl_context(tools.target.ca) if url.startswith("wss:") else None,
         origin=websockets.Origin(origin),
         proxy=None,
@@ -55,10 +60,10 @@ def _open(tools: Tools, url: str, origin: str) -> connect:
     )
 
 
-async def _stranger(tools: Tools, url: str) -> int | None:
+async def _stranger(tools: Tools, url: str, routing: Mapping[str, str]) -> int | None:
     """The status that a page of another site gets; None when it was let in."""
     try:
-        async with _open(tools, url, STRANGER):
+        async with _open(tools, url, STRANGER, routing):
             return None
     except InvalidStatus as refusal:
         return refusal.response.status_code
@@ -94,17 +99,23 @@ def _read(text: str | bytes) -> Any:
 
 
 async def _watch(
-    tools: Tools, caller: Caller, path: str, start: Callable[[], Awaitable[str]] | None, job_id: str, rest_path: str
+    tools: Tools,
+    caller: Caller,
+    path: str,
+    start: Callable[[], Awaitable[str]] | None,
+    job_id: str,
+    rest_path: str,
+    patience_s: float = RENDER_S,
 ) -> SocketObservation:
     """``start``: begin the job once connected, for a WebSocket that tells of all jobs of a profile."""
     url = _url(tools, caller, path)
-    stranger = await _stranger(tools, url)
+    stranger = await _stranger(tools, url, caller.routing)
     try:
-        async with _open(tools, url, tools.target.frontend_origin) as socket:
+        async with _open(tools, url, tools.target.frontend_origin, caller.routing) as socket:
             if start is not None:
                 job_id = await start()
             try:
-                async with asyncio.timeout(RENDER_S):
+                async with asyncio.timeout(patience_s):
                     messages, pong = await _listen(socket, lambda message: _is_over(message, job_id))
             except (TimeoutError, ConnectionClosed) as error:
                 raise ProductFault(f"{path} never told that {job_id} is over: {type(error).__name__}") from None
@@ -139,6 +150,24 @@ async def observe_extractions(tools: Tools) -> SocketObservation:
         return str((await caller.call("POST", f"/api/clips/{clip}/extract"))["id"])
 
     return await _watch(tools, caller, "/ws/extractions", start, "", "/api/extractions/{id}")
+
+
+async def observe_far(tools: Tools) -> SocketObservation:
+    """The WebSocket is open on one Machine while another one cuts the clip."""
+    video = await tools.media.video(SMALL_SECONDS, "640x360")
+    caller = (await new_profile(tools)).on(await first_machine(tools.admin))
+    game = await upload(caller, video)
+    clip = (await cut(caller, game["id"], SMALL_CUTS[:1]))[0]
+
+    async def start() -> str:
+        job = str((await caller.call("POST", f"/api/clips/{clip}/extract"))["id"])
+        # Over where it runs; what the other Machine is still to tell is counted from now.
+        await until_over(caller, f"/api/extractions/{job}", RENDER_S)
+        return job
+
+    async with one_more(tools.admin) as second:
+        watcher = caller.on(second)
+        return await _watch(tools, watcher, "/ws/extractions", start, "", "/api/extractions/{id}", FAR_S)
 
 
 def judge_export(seen: SocketObservation) -> list[str]:
@@ -196,4 +225,15 @@ EXTRACTIONS: Check[SocketObservation] = Check(
     broken=Broken("WebSockets are refused", Wrap(websockets_refused)),
     needs=NEEDS,
     deadline_s=40.0 + RENDER_S,
+)
+
+FAR: Check[SocketObservation] = Check(
+    id="websocket-on-another-machine",
+    title="A WebSocket on one Machine tells of a clip that another Machine cuts",
+    capability="D",
+    observe=observe_far,
+    judge=judge,
+    broken=Broken("a WebSocket hears only of jobs of its own Machine", Wrap(websockets_of_own_jobs)),
+    needs=NEEDS,
+    deadline_s=60.0 + RENDER_S,
 )

@@ -1,5 +1,6 @@
 """The application: `uvicorn app.main:app`, or `create_app` with other settings or another store."""
 
+import gc
 import logging
 from typing import Final
 
@@ -77,6 +78,8 @@ def __getattr__(name: str) -> FastAPI:
     # `app.main:app` is made when a server asks for it, so that importing `create_app` reads no environment.
     if name == "app":
         made = create_app()
+        # What was imported stays: a collection that went through it would hold up every request for some 30 ms.
+        gc.freeze()
         globals()["app"] = made
         return made
     raise AttributeError(name)

@@ -43,6 +43,29 @@ def backend(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         process.communicate()
 
 
+def test_what_stays_as_long_as_the_process_is_no_work_for_the_garbage_collector(tmp_path: Path) -> None:
+    script = """
+import gc
+from app.main import app
+from app.settings import load
+from app.storage.s3_client import make_client
+served = len(gc.get_objects())
+client = make_client(load())
+assert app and client
+print(served, len(gc.get_objects()), gc.get_freeze_count())
+"""
+    store = {"R2_ENDPOINT": "https://r2.example", "R2_ACCESS_KEY_ID": "a", "R2_SECRET_ACCESS_KEY": "b"}
+    environ = environment(tmp_path, **store, R2_BUCKET="bucket")
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=BACKEND, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    served, with_client, frozen = map(int, done.stdout.split())
+    assert served < 1000
+    assert with_client < 1000
+    assert frozen > 50_000
+
+
 def test_it_stops_cleanly_on_sigterm_and_keeps_what_it_acknowledged(
     backend: tuple[str, subprocess.Popen[str]], tmp_path: Path
 ) -> None:

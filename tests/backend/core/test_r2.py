@@ -1,13 +1,16 @@
 """app.storage.r2 against a server that speaks R2's dialect over TLS, and breaks it on request."""
 
 import asyncio
+import datetime
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
+from botocore.utils import parse_timestamp
 from starlette.types import Message, Receive, Scope, Send
 
 from app.middleware.request_id import RequestIdMiddleware
@@ -20,6 +23,7 @@ from app.storage.interface import (
     UploadedPart,
 )
 from app.storage.r2 import R2Store
+from app.storage.s3_client import moment
 from parity.certs import Certificates, ensure_certificates
 from parity.r2.admin import OPERATIONS
 from parity.r2.server import serve_s3
@@ -81,6 +85,35 @@ async def test_bytes_come_back_with_the_etag_that_writing_gave(r2: R2Store) -> N
     found = await r2.get_bytes("dev/a")
     assert (found.data, found.etag) == (b"hello", etag)
     assert (await r2.head("dev/a")).size == 5
+
+
+async def test_times_of_answers_are_read_without_guessing_their_format(
+    r2: R2Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await r2.put_bytes("dev/a", b"hello")
+    guesses = mock.Mock(side_effect=AssertionError("a format was guessed"))
+    monkeypatch.setattr("dateutil.parser.parse", guesses)
+    (listed,), head = await r2.list("dev/"), await r2.head("dev/a")
+    assert listed.modified is not None
+    assert head.modified is not None
+    # A listing has milliseconds, a header whole seconds.
+    assert listed.modified.replace(microsecond=0) == head.modified
+    assert abs((listed.modified - datetime.datetime.now(datetime.UTC)).total_seconds()) < 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-24T04:41:03.017Z",
+        "2026-11-24T04:41:03Z",
+        "2026-11-24T04:41:03+02:00",
+        "Tue, 24 Nov 2026 04:41:03 GMT",
+        "2026-11-24T04:41:03",
+        "1795149663",
+    ],
+)
+def test_a_time_is_what_botocore_takes_it_for(text: str) -> None:
+    assert moment(text) == parse_timestamp(text)
 
 
 async def test_only_an_object_that_is_not_there_is_missing(r2: R2Store, server: Server) -> None:

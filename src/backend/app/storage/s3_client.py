@@ -1,7 +1,10 @@
 """A boto3 client as R2 wants it. boto3 is imported by the first use: it costs 0.3 s and 30 MB."""
 
+import contextlib
+import datetime
 import functools
 import gc
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from app.settings import Settings
@@ -15,6 +18,7 @@ MAX_CONNECTIONS = 16
 def make_client(settings: Settings) -> "S3Client":
     """Signature V4, region `auto`, path style, no `aws-chunked` bodies (R2 refuses them), no retries of its own."""
     import boto3
+    import botocore.session
     from botocore.config import Config
 
     config = Config(
@@ -29,7 +33,9 @@ def make_client(settings: Settings) -> "S3Client":
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    client = boto3.client(
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=moment)
+    client = boto3.Session(botocore_session=session).client(
         "s3",
         endpoint_url=settings.r2_endpoint,
         aws_access_key_id=settings.r2_access_key_id,
@@ -38,6 +44,21 @@ def make_client(settings: Settings) -> "S3Client":
     )
     _spare_the_collector()
     return client
+
+
+def moment(text: str) -> datetime.datetime:
+    """A time in an answer: ISO 8601 in bodies, RFC 9110 in headers, else whatever botocore can read.
+
+    botocore's own parser guesses the format, which takes two thirds of the time of a listing.
+    """
+    from botocore.utils import parse_timestamp
+
+    with contextlib.suppress(ValueError):
+        found = datetime.datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)
+        if found.tzinfo is not None:
+            return found
+    parsed: datetime.datetime = parse_timestamp(text)
+    return parsed
 
 
 @functools.cache

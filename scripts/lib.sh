@@ -91,6 +91,39 @@ require_free_ports() {
 
 stack_containers() { docker compose ps -q 2>/dev/null | grep -c . || true; }
 
+machines_running() { docker compose ps -q --status running api 2>/dev/null | grep -c . || true; }
+
+admin_get() { # admin_get PATH: what the admin gateway answers, headers and all
+  exec 3<>"/dev/tcp/127.0.0.1/$(port PARITY_ADMIN_PORT)" || return 1
+  printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$1" >&3
+  timeout 5 cat <&3 || true
+  exec 3>&-
+}
+
+# Whether each of the RUNNING Machines that the engine shows passes its checks by GET /fly/machines, on stdin: the state
+# of a Machine comes before its health there.
+machines_pass() { # machines_pass RUNNING
+  local entry passing=0
+  while read -r entry; do
+    case $entry in
+      '"state":"started" "healthy":true') passing=$((passing + 1)) ;;
+      '"state":"stopped" '* | '"state":"suspended" '*) ;;
+      *) return 1 ;;
+    esac
+  done < <(grep -oE '"(state|healthy)":("[a-z]+"|true|false)' | paste -d ' ' - -)
+  [ "$passing" -gt 0 ] && [ "$passing" = "$1" ]
+}
+
+# Compose takes the Machines of a stack that runs away, as `api` has no replicas, and waits only for the containers that
+# it started itself: the Machines that come in their place are waited for here.
+await_machines() { # await_machines SECONDS
+  local deadline=$((SECONDS + $1))
+  until { admin_get /fly/machines 2>/dev/null || true; } | machines_pass "$(machines_running)"; do
+    [ "$SECONDS" -lt "$deadline" ] || return 1
+    sleep 0.3
+  done
+}
+
 print_urls() { # of the compose stack, for people
   cat <<TEXT
   frontend  http://localhost:$(port PARITY_FRONTEND_PORT)

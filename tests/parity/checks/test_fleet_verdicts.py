@@ -24,6 +24,8 @@ def refused(name: str, where: str = SECOND) -> Write:
 RACED = RaceObservation(
     writes=[accepted("a"), refused("b"), accepted("b", SECOND)],
     lists=[Listed(FIRST, ["a", "b"]), Listed(SECOND, ["b", "a"]), Listed("cold", ["a", "b"])],
+    made={"early": 201, "late": 201},
+    profiles=["p", "early", "late"],
 )
 
 
@@ -42,6 +44,8 @@ def test_a_race_whose_loser_came_again_is_fine() -> None:
         (replace(RACED, lists=[Listed("cold", ["a", "a", "b"])]), "more than once: a"),
         (replace(RACED, lists=[Listed("cold", (), "503 damaged")]), "cannot list what was written: 503 damaged"),
         (replace(RACED, writes=[accepted("a"), accepted("b")]), "whoever writes last wins"),
+        (replace(RACED, profiles=["p", "late"]), "the early one of two profiles made at once is listed 0 times"),
+        (replace(RACED, made={"early": 503}), "the early one of two profiles made at once: 503"),
         (race(refused("never")), "nothing saves: 'never'"),
         (race(replace(refused("x"), retry_after="")), "Retry-After absent"),
         (race(replace(refused("x"), status=500, sync_status="")), "500"),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from parity.checks.broken import unconditional_writes
 from parity.checks.kit.machines import Patience, first_machine, one_more
 from parity.checks.kit.tools import Tools
 from parity.checks.model import Broken, Check, Env, Need, ProductFault, Wrap
-from parity.checks.product.caller import Caller, new_profile
+from parity.checks.product.caller import Caller, new_profile, user_prefix
 from parity.checks.product.writes import (
     POLL_S,
     Listed,
@@ -29,6 +30,8 @@ FIRST, SECOND, COLD = "the first Machine", "the second Machine", "a third Machin
 TURNS, MOST_TURNS = 6, 24
 # How often the loser of a race comes again before "nothing saves" is said.
 TRIES = 12
+# How long an upload is held up, in seconds: another Machine's comes first.
+HELD_S = 0.5
 # SYNC_READ_CHECK of the backend where fly.toml sets none, and what a busy machine may take on top, in seconds.
 READ_CHECK_S, GRACE_S = 1.0, 3.0
 
@@ -37,10 +40,15 @@ READ_CHECK_S, GRACE_S = 1.0, 3.0
 
 @dataclass(frozen=True)
 class RaceObservation:
-    """Every answer, in order, and what each Machine shows at the end; one that starts empty shows what R2 holds."""
+    """Every answer, in order, and what each Machine shows at the end; one that starts empty shows what R2 holds.
+
+    ``made``: the answer to each profile that was made while another Machine made one; ``profiles``: those listed then.
+    """
 
     writes: Sequence[Write]
     lists: Sequence[Listed]
+    made: Mapping[str, int]
+    profiles: Sequence[str]
 
 
 async def observe_race(tools: Tools) -> RaceObservation:
@@ -48,19 +56,26 @@ async def observe_race(tools: Tools) -> RaceObservation:
     writes: list[Write] = []
     async with one_more(tools.admin) as second:
         sides = ((FIRST, caller.on(await first_machine(tools.admin))), (SECOND, caller.on(second)))
-        # In turns each takes over from the other, which must notice; side by side they race for the same place.
+        # In turns each takes over from the other, which must notice; in a race one is overtaken amid its upload.
         for turn in range(MOST_TURNS):
             for where, side in sides:
                 await _until_accepted(side, where, writes)
             if turn >= TURNS - 1 and any(not one.accepted for one in writes):
                 break
-        await asyncio.gather(*(_until_accepted(side, where, writes) for where, side in sides for _ in range(3)))
+        for (early, overtaken), (late, other) in (sides, sides[::-1]):
+            async with _held_up(tools, f"{user_prefix(tools)}profiles/{caller.profile}/database/*") as held:
+                task = asyncio.create_task(_until_accepted(overtaken, early, writes))
+                await held()
+                await _until_accepted(other, late, writes)
+                await task
         accepted = [one.name for one in writes if one.accepted]
         patience = read_check_s(tools) + GRACE_S
         lists = [await listed_in_time(side, where, accepted, patience) for where, side in sides]
+        made = await _profiles_at_once(tools, *(side for _, side in sides))
     async with one_more(tools.admin) as cold:
         lists.append(await listed(caller.on(cold), COLD))
-    return RaceObservation(writes, lists)
+        profiles = await caller.on(cold).call("GET", "/api/profiles")
+    return RaceObservation(writes, lists, made, [profile["id"] for profile in profiles["profiles"]])
 
 
 async def _until_accepted(side: Caller, where: str, writes: list[Write]) -> None:
@@ -71,6 +86,38 @@ async def _until_accepted(side: Caller, where: str, writes: list[Write]) -> None
         if not writes[-1].refused_as_conflict:
             return
         await asyncio.sleep(secrets.randbelow(100) / 1000)
+
+
+async def _profiles_at_once(tools: Tools, early: Caller, late: Caller) -> dict[str, int]:
+    """One Machine has read the list of profiles and is about to write it; then the other one adds a profile."""
+    async with _held_up(tools, f"{user_prefix(tools)}profiles.json") as held:
+        task = asyncio.create_task(early.ask("POST", "/api/profiles", {"name": "early", "id": "early"}))
+        await held()
+        second = await late.ask("POST", "/api/profiles", {"name": "late", "id": "late"})
+        return {"early": (await task).status_code, "late": second.status_code}
+
+
+@asynccontextmanager
+async def _held_up(tools: Tools, key: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """R2 takes in the next PUT of ``key`` later than what comes after it; what is given waits until it has come.
+
+    Two PUTs at the same moment would be a race with R2's own rule of one write at a time, and 5 s of waiting.
+    """
+    body = {"key": key, "operation": "PutObject", "delay": HELD_S, "count": 1}
+    fault = (await tools.admin.call("POST", "/r2/faults", body))["id"]
+
+    async def held() -> None:
+        patience = Patience(HELD_S)
+        while True:
+            found = (await tools.admin.call("GET", "/r2/faults"))["faults"]
+            if patience.over or any(one["id"] == fault and one["fired"] for one in found):
+                return
+            await asyncio.sleep(POLL_S / 5)
+
+    try:
+        yield held
+    finally:
+        await tools.admin.call("DELETE", f"/r2/faults?id={fault}")
 
 
 def read_check_s(tools: Tools) -> float:
@@ -88,13 +135,20 @@ def judge_race(seen: RaceObservation) -> list[str]:
     )
     if all(one.accepted for one in seen.writes):
         reasons.append(
-            f"both Machines wrote in turns and side by side, and none of {len(seen.writes)} writes was refused: "
+            f"both Machines wrote in turns and at once, and none of {len(seen.writes)} writes was refused: "
             "whoever writes last wins"
         )
     never = {one.name for one in seen.writes if one.refused_as_conflict} - set(accepted)
     never -= {one.name for one in seen.writes if not (one.accepted or one.refused_as_conflict)}
     reasons += [f"nothing saves: {name!r} was refused {TRIES} times over" for name in sorted(never)]
-    return reasons + judge_shown(accepted, seen.lists)
+    reasons += judge_shown(accepted, seen.lists)
+    for profile, status in seen.made.items():
+        if status != 201:
+            reasons.append(f"the {profile} one of two profiles made at once: {status}, 201 expected")
+        elif seen.profiles.count(profile) != 1:
+            times = seen.profiles.count(profile)
+            reasons.append(f"the {profile} one of two profiles made at once is listed {times} times")
+    return reasons
 
 
 RACE: Check[RaceObservation] = Check(

@@ -1,9 +1,11 @@
 import struct
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.replication import ltx
 from app.replication.ltx import Header, LtxError, LtxFile, decode, encode, lock_page, merge, read_header
 
 SIZE = 512
@@ -30,32 +32,52 @@ def test_what_is_encoded_is_decoded_to_the_same(made: tuple[Header, dict[int, by
 
 
 @settings(max_examples=300)
-@given(files(), st.data())
-def test_a_changed_byte_is_an_error(made: tuple[Header, dict[int, bytes]], draw: st.DataObject) -> None:
+@given(made=files(), draw=st.data(), with_index=st.booleans())
+def test_a_changed_byte_is_an_error(
+    made: tuple[Header, dict[int, bytes]], draw: st.DataObject, *, with_index: bool
+) -> None:
     header, pages = made
     data = bytearray(encode(header, pages.items()))
     at = draw.draw(st.integers(0, len(data) - 1))
     data[at] ^= draw.draw(st.integers(1, 255))
     with pytest.raises(LtxError):
-        decode(bytes(data))
+        decode(bytes(data), with_index=with_index)
 
 
-@given(files(), st.data())
-def test_a_cut_or_lengthened_file_is_an_error(made: tuple[Header, dict[int, bytes]], draw: st.DataObject) -> None:
+@given(made=files(), draw=st.data(), with_index=st.booleans())
+def test_a_cut_or_lengthened_file_is_an_error(
+    made: tuple[Header, dict[int, bytes]], draw: st.DataObject, *, with_index: bool
+) -> None:
     data = encode(made[0], made[1].items())
     cut = draw.draw(st.integers(0, len(data) - 1))
     with pytest.raises(LtxError):
-        decode(data[:cut])
+        decode(data[:cut], with_index=with_index)
     with pytest.raises(LtxError):
-        decode(data + draw.draw(st.binary(min_size=1, max_size=20)))
+        decode(data + draw.draw(st.binary(min_size=1, max_size=20)), with_index=with_index)
 
 
-@given(st.binary(max_size=400))
-def test_noise_is_an_error(noise: bytes) -> None:
+@given(noise=st.binary(max_size=400), with_index=st.booleans())
+def test_noise_is_an_error(noise: bytes, *, with_index: bool) -> None:
     with pytest.raises(LtxError):
-        decode(noise)
+        decode(noise, with_index=with_index)
     with pytest.raises(LtxError):
-        decode(encode(Header(SIZE, 1, 1, 1, 0, 0), [])[:100] + noise)
+        decode(encode(Header(SIZE, 1, 1, 1, 0, 0), [])[:100] + noise, with_index=with_index)
+
+
+def test_an_index_that_points_elsewhere_is_found_where_it_is_looked_at() -> None:
+    header, pages = Header(SIZE, 2, 1, 1, 0, 0), {1: b"a" * SIZE, 2: b"b" * SIZE}
+    data = encode(header, pages.items())
+    end = data.rindex(bytes(6), 0, -24) + 6
+    # The second page's offset, one byte on; the file's checksum is made anew.
+    wrong = bytearray(data)
+    wrong[end + 4] += 1
+    with mock.patch.object(ltx, "_tail", return_value=bytes(wrong[end - 6 : -8])):
+        wrong = bytearray(encode(header, pages.items()))
+    assert len(wrong) == len(data)
+    assert wrong != data
+    with pytest.raises(LtxError, match="index does not fit"):
+        decode(bytes(wrong))
+    assert decode(bytes(wrong), with_index=False).pages == pages
 
 
 def test_a_file_without_pages_is_valid() -> None:

@@ -18,10 +18,10 @@ def planned(make: Callable[..., list[FileRef]], *arguments: Any) -> list[FileRef
         raise Damaged(transaction(error.txid).name, str(error)) from error
 
 
-def decoded(ref: FileRef, data: bytes) -> LtxFile:
+def decoded(ref: FileRef, data: bytes, *, with_index: bool = True) -> LtxFile:
     """The file, which must be whole and hold the TXIDs that its name says. Raises ``Damaged``, naming it."""
     try:
-        file = decode(data)
+        file = decode(data, with_index=with_index)
     except LtxError as error:
         raise Damaged(ref.name, str(error)) from error
     if (file.header.min_txid, file.header.max_txid) != (ref.min_txid, ref.max_txid):

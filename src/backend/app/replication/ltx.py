@@ -85,8 +85,7 @@ def encode(header: Header, pages: Iterable[tuple[int, bytes]], *, dense: bool = 
         out += (frame, packed)
         index += _varint(number) + _varint(offset) + _varint(size)
         offset, last = offset + size, number
-    index += b"\0"
-    tail = _END_OF_PAGES + bytes(index) + struct.pack(">QQ", len(index), 0)
+    tail = _tail(index)
     out += (tail, struct.pack(">Q", CHECKSUM_BIT | _crc(tail, crc)))
     return b"".join(out)
 
@@ -107,13 +106,17 @@ def read_header(data: bytes) -> Header:
     return header
 
 
-def decode(data: bytes) -> LtxFile:
-    """The whole file, every checksum and the page index verified. Raises ``LtxError``; never returns a wrong page."""
+def decode(data: bytes, *, with_index: bool = True) -> LtxFile:
+    """The whole file, verified. Raises ``LtxError``; never returns a wrong page.
+
+    The checksum covers pages and page index. ``with_index`` also holds the index against the pages: it is there for
+    readers of single pages, takes a third of the time, and says nothing about the pages themselves.
+    """
     header = read_header(data)
     locked, commit, page_size = lock_page(header.page_size), header.commit, header.page_size
     crc, offset, last = _crc(data[: _HEADER.size]), _HEADER.size, 0
     pages: dict[int, bytes] = {}
-    index = bytearray()
+    index = bytearray() if with_index else None
     # One loop without calls to functions of our own: opening a database waits for it, some thousand pages long.
     while True:
         if offset + _FRAME.size > len(data):
@@ -135,12 +138,12 @@ def decode(data: bytes) -> LtxFile:
         if len(page) != page_size:
             raise LtxError(f"page {number} has {len(page)} bytes instead of {page_size}")
         crc = _crc64(page, _crc64(data[offset:start], crc))
-        index += _varint(number) + _varint(offset) + _varint(end - offset)
+        if index is not None:
+            index += _varint(number) + _varint(offset) + _varint(end - offset)
         pages[number] = page
         offset, last = end, number
-    index += b"\0"
     tail = data[offset:-8]
-    if tail != _END_OF_PAGES + bytes(index) + struct.pack(">QQ", len(index), 0):
+    if index is not None and tail != _tail(index):
         raise LtxError("the page index does not fit the pages")
     if data[-8:] != struct.pack(">Q", CHECKSUM_BIT | _crc(tail, crc)):
         raise LtxError("wrong file checksum")
@@ -179,6 +182,11 @@ def _check_header(header: Header, error: type[Exception]) -> None:
         raise error(f"page size {header.page_size} is not a power of two from 512 to 65536")
     if not 1 <= header.min_txid <= header.max_txid:
         raise error(f"TXIDs {header.min_txid} to {header.max_txid} are not a range")
+
+
+def _tail(index: bytearray) -> bytes:
+    """What follows the pages: the end mark, the index with an end mark of its own, and its size."""
+    return _END_OF_PAGES + bytes(index) + b"\0" + struct.pack(">QQ", len(index) + 1, 0)
 
 
 def _crc(data: bytes, before: int = 0) -> int:

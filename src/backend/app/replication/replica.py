@@ -284,8 +284,12 @@ class Replica:
 
     async def _fetch_files(self, refs: Sequence[FileRef]) -> list[LtxFile]:
         bodies = await self.fetch(refs)
+
+        def work() -> list[LtxFile]:
+            return [decoded(ref, data, with_index=False) for ref, data in zip(refs, bodies, strict=True)]
+
         # In one piece after the GETs: threads that decode beside them take turns with theirs page by page.
-        files: list[LtxFile] = await self.run(lambda: [decoded(r, b) for r, b in zip(refs, bodies, strict=True)])
+        files: list[LtxFile] = await self.run(work)
         return files
 
     async def fetch(self, refs: Sequence[FileRef]) -> list[bytes]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from tests.backend.fakes import FakeStore
+from tests.backend.fakes import FakeStore, Fault
 from tests.backend.replication.conftest import PROFILE, REPLICA
 
+from app.replication.fetching import Fetching, fetch
 from app.replication.layout import FileRef, GapError, due_merge, restore_plan, transaction
 from app.replication.object_replica import ObjectReplica
+from app.replication.outcomes import Damaged
+from app.replication.store import StoreError
+from app.storage.interface import StorageUnavailable
 
 MERGED = [FileRef(1, 1, 32), FileRef(1, 33, 64)]
 
@@ -37,7 +43,8 @@ async def test_only_transactions_behind_all_merged_files_are_left_out(store: Fak
 async def test_a_log_of_any_length_is_two_lists(store: FakeStore) -> None:
     asked = await replica(store, *transactions(1, 70), *MERGED)
     await asked.recent()
-    assert store.count("list") == 2
+    # The merged files, then the transactions alone.
+    assert [call for call in store.calls if call[0] == "list"] == [("list", REPLICA), ("list", f"{REPLICA}0000/")]
 
 
 async def test_a_replica_without_merged_files_is_listed_whole(store: FakeStore) -> None:
@@ -66,3 +73,40 @@ def test_what_a_snapshot_holds_is_not_merged_any_more() -> None:
     files = [*transactions(1, 60), FileRef(9, 1, 20)]
     assert bare(due_merge(files, 0)) == bare(transactions(21, 52))
     assert due_merge([*transactions(1, 51), FileRef(9, 1, 20)], 0) == []
+
+
+async def test_merged_files_are_fetched_while_the_transactions_are_listed(store: FakeStore) -> None:
+    asked = await replica(store, *transactions(1, 70), *MERGED)
+    store.gates["get"] = asyncio.Event()
+    async with Fetching(asked) as fetching:
+        listing = asyncio.ensure_future(asked.recent(fetching.ahead))
+        await store.called("get", times=2)
+        files = restore_plan((await listing).files)
+        store.gates["get"].set()
+        assert await fetching.bodies(files) == [b"x"] * 8
+    assert [key for done, key in store.calls if done == "get"] == [REPLICA + file.name for file in files]
+
+
+async def test_a_file_fetched_ahead_that_the_plan_leaves_out_harms_nothing(store: FakeStore) -> None:
+    asked = await replica(store, *transactions(1, 70), *MERGED)
+    store.faults.append(Fault("get", StorageUnavailable("503"), key=MERGED[0].name))
+    async with Fetching(asked) as fetching:
+        fetching.ahead(MERGED)
+        assert await fetching.bodies(transactions(1, 3)) == [b"x"] * 3
+        with pytest.raises(StoreError, match="503"):
+            await fetching.bodies(MERGED)
+
+
+async def test_what_no_one_waits_for_any_more_is_given_up(store: FakeStore) -> None:
+    asked = await replica(store, *MERGED)
+    store.gates["get"] = asyncio.Event()
+    async with Fetching(asked) as fetching:
+        fetching.ahead(MERGED)
+        await store.called("get", times=2)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_file_that_is_gone_is_named(store: FakeStore) -> None:
+    asked = await replica(store, MERGED[0])
+    with pytest.raises(Damaged, match=r"0001/0000000000000021-0000000000000040\.ltx: is missing"):
+        await fetch(asked, MERGED)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from app.replication.core import DAY, deletable, prune, snapshot_due
 from app.replication.fetched import decoded
+from app.replication.fetching import fetch
 from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, GapError, due_merge
 from app.replication.local import ForeignWriter
 from app.replication.ltx import Header, LtxError, encode, merge
@@ -88,7 +89,7 @@ class Maintainer:
 
     async def _read(self, run: Sequence[FileRef]) -> list[tuple[FileRef, bytes]]:
         missing = [ref for ref in run if ref not in self._bodies]
-        fetched = dict(zip(missing, await self._replica.fetch(missing), strict=True))
+        fetched = dict(zip(missing, await fetch(self._replica.store, missing), strict=True))
         return [(ref, fetched[ref] if ref in fetched else self._bodies.pop(ref)) for ref in run]
 
     async def _add(self, ref: FileRef, data: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from app.replication.layout import FileRef, GapError, highest, parse_name, restore_plan
 from app.replication.store import FileExists, Listed, StoreError
@@ -40,21 +40,23 @@ class ObjectReplica:
     async def list(self) -> Listed:
         return Listed(self._refs(await self._keys()), self._store.date())
 
-    async def recent(self) -> Listed:
+    async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
         # Level 0 comes first in the order of keys and is nearly all of a long log; what lies above says where its
         # newest part begins.
-        merged = self._refs(await self._keys(f"{self._folder}0000/~"))
-        newest = self._refs(await self._keys(f"{self._folder}0000/{highest(merged):016x}~"))
-        refs = [*(ref for ref in newest if ref.level == 0), *merged]
+        merged = self._refs(await self._keys(after="0000/~"))
+        if early is not None:
+            early(merged)
+        newest = self._refs(await self._keys("0000/", after=f"0000/{highest(merged):016x}~"))
+        refs = [*newest, *merged]
         try:
             restore_plan(refs)
         except GapError:
             return await self.list()
         return Listed(refs, self._store.date())
 
-    async def _keys(self, after: str = "") -> Sequence[ObjectInfo]:
+    async def _keys(self, within: str = "", *, after: str = "") -> Sequence[ObjectInfo]:
         try:
-            return await self._store.list(self._folder, after=after)
+            return await self._store.list(self._folder + within, after=self._folder + after if after else "")
         except StorageError as error:
             raise StoreError(str(error)) from error
 

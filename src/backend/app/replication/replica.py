@@ -15,6 +15,7 @@ import apsw
 
 from app.replication.core import Options, Refusal, catch_up_plan, judge_refusal, must_look_up, prune, read_is_fresh
 from app.replication.fetched import decoded, planned
+from app.replication.fetching import Fetching, fetch
 from app.replication.layout import FileRef, highest, restore_plan, transaction
 from app.replication.legacy import LEGACY_NAME, NotADatabase, prepared
 from app.replication.local import Batch, ForeignWriter, LocalDatabase
@@ -23,7 +24,6 @@ from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
 from app.replication.store import FileExists, ReplicaStore, StoreError
 
 T = TypeVar("T")
-_PARALLEL = 16
 BROKEN_COPY = (
     ForeignWriter,
     OSError,
@@ -187,10 +187,15 @@ class Replica:
 
     async def _open(self) -> None:
         started = self._now()
-        listed = await self.store.recent()
-        if listed.files:
+        async with Fetching(self.store) as fetching:
+            listed = await self.store.recent(fetching.ahead)
             plan = planned(restore_plan, listed.files)
-            files = await self._fetch_files(plan)
+            bodies = await fetching.bodies(plan)
+        if plan:
+            # In one piece after the GETs: threads that decode beside them take turns with theirs page by page.
+            files = await self.run(
+                lambda: [decoded(ref, data, with_index=False) for ref, data in zip(plan, bodies, strict=True)]
+            )
             legacy = None
             # In turn: the copy before this one may still be on its way off the disk.
             database, behind = await self.locally(lambda: self._rebuilt(plan[-1], files))
@@ -259,7 +264,7 @@ class Replica:
         listed = await self.store.recent()
         plan = planned(catch_up_plan, listed.files, database.txid)
         if plan:
-            await self._take_in(database, list(zip(plan, await self.fetch(plan), strict=True)))
+            await self._take_in(database, list(zip(plan, await fetch(self.store, plan), strict=True)))
         self.files = planned(prune, listed.files)
         self.verified = listed.date
 
@@ -281,29 +286,6 @@ class Replica:
         if dropped:
             self._lost = Fenced(*found[-1])
             self._next_epoch()
-
-    async def _fetch_files(self, refs: Sequence[FileRef]) -> list[LtxFile]:
-        bodies = await self.fetch(refs)
-
-        def work() -> list[LtxFile]:
-            return [decoded(ref, data, with_index=False) for ref, data in zip(refs, bodies, strict=True)]
-
-        # In one piece after the GETs: threads that decode beside them take turns with theirs page by page.
-        files: list[LtxFile] = await self.run(work)
-        return files
-
-    async def fetch(self, refs: Sequence[FileRef]) -> list[bytes]:
-        """The files' bytes, fetched side by side. Raises ``Damaged`` for one that is gone."""
-        limit = asyncio.Semaphore(_PARALLEL)
-
-        async def fetch(ref: FileRef) -> bytes:
-            async with limit:
-                data, _ = await self.store.probe(ref)
-            if data is None:
-                raise Damaged(ref.name, "is missing from the replica")
-            return data
-
-        return list(await asyncio.gather(*(fetch(ref) for ref in refs)))
 
     # -- claiming, writing, uploading
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,9 +43,9 @@ class ReplicaStore(Protocol):
         """Every file of the replica."""
         ...
 
-    async def recent(self) -> Listed:
+    async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
         """The files that a copy of the newest state is built from; of the transactions those behind all merged files
-        may be left out. The newest file is always among them."""
+        may be left out. The newest file is always among them. ``early`` is told of those that are known first."""
         ...
 
     async def legacy(self) -> bytes | None:

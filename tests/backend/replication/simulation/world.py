@@ -86,7 +86,9 @@ class SimulatedStore:
         refs, date = await self._call(self.bucket.refs)
         return Listed(refs, date)
 
-    async def recent(self) -> Listed:
+    async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
+        if early is not None:
+            early([ref for ref in (await self.list()).files if ref.level])
         listed = await self.list()
         reached = highest(ref for ref in listed.files if ref.level)
         return Listed([ref for ref in listed.files if ref.level or ref.max_txid > reached], listed.date)

@@ -24,6 +24,8 @@ from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
 from app.replication.store import FileExists, ReplicaStore, StoreError
 
 T = TypeVar("T")
+# Share of an upload's time that the next one waits for more commits, where the last one was of more than one.
+_GATHERING = 0.02
 BROKEN_COPY = (
     ForeignWriter,
     OSError,
@@ -96,6 +98,7 @@ class Replica:
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
         self._closed = False
+        self._pause = 0.0
 
     # -- what requests and jobs call
 
@@ -359,7 +362,12 @@ class Replica:
     async def _upload(self, group: _Group | None) -> None:
         """One file at a time, each with everything that was committed while the one before was on its way."""
         database = self._database
-        while database is not None and database.durable < database.seq:
+        while database is not None and database is self._database and database.durable < database.seq:
+            if self._pause:
+                # Whoever was answered just now writes again at once, mostly. Without this the first of them has a
+                # file of its own, and all the others wait for it.
+                await asyncio.sleep(self._pause)
+                group = None
             if group is None or not database.fits(group.batch):
                 group = await self.locally(lambda: self._group(database))
             if group is None:
@@ -376,8 +384,10 @@ class Replica:
             except Outdated as lost:
                 await self._drop(lost)
                 return
+            commits = batch.seq - database.durable
             if not database.try_mark_durable(ref.max_txid, batch.seq, batch.life):
                 await self.locally(lambda: database.mark_durable(ref.max_txid, batch.seq, batch.life))  # noqa: B023
+            self._pause = _GATHERING * (self._now() - started) if commits > 1 else 0.0
             self._advance(ref, data, started)
             group = None
 

@@ -31,6 +31,7 @@ from botocore.config import Config
 
 from parity.bench.r2_load import Load, Target, load
 from parity.bench.r2_tls import Spent, bare, spent
+from parity.bench.standin import free_ports
 
 CACHE = Path(os.environ.get("PARITY_TEST_CACHE", Path.home() / ".cache" / "parity-tests"))
 BUCKET, KEY, SECRET = "bench-bucket", "0b1ec7", "bench-secret"
@@ -53,11 +54,6 @@ async def main(folder, port, bucket, key, secret):
         await asyncio.Event().wait()
 uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))
 """
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _wait(port: int) -> None:
@@ -88,7 +84,7 @@ def _process(arguments: list[str], port: int) -> Iterator[int]:
 def stand_in() -> Iterator[tuple[Target, int]]:
     """A stand-in in a process of its own, and its process id."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
-        port = _free_port()
+        port = free_ports(1)[0]
         arguments = [sys.executable, "-c", _SERVE, folder, str(port), BUCKET, KEY, SECRET]
         with _process(arguments, port) as pid:
             yield Target(f"https://localhost:{port}", f"{folder}/trust/ca.pem"), pid
@@ -107,7 +103,7 @@ def _moto_server() -> Path:
 
 @contextmanager
 def moto() -> Iterator[tuple[Target, int]]:
-    port = _free_port()
+    port = free_ports(1)[0]
     with _process([str(_moto_server()), "-H", "127.0.0.1", "-p", str(port)], port) as pid:
         yield Target(f"http://localhost:{port}"), pid
 
@@ -235,8 +231,8 @@ def tls_share(seconds: float) -> dict[str, Spent]:
     size = SIZES["10 MiB"]
     servers = {
         "stand-in": stand_in(),
-        "bare TLS": bare(_process, _free_port(), size, tls=True),
-        "no TLS": bare(_process, _free_port(), size, tls=False),
+        "bare TLS": bare(_process, free_ports(1)[0], size, tls=True),
+        "no TLS": bare(_process, free_ports(1)[0], size, tls=False),
     }
     found = {}
     for name, server in servers.items():
@@ -271,9 +267,10 @@ def run(seconds: float, told: Callable[[str], None]) -> dict[str, Any]:
         )
     shares = tls_share(seconds)
     told(
-        "processor time of a GET of 10 MiB by boto3, 16 clients: "
+        "GET of 10 MiB by boto3, 16 clients, requests and processor time of one: "
         + "; ".join(
-            f"{name} {found.server_ms:.1f} ms server, {found.client_ms:.1f} ms client" for name, found in shares.items()
+            f"{name} {found.per_second:.0f}/s, {found.server_ms:.1f} ms server, {found.client_ms:.1f} ms client"
+            for name, found in shares.items()
         )
     )
     big = gigabyte()

@@ -45,8 +45,9 @@ Process = Callable[[list[str], int], AbstractContextManager[int]]
 
 @dataclass(frozen=True)
 class Spent:
-    """Milliseconds of processor time per request."""
+    """Requests a second, and milliseconds of processor time per request."""
 
+    per_second: float
     server_ms: float
     client_ms: float
 
@@ -65,9 +66,10 @@ def bare(process: Process, port: int, size: int, *, tls: bool) -> Iterator[tuple
 
 def spent(pid: int, work: Callable[[], int]) -> Spent:
     """What ``work`` takes here and in the process ``pid``; it returns the number of its requests."""
-    server, client = _processor_seconds(pid), time.process_time()
+    server, client, began = _processor_seconds(pid), time.process_time(), time.perf_counter()
     count = max(work(), 1)
     return Spent(
+        count / (time.perf_counter() - began),
         (_processor_seconds(pid) - server) * 1000 / count,
         (time.process_time() - client) * 1000 / count,
     )

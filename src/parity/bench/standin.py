@@ -85,7 +85,7 @@ def slow_puts(admin_url: str, seconds: float) -> Iterator[None]:
 def running() -> Iterator[StandIn]:
     """A stand-in of its own with an empty bucket; ended and forgotten afterwards. Raises ``NotStarted``."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
-        port, admin = _free_ports(2)
+        port, admin = free_ports(2)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "R2_", "AWS_"))},
             "PYTHONPATH": source_path(),
@@ -127,7 +127,8 @@ def _await_health(admin_url: str, process: subprocess.Popen[bytes], log: Path) -
     raise NotStarted(f"the R2 stand-in is not healthy after {_START_SECONDS:g} s; it said: {log.read_text()[-2000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nothing listens on."""
     # Held together until all are known, or the same one could be given twice.
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in held]

@@ -226,8 +226,8 @@ async def test_a_lost_race_says_conflict_and_a_second_try_works(
     writing = asyncio.create_task(client.patch("/api/settings", headers=headers, json={"theme": "dark"}))
     taken, newest = transaction(len(replicated(store)) + 1), replicated(store)[-1]
     await store.called("put", taken.name)
-    size = read_header(store.objects[newest][0]).commit
-    theirs = encode(Header(4096, size, taken.min_txid, taken.max_txid, 0, node=99), [])
+    ours = read_header(store.objects[newest][0])
+    theirs = encode(Header(ours.page_size, ours.commit, taken.min_txid, taken.max_txid, 0, node=99), [])
     store.objects[DATABASE + taken.name] = (theirs, '"of another machine"', "")
     store.gates["put"].set()
     answer = await writing

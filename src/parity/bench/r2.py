@@ -11,114 +11,25 @@ import functools
 import json
 import os
 import platform
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import boto3
 import click
-from botocore.config import Config
 
 from parity.bench.r2_load import Load, Target, load
+from parity.bench.r2_servers import BUCKET, client, moto, process, stand_in
 from parity.bench.r2_tls import Spent, bare, spent
 from parity.bench.standin import free_ports
 
-CACHE = Path(os.environ.get("PARITY_TEST_CACHE", Path.home() / ".cache" / "parity-tests"))
-BUCKET, KEY, SECRET = "bench-bucket", "0b1ec7", "bench-secret"
 SIZES = {"100 KiB": 100 << 10, "10 MiB": 10 << 20}
+LARGE = "10 MiB"
 CLIENTS = (1, 16)
 MIB = 1 << 20
-
-_SERVE = """
-import asyncio, sys
-from pathlib import Path
-import uvloop
-from parity.certs import ensure_certificates
-from parity.r2.server import serve_s3
-from parity.r2.settings import R2Settings
-from parity.r2.sigv4 import Token
-async def main(folder, port, bucket, key, secret):
-    certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost"])
-    settings = R2Settings(bucket, (Token(key, secret),), state=folder / "r2", save_seconds=0)
-    async with serve_s3(settings, "127.0.0.1", port, 0, certificates):
-        await asyncio.Event().wait()
-uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))
-"""
-
-
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise click.ClickException(f"nothing listens on port {port} after 30 s")
-
-
-@contextmanager
-def _process(arguments: list[str], port: int) -> Iterator[int]:
-    environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait(port)
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@contextmanager
-def stand_in() -> Iterator[tuple[Target, int]]:
-    """A stand-in in a process of its own, and its process id."""
-    with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
-        port = free_ports(1)[0]
-        arguments = [sys.executable, "-c", _SERVE, folder, str(port), BUCKET, KEY, SECRET]
-        with _process(arguments, port) as pid:
-            yield Target(f"https://localhost:{port}", f"{folder}/trust/ca.pem"), pid
-
-
-def _moto_server() -> Path:
-    folder = CACHE / "venvs" / f"moto-{version('moto')}"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, f"moto[s3,server]=={version('moto')}"], check=True)
-        (folder / "complete").touch()
-    return folder / "bin" / "moto_server"
-
-
-@contextmanager
-def moto() -> Iterator[tuple[Target, int]]:
-    port = free_ports(1)[0]
-    with _process([str(_moto_server()), "-H", "127.0.0.1", "-p", str(port)], port) as pid:
-        yield Target(f"http://localhost:{port}"), pid
-
-
-def client(target: Target) -> Any:
-    options: Any = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
-    return boto3.client(
-        "s3",
-        endpoint_url=target.url,
-        aws_access_key_id=KEY,
-        aws_secret_access_key=SECRET,
-        region_name="auto",
-        verify=target.ca or None,
-        config=Config(signature_version="s3v4", max_pool_connections=32, **options),
-    )
 
 
 def _requests(s3: Any, target: Target, size: int, clients: int) -> dict[str, list[list[bytes]]]:
@@ -159,13 +70,11 @@ def _by_boto3(s3: Any, verb: str, size: int, clients: int, seconds: float) -> Lo
     return Load(len(times) / elapsed, sorted(times)[len(times) // 2] * 1000)
 
 
-def _measure(target: Target, seconds: float) -> dict[tuple[str, str, str, int], Load]:
+def _measure(target: Target, seconds: float, sizes: Mapping[str, int]) -> dict[tuple[str, str, str, int], Load]:
     """(by what, verb, size, clients) → what was reached."""
     s3 = client(target)
-    if not target.ca:
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "auto"})
     found: dict[tuple[str, str, str, int], Load] = {}
-    for name, size in SIZES.items():
+    for name, size in sizes.items():
         for clients in CLIENTS:
             requests = _requests(s3, target, size, clients)
             for verb in ("PUT", "GET"):
@@ -228,11 +137,11 @@ def _reads(s3: Any, key: str, clients: int, seconds: float) -> int:
 
 def tls_share(seconds: float) -> dict[str, Spent]:
     """Sixteen threads of boto3 read 10 MiB: from the stand-in, from a bare TLS server, in the clear."""
-    size = SIZES["10 MiB"]
+    size = SIZES[LARGE]
     servers = {
         "stand-in": stand_in(),
-        "bare TLS": bare(_process, free_ports(1)[0], size, tls=True),
-        "no TLS": bare(_process, free_ports(1)[0], size, tls=False),
+        "bare TLS": bare(process, free_ports(1)[0], size, tls=True),
+        "no TLS": bare(process, free_ports(1)[0], size, tls=False),
     }
     found = {}
     for name, server in servers.items():
@@ -247,24 +156,31 @@ def tls_share(seconds: float) -> dict[str, Spent]:
 def run(seconds: float, told: Callable[[str], None]) -> dict[str, Any]:
     """Every measurement; ``told`` gets each line as it comes."""
     with stand_in() as (target, _):
-        ours = _measure(target, seconds)
+        ours = _measure(target, seconds, SIZES)
     with moto() as (target, _):
-        theirs = _measure(target, seconds)
+        theirs = _measure(target, seconds, SIZES)
+    # Like with like where TLS itself is what takes the time.
+    with moto(tls=True) as (target, _):
+        over_tls = _measure(target, seconds, {LARGE: SIZES[LARGE]})
     told(f"{os.cpu_count()} cores, Python {platform.python_version()}, moto {version('moto')}, {seconds:g} s each")
     told(
-        f"{'by':<6} {'':<4} {'size':<8} {'clients':>7} {'stand-in/s':>11} {'p50 ms':>8} {'moto_server/s':>14} {'×':>6}"
+        f"{'by':<6} {'':<4} {'size':<8} {'clients':>7} {'stand-in/s':>11} {'p50 ms':>8} {'moto_server/s':>14} {'×':>6} "
+        f"{'over TLS/s':>11} {'×':>6}"
     )
     rows = []
     for (by, verb, size, clients), mine in sorted(ours.items(), key=lambda item: (item[0][0] == "boto3", item[0][2])):
         other = theirs[by, verb, size, clients]
         ratio = mine.per_second / other.per_second
+        row = {"by": by, "verb": verb, "size": size, "clients": clients, "ratio": ratio, "per_s": mine.per_second}
+        like = ""
+        if tls := over_tls.get((by, verb, size, clients)):
+            row["ratio_tls"] = mine.per_second / tls.per_second
+            like = f" {tls.per_second:>11.0f} {row['ratio_tls']:>6.1f}"
         told(
             f"{by:<6} {verb:<4} {size:<8} {clients:>7} {mine.per_second:>11.0f} {mine.median_ms:>8.2f} "
-            f"{other.per_second:>14.0f} {ratio:>6.1f}"
+            f"{other.per_second:>14.0f} {ratio:>6.1f}{like}"
         )
-        rows.append(
-            {"by": by, "verb": verb, "size": size, "clients": clients, "ratio": ratio, "per_s": mine.per_second}
-        )
+        rows.append(row)
     shares = tls_share(seconds)
     told(
         "GET of 10 MiB by boto3, 16 clients, requests and processor time of one: "

@@ -8,7 +8,7 @@ import time
 
 import httpx
 
-from parity.bench.r2 import _process
+from parity.bench.r2_servers import process
 from parity.bench.r2_tls import bare, spent
 from parity.bench.standin import free_ports
 
@@ -36,7 +36,7 @@ def _trusting(ca: str) -> ssl.SSLContext:
 def test_a_bare_server_sends_the_same_bytes_with_and_without_tls() -> None:
     for tls in (True, False):
         with (
-            bare(_process, free_ports(1)[0], 300_000, tls=tls) as (target, _),
+            bare(process, free_ports(1)[0], 300_000, tls=tls) as (target, _),
             httpx.Client(base_url=target.url, verify=_trusting(target.ca), trust_env=False) as client,
         ):
             first, second = (client.get("/anything").content for _ in range(2))

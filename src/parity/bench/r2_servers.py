@@ -1,0 +1,119 @@
+"""The servers that the R2 benchmark compares, each in a process of its own, and boto3's client of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import boto3
+import click
+from botocore.config import Config
+
+from parity.bench.r2_load import Target
+from parity.bench.standin import free_ports
+from parity.certs import ensure_certificates
+
+CACHE = Path(os.environ.get("PARITY_TEST_CACHE", Path.home() / ".cache" / "parity-tests"))
+BUCKET, KEY, SECRET = "bench-bucket", "0b1ec7", "bench-secret"
+
+_SERVE = """
+import asyncio, sys
+from pathlib import Path
+import uvloop
+from parity.certs import ensure_certificates
+from parity.r2.server import serve_s3
+from parity.r2.settings import R2Settings
+from parity.r2.sigv4 import Token
+async def main(folder, port, bucket, key, secret):
+    certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost"])
+    settings = R2Settings(bucket, (Token(key, secret),), state=folder / "r2", save_seconds=0)
+    async with serve_s3(settings, "127.0.0.1", port, 0, certificates):
+        await asyncio.Event().wait()
+uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))
+"""
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise click.ClickException(f"nothing listens on port {port} after 30 s")
+
+
+@contextmanager
+def process(arguments: list[str], port: int) -> Iterator[int]:
+    """A process that listens on ``port`` soon, and its id. Raises ``ClickException`` when it does not."""
+    environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait(port)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def stand_in() -> Iterator[tuple[Target, int]]:
+    """A stand-in in a process of its own, and its process id."""
+    with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
+        port = free_ports(1)[0]
+        arguments = [sys.executable, "-c", _SERVE, folder, str(port), BUCKET, KEY, SECRET]
+        with process(arguments, port) as pid:
+            yield Target(f"https://localhost:{port}", f"{folder}/trust/ca.pem"), pid
+
+
+def _moto_server() -> Path:
+    folder = CACHE / "venvs" / f"moto-{version('moto')}"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, f"moto[s3,server]=={version('moto')}"], check=True)
+        (folder / "complete").touch()
+    return folder / "bin" / "moto_server"
+
+
+@contextmanager
+def moto(*, tls: bool = False) -> Iterator[tuple[Target, int]]:
+    """``moto_server`` with an empty bucket, and its process id."""
+    with tempfile.TemporaryDirectory(prefix="parity-bench-") as name:
+        folder, port = Path(name), free_ports(1)[0]
+        arguments = [str(_moto_server()), "-H", "127.0.0.1", "-p", str(port)]
+        target = Target(f"http://localhost:{port}")
+        if tls:
+            certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost"])
+            arguments += ["-s", "-c", str(certificates.chain), "-k", str(certificates.key)]
+            target = Target(f"https://localhost:{port}", str(certificates.ca))
+        with process(arguments, port) as pid:
+            client(target).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "auto"})
+            yield target, pid
+
+
+def client(target: Target) -> Any:
+    """boto3's S3 client as R2 wants it."""
+    options: Any = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+    return boto3.client(
+        "s3",
+        endpoint_url=target.url,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        region_name="auto",
+        verify=target.ca or None,
+        config=Config(signature_version="s3v4", max_pool_connections=32, **options),
+    )

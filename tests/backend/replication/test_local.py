@@ -5,8 +5,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from app.replication.local import PAGE_SIZE, ForeignWriter, Image, LocalDatabase
+from app.replication.local import PAGE_SIZE, Image, LocalDatabase
 from app.replication.ltx import Header, LtxFile, decode, encode
+from app.replication.pages import ForeignWriter
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ can come between another's steps. Callers run it in a thread.
 from __future__ import annotations
 
 import os
-import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,11 +16,10 @@ from typing import TypeVar
 import apsw
 
 from app.replication.ltx import LtxFile, lock_page
+from app.replication.pages import FRAME_HEADER, SALT, WAL_HEADER, ForeignWriter, read_frames, write_pages
 
 T = TypeVar("T")
 
-_WAL_HEADER, _SALT = 32, 16
-_FRAME_HEADER = 24
 # A write is uploaded by whole pages, once for each level of the log: the app's rows are far smaller than a page, so
 # that small pages more than halve the bytes of a write.
 PAGE_SIZE = 1024
@@ -29,12 +27,6 @@ PAGE_SIZE = 1024
 _CHECKPOINT_BYTES = 1 << 20
 _NO_COMMIT = -1
 _CROWDED_BYTES = 16 << 20
-# Of one system call (IOV_MAX of Linux).
-_MOST_BUFFERS = 1024
-
-
-class ForeignWriter(Exception):
-    """Something else wrote to the local file: it cannot be trusted any more."""
 
 
 @dataclass(frozen=True)
@@ -300,12 +292,12 @@ class LocalDatabase:
         if self._log is None:
             # As long as the connection: opening it for each commit takes longer than reading.
             self._log = os.open(self._wal, os.O_RDONLY)
-        salt = os.pread(self._log, 8, _SALT)
+        salt = os.pread(self._log, 8, SALT)
         if self._captured and salt != self._salt:
             raise ForeignWriter(f"{self._wal} was restarted by another writer")
-        data = os.pread(self._log, count * (_FRAME_HEADER + self.page_size), self._frame_offset(self._captured))
+        data = os.pread(self._log, count * (FRAME_HEADER + self.page_size), self._frame_offset(self._captured))
         self._salt = salt
-        pages, commit = _frames(data, count, salt, self.page_size)
+        pages, commit = read_frames(data, count, salt, self.page_size)
         if not commit:
             raise ForeignWriter(f"{self._wal} does not end with a commit")
         self._captured = self._noted
@@ -327,9 +319,9 @@ class LocalDatabase:
         newer: dict[int, bytes] = {}
         if frames:
             with self._wal.open("rb") as file:
-                salt = file.read(_WAL_HEADER)[16:24]
-                newer, commit = _frames(
-                    file.read(frames * (_FRAME_HEADER + self.page_size)), frames, salt, self.page_size
+                salt = file.read(WAL_HEADER)[16:24]
+                newer, commit = read_frames(
+                    file.read(frames * (FRAME_HEADER + self.page_size)), frames, salt, self.page_size
                 )
         locked = lock_page(self.page_size)
         numbers = (number for number in range(1, commit + 1) if number != locked)
@@ -361,8 +353,7 @@ class LocalDatabase:
                 # What was cut off on the way must not come back when the file grows again.
                 os.truncate(descriptor, min(os.fstat(descriptor).st_size, min(sizes) * self.page_size))
                 os.truncate(descriptor, sizes[-1] * self.page_size)
-            for first, run in _runs(pages):
-                _write_all(descriptor, run, (first - 1) * self.page_size)
+            write_pages(descriptor, pages, self.page_size)
         finally:
             os.close(descriptor)
         self.txid = reached
@@ -373,41 +364,4 @@ class LocalDatabase:
 
     def _frame_offset(self, frames: int) -> int:
         """Where frame number ``frames``, counted from 0, begins in the log."""
-        return _WAL_HEADER + frames * (_FRAME_HEADER + self.page_size)
-
-
-def _runs(pages: Mapping[int, bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Pages that lie side by side, as many as one call may write, behind the number of the first one."""
-    first, run = 0, list[bytes]()
-    for number in sorted(pages):
-        if number != first + len(run) or len(run) == _MOST_BUFFERS:
-            if run:
-                yield first, run
-            first, run = number, []
-        run.append(pages[number])
-    if run:
-        yield first, run
-
-
-def _write_all(descriptor: int, run: Sequence[bytes], offset: int) -> None:
-    written = os.pwritev(descriptor, run, offset)
-    if written < (whole := sum(map(len, run))):
-        # What stopped it, a full disk mostly, is what the next call says.
-        rest = b"".join(run)
-        while written < whole:
-            written += os.pwrite(descriptor, rest[written:], offset + written)
-
-
-def _frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:
-    """The newest image of each page in ``count`` frames, and the database's size after the last one."""
-    size = _FRAME_HEADER + page_size
-    if len(data) != count * size:
-        raise ForeignWriter(f"the log has {len(data)} bytes where {count} frames were written")
-    pages: dict[int, bytes] = {}
-    commit = 0
-    for offset in range(0, len(data), size):
-        number, commit = struct.unpack_from(">II", data, offset)
-        if data[offset + 8 : offset + 16] != salt:
-            raise ForeignWriter("a frame of the log has another salt")
-        pages[number] = data[offset + _FRAME_HEADER : offset + size]
-    return pages, commit
+        return WAL_HEADER + frames * (FRAME_HEADER + self.page_size)

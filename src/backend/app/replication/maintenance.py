@@ -12,9 +12,9 @@ from app.replication.core import DAY, deletable, prune, snapshot_due
 from app.replication.fetched import decoded
 from app.replication.fetching import fetch
 from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, GapError, due_merge
-from app.replication.local import ForeignWriter
 from app.replication.ltx import Header, LtxError, encode, merge
 from app.replication.outcomes import Damaged
+from app.replication.pages import ForeignWriter
 from app.replication.replica import Replica
 from app.replication.store import FileExists, StoreError
 

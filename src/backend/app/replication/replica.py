@@ -18,9 +18,10 @@ from app.replication.fetched import decoded, planned
 from app.replication.fetching import Fetching, fetch
 from app.replication.layout import FileRef, highest, restore_plan, transaction
 from app.replication.legacy import LEGACY_NAME, NotADatabase, prepared
-from app.replication.local import Batch, ForeignWriter, LocalDatabase
+from app.replication.local import Batch, LocalDatabase
 from app.replication.ltx import Header, LtxFile, encode
 from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
+from app.replication.pages import ForeignWriter
 from app.replication.store import FileExists, ReplicaStore, StoreError
 
 T = TypeVar("T")

@@ -18,9 +18,10 @@ from tests.backend.replication.simulation.world import Bucket, Faults, Machine, 
 
 from app.replication.core import Options
 from app.replication.layout import SNAPSHOT, GapError, highest, restore_plan
-from app.replication.local import ForeignWriter, LocalDatabase
+from app.replication.local import LocalDatabase
 from app.replication.ltx import LtxError, decode
 from app.replication.outcomes import Fenced, Lost, Outdated
+from app.replication.pages import ForeignWriter
 from app.replication.replica import Replica
 from app.replication.store import StoreError
 

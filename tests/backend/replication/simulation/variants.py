@@ -15,6 +15,7 @@ from tests.backend.replication.simulation.world import Bucket, SimulatedStore, S
 
 import app.replication.layout as layout
 import app.replication.local as local
+import app.replication.pages as pages_of_a_file
 import app.replication.replica as replica
 from app.replication.core import Refusal
 from app.replication.layout import FileRef
@@ -228,7 +229,7 @@ def _renumbered(data: bytes, ref: FileRef) -> bytes:
 
 def no_capture_of_some_pages() -> AbstractContextManager[None]:
     """The capture loses a page of large commits."""
-    honest = local._frames
+    honest = pages_of_a_file.read_frames
 
     def frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:
         pages, commit = honest(data, count, salt, page_size)
@@ -236,7 +237,7 @@ def no_capture_of_some_pages() -> AbstractContextManager[None]:
             pages.pop(max(pages))
         return pages, commit
 
-    return _patched(mock.patch.object(local, "_frames", frames))
+    return _patched(mock.patch.object(local, "read_frames", frames))
 
 
 VARIANTS: tuple[Variant, ...] = (

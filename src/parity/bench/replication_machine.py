@@ -18,7 +18,7 @@ from app.context import UserContext
 from app.replication.databases import ReplicatedDatabases
 from app.replication.layout import SNAPSHOT, parse_name
 from app.settings import Settings, from_environment
-from app.storage.interface import ObjectBytes, ObjectStore
+from app.storage.interface import NewObject, ObjectBytes, ObjectStore
 from app.storage.keys import Keys
 from app.storage.r2 import R2Store
 
@@ -114,6 +114,20 @@ class CountingStore:
     async def put_bytes(self, key: str, data: bytes, **options: Any) -> str:
         etag = await self._store.put_bytes(key, data, **options)
         self.uploads.add(key, data, options.get("metadata") or {})
+        return etag
+
+    async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
+        created: list[NewObject] = []
+
+        def noted() -> NewObject | None:
+            new = make()
+            if new is not None:
+                created.append(new)
+            return new
+
+        etag = await self._store.create_made(noted, made)
+        for new in created:
+            self.uploads.add(new.key, new.data, new.metadata)
         return etag
 
     async def get_bytes(self, key: str) -> ObjectBytes:

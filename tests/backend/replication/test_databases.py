@@ -277,6 +277,27 @@ async def test_a_client_that_goes_away_leaves_no_commit_behind(make: Make, store
     assert len(ours) == 3
 
 
+async def test_a_lone_clients_commits_are_uploaded_by_the_thread_that_makes_them(make: Make, store: FakeStore) -> None:
+    databases = make()
+    await write(databases, A, "first")
+    for number in range(20):
+        await write(databases, A, f"k{number}")
+        assert store.count("create_made") == number + 1
+    assert len(await read(databases, A)) == 21
+
+
+async def test_an_upload_that_hangs_keeps_nobody_from_the_local_copy(make: Make, store: FakeStore) -> None:
+    databases = make(SYNC_READ_CHECK="never")
+    await write(databases, A, "k")
+    store.gates["put"] = asyncio.Event()
+    stuck = asyncio.ensure_future(write(databases, A, "a"))
+    await store.called("put", transaction(3).name)
+    async with databases.session(A) as session:
+        assert await session.read(keys) == {"k", "a"}
+        store.gates.pop("put").set()
+    await stuck
+
+
 async def test_a_profile_whose_uploads_hang_does_not_hold_another_up(make: Make, store: FakeStore) -> None:
     databases = make()
     await write(databases, A, "k")

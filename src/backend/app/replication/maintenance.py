@@ -16,7 +16,7 @@ from app.replication.ltx import Header, LtxError, encode, merge
 from app.replication.outcomes import Damaged
 from app.replication.pages import ForeignWriter
 from app.replication.replica import Replica
-from app.replication.store import FileExists, StoreError
+from app.replication.store import FileExists, NewFile, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Maintainer:
 
     async def _add(self, ref: FileRef, data: bytes) -> None:
         try:
-            date = await self._replica.store.create(ref, data, self._replica.wall_ms())
+            date = await self._replica.store.create(NewFile(ref, data, self._replica.wall_ms()))
         except FileExists:
             # Another Machine merged the same immutable files: what is there says the same.
             date = self._replica.verified or 0.0

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from app.replication.layout import FileRef, GapError, highest, parse_name, restore_plan
-from app.replication.store import FileExists, Listed, StoreError
-from app.storage.interface import ObjectInfo, ObjectMissing, ObjectStore, PreconditionFailed, StorageError
+from app.replication.store import FileExists, Listed, NewFile, StoreError
+from app.storage.interface import NewObject, ObjectInfo, ObjectMissing, ObjectStore, PreconditionFailed, StorageError
 from app.storage.keys import ProfileKeys
 
 # Litestream's restore reads a file's time from here, else from the object's own.
 _TIMESTAMP = "litestream-timestamp"
+
+
+@contextmanager
+def _as_store_errors() -> Iterator[None]:
+    """The object store's errors in the words of replication."""
+    try:
+        yield
+    except PreconditionFailed as error:
+        raise FileExists(str(error)) from None
+    except StorageError as error:
+        raise StoreError(str(error)) from error
 
 
 class ObjectReplica:
@@ -22,16 +34,28 @@ class ObjectReplica:
         self._folder = keys.database_folder
         self._legacy = keys.database
 
-    async def create(self, ref: FileRef, data: bytes, timestamp_ms: int) -> float:
-        moment = datetime.datetime.fromtimestamp(timestamp_ms / 1000, datetime.UTC)
-        text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        try:
-            await self._store.put_bytes(self._folder + ref.name, data, if_none_match=True, metadata={_TIMESTAMP: text})
-        except PreconditionFailed:
-            raise FileExists(ref.name) from None
-        except StorageError as error:
-            raise StoreError(str(error)) from error
+    async def create(self, file: NewFile) -> float:
+        new = self._object(file)
+        with _as_store_errors():
+            await self._store.put_bytes(new.key, new.data, if_none_match=True, metadata=new.metadata)
         return self._store.date()
+
+    async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
+        def new_object() -> NewObject | None:
+            file = make()
+            return None if file is None else self._object(file)
+
+        with _as_store_errors():
+            etag = await self._store.create_made(new_object, made)
+        return None if etag is None else self._store.date()
+
+    def has_room(self) -> bool:
+        return self._store.has_room()
+
+    def _object(self, file: NewFile) -> NewObject:
+        moment = datetime.datetime.fromtimestamp(file.stamp / 1000, datetime.UTC)
+        text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return NewObject(self._folder + file.ref.name, file.data, {_TIMESTAMP: text})
 
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
         data = await self._get(self._folder + ref.name)
@@ -55,10 +79,8 @@ class ObjectReplica:
         return Listed(refs, self._store.date())
 
     async def _keys(self, within: str = "", *, after: str = "") -> Sequence[ObjectInfo]:
-        try:
+        with _as_store_errors():
             return await self._store.list(self._folder + within, after=self._folder + after if after else "")
-        except StorageError as error:
-            raise StoreError(str(error)) from error
 
     def _refs(self, found: Sequence[ObjectInfo]) -> Sequence[FileRef]:
         refs = (
@@ -73,16 +95,13 @@ class ObjectReplica:
         return await self._get(self._legacy)
 
     async def delete(self, refs: Sequence[FileRef]) -> None:
-        try:
+        with _as_store_errors():
             for ref in refs:
                 await self._store.delete(self._folder + ref.name)
-        except StorageError as error:
-            raise StoreError(str(error)) from error
 
     async def _get(self, key: str) -> bytes | None:
-        try:
-            return (await self._store.get_bytes(key)).data
-        except ObjectMissing:
-            return None
-        except StorageError as error:
-            raise StoreError(str(error)) from error
+        with _as_store_errors():
+            try:
+                return (await self._store.get_bytes(key)).data
+            except ObjectMissing:
+                return None

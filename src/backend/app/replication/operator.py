@@ -21,7 +21,7 @@ from app.replication.local import PAGE_SIZE, LocalDatabase
 from app.replication.ltx import HEADER_SIZE, Header, LtxError, LtxFile, database_pages, encode, read_header
 from app.replication.object_replica import ObjectReplica
 from app.replication.outcomes import Damaged
-from app.replication.store import FileExists, StoreError
+from app.replication.store import FileExists, NewFile, StoreError
 from app.storage.interface import InvalidRequest, ObjectMissing, ObjectStore, StorageError
 from app.storage.keys import ProfileKeys
 
@@ -171,7 +171,7 @@ class Operator:
         header = Header(page_size, len(image) // page_size, ref.min_txid, ref.max_txid, now, secrets.randbits(63))
         data = encode(header, database_pages(image, page_size))
         try:
-            await self._replica.create(ref, data, now)
+            await self._replica.create(NewFile(ref, data, now))
         except FileExists:
             if (await self._replica.probe(ref))[0] != data:
                 raise Refused(f"{ref.name} was written by a Machine at the same moment: try again") from None

@@ -22,7 +22,7 @@ from app.replication.local import Batch, LocalDatabase
 from app.replication.ltx import Header, LtxFile, encode
 from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
 from app.replication.pages import ForeignWriter
-from app.replication.store import FileExists, ReplicaStore, StoreError
+from app.replication.store import FileExists, NewFile, ReplicaStore, StoreError
 
 T = TypeVar("T")
 # Share of an upload's time that the next one waits for more commits, where the last one was of more than one.
@@ -41,14 +41,12 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs blocking local work, in a thread in production."""
 
 
-@dataclass(frozen=True)
-class _Group:
-    """A group of commits as the file that is to be created."""
+@dataclass
+class _Outgoing:
+    """A file on its way to the store, and the commits in it; neither before it is made. A claim holds no commits."""
 
-    batch: Batch
-    ref: FileRef
-    stamp: int
-    data: bytes
+    file: NewFile | None = None
+    batch: Batch | None = None
 
 
 class Schema(Protocol):
@@ -120,6 +118,10 @@ class Replica:
 
     async def write(self, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
         """Run one transaction on a copy that this Machine has claimed; its upload begins at once."""
+        database = self._database
+        idle = not (self._tasks or self._pending or self._pause)
+        if database is not None and self.owner and idle and self.store.has_room():
+            return await self._write_through(database, change)
         # A client that goes away must not leave a commit behind that no one uploads.
         task = asyncio.ensure_future(self._write(change))
         self._writes.add(task)
@@ -301,19 +303,54 @@ class Replica:
             await self._steer(self._claim)
             database = await self._opened()
         epoch = self.epoch
-
-        def work() -> tuple[T, int, _Group | None]:
-            result, seq = database.write(change)
-            # One way through the threads for both; while an upload is under way the group is made after it.
-            return result, seq, None if "upload" in self._tasks else self._group(database)
-
         try:
-            result, seq, group = await self.locally(work)
+            result, seq = await self.locally(lambda: database.write(change))
         except BROKEN_COPY as error:
             await self._lose(database, error)
             raise Lost(error) from error
-        self._kick(group)
+        self._kick()
         return result, Ticket(epoch, seq)
+
+    async def _write_through(self, database: LocalDatabase, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
+        """The write of one who is alone: the thread that commits uploads what it committed. Waits for the commit."""
+        committed: asyncio.Future[tuple[T, Ticket]] = asyncio.get_running_loop().create_future()
+        upload = self._start("upload", lambda: self._commit_and_send(database, change, committed))
+
+        def ended(_: asyncio.Task[None]) -> None:
+            if not committed.done() and not upload.cancelled():
+                committed.set_exception(upload.exception() or Lost(self._lost))
+
+        upload.add_done_callback(ended)
+        return await committed
+
+    async def _commit_and_send(
+        self,
+        database: LocalDatabase,
+        change: Callable[[apsw.Connection], T],
+        committed: asyncio.Future[tuple[T, Ticket]],
+    ) -> None:
+        epoch, outgoing = self.epoch, _Outgoing()
+        done: list[tuple[T, int]] = []
+
+        def make() -> NewFile | None:
+            done.append(database.write(change))
+            return self._group(database, outgoing)
+
+        def made() -> None:
+            # Whoever else needs the copy must not wait for the network.
+            self._turn.release()
+            if done and not committed.done():
+                result, seq = done[0]
+                committed.set_result((result, Ticket(epoch, seq)))
+
+        await self._turn.acquire()
+        try:
+            sent = await self._sent(database, outgoing, self.store.create_made(make, made))
+        except BROKEN_COPY as error:
+            await self._lose(database, error)
+            raise Lost(error) from error
+        if sent:
+            await self._upload()
 
     async def _claim(self) -> None:
         """Create the next file, empty and ours; what others wrote meanwhile is taken in, one file at a time."""
@@ -329,9 +366,9 @@ class Replica:
                 commit, pages = await self.locally(lambda: database.commit), ()  # noqa: B023
             header = Header(database.page_size, commit, ref.min_txid, ref.max_txid, stamp, self.node)
             data = await self.run(lambda: encode(header, pages))  # noqa: B023
-            started = self._now()
+            started, file = self._now(), NewFile(ref, data, stamp)
             try:
-                await self._create(ref, data, stamp)
+                await self._created(_Outgoing(file), self.store.create(file))
             except Fenced as lost:
                 await self._take_next(database, ref, lost.data)
                 continue
@@ -339,28 +376,29 @@ class Replica:
                 await self._drop(outdated)
                 raise
             await self.locally(lambda: database.mark_durable(ref.max_txid, database.durable))  # noqa: B023
-            self._advance(ref, data, started)
+            self._advance(file, started)
             self.owner = True
             behind, _ = await self.locally(lambda: database.read(self.schema.is_behind))  # noqa: B023
             if behind:
                 await self.locally(lambda: database.write(self.schema.migrate))  # noqa: B023
                 self._kick()
 
-    def _kick(self, group: _Group | None = None) -> None:
-        """See to it that what was captured is uploaded, ``group`` first where it is made already."""
+    def _kick(self) -> None:
+        """See to it that what was captured is uploaded."""
         if "upload" not in self._tasks and self._pending:
-            self._start("upload", lambda: self._upload(group))
+            self._start("upload", self._upload)
 
-    def _group(self, database: LocalDatabase) -> _Group | None:
+    def _group(self, database: LocalDatabase, outgoing: _Outgoing) -> NewFile | None:
         """The next file: everything that was committed and is not durable."""
         batch = database.take()
         if batch is None:
             return None
         ref, stamp = transaction(batch.txid), self.wall_ms()
         header = Header(database.page_size, batch.commit, ref.min_txid, ref.max_txid, stamp, self.node)
-        return _Group(batch, ref, stamp, encode(header, batch.pages))
+        outgoing.batch, outgoing.file = batch, NewFile(ref, encode(header, batch.pages), stamp)
+        return outgoing.file
 
-    async def _upload(self, group: _Group | None) -> None:
+    async def _upload(self) -> None:
         """One file at a time, each with everything that was committed while the one before was on its way."""
         database = self._database
         while database is not None and database is self._database and database.durable < database.seq:
@@ -368,40 +406,53 @@ class Replica:
                 # Whoever was answered just now writes again at once, mostly. Without this the first of them has a
                 # file of its own, and all the others wait for it.
                 await asyncio.sleep(self._pause)
-                group = None
-            if group is None or not database.fits(group.batch):
-                group = await self.locally(lambda: self._group(database))
-            if group is None:
+            outgoing = _Outgoing()
+            file = await self.locally(lambda: self._group(database, outgoing))  # noqa: B023
+            if file is None or not await self._sent(database, outgoing, self.store.create(file)):
                 return
-            batch, ref, data, started = group.batch, group.ref, group.data, self._now()
-            try:
-                await self._create(ref, data, group.stamp)
-            except Fenced as lost:
-                await self._give_way(database, lost)
-                return
-            except StoreError as lost:
-                await self._give_way(database, lost)
-                return
-            except Outdated as lost:
-                await self._drop(lost)
-                return
-            commits = batch.seq - database.durable
-            if not database.try_mark_durable(ref.max_txid, batch.seq, batch.life):
-                await self.locally(lambda: database.mark_durable(ref.max_txid, batch.seq, batch.life))  # noqa: B023
-            self._pause = _GATHERING * (self._now() - started) if commits > 1 else 0.0
-            self._advance(ref, data, started)
-            group = None
 
-    async def _create(self, ref: FileRef, data: bytes, stamp: int) -> None:
-        """Create the file. Raises ``Fenced``, ``Outdated`` or ``StoreError``."""
+    async def _sent(self, database: LocalDatabase, outgoing: _Outgoing, creating: Awaitable[float | None]) -> bool:
+        """Whether there was something to send and the store holds it now. Where it does not, this Machine gives way."""
+        started = self._now()
         try:
-            date = await self.store.create(ref, data, stamp)
+            await self._created(outgoing, creating)
+        except (Fenced, StoreError) as lost:
+            await self._give_way(database, lost)
+            return False
+        except Outdated as lost:
+            await self._drop(lost)
+            return False
+        file, batch = outgoing.file, outgoing.batch
+        if file is None or batch is None:
+            return False
+        commits = batch.seq - database.durable
+        txid = file.ref.max_txid
+        if not database.try_mark_durable(txid, batch.seq, batch.life):
+            await self.locally(lambda: database.mark_durable(txid, batch.seq, batch.life))
+        self._pause = _GATHERING * (self._now() - started) if commits > 1 else 0.0
+        if not self._pending:
+            # Before anyone is woken: the task is as good as done, and who writes next need not wait for its end.
+            self._tasks.pop("upload", None)
+        self._advance(file, started)
+        return True
+
+    async def _created(self, outgoing: _Outgoing, creating: Awaitable[float | None]) -> None:
+        """Await the creation of the file. Raises ``Fenced``, ``Outdated`` or ``StoreError``."""
+        refused = False
+        try:
+            date = await creating
         except FileExists:
+            refused, date = True, None
+        if (file := outgoing.file) is None:
+            return
+        ref = file.ref
+        if refused:
             found, date = await self.store.probe(ref)
             if found is None:
-                raise StoreError(f"{ref.name} was there and then was not") from None
-            if judge_refusal(data, found) is Refusal.FENCED:
-                raise Fenced(ref, found) from None
+                raise StoreError(f"{ref.name} was there and then was not")
+            if judge_refusal(file.data, found) is Refusal.FENCED:
+                raise Fenced(ref, found)
+        assert date is not None
         if must_look_up(self.verified, date, self.options.retention):
             listed = await self.store.recent()
             date = listed.date
@@ -409,12 +460,12 @@ class Replica:
                 raise Outdated(f"{ref.name} was written behind files that others had written long before")
         self.verified = date
 
-    def _advance(self, ref: FileRef, data: bytes, started: float) -> None:
-        date = self.verified or 0.0
-        self.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, len(data), date))
+    def _advance(self, file: NewFile, started: float) -> None:
+        date, ref = self.verified or 0.0, file.ref
+        self.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, len(file.data), date))
         self._checked = started
         self._notify()
-        self.after_upload(self.files[-1], data, date)
+        self.after_upload(self.files[-1], file.data, date)
 
     async def _give_way(self, database: LocalDatabase, cause: Exception) -> None:
         """Take back what did not become durable. Whether the store has it after all, the next look tells."""

@@ -25,14 +25,34 @@ class Listed:
     date: float
 
 
+@dataclass(frozen=True)
+class NewFile:
+    """A file that is to be created; ``stamp`` is its time in ms since the epoch."""
+
+    ref: FileRef
+    data: bytes
+    stamp: int
+
+
 class ReplicaStore(Protocol):
     """One profile's replica. Every method has a deadline of its own and raises `StoreError` past it."""
 
-    async def create(self, ref: FileRef, data: bytes, timestamp_ms: int) -> float:
+    async def create(self, file: NewFile) -> float:
         """Write the file only if there is none; the store's clock. Raises `FileExists`.
 
         A repeat of a try whose answer was lost may raise `FileExists` although this call's bytes are what is there.
         """
+        ...
+
+    async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
+        """`create` of what ``make`` gives, by the thread that made it; None where it gives nothing.
+
+        ``made`` is called once, in the event loop: soon after ``make`` has ended, and never after this has.
+        """
+        ...
+
+    def has_room(self) -> bool:
+        """Whether `create_made` would begin at once."""
         ...
 
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:

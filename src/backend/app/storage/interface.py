@@ -4,7 +4,7 @@ Keys are full keys, made by `app.storage.keys`. The three errors are never confl
 condition that failed, and a store that could not be asked or understood.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +58,15 @@ class UploadedPart:
     etag: str
 
 
+@dataclass(frozen=True)
+class NewObject:
+    """An object that is to be created; `metadata` is kept with it."""
+
+    key: str
+    data: bytes
+    metadata: Mapping[str, str]
+
+
 class ObjectStore(Protocol):
     """All methods raise `StorageUnavailable`; what else they raise is said at each."""
 
@@ -94,6 +103,19 @@ class ObjectStore(Protocol):
 
         With a condition raises `PreconditionFailed`, also where `if_match` meets no object.
         """
+        ...
+
+    async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
+        """Creates the object that `make` gives, where there is none; the new ETag, or None where it gives nothing.
+
+        `make` blocks; the thread that ran it goes on to the store itself, which saves a small object two ways through
+        the event loop. `made` is called once, in the event loop: milliseconds after `make` has ended, or with the
+        store's answer where that is sooner. Deadlines begin then. Raises `PreconditionFailed`, and what `make` raises.
+        """
+        ...
+
+    def has_room(self) -> bool:
+        """Whether a call would begin at once, without waiting for other calls to end."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -1,11 +1,8 @@
 """Objects in Cloudflare R2, by its S3 protocol."""
 
-import asyncio
-import contextvars
 import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +11,10 @@ from urllib.parse import quote
 
 from app.context import current_request_id
 from app.settings import Settings
+from app.storage.calls import Calls
 from app.storage.interface import (
     InvalidRequest,
+    NewObject,
     ObjectBytes,
     ObjectInfo,
     ObjectMissing,
@@ -34,6 +33,7 @@ T = TypeVar("T")
 _CHUNK = 1024 * 1024
 _MAX_PARTS = 10_000
 _WRITE_ID = "write-id"
+_IF_NONE = {"IfNoneMatch": "*"}
 
 
 class R2Store:
@@ -44,7 +44,7 @@ class R2Store:
         self._bucket = settings.r2_bucket
         self._small = Policy(settings.r2_attempts, settings.r2_total_seconds)
         self._large = Policy(settings.r2_attempts, settings.r2_transfer_seconds)
-        self._executor = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="r2")
+        self._calls = Calls(MAX_CONNECTIONS)
         self._date = 0.0
 
     @cached_property
@@ -119,24 +119,21 @@ class R2Store:
         if if_match is not None:
             conditions["IfMatch"] = if_match
         if if_none_match:
-            conditions["IfNoneMatch"] = "*"
-        # A try whose answer was lost may have been the one that wrote: then the next try's 412 is our own doing,
-        # which only a mark on the object can tell.
-        mark = secrets.token_hex(16)
-        kept = {**(metadata or {}), _WRITE_ID: mark}
+            conditions |= _IF_NONE
+        return await self._call(f"PUT {key}", self._marked_put(key, data, metadata or {}, conditions))
 
-        def put(attempt: int) -> str:
-            try:
-                return self._put(key, data, kept, conditions)
-            except PreconditionFailed:
-                if attempt == 1:
-                    raise
-                found = self._head_marked(key)
-                if found is None or found[0] != mark:
-                    raise
-                return found[1]
+    async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
+        def prepared() -> tuple[NewObject, Callable[[int], str]] | None:
+            new = make()
+            return None if new is None else (new, self._marked_put(new.key, new.data, new.metadata, _IF_NONE))
 
-        return await self._call(f"PUT {key}", put)
+        def put(ready: tuple[NewObject, Callable[[int], str]], attempt: int) -> str:
+            return self._translated(f"PUT {ready[0].key}", lambda: ready[1](attempt))
+
+        return await self._calls.run_made("PUT", prepared, put, self._small, made)
+
+    def has_room(self) -> bool:
+        return self._calls.has_room()
 
     async def delete(self, key: str) -> None:
         await self._call(f"DELETE {key}", lambda _: self._client.delete_object(Bucket=self._bucket, Key=key))
@@ -219,23 +216,12 @@ class R2Store:
         await self._call("LIST", lambda _: self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1))
 
     async def close(self) -> None:
-        # A thread that waits for an answer ends by its own deadline; nobody waits for it.
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._calls.close()
 
     async def _call(self, what: str, work: Callable[[int], T], policy: Policy | None = None) -> T:
-        """Runs `work` in a thread under the retry policy and one hard deadline over all of it."""
-        used = policy or self._small
-
-        def tries() -> T:
-            return used.run(lambda attempt: self._translated(what, lambda: work(attempt)))
-
-        try:
-            async with asyncio.timeout(used.seconds):
-                # In the thread too it is known for which request this is.
-                context = contextvars.copy_context()
-                return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, tries)
-        except TimeoutError as error:
-            raise StorageUnavailable(f"{what}: no answer within {used.seconds:g} s") from error
+        return await self._calls.run(
+            what, lambda attempt: self._translated(what, lambda: work(attempt)), policy or self._small
+        )
 
     def _translated(self, what: str, work: Callable[[], T]) -> T:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -247,7 +233,31 @@ class R2Store:
         except BotoCoreError as error:
             raise TryAgain(f"{what}: {error}") from error
 
-    def _put(self, key: str, data: bytes, metadata: Mapping[str, str], conditions: dict[str, Any]) -> str:
+    def _marked_put(
+        self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]
+    ) -> Callable[[int], str]:
+        """The tries of one PUT; each is given its number.
+
+        One whose answer was lost may have been the one that wrote: then the next try's 412 is our own doing, which only
+        a mark on the object can tell.
+        """
+        mark = secrets.token_hex(16)
+        kept = {**metadata, _WRITE_ID: mark}
+
+        def put(attempt: int) -> str:
+            try:
+                return self._put(key, data, kept, conditions)
+            except PreconditionFailed:
+                if attempt == 1:
+                    raise
+                found = self._head_marked(key)
+                if found is None or found[0] != mark:
+                    raise
+                return found[1]
+
+        return put
+
+    def _put(self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]) -> str:
         return self._translated(
             f"PUT {key}",
             lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **conditions)[

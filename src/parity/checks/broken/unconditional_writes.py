@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 
@@ -20,5 +22,12 @@ def wrap(app: Any) -> Any:
         etag: str = await conditional(key, data, metadata=metadata)
         return etag
 
-    store.put_bytes = plain
+    async def made_and_put(make: Callable[[], Any], made: Callable[[], None]) -> str | None:
+        try:
+            new = await asyncio.to_thread(make)
+        finally:
+            made()
+        return None if new is None else await plain(new.key, new.data, metadata=new.metadata)
+
+    store.put_bytes, store.create_made = plain, made_and_put
     return app

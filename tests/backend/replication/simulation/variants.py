@@ -5,7 +5,7 @@ Every variant is a context manager that patches the real code for the length of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -205,20 +205,21 @@ def snapshot_of_what_is_not_durable() -> AbstractContextManager[None]:
 
 def late_txid() -> AbstractContextManager[None]:
     """A group gets the next free TXID when it is uploaded, not the one that follows the state it was made on."""
-    honest = Replica._create
+    honest = Replica._created
 
-    async def create(self: Replica, ref: FileRef, data: bytes, stamp: int) -> None:
-        database = self._database
-        if ref.level == 0 and database is not None and self.owner:
-            while True:
-                try:
-                    return await honest(self, ref, data, stamp)
-                except Fenced:
-                    ref = FileRef(0, ref.min_txid + 1, ref.max_txid + 1)
-                    data = _renumbered(data, ref)
-        return await honest(self, ref, data, stamp)
+    async def created(self: Replica, outgoing: Any, creating: Awaitable[float | None]) -> None:
+        while True:
+            try:
+                return await honest(self, outgoing, creating)
+            except Fenced:
+                if self._database is None or not self.owner:
+                    raise
+                file = outgoing.file
+                ref = FileRef(0, file.ref.min_txid + 1, file.ref.max_txid + 1)
+                outgoing.file = replace(file, ref=ref, data=_renumbered(file.data, ref))
+                creating = self.store.create(outgoing.file)
 
-    return _patched(mock.patch.object(Replica, "_create", create))
+    return _patched(mock.patch.object(Replica, "_created", created))
 
 
 def _renumbered(data: bytes, ref: FileRef) -> bytes:

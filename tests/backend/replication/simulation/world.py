@@ -16,7 +16,7 @@ from app.replication.core import Options
 from app.replication.layout import FileRef, highest, parse_name
 from app.replication.maintenance import Maintainer
 from app.replication.replica import Replica
-from app.replication.store import FileExists, Listed, StoreError
+from app.replication.store import FileExists, Listed, NewFile, StoreError
 
 EPOCH = 1_800_000_000.0
 current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar("machine", default=None)
@@ -72,11 +72,28 @@ class SimulatedStore:
     def __init__(self, bucket: Bucket, machine: Machine) -> None:
         self.bucket, self.machine = bucket, machine
 
-    async def create(self, ref: FileRef, data: bytes, timestamp_ms: int) -> float:
-        accepted, date = await self._call(lambda: self.bucket.create(ref.name, data), writes=True)
+    async def create(self, file: NewFile) -> float:
+        accepted, date = await self._call(lambda: self.bucket.create(file.ref.name, file.data), writes=True)
         if not accepted:
-            raise FileExists(ref.name)
+            raise FileExists(file.ref.name)
         return date
+
+    async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
+        try:
+            file = await self.machine.run(make)
+        finally:
+            # Before the file is on its way, or after it, but never later than this returns.
+            early = self.bucket.rnd.random() < 0.5
+            if early:
+                made()
+        try:
+            return None if file is None else await self.create(file)
+        finally:
+            if not early:
+                made()
+
+    def has_room(self) -> bool:
+        return self.bucket.rnd.random() < 0.7
 
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
         stored, date = await self._call(lambda: self.bucket.objects.get(ref.name))
@@ -175,7 +192,7 @@ class Machine:
             bucket.rnd.getrandbits(64),
             options,
             Table(),
-            run=self._run,
+            run=self.run,
             now=self.monotonic,
             wall_ms=lambda: int((EPOCH + self.wall_error + self.monotonic()) * 1000),
         )
@@ -190,7 +207,7 @@ class Machine:
         await asyncio.sleep(seconds)
         await self._thawed.wait()
 
-    async def _run(self, work: Callable[[], Any]) -> Any:
+    async def run(self, work: Callable[[], Any]) -> Any:
         await self.sleep(self.bucket.rnd.uniform(0, 0.002))
         try:
             return work()

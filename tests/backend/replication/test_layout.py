@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from app.replication.core import Options, catch_up_plan, deletable, must_look_up, read_is_fresh, snapshot_due
+from app.replication.core import Moment, Options, catch_up_plan, deletable, must_look_up, read_is_fresh, snapshot_due
 from app.replication.layout import FANOUT, FileRef, GapError, due_merge, parse_name, restore_plan, transaction
 
 DAY = 86400.0
@@ -101,9 +101,17 @@ def test_a_writer_looks_up_after_half_the_retention_of_the_stores_clock() -> Non
 
 
 def test_a_read_looks_as_often_as_it_is_told() -> None:
-    assert not read_is_fresh(None, 5.0, Options(read_check=math.inf))
-    assert read_is_fresh(0.0, 5.0, Options(read_check=math.inf))
-    assert read_is_fresh(4.5, 5.0, Options(read_check=1.0))
-    assert not read_is_fresh(4.0, 5.0, Options(read_check=1.0))
-    assert not read_is_fresh(4.999, 5.0, Options(read_check=0.0))
-    assert read_is_fresh(5.0, 5.0, Options(read_check=0.0))
+    def fresh(checked: float | None, read_check: float, wall: float = 0.0) -> bool:
+        before = None if checked is None else Moment(checked, 1000.0 + checked)
+        return read_is_fresh(before, Moment(5.0, 1005.0 + wall), Options(read_check=read_check))
+
+    assert not fresh(None, math.inf)
+    assert fresh(0.0, math.inf)
+    assert fresh(4.5, 1.0)
+    assert not fresh(4.0, 1.0)
+    assert not fresh(4.999, 0.0)
+    assert fresh(5.0, 0.0)
+    # A suspend of three hours, in which the monotonic clock stood still; a wall clock that was put back.
+    assert not fresh(4.5, 1.0, wall=10800.0)
+    assert not fresh(4.5, 1.0, wall=-60.0)
+    assert fresh(4.5, math.inf, wall=-60.0)

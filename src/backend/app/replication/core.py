@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -9,6 +10,12 @@ from enum import Enum
 from app.replication.layout import SNAPSHOT, TOP_LEVEL, FileRef, GapError, highest
 
 DAY = 86400.0
+# An owner that made so many files within so little time pauses too seldom for another Machine to get in between; one
+# look for a request then adds at most an eighth of a GET to each PUT.
+_BUSY_UPLOADS, _BUSY_SECONDS = 8, 1.0
+# What a claimant needs at the most once the owner stands still: the end of a create that fails, reading what is there,
+# a look ahead, a create; some more for the way.
+_COURTESY_UPLOADS, _COURTESY_SECONDS = 6.0, (0.1, 5.0)
 
 
 @dataclass(frozen=True)
@@ -58,14 +65,37 @@ def must_look_up(verified: float | None, date: float, retention: float) -> bool:
     return verified is None or date - verified >= retention / 2
 
 
-def read_is_fresh(checked: float | None, started: float, options: Options) -> bool:
+@dataclass(frozen=True)
+class Moment:
+    """One moment by both of a Machine's clocks, in seconds. In a suspend the monotonic one stands still; the wall clock
+    mostly has jumped when it ends."""
+
+    monotonic: float
+    wall: float
+
+
+def read_is_fresh(checked: Moment | None, started: Moment, options: Options) -> bool:
     """Whether a read that began at ``started`` may be served without another look for a newer file.
 
-    ``checked`` is when the last look began; both are one monotonic clock's.
+    ``checked`` is when the last look began. The interval must not have passed by either clock.
     """
     if checked is None:
         return False
-    return checked >= started or started - checked < options.read_check
+    if checked.monotonic >= started.monotonic:
+        return True
+    passed = started.monotonic - checked.monotonic, started.wall - checked.wall
+    return options.read_check == math.inf or all(0 <= seconds < options.read_check for seconds in passed)
+
+
+def request_due(uploads: int, seconds: float) -> bool:
+    """Whether an owner must look for another Machine's request: after so many uploads since the last look."""
+    return uploads >= _BUSY_UPLOADS and seconds >= _BUSY_SECONDS
+
+
+def courtesy(upload_seconds: float) -> float:
+    """Seconds that an owner that gave a profile up waits before it claims again; its last upload took so long."""
+    least, most = _COURTESY_SECONDS
+    return min(most, max(least, _COURTESY_UPLOADS * upload_seconds))
 
 
 def snapshot_due(files: Sequence[FileRef], database_bytes: int, options: Options) -> bool:

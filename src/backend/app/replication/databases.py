@@ -70,17 +70,25 @@ class ReplicatedSession:
         self.status = SyncStatus.SYNCED
         self._replica, self._folder = replica, folder
         self._ticket: Ticket | None = None
+        self._written: list[Ticket] = []
         self._ended = False
 
     async def read(self, query: Callable[[apsw.Connection], T]) -> T:
-        return await self._do(self._replica.read(query))
+        return await self._do(self._replica.read(query, self._epoch))
 
     async def write(self, change: Callable[[apsw.Connection], T]) -> T:
-        return await self._do(self._replica.write(change))
+        result = await self._do(self._replica.write(change, self._epoch))
+        self._written += [self._ticket] if self._ticket else []
+        return result
+
+    @property
+    def _epoch(self) -> int | None:
+        """What this session saw belongs to one life of the local copy, and so must all that it goes on to do."""
+        return self._ticket.epoch if self._ticket else None
 
     async def settle(self) -> SyncStatus:
         if self._ticket is not None:
-            with self._noted(), _as_sync_errors(self._folder):
+            with self._noted():
                 await self._replica.settle(self._ticket)
         self.status = SyncStatus.SYNCED
         return self.status
@@ -93,20 +101,25 @@ class ReplicatedSession:
         if self._ended:
             work.close()
             raise RuntimeError("This session has ended; open another with databases.session(context)")
-        with self._noted(), _as_sync_errors(self._folder):
-            result, ticket = await work
-        if self._ticket is not None and self._ticket.epoch != ticket.epoch:
-            # What this session saw or wrote before was dropped meanwhile: its view is no longer the profile's.
-            self.status = SyncStatus.CONFLICT
-            raise SyncConflict("the profile was taken over while this request ran")
-        self._ticket = ticket
+        with self._noted():
+            result, self._ticket = await work
         self.status = SyncStatus.PENDING
         return result
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
         try:
-            yield
+            with _as_sync_errors(self._folder):
+                yield
+        except SyncConflict as error:
+            if not any(self._replica.kept(ticket) for ticket in self._written):
+                self.status = error.status
+                raise
+            # A conflict says that nothing of the request was kept.
+            self.status = SyncUnavailable.status
+            raise SyncUnavailable(
+                "a part of this request was kept, then another Machine took the profile over"
+            ) from error
         except SyncError as error:
             self.status = error.status
             raise

@@ -92,6 +92,12 @@ def contiguous(files: Sequence[FileRef], after: int) -> list[FileRef]:
     return run
 
 
+def unmerged(files: Sequence[FileRef]) -> int:
+    """How many transactions neither a merged file nor a snapshot holds."""
+    covered = highest(file for file in files if file.level in (1, SNAPSHOT))
+    return sum(file.level == 0 and file.max_txid > covered for file in files)
+
+
 def due_merge(files: Sequence[FileRef], level: int) -> list[FileRef]:
     """The oldest ``FANOUT`` contiguous files of ``level`` that neither a file of the next level nor a snapshot holds
     yet; empty: none due. What lies behind a snapshot no one opening a profile will fetch."""

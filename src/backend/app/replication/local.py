@@ -6,6 +6,7 @@ can come between another's steps. Callers run it in a thread.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ import apsw
 from app.replication.ltx import LtxFile, lock_page
 from app.replication.pages import FRAME_HEADER, SALT, WAL_HEADER, ForeignWriter, read_frames, write_pages
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # A write is uploaded by whole pages, once for each level of the log: the app's rows are far smaller than a page, so
@@ -185,7 +187,12 @@ class LocalDatabase:
                     self._durable_frames = frames
             self._frames_at = [entry for entry in self._frames_at if entry[0] > seq]
             if not self._pending and self._overgrown:
-                self._checkpoint()
+                try:
+                    self._checkpoint()
+                except (apsw.Error, OSError) as error:
+                    # The commits are durable all the same, and the next time may do; where the log was emptied half,
+                    # the next capture finds out.
+                    logger.warning("The log of %s stays as it is: %s", self.path, error)
 
     def try_mark_durable(self, txid: int, seq: int, life: int) -> bool:
         """``mark_durable`` where that takes no time; False, and nothing done, where someone is at work on the copy or

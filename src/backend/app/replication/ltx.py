@@ -106,6 +106,11 @@ def read_header(data: bytes) -> Header:
     return header
 
 
+def has_pages(data: bytes) -> bool:
+    """Whether any page follows the header, of a file that need not be whole."""
+    return data[HEADER_SIZE : HEADER_SIZE + len(_END_OF_PAGES)] != _END_OF_PAGES
+
+
 def decode(data: bytes, *, with_index: bool = True) -> LtxFile:
     """The whole file, verified. Raises ``LtxError``; never returns a wrong page.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from app.replication.core import DAY, deletable, prune, snapshot_due
 from app.replication.fetched import decoded
 from app.replication.fetching import fetch
-from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, GapError, due_merge
+from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, GapError, due_merge, unmerged
 from app.replication.ltx import Header, LtxError, encode, merge
 from app.replication.outcomes import Damaged
 from app.replication.pages import ForeignWriter
@@ -31,7 +31,7 @@ class Maintainer:
         self._replica = replica
         self._bodies: dict[FileRef, bytes] = {}
         self._looked: float | None = None
-        self._uploads = 0
+        self._unmerged = 0
         replica.after_upload = self._note
         replica.before_rest = self._bodies.clear
 
@@ -42,18 +42,27 @@ class Maintainer:
             kept -= len(self._bodies.pop(old))
         while kept > _KEPT_BYTES:
             kept -= len(self._bodies.pop(next(iter(self._bodies))))
-        self._uploads += 1
-        if self._uploads % FANOUT == 0 or self._looked is None or date - self._looked >= DAY:
+        self._unmerged += 1
+        if self._unmerged >= FANOUT or self._looked is None or date - self._looked >= DAY:
             self._replica.aside(self._work)
 
     async def _work(self) -> None:
         try:
-            # A snapshot first: what it holds need not be merged any more.
-            await self._snapshot()
-            await self._merge()
             await self._retain()
-            self._replica.files = prune(self._replica.files)
-        except (StoreError, Damaged, GapError, LtxError, ForeignWriter) as error:
+            while True:
+                # A snapshot first: what it holds need not be merged any more.
+                await self._snapshot()
+                await self._merge()
+                self._replica.files = prune(self._replica.files)
+                if not due_merge(self._replica.files, 0):
+                    break
+            self._unmerged = unmerged(self._replica.files)
+        except GapError as error:
+            logger.warning("A replica's files are listed anew: %s", error)
+            self._looked, self._unmerged = None, 0
+        except (StoreError, Damaged, LtxError, ForeignWriter) as error:
+            # After as many uploads again, or a store that is down would be asked with each.
+            self._unmerged = 0
             logger.warning("Maintenance of a replica is put off: %s", error)
 
     async def _merge(self) -> None:
@@ -81,11 +90,11 @@ class Maintainer:
             return
         listed = await replica.store.list()
         self._looked = listed.date
+        # Together with what was uploaded meanwhile; by name, as only a list knows when a file was made.
+        files = {ref.name: ref for ref in (*replica.files, *listed.files)}
         old = deletable(listed.files, listed.date, replica.options)
-        if old:
-            await replica.store.delete(old)
-            gone = set(old)
-            replica.files = [ref for ref in replica.files if ref not in gone]
+        replica.files = prune([ref for ref in files.values() if ref not in set(old)])
+        await replica.store.delete(old)
 
     async def _read(self, run: Sequence[FileRef]) -> list[tuple[FileRef, bytes]]:
         missing = [ref for ref in run if ref not in self._bodies]

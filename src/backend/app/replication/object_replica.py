@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from app.replication.layout import FileRef, GapError, highest, parse_name, restore_plan
 from app.replication.store import FileExists, Listed, NewFile, StoreError
@@ -90,6 +90,21 @@ class ObjectReplica:
             for item in found
         )
         return [ref for ref in refs if ref is not None]
+
+    async def request(self, node: int) -> None:
+        with _as_store_errors(), suppress(PreconditionFailed):
+            await self._store.put_bytes(self._request(node), b"", if_none_match=True)
+
+    async def take_request(self, node: int) -> bool:
+        if await self._get(self._request(node)) is None:
+            return False
+        with _as_store_errors():
+            await self._store.delete(self._request(node))
+        return True
+
+    def _request(self, node: int) -> str:
+        # No name of Litestream's: its restore passes over it.
+        return f"{self._folder}wanted/{node:016x}"
 
     async def legacy(self) -> bytes | None:
         return await self._get(self._legacy)

@@ -6,6 +6,7 @@ No lock is held while the store is asked: work that only one may do is a single 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +14,36 @@ from typing import Any, Protocol, TypeVar
 
 import apsw
 
-from app.replication.core import Options, Refusal, catch_up_plan, judge_refusal, must_look_up, prune, read_is_fresh
+from app.replication.core import (
+    Moment,
+    Options,
+    Refusal,
+    catch_up_plan,
+    judge_refusal,
+    must_look_up,
+    prune,
+    read_is_fresh,
+)
 from app.replication.fetched import decoded, planned
 from app.replication.fetching import Fetching, fetch
+from app.replication.handover import Handover
 from app.replication.layout import FileRef, highest, restore_plan, transaction
 from app.replication.legacy import LEGACY_NAME, NotADatabase, prepared
 from app.replication.local import Batch, LocalDatabase
-from app.replication.ltx import Header, LtxFile, encode
+from app.replication.ltx import Header, LtxError, LtxFile, encode, has_pages, read_header
 from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
 from app.replication.pages import ForeignWriter
 from app.replication.store import FileExists, NewFile, ReplicaStore, StoreError
 
 T = TypeVar("T")
+# How many of the next files a claimant that came too late looks for side by side before it lists.
+_AHEAD = 4
+# How long another Machine's first write may take, in times of one's own create that came too late.
+_FIRST_WRITE = 2.0
+# Seconds after which a claim that others forestall again and again is given up.
+_CLAIM_SECONDS = 20.0
+# Epochs whose durable commits are remembered, for requests that began in them.
+_EPOCHS = 256
 # Share of an upload's time that the next one waits for more commits, where the last one was of more than one.
 _GATHERING = 0.02
 BROKEN_COPY = (
@@ -90,7 +109,10 @@ class Replica:
         self.after_upload: Callable[[FileRef, bytes, float], None] = lambda _ref, _data, _date: None
         self._database: LocalDatabase | None = None
         self._lost: Exception = StoreError("nothing was lost yet")
-        self._checked: float | None = None
+        self._checked: Moment | None = None
+        self._unfit = False
+        self._kept: dict[int, int] = {}
+        self._handover = Handover(store, node, now)
         self.verified: float | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._writes: set[asyncio.Task[Any]] = set()
@@ -101,49 +123,62 @@ class Replica:
 
     # -- what requests and jobs call
 
-    async def read(self, query: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
-        """The query's result, and what must be in the replica before anyone may see it."""
-        started = self._now()
-        database = await self._opened()
-        while not read_is_fresh(self._checked, started, self.options):
-            await self._steer(self._refresh)
-            database = await self._opened()
-        epoch = self.epoch
-        try:
-            result, seq = await self.locally(lambda: database.read(query))
-        except BROKEN_COPY as error:
-            await self._lose(database, error)
-            raise Lost(error) from error
-        return result, Ticket(epoch, seq)
+    async def read(self, query: Callable[[apsw.Connection], T], epoch: int | None = None) -> tuple[T, Ticket]:
+        """The query's result, and what must be in the replica before anyone may see it.
 
-    async def write(self, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
-        """Run one transaction on a copy that this Machine has claimed; its upload begins at once."""
+        Raises ``Lost`` where what the caller saw in ``epoch`` was dropped since.
+        """
+        started = self._moment()
+        while True:
+            database = await self._opened()
+            while not read_is_fresh(self._checked, started, self.options):
+                await self._steer(self._refresh, lambda: read_is_fresh(self._checked, started, self.options))
+                database = await self._opened()
+            try:
+                found = await self.locally(lambda: self._seen(database, query, epoch))  # noqa: B023
+            except BROKEN_COPY as error:
+                await self._lose(database, error)
+                raise Lost(error) from error
+            if found is not None:
+                return found
+
+    async def write(self, change: Callable[[apsw.Connection], T], epoch: int | None = None) -> tuple[T, Ticket]:
+        """Run one transaction on a copy that this Machine has claimed; its upload begins at once.
+
+        Nothing is written where what the caller saw in ``epoch`` was dropped since: ``Lost``.
+        """
         database = self._database
         idle = not (self._tasks or self._pending or self._pause)
         if database is not None and self.owner and idle and self.store.has_room():
-            return await self._write_through(database, change)
+            found = await self._write_through(database, change, epoch)
+            if found is not None:
+                return found
         # A client that goes away must not leave a commit behind that no one uploads.
-        task = asyncio.ensure_future(self._write(change))
+        task = asyncio.ensure_future(self._write(change, epoch))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
 
     async def settle(self, ticket: Ticket) -> None:
         """Return when the replica holds what the ticket stands for. Raises ``Lost`` when that was dropped."""
-        while True:
-            database = self._database
-            if ticket.epoch != self.epoch or database is None:
+        while not self.kept(ticket):
+            if ticket.epoch != self.epoch or self._database is None:
                 raise Lost(self._lost)
-            if database.durable >= ticket.seq:
-                return
             changed = self._changed
             self._kick()
             await changed.wait()
+
+    def kept(self, ticket: Ticket) -> bool:
+        """Whether the replica holds what the ticket stands for, as far as this Machine knows."""
+        if ticket.epoch != self.epoch:
+            return ticket.seq <= self._kept.get(ticket.epoch, -1)
+        return self._database is not None and ticket.seq <= self._database.durable
 
     async def close(self) -> None:
         """Wait for what is under way, then drop the local copy."""
         while self._writes or self._tasks:
             await asyncio.gather(*self._writes, *self._tasks.values(), return_exceptions=True)
+        await self._handover.end()
         # Whoever still holds this replica must not build a second copy where the next one's will lie.
         self._closed = True
         await self._drop(StoreError("the database was closed"))
@@ -185,14 +220,15 @@ class Replica:
     # -- opening and catching up
 
     async def _opened(self) -> LocalDatabase:
-        while self._database is None:
+        """The copy, fit for everyone: whoever comes while it is built or its schema brought up waits."""
+        while (database := self._database) is None or self._unfit:
             if self._closed:
                 raise StoreError("the database was closed")
-            await self._steer(self._open)
-        return self._database
+            await self._steer(self._build if database is None else self._make_fit)
+        return database
 
-    async def _open(self) -> None:
-        started = self._now()
+    async def _build(self) -> None:
+        started = self._moment()
         async with Fetching(self.store) as fetching:
             listed = await self.store.recent(fetching.ahead)
             plan = planned(restore_plan, listed.files)
@@ -204,20 +240,24 @@ class Replica:
             )
             legacy = None
             # In turn: the copy before this one may still be on its way off the disk.
-            database, behind = await self.locally(lambda: self._rebuilt(plan[-1], files))
+            database, unfit = await self.locally(lambda: self._rebuilt(plan[-1], files))
         else:
             legacy = await self.store.legacy()
-            database, behind = await self.locally(lambda: self._first_copy(legacy)), False
-        self._database, self.files, self.owner = database, planned(prune, listed.files), False
+            database, unfit = await self.locally(lambda: self._first_copy(legacy)), legacy is not None
+        self._database, self.files, self.owner, self._unfit = database, planned(prune, listed.files), False, unfit
         self._checked, self.verified = started, listed.date
         self._next_epoch()
-        if behind or legacy is not None:
-            # A reader too must see the new schema, and pages that the replica lacks may not stand in the local file.
-            try:
-                await self._claim()
-            except (StoreError, Damaged) as error:
-                await self._drop(error)
-                raise
+        if unfit:
+            await self._make_fit()
+
+    async def _make_fit(self) -> None:
+        """Claim: a reader too must see the new schema, and pages that the replica lacks may not stand in the local
+        file. A copy that cannot be made fit is let go."""
+        try:
+            await self._claim(lambda: not self._unfit)
+        except Exception as error:
+            await self._drop(error)
+            raise
 
     def _rebuilt(self, newest: FileRef, files: Sequence[LtxFile]) -> tuple[LocalDatabase, bool]:
         """The copy, and whether its schema is behind. Nothing is left on the disk when it cannot be used."""
@@ -249,12 +289,14 @@ class Replica:
 
     async def _refresh(self) -> None:
         """Look for files that another Machine wrote. An own upload that succeeds meanwhile says the same."""
-        started = self._now()
-        await self._uploaded()
+        started = self._moment()
+        while "upload" in self._tasks and not self._checked_since(started):
+            # Not for the upload's end: a busy writer's never comes.
+            await self._changed.wait()
         database = self._database
-        if database is None or (self._checked is not None and self._checked >= started):
+        if database is None or self._checked_since(started):
             return
-        ref, asked = transaction(database.txid + 1), self._now()
+        ref, asked = transaction(database.txid + 1), self._moment()
         data, date = await self.store.probe(ref)
         if self._database is not database or database.txid + 1 != ref.min_txid or "upload" in self._tasks:
             return
@@ -284,10 +326,23 @@ class Replica:
     async def _take_in(self, database: LocalDatabase, found: Sequence[tuple[FileRef, bytes]]) -> None:
         """Apply another writer's files; whatever of ours was not durable loses against them."""
         self.owner = False
+
+        def work() -> bool:
+            dropped = database.apply([decoded(ref, data) for ref, data in found])
+            # Known before anyone else gets at the copy.
+            self._unfit = True
+            return dropped
+
         try:
-            dropped = await self.locally(lambda: database.apply([decoded(ref, data) for ref, data in found]))
+            dropped = await self.locally(work)
         except ValueError as error:
             raise Damaged(found[-1][0].name, str(error)) from error
+        try:
+            self._unfit = (await self.locally(lambda: database.read(self.schema.is_behind)))[0]
+        except Exception as error:
+            # A schema that is newer than this release among them: each use says so, before anything is claimed.
+            await self._drop(error)
+            raise
         self.files += [ref for ref, _ in found]
         if dropped:
             self._lost = Fenced(*found[-1])
@@ -295,26 +350,55 @@ class Replica:
 
     # -- claiming, writing, uploading
 
-    async def _write(self, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
-        database = await self._opened()
-        if database.crowded:
-            await self.settle(Ticket(self.epoch, database.seq))
-        while not self.owner:
-            await self._steer(self._claim)
-            database = await self._opened()
-        epoch = self.epoch
-        try:
-            result, seq = await self.locally(lambda: database.write(change))
-        except BROKEN_COPY as error:
-            await self._lose(database, error)
-            raise Lost(error) from error
-        self._kick()
-        return result, Ticket(epoch, seq)
+    def _seen(
+        self, database: LocalDatabase, query: Callable[[apsw.Connection], T], epoch: int | None
+    ) -> tuple[T, Ticket] | None:
+        """What a query shows; None where files of an older release were taken in on the way to it."""
+        self._expect(epoch)
+        if self._unfit:
+            return None
+        result, seq = database.read(query)
+        return result, Ticket(self.epoch, seq)
 
-    async def _write_through(self, database: LocalDatabase, change: Callable[[apsw.Connection], T]) -> tuple[T, Ticket]:
+    def _committed(
+        self, database: LocalDatabase, change: Callable[[apsw.Connection], T], epoch: int | None
+    ) -> tuple[T, Ticket] | None:
+        """One transaction; None, and nothing done, where the profile was given up on the way to it."""
+        self._expect(epoch)
+        if not self.owner or self._database is not database:
+            return None
+        result, seq = database.write(change)
+        return result, Ticket(self.epoch, seq)
+
+    def _expect(self, epoch: int | None) -> None:
+        """Raises ``Lost`` where what was seen in ``epoch`` was dropped since."""
+        if epoch is not None and epoch != self.epoch:
+            raise Lost(self._lost)
+
+    async def _write(self, change: Callable[[apsw.Connection], T], epoch: int | None) -> tuple[T, Ticket]:
+        while True:
+            database = await self._opened()
+            if database.crowded:
+                await self.settle(Ticket(self.epoch, database.seq))
+            if not self.owner:
+                await self._handover.courtesy()
+                await self._steer(self._claim)
+                continue
+            try:
+                found = await self.locally(lambda: self._committed(database, change, epoch))  # noqa: B023
+            except BROKEN_COPY as error:
+                await self._lose(database, error)
+                raise Lost(error) from error
+            if found is not None:
+                self._kick()
+                return found
+
+    async def _write_through(
+        self, database: LocalDatabase, change: Callable[[apsw.Connection], T], epoch: int | None
+    ) -> tuple[T, Ticket] | None:
         """The write of one who is alone: the thread that commits uploads what it committed. Waits for the commit."""
-        committed: asyncio.Future[tuple[T, Ticket]] = asyncio.get_running_loop().create_future()
-        upload = self._start("upload", lambda: self._commit_and_send(database, change, committed))
+        committed: asyncio.Future[tuple[T, Ticket] | None] = asyncio.get_running_loop().create_future()
+        upload = self._start("upload", lambda: self._commit_and_send(database, change, epoch, committed))
 
         def ended(_: asyncio.Task[None]) -> None:
             if not committed.done() and not upload.cancelled():
@@ -327,21 +411,21 @@ class Replica:
         self,
         database: LocalDatabase,
         change: Callable[[apsw.Connection], T],
-        committed: asyncio.Future[tuple[T, Ticket]],
+        epoch: int | None,
+        committed: asyncio.Future[tuple[T, Ticket] | None],
     ) -> None:
-        epoch, outgoing = self.epoch, _Outgoing()
-        done: list[tuple[T, int]] = []
+        outgoing = _Outgoing()
+        done: list[tuple[T, Ticket] | None] = []
 
         def make() -> NewFile | None:
-            done.append(database.write(change))
+            done.append(self._committed(database, change, epoch))
             return self._group(database, outgoing)
 
         def made() -> None:
             # Whoever else needs the copy must not wait for the network.
             self._turn.release()
             if done and not committed.done():
-                result, seq = done[0]
-                committed.set_result((result, Ticket(epoch, seq)))
+                committed.set_result(done[0])
 
         await self._turn.acquire()
         try:
@@ -349,12 +433,24 @@ class Replica:
         except BROKEN_COPY as error:
             await self._lose(database, error)
             raise Lost(error) from error
+        except Exception as error:
+            if done:
+                await self._drop(error)
+            raise
         if sent:
             await self._upload()
 
-    async def _claim(self) -> None:
-        """Create the next file, empty and ours; what others wrote meanwhile is taken in, one file at a time."""
-        while not self.owner:
+    async def _claim(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """Create the next file, empty and ours, and bring the schema up; what others wrote meanwhile is taken in.
+
+        Ends sooner where that was ``enough``.
+        """
+        began, lost_to, asked = self._now(), 0, 0
+        while not self.owner and not enough():
+            # Commits of before this Machine gave the profile up may still be on their way.
+            while "upload" in self._tasks or self._pending:
+                self._kick()
+                await self._changed.wait()
             database = self._database
             if database is None:
                 return
@@ -366,27 +462,67 @@ class Replica:
                 commit, pages = await self.locally(lambda: database.commit), ()  # noqa: B023
             header = Header(database.page_size, commit, ref.min_txid, ref.max_txid, stamp, self.node)
             data = await self.run(lambda: encode(header, pages))  # noqa: B023
-            started, file = self._now(), NewFile(ref, data, stamp)
+            started, file = self._moment(), NewFile(ref, data, stamp)
             try:
                 await self._created(_Outgoing(file), self.store.create(file))
             except Fenced as lost:
+                if self._now() - began > _CLAIM_SECONDS:
+                    raise Lost(lost) from lost
                 await self._take_next(database, ref, lost.data)
+                if ref.min_txid == 1 or not has_pages(lost.data):
+                    # A claim: who made it has not written yet, and would lose what it is about to.
+                    await asyncio.sleep(_FIRST_WRITE * (self._now() - started.monotonic))
+                winner = _node(lost.data)
+                if winner == lost_to:
+                    # Not the first time: it does not pause by itself.
+                    asked = winner
+                    await asyncio.gather(self._follow(database), self.store.request(winner))
+                else:
+                    await self._follow(database)
+                lost_to = winner
                 continue
             except Outdated as outdated:
                 await self._drop(outdated)
                 raise
             await self.locally(lambda: database.mark_durable(ref.max_txid, database.durable))  # noqa: B023
             self._advance(file, started)
-            self.owner = True
-            behind, _ = await self.locally(lambda: database.read(self.schema.is_behind))  # noqa: B023
-            if behind:
-                await self.locally(lambda: database.write(self.schema.migrate))  # noqa: B023
-                self._kick()
+            await self.locally(lambda: self._migrate(database))  # noqa: B023
+            self.owner, self._unfit = True, False
+            self._kick()
+        if asked:
+            self._start("withdraw", lambda: self._withdraw(asked))
+
+    def _migrate(self, database: LocalDatabase) -> None:
+        if database.read(self.schema.is_behind)[0]:
+            database.write(self.schema.migrate)
+
+    async def _follow(self, database: LocalDatabase) -> None:
+        """Take in what lies behind the file that forestalled a claim: a few files at once, more by a list."""
+        started = self._moment()
+        refs = [transaction(database.txid + 1 + number) for number in range(_AHEAD)]
+        answers = await asyncio.gather(*(self.store.probe(ref) for ref in refs))
+        found: list[tuple[FileRef, bytes]] = []
+        for ref, (data, _) in zip(refs, answers, strict=True):
+            if data is None:
+                break
+            found.append((ref, data))
+        if len(found) == _AHEAD:
+            await self._catch_up(database)
+        elif found:
+            await self._take_in(database, found)
+        # Reads need not wait for the claim.
+        self._checked = started
+        self._notify()
+
+    async def _withdraw(self, node: int) -> None:
+        """Take a request back that was answered by a pause."""
+        with contextlib.suppress(StoreError):
+            await self.store.take_request(node)
 
     def _kick(self) -> None:
         """See to it that what was captured is uploaded."""
         if "upload" not in self._tasks and self._pending:
-            self._start("upload", self._upload)
+            self._start("upload", self._upload_or_drop)
 
     def _group(self, database: LocalDatabase, outgoing: _Outgoing) -> NewFile | None:
         """The next file: everything that was committed and is not durable."""
@@ -397,6 +533,14 @@ class Replica:
         header = Header(database.page_size, batch.commit, ref.min_txid, ref.max_txid, stamp, self.node)
         outgoing.batch, outgoing.file = batch, NewFile(ref, encode(header, batch.pages), stamp)
         return outgoing.file
+
+    async def _upload_or_drop(self) -> None:
+        try:
+            await self._upload()
+        except Exception as error:
+            # Or those who wait for these commits would begin their upload anew for ever.
+            await self._drop(error)
+            raise
 
     async def _upload(self) -> None:
         """One file at a time, each with everything that was committed while the one before was on its way."""
@@ -413,7 +557,7 @@ class Replica:
 
     async def _sent(self, database: LocalDatabase, outgoing: _Outgoing, creating: Awaitable[float | None]) -> bool:
         """Whether there was something to send and the store holds it now. Where it does not, this Machine gives way."""
-        started = self._now()
+        started = self._moment()
         try:
             await self._created(outgoing, creating)
         except (Fenced, StoreError) as lost:
@@ -429,7 +573,10 @@ class Replica:
         txid = file.ref.max_txid
         if not database.try_mark_durable(txid, batch.seq, batch.life):
             await self.locally(lambda: database.mark_durable(txid, batch.seq, batch.life))
-        self._pause = _GATHERING * (self._now() - started) if commits > 1 else 0.0
+        took = self._now() - started.monotonic
+        self._pause = _GATHERING * took if commits > 1 else 0.0
+        if self._handover.uploaded(took):
+            self.owner = False
         if not self._pending:
             # Before anyone is woken: the task is as good as done, and who writes next need not wait for its end.
             self._tasks.pop("upload", None)
@@ -460,7 +607,7 @@ class Replica:
                 raise Outdated(f"{ref.name} was written behind files that others had written long before")
         self.verified = date
 
-    def _advance(self, file: NewFile, started: float) -> None:
+    def _advance(self, file: NewFile, started: Moment) -> None:
         date, ref = self.verified or 0.0, file.ref
         self.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, len(file.data), date))
         self._checked = started
@@ -470,8 +617,12 @@ class Replica:
     async def _give_way(self, database: LocalDatabase, cause: Exception) -> None:
         """Take back what did not become durable. Whether the store has it after all, the next look tells."""
         self.owner, self._lost, self._checked = False, cause, None
-        await self.locally(database.roll_back)
-        self._next_epoch()
+        try:
+            await self.locally(database.roll_back)
+        except BROKEN_COPY:
+            await self._drop(cause)
+        else:
+            self._next_epoch()
 
     async def _lose(self, database: LocalDatabase, cause: Exception) -> None:
         """Let a copy go that this disk spoiled, unless that was done already."""
@@ -481,8 +632,9 @@ class Replica:
     async def _drop(self, cause: Exception) -> None:
         """Let the local copy go: the next use builds it again."""
         database, self._database = self._database, None
-        self.owner, self._lost, self._checked = False, cause, None
+        self.owner, self._unfit, self._lost, self._checked = False, False, cause, None
         if database is not None:
+            self._kept[self.epoch] = database.durable
             await self.locally(database.remove)
         self._next_epoch()
 
@@ -493,17 +645,24 @@ class Replica:
         if "aside" not in self._tasks:
             self._start("aside", work)
 
-    async def _steer(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _steer(
+        self, work: Callable[[], Coroutine[Any, Any, None]], enough: Callable[[], bool] = lambda: False
+    ) -> None:
         """Do ``work``, or wait for what another one does to the copy: one opens, looks or claims at a time.
 
-        Whether that was enough is for the caller to look at. The task outlives a caller that goes away.
+        Returns sooner where the copy has become what the caller needs: ``enough``. Otherwise whether it has is for the
+        caller to look at. The task outlives a caller that goes away.
         """
         task = self._tasks.get("steer")
         if task is None or task.done():
             # One that is done stands there until its callbacks run, and awaiting it would not let them: a caller that
             # looks, finds it not enough and comes back would spin for ever.
             task = self._start("steer", lambda: self._guarded(work))
-        await asyncio.shield(task)
+        while not task.done():
+            if enough():
+                return
+            await self._changed.wait()
+        task.result()
 
     async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
@@ -526,15 +685,28 @@ class Replica:
         task.add_done_callback(ended)
         return task
 
-    async def _uploaded(self) -> None:
-        """Wait until no upload is under way."""
-        while (task := self._tasks.get("upload")) is not None:
-            await asyncio.wait((task,))
-
     def _next_epoch(self) -> None:
+        """What was not durable is gone; whoever waits for something of the old epoch is told by what is remembered."""
+        if self._database is not None:
+            self._kept[self.epoch] = self._database.durable
+        self._kept.pop(self.epoch - _EPOCHS, None)
         self.epoch += 1
         self._notify()
+
+    def _moment(self) -> Moment:
+        return Moment(self._now(), self.wall_ms() / 1000)
+
+    def _checked_since(self, started: Moment) -> bool:
+        return self._checked is not None and self._checked.monotonic >= started.monotonic
 
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _node(data: bytes) -> int:
+    """Whose file it is; 0 where that cannot be told."""
+    try:
+        return read_header(data).node
+    except LtxError:
+        return 0

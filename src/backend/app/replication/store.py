@@ -68,6 +68,14 @@ class ReplicaStore(Protocol):
         may be left out. The newest file is always among them. ``early`` is told of those that are known first."""
         ...
 
+    async def request(self, node: int) -> None:
+        """Ask the owner ``node`` to give the replica up. Asking twice is no error."""
+        ...
+
+    async def take_request(self, node: int) -> bool:
+        """Whether someone asked ``node`` to; the request is gone then."""
+        ...
+
     async def legacy(self) -> bytes | None:
         """The whole-file database that was kept before there was a replica; None where there is none."""
         ...

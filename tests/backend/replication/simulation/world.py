@@ -47,6 +47,7 @@ class Bucket:
     faults: Faults
     objects: dict[str, Stored] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
+    requests: set[int] = field(default_factory=set)
     skew: float = 0.0
 
     @property
@@ -109,6 +110,17 @@ class SimulatedStore:
         listed = await self.list()
         reached = highest(ref for ref in listed.files if ref.level)
         return Listed([ref for ref in listed.files if ref.level or ref.max_txid > reached], listed.date)
+
+    async def request(self, node: int) -> None:
+        await self._call(lambda: self.bucket.requests.add(node))
+
+    async def take_request(self, node: int) -> bool:
+        def take() -> bool:
+            wanted = node in self.bucket.requests
+            self.bucket.requests.discard(node)
+            return wanted
+
+        return bool((await self._call(take))[0])
 
     async def legacy(self) -> bytes | None:
         stored, _ = await self._call(lambda: self.bucket.objects.get("legacy"))

@@ -1,0 +1,98 @@
+"""A disk that fails for a moment costs a request at the most; nothing turns in circles."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from unittest import mock
+
+import apsw
+import pytest
+from tests.backend.replication.virtual import bucket, execute, insert, machine, play, select
+
+from app.replication.layout import SNAPSHOT, restore_plan
+from app.replication.local import LocalDatabase
+from app.replication.outcomes import Lost
+
+
+def test_a_disk_that_is_full_when_the_log_is_to_be_emptied_stops_neither_writes_nor_merging(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        honest, failures = LocalDatabase._checkpoint, [apsw.FullError("database or disk is full")]
+
+        def checkpoint(self: LocalDatabase) -> None:
+            if failures:
+                raise failures.pop()
+            honest(self)
+
+        with mock.patch.object(LocalDatabase, "_checkpoint", checkpoint):
+            await execute(one, "INSERT INTO row VALUES (1, randomblob(1500000))")
+            for row in range(2, 200):
+                await insert(one, row)
+        assert not failures
+        await asyncio.sleep(5)
+        assert [ref for ref in one.bucket.refs() if 0 < ref.level < SNAPSHOT]
+        assert len(await select(one, "SELECT id FROM row")) == 200
+
+    play(run)
+
+
+def test_a_hole_in_what_is_remembered_is_mended_by_a_list(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        for row in range(20):
+            await insert(one, row)
+        await asyncio.sleep(1)
+        one.replica.files = [ref for ref in one.replica.files if ref.max_txid != 10]
+        for row in range(20, 200):
+            await insert(one, row)
+        await asyncio.sleep(5)
+        plan = restore_plan(one.bucket.refs())
+        assert sum(ref.level == 0 for ref in plan) < 32
+
+    play(run)
+
+
+def test_a_roll_back_that_fails_lets_the_copy_go_and_is_not_repeated(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = bucket(0.01, 0.02)
+        one, other = machine(store, tmp_path / "one"), machine(store, tmp_path / "other")
+        await insert(one, 0)
+        await insert(other, 1)
+        broken = mock.patch.object(LocalDatabase, "roll_back", side_effect=OSError(5, "Input/output error"))
+        with broken, pytest.raises(Lost):
+            await asyncio.wait_for(insert(one, 2), 30)
+        await insert(one, 3)
+        assert await select(one, "SELECT id FROM row") == [0, 1, 3]
+
+    play(run)
+
+
+def test_an_upload_that_breaks_in_an_unforeseen_way_is_told_to_whoever_waits(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        broken = mock.patch.object(LocalDatabase, "try_mark_durable", side_effect=ZeroDivisionError)
+        with broken, pytest.raises(Lost):
+            await asyncio.wait_for(insert(one, 1), 30)
+        await insert(one, 2)
+        assert {0, 2} <= set(await select(one, "SELECT id FROM row"))
+
+    play(run)
+
+
+@pytest.mark.parametrize("restarts", [4])
+def test_no_more_than_31_transactions_wait_to_be_merged_also_after_restarts(restarts: int, tmp_path: Path) -> None:
+    async def run() -> None:
+        store, row = bucket(0.01, 0.02), 0
+        for start in range(restarts):
+            one = machine(store, tmp_path / str(start), snapshot_share=1e9)
+            for _ in range(45):
+                await insert(one, row)
+                row += 1
+                await asyncio.sleep(2)
+                assert sum(ref.level == 0 for ref in restore_plan(store.refs())) < 32
+            await one.crash()
+
+    play(run)

@@ -1,0 +1,95 @@
+"""What a session of several steps says when another Machine comes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+from tests.backend.replication.simulation.world import Machine
+from tests.backend.replication.virtual import bucket, insert, insist, machine, play, select
+
+from app.replication.databases import ReplicatedSession
+from app.sync.interface import SyncConflict, SyncStatus, SyncUnavailable
+
+
+def adding(row: int) -> Callable[[apsw.Connection], None]:
+    def change(connection: apsw.Connection) -> None:
+        connection.execute("INSERT INTO row VALUES (?, 'x')", (row,))
+
+    return change
+
+
+def rows(connection: apsw.Connection) -> list[int]:
+    return [row for (row,) in connection.execute("SELECT id FROM row")]
+
+
+async def two(folder: Path) -> tuple[Machine, Machine, ReplicatedSession]:
+    """Two Machines of one profile, and a session on the first, which holds it."""
+    store = bucket(0.01, 0.02)
+    one, other = machine(store, folder / "one"), machine(store, folder / "other", read_check=0.0)
+    await insert(one, 0)
+    return one, other, ReplicatedSession(one.replica, "folder/")
+
+
+async def let_another_come_between(one: Machine, other: Machine, row: int) -> None:
+    """The other Machine writes, and the first one notices by an upload of its own that is refused."""
+    await insist(other, row)
+    with pytest.raises(Exception, match="belongs to another writer"):
+        await insert(one, row + 1)
+
+
+def test_a_write_behind_a_read_that_no_longer_holds_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, other, session = await two(tmp_path)
+        assert await session.read(rows) == [0]
+        await let_another_come_between(one, other, 10)
+        with pytest.raises(SyncConflict):
+            await session.write(adding(1))
+        assert session.status is SyncStatus.CONFLICT
+        assert await select(other, "SELECT id FROM row") == [0, 10]
+
+    play(run)
+
+
+def test_a_request_of_which_a_part_was_kept_is_not_told_that_nothing_was(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, other, session = await two(tmp_path)
+        await session.write(adding(1))
+        await session.settle()
+        await let_another_come_between(one, other, 10)
+        with pytest.raises(SyncUnavailable):
+            await session.write(adding(2))
+        assert session.status is SyncStatus.FAILED
+        assert await select(other, "SELECT id FROM row") == [0, 1, 10]
+
+    play(run)
+
+
+def test_what_became_durable_before_another_machine_came_is_settled(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, other, session = await two(tmp_path)
+        await session.write(adding(1))
+        _, ticket = await one.replica.read(rows)
+        await one.replica.settle(ticket)
+        await let_another_come_between(one, other, 10)
+        assert await session.settle() is SyncStatus.SYNCED
+        assert 1 in await select(other, "SELECT id FROM row")
+
+    play(run)
+
+
+def test_a_write_that_another_machine_forestalled_is_a_conflict_and_its_repeat_succeeds(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, other, session = await two(tmp_path)
+        await insist(other, 10)
+        await session.write(adding(1))
+        with pytest.raises(SyncConflict):
+            await session.settle()
+        again = ReplicatedSession(one.replica, "folder/")
+        await again.write(adding(1))
+        assert await again.settle() is SyncStatus.SYNCED
+        assert await select(other, "SELECT id FROM row") == [0, 1, 10]
+
+    play(run)

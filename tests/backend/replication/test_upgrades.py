@@ -1,0 +1,133 @@
+"""A deploy: Machines of two releases on one profile. Nobody sees a schema that is not theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import apsw
+import pytest
+from tests.backend.replication.simulation.world import Machine
+from tests.backend.replication.virtual import bucket, execute, insist, machine, play, select
+
+from app.replication.layout import highest, transaction
+from app.replication.local import LocalDatabase
+from app.replication.ltx import Header, encode
+from app.replication.outcomes import Lost
+
+
+class TooNew(Exception):
+    pass
+
+
+class Release:
+    """The schema of release 1 (a table), 2 (another one)."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def is_behind(self, connection: apsw.Connection) -> bool:
+        found = int(connection.pragma("user_version"))
+        if found > self.number:
+            raise TooNew(f"schema {found}, release {self.number}")
+        return found < self.number
+
+    def migrate(self, connection: apsw.Connection) -> None:
+        if int(connection.pragma("user_version")) < 1:
+            connection.execute("CREATE TABLE row (id INTEGER PRIMARY KEY, pad)")
+        if self.number >= 2:
+            connection.execute("CREATE TABLE second (id)")
+        connection.pragma("user_version", self.number)
+
+
+async def two_releases(folder: Path) -> tuple[Machine, Machine]:
+    """A Machine of release 1 that wrote, and a new one of release 2."""
+    store = bucket()
+    old = machine(store, folder / "old", Release(1))
+    await execute(old, "INSERT INTO row VALUES (1, 'x')")
+    return old, machine(store, folder / "new", Release(2))
+
+
+def test_readers_that_arrive_while_a_new_release_brings_the_schema_up_wait_for_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        _, new = await two_releases(tmp_path)
+
+        async def later(seconds: float) -> list[int]:
+            await asyncio.sleep(seconds)
+            return await select(new, "SELECT count(*) FROM second")
+
+        assert await asyncio.gather(*(later(turn / 100) for turn in range(0, 100, 4))) == [[0]] * 25
+
+    play(run)
+
+
+def test_writers_that_arrive_while_a_new_release_brings_the_schema_up_wait_for_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        _, new = await two_releases(tmp_path)
+
+        async def later(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            await execute(new, "INSERT INTO second VALUES (?)", (seconds,))
+
+        await asyncio.gather(*(later(turn / 1000) for turn in range(0, 1000, 5)))
+        assert await select(new, "SELECT count(*) FROM second") == [200]
+
+    play(run)
+
+
+def test_an_old_release_never_writes_into_a_newer_schema_nor_claims_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        old, new = await two_releases(tmp_path)
+        await execute(new, "INSERT INTO second VALUES (1)")
+        await asyncio.sleep(3)
+        for row in range(3):
+            with pytest.raises((TooNew, Lost)):
+                await execute(old, "INSERT INTO row VALUES (?, 'old')", (10 + row,))
+            with pytest.raises(TooNew):
+                await select(old, "SELECT id FROM row")
+            await asyncio.sleep(3)
+        reached = highest(new.bucket.refs())
+        # The new release was never fenced: it goes on without another claim.
+        await execute(new, "INSERT INTO second VALUES (2)")
+        assert highest(new.bucket.refs()) == reached + 1
+        assert await select(new, "SELECT id FROM row") == [1]
+
+    play(run)
+
+
+def test_a_migration_that_fails_is_tried_again_by_the_next_use(tmp_path: Path) -> None:
+    async def run() -> None:
+        _, new = await two_releases(tmp_path)
+        failures = [RuntimeError("once")]
+        honest = new.replica.schema.migrate
+
+        def migrate(connection: apsw.Connection) -> None:
+            if failures:
+                raise failures.pop()
+            honest(connection)
+
+        new.replica.schema.migrate = migrate  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError, match="once"):
+            await execute(new, "INSERT INTO row VALUES (2, 'lost')")
+        assert await select(new, "SELECT count(*) FROM second") == [0]
+        await execute(new, "INSERT INTO row VALUES (3, 'kept')")
+        assert await select(new, "SELECT id FROM row") == [1, 3]
+
+    play(run)
+
+
+def test_an_older_database_put_in_place_of_a_served_one_is_brought_up_by_whoever_reads_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        _, new = await two_releases(tmp_path)
+        await execute(new, "INSERT INTO second VALUES (1)")
+        older = LocalDatabase.build(tmp_path / "older" / "database.sqlite", [])
+        older.write(Release(1).migrate)
+        image, txid = older.image(), highest(new.bucket.refs()) + 1
+        header = Header(older.page_size, image.commit, txid, txid, 1, 5)
+        assert new.bucket.create(transaction(txid).name, encode(header, image.pages))
+        await asyncio.sleep(3)
+        assert await select(new, "SELECT id FROM second") == []
+        await insist(new, 7)
+        assert await select(new, "SELECT id FROM row") == [7]
+
+    play(run)

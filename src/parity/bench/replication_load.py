@@ -62,7 +62,7 @@ async def lag(place: Place) -> list[Figure]:
         body = machine.store.uploads.last[0]
 
         async def one(_: int) -> None:
-            await machine.write(rows.change)
+            await machine.write(rows.change())
 
         async def each(number: int) -> None:
             await machine.write(_note, contexts[number])
@@ -141,7 +141,7 @@ async def _replication(stack: AsyncExitStack, folder: Path) -> Write:
     machine: Backend = await stack.enter_async_context(backend(folder))
     context = UserContext("alice", folder.name)
     rows = await filled(machine, 1, context)
-    return lambda: machine.write(rows.change, context)
+    return lambda: machine.write(rows.change(), context)
 
 
 async def _whole_file(stack: AsyncExitStack, folder: Path) -> Write:
@@ -150,14 +150,14 @@ async def _whole_file(stack: AsyncExitStack, folder: Path) -> Write:
     stack.callback(database.close)
     rows = Rows()
     await database.write(lambda c: rows.fill(c, 1_000_000))
-    return lambda: database.write(rows.change)
+    return lambda: database.write(rows.change())
 
 
 async def _litestream(stack: AsyncExitStack, folder: Path) -> Write:
     database = await stack.enter_async_context(litestream(folder))
     rows = Rows()
     await database.write(lambda c: rows.fill(c, 1_000_000))
-    return lambda: database.write(rows.change)
+    return lambda: database.write(rows.change())
 
 
 _WAYS: dict[str, Callable[[AsyncExitStack, Path], Awaitable[Write]]] = {

@@ -26,6 +26,7 @@ APP_ENV = "bench"
 KEYS = Keys(APP_ENV)
 CONTEXT = UserContext("alice", "main")
 MB = 1_000_000
+Change = Callable[[apsw.Connection], None]
 NOW = "2026-11-24T00:00:00Z"
 
 
@@ -175,7 +176,10 @@ async def backend(folder: Path, **changes: str) -> AsyncIterator[Backend]:
 
 
 class Rows:
-    """Rows of the app's own tables as its users make them, the same for the same ``seed``."""
+    """Rows of the app's own tables as its users make them, the same for the same ``seed``.
+
+    A change is drawn first and made later: what is random is no part of what is timed.
+    """
 
     def __init__(self, seed: int = 4) -> None:
         self._random = random.Random(seed)
@@ -199,31 +203,37 @@ class Rows:
                  self._random.randrange(1 << 32), NOW, NOW),
             )  # fmt: skip
             for _ in range(100):
-                self.insert(connection)
+                self.insert()(connection)
 
-    def insert(self, connection: apsw.Connection, game: str = "") -> None:
+    def insert(self, game: str = "") -> Change:
         """A new clip of ``game``, else of any: a row and two indices."""
         clip, start = self._id(), self._random.uniform(0, 5400)
-        self.clips.append(clip)
-        connection.execute(
-            "INSERT INTO clips VALUES (?, ?, ?, ?, ?, NULL, ?, ?)",
-            (clip, game or self._random.choice(self.games), f"Clip {len(self.clips)}", start, start + 8, NOW, NOW),
-        )
+        row = (clip, game or self._random.choice(self.games), f"Clip {len(self.clips)}", start, start + 8, NOW, NOW)
 
-    def update(self, connection: apsw.Connection, last: int = 0) -> None:
+        def change(connection: apsw.Connection) -> None:
+            connection.execute("INSERT INTO clips VALUES (?, ?, ?, ?, ?, NULL, ?, ?)", row)
+            # Not before: an update of it must find it.
+            self.clips.append(clip)
+
+        return change
+
+    def update(self, last: int = 0) -> Change:
         """Another beginning and end for a clip, one of the ``last`` ones or any."""
         start, clip = self._random.uniform(0, 5400), self._random.choice(self.clips[-last:])
-        connection.execute("UPDATE clips SET start_s = ?, end_s = ? WHERE id = ?", (start, start + 8, clip))
 
-    def change(self, connection: apsw.Connection) -> None:
+        def change(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE clips SET start_s = ?, end_s = ? WHERE id = ?", (start, start + 8, clip))
+
+        return change
+
+    def change(self) -> Change:
         """The small write: as often a new clip as a changed one, anywhere in the database."""
-        (self.insert if self._random.random() < 0.5 else self.update)(connection)
+        return self.insert() if self._random.random() < 0.5 else self.update()
 
-    def work(self, connection: apsw.Connection) -> None:
+    def work(self) -> Change:
         """The small write as a person makes it who cuts one game after the other: clips of one game, the last ones."""
         if self._random.random() < 0.01:
             self._game = self._random.choice(self.games)
         if self._random.random() < 0.5:
-            self.insert(connection, self._game or self.games[0])
-        else:
-            self.update(connection, last=20)
+            return self.insert(self._game or self.games[0])
+        return self.update(last=20)

@@ -29,7 +29,7 @@ async def prices(place: Place) -> list[Figure]:
 
         async def write(count: int) -> None:
             for _ in range(count):
-                await machine.write(rows.change)
+                await machine.write(rows.change())
 
         figures.append(await _priced("writes, one client", place, writes, lambda: write(writes)))
         each = max(1, writes // clients)

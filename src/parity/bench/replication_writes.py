@@ -20,7 +20,8 @@ async def small_write(place: Place) -> list[Figure]:
         rows = await filled(machine, 1)
 
         async def write(_: int) -> float:
-            return await seconds_of(lambda: machine.write(rows.change))
+            change = rows.change()
+            return await seconds_of(lambda: machine.write(change))
 
         async def bare(turn: int) -> float:
             data, metadata = machine.store.uploads.last
@@ -78,11 +79,11 @@ async def _log(place: Place, context: UserContext, megabytes: int, how: str) -> 
         change = rows.change if how == "anywhere" else rows.work
         # Filling leaves one huge file, whose merge or snapshot is no small write's: it is done before counting.
         for _ in range(_SETTLING_WRITES):
-            await machine.write(change, context)
+            await machine.write(change(), context)
         await machine.at_rest(context)
         uploads = machine.store.uploads = Uploads()
         for _ in range(place.sizes.writes):
-            await machine.write(change, context)
+            await machine.write(change(), context)
     return uploads
 
 

@@ -8,11 +8,12 @@ from unittest import mock
 
 import apsw
 import pytest
-from tests.backend.replication.virtual import bucket, execute, insert, machine, play, select
+from tests.backend.replication.virtual import Clients, bucket, execute, insert, machine, play, select
 
 from app.replication.layout import SNAPSHOT, restore_plan
 from app.replication.local import LocalDatabase
 from app.replication.outcomes import Lost
+from app.replication.store import Listed
 
 
 def test_a_disk_that_is_full_when_the_log_is_to_be_emptied_stops_neither_writes_nor_merging(tmp_path: Path) -> None:
@@ -50,6 +51,47 @@ def test_a_hole_in_what_is_remembered_is_mended_by_a_list(tmp_path: Path) -> Non
         await asyncio.sleep(5)
         plan = restore_plan(one.bucket.refs())
         assert sum(ref.level == 0 for ref in plan) < 32
+
+    play(run)
+
+
+def test_a_hole_that_is_in_the_bucket_too_does_not_list_it_with_each_upload(tmp_path: Path) -> None:
+    async def run() -> int:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        for row in range(20):
+            await insert(one, row)
+        await asyncio.sleep(1)
+        one.bucket.objects.pop("0000/000000000000000a-000000000000000a.ltx")
+        one.replica.files = [ref for ref in one.replica.files if ref.max_txid != 10]
+        lists, honest = 0, one.replica.store.list
+
+        async def counted() -> Listed:
+            nonlocal lists
+            lists += 1
+            return await honest()
+
+        one.replica.store.list = counted  # type: ignore[method-assign]
+        for row in range(20, 200):
+            await insert(one, row)
+        return lists
+
+    assert play(run) < 20
+
+
+def test_bodies_that_make_room_for_newer_ones_amid_a_merge_are_fetched(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = bucket(0.01, 0.02)
+        before = machine(store, tmp_path / "before", snapshot_share=1e9)
+        for row in range(40):
+            await insert(before, row)
+        await before.crash()
+        # Some of what is merged next is in memory, some must be fetched, and the fetching takes its time.
+        one = machine(store, tmp_path / "one", snapshot_share=1e9)
+        async with Clients(one, 4):
+            await asyncio.sleep(20)
+        await asyncio.sleep(5)
+        assert sum(ref.level == 0 for ref in restore_plan(store.refs())) < 32
+        assert one.maintainer._kept == sum(map(len, one.maintainer._bodies.values()))
 
     play(run)
 

@@ -30,23 +30,23 @@ class Maintainer:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._bodies: dict[FileRef, bytes] = {}
+        self._kept = 0
         self._looked: float | None = None
         self._unmerged = 0
         replica.after_upload = self._note
-        replica.before_rest = self._bodies.clear
+        replica.before_rest = self._forget
 
     def _note(self, ref: FileRef, data: bytes, date: float) -> None:
         self._bodies[ref] = data
-        kept = sum(map(len, self._bodies.values()))
-        for old in list(self._bodies)[: max(0, len(self._bodies) - FANOUT)]:
-            kept -= len(self._bodies.pop(old))
-        while kept > _KEPT_BYTES:
-            kept -= len(self._bodies.pop(next(iter(self._bodies))))
+        self._kept += len(data)
+        while len(self._bodies) > FANOUT or self._kept > _KEPT_BYTES:
+            self._take(next(iter(self._bodies)))
         self._unmerged += 1
         if self._unmerged >= FANOUT or self._looked is None or date - self._looked >= DAY:
             self._replica.aside(self._work)
 
     async def _work(self) -> None:
+        looked = self._looked
         try:
             await self._retain()
             while True:
@@ -57,12 +57,12 @@ class Maintainer:
                 if not due_merge(self._replica.files, 0):
                     break
             self._unmerged = unmerged(self._replica.files)
-        except GapError as error:
-            logger.warning("A replica's files are listed anew: %s", error)
-            self._looked, self._unmerged = None, 0
-        except (StoreError, Damaged, LtxError, ForeignWriter) as error:
-            # After as many uploads again, or a store that is down would be asked with each.
+        except (StoreError, Damaged, GapError, LtxError, ForeignWriter) as error:
+            # Until there are as many uploads again, or a store that is down would be asked with each.
             self._unmerged = 0
+            if isinstance(error, GapError) and self._looked == looked:
+                # What is remembered has a hole, which a list fills. Where it was just listed the bucket has it too.
+                self._looked = None
             logger.warning("Maintenance of a replica is put off: %s", error)
 
     async def _merge(self) -> None:
@@ -97,9 +97,21 @@ class Maintainer:
         await replica.store.delete(old)
 
     async def _read(self, run: Sequence[FileRef]) -> list[tuple[FileRef, bytes]]:
-        missing = [ref for ref in run if ref not in self._bodies]
-        fetched = dict(zip(missing, await fetch(self._replica.store, missing), strict=True))
-        return [(ref, fetched[ref] if ref in fetched else self._bodies.pop(ref)) for ref in run]
+        # Before the others are fetched: meanwhile newer ones take their place.
+        found = {ref: self._take(ref) for ref in run if ref in self._bodies}
+        missing = [ref for ref in run if ref not in found]
+        found |= zip(missing, await fetch(self._replica.store, missing), strict=True)
+        return [(ref, found[ref]) for ref in run]
+
+    def _take(self, ref: FileRef) -> bytes:
+        """A body that was kept, which is forgotten."""
+        data = self._bodies.pop(ref)
+        self._kept -= len(data)
+        return data
+
+    def _forget(self) -> None:
+        self._bodies.clear()
+        self._kept = 0
 
     async def _add(self, ref: FileRef, data: bytes) -> None:
         try:

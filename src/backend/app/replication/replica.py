@@ -437,7 +437,7 @@ class Replica:
             if done:
                 await self._drop(error)
             raise
-        if sent:
+        if sent and self._pending:
             await self._upload()
 
     async def _claim(self, enough: Callable[[], bool] = lambda: False) -> None:
@@ -612,7 +612,8 @@ class Replica:
         self.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, len(file.data), date))
         self._checked = started
         self._notify()
-        self.after_upload(self.files[-1], file.data, date)
+        # Whoever waits for this file is woken first.
+        asyncio.get_running_loop().call_soon(self.after_upload, self.files[-1], file.data, date)
 
     async def _give_way(self, database: LocalDatabase, cause: Exception) -> None:
         """Take back what did not become durable. Whether the store has it after all, the next look tells."""
@@ -642,7 +643,7 @@ class Replica:
 
     def aside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start maintenance unless it is under way; it counts as busy and is waited for on closing."""
-        if "aside" not in self._tasks:
+        if "aside" not in self._tasks and not self._closed:
             self._start("aside", work)
 
     async def _steer(

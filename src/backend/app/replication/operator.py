@@ -22,12 +22,11 @@ from app.replication.ltx import HEADER_SIZE, Header, LtxError, LtxFile, database
 from app.replication.object_replica import ObjectReplica
 from app.replication.outcomes import Damaged
 from app.replication.store import FileExists, NewFile, StoreError
-from app.storage.interface import InvalidRequest, ObjectMissing, ObjectStore, StorageError
+from app.storage.interface import READS_AT_ONCE, InvalidRequest, ObjectMissing, ObjectStore, StorageError
 from app.storage.keys import ProfileKeys
 
 T = TypeVar("T")
 R = TypeVar("R")
-_PARALLEL = 16
 
 
 class NothingThere(Exception):
@@ -243,7 +242,7 @@ def _check_database(scratch: Path, files: Sequence[LtxFile]) -> int:
 
 
 async def _side_by_side(work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
-    limit = asyncio.Semaphore(_PARALLEL)
+    limit = asyncio.Semaphore(READS_AT_ONCE)
 
     async def one(item: T) -> R:
         async with limit:

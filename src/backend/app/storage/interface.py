@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+READS_AT_ONCE: Final = 8
+"""Objects of one profile that may be read side by side; a store may let more of them wait."""
 
 
 class StorageError(Exception):
@@ -115,7 +118,7 @@ class ObjectStore(Protocol):
         ...
 
     def has_room(self) -> bool:
-        """Whether a call would begin at once, without waiting for other calls to end."""
+        """Whether a small write would begin at once, without waiting for other calls to end."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -125,6 +125,10 @@ class ObjectStore(Protocol):
         """Deleting what is missing is no error."""
         ...
 
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Deleting what is missing is no error."""
+        ...
+
     async def delete_prefix(self, prefix: str) -> int:
         """Deletes every object below a prefix that ends in `/`; how many there were."""
         ...

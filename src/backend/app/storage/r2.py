@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _CHUNK = 1024 * 1024
 _MAX_PARTS = 10_000
+_MOST_DELETED = 1000
 _WRITE_ID = "write-id"
 _IF_NONE = {"IfNoneMatch": "*"}
 
@@ -149,13 +150,17 @@ class R2Store:
     async def delete(self, key: str) -> None:
         await self._write(f"DELETE {key}", lambda _: self._client.delete_object(Bucket=self._bucket, Key=key))
 
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), _MOST_DELETED):
+            some = keys[start : start + _MOST_DELETED]
+            await self._write(f"DELETE {some[0]}, …", functools.partial(self._delete_some, some))
+
     async def delete_prefix(self, prefix: str) -> int:
         _check_folder(prefix)
         count = 0
-        while found := await self.list(prefix, limit=1000):
-            keys = [item.key for item in found]
-            await self._write(f"DELETE {prefix}*", functools.partial(self._delete_many, keys))
-            count += len(keys)
+        while found := await self.list(prefix, limit=_MOST_DELETED):
+            await self.delete_many([item.key for item in found])
+            count += len(found)
         return count
 
     async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
@@ -304,7 +309,7 @@ class R2Store:
         found["Body"].close()
         return _info(key, found)
 
-    def _delete_many(self, keys: Sequence[str], _: int) -> None:
+    def _delete_some(self, keys: Sequence[str], _: int) -> None:
         objects: Any = [{"Key": key} for key in keys]
         done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
         if done.get("Errors"):

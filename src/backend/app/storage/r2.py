@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from app.context import current_request_id
 from app.settings import Settings
+from app.storage import s3_answers
 from app.storage.calls import Calls
 from app.storage.interface import (
     READS_AT_ONCE,
@@ -74,8 +75,7 @@ class R2Store:
 
     async def get_bytes(self, key: str) -> ObjectBytes:
         def get(_: int) -> ObjectBytes:
-            found = self._client.get_object(Bucket=self._bucket, Key=key)
-            return ObjectBytes(found["Body"].read(), found["ETag"])
+            return s3_answers.whole(self._client.get_object(Bucket=self._bucket, Key=key))
 
         return await self._read(f"GET {key}", key, get)
 
@@ -86,22 +86,26 @@ class R2Store:
         return await self._read(
             f"GET {key}",
             key,
-            lambda _: self._client.get_object(Bucket=self._bucket, Key=key, Range=wanted)["Body"].read(),
+            lambda _: s3_answers.part(
+                self._client.get_object(Bucket=self._bucket, Key=key, Range=wanted), start, length
+            ),
         )
 
     async def download(self, key: str, path: Path) -> ObjectInfo:
         def download(_: int) -> ObjectInfo:
             found = self._client.get_object(Bucket=self._bucket, Key=key)
-            path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
             try:
-                with part.open("wb") as file:
-                    for chunk in found["Body"].iter_chunks(_CHUNK):
-                        file.write(chunk)
+                with s3_answers.body(found) as body:
+                    told = s3_answers.info(key, found)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with part.open("wb") as file:
+                        for chunk in body.iter_chunks(_CHUNK):
+                            file.write(chunk)
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
-            return _info(key, found)
+            return told
 
         return await self._transfer(f"GET {key}", download)
 
@@ -112,9 +116,9 @@ class R2Store:
 
         def put(_: int) -> str:
             with path.open("rb") as body:
-                return self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)[
-                    "ETag"
-                ]
+                return s3_answers.etag(
+                    self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
+                )
 
         return await self._transfer(f"PUT {key}", put)
 
@@ -184,12 +188,11 @@ class R2Store:
         return await self._presign("put_object", {"Bucket": self._bucket, "Key": key, "ContentType": content_type})
 
     async def create_multipart(self, key: str, content_type: str) -> str:
-        return await self._write(
-            f"POST {key}?uploads",
-            lambda _: self._client.create_multipart_upload(Bucket=self._bucket, Key=key, ContentType=content_type)[
-                "UploadId"
-            ],
-        )
+        def create(_: int) -> str:
+            answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, ContentType=content_type)
+            return str(s3_answers.field(answer, "UploadId"))
+
+        return await self._write(f"POST {key}?uploads", create)
 
     async def presign_part(self, key: str, upload_id: str, number: int) -> str:
         return await self._presign(
@@ -205,9 +208,11 @@ class R2Store:
 
         def complete(attempt: int) -> str:
             try:
-                return self._client.complete_multipart_upload(
-                    Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": listed}
-                )["ETag"]
+                return s3_answers.etag(
+                    self._client.complete_multipart_upload(
+                        Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": listed}
+                    )
+                )
             except self._client.exceptions.NoSuchUpload:
                 if attempt == 1:
                     raise
@@ -229,7 +234,7 @@ class R2Store:
 
     async def probe(self) -> None:
         # A list, because HEAD of a missing object looks the same with a missing bucket.
-        await self._read("LIST", "", lambda _: self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1))
+        await self._read("LIST", "", functools.partial(self._page, {"Bucket": self._bucket, "MaxKeys": 1}))
 
     async def close(self) -> None:
         for calls in (self._reads, self._writes, self._transfers):
@@ -249,12 +254,13 @@ class R2Store:
 
     def _translated(self, what: str, work: Callable[[], T]) -> T:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             return work()
         except ClientError as error:
             raise classify(error.response, what) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, ResponseParserError, s3_answers.NotR2) as error:
             raise TryAgain(f"{what}: {error}") from error
 
     def _marked_put(
@@ -284,9 +290,9 @@ class R2Store:
     def _put(self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]) -> str:
         return self._translated(
             f"PUT {key}",
-            lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **conditions)[
-                "ETag"
-            ],
+            lambda: s3_answers.etag(
+                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **conditions)
+            ),
         )
 
     def _head_marked(self, key: str) -> tuple[str | None, str] | None:
@@ -294,20 +300,20 @@ class R2Store:
             found = self._translated(f"HEAD {key}", lambda: self._client.head_object(Bucket=self._bucket, Key=key))
         except StorageUnavailable:
             return None
-        return found["Metadata"].get(_WRITE_ID), found["ETag"]
+        return found.get("Metadata", {}).get(_WRITE_ID), s3_answers.etag(found)
 
     def _head(self, key: str) -> ObjectInfo:
         from botocore.exceptions import ClientError
 
         try:
-            return _info(key, self._client.head_object(Bucket=self._bucket, Key=key))
+            return s3_answers.info(key, self._client.head_object(Bucket=self._bucket, Key=key))
         except ClientError as error:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
                 raise
         # HEAD has no body: a missing object and a missing bucket look alike. GET tells them apart.
         found = self._client.get_object(Bucket=self._bucket, Key=key)
         found["Body"].close()
-        return _info(key, found)
+        return s3_answers.info(key, found)
 
     def _delete_some(self, keys: Sequence[str], _: int) -> None:
         objects: Any = [{"Key": key} for key in keys]
@@ -329,13 +335,13 @@ class R2Store:
         while True:
             page: Any = await self._read(f"LIST {prefix}", prefix, functools.partial(self._page, dict(parameters)))
             pages.append(page)
-            seen += page.get("KeyCount", 0)
-            if not page.get("IsTruncated") or (limit is not None and seen >= limit):
+            seen += page["KeyCount"]
+            if not page["IsTruncated"] or (limit is not None and seen >= limit):
                 return pages
             parameters["ContinuationToken"] = page["NextContinuationToken"]
 
     def _page(self, parameters: dict[str, Any], _: int) -> Any:
-        return self._client.list_objects_v2(**parameters)
+        return s3_answers.page(self._client.list_objects_v2(**parameters), self._bucket)
 
     async def _presign(self, operation: Any, parameters: dict[str, Any]) -> str:
         def sign() -> str:
@@ -368,19 +374,15 @@ class R2Store:
         with path.open("rb") as file:
             file.seek(start)
             data = file.read(size)
-        return self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)[
-            "ETag"
-        ]
+        return s3_answers.etag(
+            self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)
+        )
 
 
 def _tell_request(request: Any, **_: Any) -> None:
     """Names the request that R2 is called for; added after signing, it is no part of the signature."""
     if (request_id := current_request_id()) is not None:
         request.headers["x-request-id"] = request_id
-
-
-def _info(key: str, found: Any) -> ObjectInfo:
-    return ObjectInfo(key, found["ContentLength"], found["ETag"], found.get("ContentType"), found.get("LastModified"))
 
 
 def _listed(item: Any) -> ObjectInfo:

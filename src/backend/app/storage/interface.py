@@ -78,7 +78,7 @@ class ObjectStore(Protocol):
         ...
 
     async def get_bytes(self, key: str) -> ObjectBytes:
-        """Raises `ObjectMissing`. For small objects: the content is held in memory."""
+        """Raises `ObjectMissing`. The content is held in memory; a large one may take as long as `download`."""
         ...
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -102,7 +102,7 @@ class ObjectStore(Protocol):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """The new ETag; `metadata` is kept with the object.
+        """The new ETag; `metadata` is kept with the object. Large `data` may take as long as `upload`.
 
         With a condition raises `PreconditionFailed`, also where `if_match` meets no object.
         """

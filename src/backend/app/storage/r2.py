@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHUNK = 1024 * 1024
+# What is larger is a transfer: a slow link may take longer for it than a request may wait for a row.
+_SMALL = 4 * 1024 * 1024
 _MAX_PARTS = 10_000
 _MOST_DELETED = 1000
 _WRITE_ID = "write-id"
@@ -74,10 +76,21 @@ class R2Store:
         return await self._read(f"HEAD {key}", key, lambda _: self._head(key))
 
     async def get_bytes(self, key: str) -> ObjectBytes:
-        def get(_: int) -> ObjectBytes:
-            return s3_answers.whole(self._client.get_object(Bucket=self._bucket, Key=key))
+        def ask() -> Any:
+            return self._client.get_object(Bucket=self._bucket, Key=key)
 
-        return await self._read(f"GET {key}", key, get)
+        def small(_: int) -> Any:
+            found = ask()
+            with s3_answers.body(found):
+                return found if s3_answers.field(found, "ContentLength") > _SMALL else s3_answers.whole(found)
+
+        what = f"GET {key}"
+        begun: Any = await self._read(what, key, small)
+        if isinstance(begun, ObjectBytes):
+            return begun
+        # Only its answer tells that it is large: what is not read yet goes on as a transfer.
+        with s3_answers.body(begun):
+            return await self._transfer(what, lambda attempt: s3_answers.whole(begun if attempt == 1 else ask()))
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
         if start < 0 or length < 1:
@@ -136,7 +149,8 @@ class R2Store:
             conditions["IfMatch"] = if_match
         if if_none_match:
             conditions |= _IF_NONE
-        return await self._write(f"PUT {key}", self._marked_put(key, data, metadata or {}, conditions))
+        send = self._transfer if len(data) > _SMALL else self._write
+        return await send(f"PUT {key}", self._marked_put(key, data, metadata or {}, conditions))
 
     async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
         def prepared() -> tuple[NewObject, Callable[[int], str]] | None:
@@ -146,7 +160,10 @@ class R2Store:
         def put(ready: tuple[NewObject, Callable[[int], str]], attempt: int) -> str:
             return self._translated(f"PUT {ready[0].key}", lambda: ready[1](attempt))
 
-        return await self._writes.run_made("PUT", prepared, put, lambda _: self._small, made)
+        def policy(ready: tuple[NewObject, Callable[[int], str]]) -> Policy:
+            return self._large if len(ready[0].data) > _SMALL else self._small
+
+        return await self._writes.run_made("PUT", prepared, put, policy, made)
 
     def has_room(self) -> bool:
         return self._writes.has_room()

@@ -146,6 +146,11 @@ class FakeStore:
         await self._enter("delete", key)
         self.objects.pop(key, None)
 
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        await self._enter("delete_many", " ".join(keys))
+        for key in keys:
+            self.objects.pop(key, None)
+
     async def delete_prefix(self, prefix: str) -> int:
         await self._enter("delete_prefix", prefix)
         assert prefix.endswith("/")

@@ -55,7 +55,7 @@ def build(settings: Settings, store: ObjectStore) -> Core:
         keys=keys,
         store=store,
         databases=ReplicatedDatabases(store, keys, settings),
-        profiles=Profiles(store, keys, settings.profile_cache_seconds),
+        profiles=Profiles(store, keys, settings.profile_cache_seconds, settings.sync_retention_days * 86400.0),
     )
 
 

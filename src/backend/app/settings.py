@@ -114,13 +114,13 @@ class Settings:
         "R2_TOTAL_SECONDS",
         values.seconds(0.5, 600),
         25.0,
-        "Deadline for one call of a small object, retries included.",
+        "Deadline for one call of an object up to 4 MiB, retries and waiting for other calls included.",
     )
     r2_transfer_seconds: float = _variable(
         "R2_TRANSFER_SECONDS",
         values.seconds(1, 7200),
         900.0,
-        "Deadline for one download or upload of a file, retries included.",
+        "The same for a file or a larger object.",
     )
     r2_attempts: int = _variable("R2_ATTEMPTS", values.integer(1, 10), 4, "Tries of one call to R2.")
     presign_seconds: int = _variable(

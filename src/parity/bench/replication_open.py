@@ -8,7 +8,7 @@ import resource
 from pathlib import Path
 
 from app.context import UserContext
-from app.storage.s3_client import MAX_CONNECTIONS
+from app.storage.interface import READS_AT_ONCE
 from parity.bench.frame import Figure, in_turn, percentile
 from parity.bench.replication_machine import Place, Rows, backend, seconds_of
 from parity.bench.standin import forget, totals
@@ -36,7 +36,7 @@ async def opening(place: Place, context: UserContext, megabytes: int) -> Figure:
     async def fetch(_: int) -> float:
         async with backend(place.folder / "fetcher") as machine:
             await machine.store.probe()
-            limit = asyncio.Semaphore(MAX_CONNECTIONS)
+            limit = asyncio.Semaphore(READS_AT_ONCE)
 
             async def get(key: str) -> None:
                 async with limit:
@@ -50,7 +50,7 @@ async def opening(place: Place, context: UserContext, megabytes: int) -> Figure:
     ours, theirs = await in_turn(min(_ROUNDS, place.sizes.rounds), [open_, fetch])
     mine, bare = percentile(ours, 0.5), percentile(theirs, 0.5)
     lists, gets = operations.get("ListObjects", 0) - 1, operations.get("GetObject", 0)
-    note = f"{mine * 1000:.0f} ms against {bare * 1000:.0f} ms; {lists} LIST, {gets} GET, {MAX_CONNECTIONS} at a time"
+    note = f"{mine * 1000:.0f} ms against {bare * 1000:.0f} ms; {lists} LIST, {gets} GET, {READS_AT_ONCE} at a time"
     bar = OPEN_BAR if megabytes >= _LARGE else None
     return Figure(f"open {megabytes} MB / the same GETs", mine / bare, "×", at_most=bar, note=note)
 

@@ -8,12 +8,12 @@ from app.storage.calls import Calls
 from app.storage.interface import StorageUnavailable
 from app.storage.retry import Policy, TryAgain
 
-POLICY = Policy(3, 5.0, sleep=lambda _: None)
+POLICY = Policy(3, 5.0, first=0.0)
 
 
 @pytest.fixture
 async def calls() -> AsyncIterator[Calls]:
-    made = Calls(2)
+    made = Calls("test", 2)
     yield made
     made.close()
 
@@ -45,7 +45,7 @@ async def test_what_is_made_is_sent_by_the_thread_that_made_it(calls: Calls) -> 
         threads.append(threading.get_ident())
         return what, attempt
 
-    assert await calls.run_made("PUT", make, send, POLICY, told) == ("made", 1)
+    assert await calls.run_made("PUT", make, send, lambda _: POLICY, told) == ("made", 1)
     assert told.times == 1
     assert len(set(threads)) == 1
     assert threads[0] != threading.get_ident()
@@ -53,7 +53,7 @@ async def test_what_is_made_is_sent_by_the_thread_that_made_it(calls: Calls) -> 
 
 async def test_nothing_is_sent_where_nothing_is_made(calls: Calls) -> None:
     told = Told()
-    found: object = await calls.run_made("PUT", lambda: None, unsent, POLICY, told)
+    found: object = await calls.run_made("PUT", lambda: None, unsent, lambda _: POLICY, told)
     assert found is None
     assert told.times == 1
 
@@ -65,13 +65,15 @@ async def test_an_error_of_making_reaches_the_caller_and_nothing_is_sent(calls: 
         raise KeyError("row")
 
     with pytest.raises(KeyError, match="row"):
-        await calls.run_made("PUT", make, unsent, POLICY, told)
+        await calls.run_made("PUT", make, unsent, lambda _: POLICY, told)
     assert told.times == 1
 
 
 async def test_it_is_told_while_the_call_hangs_that_making_has_ended(calls: Calls) -> None:
     told, answered = Told(), threading.Event()
-    task = asyncio.ensure_future(calls.run_made("PUT", lambda: "made", lambda *_: answered.wait(30), POLICY, told))
+    task = asyncio.ensure_future(
+        calls.run_made("PUT", lambda: "made", lambda *_: answered.wait(30), lambda _: POLICY, told)
+    )
     async with asyncio.timeout(10):
         await told.first.wait()
     assert not task.done()
@@ -84,7 +86,7 @@ async def test_making_has_no_deadline_and_the_call_has(calls: Calls) -> None:
     told, going_on, answered = Told(), threading.Event(), threading.Event()
     quick = Policy(1, 0.05)
     task = asyncio.ensure_future(
-        calls.run_made("PUT a", lambda: going_on.wait(30), lambda *_: answered.wait(30), quick, told)
+        calls.run_made("PUT a", lambda: going_on.wait(30), lambda *_: answered.wait(30), lambda _: quick, told)
     )
     done, _ = await asyncio.wait((task,), timeout=0.3)
     assert (done, told.times) == (set(), 0)
@@ -108,7 +110,7 @@ async def test_a_call_that_failed_is_tried_again_without_making_anew(calls: Call
             raise TryAgain("503")
         return what
 
-    assert await calls.run_made("PUT", make, send, POLICY, Told()) == "made"
+    assert await calls.run_made("PUT", make, send, lambda _: POLICY, Told()) == "made"
     assert (made, tries) == ([1], [1, 2, 3])
 
 
@@ -133,3 +135,69 @@ async def test_a_call_past_its_deadline_takes_room_until_its_thread_ends(calls: 
     async with asyncio.timeout(10):
         while not calls.has_room():  # noqa: ASYNC110 - threads end when they end
             await asyncio.sleep(0.001)
+
+
+async def test_a_call_that_waits_for_its_next_try_holds_no_thread(calls: Calls) -> None:
+    patient = Policy(2, 60.0, first=30.0)
+    failed: list[int] = []
+
+    def fail(attempt: int) -> None:
+        failed.append(attempt)
+        raise TryAgain("503")
+
+    waiting = [asyncio.ensure_future(calls.run("GET", fail, patient)) for _ in range(4)]
+    async with asyncio.timeout(10):
+        while len(failed) < 4:  # noqa: ASYNC110 - threads begin when they begin
+            await asyncio.sleep(0.001)
+        assert await calls.run("GET", lambda _: "answer", POLICY) == "answer"
+    assert not any(task.done() for task in waiting)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_one_lane_leaves_threads_to_the_others() -> None:
+    calls, going_on = Calls("test", 4, share=3), threading.Event()
+    began: list[str] = []
+
+    def hang(_: int) -> bool:
+        began.append("slow")
+        return going_on.wait(30)
+
+    slow = [asyncio.ensure_future(calls.run("GET", hang, POLICY, "slow")) for _ in range(10)]
+    async with asyncio.timeout(10):
+        while len(began) < 3:  # noqa: ASYNC110 - threads begin when they begin
+            await asyncio.sleep(0.001)
+        for number in range(5):
+            assert await calls.run("GET", lambda _: number, POLICY, "quick") == number  # noqa: B023
+    assert (len(began), calls.has_room()) == (3, True)
+    going_on.set()
+    assert await asyncio.gather(*slow) == [True] * 10
+    calls.close()
+
+
+async def test_a_call_past_its_deadline_takes_room_in_its_lane_until_its_thread_ends() -> None:
+    calls, going_on, began = Calls("test", 4, share=2), threading.Event(), []
+
+    def hang(_: int) -> bool:
+        began.append(1)
+        return going_on.wait(30)
+
+    for _ in range(3):
+        late = [calls.run("GET", hang, Policy(1, 0.05), "slow") for _ in range(2)]
+        assert all(isinstance(e, StorageUnavailable) for e in await asyncio.gather(*late, return_exceptions=True))
+    assert len(began) == 2
+    going_on.set()
+    async with asyncio.timeout(10):
+        assert await calls.run("GET", lambda _: "answer", POLICY, "slow") == "answer"
+    calls.close()
+
+
+def test_the_wait_for_the_next_try_doubles_and_ends_with_tries_and_time() -> None:
+    policy = Policy(4, 10.0, first=1.0, longest=3.0, jitter=lambda _, most: most)
+    assert list(policy.waits()) == [1.0, 2.0, 3.0]
+    assert policy.wait(2, TryAgain("503"), 10.0) == 2.0
+    assert policy.wait(1, TryAgain("429", 5.0), 10.0) == 5.5
+    for attempt, left in ((4, 10.0), (2, 2.0)):
+        with pytest.raises(StorageUnavailable, match=f"503 \\(tried {attempt} times\\)"):
+            policy.wait(attempt, TryAgain("503"), left)

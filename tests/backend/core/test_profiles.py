@@ -8,8 +8,10 @@ import pytest
 from tests.backend.fakes import FakeStore, Fault
 
 from app.context import UserContext
+from app.main import create_app
 from app.profiles.model import Entry, Registry, RegistryError, decode, encode
 from app.profiles.registry import Profiles
+from app.replication.layout import EMPTIED
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
 from app.storage.keys import Keys
@@ -22,6 +24,11 @@ async def create(client: httpx.AsyncClient, profile_id: str, user: str = "alice"
     return await client.post(
         "/api/profiles", json={"name": profile_id.title(), "id": profile_id}, headers={"X-User-ID": user}
     )
+
+
+def contents(store: FakeStore) -> list[str]:
+    """Keys of what holds anything: a deleted profile leaves the emptied names of its transactions."""
+    return sorted(key for key, (data, _, _) in store.objects.items() if data != EMPTIED)
 
 
 async def test_a_profile_can_be_created_read_renamed_selected_and_deleted(client: httpx.AsyncClient) -> None:
@@ -69,18 +76,18 @@ async def test_deleting_takes_the_objects_below_the_profile_and_no_others(
     for key in [*kept[:3], "staging/users/alice/profiles/one/exports/e.mp4"]:
         store.objects[key] = (b"x", '"e"', "video/mp4")
     assert (await client.delete("/api/profiles/one", headers=USER)).status_code == 204
-    assert store.keys() == sorted(kept)
+    assert contents(store) == sorted(kept)
 
 
 async def test_a_deletion_that_was_interrupted_hides_the_profile_and_can_be_finished(
     client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore
 ) -> None:
     await client.patch("/api/settings", headers=headers, json={"theme": "dark"})
-    store.faults.append(Fault("delete_prefix", StorageUnavailable("down"), times=1))
+    store.faults.append(Fault("delete_many", StorageUnavailable("down"), times=1))
     assert (await client.delete("/api/profiles/main", headers=headers)).status_code == 503
     assert (await client.get("/api/settings", headers=headers)).status_code == 404
     assert (await client.delete("/api/profiles/main", headers=headers)).status_code == 204
-    assert store.keys() == [REGISTRY]
+    assert contents(store) == [REGISTRY]
 
 
 async def test_leftovers_of_a_deleted_profile_do_not_bring_it_back(
@@ -99,6 +106,29 @@ async def test_a_profile_made_again_under_a_deleted_id_is_empty(
     await client.delete("/api/profiles/main", headers=headers)
     assert (await create(client, "main")).status_code == 201
     assert (await client.get("/api/settings", headers=headers)).json()["theme"] == "system"
+
+
+async def test_a_machine_that_has_not_heard_of_a_deletion_acknowledges_no_write(
+    client: httpx.AsyncClient,
+    headers: dict[str, str],
+    store: FakeStore,
+    make_settings: Callable[..., Settings],
+) -> None:
+    other = create_app(make_settings(), store)
+    async with (
+        other.router.lifespan_context(other),
+        httpx.AsyncClient(transport=httpx.ASGITransport(other), base_url="https://api.test", headers=headers) as there,
+    ):
+        assert (await there.patch("/api/settings", json={"theme": "dark"})).status_code == 200
+        assert (await client.delete("/api/profiles/main", headers=USER)).status_code == 204
+        for _ in range(2):
+            # It remembers for half a minute that the profile exists.
+            assert (await there.patch("/api/settings", json={"theme": "light"})).status_code == 503
+        assert contents(store) == [REGISTRY]
+        assert (await create(client, "main")).status_code == 201
+        assert (await there.get("/api/settings")).json()["theme"] == "system"
+        assert (await there.patch("/api/settings", json={"theme": "light"})).status_code == 200
+        assert (await client.get("/api/settings", headers=headers)).json()["theme"] == "light"
 
 
 async def test_data_without_a_registry_entry_is_adopted(client: httpx.AsyncClient, store: FakeStore) -> None:
@@ -135,7 +165,7 @@ async def test_a_registry_that_cannot_be_read_is_an_error_and_stays(
 
 
 async def test_profiles_made_at_once_on_two_machines_are_all_kept(store: FakeStore) -> None:
-    machines = [Profiles(store, Keys("staging"), 30.0) for _ in range(2)]
+    machines = [Profiles(store, Keys("staging"), 30.0, 86400.0) for _ in range(2)]
     await asyncio.gather(*(machines[number % 2].create("alice", "x", f"p{number}") for number in range(6)))
     assert {entry.id for entry in decode(store.objects[REGISTRY][0]).active()} == {f"p{number}" for number in range(6)}
 
@@ -153,7 +183,7 @@ async def test_a_known_profile_costs_no_registry_read(
 async def test_a_profile_deleted_elsewhere_is_noticed_when_the_memory_of_it_ends(
     store: FakeStore, make_settings: Callable[..., Settings]
 ) -> None:
-    here, elsewhere = Profiles(store, Keys("staging"), 0.0), Profiles(store, Keys("staging"), 0.0)
+    here, elsewhere = Profiles(store, Keys("staging"), 0.0, 86400.0), Profiles(store, Keys("staging"), 0.0, 86400.0)
     context = UserContext("alice", "main")
     await here.create("alice", "x", "main")
     assert await here.exists(context)

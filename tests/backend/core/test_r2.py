@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,24 @@ async def r2(server: Server) -> AsyncIterator[R2Store]:
     store = R2Store(server.settings())
     yield store
     await store.close()
+
+
+class Hanging:
+    """A client whose reads of some keys hang until they are let go."""
+
+    def __init__(self, client: Any, part: str) -> None:
+        self._client, self._part = client, part
+        self.going_on = threading.Event()
+        self.hanging = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def get_object(self, **what: Any) -> Any:
+        if self._part in what["Key"]:
+            self.hanging += 1
+            assert self.going_on.wait(30)
+        return self._client.get_object(**what)
 
 
 async def no_message() -> Message:
@@ -290,6 +309,29 @@ async def test_a_multipart_upload_by_presigned_urls(r2: R2Store, certificates: C
     with pytest.raises(ObjectMissing):
         await r2.complete_multipart("dev/v2.mp4", "unknown", parts)
     await r2.abort_multipart("dev/v.mp4", "unknown")
+
+
+async def test_a_profile_or_a_video_whose_reads_hang_holds_no_other_profile_up(r2: R2Store, tmp_path: Path) -> None:
+    slow, other = "dev/users/alice/profiles/main/", "dev/users/bob/profiles/main/"
+    for key in (f"{slow}a", f"{other}a", "dev/video"):
+        await r2.put_bytes(key, b"x")
+    for part, work in (
+        (slow, lambda: r2.get_bytes(f"{slow}a")),
+        ("video", lambda: r2.download("dev/video", tmp_path / "video")),
+    ):
+        client = r2.__dict__["_client"] = Hanging(r2._client, part)
+        stuck: list[asyncio.Future[Any]] = [asyncio.ensure_future(work()) for _ in range(40)]
+        async with asyncio.timeout(10):
+            while client.hanging < 8:  # noqa: ASYNC110 - threads begin when they begin
+                await asyncio.sleep(0.001)
+            assert r2.has_room()
+            await r2.put_bytes(f"{other}b", b"y")
+            assert (await r2.get_bytes(f"{other}b")).data == b"y"
+            assert len(await r2.list(other)) == 2
+            await r2.presign_get(f"{slow}a")
+        assert (client.hanging, [task for task in stuck if task.done()]) == (8, [])
+        client.going_on.set()
+        await asyncio.gather(*stuck)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -19,6 +20,7 @@ from tests.backend.fakes import FakeStore, Fault
 from app.context import UserContext
 from app.replication.databases import ReplicatedDatabases
 from app.replication.layout import transaction
+from app.replication.local import LocalDatabase
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
 from app.storage.keys import Keys, local_database
@@ -94,10 +96,7 @@ async def test_past_the_count_what_was_used_least_recently_leaves_the_disk_and_c
     assert copies(settings_of(make, databases)) == {"u4", "u5", "u0"}
 
 
-async def test_past_the_bytes_what_was_used_least_recently_leaves_the_disk(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.replication.databases._BYTES_EVERY", 1)
+async def test_past_the_bytes_what_was_used_least_recently_leaves_the_disk(make: Make) -> None:
     databases = make(SYNC_MAX_CACHED_BYTES="700000")
     for number in range(6):
         await write(databases, user(number), "k", "x" * 200_000)
@@ -109,6 +108,38 @@ async def test_past_the_bytes_what_was_used_least_recently_leaves_the_disk(
     )
     assert held <= 700_000 + 300_000
     assert await read(databases, user(0)) == {"k"}
+
+
+async def test_a_session_asks_the_disk_for_its_own_copy_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    databases = make(SYNC_MAX_OPEN_PROFILES="4")
+    for number in range(100):
+        await write(databases, user(number), "k")
+    asked: list[Path] = []
+    honest: Any = LocalDatabase.disk_bytes
+
+    def counted(database: LocalDatabase) -> int:
+        asked.append(database.path)
+        return int(honest.fget(database))
+
+    monkeypatch.setattr(LocalDatabase, "disk_bytes", property(counted))
+    folder = settings_of(make, databases).user_data_dir
+    for number in range(70):
+        assert await read(databases, user(number)) == {"k"}
+    assert asked == [local_database(folder, user(number)) for number in range(70)]
+
+
+async def test_no_more_connections_are_open_than_may_be(make: Make) -> None:
+    databases = make(SYNC_MAX_OPEN_PROFILES="4")
+    for number in range(30):
+        await write(databases, user(number), "k")
+    entries = databases._entries
+    async with asyncio.timeout(10):
+        while any(entry.replica.busy for entry in entries.values()):  # noqa: ASYNC110 - maintenance has no one who waits
+            await asyncio.sleep(0.001)
+    await read(databases, user(7))
+    copies = {context: entry.replica.database for context, entry in entries.items()}
+    held = {context for context, copy in copies.items() if copy is not None and copy._connection is not None}
+    assert (len(copies), held) == (30, {user(number) for number in (7, 27, 28, 29)})
 
 
 async def test_rows_that_the_store_lacks_are_never_evicted(make: Make, store: FakeStore) -> None:

@@ -10,6 +10,7 @@ from app import problems
 from app.context import UserContext
 from app.ids import is_id, new_id
 from app.profiles.model import ACTIVE, DELETED, DELETING, Entry, Registry, RegistryError, decode, encode
+from app.replication import deletion
 from app.storage.interface import ObjectMissing, ObjectStore, PreconditionFailed, StorageUnavailable
 from app.storage.keys import Keys
 
@@ -19,13 +20,15 @@ _TRIES = 8
 class Profiles:
     """Profiles of all users. Methods raise `StorageUnavailable`, and problems where that is said.
 
-    That a profile exists is remembered for `cache_seconds`; that it does not is asked again each time.
+    That a profile exists is remembered for `cache_seconds`; that it does not is asked again each time. For `retention`
+    seconds what a profile leaves keeps Machines from writing it that did not hear of its deletion.
     """
 
-    def __init__(self, store: ObjectStore, keys: Keys, cache_seconds: float) -> None:
+    def __init__(self, store: ObjectStore, keys: Keys, cache_seconds: float, retention: float) -> None:
         self._store = store
         self._keys = keys
         self._cache_seconds = cache_seconds
+        self._retention = retention
         self._known: dict[UserContext, float] = {}
 
     async def exists(self, context: UserContext) -> bool:
@@ -57,18 +60,21 @@ class Profiles:
     async def create(self, user_id: str, name: str, profile_id: str | None) -> tuple[Entry, Registry]:
         """A new profile, with the id that the client chose, if any. Raises a conflict when that id is taken."""
         entry = Entry(profile_id or new_id("p"), name, _now(), _now())
+        context = UserContext(user_id, entry.id)
         # Data of that id which no registry knows must be found before it is taken over by a new name.
-        await self.registry(user_id)
-        await self.exists(UserContext(user_id, entry.id))
+        known = (await self.registry(user_id)).find(entry.id)
+        await self.exists(context)
+        if known is not None and known.state == DELETED:
+            await self._begin_again(context)
 
         def add(old: Registry) -> Registry:
             existing = old.find(entry.id)
             if existing is not None and existing.state != DELETED:
-                raise problems.CONFLICT.error(f"There is a profile {entry.id!r} already; choose another id")
+                raise taken(entry.id)
             return old.with_entry(entry)
 
         registry = await self._change(user_id, add)
-        self._remember(UserContext(user_id, entry.id), asyncio.get_running_loop().time())
+        self._remember(context, asyncio.get_running_loop().time())
         return entry, registry
 
     async def rename(self, user_id: str, profile_id: str, name: str) -> Registry:
@@ -93,17 +99,44 @@ class Profiles:
         the next call. Raises an unknown-profile problem when there is nothing to delete.
         """
 
-        def begin(old: Registry) -> Registry:
-            entry = old.find(context.profile_id)
+        def check(entry: Entry | None) -> None:
             if entry is None or entry.state == DELETED:
                 raise unknown(context.profile_id)
-            return old.with_state(context.profile_id, DELETING, _now())
+
+        return await self._remove(context, check)
+
+    async def _remove(self, context: UserContext, check: Callable[[Entry | None], None]) -> int:
+        begun: Entry | None = None
+
+        def begin(old: Registry) -> Registry:
+            nonlocal begun
+            check(old.find(context.profile_id))
+            new = old.with_state(context.profile_id, DELETING, _now())
+            begun = new.find(context.profile_id)
+            return new
+
+        def end(old: Registry) -> Registry:
+            # Another deletion that began meanwhile ends it: not before, or a new profile would lose its first files.
+            return old.with_state(context.profile_id, DELETED, _now()) if old.find(context.profile_id) == begun else old
 
         await self._change(context.user_id, begin)
         self._known.pop(context, None)
-        count = await self._store.delete_prefix(self._keys.profile(context).prefix)
-        await self._change(context.user_id, lambda old: old.with_state(context.profile_id, DELETED, _now()))
+        count = await deletion.empty(self._store, self._keys.profile(context), self._retention)
+        await self._change(context.user_id, end)
         return count
+
+    async def _begin_again(self, context: UserContext) -> None:
+        """A new database behind what the deleted profile left."""
+
+        def check(entry: Entry | None) -> None:
+            if entry is None or entry.state != DELETED:
+                raise taken(context.profile_id)
+
+        keys = self._keys.profile(context)
+        if not await deletion.begin_again(self._store, keys):
+            # Of an earlier release, or from a Machine that had not heard of the deletion.
+            await self._remove(context, check)
+            await deletion.begin_again(self._store, keys)
 
     def _remember(self, context: UserContext, now: float) -> None:
         if len(self._known) >= 10_000:
@@ -140,6 +173,11 @@ class Profiles:
 def unknown(profile_id: str) -> problems.ProblemError:
     """The problem of a profile that does not exist."""
     return problems.UNKNOWN_PROFILE.error(f"There is no profile {profile_id!r}; GET /api/profiles lists them")
+
+
+def taken(profile_id: str) -> problems.ProblemError:
+    """The problem of an id that is in use."""
+    return problems.CONFLICT.error(f"There is a profile {profile_id!r} already; choose another id")
 
 
 def require(registry: Registry, profile_id: str) -> Entry:

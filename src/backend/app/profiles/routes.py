@@ -89,5 +89,7 @@ async def select_profile(profile_id: ProfileId, user: UserDep, core: CoreDep) ->
 @router.delete("/{profile_id}", status_code=204, summary="Delete a profile and all it holds", responses=_UNKNOWN)
 async def delete_profile(profile_id: ProfileId, user: UserDep, core: CoreDep) -> None:
     context = UserContext(user, profile_id)
+    # Before, so that no merge of this Machine comes behind; and after, for a request that opened it again.
+    await core.databases.forget(context)
     await core.profiles.delete(context)
     await core.databases.forget(context)

@@ -29,7 +29,6 @@ from app.storage.keys import Keys, local_database
 from app.sync.interface import SchemaTooNew, SyncConflict, SyncDamaged, SyncError, SyncStatus, SyncUnavailable
 
 T = TypeVar("T")
-_BYTES_EVERY = 64
 
 
 class AppSchema:
@@ -126,12 +125,12 @@ class ReplicatedSession:
 
 
 class _Entry:
-    """One profile's replica and how many sessions use it; ``resting`` when its connection is closed."""
+    """One profile's replica, how many sessions use it, and the bytes of its copy as they were after the last one."""
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.users = 0
-        self.resting = False
+        self.bytes = 0
 
 
 class ReplicatedDatabases:
@@ -145,9 +144,11 @@ class ReplicatedDatabases:
         )
         # Random for each start: a Machine that sleeps and wakes must not take another start's files for its own.
         self._node = secrets.randbits(63)
+        # In the order of last use, as those of them whose connection may be open.
         self._entries: dict[UserContext, _Entry] = {}
+        self._open: dict[UserContext, _Entry] = {}
+        self._bytes = 0
         self._closing: dict[UserContext, asyncio.Task[None]] = {}
-        self._sessions = 0
         self._closed = False
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sqlite")
 
@@ -162,6 +163,7 @@ class ReplicatedDatabases:
         finally:
             session.end()
             entry.users -= 1
+            self._count_bytes(context, entry)
 
     async def forget(self, context: UserContext) -> None:
         if context in self._entries:
@@ -177,16 +179,20 @@ class ReplicatedDatabases:
             await asyncio.wait((closing,))
         if self._closed:
             raise SyncUnavailable("the backend is stopping")
-        # Taken out and put back: the dictionary is in the order of last use.
+        # Taken out and put back: the dictionaries are in the order of last use.
         entry = self._entries.pop(context, None) or _Entry(self._make(context))
         self._entries[context] = entry
+        self._open.pop(context, None)
+        self._open[context] = entry
         entry.users += 1
-        entry.resting = False
         return entry
 
     async def _close(self, context: UserContext) -> None:
         """Close a replica; until its files are gone no other one for the same profile may be made."""
-        task = asyncio.ensure_future(self._entries.pop(context).replica.close())
+        entry = self._entries.pop(context)
+        self._open.pop(context, None)
+        self._bytes -= entry.bytes
+        task = asyncio.ensure_future(entry.replica.close())
         self._closing[context] = task
         task.add_done_callback(lambda _: self._closing.pop(context))
         await asyncio.shield(task)
@@ -210,27 +216,32 @@ class ReplicatedDatabases:
 
         Never one that is in use or holds a commit that the store does not.
         """
-        self._sessions += 1
-        settings, count = self._settings, len(self._entries)
-        # Counting bytes asks the disk for each copy: not for every request.
-        counts_bytes = self._sessions % _BYTES_EVERY == 0
-        if count <= settings.sync_max_open_profiles and not counts_bytes:
-            return
-        idle = [(c, e) for c, e in self._entries.items() if not e.users and not e.replica.busy]
-        for _, entry in idle[: max(0, count - settings.sync_max_open_profiles)]:
-            if not entry.resting and not entry.users:
-                entry.resting = True
-                await entry.replica.rest()
-        spare = count - settings.sync_max_cached_profiles
-        excess = (
-            sum(e.replica.disk_bytes for e in self._entries.values()) - settings.sync_max_cached_bytes
-            if counts_bytes
-            else 0
-        )
-        for context, entry in idle:
-            if spare <= 0 and excess <= 0:
-                return
-            if entry.users or entry.replica.busy or self._entries.get(context) is not entry:
+        settings = self._settings
+        spare = len(self._open) - settings.sync_max_open_profiles
+        for context, entry in list(self._open.items()) if spare > 0 else ():
+            if spare <= 0:
+                break
+            if entry.users or entry.replica.busy or self._open.get(context) is not entry:
                 continue
-            spare, excess = spare - 1, excess - entry.replica.disk_bytes
-            await self._close(context)
+            spare -= 1
+            del self._open[context]
+            if not await entry.replica.rest() and self._entries.get(context) is entry:
+                self._open.setdefault(context, entry)
+        for context in list(self._entries) if self._is_full else ():
+            if not self._is_full:
+                return
+            found = self._entries.get(context)
+            if found is not None and not found.users and not found.replica.busy:
+                await self._close(context)
+
+    @property
+    def _is_full(self) -> bool:
+        settings = self._settings
+        return len(self._entries) > settings.sync_max_cached_profiles or self._bytes > settings.sync_max_cached_bytes
+
+    def _count_bytes(self, context: UserContext, entry: _Entry) -> None:
+        """Asks the disk for this copy alone: of thousands it would hold the event loop up."""
+        if self._entries.get(context) is entry:
+            self._bytes -= entry.bytes
+            entry.bytes = entry.replica.disk_bytes
+            self._bytes += entry.bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from app.replication.layout import FileRef, GapError, transaction
+from app.replication.layout import EMPTIED, FileRef, GapError, transaction
 from app.replication.ltx import LtxError, LtxFile, decode
 from app.replication.outcomes import Damaged
 
@@ -20,6 +20,8 @@ def planned(make: Callable[..., list[FileRef]], *arguments: Any) -> list[FileRef
 
 def decoded(ref: FileRef, data: bytes, *, with_index: bool = True) -> LtxFile:
     """The file, which must be whole and hold the TXIDs that its name says. Raises ``Damaged``, naming it."""
+    if data == EMPTIED:
+        raise Damaged(ref.name, "was emptied when the profile was deleted")
     try:
         file = decode(data, with_index=with_index)
     except LtxError as error:

@@ -10,19 +10,18 @@ from types import TracebackType
 from app.replication.layout import FileRef, GapError, restore_plan
 from app.replication.outcomes import Damaged
 from app.replication.store import ReplicaStore
-
-_PARALLEL = 16
+from app.storage.interface import READS_AT_ONCE
 
 
 class Fetching:
-    """GETs of one replica's files, at most ``_PARALLEL`` at a time; what was begun ahead is not asked for again.
+    """GETs of one replica's files, at most ``READS_AT_ONCE``; what was begun ahead is not asked for again.
 
     Use it as a context: what no one waited for is given up at its end.
     """
 
     def __init__(self, store: ReplicaStore) -> None:
         self._store = store
-        self._limit = asyncio.Semaphore(_PARALLEL)
+        self._limit = asyncio.Semaphore(READS_AT_ONCE)
         self._begun: dict[FileRef, asyncio.Task[bytes]] = {}
 
     async def __aenter__(self) -> Fetching:

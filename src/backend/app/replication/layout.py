@@ -13,6 +13,8 @@ from dataclasses import dataclass
 SNAPSHOT = 9
 FANOUT = 32
 TOP_LEVEL = 8
+EMPTIED = b"deleted\n"
+"""What a transaction of a deleted profile holds: its name goes on keeping writers from it."""
 _NAME = re.compile(r"([0-9a-f]{4})/([0-9a-f]{16})-([0-9a-f]{16})\.ltx")
 
 

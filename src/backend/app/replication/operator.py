@@ -14,20 +14,19 @@ from typing import TypeVar
 import apsw
 
 from app.db import schema
-from app.replication import legacy
+from app.replication import deletion, legacy
 from app.replication.fetched import decoded
-from app.replication.layout import SNAPSHOT, FileRef, GapError, contiguous, highest, restore_plan, transaction
+from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, GapError, contiguous, highest, restore_plan, transaction
 from app.replication.local import PAGE_SIZE, LocalDatabase
 from app.replication.ltx import HEADER_SIZE, Header, LtxError, LtxFile, database_pages, encode, read_header
 from app.replication.object_replica import ObjectReplica
 from app.replication.outcomes import Damaged
 from app.replication.store import FileExists, NewFile, StoreError
-from app.storage.interface import InvalidRequest, ObjectMissing, ObjectStore, StorageError
+from app.storage.interface import READS_AT_ONCE, InvalidRequest, ObjectMissing, ObjectStore, StorageError
 from app.storage.keys import ProfileKeys
 
 T = TypeVar("T")
 R = TypeVar("R")
-_PARALLEL = 16
 
 
 class NothingThere(Exception):
@@ -67,7 +66,7 @@ class Operator:
 
     async def files(self) -> list[FileRef]:
         """All files by level and TXID. Raises ``NothingThere`` for a profile that has none."""
-        found = (await self._replica.list()).files
+        found = await self._listed()
         if not found:
             kept = "; a whole-file database is there: `import` takes it over" if await self._replica.legacy() else ""
             raise NothingThere(f"there are no files below {self._keys.database_folder}{kept}")
@@ -81,6 +80,9 @@ class Operator:
         """Fetch and check every file, that they follow each other, that merged files and snapshots say the same as
         what they were made from, and that the database which they make is sound. Works in the folder ``scratch``."""
         files = await self.files()
+        # What is left of a database that was deleted before this one began says nothing.
+        base = highest(ref for ref in files if ref.level == SNAPSHOT)
+        files = [ref for ref in files if not deletion.is_emptied(ref) or ref.max_txid > base]
         bodies = dict(zip(files, await _side_by_side(self._body, files), strict=True))
         problems = []
         whole: dict[FileRef, LtxFile] = {}
@@ -122,7 +124,7 @@ class Operator:
 
     async def take_over(self, scratch: Path) -> int | None:
         """Make TXID 1 of the whole-file database of old, which stays; None where a replica exists already."""
-        if (await self._replica.list()).files:
+        if await self._listed():
             return None
         data = await self._replica.legacy()
         if data is None:
@@ -158,6 +160,13 @@ class Operator:
             await self._create(image, page_size, FileRef(SNAPSHOT, 1, txid))
         return txid
 
+    async def _listed(self) -> Sequence[FileRef]:
+        """All files. Raises ``NothingThere`` for a profile that was deleted."""
+        files = (await self._replica.list()).files
+        if deletion.is_over(files):
+            raise NothingThere(f"the profile was deleted: {self._keys.database_folder} has emptied files only")
+        return files
+
     async def _page_size(self, files: Sequence[FileRef]) -> int:
         """That of the replica, by the newest file that can be read."""
         for ref in sorted(files, key=lambda file: file.max_txid, reverse=True):
@@ -185,6 +194,8 @@ class Operator:
     async def _dated(self, ref: FileRef) -> Dated:
         try:
             data = await self._store.get_range(self._keys.database_folder + ref.name, 0, HEADER_SIZE)
+            if data == EMPTIED:
+                return Dated(ref, None, "emptied when the profile was deleted")
             return Dated(ref, read_header(data))
         except (LtxError, InvalidRequest) as error:
             return Dated(ref, None, str(error))
@@ -243,7 +254,7 @@ def _check_database(scratch: Path, files: Sequence[LtxFile]) -> int:
 
 
 async def _side_by_side(work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
-    limit = asyncio.Semaphore(_PARALLEL)
+    limit = asyncio.Semaphore(READS_AT_ONCE)
 
     async def one(item: T) -> R:
         async with limit:

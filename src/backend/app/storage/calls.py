@@ -1,14 +1,17 @@
 """Blocking calls to a store in threads of their own, each under a retry policy and one hard deadline over all of it."""
 
 import asyncio
+import contextlib
 import contextvars
+import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from app.storage.interface import StorageUnavailable
-from app.storage.retry import Policy
+from app.storage.retry import Policy, TryAgain
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -19,11 +22,14 @@ _UNDISTURBED = 0.005
 
 
 class Calls:
-    """At most ``threads`` calls at a time; others wait for them, and their deadline runs meanwhile."""
+    """At most `threads` calls at a time, of one lane at most `share`; others wait for them, and their deadline runs
+    meanwhile. Between two tries a call waits in the event loop and holds no thread."""
 
-    def __init__(self, threads: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="r2")
+    def __init__(self, name: str, threads: int, share: int | None = None) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._threads = threads
+        self._share = share
+        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._count = 0
         self._counting = threading.Lock()
 
@@ -31,36 +37,40 @@ class Calls:
         """Whether a call would begin at once. A call past its deadline takes room until its thread ends."""
         return self._count < self._threads
 
-    async def run(self, what: str, work: Callable[[int], T], policy: Policy) -> T:
+    async def run(self, what: str, work: Callable[[int], T], policy: Policy, lane: str = "") -> T:
         """`work(number of the try)` under the policy. Raises `StorageUnavailable` past the deadline."""
-        async with _Deadline(what, policy.seconds):
-            return await self._submit(lambda: policy.run(work))
+        async with _Deadline(what) as deadline:
+            deadline.begin(policy.seconds)
+            return await self._tried(work, lambda: policy, deadline, lane)
 
     async def run_made(
         self,
         what: str,
         make: Callable[[], M | None],
         work: Callable[[M, int], T],
-        policy: Policy,
+        policy: Callable[[M], Policy],
         made: Callable[[], None],
     ) -> T | None:
-        """`run` for what `make` gives, in the thread that made it; None, and no call, where it gives nothing.
+        """`run` for what `make` gives, its first try in the thread that made it; None, and no call, where it gives
+        nothing. The policy is that of what was made.
 
         `made` is called in the event loop, once: some milliseconds after `make` has ended, or with the answer where
         that is sooner. The deadline begins then. Raises what `make` raises.
         """
         loop = asyncio.get_running_loop()
-        deadline = _Deadline(what, policy.seconds, begun=False)
-        over = told = False
+        deadline = _Deadline(what)
+        found: list[M | None] = []
+        told = False
         timer: asyncio.TimerHandle
 
-        def both() -> T | None:
-            nonlocal over
-            try:
-                found = make()
-            finally:
-                over = True
-            return None if found is None else policy.run(lambda attempt: work(found, attempt))
+        def make_and_send(attempt: int) -> T | None:
+            if attempt == 1:
+                found.append(make())
+            return None if found[0] is None else work(found[0], attempt)
+
+        def policy_now() -> Policy:
+            assert found[0] is not None
+            return policy(found[0])
 
         def tell() -> None:
             nonlocal told
@@ -70,16 +80,17 @@ class Calls:
 
         def look() -> None:
             nonlocal timer
-            if over:
-                deadline.begin()
-                tell()
-            else:
+            if not found:
                 timer = loop.call_later(_UNDISTURBED, look)
+                return
+            if found[0] is not None:
+                deadline.begin(policy_now().seconds)
+            tell()
 
         timer = loop.call_later(_UNDISTURBED, look)
         try:
             async with deadline:
-                return await self._submit(both)
+                return await self._tried(make_and_send, policy_now, deadline, "")
         finally:
             timer.cancel()
             tell()
@@ -88,35 +99,75 @@ class Calls:
         """A thread that waits for an answer ends by its own deadline; nobody waits for it."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+    async def _tried(
+        self, work: Callable[[int], T], policy: Callable[[], Policy], deadline: "_Deadline", lane: str
+    ) -> T:
+        attempt = 1
+        while True:
+            try:
+                return await self._submit(functools.partial(work, attempt), lane)
+            except TryAgain as failure:
+                left = deadline.begin(policy().seconds)
+                await asyncio.sleep(policy().wait(attempt, failure, left))
+            attempt += 1
+
+    async def _submit(self, work: Callable[[], T], lane: str) -> T:
+        leave = await self._enter(lane)
         # In the thread too it is known for which request this is.
         context = contextvars.copy_context()
-        future = self._executor.submit(context.run, work)
+        try:
+            future = self._executor.submit(context.run, work)
+        except BaseException:
+            leave()
+            raise
         with self._counting:
             self._count += 1
-        future.add_done_callback(self._ended)
-        return asyncio.wrap_future(future)
+        future.add_done_callback(functools.partial(self._ended, leave))
+        return await asyncio.wrap_future(future)
 
-    def _ended(self, _: "Future[Any]") -> None:
+    async def _enter(self, lane: str) -> Callable[[], None]:
+        """Wait for room in the lane; what gives it back, from any thread."""
+        if self._share is None:
+            return lambda: None
+        gate = self._lanes.get(lane)
+        if gate is None:
+            gate = self._lanes[lane] = asyncio.Semaphore(self._share)
+        await gate.acquire()
+        loop = asyncio.get_running_loop()
+
+        def leave() -> None:
+            # The loop may be gone before the last thread is.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(gate.release)
+
+        return leave
+
+    def _ended(self, leave: Callable[[], None], _: "Future[Any]") -> None:
         with self._counting:
             self._count -= 1
+        leave()
 
 
 class _Deadline:
     """`asyncio.timeout` that begins when it is told to, and ends as `StorageUnavailable`."""
 
-    def __init__(self, what: str, seconds: float, *, begun: bool = True) -> None:
-        self._what, self._seconds = what, seconds
-        self._timeout = asyncio.timeout(seconds if begun else None)
+    def __init__(self, what: str) -> None:
+        self._what, self._seconds = what, 0.0
+        self._timeout = asyncio.timeout(None)
         self._within = False
 
-    def begin(self) -> None:
-        if self._within:
-            self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+    def begin(self, seconds: float) -> float:
+        """Begin, unless that was done; the seconds that are left."""
+        now = asyncio.get_running_loop().time()
+        if self._within and self._timeout.when() is None:
+            self._seconds = seconds
+            self._timeout.reschedule(now + seconds)
+        return (self._timeout.when() or now) - now
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> "_Deadline":
         await self._timeout.__aenter__()
         self._within = True
+        return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._within = False

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+READS_AT_ONCE: Final = 8
+"""Objects of one profile that may be read side by side; a store may let more of them wait."""
 
 
 class StorageError(Exception):
@@ -75,7 +78,7 @@ class ObjectStore(Protocol):
         ...
 
     async def get_bytes(self, key: str) -> ObjectBytes:
-        """Raises `ObjectMissing`. For small objects: the content is held in memory."""
+        """Raises `ObjectMissing`. The content is held in memory; a large one may take as long as `download`."""
         ...
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -99,7 +102,7 @@ class ObjectStore(Protocol):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """The new ETag; `metadata` is kept with the object.
+        """The new ETag; `metadata` is kept with the object. Large `data` may take as long as `upload`.
 
         With a condition raises `PreconditionFailed`, also where `if_match` meets no object.
         """
@@ -115,10 +118,14 @@ class ObjectStore(Protocol):
         ...
 
     def has_room(self) -> bool:
-        """Whether a call would begin at once, without waiting for other calls to end."""
+        """Whether a small write would begin at once, without waiting for other calls to end."""
         ...
 
     async def delete(self, key: str) -> None:
+        """Deleting what is missing is no error."""
+        ...
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
         """Deleting what is missing is no error."""
         ...
 

@@ -95,6 +95,11 @@ class Keys:
         return ProfileKeys(self.app_env, context)
 
 
+def owner(key: str) -> str:
+    """What all keys of one profile begin with, cut to that; so for the beginning of a key."""
+    return "/".join(key.split("/")[:5])
+
+
 def local_database(user_data: Path, context: UserContext) -> Path:
     """Where the cached database of a profile lies on this disk."""
     return user_data / context.user_id / "profiles" / context.profile_id / "database.sqlite"

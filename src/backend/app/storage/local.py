@@ -114,16 +114,18 @@ class LocalStore:
     async def delete(self, key: str) -> None:
         await _in_thread(lambda: self._path(key).unlink(missing_ok=True))
 
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        def delete() -> None:
+            for key in keys:
+                self._path(key).unlink(missing_ok=True)
+
+        await _in_thread(delete)
+
     async def delete_prefix(self, prefix: str) -> int:
         _check_folder(prefix)
-
-        def delete() -> int:
-            found = self._below(prefix)
-            for key in found:
-                self._path(key).unlink(missing_ok=True)
-            return len(found)
-
-        return await _in_thread(delete)
+        found = await _in_thread(lambda: self._below(prefix))
+        await self.delete_many(found)
+        return len(found)
 
     async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
         def found() -> Sequence[ObjectInfo]:

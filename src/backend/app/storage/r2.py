@@ -1,5 +1,6 @@
 """Objects in Cloudflare R2, by its S3 protocol."""
 
+import asyncio
 import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +12,10 @@ from urllib.parse import quote
 
 from app.context import current_request_id
 from app.settings import Settings
+from app.storage import s3_answers
 from app.storage.calls import Calls
 from app.storage.interface import (
+    READS_AT_ONCE,
     InvalidRequest,
     NewObject,
     ObjectBytes,
@@ -22,8 +25,9 @@ from app.storage.interface import (
     StorageUnavailable,
     UploadedPart,
 )
+from app.storage.keys import owner
 from app.storage.retry import Policy, TryAgain
-from app.storage.s3_client import MAX_CONNECTIONS, make_client
+from app.storage.s3_client import make_client
 from app.storage.s3_errors import classify
 
 if TYPE_CHECKING:
@@ -31,9 +35,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHUNK = 1024 * 1024
+# What is larger is a transfer: a slow link may take longer for it than a request may wait for a row.
+_SMALL = 4 * 1024 * 1024
 _MAX_PARTS = 10_000
+_MOST_DELETED = 1000
 _WRITE_ID = "write-id"
 _IF_NONE = {"IfNoneMatch": "*"}
+
+# Threads, and as many connections. What is slow holds up its own kind only: a profile whose reads hang takes a quarter
+# of the threads that read, and a video none of those that a row waits for.
+_READS, _WRITES, _TRANSFERS = 4 * READS_AT_ONCE, 16, 8
 
 
 class R2Store:
@@ -44,12 +55,14 @@ class R2Store:
         self._bucket = settings.r2_bucket
         self._small = Policy(settings.r2_attempts, settings.r2_total_seconds)
         self._large = Policy(settings.r2_attempts, settings.r2_transfer_seconds)
-        self._calls = Calls(MAX_CONNECTIONS)
+        self._reads = Calls("r2-read", _READS, share=READS_AT_ONCE)
+        self._writes = Calls("r2-write", _WRITES)
+        self._transfers = Calls("r2-transfer", _TRANSFERS)
         self._date = 0.0
 
     @cached_property
     def _client(self) -> "S3Client":
-        client = make_client(self._settings)
+        client = make_client(self._settings, _READS + _WRITES + _TRANSFERS)
         client.meta.events.register("after-call.s3", self._note_date)
         client.meta.events.register("before-send.s3", _tell_request)
         return client
@@ -60,38 +73,54 @@ class R2Store:
             self._date = max(self._date, parsedate_to_datetime(text).timestamp())
 
     async def head(self, key: str) -> ObjectInfo:
-        return await self._call(f"HEAD {key}", lambda _: self._head(key))
+        return await self._read(f"HEAD {key}", key, lambda _: self._head(key))
 
     async def get_bytes(self, key: str) -> ObjectBytes:
-        def get(_: int) -> ObjectBytes:
-            found = self._client.get_object(Bucket=self._bucket, Key=key)
-            return ObjectBytes(found["Body"].read(), found["ETag"])
+        def ask() -> Any:
+            return self._client.get_object(Bucket=self._bucket, Key=key)
 
-        return await self._call(f"GET {key}", get)
+        def small(_: int) -> Any:
+            found = ask()
+            with s3_answers.body(found):
+                return found if s3_answers.field(found, "ContentLength") > _SMALL else s3_answers.whole(found)
+
+        what = f"GET {key}"
+        begun: Any = await self._read(what, key, small)
+        if isinstance(begun, ObjectBytes):
+            return begun
+        # Only its answer tells that it is large: what is not read yet goes on as a transfer.
+        with s3_answers.body(begun):
+            return await self._transfer(what, lambda attempt: s3_answers.whole(begun if attempt == 1 else ask()))
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
         if start < 0 or length < 1:
             raise InvalidRequest(f"{key}: no bytes {start} to {start + length - 1}")
         wanted = f"bytes={start}-{start + length - 1}"
-        return await self._call(
-            f"GET {key}", lambda _: self._client.get_object(Bucket=self._bucket, Key=key, Range=wanted)["Body"].read()
+        return await self._read(
+            f"GET {key}",
+            key,
+            lambda _: s3_answers.part(
+                self._client.get_object(Bucket=self._bucket, Key=key, Range=wanted), start, length
+            ),
         )
 
     async def download(self, key: str, path: Path) -> ObjectInfo:
         def download(_: int) -> ObjectInfo:
             found = self._client.get_object(Bucket=self._bucket, Key=key)
-            path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
             try:
-                with part.open("wb") as file:
-                    for chunk in found["Body"].iter_chunks(_CHUNK):
-                        file.write(chunk)
+                with s3_answers.body(found) as body:
+                    told = s3_answers.info(key, found)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with part.open("wb") as file:
+                        for chunk in body.iter_chunks(_CHUNK):
+                            file.write(chunk)
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
-            return _info(key, found)
+            return told
 
-        return await self._call(f"GET {key}", download, self._large)
+        return await self._transfer(f"GET {key}", download)
 
     async def upload(self, path: Path, key: str, content_type: str) -> str:
         size = path.stat().st_size
@@ -100,11 +129,11 @@ class R2Store:
 
         def put(_: int) -> str:
             with path.open("rb") as body:
-                return self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)[
-                    "ETag"
-                ]
+                return s3_answers.etag(
+                    self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
+                )
 
-        return await self._call(f"PUT {key}", put, self._large)
+        return await self._transfer(f"PUT {key}", put)
 
     async def put_bytes(
         self,
@@ -120,7 +149,8 @@ class R2Store:
             conditions["IfMatch"] = if_match
         if if_none_match:
             conditions |= _IF_NONE
-        return await self._call(f"PUT {key}", self._marked_put(key, data, metadata or {}, conditions))
+        send = self._transfer if len(data) > _SMALL else self._write
+        return await send(f"PUT {key}", self._marked_put(key, data, metadata or {}, conditions))
 
     async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
         def prepared() -> tuple[NewObject, Callable[[int], str]] | None:
@@ -130,21 +160,28 @@ class R2Store:
         def put(ready: tuple[NewObject, Callable[[int], str]], attempt: int) -> str:
             return self._translated(f"PUT {ready[0].key}", lambda: ready[1](attempt))
 
-        return await self._calls.run_made("PUT", prepared, put, self._small, made)
+        def policy(ready: tuple[NewObject, Callable[[int], str]]) -> Policy:
+            return self._large if len(ready[0].data) > _SMALL else self._small
+
+        return await self._writes.run_made("PUT", prepared, put, policy, made)
 
     def has_room(self) -> bool:
-        return self._calls.has_room()
+        return self._writes.has_room()
 
     async def delete(self, key: str) -> None:
-        await self._call(f"DELETE {key}", lambda _: self._client.delete_object(Bucket=self._bucket, Key=key))
+        await self._write(f"DELETE {key}", lambda _: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), _MOST_DELETED):
+            some = keys[start : start + _MOST_DELETED]
+            await self._write(f"DELETE {some[0]}, …", functools.partial(self._delete_some, some))
 
     async def delete_prefix(self, prefix: str) -> int:
         _check_folder(prefix)
         count = 0
-        while found := await self.list(prefix, limit=1000):
-            keys = [item.key for item in found]
-            await self._call(f"DELETE {prefix}*", functools.partial(self._delete_many, keys))
-            count += len(keys)
+        while found := await self.list(prefix, limit=_MOST_DELETED):
+            await self.delete_many([item.key for item in found])
+            count += len(found)
         return count
 
     async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
@@ -168,12 +205,11 @@ class R2Store:
         return await self._presign("put_object", {"Bucket": self._bucket, "Key": key, "ContentType": content_type})
 
     async def create_multipart(self, key: str, content_type: str) -> str:
-        return await self._call(
-            f"POST {key}?uploads",
-            lambda _: self._client.create_multipart_upload(Bucket=self._bucket, Key=key, ContentType=content_type)[
-                "UploadId"
-            ],
-        )
+        def create(_: int) -> str:
+            answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, ContentType=content_type)
+            return str(s3_answers.field(answer, "UploadId"))
+
+        return await self._write(f"POST {key}?uploads", create)
 
     async def presign_part(self, key: str, upload_id: str, number: int) -> str:
         return await self._presign(
@@ -189,19 +225,21 @@ class R2Store:
 
         def complete(attempt: int) -> str:
             try:
-                return self._client.complete_multipart_upload(
-                    Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": listed}
-                )["ETag"]
+                return s3_answers.etag(
+                    self._client.complete_multipart_upload(
+                        Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": listed}
+                    )
+                )
             except self._client.exceptions.NoSuchUpload:
                 if attempt == 1:
                     raise
                 return self._head(key).etag  # the try whose answer was lost has completed it
 
-        return await self._call(f"POST {key}?uploadId", complete)
+        return await self._write(f"POST {key}?uploadId", complete)
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:
         try:
-            await self._call(
+            await self._write(
                 f"DELETE {key}?uploadId",
                 lambda _: self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id),
             )
@@ -213,24 +251,33 @@ class R2Store:
 
     async def probe(self) -> None:
         # A list, because HEAD of a missing object looks the same with a missing bucket.
-        await self._call("LIST", lambda _: self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1))
+        await self._read("LIST", "", functools.partial(self._page, {"Bucket": self._bucket, "MaxKeys": 1}))
 
     async def close(self) -> None:
-        self._calls.close()
+        for calls in (self._reads, self._writes, self._transfers):
+            calls.close()
 
-    async def _call(self, what: str, work: Callable[[int], T], policy: Policy | None = None) -> T:
-        return await self._calls.run(
-            what, lambda attempt: self._translated(what, lambda: work(attempt)), policy or self._small
-        )
+    async def _read(self, what: str, key: str, work: Callable[[int], T]) -> T:
+        return await self._reads.run(what, self._tries(what, work), self._small, owner(key))
+
+    async def _write(self, what: str, work: Callable[[int], T]) -> T:
+        return await self._writes.run(what, self._tries(what, work), self._small)
+
+    async def _transfer(self, what: str, work: Callable[[int], T]) -> T:
+        return await self._transfers.run(what, self._tries(what, work), self._large)
+
+    def _tries(self, what: str, work: Callable[[int], T]) -> Callable[[int], T]:
+        return lambda attempt: self._translated(what, lambda: work(attempt))
 
     def _translated(self, what: str, work: Callable[[], T]) -> T:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             return work()
         except ClientError as error:
             raise classify(error.response, what) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, ResponseParserError, s3_answers.NotR2) as error:
             raise TryAgain(f"{what}: {error}") from error
 
     def _marked_put(
@@ -260,9 +307,9 @@ class R2Store:
     def _put(self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]) -> str:
         return self._translated(
             f"PUT {key}",
-            lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **conditions)[
-                "ETag"
-            ],
+            lambda: s3_answers.etag(
+                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **conditions)
+            ),
         )
 
     def _head_marked(self, key: str) -> tuple[str | None, str] | None:
@@ -270,22 +317,22 @@ class R2Store:
             found = self._translated(f"HEAD {key}", lambda: self._client.head_object(Bucket=self._bucket, Key=key))
         except StorageUnavailable:
             return None
-        return found["Metadata"].get(_WRITE_ID), found["ETag"]
+        return found.get("Metadata", {}).get(_WRITE_ID), s3_answers.etag(found)
 
     def _head(self, key: str) -> ObjectInfo:
         from botocore.exceptions import ClientError
 
         try:
-            return _info(key, self._client.head_object(Bucket=self._bucket, Key=key))
+            return s3_answers.info(key, self._client.head_object(Bucket=self._bucket, Key=key))
         except ClientError as error:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
                 raise
         # HEAD has no body: a missing object and a missing bucket look alike. GET tells them apart.
         found = self._client.get_object(Bucket=self._bucket, Key=key)
         found["Body"].close()
-        return _info(key, found)
+        return s3_answers.info(key, found)
 
-    def _delete_many(self, keys: Sequence[str], _: int) -> None:
+    def _delete_some(self, keys: Sequence[str], _: int) -> None:
         objects: Any = [{"Key": key} for key in keys]
         done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
         if done.get("Errors"):
@@ -303,23 +350,27 @@ class R2Store:
             parameters["MaxKeys"] = min(limit, 1000)
         seen = 0
         while True:
-            page: Any = await self._call(f"LIST {prefix}", functools.partial(self._page, dict(parameters)))
+            page: Any = await self._read(f"LIST {prefix}", prefix, functools.partial(self._page, dict(parameters)))
             pages.append(page)
-            seen += page.get("KeyCount", 0)
-            if not page.get("IsTruncated") or (limit is not None and seen >= limit):
+            seen += page["KeyCount"]
+            if not page["IsTruncated"] or (limit is not None and seen >= limit):
                 return pages
             parameters["ContinuationToken"] = page["NextContinuationToken"]
 
     def _page(self, parameters: dict[str, Any], _: int) -> Any:
-        return self._client.list_objects_v2(**parameters)
+        return s3_answers.page(self._client.list_objects_v2(**parameters), self._bucket)
 
     async def _presign(self, operation: Any, parameters: dict[str, Any]) -> str:
-        return await self._call(
-            "presign",
-            lambda _: self._client.generate_presigned_url(
+        def sign() -> str:
+            return self._client.generate_presigned_url(
                 operation, Params=parameters, ExpiresIn=self._settings.presign_seconds
-            ),
-        )
+            )
+
+        try:
+            # Asks nobody, so it waits for no one: a thread only because the first use imports and makes the client.
+            return await asyncio.to_thread(self._translated, "presign", sign)
+        except TryAgain as failure:
+            raise StorageUnavailable(str(failure)) from failure
 
     async def _upload_parts(self, path: Path, size: int, key: str, content_type: str) -> str:
         # Equal parts, as R2 wants; as many bytes each as keeps their number allowed.
@@ -329,7 +380,7 @@ class R2Store:
             parts = []
             for number, start in enumerate(range(0, size, part_size), start=1):
                 work = functools.partial(self._put_part, path, start, part_size, key, upload_id, number)
-                etag = await self._call(f"PUT {key}?partNumber={number}", work, self._large)
+                etag = await self._transfer(f"PUT {key}?partNumber={number}", work)
                 parts.append(UploadedPart(number, etag))
             return await self.complete_multipart(key, upload_id, parts)
         except BaseException:
@@ -340,19 +391,15 @@ class R2Store:
         with path.open("rb") as file:
             file.seek(start)
             data = file.read(size)
-        return self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)[
-            "ETag"
-        ]
+        return s3_answers.etag(
+            self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)
+        )
 
 
 def _tell_request(request: Any, **_: Any) -> None:
     """Names the request that R2 is called for; added after signing, it is no part of the signature."""
     if (request_id := current_request_id()) is not None:
         request.headers["x-request-id"] = request_id
-
-
-def _info(key: str, found: Any) -> ObjectInfo:
-    return ObjectInfo(key, found["ContentLength"], found["ETag"], found.get("ContentType"), found.get("LastModified"))
 
 
 def _listed(item: Any) -> ObjectInfo:

@@ -1,16 +1,11 @@
-"""The one retry policy for calls to R2; botocore's own is off, so that every try is counted here."""
+"""The one retry policy: for calls to R2 (botocore's own is off, so that every try is counted here) and above them."""
 
+import math
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from app.storage.interface import StorageUnavailable
-
-T = TypeVar("T")
-_FIRST_DELAY = 0.1
-_LONGEST_DELAY = 8.0
 
 
 class TryAgain(Exception):
@@ -23,33 +18,29 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True)
 class Policy:
-    """At most `attempts` tries within `seconds`; the clock, the sleep and the dice are given for tests."""
+    """At most `attempts` tries within `seconds`. Between them it waits, doubling from `first` to `longest` seconds, in
+    each case with jitter; the dice are given for tests."""
 
     attempts: int
-    seconds: float
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    seconds: float = math.inf
+    first: float = 0.1
+    longest: float = 8.0
     jitter: Callable[[float, float], float] = random.uniform
 
-    def run(self, work: Callable[[int], T]) -> T:
-        """Calls `work(number of the try)`, 1 first, until it does not raise `TryAgain`.
+    def wait(self, attempt: int, failure: TryAgain, left: float) -> float:
+        """Seconds before the try that follows the failed number `attempt`, 1 first.
 
-        Raises `StorageUnavailable` when tries or time run out; a wait that would outlast the time is not begun.
+        Raises `StorageUnavailable` after the last try, and where the wait would outlast the `left` seconds.
         """
-        end = self.clock() + self.seconds
-        for attempt in range(1, self.attempts + 1):
-            try:
-                return work(attempt)
-            except TryAgain as failure:
-                wait = self.delay(attempt, failure.after)
-                if attempt == self.attempts or self.clock() + wait >= end:
-                    raise StorageUnavailable(f"{failure} (tried {attempt} times)") from failure
-                self.sleep(wait)
-        raise StorageUnavailable("no try was allowed")
+        wait = self._delay(attempt) if failure.after is None else failure.after + self.jitter(0, 0.5)
+        if attempt >= self.attempts or wait >= left:
+            raise StorageUnavailable(f"{failure} (tried {attempt} times)") from failure
+        return wait
 
-    def delay(self, attempt: int, asked: float | None) -> float:
-        """Seconds before the next try: what was asked for, else doubling, in both cases with jitter."""
-        if asked is not None:
-            return asked + self.jitter(0, 0.5)
-        most = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (attempt - 1))
+    def waits(self) -> Iterator[float]:
+        """The waits between all tries, for whoever is never told how long to wait: one fewer than tries."""
+        return map(self._delay, range(1, self.attempts))
+
+    def _delay(self, attempt: int) -> float:
+        most = min(self.longest, self.first * 2.0 ** (attempt - 1))
         return self.jitter(most / 2, most)

@@ -12,10 +12,8 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MAX_CONNECTIONS = 16
 
-
-def make_client(settings: Settings) -> "S3Client":
+def make_client(settings: Settings, connections: int) -> "S3Client":
     """Signature V4, region `auto`, path style, no `aws-chunked` bodies (R2 refuses them), no retries of its own."""
     import boto3
     import botocore.session
@@ -28,7 +26,7 @@ def make_client(settings: Settings) -> "S3Client":
         connect_timeout=settings.r2_connect_seconds,
         read_timeout=settings.r2_read_seconds,
         retries={"total_max_attempts": 1},
-        max_pool_connections=MAX_CONNECTIONS,
+        max_pool_connections=connections,
         tcp_keepalive=True,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -13,13 +13,13 @@ from starlette.routing import Route
 from parity.admin.app import http_exception_as_problem, problem, read_object
 from parity.r2 import cors
 from parity.r2.errors import R2Error
-from parity.r2.faults import FIELDS, FaultError
+from parity.r2.faults import FIELDS, PREFLIGHT, FaultError
 from parity.r2.operations.table import HANDLERS
 from parity.r2.service import Service, SnapshotError
 from parity.r2.settings import BEHAVIOUR_FIELDS, behaviour_to_json, change_behaviour
 from parity.r2.store.interface import ObjectInfo
 
-OPERATIONS = frozenset(HANDLERS)
+OPERATIONS = frozenset({*HANDLERS, PREFLIGHT})
 _FILTERS = ("method", "bucket", "operation", "status", "code", "rule", "request_id", "fault", "prefix")
 _PAGE = 1000
 

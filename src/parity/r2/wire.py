@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from parity.r2.body import ClientGone, Receive
-from parity.r2.faults import Fault
 from parity.r2.reply import Reply
 from parity.r2.seen import Seen
 
@@ -30,8 +30,23 @@ class Incoming:
 
     def __init__(self, receive: Receive, seen: Seen) -> None:
         self._receive, self._seen, self._ended = receive, seen, False
+        self._peeked: deque[Mapping[str, Any]] = deque()
 
     async def receive(self) -> Any:
+        if self._peeked:
+            return self._peeked.popleft()
+        return await self._take()
+
+    async def peek(self, most: int) -> bytes:
+        """The body up to about ``most`` bytes; it is still there to be received."""
+        while not self._ended and self._seen.bytes_in < most:
+            message = await self._take()
+            self._peeked.append(message)
+            if message["type"] == "http.disconnect":
+                break
+        return b"".join(message.get("body", b"") for message in self._peeked)
+
+    async def _take(self) -> Mapping[str, Any]:
         message = await self._receive()
         self._seen.bytes_in += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
@@ -40,7 +55,7 @@ class Incoming:
     async def drain(self) -> bool:
         """Whether the body came to its end; not when it is longer than anyone waits for."""
         while not self._ended and self._seen.bytes_in < MAX_DRAINED:
-            if (await self.receive())["type"] == "http.disconnect":
+            if (await self._take())["type"] == "http.disconnect":
                 raise ClientGone
         return self._ended
 
@@ -56,8 +71,8 @@ class Wire:
         if self._connection is not None:
             self._connection.abort()
 
-    async def send(self, reply: Reply, extra: list[tuple[str, str]], fault: Fault | None) -> None:
-        cut = fault.cut if fault is not None else None
+    async def send(self, reply: Reply, extra: list[tuple[str, str]], cut: int | None) -> None:
+        """``cut``: how much of the body is sent before the connection breaks."""
         headers = [(name.lower().encode("latin-1"), _wire_text(value)) for name, value in (*reply.headers, *extra)]
         headers.append((b"server", b"cloudflare"))
         if reply.status not in (204, 304):

@@ -52,6 +52,22 @@ def test_what_was_seen_tells_operation_class_bytes_prefix_and_request_id(r2: Sta
     assert _ask(r2, "GET", "/r2/requests").json()["requests"] == []
 
 
+def test_lists_and_deletes_of_many_count_for_the_prefix_that_they_are_about(r2: StandIn) -> None:
+    s3 = r2.client()
+    s3.list_objects_v2(Bucket=BUCKET, Prefix="staging/users/")
+    s3.list_multipart_uploads(Bucket=BUCKET, Prefix="staging/")
+    s3.list_objects_v2(Bucket=BUCKET)
+    s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": "dev/a"}, {"Key": "dev/b"}]})
+    told = _ask(r2, "GET", "/r2/requests").json()
+    counts = {prefix: (found["requests"], found["class_a"]) for prefix, found in told["by_prefix"].items()}
+    assert counts == {"": (1, 1), "dev": (1, 0), "staging": (2, 2)}
+    listed = _ask(r2, "GET", "/r2/requests?prefix=staging/").json()["requests"]
+    assert [(seen["operation"], seen["key"], seen["prefix"]) for seen in listed] == [
+        ("ListObjects", "", "staging/users/"),
+        ("ListMultipartUploads", "", "staging/"),
+    ]
+
+
 def test_an_unknown_filter_or_a_wrong_limit_is_refused(r2: StandIn) -> None:
     for query in ("colour=red", "limit=0", "limit=x"):
         answer = _ask(r2, "GET", f"/r2/requests?{query}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from email.utils import parsedate_to_datetime
 
 from parity.r2 import xml
@@ -145,22 +146,27 @@ async def delete_object(context: Context) -> Reply:
     return Reply(204)
 
 
-async def delete_objects(context: Context) -> Reply:
-    root = xml.parse(await context.xml_body(), "Delete")
-    keys = [xml.child(found, "Key") for found in root.findall("Object")]
-    if not keys or any(not key for key in keys):
+def keys_to_delete(body: bytes) -> list[str]:
+    """The keys of a DeleteObjects. Raises ``MalformedXML``."""
+    root = xml.parse(body, "Delete")
+    # Not stripped: a key may begin or end with a space, or be one.
+    keys = [found.findtext("Key") or "" for found in root.findall("Object")]
+    if not keys or not all(keys) or xml.child(root, "Quiet") not in (None, "true", "false"):
         raise malformed_xml()
+    return keys
+
+
+async def delete_objects(context: Context) -> Reply:
+    keys = keys_to_delete(await context.xml_body())
+    # Not commonpath: keys are texts, and a part of a segment in common is something in common.
+    context.seen.prefix = os.path.commonprefix(keys)  # noqa: RUF071
     if len(keys) > MAX_DELETES:
         context.rules.refuse("malformed-xml")
-    if xml.child(root, "Quiet") not in (None, "true", "false"):
-        raise malformed_xml()
     if not await context.store.has_bucket(context.request.bucket):
         raise no_such_bucket()
-    # Not stripped: a key may begin or end with a space.
-    exact = [found.findtext("Key") or "" for found in root.findall("Object")]
-    errors = await asyncio.gather(*(_delete_one(context, key) for key in exact))
+    errors = await asyncio.gather(*(_delete_one(context, key) for key in keys))
     parts: list[str] = []
-    for key, error in zip(exact, errors, strict=True):
+    for key, error in zip(keys, errors, strict=True):
         if error is not None:
             details = (xml.text("Key", key), xml.text("Code", error.code), xml.text("Message", error.message))
             parts.append(xml.element("Error", *details))

@@ -69,7 +69,7 @@ async def receive_body(
         digests.update(data)
         writer.write(data)
 
-    worker = _Worker(work)
+    worker = Worker(work)
     received, more = 0, True
     try:
         while more:
@@ -95,9 +95,9 @@ async def receive_body(
         writer.abandon()
 
 
-class _Worker:
+class Worker:
     """Digests and writes a body: the little that is left in the event loop, whole batches in a thread while the next
-    one is received. Batches are worked on one after the other, in order."""
+    one is received. Batches are worked on one after the other, in order. Whoever makes one must ``stop`` it."""
 
     def __init__(self, work: Callable[[bytes], None]) -> None:
         self._work = work

@@ -37,6 +37,19 @@ class R2Protocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    @property
+    def gone(self) -> bool:
+        """Whether nothing that is sent arrives any more."""
+        return self.transport.is_closing()
+
+    @property
+    def body_waits(self) -> bool:
+        """Whether some of the body has come and nobody has asked for it yet."""
+        return self.cycle is not None and bool(self.cycle.body)
+
     def abort(self) -> None:
         """Close at once, without the answer or the rest of it."""
+        if self.cycle is not None:
+            # As it is told in a moment; until then uvicorn would take the missing answer for a mistake.
+            self.cycle.disconnected = True
         self.transport.abort()

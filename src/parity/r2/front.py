@@ -65,10 +65,10 @@ class Front:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = scope.get("extensions", {}).get(EXTENSION, {}).get("connection")
         seen = Seen(time.time(), scope["method"], "", "", "", "")
-        wire = Wire(send, connection)
+        wire, incoming = Wire(send, connection), Incoming(receive, seen)
         began = time.perf_counter()
         try:
-            request, reply, cut = await self._reply(scope, receive, wire, seen, getattr(connection, "number", 0))
+            request, reply, cut = await self._reply(scope, incoming, wire, seen, getattr(connection, "number", 0))
         except (Dropped, ClientGone):
             seen.status = 0
             return
@@ -76,11 +76,27 @@ class Front:
             # Told before it is answered: whoever has the answer finds the request in the log.
             seen.seconds = time.perf_counter() - began
             self.seen.add(seen)
+        headers = self._cors_headers(request, reply) if request else []
+        whole = incoming.ended or (request is not None and not _has_body(request))
+        if not whole and not incoming.begun and request and _expects(request) and not wire.body_waits:
+            # Who waits for `100 Continue` sends nothing; whether the rest would come is known to nobody.
+            headers.append(("Connection", "close"))
+            whole = True
         with contextlib.suppress(Dropped):
-            await wire.send(reply, self._cors_headers(request, reply) if request else [], cut)
+            await wire.send(reply, headers, cut, last=whole)
+            if not whole:
+                await self._discard(incoming, wire)
+
+    async def _discard(self, incoming: Incoming, wire: Wire) -> None:
+        try:
+            await incoming.discard()
+        except TimeoutError:
+            wire.abort()
+        else:
+            await wire.end()
 
     async def _reply(
-        self, scope: Scope, receive: Receive, wire: Wire, seen: Seen, connection: int
+        self, scope: Scope, incoming: Incoming, wire: Wire, seen: Seen, connection: int
     ) -> tuple[Request | None, Reply, int | None]:
         """The request, its reply, and where a fault cuts that off."""
         request: Request | None = None
@@ -93,14 +109,11 @@ class Front:
             reply = error_reply(error, head=scope["method"] == "HEAD")
         else:
             _describe(seen, request)
-            incoming = Incoming(receive, seen)
             with await self._strike(request, incoming, seen) as strike:
                 if delay := strike.delay():
                     await asyncio.sleep(delay)
                 reply = await self._answer(request, incoming, seen, strike, wire)
                 cut = strike.cut(_sent(request, reply))
-            if _has_body(request) and not await incoming.drain():
-                reply.headers.append(("Connection", "close"))
         seen.status, seen.code, seen.rule = reply.status, reply.code, reply.rule
         seen.bytes_out = cut if cut is not None else 0 if request is None else _sent(request, reply)
         return request, reply, cut
@@ -246,6 +259,10 @@ def _kept_back(reply: Reply, strike: Strike, seen: Seen, wire: Wire) -> Reply:
         wire.abort()
         raise Dropped
     return reply
+
+
+def _expects(request: Request) -> bool:
+    return (request.header("expect") or "").lower() == "100-continue"
 
 
 def _describe(seen: Seen, request: Request) -> None:

@@ -19,8 +19,9 @@ REQUEST_ID_HEADERS = ("x-request-id", "fly-request-id")
 @dataclass(slots=True)
 class Seen:
     """One request. ``time`` in seconds since the epoch, ``seconds`` how long it took, ``status`` 0 when the connection
-    ended without an answer; ``unsent`` is then the status of the answer that a fault kept back. ``prefix`` is what a
-    list was asked for, and what the keys of a DeleteObjects have in common."""
+    ended without an answer; ``unsent`` is then the status of the answer that a fault kept back. ``bytes_in`` are those
+    of the body up to the answer. ``prefix`` is what a list was asked for, and what the keys of a DeleteObjects have in
+    common."""
 
     time: float
     method: str

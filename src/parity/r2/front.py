@@ -13,7 +13,7 @@ from collections.abc import Collection, MutableMapping
 from typing import Any
 
 from parity.r2 import cors, latency, routes
-from parity.r2.body import MAX_XML, ClientGone, Receive, check_length, check_streaming
+from parity.r2.body import MAX_XML, ClientGone, Receive, check_length, check_streaming, receive_xml
 from parity.r2.connection import EXTENSION
 from parity.r2.content import BlobFolder
 from parity.r2.cors import Policy
@@ -22,7 +22,7 @@ from parity.r2.faults import NO_STRIKE, PREFLIGHT, FaultTable, Strike
 from parity.r2.headers import screen
 from parity.r2.operations.context import Context
 from parity.r2.operations.objects import keys_to_delete
-from parity.r2.operations.table import HANDLERS
+from parity.r2.operations.table import HANDLERS, TAKES_BODY
 from parity.r2.reply import Reply, error_reply
 from parity.r2.request import Request, build
 from parity.r2.routes import Operation
@@ -77,7 +77,7 @@ class Front:
             seen.seconds = time.perf_counter() - began
             self.seen.add(seen)
         headers = self._cors_headers(request, reply) if request else []
-        whole = incoming.ended or (request is not None and not _has_body(request))
+        whole = incoming.ended or (request is not None and not request.has_body)
         if not whole and not incoming.begun and request and _expects(request) and not wire.body_waits:
             # Who waits for `100 Continue` sends nothing; whether the rest would come is known to nobody.
             headers.append(("Connection", "close"))
@@ -152,19 +152,22 @@ class Front:
         seen.presigned = authenticated.presigned
         operation = routes.find(request, rules)
         seen.operation, seen.billing = operation.name, operation.billing
+        if operation.admin and not authenticated.token.admin:
+            rules.refuse("access")
         if not operation.served:
             rules.refuse("operation", operation=operation.name)
             # What a permissive S3 says to configuration that it does not act upon.
             return Reply(200)
-        if operation.admin and not authenticated.token.admin:
-            rules.refuse("access")
         screen(request, operation.name, rules)
         if request.method in ("PUT", "POST"):
             check_streaming(authenticated, rules, self.behaviour.unsigned_streaming)
-            if authenticated.payload.startswith("STREAMING-"):
+            if authenticated.streams:
                 seen.warning = f"{authenticated.payload} accepted here; R2 is reported to refuse it"
-            check_length(request, rules)
+            check_length(request, authenticated, rules)
         _strike_before(strike, wire)
+        if request.has_body and operation.name not in TAKES_BODY:
+            # Nobody wants it, but what was signed for it holds or the operation is refused.
+            await receive_xml(incoming.receive, request, authenticated, rules)
         context = Context(request, incoming.receive, authenticated, self.store, rules, self.folder, self.policies, seen)
         return _kept_back(await self._carry_out(operation, context), strike, seen, wire)
 
@@ -227,10 +230,6 @@ def _is_form_post(request: Request) -> bool:
     if request.method != "POST" or request.key or not request.bucket or "delete" in request.params:
         return False
     return "authorization" not in request.headers and "X-Amz-Credential" not in request.params
-
-
-def _has_body(request: Request) -> bool:
-    return request.header("content-length") not in (None, "0") or "transfer-encoding" in request.headers
 
 
 def _sent(request: Request, reply: Reply) -> int:

@@ -18,6 +18,7 @@ from parity.r2.rules import Rulebook
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 MAX_EXPIRES = 604_800
 MAX_SKEW = 15 * 60
 REGIONS = frozenset({"auto", "", "us-east-1", "wnam", "enam", "weur", "eeur", "apac", "oc"})
@@ -44,6 +45,11 @@ class Authenticated:
     token: Token
     payload: str
     presigned: bool
+
+    @property
+    def streams(self) -> bool:
+        """Whether the body is aws-chunked."""
+        return self.payload.startswith("STREAMING-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ def _verify_header(
     if not {"Credential", "SignedHeaders", "Signature"} <= fields.keys():
         rules.refuse("auth-algorithm")
         return Authenticated(_anyone(tokens), payload, presigned=False)
-    return _check(
+    found = _check(
         request,
         tokens,
         rules,
@@ -137,6 +143,10 @@ def _verify_header(
         payload,
         presigned=False,
     )
+    # Of a body it is known when it has come.
+    if len(payload) == len(EMPTY_SHA256) and not request.has_body and payload.lower() != EMPTY_SHA256:
+        rules.refuse("sha256-mismatch")
+    return found
 
 
 def _authorization_fields(authorization: str) -> dict[str, str]:
@@ -181,8 +191,8 @@ def _verify_presigned(request: Request, tokens: Mapping[str, Token], rules: Rule
         amz_date,
         params["X-Amz-SignedHeaders"],
         params["X-Amz-Signature"],
-        # A presigner may sign a payload's hash by naming it in the query; else the body is not signed.
-        params.get("X-Amz-Content-Sha256", UNSIGNED),
+        # Even where the query names a hash: at the time of signing there is no body.
+        UNSIGNED,
         presigned=True,
     )
 

@@ -75,6 +75,8 @@ def cat(key: str) -> None:
 def snapshot(name: str | None) -> None:
     """Save the bucket now; with NAME keep this moment for `restore`."""
     answer = _admin("POST", "/r2/snapshot", {"name": name} if name else {})
+    if not answer["folder"]:
+        raise StackError("nothing is saved here: the upstream keeps its own objects", "use PARITY_R2_STORE=moto")
     click.echo(f"saved in {answer['folder']}" + (f", snapshot {name}" if name else ""))
 
 

@@ -88,7 +88,7 @@ class Wire:
     async def send(self, reply: Reply, extra: list[tuple[str, str]], cut: int | None, *, last: bool = True) -> None:
         """``cut``: how much of the body is sent before the connection breaks. Unless it is the ``last`` that is sent,
         ``end`` must follow. Raises ``Dropped`` when the connection broke."""
-        headers = [(name.lower().encode("latin-1"), _wire_text(value)) for name, value in (*reply.headers, *extra)]
+        headers = [(name.lower().encode("latin-1"), wire_text(value)) for name, value in (*reply.headers, *extra)]
         headers.append((b"server", b"cloudflare"))
         if reply.status not in (204, 304):
             headers.append((b"content-length", b"%d" % reply.content_length))
@@ -120,6 +120,12 @@ class Wire:
         await self._send({"type": "http.response.body", "body": block, "more_body": not last})
 
 
-def _wire_text(value: str) -> bytes:
-    """UTF-8 without what would end the header."""
-    return value.replace("\r", " ").replace("\n", " ").encode("utf-8", "replace")
+# What no header may hold: C0 but the tab, and DEL.
+_CONTROLS = dict.fromkeys([*range(0x09), *range(0x0A, 0x20), 0x7F], " ")
+
+
+def wire_text(value: str) -> bytes:
+    """A header's value in UTF-8, with spaces for what would end the header or the connection."""
+    if not value.isprintable():
+        value = value.translate(_CONTROLS)
+    return value.encode("utf-8", "replace")

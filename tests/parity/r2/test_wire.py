@@ -128,6 +128,17 @@ def test_who_waits_for_100_continue_and_is_let_in_hears_it(r2: StandIn) -> None:
     assert r2.client().get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"abc"
 
 
+@pytest.mark.parametrize("code", [*range(0x09), *range(0x0A, 0x20), 0x7F])
+def test_a_header_that_could_not_be_sent_is_sent_with_a_space_instead(r2: StandIn, code: int) -> None:
+    r2.client().put_object(Bucket=BUCKET, Key="k", Body=b"12345")
+    call = Call("GET", query=f"response-content-type=a%{code:02X}b")
+    with _connection(r2) as connection:
+        connection.sendall(_head(r2, call, {}))
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, answer.headers["content-type"], answer.read()) == (200, "a b", b"12345")
+
+
 def test_what_a_client_that_left_does_not_hear_is_not_read(r2: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks, read, ended = 4000, [0], [False]
 

@@ -113,10 +113,15 @@ async def get_object(context: Context) -> Reply:
 async def _get_part(context: Context) -> Reply:
     """One part of an object by its number: a range of it, with the number of parts told."""
     request = context.request
-    number = context.number("partNumber", 1)
     info, read = await context.store.open(request.bucket, request.key)
     read_check(request.headers, context.rules, info)
-    sizes = info.part_sizes or (info.size,)
+    start, length, headers = _part(context, info)
+    return Reply(206, headers, read(start, length), length)
+
+
+def _part(context: Context, info: ObjectInfo) -> tuple[int, int, Headers]:
+    """Where the part that is asked for begins, its length, and the headers that go with it."""
+    number, sizes = context.number("partNumber", 1), info.part_sizes or (info.size,)
     if not 1 <= number <= len(sizes):
         raise R2Error(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
     start, length = sum(sizes[: number - 1]), sizes[number - 1]
@@ -125,13 +130,16 @@ async def _get_part(context: Context) -> Reply:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{info.size}"))
     if info.part_sizes:
         headers.append(("x-amz-mp-parts-count", str(len(sizes))))
-    return Reply(206, headers, read(start, length), length)
+    return start, length, headers
 
 
 async def head_object(context: Context) -> Reply:
     request = context.request
     info = await context.store.head(request.bucket, request.key)
     read_check(request.headers, context.rules, info)
+    if "partNumber" in request.params:
+        _, length, headers = _part(context, info)
+        return Reply(206, headers, length=length)
     headers = _object_headers(context, info)
     wanted = parse_range(request.header("range"), info.size, context.rules)
     if wanted is not None:

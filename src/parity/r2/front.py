@@ -168,7 +168,17 @@ class Front:
         if request.has_body and operation.name not in TAKES_BODY:
             # Nobody wants it, but what was signed for it holds or the operation is refused.
             await receive_xml(incoming.receive, request, authenticated, rules)
-        context = Context(request, incoming.receive, authenticated, self.store, rules, self.folder, self.policies, seen)
+        context = Context(
+            request,
+            incoming.receive,
+            authenticated,
+            self.store,
+            rules,
+            self.folder,
+            self.policies,
+            seen,
+            self.throttle,
+        )
         return _kept_back(await self._carry_out(operation, context), strike, seen, wire)
 
     def _verify(self, request: Request, strike: Strike) -> Authenticated:
@@ -189,7 +199,7 @@ class Front:
             return error
 
     async def _carry_out(self, operation: Operation, context: Context) -> Reply:
-        request, throttle = context.request, self.throttle
+        request, throttle = context.request, context.throttle
         if operation.write:
             throttle.begin(request.bucket, request.key, request.connection, context.rules)
         try:

@@ -172,9 +172,12 @@ async def delete_objects(context: Context) -> Reply:
         context.rules.refuse("malformed-xml")
     if not await context.store.has_bucket(context.request.bucket):
         raise no_such_bucket()
-    errors = await asyncio.gather(*(_delete_one(context, key) for key in keys))
+    # A key may come twice, and is deleted once.
+    once = list(dict.fromkeys(keys))
+    errors = dict(zip(once, await asyncio.gather(*(_delete_one(context, key) for key in once)), strict=True))
     parts: list[str] = []
-    for key, error in zip(keys, errors, strict=True):
+    for key in keys:
+        error = errors[key]
         if error is not None:
             details = (xml.text("Key", key), xml.text("Code", error.code), xml.text("Message", error.message))
             parts.append(xml.element("Error", *details))
@@ -185,9 +188,14 @@ async def delete_objects(context: Context) -> Reply:
 
 
 async def _delete_one(context: Context, key: str) -> R2Error | None:
+    bucket = context.request.bucket
     try:
         check_key(key, context.rules)
-        await context.store.delete(context.request.bucket, key, no_check)
+        context.throttle.begin(bucket, key, context.request.connection, context.rules)
+        try:
+            await context.store.delete(bucket, key, no_check)
+        finally:
+            context.throttle.end(bucket, key)
     except R2Error as error:
         return error
     return None

@@ -109,7 +109,7 @@ class Front:
             reply = error_reply(error, head=scope["method"] == "HEAD")
         else:
             _describe(seen, request)
-            with await self._strike(request, incoming, seen) as strike:
+            with await self._strike(request, incoming, seen) if self.faults.faults else NO_STRIKE as strike:
                 if delay := strike.delay():
                     await asyncio.sleep(delay)
                 reply = await self._answer(request, incoming, seen, strike, wire)
@@ -119,8 +119,6 @@ class Front:
         return request, reply, cut
 
     async def _strike(self, request: Request, incoming: Incoming, seen: Seen) -> Strike:
-        if not self.faults.faults:
-            return NO_STRIKE
         operation = PREFLIGHT if request.method == PREFLIGHT else self._operation(request)
         keys: Collection[str] = (seen.place,)
         if operation == "DeleteObjects" and self.faults.wants_keys(operation):

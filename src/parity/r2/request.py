@@ -41,6 +41,8 @@ class Request:
 
 
 def _decode(text: str) -> str:
+    if "%" not in text:
+        return text
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import hmac
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -24,7 +23,7 @@ MAX_SKEW = 15 * 60
 REGIONS = frozenset({"auto", "", "us-east-1", "wnam", "enam", "weur", "eeur", "apac", "oc"})
 PRESIGNED_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
-_DATE = re.compile(r"\d{8}T\d{6}Z")
+_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _SPACES = re.compile(" +")
 _REQUIRED = ("X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Expires")
 
@@ -198,10 +197,13 @@ def _verify_presigned(request: Request, tokens: Mapping[str, Token], rules: Rule
 
 
 def _parse_date(text: str) -> float | None:
-    if not _DATE.fullmatch(text):
+    found = _DATE.fullmatch(text)
+    if found is None:
         return None
+    year, month, day, hour, minute, second = map(int, found.groups())
     try:
-        return float(calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ")))
+        # strptime takes five times as long.
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import os
@@ -18,6 +19,7 @@ from botocore.exceptions import ClientError
 from tests.parity.r2.conftest import BUCKET, StandIn
 from tests.parity.r2.lab import Call, signed
 
+from parity.r2 import wire
 from parity.r2.sigv4 import Token
 from parity.r2.store.interface import Attributes, ObjectInfo
 
@@ -106,6 +108,15 @@ def test_a_refusal_does_not_wait_for_the_body(r2: StandIn) -> None:
         assert _answer(connection)[0] == 401
         connection.sendall(bytes(1000) + _head(r2, Call("GET", f"/{BUCKET}/none"), {}))
         assert _answer(connection)[0] == 404
+
+
+def test_the_rest_of_a_refused_body_is_not_waited_for_for_ever(r2: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "DISCARD_SECONDS", 0.1)
+    with _connection(r2) as connection:
+        connection.sendall(_head(r2, Call("PUT", headers=UNSIGNED, token=NOBODY), {"content-length": "1000"}))
+        assert _answer(connection)[0] == 401
+        with contextlib.suppress(ssl.SSLEOFError, ConnectionError):
+            assert connection.recv(1) == b""
 
 
 def test_who_waits_for_100_continue_hears_the_refusal_instead_and_the_end_of_the_connection(r2: StandIn) -> None:

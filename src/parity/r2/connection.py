@@ -19,6 +19,11 @@ class R2Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.number = next(_numbers)
+        self._lost = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -40,7 +45,7 @@ class R2Protocol(HttpToolsProtocol):
     @property
     def gone(self) -> bool:
         """Whether nothing that is sent arrives any more."""
-        return self.transport.is_closing()
+        return self._lost or self.transport.is_closing()
 
     @property
     def body_waits(self) -> bool:

@@ -14,6 +14,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 # How long a client may take to send the rest of a body that was refused, in seconds.
 DISCARD_SECONDS = 600.0
+# So many bytes are sent before others have a turn.
+TURN = 2 << 20
 
 
 class Dropped(Exception):
@@ -96,9 +98,13 @@ class Wire:
         if isinstance(reply.body, bytes):
             await self._body(reply.body, cut, last=last)
             return
+        turn = TURN
         async for block in reply.body:
             await self._body(block, cut, last=False)
-            # Nobody waits for the rest; sending it would not even wait.
+            if self.sent >= turn:
+                # Sending to a client that left does not wait, so it would never be told.
+                await asyncio.sleep(0)
+                turn = self.sent + TURN
             if self._connection is not None and self._connection.gone:
                 raise Dropped
         if last:

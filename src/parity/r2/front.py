@@ -78,7 +78,7 @@ class Front:
             self.seen.add(seen)
         headers = self._cors_headers(request, reply) if request else []
         whole = incoming.ended or (request is not None and not request.has_body)
-        if not whole and not incoming.begun and request and _expects(request) and not wire.body_waits:
+        if not whole and not incoming.begun and _expects(scope) and not wire.body_waits:
             # Who waits for `100 Continue` sends nothing; whether the rest would come is known to nobody.
             headers.append(("Connection", "close"))
             whole = True
@@ -268,8 +268,8 @@ def _kept_back(reply: Reply, strike: Strike, seen: Seen, wire: Wire) -> Reply:
     return reply
 
 
-def _expects(request: Request) -> bool:
-    return (request.header("expect") or "").lower() == "100-continue"
+def _expects(scope: Scope) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
 
 
 def _describe(seen: Seen, request: Request) -> None:

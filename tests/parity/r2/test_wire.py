@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from parity.r2.store.interface import Attributes, ObjectInfo
 MIB = 1 << 20
 NOBODY = Token("nobody", "x")
 UNSIGNED = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+REFUSED = Call("PUT", headers=UNSIGNED, token=NOBODY)
 
 
 @contextmanager
@@ -102,9 +104,8 @@ def test_a_large_body_that_is_refused_is_taken_in_and_the_answer_is_there_after_
 
 
 def test_a_refusal_does_not_wait_for_the_body(r2: StandIn) -> None:
-    call = Call("PUT", headers=UNSIGNED, token=NOBODY)
     with _connection(r2) as connection:
-        connection.sendall(_head(r2, call, {"content-length": "1000"}))
+        connection.sendall(_head(r2, REFUSED, {"content-length": "1000"}))
         assert _answer(connection)[0] == 401
         connection.sendall(bytes(1000) + _head(r2, Call("GET", f"/{BUCKET}/none"), {}))
         assert _answer(connection)[0] == 404
@@ -113,20 +114,22 @@ def test_a_refusal_does_not_wait_for_the_body(r2: StandIn) -> None:
 def test_the_rest_of_a_refused_body_is_not_waited_for_for_ever(r2: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "DISCARD_SECONDS", 0.1)
     with _connection(r2) as connection:
-        connection.sendall(_head(r2, Call("PUT", headers=UNSIGNED, token=NOBODY), {"content-length": "1000"}))
+        connection.sendall(_head(r2, REFUSED, {"content-length": "1000"}))
         assert _answer(connection)[0] == 401
         with contextlib.suppress(ssl.SSLEOFError, ConnectionError):
             assert connection.recv(1) == b""
 
 
-def test_who_waits_for_100_continue_hears_the_refusal_instead_and_the_end_of_the_connection(r2: StandIn) -> None:
-    call = Call("PUT", headers=UNSIGNED, token=NOBODY)
+@pytest.mark.parametrize(("call", "status"), [(REFUSED, b"401"), (replace(REFUSED, query="prefix=%FF"), b"400")])
+def test_who_waits_for_100_continue_hears_the_refusal_instead_and_the_end_of_the_connection(
+    r2: StandIn, call: Call, status: bytes
+) -> None:
     with _connection(r2) as connection:
         connection.sendall(_head(r2, call, {"content-length": "1000", "expect": "100-continue"}))
         received = b""
         while block := connection.recv(4096):
             received += block
-        assert received.startswith(b"HTTP/1.1 401 ")
+        assert received.startswith(b"HTTP/1.1 " + status)
         assert b"\r\nconnection: close\r\n" in received.lower()
 
 

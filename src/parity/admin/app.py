@@ -39,6 +39,8 @@ async def read_object(request: Request, allowed: Collection[str]) -> dict[str, o
         data = json.loads(raw)
     except ValueError as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise HTTPException(400, "the body is not JSON that anyone needs: it is nested too deeply") from None
     if not isinstance(data, dict):
         raise HTTPException(400, "the body must be a JSON object")
     unknown = sorted(set(data) - set(allowed))

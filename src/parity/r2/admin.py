@@ -11,15 +11,17 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from parity.admin.app import http_exception_as_problem, problem, read_object
+from parity.config.errors import ConfigError
 from parity.r2 import cors
 from parity.r2.errors import R2Error
-from parity.r2.faults import FIELDS, FaultError
+from parity.r2.faults import FIELDS, PREFLIGHT, FaultError
 from parity.r2.operations.table import HANDLERS
 from parity.r2.service import Service, SnapshotError
 from parity.r2.settings import BEHAVIOUR_FIELDS, behaviour_to_json, change_behaviour
 from parity.r2.store.interface import ObjectInfo
+from parity.r2.wire import wire_text
 
-OPERATIONS = frozenset(HANDLERS)
+OPERATIONS = frozenset({*HANDLERS, PREFLIGHT})
 _FILTERS = ("method", "bucket", "operation", "status", "code", "rule", "request_id", "fault", "prefix")
 _PAGE = 1000
 
@@ -132,15 +134,16 @@ class Admin:
         return JSONResponse({"faults": [fault.to_json() for fault in gone]})
 
     async def snapshot(self, request: Request) -> Response:
-        """Save now; with ``{"name": …}`` keep the moment under that name as well."""
+        """Save now; with ``{"name": …}`` keep the moment under that name as well. ``folder`` is empty where nothing
+        is saved: an upstream keeps its own objects."""
         name = _name(await read_object(request, ("name",)), required=False)
         try:
             if name:
                 await self._service.snapshot(name)
         except SnapshotError as error:
             raise HTTPException(409, str(error)) from None
-        saved = await self._service.save()
-        return JSONResponse({"saved": saved, "folder": str(self._service.settings.state or ""), "name": name})
+        saved, saves = await self._service.save(), self._service.saves
+        return JSONResponse({"saved": saved, "folder": "" if saves is None else str(saves.folder), "name": name})
 
     async def snapshots(self, _request: Request) -> Response:
         return JSONResponse({"snapshots": self._service.snapshots()})
@@ -150,7 +153,7 @@ class Admin:
         name = _name(await read_object(request, ("name",)), required=True)
         try:
             await self._service.restore(name)
-        except SnapshotError as error:
+        except (SnapshotError, ConfigError) as error:
             raise HTTPException(409, str(error)) from None
         return Response(status_code=204)
 
@@ -161,9 +164,11 @@ class Admin:
             info, read = await self._service.store.open(bucket, request.query_params.get("key", ""))
         except R2Error as error:
             return problem(error.status, error.code, error.message)
+        response = StreamingResponse(read(0, info.size), headers={"content-length": str(info.size)})
+        # As on the S3 side, whatever the object's writer called it.
         kind = info.attributes.headers.get("content-type", "application/octet-stream")
-        headers = {"content-length": str(info.size)}
-        return StreamingResponse(read(0, info.size), media_type=kind, headers=headers)
+        response.raw_headers.append((b"content-type", wire_text(kind)))
+        return response
 
     async def behaviour(self, _request: Request) -> Response:
         return JSONResponse(behaviour_to_json(self._front.behaviour))
@@ -200,5 +205,8 @@ class Admin:
 
     async def reset(self, _request: Request) -> Response:
         """Empty the bucket."""
-        await self._service.reset()
+        try:
+            await self._service.reset()
+        except R2Error as error:
+            return problem(502, "The store does not answer", error.message)
         return Response(status_code=204)

@@ -35,12 +35,12 @@ class Body:
     etag: str
 
 
-def check_length(request: Request, rules: Rulebook, limit: int = MAX_PUT) -> None:
+def check_length(request: Request, authenticated: Authenticated, rules: Rulebook) -> None:
     """Before the first byte is read. Raises rules 20 and 21."""
     declared = request.content_length
-    if declared is None and request.header("x-amz-decoded-content-length") is None:
+    if declared is None and not (authenticated.streams and "x-amz-decoded-content-length" in request.headers):
         rules.refuse("no-length")
-    if (declared or 0) > limit:
+    if (declared or 0) > MAX_PUT:
         rules.refuse("too-large")
 
 
@@ -50,7 +50,7 @@ def check_streaming(authenticated: Authenticated, rules: Rulebook, unsigned: str
     if payload == "STREAMING-UNSIGNED-PAYLOAD-TRAILER":
         if unsigned != "accept":
             rules.refuse(f"streaming-unsigned-{unsigned}", payload=payload)
-    elif payload.startswith("STREAMING-"):
+    elif authenticated.streams:
         rules.refuse("streaming-signed", payload=payload)
 
 
@@ -59,7 +59,7 @@ async def receive_body(
 ) -> Body:
     """The whole payload. Raises rules 9 and 22, ``IncompleteBody`` and ``ClientGone``."""
     digests = BodyDigests(request.headers, authenticated.payload, rules)
-    decoder = ChunkedDecoder() if authenticated.payload.startswith("STREAMING-") else None
+    decoder = ChunkedDecoder() if authenticated.streams else None
     trailer_digest = _expect_trailer(request.header("x-amz-trailer") if decoder else None)
     writer = ContentWriter(folder)
 
@@ -69,7 +69,7 @@ async def receive_body(
         digests.update(data)
         writer.write(data)
 
-    worker = _Worker(work)
+    worker = Worker(work)
     received, more = 0, True
     try:
         while more:
@@ -95,9 +95,9 @@ async def receive_body(
         writer.abandon()
 
 
-class _Worker:
+class Worker:
     """Digests and writes a body: the little that is left in the event loop, whole batches in a thread while the next
-    one is received. Batches are worked on one after the other, in order."""
+    one is received. Batches are worked on one after the other, in order. Whoever makes one must ``stop`` it."""
 
     def __init__(self, work: Callable[[bytes], None]) -> None:
         self._work = work

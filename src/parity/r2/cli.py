@@ -75,6 +75,8 @@ def cat(key: str) -> None:
 def snapshot(name: str | None) -> None:
     """Save the bucket now; with NAME keep this moment for `restore`."""
     answer = _admin("POST", "/r2/snapshot", {"name": name} if name else {})
+    if not answer["folder"]:
+        raise StackError("nothing is saved here: the upstream keeps its own objects", "use PARITY_R2_STORE=moto")
     click.echo(f"saved in {answer['folder']}" + (f", snapshot {name}" if name else ""))
 
 
@@ -114,8 +116,8 @@ def _fault_line(found: dict[str, Any]) -> str:
 
 
 @fault.command("add")
-@click.option("--key", default="*", show_default=True, help="Shell pattern of keys.")
-@click.option("--operation", default="", help="An S3 operation such as PutObject; empty: every one.")
+@click.option("--key", default="*", show_default=True, help="Shell pattern of keys; of the prefix of a list.")
+@click.option("--operation", default="", help="Such as PutObject; OPTIONS: preflights; empty: all but those.")
 @click.option("--count", type=click.IntRange(1), help="How often it fires; 1 unless --rate is given.")
 @click.option("--rate", type=click.FloatRange(0, 1), help="Probability for each request.")
 @click.option("--status", type=click.IntRange(400, 599), help="Answer this instead.")

@@ -19,6 +19,11 @@ class R2Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.number = next(_numbers)
+        self._lost = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -37,6 +42,19 @@ class R2Protocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    @property
+    def gone(self) -> bool:
+        """Whether nothing that is sent arrives any more."""
+        return self._lost or self.transport.is_closing()
+
+    @property
+    def body_waits(self) -> bool:
+        """Whether some of the body has come and nobody has asked for it yet."""
+        return self.cycle is not None and bool(self.cycle.body)
+
     def abort(self) -> None:
         """Close at once, without the answer or the rest of it."""
+        if self.cycle is not None:
+            # As it is told in a moment; until then uvicorn would take the missing answer for a mistake.
+            self.cycle.disconnected = True
         self.transport.abort()

@@ -19,6 +19,8 @@ from parity.r2.errors import malformed_xml
 
 METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD"})
 MAX_RULES = 100
+# What an int of 32 bits holds, and more digits than it has.
+MAX_AGE, AGE_DIGITS = 2**31 - 1, 10
 
 
 class PolicyError(ValueError):
@@ -51,9 +53,9 @@ def check_policy(policy: Policy) -> None:
             if method not in METHODS:
                 raise PolicyError(f"rule {number}: found unsupported HTTP method in CORS config: {method}")
         for name in (*rule.headers, *rule.expose):
-            if not name.strip() or name.count("*") > 1:
+            if not name.strip() or name.count("*") > 1 or not name.isprintable():
                 raise PolicyError(f"rule {number}: {name!r} is not the name of a header")
-        if rule.max_age is not None and rule.max_age < 0:
+        if rule.max_age is not None and not 0 <= rule.max_age <= MAX_AGE:
             raise PolicyError(f"rule {number}: MaxAgeSeconds is {rule.max_age}")
 
 
@@ -65,7 +67,8 @@ def _check_origin(origin: str, number: int) -> None:
         _ = parts.port
     except ValueError:
         raise PolicyError(f"rule {number}: {origin!r} is not an origin") from None
-    if not parts.scheme or not parts.netloc or origin.count("*") > 1:
+    # Parts of a URL have no control characters: what splits it leaves them out.
+    if not parts.scheme or not parts.netloc or origin.count("*") > 1 or not origin.isprintable():
         raise PolicyError(f"rule {number}: {origin!r} is not an origin (scheme://host[:port])")
     if parts.path or parts.query or parts.fragment:
         raise PolicyError(f"rule {number}: {origin!r} has a path; an origin is scheme://host[:port]")
@@ -84,7 +87,7 @@ def _rule_from_xml(found: ElementTree.Element) -> CorsRule:
         return tuple((child.text or "").strip() for child in found.findall(name))
 
     age = xml.child(found, "MaxAgeSeconds")
-    if age is not None and not age.isdecimal():
+    if age is not None and not (age.isascii() and age.isdecimal() and len(age) <= AGE_DIGITS):
         raise malformed_xml()
     return CorsRule(
         texts("AllowedOrigin"),

@@ -29,7 +29,8 @@ def _answers(rule: Rule) -> str:
     for answer in rule.answers:
         message = f" “{answer.message}”" if answer.message != answer.code else ""
         retry = f", `Retry-After: {answer.retry_after}`" if answer.retry_after else ""
-        told.append(f"{answer.status} `{answer.code}`{message}{retry}")
+        always = ", with the rule off too" if answer.always else ""
+        told.append(f"{answer.status} `{answer.code}`{message}{retry}{always}")
     return "<br>".join(told) or "–"
 
 

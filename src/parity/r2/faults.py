@@ -1,14 +1,27 @@
-"""Faults on request: which requests, how often, what happens. Deciding is pure; ``front`` acts."""
+"""Faults on request: which requests, how often, what happens. Deciding is pure; ``front`` acts.
+
+A fault that matches a request is bound to it, and counts as fired when what it is for happens to that request: the
+status is answered, the connection dropped, bytes withheld, a verdict changed by the skew. A request that was refused
+before leaves the fault for the next one.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from types import TracebackType
+
+from parity.r2.errors import R2Error
+from parity.r2.seen import Seen
 
 DROPS = ("before", "after")
+# The operation of a preflight; a fault meets one only when it names it.
+PREFLIGHT = "OPTIONS"
+# What R2 tells a client that was too fast (rule 1), in seconds.
+RETRY_AFTER = {429: 5}
 FIELDS = ("key", "operation", "count", "rate", "status", "code", "delay", "drop", "cut", "skew")
 
 
@@ -18,12 +31,12 @@ class FaultError(ValueError):
 
 @dataclass(slots=True)
 class Fault:
-    """``key`` is a shell pattern of keys, ``operation`` an S3 operation's name or empty for all; ``count`` how often
-    it still fires (``None``: always), ``rate`` with which probability.
+    """``key`` is a shell pattern of keys (of the prefix of a list), ``operation`` an S3 operation's name or empty for
+    all but preflights; ``count`` how often it still fires (``None``: always), ``rate`` with which probability.
 
-    What happens: ``delay`` seconds of waiting first; ``skew`` seconds that R2's clock is ahead; ``status`` (with
-    ``code``) is answered instead; ``drop`` closes the connection ``before`` or ``after`` the operation took effect;
-    ``cut`` closes it after that many bytes of the answer's body.
+    What happens: ``delay`` seconds of waiting, and then at most one of these. ``skew`` seconds that R2's clock is
+    ahead; ``status`` (with ``code``) is answered instead; ``drop`` closes the connection ``before`` or ``after`` the
+    operation took effect; ``cut`` closes it after that many bytes of the answer's body.
     """
 
     id: str
@@ -38,14 +51,102 @@ class Fault:
     cut: int | None = None
     skew: float = 0.0
     fired: int = 0
+    # Requests on their way that it is bound to.
+    bound: int = 0
 
-    def matches(self, operation: str, key: str) -> bool:
-        if self.count is not None and self.fired >= self.count:
+    def meets(self, operation: str) -> bool:
+        """Whether it may still fire for that operation."""
+        if self.count is not None and self.fired + self.bound >= self.count:
             return False
-        return self.operation in ("", operation) and fnmatch.fnmatchcase(key, self.key)
+        return self.operation == operation or (not self.operation and operation != PREFLIGHT)
+
+    def names(self, keys: Collection[str]) -> bool:
+        return any(fnmatch.fnmatchcase(key, self.key) for key in keys)
+
+    @property
+    def effects(self) -> list[str]:
+        """What it does beside waiting."""
+        there = {
+            "skew": bool(self.skew),
+            "status": self.status is not None,
+            "drop": bool(self.drop),
+            "cut": self.cut is not None,
+        }
+        return [name for name, is_there in there.items() if is_there]
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "bound"}
+
+
+class Strike:
+    """What one request meets: a fault that is bound to it, or ``None``. Each question tells whether something happens
+    now, and counts it. As a context: afterwards what did not happen is there for another request."""
+
+    __slots__ = ("_fault", "_happened", "_seen")
+
+    def __init__(self, fault: Fault | None, seen: Seen | None) -> None:
+        self._fault, self._seen, self._happened = fault, seen, False
+
+    def __enter__(self) -> Strike:
+        if self._fault is not None:
+            self._fault.bound += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._fault is not None and not self._happened:
+            self._fault.bound -= 1
+
+    def _happens(self, fault: Fault) -> None:
+        fault.fired += 1
+        fault.bound -= 1
+        self._happened = True
+        if self._seen is not None:
+            self._seen.fault = fault.id
+
+    def delay(self) -> float:
+        """Seconds to wait."""
+        fault = self._fault
+        if fault is None or not fault.delay:
+            return 0.0
+        if not fault.effects:
+            self._happens(fault)
+        return fault.delay
+
+    @property
+    def skew(self) -> float:
+        return 0.0 if self._fault is None else self._fault.skew
+
+    def skewed(self) -> None:
+        """The skew changed a verdict."""
+        if self._fault is not None:
+            self._happens(self._fault)
+
+    def refusal(self) -> R2Error | None:
+        fault = self._fault
+        if fault is None or fault.status is None:
+            return None
+        self._happens(fault)
+        seconds = RETRY_AFTER.get(fault.status)
+        headers = {} if seconds is None else {"Retry-After": str(seconds)}
+        return R2Error(fault.status, fault.code, f"Fault {fault.id} on request.", headers=headers)
+
+    def drops(self, when: str) -> bool:
+        fault = self._fault
+        if fault is None or fault.drop != when:
+            return False
+        self._happens(fault)
+        return True
+
+    def cut(self, length: int) -> int | None:
+        """Where a body of that length ends early."""
+        fault = self._fault
+        if fault is None or fault.cut is None or fault.cut >= length:
+            return None
+        self._happens(fault)
+        return fault.cut
+
+
+NO_STRIKE = Strike(None, None)
 
 
 _CODES = {
@@ -114,14 +215,16 @@ def parse_fault(data: Mapping[str, object], id_: str, operations: frozenset[str]
         _whole(data, "cut", 0, 1 << 40),
         _number(data, "skew", -1e9, 1e9) or 0.0,
     )
-    if not (status or fault.delay or drop or fault.cut is not None or fault.skew):
+    if not fault.effects and not fault.delay:
         raise FaultError("nothing would happen: give status, delay, drop, cut or skew")
+    if len(fault.effects) > 1:
+        raise FaultError(f"{' and '.join(fault.effects)} do not both happen to one request: set a fault for each")
     return fault
 
 
 @dataclass(slots=True)
 class FaultTable:
-    """The faults that are set, in the order in which they came. The first that matches a request fires."""
+    """The faults that are set, in the order in which they came."""
 
     chance: random.Random = field(default_factory=random.Random)
     faults: list[Fault] = field(default_factory=list)
@@ -132,13 +235,16 @@ class FaultTable:
         self.faults.append(fault)
         return fault
 
-    def take(self, operation: str, key: str) -> Fault | None:
-        """The fault of this request, counted as fired."""
+    def wants_keys(self, operation: str) -> bool:
+        """Whether it takes the request's keys to know what it meets."""
+        return any(fault.key != "*" and fault.meets(operation) for fault in self.faults)
+
+    def strike(self, operation: str, keys: Collection[str], seen: Seen | None = None) -> Strike:
+        """What a request of these keys meets: the first fault that matches."""
         for fault in self.faults:
-            if fault.matches(operation, key) and (fault.rate >= 1 or self.chance.random() < fault.rate):
-                fault.fired += 1
-                return fault
-        return None
+            if fault.meets(operation) and fault.names(keys) and (fault.rate >= 1 or self.chance.random() < fault.rate):
+                return Strike(fault, seen)
+        return NO_STRIKE
 
     def remove(self, id_: str | None = None) -> list[Fault]:
         """The fault of that id, or all; they are returned with how often each fired."""

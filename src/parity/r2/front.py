@@ -9,26 +9,27 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from typing import Any
 
 from parity.r2 import cors, latency, routes
-from parity.r2.body import ClientGone, Receive, check_length, check_streaming
+from parity.r2.body import MAX_XML, ClientGone, Receive, check_length, check_streaming, receive_xml
 from parity.r2.connection import EXTENSION
 from parity.r2.content import BlobFolder
 from parity.r2.cors import Policy
 from parity.r2.errors import R2Error
-from parity.r2.faults import Fault, FaultTable
+from parity.r2.faults import NO_STRIKE, PREFLIGHT, FaultTable, Strike
 from parity.r2.headers import screen
 from parity.r2.operations.context import Context
-from parity.r2.operations.table import HANDLERS
+from parity.r2.operations.objects import keys_to_delete
+from parity.r2.operations.table import HANDLERS, TAKES_BODY
 from parity.r2.reply import Reply, error_reply
 from parity.r2.request import Request, build
 from parity.r2.routes import Operation
 from parity.r2.rules import Rulebook
 from parity.r2.seen import REQUEST_ID_HEADERS, Seen, SeenLog
 from parity.r2.settings import Behaviour, R2Settings
-from parity.r2.sigv4 import Token, verify
+from parity.r2.sigv4 import Authenticated, Token, verify
 from parity.r2.store.interface import Store
 from parity.r2.throttle import Throttle
 from parity.r2.wire import Dropped, Incoming, Send, Wire
@@ -64,10 +65,10 @@ class Front:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = scope.get("extensions", {}).get(EXTENSION, {}).get("connection")
         seen = Seen(time.time(), scope["method"], "", "", "", "")
-        wire = Wire(send, connection)
+        wire, incoming = Wire(send, connection), Incoming(receive, seen)
         began = time.perf_counter()
         try:
-            request, reply, fault = await self._reply(scope, receive, wire, seen, getattr(connection, "number", 0))
+            request, reply, cut = await self._reply(scope, incoming, wire, seen, getattr(connection, "number", 0))
         except (Dropped, ClientGone):
             seen.status = 0
             return
@@ -75,14 +76,31 @@ class Front:
             # Told before it is answered: whoever has the answer finds the request in the log.
             seen.seconds = time.perf_counter() - began
             self.seen.add(seen)
+        headers = self._cors_headers(request, reply) if request else []
+        whole = incoming.ended or (request is not None and not request.has_body)
+        if not whole and not incoming.begun and _expects(scope) and not wire.body_waits:
+            # Who waits for `100 Continue` sends nothing; whether the rest would come is known to nobody.
+            headers.append(("Connection", "close"))
+            whole = True
         with contextlib.suppress(Dropped):
-            await wire.send(reply, self._cors_headers(request, reply) if request else [], fault)
+            await wire.send(reply, headers, cut, last=whole)
+            if not whole:
+                await self._discard(incoming, wire)
+
+    async def _discard(self, incoming: Incoming, wire: Wire) -> None:
+        try:
+            await incoming.discard()
+        except TimeoutError:
+            wire.abort()
+        else:
+            await wire.end()
 
     async def _reply(
-        self, scope: Scope, receive: Receive, wire: Wire, seen: Seen, connection: int
-    ) -> tuple[Request | None, Reply, Fault | None]:
-        fault: Fault | None = None
+        self, scope: Scope, incoming: Incoming, wire: Wire, seen: Seen, connection: int
+    ) -> tuple[Request | None, Reply, int | None]:
+        """The request, its reply, and where a fault cuts that off."""
         request: Request | None = None
+        cut: int | None = None
         try:
             raw_path = (scope.get("raw_path") or b"/").decode("latin-1")
             raw_query = scope["query_string"].decode("latin-1")
@@ -91,72 +109,95 @@ class Front:
             reply = error_reply(error, head=scope["method"] == "HEAD")
         else:
             _describe(seen, request)
-            fault = self._fault(request)
-            seen.fault = "" if fault is None else fault.id
-            if fault is not None and fault.delay:
-                await asyncio.sleep(fault.delay)
-            incoming = Incoming(receive, seen)
-            reply = await self._answer(request, incoming, seen, fault, wire)
-            if _has_body(request) and not await incoming.drain():
-                reply.headers.append(("Connection", "close"))
+            with await self._strike(request, incoming, seen) if self.faults.faults else NO_STRIKE as strike:
+                if delay := strike.delay():
+                    await asyncio.sleep(delay)
+                reply = await self._answer(request, incoming, seen, strike, wire)
+                cut = strike.cut(_sent(request, reply))
         seen.status, seen.code, seen.rule = reply.status, reply.code, reply.rule
-        whole = 0 if seen.method == "HEAD" else reply.content_length
-        seen.bytes_out = whole if fault is None or fault.cut is None else min(whole, fault.cut)
-        return request, reply, fault
+        seen.bytes_out = cut if cut is not None else 0 if request is None else _sent(request, reply)
+        return request, reply, cut
 
-    def _fault(self, request: Request) -> Fault | None:
-        if not self.faults.faults:
-            return None
+    async def _strike(self, request: Request, incoming: Incoming, seen: Seen) -> Strike:
+        operation = PREFLIGHT if request.method == PREFLIGHT else self._operation(request)
+        keys: Collection[str] = (seen.place,)
+        if operation == "DeleteObjects" and self.faults.wants_keys(operation):
+            # Where they are is in the body.
+            with contextlib.suppress(R2Error):
+                keys = keys_to_delete(await incoming.peek(MAX_XML))
+        return self.faults.strike(operation, keys, seen)
+
+    def _operation(self, request: Request) -> str:
         try:
-            operation = routes.find(request, self.rules).name
+            return routes.find(request, self.rules).name
         except R2Error:
-            operation = ""
-        return self.faults.take(operation, request.key)
+            return ""
 
-    async def _answer(self, request: Request, incoming: Incoming, seen: Seen, fault: Fault | None, wire: Wire) -> Reply:
+    async def _answer(self, request: Request, incoming: Incoming, seen: Seen, strike: Strike, wire: Wire) -> Reply:
         try:
-            return await self._decide(request, incoming, seen, fault, wire)
+            return await self._decide(request, incoming, seen, strike, wire)
         except R2Error as error:
             return error_reply(error, head=request.method == "HEAD")
 
-    async def _decide(self, request: Request, incoming: Incoming, seen: Seen, fault: Fault | None, wire: Wire) -> Reply:
+    async def _decide(self, request: Request, incoming: Incoming, seen: Seen, strike: Strike, wire: Wire) -> Reply:
         rules = self.rules
-        if request.method == "OPTIONS":
-            return self._preflight(request)
+        if request.method == PREFLIGHT:
+            _strike_before(strike, wire)
+            return _kept_back(self._preflight(request), strike, seen, wire)
         if _is_form_post(request):
             rules.refuse("form-post")
-        now = time.time() + (fault.skew if fault else 0.0)
-        authenticated = verify(request, self.tokens, rules, now)
+        authenticated = self._verify(request, strike)
         seen.presigned = authenticated.presigned
         operation = routes.find(request, rules)
         seen.operation, seen.billing = operation.name, operation.billing
+        if operation.admin and not authenticated.token.admin:
+            rules.refuse("access")
         if not operation.served:
             rules.refuse("operation", operation=operation.name)
             # What a permissive S3 says to configuration that it does not act upon.
             return Reply(200)
-        if operation.admin and not authenticated.token.admin:
-            rules.refuse("access")
         screen(request, operation.name, rules)
         if request.method in ("PUT", "POST"):
             check_streaming(authenticated, rules, self.behaviour.unsigned_streaming)
-            if authenticated.payload.startswith("STREAMING-"):
+            if authenticated.streams:
                 seen.warning = f"{authenticated.payload} accepted here; R2 is reported to refuse it"
-            check_length(request, rules)
-        if fault is not None:
-            if fault.drop == "before":
-                wire.abort()
-                raise Dropped
-            if fault.status is not None:
-                raise R2Error(fault.status, fault.code, f"Fault {fault.id} on request.")
-        context = Context(request, incoming.receive, authenticated, self.store, rules, self.folder, self.policies)
-        reply = await self._carry_out(operation, context)
-        if fault is not None and fault.drop == "after":
-            wire.abort()
-            raise Dropped
-        return reply
+            check_length(request, authenticated, rules)
+        _strike_before(strike, wire)
+        if request.has_body and operation.name not in TAKES_BODY:
+            # Nobody wants it, but what was signed for it holds or the operation is refused.
+            await receive_xml(incoming.receive, request, authenticated, rules)
+        context = Context(
+            request,
+            incoming.receive,
+            authenticated,
+            self.store,
+            rules,
+            self.folder,
+            self.policies,
+            seen,
+            self.throttle,
+        )
+        return _kept_back(await self._carry_out(operation, context), strike, seen, wire)
+
+    def _verify(self, request: Request, strike: Strike) -> Authenticated:
+        now = time.time()
+        if not strike.skew:
+            return verify(request, self.tokens, self.rules, now)
+        skewed = self._attempt(request, now + strike.skew)
+        if _code(skewed) != _code(self._attempt(request, now)):
+            strike.skewed()
+        if isinstance(skewed, R2Error):
+            raise skewed
+        return skewed
+
+    def _attempt(self, request: Request, now: float) -> Authenticated | R2Error:
+        try:
+            return verify(request, self.tokens, self.rules, now)
+        except R2Error as error:
+            return error
 
     async def _carry_out(self, operation: Operation, context: Context) -> Reply:
-        request, throttle = context.request, self.throttle
+        request, throttle = context.request, context.throttle
         if operation.write:
             throttle.begin(request.bucket, request.key, request.connection, context.rules)
         try:
@@ -199,12 +240,42 @@ def _is_form_post(request: Request) -> bool:
     return "authorization" not in request.headers and "X-Amz-Credential" not in request.params
 
 
-def _has_body(request: Request) -> bool:
-    return request.header("content-length") not in (None, "0") or "transfer-encoding" in request.headers
+def _sent(request: Request, reply: Reply) -> int:
+    """How long the body is that goes out."""
+    return 0 if request.method == "HEAD" else reply.content_length
+
+
+def _code(verdict: Authenticated | R2Error) -> str:
+    return verdict.code if isinstance(verdict, R2Error) else ""
+
+
+def _strike_before(strike: Strike, wire: Wire) -> None:
+    """What keeps an operation from being carried out."""
+    if strike.drops("before"):
+        wire.abort()
+        raise Dropped
+    refusal = strike.refusal()
+    if refusal is not None:
+        raise refusal
+
+
+def _kept_back(reply: Reply, strike: Strike, seen: Seen, wire: Wire) -> Reply:
+    """The reply to what took effect, unless it is lost on its way."""
+    if strike.drops("after"):
+        seen.unsent = reply.status
+        wire.abort()
+        raise Dropped
+    return reply
+
+
+def _expects(scope: Scope) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
 
 
 def _describe(seen: Seen, request: Request) -> None:
     seen.bucket, seen.key = request.bucket, request.key
+    if not request.key:
+        seen.prefix = request.params.get("prefix", "")
     seen.client = request.header("user-agent") or ""
     seen.request_id = next((request.headers[name] for name in REQUEST_ID_HEADERS if name in request.headers), "")
 

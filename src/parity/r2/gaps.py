@@ -17,12 +17,44 @@ class Gap:
 GAPS: tuple[Gap, ...] = (
     Gap("Global replication, regions and jurisdictions", "one process; every region hint is accepted and forgotten"),
     Gap("A CORS change takes up to 30 s", "it holds from the next request on"),
-    Gap("Write latency of 0.3–1.4 s that makes overlaps likely", "off; `PARITY_R2_LATENCY`, `PARITY_R2_WRITE_WINDOW`"),
+    Gap(
+        "A write to a key takes 0.3–1.4 s, another one meanwhile hears 429; documented: one write per second per key",
+        "by default only writes whose requests overlap here, where one takes milliseconds: a write that waits for the "
+        "answer to the one before is never refused, whatever connection it comes on. `PARITY_R2_WRITE_WINDOW=0.3-1.4` "
+        "gives R2's window to other connections, `strict` the documented limit to all, `PARITY_R2_LATENCY=realistic` "
+        "R2's times. Not the defaults: they would refuse, by chance, what R2 mostly lets through",
+        since="2026-11-25",
+    ),
     Gap(
         "How the write window counts on R2 is not documented", "as `PARITY_R2_WRITE_WINDOW` says; a failed write counts"
     ),
+    Gap(
+        "What R2 says to a DeleteObjects that names a key which is being written",
+        "200 with `ServiceUnavailable` for that key; the others are deleted",
+        since="2026-11-25",
+    ),
+    Gap(
+        "A body's hash is checked as part of authentication, before headers and operation",
+        "so it is for requests without a body and for bodies that an operation does not use; a PUT with both a wrong "
+        "hash and a header that is not implemented hears 501, as R2 is not known to read 5 GiB first",
+        since="2026-11-25",
+    ),
+    Gap(
+        "When R2 answers a request that it refuses before the body has come",
+        "at once, and `100 Continue` is not said; what is still sent is taken in for 10 minutes and forgotten",
+        since="2026-11-25",
+    ),
+    Gap(
+        "Control characters in a `response-*` parameter",
+        "sent as spaces; R2's own answer is not known",
+        since="2026-11-25",
+    ),
     Gap("Incomplete uploads are aborted after 7 days", "they stay until aborted, completed or reset"),
-    Gap("Lifecycle rules", "501 `… not implemented`"),
+    Gap(
+        "Lifecycle rules and encryption of buckets",
+        "403 for a token that is scoped to objects, as on R2; 501 `… not implemented` for an admin's",
+        since="2026-11-25",
+    ),
     Gap("Encryption with a customer's key (SSE-C)", "501 for complete headers, R2's 400s for incomplete ones"),
     Gap("GetBucketAcl", "501 `GetBucketAcl not implemented`"),
     Gap("Checksums kept with the object and given back", "checked on the way in, not kept nor given back"),
@@ -50,7 +82,10 @@ GAPS: tuple[Gap, ...] = (
 STORE_DIFFERENCES: tuple[tuple[str, str], ...] = (
     ("`moto`", "saves every minute, on stop and on request: what was written since is gone after a SIGKILL"),
     ("`s3`, versitygw", "snapshots and restore are refused: the upstream keeps its own objects"),
-    ("`s3`, versitygw", "GET with `partNumber` gives the whole object: the upstream does not tell the parts' sizes"),
+    (
+        "`s3`, versitygw",
+        "`partNumber` gives the whole object: the upstream does not tell the parts' sizes",
+    ),
     ("`s3`, versitygw", "listings give every object the class STANDARD; HEAD and GET give the real one"),
     ("`s3`, versitygw", "the CORS policy is the stand-in's: a PutBucketCors does not survive a restart"),
     (

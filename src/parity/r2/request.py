@@ -30,6 +30,10 @@ class Request:
         return self.headers.get("origin")
 
     @property
+    def has_body(self) -> bool:
+        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+
+    @property
     def content_length(self) -> int | None:
         """The declared length; ``None`` when there is none. A malformed one never reaches us: the parser refuses."""
         value = self.headers.get("content-length")
@@ -37,6 +41,8 @@ class Request:
 
 
 def _decode(text: str) -> str:
+    if "%" not in text:
+        return text
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:

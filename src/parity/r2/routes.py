@@ -34,8 +34,16 @@ def _op(name: str, billing: str, *, admin: bool = False, write: bool = False) ->
     return Operation(name, billing, admin, write)
 
 
-def _missing(name: str) -> Operation:
-    return Operation(name, "", served=False)
+def _missing(name: str, *, admin: bool = False) -> Operation:
+    return Operation(name, "", admin, served=False)
+
+
+# R2 has these, for who may configure buckets; this stand-in has not.
+_LIFECYCLE = {
+    method: _missing(f"{method}BucketLifecycle{rest}", admin=True)
+    for method, rest in (("Get", "Configuration"), ("Put", "Configuration"), ("Delete", ""))
+}
+_ENCRYPTION = {method: _missing(f"{method}BucketEncryption", admin=True) for method in ("Put", "Delete")}
 
 
 # (level, method, search parameter that selects it) → operation; the first parameter in the table's order wins.
@@ -51,7 +59,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
         "tagging": _op("GetBucketTagging", "B"),
         "object-lock": _op("GetObjectLockConfiguration", "B"),
         "replication": _op("GetBucketReplication", "B"),
-        "lifecycle": _missing("GetBucketLifecycleConfiguration"),
+        "lifecycle": _LIFECYCLE["Get"],
         **{
             parameter: _missing(name)
             for parameter, name in {
@@ -77,11 +85,11 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
     },
     (Level.BUCKET, "PUT"): {
         "cors": _op("PutBucketCors", "A", admin=True),
+        "encryption": _ENCRYPTION["Put"],
+        "lifecycle": _LIFECYCLE["Put"],
         **{
             parameter: _missing(name)
             for parameter, name in {
-                "encryption": "PutBucketEncryption",
-                "lifecycle": "PutBucketLifecycleConfiguration",
                 "accelerate": "PutBucketAccelerateConfiguration",
                 "acl": "PutBucketAcl",
                 "analytics": "PutBucketAnalyticsConfiguration",
@@ -105,11 +113,11 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
     },
     (Level.BUCKET, "DELETE"): {
         "cors": _op("DeleteBucketCors", "A", admin=True),
+        "encryption": _ENCRYPTION["Delete"],
+        "lifecycle": _LIFECYCLE["Delete"],
         **{
             parameter: _missing(name)
             for parameter, name in {
-                "encryption": "DeleteBucketEncryption",
-                "lifecycle": "DeleteBucketLifecycle",
                 "analytics": "DeleteBucketAnalyticsConfiguration",
                 "intelligent-tiering": "DeleteBucketIntelligentTieringConfiguration",
                 "inventory": "DeleteBucketInventoryConfiguration",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from parity.r2.errors import R2Error
+from parity.r2.errors import R2Error, malformed_xml, no_such_upload
 
 DOCS = "cloudflare-docs r2/*, September 2026"
 CAPTURE = "workers-sdk's R2 S3 simulator, captured from a real bucket 2026-06-11"
@@ -20,7 +20,8 @@ FACTS = f"{DOCS}; {CAPTURE}"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of a rule. ``message`` may hold ``{fields}``."""
+    """One answer of a rule. ``message`` may hold ``{fields}``. ``always``: with the rule off too, because a lenient S3
+    has no other."""
 
     id: str
     status: int
@@ -28,6 +29,7 @@ class Answer:
     message: str
     retry_after: int | None = None
     cors: bool = True
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class Rule:
     source: str
     setting: str = ""
     note: str = ""
+
+
+def _plain(id_: str, error: R2Error, *, always: bool = False) -> Answer:
+    """An answer that S3 gives too, in the words that ``errors`` has for it."""
+    return Answer(id_, error.status, error.code, error.message, always=always)
 
 
 def _one(id_: str, status: int, code: str, message: str, **more: int | bool) -> tuple[Answer, ...]:
@@ -203,12 +210,7 @@ RULES: tuple[Rule, ...] = (
                 "Your proposed upload is smaller than the minimum allowed object size.",
             ),
             Answer("unknown-part", 400, "InvalidPart", "One or more of the specified parts could not be found."),
-            Answer(
-                "no-upload",
-                404,
-                "NoSuchUpload",
-                "The specified multipart upload does not exist.",
-            ),
+            _plain("no-upload", no_such_upload(), always=True),
             Answer(
                 "part-number",
                 400,
@@ -305,12 +307,7 @@ RULES: tuple[Rule, ...] = (
         "unknown list parameter; over 1000 deletes or an empty Complete; unknown verb",
         (
             Answer("list-parameter", 501, "NotImplemented", "{operation} search parameter {name} not implemented"),
-            Answer(
-                "malformed-xml",
-                400,
-                "MalformedXML",
-                "The XML you provided was not well formed or did not validate against our published schema.",
-            ),
+            _plain("malformed-xml", malformed_xml()),
             Answer("route", 404, "RouteNotFound", "No route matches this url."),
         ),
         FACTS,

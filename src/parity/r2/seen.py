@@ -19,7 +19,9 @@ REQUEST_ID_HEADERS = ("x-request-id", "fly-request-id")
 @dataclass(slots=True)
 class Seen:
     """One request. ``time`` in seconds since the epoch, ``seconds`` how long it took, ``status`` 0 when the connection
-    ended without an answer."""
+    ended without an answer; ``unsent`` is then the status of the answer that a fault kept back. ``bytes_in`` are those
+    of the body up to the answer. ``prefix`` is what a list was asked for, and what the keys of a DeleteObjects have in
+    common."""
 
     time: float
     method: str
@@ -38,6 +40,13 @@ class Seen:
     presigned: bool = False
     fault: str = ""
     warning: str = ""
+    unsent: int = 0
+    prefix: str = ""
+
+    @property
+    def place(self) -> str:
+        """The key; for requests without one, where in the bucket they look."""
+        return self.key or self.prefix
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -67,7 +76,7 @@ class Tally:
 
     def add(self, seen: Seen) -> None:
         self.requests += 1
-        if is_billed(seen.status):
+        if is_billed(seen.unsent or seen.status):
             self.class_a += seen.billing == "A"
             self.class_b += seen.billing == "B"
         self.bytes_in += seen.bytes_in
@@ -99,7 +108,7 @@ class SeenLog:
     def add(self, seen: Seen) -> None:
         self.requests.append(seen)
         self.total.add(seen)
-        self.by_prefix.setdefault(prefix_of(seen.key), Tally()).add(seen)
+        self.by_prefix.setdefault(prefix_of(seen.place), Tally()).add(seen)
 
     def clear(self) -> None:
         self.requests.clear()
@@ -107,7 +116,8 @@ class SeenLog:
         self.by_prefix.clear()
 
     def to_json(self, limit: int, matching: Mapping[str, str]) -> dict[str, object]:
-        """The newest ``limit`` requests whose fields equal ``matching`` (``prefix``: of the key), oldest first."""
+        """The newest ``limit`` requests whose fields equal ``matching``, oldest first. ``prefix``: of the key, or of
+        what was listed."""
         found = [seen for seen in self.requests if _is(seen, matching)]
         return {
             "requests": [seen.to_json() for seen in found[-limit:]],
@@ -118,7 +128,7 @@ class SeenLog:
 
 def _is(seen: Seen, matching: Mapping[str, str]) -> bool:
     return all(
-        seen.key.startswith(value) if name == "prefix" else str(getattr(seen, name)) == value
+        seen.place.startswith(value) if name == "prefix" else str(getattr(seen, name)) == value
         for name, value in matching.items()
     )
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from parity.r2.rules import Rulebook
 
 STRICT_SECONDS = 1.0
+# Longer than anyone wants to wait, in seconds.
+LONGEST = 3600.0
 _RANGE = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 
 
@@ -29,13 +31,13 @@ class WriteWindow:
 
     @classmethod
     def parse(cls, text: str) -> WriteWindow:
-        """Raises ``ValueError`` for anything but ``overlap``, ``strict`` and ``low-high``."""
+        """Raises ``ValueError`` for anything but ``overlap``, ``strict`` and ``low-high``, at most ``LONGEST``."""
         if text == "overlap":
             return cls()
         if text == "strict":
             return cls(STRICT_SECONDS, STRICT_SECONDS, strict=True)
         found = _RANGE.fullmatch(text)
-        if not found or float(found[1]) > float(found[2]):
+        if not found or not float(found[1]) <= float(found[2]) <= LONGEST:
             raise ValueError(text)
         return cls(float(found[1]), float(found[2]))
 

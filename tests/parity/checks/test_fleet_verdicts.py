@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from parity.checks.model import Unobservable
 from parity.checks.product import bursts, lost_answer, stopping, two_machines
 from parity.checks.product.bursts import BurstObservation
 from parity.checks.product.lost_answer import LostAnswerObservation
@@ -54,6 +55,14 @@ def test_a_race_whose_loser_came_again_is_fine() -> None:
 )
 def test_a_race_that_lost_something_is_caught(seen: RaceObservation, word: str) -> None:
     assert any(word in reason for reason in two_machines.judge_race(seen))
+
+
+def test_a_race_in_which_nobody_was_held_up_proves_nothing_unless_something_was_lost() -> None:
+    with pytest.raises(Unobservable, match=r"no PUT of profiles\.json was held up"):
+        two_machines.certain(RACED, {"database/*": 1, "profiles.json": 0})
+    assert two_machines.certain(RACED, {"database/*": 1, "profiles.json": 1}) is RACED
+    lost = replace(RACED, profiles=["p", "late"])
+    assert two_machines.certain(lost, {"profiles.json": 0}) is lost
 
 
 def test_answers_of_one_kind_are_one_reason() -> None:
@@ -137,6 +146,14 @@ STOPPED = StopObservation([accepted("a"), FAILED], ["SIGINT"], {}, Listed("cold"
 
 def test_a_stop_that_keeps_what_was_acknowledged_is_fine() -> None:
     assert stopping.judge(STOPPED) == []
+
+
+def test_a_stop_without_an_upload_on_its_way_proves_nothing_unless_something_was_lost() -> None:
+    with pytest.raises(Unobservable, match="none came to R2"):
+        stopping.certain(STOPPED, 0)
+    assert stopping.certain(STOPPED, 1) is STOPPED
+    lost = replace(STOPPED, shown=Listed("cold", []))
+    assert stopping.certain(lost, 0) is lost
 
 
 def stopped_with(*writes: Write) -> Sequence[Write]:

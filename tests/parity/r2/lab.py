@@ -129,6 +129,8 @@ class Lab:
 @dataclass
 class _Connection:
     number: int
+    gone: bool = False
+    body_waits: bool = False
 
     def abort(self) -> None:
         """Nothing to abort here."""

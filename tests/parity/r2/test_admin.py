@@ -11,6 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.parity.r2.conftest import BUCKET, StandIn
 
+from parity.r2.content import Content
+from parity.r2.errors import upstream_failed
+from parity.r2.store.interface import Attributes, ObjectInfo
+from parity.r2.store.moto import MotoStore
+
 
 def _ask(r2: StandIn, method: str, path: str, **more: Any) -> httpx.Response:
     return httpx.request(method, f"{r2.admin_url}{path}", trust_env=False, **more)
@@ -50,6 +55,22 @@ def test_what_was_seen_tells_operation_class_bytes_prefix_and_request_id(r2: Sta
     assert total["dollars"] == pytest.approx(2 * 4.50e-6 + 0.36e-6)
     assert _ask(r2, "DELETE", "/r2/requests").status_code == 204
     assert _ask(r2, "GET", "/r2/requests").json()["requests"] == []
+
+
+def test_lists_and_deletes_of_many_count_for_the_prefix_that_they_are_about(r2: StandIn) -> None:
+    s3 = r2.client()
+    s3.list_objects_v2(Bucket=BUCKET, Prefix="staging/users/")
+    s3.list_multipart_uploads(Bucket=BUCKET, Prefix="staging/")
+    s3.list_objects_v2(Bucket=BUCKET)
+    s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": "dev/a"}, {"Key": "dev/b"}]})
+    told = _ask(r2, "GET", "/r2/requests").json()
+    counts = {prefix: (found["requests"], found["class_a"]) for prefix, found in told["by_prefix"].items()}
+    assert counts == {"": (1, 1), "dev": (1, 0), "staging": (2, 2)}
+    listed = _ask(r2, "GET", "/r2/requests?prefix=staging/").json()["requests"]
+    assert [(seen["operation"], seen["key"], seen["prefix"]) for seen in listed] == [
+        ("ListObjects", "", "staging/users/"),
+        ("ListMultipartUploads", "", "staging/"),
+    ]
 
 
 def test_an_unknown_filter_or_a_wrong_limit_is_refused(r2: StandIn) -> None:
@@ -105,6 +126,55 @@ def test_a_name_that_is_no_name_makes_no_snapshot(start: Callable[..., StandIn],
     r2 = start(state=tmp_path / "r2")
     assert _ask(r2, "POST", "/r2/restore", json={"name": name}).status_code in (400, 409)
     assert name == "" or _ask(r2, "POST", "/r2/snapshot", json={"name": name}).status_code == 409
+
+
+def test_a_snapshot_that_is_torn_is_refused_and_the_bucket_stays_as_it_is(
+    start: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    r2 = start(state=tmp_path / "r2")
+    s3 = r2.client()
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"1")
+    _ask(r2, "POST", "/r2/snapshot", json={"name": "torn"})
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"2")
+    manifest = tmp_path / "r2" / "snapshots" / "torn" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:50])
+    answer = _ask(r2, "POST", "/r2/restore", json={"name": "torn"})
+    assert (answer.status_code, "manifest.json" in answer.json()["detail"]) == (409, True)
+    assert s3.get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"2"
+
+
+def test_a_reset_that_the_store_refuses_says_why(r2: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise upstream_failed("it is down")
+
+    monkeypatch.setattr(r2.service.store, "reset", fail)
+    answer = _ask(r2, "POST", "/r2/reset")
+    assert (answer.status_code, "it is down" in answer.json()["detail"]) == (502, True)
+
+
+def test_where_nothing_is_saved_a_snapshot_says_so(r2: StandIn) -> None:
+    assert _ask(r2, "POST", "/r2/snapshot").json() == {"saved": False, "folder": "", "name": ""}
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"[]"])
+def test_a_body_that_is_no_object_is_refused(r2: StandIn, body: bytes) -> None:
+    assert _ask(r2, "POST", "/r2/faults", content=body).status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["té/日本", "text/plain", "a\x01/b"])
+def test_an_object_is_read_whatever_its_type_is_called(r2: StandIn, kind: str) -> None:
+    info = ObjectInfo("k", 1, "e" * 32, 0, Attributes({"content-type": kind}))
+
+    async def put() -> None:
+        store = r2.service.store
+        assert isinstance(store, MotoStore)
+        store.put_now(BUCKET, info, Content.of(b"1"))
+
+    r2.call(put())
+    answer = _ask(r2, "GET", "/r2/object?key=k")
+    assert (answer.status_code, answer.content) == (200, b"1")
+    raw = dict(answer.headers.raw)[b"content-type"]
+    assert raw.decode() == kind.replace("\x01", " ")
 
 
 def test_health_tells_of_a_missing_bucket(r2: StandIn) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from tests.parity.r2.conftest import BUCKET, StandIn
 
 from parity.r2 import cli
+from parity.stack.errors import StackError
 
 Run = Callable[..., Result]
 
@@ -57,6 +58,15 @@ def test_a_snapshot_is_made_listed_and_restored(r2: StandIn, run: Run) -> None:
     assert s3.get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"1"
     run("reset", "--yes")
     assert run("ls").output == ""
+
+
+def test_a_snapshot_where_nothing_is_saved_is_refused(
+    start: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsaved = start()
+    monkeypatch.setattr(cli, "_url", lambda: unsaved.admin_url)
+    with pytest.raises(StackError, match="nothing is saved here"):
+        CliRunner().invoke(cli.group, ["snapshot"], catch_exceptions=False)
 
 
 def test_a_fault_is_set_listed_and_cleared_with_what_it_did(r2: StandIn, run: Run) -> None:

@@ -124,6 +124,13 @@ async def test_put_bucket_cors_changes_the_next_answer(ask: Lab) -> None:
     assert from_xml(told.body) == (CorsRule(("https://*.example",), ("DELETE",), ("*",)),)
 
 
+@pytest.mark.parametrize("age", ["9" * 5000, "99999999999", "\u0664", "-1", "1.5"])
+async def test_an_age_that_is_no_number_of_seconds_is_malformed(ask: Lab, age: str) -> None:
+    body = to_xml((CorsRule((ORIGIN,), ("GET",), max_age=5),)).replace(b">5<", f">{age}<".encode())
+    answer = await ask("PUT", f"/{BUCKET}", query="cors=", body=body, token=ADMIN_TOKEN)
+    assert (answer.status, answer.code) == (400, "MalformedXML")
+
+
 async def test_a_star_origin_is_answered_with_a_star(ask: Lab) -> None:
     ask.front.policies[BUCKET] = (CorsRule(("*",), ("GET",)),)
     answer = await _preflight(ask, "https://any.example", "GET")
@@ -141,6 +148,9 @@ async def test_a_star_origin_is_answered_with_a_star(ask: Lab) -> None:
         (CorsRule((ORIGIN,), ("OPTIONS",)), "unsupported HTTP method in CORS config: OPTIONS"),
         (CorsRule((ORIGIN,), ("PATCH",)), "unsupported HTTP method in CORS config: PATCH"),
         (CorsRule((ORIGIN,), ("GET",), ("",)), "not the name of a header"),
+        (CorsRule((ORIGIN,), ("GET",), (), ("a\x01b",)), "not the name of a header"),
+        (CorsRule(("https://a.example\n",), ("GET",)), "is not an origin"),
+        (CorsRule((ORIGIN,), ("GET",), max_age=2**31), "MaxAgeSeconds"),
         (CorsRule((ORIGIN,), ()), "are required"),
         (CorsRule((ORIGIN,), ("GET",), max_age=-1), "MaxAgeSeconds"),
     ],

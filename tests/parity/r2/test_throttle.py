@@ -78,7 +78,7 @@ def test_a_window_is_written_as_it_is_read(text: str) -> None:
     assert str(WriteWindow.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "2-1", "fast", "-1-2", "0.3"])
+@pytest.mark.parametrize("text", ["", "2-1", "fast", "-1-2", "0.3", "0-3601", "0-" + "9" * 400])
 def test_a_window_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         WriteWindow.parse(text)

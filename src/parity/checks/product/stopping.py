@@ -40,7 +40,7 @@ async def observe(tools: Tools) -> StopObservation:
     await caller.call("POST", "/api/projects", {"name": "before"})
     machine = await first_machine(tools.admin)
     earlier = {event["time"] for event in await _events(tools, machine)}
-    async with _slow_uploads(tools, caller):
+    async with _slow_uploads(tools, caller) as slow:
         writes = [
             asyncio.create_task(write(caller.on(machine), STOPPED, new_name("during the stop"))) for _ in range(AT_ONCE)
         ]
@@ -54,7 +54,15 @@ async def observe(tools: Tools) -> StopObservation:
     since = [event for event in await _events(tools, machine) if event["time"] not in earlier]
     signals = [event["signal"] for event in since if event["type"] == "signal"]
     shown = await listed(caller, AFTERWARDS)
-    return StopObservation(answers, signals, await crowded_keys(tools), shown)
+    seen = StopObservation(answers, signals, await crowded_keys(tools), shown)
+    return certain(seen, slow["fired"])
+
+
+def certain(seen: StopObservation, slow: int) -> StopObservation:
+    """``slow``: how many uploads took their time. Raises ``Unobservable`` where all is well and none did."""
+    if not slow and not judge(seen):
+        raise Unobservable("no upload was on its way when the Machine was stopped: none came to R2")
+    return seen
 
 
 async def _events(tools: Tools, machine: str) -> list[dict[str, Any]]:
@@ -63,14 +71,16 @@ async def _events(tools: Tools, machine: str) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def _slow_uploads(tools: Tools, caller: Caller) -> AsyncIterator[None]:
+async def _slow_uploads(tools: Tools, caller: Caller) -> AsyncIterator[dict[str, Any]]:
+    """Afterwards ``fired`` says how many uploads were slow."""
     key = f"*/profiles/{caller.profile}/database/*"
     body = {"key": key, "operation": "PutObject", "delay": UPLOAD_S, "rate": 1}
-    fault = await tools.admin.call("POST", "/r2/faults", body)
+    fault: dict[str, Any] = await tools.admin.call("POST", "/r2/faults", body)
     try:
-        yield
+        yield fault
     finally:
-        await tools.admin.call("DELETE", f"/r2/faults?id={fault['id']}")
+        removed = await tools.admin.call("DELETE", f"/r2/faults?id={fault['id']}")
+        fault["fired"] = removed["faults"][0]["fired"]
 
 
 async def _until_inside(tools: Tools, machine: str, writes: Sequence[asyncio.Task[Write]]) -> None:

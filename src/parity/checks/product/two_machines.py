@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from parity.checks.broken import unconditional_writes
 from parity.checks.kit.machines import Patience, first_machine, one_more
 from parity.checks.kit.tools import Tools
-from parity.checks.model import Broken, Check, Env, Need, ProductFault, Wrap
+from parity.checks.model import Broken, Check, Env, Need, ProductFault, Unobservable, Wrap
 from parity.checks.product.caller import Caller, new_profile, user_prefix
 from parity.checks.product.writes import (
     POLL_S,
@@ -54,6 +54,7 @@ class RaceObservation:
 async def observe_race(tools: Tools) -> RaceObservation:
     caller = await new_profile(tools)
     writes: list[Write] = []
+    fired: dict[str, int] = {}
     async with one_more(tools.admin) as second:
         sides = ((FIRST, caller.on(await first_machine(tools.admin))), (SECOND, caller.on(second)))
         # In turns each takes over from the other, which must notice; in a race one is overtaken amid its upload.
@@ -63,7 +64,7 @@ async def observe_race(tools: Tools) -> RaceObservation:
             if turn >= TURNS - 1 and any(not one.accepted for one in writes):
                 break
         for (early, overtaken), (late, other) in (sides, sides[::-1]):
-            async with _held_up(tools, f"{user_prefix(tools)}profiles/{caller.profile}/database/*") as held:
+            async with _held_up(tools, f"{user_prefix(tools)}profiles/{caller.profile}/database/*", fired) as held:
                 task = asyncio.create_task(_until_accepted(overtaken, early, writes))
                 await held()
                 await _until_accepted(other, late, writes)
@@ -71,11 +72,20 @@ async def observe_race(tools: Tools) -> RaceObservation:
         accepted = [one.name for one in writes if one.accepted]
         patience = read_check_s(tools) + GRACE_S
         lists = [await listed_in_time(side, where, accepted, patience) for where, side in sides]
-        made = await _profiles_at_once(tools, *(side for _, side in sides))
+        made = await _profiles_at_once(tools, fired, *(side for _, side in sides))
     async with one_more(tools.admin) as cold:
         lists.append(await listed(caller.on(cold), COLD))
         profiles = await caller.on(cold).call("GET", "/api/profiles")
-    return RaceObservation(writes, lists, made, [profile["id"] for profile in profiles["profiles"]])
+    seen = RaceObservation(writes, lists, made, [profile["id"] for profile in profiles["profiles"]])
+    return certain(seen, fired)
+
+
+def certain(seen: RaceObservation, held_up: Mapping[str, int]) -> RaceObservation:
+    """``held_up``: how many PUTs of each key were. Raises ``Unobservable`` where all is well and of one none was."""
+    never = [key for key, times in held_up.items() if not times]
+    if never and not judge_race(seen):
+        raise Unobservable(f"nobody was overtaken: no PUT of {' nor of '.join(never)} was held up")
+    return seen
 
 
 async def _until_accepted(side: Caller, where: str, writes: list[Write]) -> None:
@@ -88,9 +98,9 @@ async def _until_accepted(side: Caller, where: str, writes: list[Write]) -> None
         await asyncio.sleep(secrets.randbelow(100) / 1000)
 
 
-async def _profiles_at_once(tools: Tools, early: Caller, late: Caller) -> dict[str, int]:
+async def _profiles_at_once(tools: Tools, fired: dict[str, int], early: Caller, late: Caller) -> dict[str, int]:
     """One Machine has read the list of profiles and is about to write it; then the other one adds a profile."""
-    async with _held_up(tools, f"{user_prefix(tools)}profiles.json") as held:
+    async with _held_up(tools, f"{user_prefix(tools)}profiles.json", fired) as held:
         task = asyncio.create_task(early.ask("POST", "/api/profiles", {"name": "early", "id": "early"}))
         await held()
         second = await late.ask("POST", "/api/profiles", {"name": "late", "id": "late"})
@@ -98,8 +108,9 @@ async def _profiles_at_once(tools: Tools, early: Caller, late: Caller) -> dict[s
 
 
 @asynccontextmanager
-async def _held_up(tools: Tools, key: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def _held_up(tools: Tools, key: str, fired: dict[str, int]) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """R2 takes in the next PUT of ``key`` later than what comes after it; what is given waits until it has come.
+    ``fired`` is told how often that was so, the fewest times of a key counting.
 
     Two PUTs at the same moment would be a race with R2's own rule of one write at a time, and 5 s of waiting.
     """
@@ -117,7 +128,9 @@ async def _held_up(tools: Tools, key: str) -> AsyncIterator[Callable[[], Awaitab
     try:
         yield held
     finally:
-        await tools.admin.call("DELETE", f"/r2/faults?id={fault}")
+        removed = await tools.admin.call("DELETE", f"/r2/faults?id={fault}")
+        times = removed["faults"][0]["fired"]
+        fired[key] = min(fired.get(key, times), times)
 
 
 def read_check_s(tools: Tools) -> float:

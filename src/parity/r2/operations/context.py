@@ -12,13 +12,16 @@ from parity.r2.errors import invalid_argument
 from parity.r2.reply import Reply
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
+from parity.r2.seen import Seen
 from parity.r2.sigv4 import Authenticated
 from parity.r2.store.interface import Store
+from parity.r2.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One request on its way. ``policies`` are the CORS policies by bucket, which the stand-in keeps itself."""
+    """One request on its way. ``policies`` are the CORS policies by bucket, which the stand-in keeps itself; ``seen``
+    is what the log will tell of it, ``throttle`` knows the writes on their way."""
 
     request: Request
     receive: Receive
@@ -27,6 +30,8 @@ class Context:
     rules: Rulebook
     folder: BlobFolder
     policies: dict[str, Policy]
+    seen: Seen
+    throttle: Throttle
 
     async def body(self) -> Body:
         return await receive_body(self.receive, self.request, self.authenticated, self.rules, self.folder)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from parity.r2 import xml
@@ -14,7 +14,7 @@ from parity.r2.errors import R2Error, invalid_argument, no_such_bucket
 from parity.r2.operations.context import Context
 from parity.r2.operations.objects import iso_date
 from parity.r2.reply import Reply, xml_reply
-from parity.r2.store.interface import ObjectInfo, Page
+from parity.r2.store.interface import ObjectInfo, Page, UploadInfo
 from parity.r2.store.pages import LAST
 
 MAX_KEYS = 1000
@@ -124,39 +124,59 @@ async def list_uploads(context: Context) -> Reply:
     limit = min(context.number("max-uploads", MAX_KEYS), MAX_KEYS)
     key_marker, id_marker = context.param("key-marker"), context.param("upload-id-marker")
     found = [info for info in await context.store.uploads(request.bucket) if info.key.startswith(prefix)]
-    # The marker's upload itself was told; of its key those that began later follow.
-    told = [info.id for info in found if info.key == key_marker]
-    skipped = set(told[: told.index(id_marker) + 1] if id_marker in told else told)
-    rest = [info for info in found if info.key >= key_marker and info.id not in skipped]
-    common = {
-        info.key[: info.key.index(delimiter, len(prefix)) + len(delimiter)]
-        for info in rest
-        if delimiter and delimiter in info.key[len(prefix) :]
-    }
-    plain = [info for info in rest if not any(info.key.startswith(start) for start in common)]
-    page = plain[:limit]
+    rest = _uploads_after(sorted(found, key=lambda info: info.key), key_marker, id_marker)
+    entries = _grouped(rest, prefix, delimiter, key_marker)
+    page = entries[:limit]
+    # A page of nothing has no marker to go on from.
+    truncated = bool(page) and len(entries) > len(page)
     content = [
         xml.text("Bucket", request.bucket),
         xml.text("KeyMarker", encode(key_marker)),
         xml.text("UploadIdMarker", id_marker),
         xml.text("Prefix", encode(prefix)),
         xml.text("MaxUploads", limit),
-        xml.text("IsTruncated", "true" if len(plain) > len(page) else "false"),
+        xml.text("IsTruncated", "true" if truncated else "false"),
     ]
-    if len(plain) > len(page) and page:
-        content += [xml.text("NextKeyMarker", encode(page[-1].key)), xml.text("NextUploadIdMarker", page[-1].id)]
-    for info in page:
-        content.append(
-            xml.element(
-                "Upload",
-                xml.text("Key", encode(info.key)),
-                xml.text("UploadId", info.id),
-                xml.text("StorageClass", info.attributes.storage_class),
-                xml.text("Initiated", iso_date(info.initiated)),
-            )
-        )
-    content += [xml.element("CommonPrefixes", xml.text("Prefix", encode(prefix))) for prefix in sorted(common)]
+    if truncated:
+        last = page[-1]
+        key, id_ = (last, "") if isinstance(last, str) else (last.key, last.id)
+        content += [xml.text("NextKeyMarker", encode(key)), xml.text("NextUploadIdMarker", id_)]
+    content += [_upload(entry, encode) for entry in page if not isinstance(entry, str)]
+    common = [entry for entry in page if isinstance(entry, str)]
+    content += [xml.element("CommonPrefixes", xml.text("Prefix", encode(entry))) for entry in common]
     return xml_reply("ListMultipartUploadsResult", content)
+
+
+def _uploads_after(found: Sequence[UploadInfo], key_marker: str, id_marker: str) -> list[UploadInfo]:
+    """The marker's upload itself was told; of its key those that began later follow."""
+    told = [info.id for info in found if info.key == key_marker]
+    skipped = set(told[: told.index(id_marker) + 1] if id_marker in told else told)
+    return [info for info in found if info.key >= key_marker and info.id not in skipped]
+
+
+def _grouped(uploads: Sequence[UploadInfo], prefix: str, delimiter: str, told: str) -> list[UploadInfo | str]:
+    """Uploads in the order of their keys; those that have a beginning up to the delimiter in common are one text, left
+    out when it was ``told``."""
+    entries: list[UploadInfo | str] = []
+    for info in uploads:
+        cut = info.key.find(delimiter, len(prefix)) if delimiter else -1
+        if cut < 0:
+            entries.append(info)
+            continue
+        common = info.key[: cut + len(delimiter)]
+        if common != told and (not entries or entries[-1] != common):
+            entries.append(common)
+    return entries
+
+
+def _upload(info: UploadInfo, encode: Callable[[str], str]) -> str:
+    return xml.element(
+        "Upload",
+        xml.text("Key", encode(info.key)),
+        xml.text("UploadId", info.id),
+        xml.text("StorageClass", info.attributes.storage_class),
+        xml.text("Initiated", iso_date(info.initiated)),
+    )
 
 
 async def list_buckets(context: Context) -> Reply:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from parity.r2 import xml
+from parity.r2.body import Worker
 from parity.r2.conditions import parse_range, source_check, write_check
 from parity.r2.content import Content, ContentWriter
 from parity.r2.errors import invalid_argument, malformed_xml
@@ -61,12 +62,19 @@ async def upload_part_copy(context: Context) -> Reply:
     start, length = (wanted.start, wanted.length) if wanted else (0, info.size)
     writer = ContentWriter(context.folder)
     digest = hashlib.md5(usedforsecurity=False)
+
+    def work(data: bytes) -> None:
+        digest.update(data)
+        writer.write(data)
+
+    worker = Worker(work)
     try:
         async for block in read(start, length):
-            digest.update(block)
-            writer.write(block)
+            await worker.take(block)
+        await worker.finish()
         content: Content = writer.finish()
     finally:
+        await worker.stop()
         writer.abandon()
     part = await context.store.put_part(request.bucket, request.key, upload, number, content, digest.hexdigest())
     parts = [xml.text("ETag", f'"{part.etag}"'), xml.text("LastModified", iso_date(part.modified))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from email.utils import parsedate_to_datetime
 
 from parity.r2 import xml
@@ -112,10 +113,15 @@ async def get_object(context: Context) -> Reply:
 async def _get_part(context: Context) -> Reply:
     """One part of an object by its number: a range of it, with the number of parts told."""
     request = context.request
-    number = context.number("partNumber", 1)
     info, read = await context.store.open(request.bucket, request.key)
     read_check(request.headers, context.rules, info)
-    sizes = info.part_sizes or (info.size,)
+    start, length, headers = _part(context, info)
+    return Reply(206, headers, read(start, length), length)
+
+
+def _part(context: Context, info: ObjectInfo) -> tuple[int, int, Headers]:
+    """Where the part that is asked for begins, its length, and the headers that go with it."""
+    number, sizes = context.number("partNumber", 1), info.part_sizes or (info.size,)
     if not 1 <= number <= len(sizes):
         raise R2Error(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
     start, length = sum(sizes[: number - 1]), sizes[number - 1]
@@ -124,13 +130,16 @@ async def _get_part(context: Context) -> Reply:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{info.size}"))
     if info.part_sizes:
         headers.append(("x-amz-mp-parts-count", str(len(sizes))))
-    return Reply(206, headers, read(start, length), length)
+    return start, length, headers
 
 
 async def head_object(context: Context) -> Reply:
     request = context.request
     info = await context.store.head(request.bucket, request.key)
     read_check(request.headers, context.rules, info)
+    if "partNumber" in request.params:
+        _, length, headers = _part(context, info)
+        return Reply(206, headers, length=length)
     headers = _object_headers(context, info)
     wanted = parse_range(request.header("range"), info.size, context.rules)
     if wanted is not None:
@@ -145,22 +154,30 @@ async def delete_object(context: Context) -> Reply:
     return Reply(204)
 
 
-async def delete_objects(context: Context) -> Reply:
-    root = xml.parse(await context.xml_body(), "Delete")
-    keys = [xml.child(found, "Key") for found in root.findall("Object")]
-    if not keys or any(not key for key in keys):
+def keys_to_delete(body: bytes) -> list[str]:
+    """The keys of a DeleteObjects. Raises ``MalformedXML``."""
+    root = xml.parse(body, "Delete")
+    # Not stripped: a key may begin or end with a space, or be one.
+    keys = [found.findtext("Key") or "" for found in root.findall("Object")]
+    if not keys or not all(keys) or xml.child(root, "Quiet") not in (None, "true", "false"):
         raise malformed_xml()
+    return keys
+
+
+async def delete_objects(context: Context) -> Reply:
+    keys = keys_to_delete(await context.xml_body())
+    # Not commonpath: keys are texts, and a part of a segment in common is something in common.
+    context.seen.prefix = os.path.commonprefix(keys)  # noqa: RUF071
     if len(keys) > MAX_DELETES:
         context.rules.refuse("malformed-xml")
-    if xml.child(root, "Quiet") not in (None, "true", "false"):
-        raise malformed_xml()
     if not await context.store.has_bucket(context.request.bucket):
         raise no_such_bucket()
-    # Not stripped: a key may begin or end with a space.
-    exact = [found.findtext("Key") or "" for found in root.findall("Object")]
-    errors = await asyncio.gather(*(_delete_one(context, key) for key in exact))
+    # A key may come twice, and is deleted once.
+    once = list(dict.fromkeys(keys))
+    errors = dict(zip(once, await asyncio.gather(*(_delete_one(context, key) for key in once)), strict=True))
     parts: list[str] = []
-    for key, error in zip(exact, errors, strict=True):
+    for key in keys:
+        error = errors[key]
         if error is not None:
             details = (xml.text("Key", key), xml.text("Code", error.code), xml.text("Message", error.message))
             parts.append(xml.element("Error", *details))
@@ -171,9 +188,14 @@ async def delete_objects(context: Context) -> Reply:
 
 
 async def _delete_one(context: Context, key: str) -> R2Error | None:
+    bucket = context.request.bucket
     try:
         check_key(key, context.rules)
-        await context.store.delete(context.request.bucket, key, no_check)
+        context.throttle.begin(bucket, key, context.request.connection, context.rules)
+        try:
+            await context.store.delete(bucket, key, no_check)
+        finally:
+            context.throttle.end(bucket, key)
     except R2Error as error:
         return error
     return None

@@ -5,6 +5,19 @@ from __future__ import annotations
 from parity.r2.operations import buckets, listing, multipart, objects
 from parity.r2.operations.context import Handler
 
+# Those that receive the request's body themselves.
+TAKES_BODY = frozenset(
+    {
+        "CreateBucket",
+        "PutBucketCors",
+        "DeleteObjects",
+        "PutObject",
+        "CopyObject",
+        "UploadPart",
+        "UploadPartCopy",
+        "CompleteMultipartUpload",
+    }
+)
 HANDLERS: dict[str, Handler] = {
     "ListBuckets": listing.list_buckets,
     "HeadBucket": buckets.head_bucket,

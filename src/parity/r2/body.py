@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,9 +111,13 @@ class Worker:
         self._batch.append(data)
         self._size += len(data)
         if self._size >= BATCH:
-            batch, self._batch, self._size = b"".join(self._batch), [], 0
+            batch, self._batch, self._size = self._batch, [], 0
             await self._wait()
-            self._running = asyncio.get_running_loop().run_in_executor(None, self._work, batch)
+            self._running = asyncio.get_running_loop().run_in_executor(None, self._each, batch)
+
+    def _each(self, batch: Sequence[bytes]) -> None:
+        for data in batch:
+            self._work(data)
 
     async def _wait(self) -> None:
         if self._running is not None:
@@ -124,9 +128,8 @@ class Worker:
 
     async def finish(self) -> None:
         await self._wait()
-        if self._batch:
-            self._work(b"".join(self._batch))
-            self._batch = []
+        self._each(self._batch)
+        self._batch = []
 
     async def stop(self) -> None:
         """Let the batch that is being worked on end; what it raised was raised before, or nobody wants it."""

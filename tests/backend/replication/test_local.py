@@ -1,3 +1,6 @@
+import contextlib
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -242,3 +245,87 @@ def test_the_event_loop_does_not_wait_for_who_is_at_work_on_the_copy(database: L
         )[0]
     assert not marked
     assert database.durable < batch.seq
+
+
+class _WatchedLock:
+    """A lock that tells when someone waits for it."""
+
+    def __init__(self) -> None:
+        self._lock, self.waited_for = threading.RLock(), threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.waited_for.set()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize("takes_the_lock", [True, False])
+def test_a_checkpoint_between_a_commit_and_its_capture_waits_or_is_noticed(
+    database: LocalDatabase, monkeypatch: pytest.MonkeyPatch, *, takes_the_lock: bool
+) -> None:
+    database.write(insert(1))
+    upload(database)
+    before = database.seq
+    lock, committed, moved = _WatchedLock(), threading.Event(), threading.Event()
+    monkeypatch.setattr(database, "_lock", lock)
+    capture = database._capture
+
+    def checkpoint() -> None:
+        assert committed.wait(10)
+        with lock if takes_the_lock else contextlib.nullcontext():
+            database._checkpoint()
+        moved.set()
+
+    def capture_later() -> None:
+        # The commit is in the log: now the other thread has run its checkpoint, or stands before the lock.
+        committed.set()
+        deadline = time.monotonic() + 10
+        while not (moved.is_set() or lock.waited_for.is_set()):
+            assert time.monotonic() < deadline
+        capture()
+
+    monkeypatch.setattr(database, "_capture", capture_later)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(checkpoint)
+        if takes_the_lock:
+            database.write(insert(2))
+        else:
+            with pytest.raises(ForeignWriter):
+                database.write(insert(2))
+        other.result()
+    assert database.seq == before + takes_the_lock
+
+
+def test_threads_that_write_upload_and_empty_the_log_leave_what_a_replay_gives(
+    database: LocalDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.replication.local._CHECKPOINT_BYTES", 20_000)
+    files = [as_file(database.image(), 1)]
+    database.mark_durable(1, database.seq)
+    emptied: list[int] = []
+    checkpoint = LocalDatabase._checkpoint
+
+    def counted(self: LocalDatabase) -> None:
+        emptied.append(self.seq)
+        checkpoint(self)
+
+    monkeypatch.setattr(LocalDatabase, "_checkpoint", counted)
+
+    def write(first: int) -> None:
+        for row in range(first, first + 60):
+            database.write(insert(row, pad=2000))
+
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(write, number * 1000) for number in range(1, 4)]
+        while not all(writer.done() for writer in writers) or database.durable < database.seq:
+            if (batch := database.take()) is not None:
+                files.append(decode(encode(Header(PAGE_SIZE, batch.commit, batch.txid, batch.txid, 0, 0), batch.pages)))
+                database.mark_durable(batch.txid, batch.seq, batch.life)
+        for writer in writers:
+            writer.result()
+    assert emptied
+    assert len(rows(database)) == 180
+    assert LocalDatabase.build(tmp_path / "b" / "database.sqlite", files).image() == database.image()

@@ -1,17 +1,15 @@
 """The protocol under simulated trouble: what must hold holds, and each broken variant is noticed."""
 
 import logging
+from collections import Counter
 
 import pytest
 from tests.backend.replication.simulation.scenario import Scenario
 from tests.backend.replication.simulation.variants import VARIANTS, Variant
 
 _SEEDS = 150
-# As many as it takes: almost all variants are caught within a few, the rarest by the seed that is tried first.
-_VARIANT_SEEDS = (778, *range(1500))
-# Seeds that once failed: two uploads that span a roll-back (337), a client with several requests under way (315),
-# reads of a Machine that wakes (2), one that slept past the retention, at a state that no one can replay (20982).
-_ONCE_FAILED = (2, 315, 337, 20982)
+# As many as it takes: the rarest variant is caught by one seed in thirty.
+_VARIANT_SEEDS = range(300)
 
 
 @pytest.fixture(autouse=True)
@@ -25,24 +23,21 @@ def test_no_acknowledged_write_is_lost_and_no_read_goes_back_in_time(start: int)
         assert Scenario(seed).run().violations == [], f"make simulate FIRST={seed} SEEDS=1"
 
 
-@pytest.mark.parametrize("seed", _ONCE_FAILED)
-def test_a_seed_that_once_failed_passes(seed: int) -> None:
-    assert Scenario(seed).run().violations == []
-
-
 def test_a_seed_is_replayed_exactly() -> None:
     assert Scenario(7).run().schedule == Scenario(7).run().schedule
 
 
-@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.__name__)
 def test_a_broken_variant_is_caught(variant: Variant) -> None:
     def breaks(seed: int) -> bool:
+        # Only what a client or the bucket shows counts: any other exception is a variant that broke in itself.
         with variant():
-            try:
-                return bool(Scenario(seed).run().violations)
-            except Exception:  # noqa: BLE001  # a broken protocol may break in any way: each is noticed
-                return True
+            return bool(Scenario(seed).run().violations)
 
     assert any(breaks(seed) for seed in _VARIANT_SEEDS)
+
+
+def test_seeds_merge_take_snapshots_delete_and_stop_writers_that_slept_too_long() -> None:
+    counts = sum((Scenario(seed).run().counts for seed in range(60)), Counter[str]())
+    assert all(counts[what] > 0 for what in ("acknowledged", "refused", "stopped late", "merges", "snapshots")), counts
+    assert counts["deletions"] > 0, counts

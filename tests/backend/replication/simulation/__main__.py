@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 
 from tests.backend.replication.simulation.play import play
 
@@ -16,18 +17,20 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     given = parser.parse_args()
-    started, acknowledged, refused, broken = time.monotonic(), 0, 0, []
+    started, counts, broken = time.monotonic(), Counter[str](), list[int]()
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         seeds = range(given.first, given.first + given.seeds)
-        for seed, acks, refusals, violations, schedule in pool.imap_unordered(play, seeds, chunksize=20):
-            acknowledged, refused = acknowledged + acks, refused + refusals
-            if violations:
-                broken.append(seed)
-                sys.stdout.write("\n".join([f"seed {seed}:", *schedule, *violations, ""]))
+        for played in pool.imap_unordered(play, seeds, chunksize=20):
+            counts += played.counts
+            if played.violations:
+                broken.append(played.seed)
+                sys.stdout.write("\n".join([f"seed {played.seed}:", *played.schedule, *played.violations, ""]))
     took = time.monotonic() - started
     sys.stdout.write(
-        f"{given.seeds} seeds from {given.first} in {took:.0f} s: {acknowledged} writes acknowledged, "
-        f"{refused} requests refused, {len(broken)} seeds with violations {broken[:20]}\n"
+        f"{given.seeds} seeds from {given.first} in {took:.0f} s: {counts['acknowledged']} writes acknowledged, "
+        f"{counts['refused']} requests refused, {counts['stopped late']} of them to writers that had slept past the "
+        f"retention; {counts['merges']} merges, {counts['snapshots']} snapshots, {counts['deletions']} files deleted; "
+        f"{len(broken)} seeds with violations {broken[:20]}\n"
     )
     return 1 if broken else 0
 

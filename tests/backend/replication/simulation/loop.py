@@ -7,6 +7,10 @@ import selectors
 from collections.abc import Mapping
 
 
+class Deadlock(RuntimeError):
+    """Everything waits, and nothing is due."""
+
+
 class _NoSelector(selectors.BaseSelector):
     """Nothing ever becomes readable here; a wait moves the clock instead."""
 
@@ -15,7 +19,7 @@ class _NoSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise RuntimeError("everything waits and nothing is due: a deadlock")
+            raise Deadlock("everything waits and nothing is due")
         self.now += max(0.0, timeout)
         return []
 
@@ -30,7 +34,7 @@ class _NoSelector(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """``time()`` is virtual; a deadlock raises ``RuntimeError`` instead of hanging."""
+    """``time()`` is virtual; a deadlock raises ``Deadlock`` instead of hanging."""
 
     def __init__(self) -> None:
         self._virtual = _NoSelector()

@@ -7,12 +7,21 @@ Apart from ``__main__``: a spawned process imports what it is told to run by its
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from dataclasses import dataclass
 
 from tests.backend.replication.simulation.scenario import Scenario
 
 
-def play(seed: int) -> tuple[int, int, int, list[str], list[str]]:
-    """The seed, how many writes were acknowledged, how many requests refused, violations, and the schedule."""
+@dataclass(frozen=True)
+class Played:
+    seed: int
+    counts: Counter[str]
+    violations: list[str]
+    schedule: list[str]
+
+
+def play(seed: int) -> Played:
     logging.disable(logging.CRITICAL)
     ledger = Scenario(seed).run()
-    return seed, len(ledger.acknowledged), ledger.refused, ledger.violations, ledger.schedule
+    return Played(seed, ledger.counts, ledger.violations, ledger.schedule)

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
-import apsw
-from tests.backend.replication.simulation.loop import VirtualLoop
+from tests.backend.replication.simulation.clients import Client
+from tests.backend.replication.simulation.end import check_end
+from tests.backend.replication.simulation.ledger import Ledger
+from tests.backend.replication.simulation.loop import Deadlock, VirtualLoop
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine, task_factory
 
-from app.replication.core import Options
-from app.replication.layout import SNAPSHOT, GapError, highest, restore_plan
-from app.replication.local import LocalDatabase
-from app.replication.ltx import LtxError, decode
-from app.replication.outcomes import Fenced, Lost, Outdated
-from app.replication.pages import ForeignWriter
+from app.replication.core import DAY, Options
+from app.replication.layout import FANOUT
 from app.replication.replica import Replica
-from app.replication.store import StoreError
 
-GIVING_WAY = (Lost, Fenced, Outdated, StoreError)
 _BASE = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-
-
-@dataclass
-class Ledger:
-    """What clients were told: rows acknowledged with the time, rows that a settled read showed."""
-
-    acknowledged: dict[int, float] = field(default_factory=dict)
-    shown: set[int] = field(default_factory=set)
-    violations: list[str] = field(default_factory=list)
-    schedule: list[str] = field(default_factory=list)
-    refused: int = 0
-    next_row: int = 0
-
-    def note(self, text: str) -> None:
-        self.schedule.append(f"{asyncio.get_running_loop().time():9.3f} {text}")
-
-    def violate(self, text: str) -> None:
-        self.note(f"VIOLATION {text}")
-        self.violations.append(text)
+# By then one who is alone with a kind store must have written, in seconds and in requests.
+_SOON, _TRIES = 60.0, 50
+_TROUBLES = (
+    "crash",
+    "freeze",
+    "freeze",
+    "long freeze",
+    "another",
+    "skip time",
+    "sleep through",
+    "sleep through",
+    "outage",
+    "outage",
+)
+_OPERATIONS = ("GET", "PUT", "LIST")
 
 
 class Scenario:
@@ -62,27 +55,40 @@ class Scenario:
             lost_answer=unkind * rnd.random(),
             late_commit=unkind * rnd.random(),
             error=unkind * rnd.random(),
+            rate_limit=unkind * rnd.random() / 4,
             latency=(low, low * rnd.choice([1.5, 4, 20])),
+            window=rnd.choice([0.0, 0.0, 1.0]),
         )
         self.options = Options(
-            read_check=rnd.choice([0.0, 0.0, 1.0]),
-            retention=rnd.choice([30 * 86400.0, 600.0]),
-            snapshot_share=rnd.choice([0.5, 0.1]),
+            read_check=rnd.choice([0.0, 0.0, 1.0, 1.0, math.inf]),
+            retention=rnd.choice([30 * DAY, 600.0]),
+            snapshot_share=rnd.choice([0.5, 0.1, 0.0]),
         )
+        # Small, so that a short run has merges, snapshots and deletions.
+        self.fanout = rnd.choice([2, 2, 3, FANOUT])
+        self.day = rnd.choice([0.0, self.options.retention / 30, DAY])
         self.machines: list[Machine] = []
         self.ledger = Ledger()
 
     def run(self) -> Ledger:
-        """Play the whole run in virtual time."""
+        """Play the whole run in virtual time. Raises what no protocol may raise: a mistake in the code."""
         folder = Path(tempfile.mkdtemp(prefix="simulate-", dir=_BASE))
         loop = VirtualLoop()
         loop.set_task_factory(task_factory)
         try:
-            loop.run_until_complete(self._play(folder))
+            with _constants(FANOUT=self.fanout, DAY=self.day):
+                loop.run_until_complete(self._play(folder))
+        except Deadlock as error:
+            self.ledger.violations.append(str(error))
         finally:
             loop.close()
             shutil.rmtree(folder)
+        if self.ledger.unexpected:
+            raise self.ledger.unexpected[0]
         return self.ledger
+
+    def alive(self) -> list[Machine]:
+        return [machine for machine in self.machines if machine.alive]
 
     async def _play(self, folder: Path) -> None:
         self.bucket = Bucket(self.rnd, self.faults)
@@ -90,14 +96,17 @@ class Scenario:
         Machine.count = 0
         for _ in range(self.rnd.randint(1, 3)):
             self._add_machine()
-        clients = [asyncio.ensure_future(self._client(number)) for number in range(self.rnd.randint(1, 5))]
-        trouble = asyncio.ensure_future(self._trouble())
-        await asyncio.gather(trouble, *clients)
+        clients = [Client(self, number) for number in range(self.rnd.randint(1, 5))]
+        await asyncio.gather(self._trouble(), *(client.run() for client in clients))
         self.bucket.faults = Faults()
         for machine in self.machines:
             machine.thaw()
-        await self._lone_claimant()
-        await self._check_end()
+        last = Client(self, len(clients))
+        await self._gets_through(last, self._add_machine())
+        for machine in self.alive():
+            await self._gets_through(last, machine)
+        self.ledger.counts.update(self.bucket.counts)
+        check_end(self.bucket, self.alive(), self.options.retention, self.ledger, folder)
         for machine in self.machines:
             await machine.crash()
 
@@ -107,76 +116,12 @@ class Scenario:
         self.ledger.note(f"{machine.name} starts")
         return machine
 
-    def _alive(self) -> list[Machine]:
-        return [machine for machine in self.machines if machine.alive]
-
-    async def _client(self, number: int) -> None:
-        rnd, ledger = self.rnd, self.ledger
-        seen: set[int] = set()
-        for _ in range(rnd.randint(5, 25)):
-            await asyncio.sleep(rnd.expovariate(1 / rnd.choice([0.02, 0.3, 1.5])))
-            machine = rnd.choice(self._alive())
-            step = partial(self._write, machine) if rnd.random() < 0.7 else partial(self._read, machine, seen)
-            task = machine.start(self._arriving(machine, step))
-            task.add_done_callback(_seen)
-            done, _ = await asyncio.wait((task,), timeout=60)
-            if not done:
-                # A client gives up on a frozen Machine; what it asked for may still happen.
-                continue
-            if not task.cancelled() and (error := task.exception()) is not None:
-                if not isinstance(error, GIVING_WAY):
-                    ledger.violate(f"client {number} met {error!r}")
-                    raise error
-                ledger.refused += 1
-
-    async def _arriving(self, machine: Machine, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """A request reaches a frozen Machine when it wakes, and takes some time of its clock."""
-        await machine.sleep(0)
-        await machine.sleep(1e-6)
-        await step()
-
-    async def _write(self, machine: Machine) -> None:
-        ledger = self.ledger
-        row, ledger.next_row = ledger.next_row, ledger.next_row + 1
-        pad = self.rnd.randbytes(self.rnd.choice([10, 300, 6000]))
-        vacuum = self.rnd.random() < 0.05
-
-        def change(connection: object) -> None:
-            execute = connection.execute  # type: ignore[attr-defined]
-            execute("INSERT INTO row VALUES (?, ?)", (row, pad))
-            if vacuum:
-                execute("UPDATE row SET pad = NULL")
-
-        _, ticket = await machine.replica.write(change)
-        await machine.replica.settle(ticket)
-        await machine.sleep(0)
-        ledger.acknowledged[row] = asyncio.get_running_loop().time()
-        ledger.note(f"{machine.name} acknowledges {row}")
-
-    async def _read(self, machine: Machine, seen: set[int]) -> None:
-        ledger, started = self.ledger, asyncio.get_running_loop().time()
-        # A client that gave up on a frozen Machine has more than one request under way: only what was known when
-        # this one began counts.
-        expected, before = set(ledger.acknowledged), set(seen)
-        rows, ticket = await machine.replica.read(
-            lambda connection: {row for (row,) in connection.execute("SELECT id FROM row")}
-        )
-        await machine.replica.settle(ticket)
-        await machine.sleep(0)
-        ledger.shown |= rows
-        if self.options.read_check == 0.0:
-            if expected - rows:
-                ledger.violate(f"{machine.name} read at {started:.3f} without acknowledged {sorted(expected - rows)}")
-            if before - rows:
-                ledger.violate(f"{machine.name} went back in time: {sorted(before - rows)} were shown before")
-        seen |= rows
-
     async def _trouble(self) -> None:
         rnd = self.rnd
         for _ in range(rnd.randint(0, 6)):
             await asyncio.sleep(rnd.uniform(0.05, 4))
-            machine = rnd.choice(self._alive())
-            kind = rnd.choice(["crash", "freeze", "freeze", "long freeze", "another", "skip time"])
+            machine = rnd.choice(self.alive())
+            kind = rnd.choice(_TROUBLES)
             self.ledger.note(f"{machine.name}: {kind}")
             if kind == "crash":
                 await machine.crash()
@@ -184,67 +129,72 @@ class Scenario:
                 self._add_machine(machine.folder)
             elif kind in ("freeze", "long freeze"):
                 machine.freeze()
-                if len(self._alive()) < 3:
-                    self._add_machine()
+                self._add_if_few()
                 longest = 30.0 if kind == "freeze" else 1500.0
                 asyncio.get_running_loop().call_later(rnd.uniform(0.1, longest), machine.thaw)
-            elif kind == "another" and len(self._alive()) < 3:
-                self._add_machine()
+            elif kind == "another":
+                self._add_if_few()
+            elif kind == "skip time":
+                self._skip(rnd.choice([0.3, 0.6, 1.1, 2.5]))
+            elif kind == "sleep through":
+                await self._sleep_through(machine)
+            elif kind == "outage":
+                await self._outage()
 
-    async def _lone_claimant(self) -> None:
-        """With a kind store, a new Machine must get a write through in bounded time."""
+    def _add_if_few(self) -> None:
+        if len(self.alive()) < 3:
+            self._add_machine()
+
+    def _skip(self, share: float) -> None:
+        """Let that share of the retention pass in which no one did anything, awake or suspended."""
+        seconds = share * self.options.retention
+        self.bucket.skew += seconds
+        awake = self.rnd.random() < 0.5
+        self.ledger.note(f"{seconds:.0f} s pass, Machines are {'awake' if awake else 'suspended'}")
+        for machine in self.alive():
+            # No request takes days on a Machine that is awake.
+            if awake and not machine.tasks:
+                machine.clock.leap(seconds)
+
+    async def _sleep_through(self, machine: Machine) -> None:
+        """While the Machine is frozen others write, the retention passes, and they write again."""
+        machine.freeze()
+        if not any(other.awake for other in self.alive()):
+            self._add_machine()
+        await asyncio.sleep(self.rnd.uniform(0.5, 4))
+        self._skip(self.rnd.choice([0.6, 1.1, 1.1, 2.5]))
+        await asyncio.sleep(self.rnd.uniform(0.5, 4))
+        machine.thaw()
+
+    async def _outage(self) -> None:
+        """Some operations only fail for a while; Machines come in the midst of it."""
+        self.bucket.down = frozenset(self.rnd.sample(_OPERATIONS, self.rnd.choice([1, 1, 2])))
+        self.ledger.note(f"no {' and no '.join(sorted(self.bucket.down))}")
+        if self.rnd.random() < 0.7:
+            self._add_if_few()
+        await asyncio.sleep(self.rnd.uniform(0.5, 5))
+        self.bucket.down = frozenset()
+
+    async def _gets_through(self, client: Client, machine: Machine) -> None:
+        """With a kind store and no one else, a Machine must get a write through in bounded time."""
         started = asyncio.get_running_loop().time()
-        machine = self._add_machine()
-        for _ in range(50):
-            task = machine.start(self._write(machine))
-            await asyncio.wait((task,))
-            if task.exception() is None:
+        for _ in range(_TRIES):
+            if await client.ask(machine, client.write):
                 break
-            if not isinstance(task.exception(), GIVING_WAY):
-                raise task.exception() or AssertionError
         else:
-            self.ledger.violate("a lone claimant never got a write through")
+            self.ledger.violate(f"{machine.name}, alone, never got a write through")
         took = asyncio.get_running_loop().time() - started
-        if took > 60:
-            self.ledger.violate(f"a lone claimant needed {took:.0f} s")
-
-    async def _check_end(self) -> None:
-        ledger, refs = self.ledger, self.bucket.refs()
-        if len(set(self.bucket.created)) != len(self.bucket.created):
-            ledger.violate("a level-0 file was created twice")
-        try:
-            replay = self._replay(highest(refs))
-        except (GapError, LtxError, ForeignWriter, ValueError, apsw.Error) as error:
-            ledger.violate(f"the replica cannot be restored: {error!r}")
-            return
-        rows, _ = replay.read(lambda connection: {row for (row,) in connection.execute("SELECT id FROM row")})
-        for name, wanted in (("acknowledged", set(ledger.acknowledged)), ("shown", ledger.shown)):
-            if wanted - rows:
-                ledger.violate(f"{name} rows are lost: {sorted(wanted - rows)}")
-        # What lies behind a snapshot older than the retention may be deleted: no state before it can be replayed.
-        aged = [ref for ref in refs if self.bucket.date - ref.modified > self.options.retention]
-        forgotten = highest(ref for ref in aged if ref.level == SNAPSHOT)
-        for machine in self._alive():
-            database = machine.replica.database
-            if database is None or machine.replica.busy or database.txid == 0 or database.txid < forgotten:
-                continue
-            live = database.durable_image()
-            try:
-                same = self._replay(live.txid).image() == live
-            except (GapError, LtxError, ForeignWriter, ValueError, apsw.Error) as error:
-                ledger.violate(f"{machine.name} at TXID {live.txid:x} cannot be replayed: {error!r}")
-                continue
-            if not same:
-                ledger.violate(f"{machine.name} differs from the replica at TXID {live.txid:x}")
-
-    def _replay(self, txid: int) -> LocalDatabase:
-        """The database at ``txid``, from the bucket alone."""
-        refs = [ref for ref in self.bucket.refs() if ref.max_txid <= txid]
-        files = [decode(self.bucket.objects[ref.name].data) for ref in restore_plan(refs, txid)]
-        return LocalDatabase.build(self._folder / f"replay-{txid}" / "database.sqlite", files)
+        if took > _SOON:
+            self.ledger.violate(f"{machine.name}, alone, needed {took:.0f} s for a write")
 
 
-def _seen(task: asyncio.Task[None]) -> None:
-    """A request whose client gave up may end in an error that no one awaits."""
-    if not task.cancelled():
-        task.exception()
+@contextmanager
+def _constants(**values: float) -> Iterator[None]:
+    """These values of the protocol's constants, wherever its modules have them."""
+    with ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("app.replication."):
+                for constant, value in values.items():
+                    if hasattr(module, constant):
+                        stack.enter_context(mock.patch.object(module, constant, value))
+        yield

@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from tests.backend.replication.simulation.world import Bucket, SimulatedStore, Stored, current_machine
+from tests.backend.replication.simulation.store import SimulatedStore
+from tests.backend.replication.simulation.world import Bucket, Machine, current_machine
 
 import app.replication.layout as layout
 import app.replication.local as local
 import app.replication.pages as pages_of_a_file
 import app.replication.replica as replica
-from app.replication.core import Refusal
+from app.replication.core import Options, Refusal
 from app.replication.layout import FileRef
 from app.replication.local import LocalDatabase
 from app.replication.ltx import LtxFile, decode, encode
@@ -42,9 +43,11 @@ def _patched(*patches: Any) -> Iterator[None]:
 def plain_put() -> AbstractContextManager[None]:
     """Files are written without a condition: the last writer wins."""
 
+    honest = Bucket.create
+
     def create(self: Bucket, name: str, data: bytes) -> bool:
-        self.objects[name] = Stored(data, self.date)
-        return True
+        self.objects.pop(name, None)
+        return honest(self, name, data)
 
     return _patched(mock.patch.object(Bucket, "create", create))
 
@@ -103,34 +106,31 @@ def early_deletion() -> AbstractContextManager[None]:
         base = max((file.max_txid for file in files if file.level == 9), default=0)
         return [file for file in files if file.max_txid <= base and file.level < 9]
 
-    return _patched(
-        mock.patch("app.replication.maintenance.deletable", deletable),
-        mock.patch("app.replication.maintenance.DAY", 0.0),
-        mock.patch("app.replication.maintenance.FANOUT", 2),
-        mock.patch("app.replication.maintenance.snapshot_due", return_value=True),
-    )
+    return _patched(mock.patch("app.replication.maintenance.deletable", deletable))
+
+
+def never_looks_after_a_long_sleep() -> AbstractContextManager[None]:
+    """A file that is not there was never there, for a writer that slept past the retention too."""
+    return _patched(mock.patch.object(replica, "must_look_up", return_value=False))
 
 
 def local_clock_for_retention() -> AbstractContextManager[None]:
     """Files are deleted by the store's clock, but a writer measures its own sleep by a clock that stood still."""
-
-    async def timed(self: SimulatedStore, act: Callable[[], Any], *, writes: bool = False) -> tuple[Any, float]:
-        answer, _ = await honest(self, act, writes=writes)
-        return answer, self.machine.monotonic()
-
+    noted: dict[tuple[Machine, float], float] = {}
     honest = SimulatedStore._call
 
-    def deletable(files: list[FileRef], _date: float, options: Any) -> list[FileRef]:
-        base = max((file.max_txid for file in files if file.level == 9), default=0)
-        newest = max((file.modified for file in files), default=0.0)
-        return [f for f in files if f.max_txid < base and newest - f.modified > options.retention]
+    async def timed(self: SimulatedStore, *arguments: Any, **options: Any) -> tuple[Any, float]:
+        answer, date = await honest(self, *arguments, **options)
+        noted[self.machine, date] = self.machine.monotonic()
+        return answer, date
+
+    def must_look_up(verified: float | None, date: float, retention: float) -> bool:
+        machine = current_machine.get()
+        assert machine is not None
+        return verified is None or noted[machine, date] - noted[machine, verified] >= retention / 2
 
     return _patched(
-        mock.patch.object(SimulatedStore, "_call", timed),
-        mock.patch("app.replication.maintenance.deletable", deletable),
-        mock.patch("app.replication.maintenance.DAY", 0.0),
-        mock.patch("app.replication.maintenance.FANOUT", 2),
-        mock.patch("app.replication.maintenance.snapshot_due", return_value=True),
+        mock.patch.object(SimulatedStore, "_call", timed), mock.patch.object(replica, "must_look_up", must_look_up)
     )
 
 
@@ -150,6 +150,36 @@ def error_as_absence() -> AbstractContextManager[None]:
 def no_look_before_reads() -> AbstractContextManager[None]:
     """A copy that was opened once is never held against the store again."""
     return _patched(mock.patch.object(replica, "read_is_fresh", lambda checked, *_: checked is not None))
+
+
+def interval_means_never() -> AbstractContextManager[None]:
+    """A copy that may be trusted for some time is trusted for ever."""
+
+    def is_fresh(checked: float | None, started: float, options: Options) -> bool:
+        return checked is not None and (options.read_check > 0 or checked >= started)
+
+    return _patched(mock.patch.object(replica, "read_is_fresh", is_fresh))
+
+
+def giving_way_keeps_the_last_look() -> AbstractContextManager[None]:
+    """A Machine that lost to another one still trusts what it saw before."""
+    honest = Replica._give_way
+
+    async def give_way(self: Replica, database: LocalDatabase, cause: Exception) -> None:
+        checked = self._checked
+        await honest(self, database, cause)
+        self._checked = checked
+
+    return _patched(mock.patch.object(Replica, "_give_way", give_way))
+
+
+def no_claim() -> AbstractContextManager[None]:
+    """Who has a copy writes at once: it neither claims nor takes in what others wrote."""
+
+    def owner(self: Replica) -> bool:
+        return self.database is not None and self.database.txid > 0
+
+    return _patched(mock.patch.object(Replica, "owner", property(owner, lambda *_: None), create=True))
 
 
 def no_roll_back() -> AbstractContextManager[None]:
@@ -196,11 +226,7 @@ def resume_the_local_file() -> AbstractContextManager[None]:
 
 def snapshot_of_what_is_not_durable() -> AbstractContextManager[None]:
     """A snapshot is taken of the live file, commits on their way included."""
-    return _patched(
-        mock.patch.object(LocalDatabase, "durable_image", LocalDatabase.image),
-        mock.patch("app.replication.maintenance.FANOUT", 2),
-        mock.patch("app.replication.maintenance.snapshot_due", return_value=True),
-    )
+    return _patched(mock.patch.object(LocalDatabase, "durable_image", LocalDatabase.image))
 
 
 def late_txid() -> AbstractContextManager[None]:
@@ -249,9 +275,13 @@ VARIANTS: tuple[Variant, ...] = (
     range_named_file,
     delete_the_newest_claim,
     early_deletion,
+    never_looks_after_a_long_sleep,
     local_clock_for_retention,
     error_as_absence,
     no_look_before_reads,
+    interval_means_never,
+    giving_way_keeps_the_last_look,
+    no_claim,
     no_roll_back,
     epochs_stand_still,
     checkpoint_under_way,

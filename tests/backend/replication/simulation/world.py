@@ -1,22 +1,25 @@
-"""The simulated world: one bucket with latency, lost answers and errors, and Machines that crash and freeze."""
+"""The simulated world: one bucket, how unkind it is, and Machines that crash and freeze."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import apsw
+from tests.backend.replication.simulation.clock import Clock
+from tests.backend.replication.simulation.store import SimulatedStore
 
 from app.replication.core import Options
-from app.replication.layout import FileRef, highest, parse_name
+from app.replication.layout import SNAPSHOT, FileRef, highest, parse_name
 from app.replication.maintenance import Maintainer
 from app.replication.replica import Replica
-from app.replication.store import FileExists, Listed, NewFile, StoreError
 
 EPOCH = 1_800_000_000.0
 current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar("machine", default=None)
@@ -24,31 +27,43 @@ current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar
 
 @dataclass
 class Faults:
-    """How unkind the store is: rates per request, and the spread of latencies in seconds."""
+    """How unkind the store is: rates per request, the spread of latencies in seconds, and the ``window``: seconds
+    after a write to a key in which another one to it is refused with 429, as R2 does."""
 
     lost_request: float = 0.0
     lost_answer: float = 0.0
     late_commit: float = 0.0
     error: float = 0.0
+    rate_limit: float = 0.0
     latency: tuple[float, float] = (0.01, 0.2)
+    window: float = 0.0
 
 
 @dataclass
 class Stored:
+    """``ref`` is None where the name is no file's."""
+
     data: bytes
-    modified: float
+    ref: FileRef | None
 
 
 @dataclass
 class Bucket:
-    """What the store holds; ``created`` remembers every level-0 create that was accepted, by name."""
+    """What the store holds. ``created`` has every level-0 file that was accepted, in order; ``unfenced`` those that
+    were created once more although no snapshot lies over them; ``history`` the first of each name, deleted or not.
+    ``counts`` says what else was done, ``skew`` is the time that was skipped, ``down`` what only fails now."""
 
     rnd: random.Random
     faults: Faults
     objects: dict[str, Stored] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
     requests: set[int] = field(default_factory=set)
+    unfenced: list[str] = field(default_factory=list)
+    history: dict[str, bytes] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     skew: float = 0.0
+    down: frozenset[str] = frozenset()
+    _written: dict[str, float] = field(default_factory=dict)
 
     @property
     def date(self) -> float:
@@ -57,117 +72,31 @@ class Bucket:
     def create(self, name: str, data: bytes) -> bool:
         if name in self.objects:
             return False
-        self.objects[name] = Stored(data, self.date)
-        if name.startswith("0000/"):
+        ref = parse_name(name, len(data), self.date)
+        self.objects[name] = Stored(data, ref)
+        if ref is not None and ref.level:
+            self.counts["snapshots" if ref.level == SNAPSHOT else "merges"] += 1
+        elif ref is not None:
+            if name in self.created and ref.max_txid > highest(r for r in self.refs() if r.level == SNAPSHOT):
+                self.unfenced.append(name)
             self.created.append(name)
+            self.history.setdefault(name, data)
         return True
 
+    def delete(self, name: str) -> None:
+        if self.objects.pop(name, None) is not None:
+            self.counts["deletions"] += 1
+
+    def too_soon(self, name: str) -> bool:
+        """Whether a write to ``name`` comes too soon after the last one; where it does not, it counts as one itself."""
+        now = asyncio.get_running_loop().time()
+        if now - self._written.get(name, -math.inf) < self.faults.window:
+            return True
+        self._written[name] = now
+        return False
+
     def refs(self) -> list[FileRef]:
-        found = [parse_name(name, len(stored.data), stored.modified) for name, stored in self.objects.items()]
-        return sorted(ref for ref in found if ref)
-
-
-class SimulatedStore:
-    """One Machine's way to the bucket: three tries per call, as the real client has."""
-
-    def __init__(self, bucket: Bucket, machine: Machine) -> None:
-        self.bucket, self.machine = bucket, machine
-
-    async def create(self, file: NewFile) -> float:
-        accepted, date = await self._call(lambda: self.bucket.create(file.ref.name, file.data), writes=True)
-        if not accepted:
-            raise FileExists(file.ref.name)
-        return date
-
-    async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
-        try:
-            file = await self.machine.run(make)
-        finally:
-            # Before the file is on its way, or after it, but never later than this returns.
-            early = self.bucket.rnd.random() < 0.5
-            if early:
-                made()
-        try:
-            return None if file is None else await self.create(file)
-        finally:
-            if not early:
-                made()
-
-    def has_room(self) -> bool:
-        return self.bucket.rnd.random() < 0.7
-
-    async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
-        stored, date = await self._call(lambda: self.bucket.objects.get(ref.name))
-        return (stored.data if stored else None), date
-
-    async def list(self) -> Listed:
-        refs, date = await self._call(self.bucket.refs)
-        return Listed(refs, date)
-
-    async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
-        if early is not None:
-            early([ref for ref in (await self.list()).files if ref.level])
-        listed = await self.list()
-        reached = highest(ref for ref in listed.files if ref.level)
-        return Listed([ref for ref in listed.files if ref.level or ref.max_txid > reached], listed.date)
-
-    async def request(self, node: int) -> None:
-        await self._call(lambda: self.bucket.requests.add(node))
-
-    async def take_request(self, node: int) -> bool:
-        def take() -> bool:
-            wanted = node in self.bucket.requests
-            self.bucket.requests.discard(node)
-            return wanted
-
-        return bool((await self._call(take))[0])
-
-    async def legacy(self) -> bytes | None:
-        stored, _ = await self._call(lambda: self.bucket.objects.get("legacy"))
-        return stored.data if stored else None
-
-    async def delete(self, refs: Sequence[FileRef]) -> None:
-        for ref in refs:
-            await self._call(lambda: self.bucket.objects.pop(ref.name, None))  # noqa: B023
-
-    async def _call(self, act: Callable[[], Any], *, writes: bool = False) -> tuple[Any, float]:
-        for _ in range(3):
-            try:
-                return await self._try(act, writes)
-            except StoreError as error:
-                last = error
-        raise last
-
-    async def _try(self, act: Callable[[], Any], writes: bool) -> tuple[Any, float]:
-        rnd, faults, loop = self.bucket.rnd, self.bucket.faults, asyncio.get_running_loop()
-        arrived: asyncio.Future[tuple[Any, float]] = loop.create_future()
-
-        def commit() -> None:
-            # The request is on the wire: it lands whether or not the Machine that sent it still lives.
-            answer = (act(), self.bucket.date)
-            if not arrived.done():
-                arrived.set_result(answer)
-
-        there, back = (rnd.uniform(*faults.latency) / 2 for _ in range(2))
-        deadline = 2.0
-        kind = rnd.random()
-        if kind < faults.error:
-            await self.machine.sleep(there + back)
-            raise StoreError("503")
-        if kind < faults.error + faults.lost_request:
-            await self.machine.sleep(deadline)
-            raise StoreError("no answer")
-        if writes and kind < faults.error + faults.lost_request + faults.late_commit:
-            loop.call_later(deadline + rnd.uniform(0, 8), commit)
-            await self.machine.sleep(deadline)
-            raise StoreError("no answer")
-        loop.call_later(there, commit)
-        answer = await arrived
-        await self.machine.sleep(back)
-        if rnd.random() < faults.lost_answer:
-            await self.machine.sleep(deadline)
-            raise StoreError("the answer was lost")
-        return answer
+        return sorted(stored.ref for stored in self.objects.values() if stored.ref)
 
 
 class Table:
@@ -195,11 +124,11 @@ class Machine:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._thawed = asyncio.Event()
         self._thawed.set()
-        self._frozen_at = 0.0
-        self._stood = 0.0
+        self.clock = Clock()
         self.wall_error = bucket.rnd.uniform(-40 * 86400, 40 * 86400)
+        self.store = SimulatedStore(bucket, self)
         self.replica = make(
-            SimulatedStore(bucket, self),
+            self.store,
             folder / "database.sqlite",
             bucket.rnd.getrandbits(64),
             options,
@@ -212,19 +141,20 @@ class Machine:
 
     def monotonic(self) -> float:
         """Stands still while the Machine is frozen, as after a suspend."""
-        now = asyncio.get_running_loop().time() if self._thawed.is_set() else self._frozen_at
-        return now - self._stood
+        return self.clock.now()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._thawed.wait()
 
     async def run(self, work: Callable[[], Any]) -> Any:
-        await self.sleep(self.bucket.rnd.uniform(0, 0.002))
+        rnd = self.bucket.rnd
+        if rnd.random() < 0.5:
+            await self.sleep(rnd.uniform(0, 0.002))
         try:
             return work()
         finally:
-            await self.sleep(self.bucket.rnd.uniform(0, 0.002))
+            await self.sleep(rnd.uniform(0, 0.002))
 
     def start(self, work: Any) -> asyncio.Task[Any]:
         """Run a coroutine as this Machine; it and all tasks that it starts end in a crash."""
@@ -233,14 +163,16 @@ class Machine:
         return asyncio.get_running_loop().create_task(work, context=context)
 
     def freeze(self) -> None:
-        if self._thawed.is_set():
-            self._frozen_at = asyncio.get_running_loop().time()
-            self._thawed.clear()
+        self.clock.stop()
+        self._thawed.clear()
 
     def thaw(self) -> None:
-        if not self._thawed.is_set():
-            self._stood += asyncio.get_running_loop().time() - self._frozen_at
-            self._thawed.set()
+        self.clock.start()
+        self._thawed.set()
+
+    @property
+    def awake(self) -> bool:
+        return self.alive and self._thawed.is_set()
 
     async def crash(self) -> None:
         self.alive = False

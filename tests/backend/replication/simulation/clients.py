@@ -1,0 +1,150 @@
+"""Clients: one request after the other, to whichever Machine they are led, and what each answer must agree with."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from app.replication.layout import GapError
+from app.replication.ltx import LtxError
+from app.replication.outcomes import Damaged, Fenced, Lost, Outdated
+from app.replication.pages import ForeignWriter
+from app.replication.store import StoreError
+
+if TYPE_CHECKING:
+    from tests.backend.replication.simulation.scenario import Scenario
+    from tests.backend.replication.simulation.world import Machine
+
+GIVING_WAY = (Lost, Fenced, Outdated, StoreError)
+BROKEN = (Damaged, GapError, LtxError, ForeignWriter, apsw.Error)
+"""What a request must never meet: the replica, or the copy of it, is no database."""
+# A client gives up then; what it asked for may still happen.
+_PATIENCE = 60.0
+_ROUNDING = 1e-6
+
+
+class Client:
+    """``shown`` and ``floors`` are by Machine: the rows that this client knows from it, and the TXID of the file that
+    made it give way, which the next answer must not lie behind."""
+
+    def __init__(self, scenario: Scenario, number: int) -> None:
+        self.scenario, self.number = scenario, number
+        self.shown: defaultdict[str, set[int]] = defaultdict(set)
+        self.floors: defaultdict[str, int] = defaultdict(int)
+        self._last: Machine | None = None
+
+    async def run(self) -> None:
+        rnd = self.scenario.rnd
+        reads = rnd.choice([0.2, 0.4, 0.7])
+        for _ in range(rnd.randint(5, 25)):
+            await asyncio.sleep(rnd.expovariate(1 / rnd.choice([0.02, 0.3, 1.5])))
+            machine = self._pick()
+            await self.ask(machine, self.read if rnd.random() < reads else self.write)
+
+    async def ask(self, machine: Machine, step: Callable[[Machine], Coroutine[Any, Any, None]]) -> bool:
+        """Make one request of the Machine; whether it was answered well before this client gave up."""
+        task = machine.start(self._arriving(machine, step))
+        # Also of a request whose client gave up.
+        task.add_done_callback(partial(self._judge, machine))
+        await asyncio.wait((task,), timeout=_PATIENCE)
+        return task.done() and not task.cancelled() and task.exception() is None
+
+    async def write(self, machine: Machine) -> None:
+        ledger, rnd = self.scenario.ledger, self.scenario.rnd
+        row, pad = ledger.new_row(), rnd.randbytes(rnd.choice([10, 300, 6000]))
+        shrinks = rnd.random() < 0.05
+
+        def change(connection: apsw.Connection) -> None:
+            connection.execute("INSERT INTO row VALUES (?, ?)", (row, pad))
+            if shrinks:
+                connection.execute("UPDATE row SET pad = NULL")
+
+        _, ticket = await machine.replica.write(change)
+        await machine.replica.settle(ticket)
+        await machine.sleep(0)
+        ledger.acknowledge(row)
+        ledger.note(f"{machine.name} acknowledges {row}")
+        self.shown[machine.name].add(row)
+
+    async def read(self, machine: Machine) -> None:
+        # A client that gave up on a frozen Machine has more than one request under way: only what was known when
+        # this one began counts.
+        wanted = Wanted(self, machine)
+        (rows, reached), ticket = await machine.replica.read(lambda connection: (_rows(connection), _reached(machine)))
+        await machine.replica.settle(ticket)
+        await machine.sleep(0)
+        wanted.check(rows, reached)
+        self.scenario.ledger.show(rows)
+        self.shown[machine.name] |= rows
+
+    async def _arriving(self, machine: Machine, step: Callable[[Machine], Coroutine[Any, Any, None]]) -> None:
+        """A request reaches a frozen Machine when it wakes, and takes some time of its clock."""
+        await machine.sleep(0)
+        await machine.sleep(1e-6)
+        await step(machine)
+
+    def _pick(self) -> Machine:
+        """Often the one that answered last, mostly one that is awake."""
+        rnd, alive = self.scenario.rnd, self.scenario.alive()
+        awake = [machine for machine in alive if machine.awake]
+        if self._last not in awake or rnd.random() < 0.5:
+            self._last = rnd.choice(awake if awake and rnd.random() < 0.8 else alive)
+        return self._last
+
+    def _judge(self, machine: Machine, task: asyncio.Task[None]) -> None:
+        scenario, ledger = self.scenario, self.scenario.ledger
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        cause = error.cause if isinstance(error, Lost) else error
+        if isinstance(error, GIVING_WAY):
+            ledger.counts["refused"] += 1
+            ledger.counts["stopped late"] += isinstance(cause, Outdated)
+            if isinstance(cause, Fenced):
+                self.floors[machine.name] = max(self.floors[machine.name], cause.ref.max_txid)
+        elif isinstance(error, Damaged) and scenario.bucket.date - machine.store.listed > scenario.options.retention:
+            # It slept, and what it had listed was deleted before it asked for it.
+            ledger.counts["refused"] += 1
+        elif isinstance(error, BROKEN):
+            ledger.violate(f"client {self.number} met {error!r} on {machine.name}")
+        else:
+            ledger.unexpected.append(error)
+
+
+class Wanted:
+    """What a read that begins now must show: all that any client knew before the interval for which a Machine may
+    trust its last look, by its own clock, and all that this client knows from this Machine."""
+
+    def __init__(self, client: Client, machine: Machine) -> None:
+        scenario = client.scenario
+        interval = scenario.options.read_check
+        self.began = asyncio.get_running_loop().time()
+        until = machine.clock.when(machine.monotonic() - interval) - _ROUNDING if interval else self.began
+        self.known = scenario.ledger.known(until) if interval < math.inf else set()
+        self.shown = set(client.shown[machine.name])
+        self.floor = client.floors[machine.name]
+        self._machine, self._ledger = machine, scenario.ledger
+
+    def check(self, rows: set[int], reached: int) -> None:
+        """``rows`` are what it showed, ``reached`` is the TXID of the copy that it read."""
+        what = f"{self._machine.name} answered a read of {self.began:.3f}"
+        if self.known - rows:
+            self._ledger.violate(f"{what} without {sorted(self.known - rows)}, known long before")
+        if self.shown - rows:
+            self._ledger.violate(f"{what} and went back in time: without {sorted(self.shown - rows)}, known from it")
+        if reached < self.floor:
+            self._ledger.violate(f"{what} at TXID {reached:x}, behind {self.floor:x} that had made it give way")
+
+
+def _rows(connection: apsw.Connection) -> set[int]:
+    return {row for (row,) in connection.execute("SELECT id FROM row")}
+
+
+def _reached(machine: Machine) -> int:
+    database = machine.replica.database
+    return database.txid if database else 0

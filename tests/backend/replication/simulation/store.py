@@ -1,0 +1,143 @@
+"""One Machine's way to the simulated bucket: requests that take time, get lost, come late, or are refused for now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from app.replication.layout import FileRef, highest
+from app.replication.store import FileExists, Listed, NewFile, StoreError
+from app.storage.interface import StorageUnavailable
+from app.storage.retry import Policy, TryAgain
+
+if TYPE_CHECKING:
+    from tests.backend.replication.simulation.world import Bucket, Machine
+
+# What R2 asks for with a 429.
+_RETRY_AFTER = 5.0
+_DEADLINE = 2.0
+_ATTEMPTS, _SECONDS = 3, 25.0
+
+
+class SimulatedStore:
+    """A `ReplicaStore`: a few tries a call, with waits as the retry policy of the real client has them. ``listed`` is
+    the store's clock at the last list."""
+
+    def __init__(self, bucket: Bucket, machine: Machine) -> None:
+        self.bucket, self.machine = bucket, machine
+        self.listed = 0.0
+        self._policy = Policy(_ATTEMPTS, _SECONDS, jitter=bucket.rnd.uniform)
+
+    async def create(self, file: NewFile) -> float:
+        name = file.ref.name
+        accepted, date = await self._call("PUT", lambda: self.bucket.create(name, file.data), name)
+        if not accepted:
+            raise FileExists(name)
+        return date
+
+    async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
+        try:
+            file = await self.machine.run(make)
+        finally:
+            # Before the file is on its way, or after it, but never later than this returns.
+            early = self.bucket.rnd.random() < 0.5
+            if early:
+                made()
+        try:
+            return None if file is None else await self.create(file)
+        finally:
+            if not early:
+                made()
+
+    def has_room(self) -> bool:
+        return self.bucket.rnd.random() < 0.7
+
+    async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
+        stored, date = await self._call("GET", lambda: self.bucket.objects.get(ref.name))
+        return (stored.data if stored else None), date
+
+    async def list(self) -> Listed:
+        refs, date = await self._call("LIST", self.bucket.refs)
+        self.listed = date
+        return Listed(refs, date)
+
+    async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
+        if early is not None:
+            early([ref for ref in (await self.list()).files if ref.level])
+        listed = await self.list()
+        reached = highest(ref for ref in listed.files if ref.level)
+        return Listed([ref for ref in listed.files if ref.level or ref.max_txid > reached], listed.date)
+
+    async def request(self, node: int) -> None:
+        await self._call("PUT", lambda: self.bucket.requests.add(node))
+
+    async def take_request(self, node: int) -> bool:
+        def take() -> bool:
+            wanted = node in self.bucket.requests
+            self.bucket.requests.discard(node)
+            return wanted
+
+        return bool((await self._call("GET", take))[0])
+
+    async def legacy(self) -> bytes | None:
+        stored, _ = await self._call("GET", lambda: self.bucket.objects.get("legacy"))
+        return stored.data if stored else None
+
+    async def delete(self, refs: Sequence[FileRef]) -> None:
+        for ref in refs:
+            await self._call("DELETE", lambda: self.bucket.delete(ref.name))  # noqa: B023
+
+    async def _call(self, operation: str, act: Callable[[], Any], writes: str = "") -> tuple[Any, float]:
+        """What ``act`` gives and the store's clock; ``writes`` names the object that it writes."""
+        end = self.machine.monotonic() + self._policy.seconds
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._try(operation, act, writes)
+            except TryAgain as failure:
+                try:
+                    wait = self._policy.wait(attempt, failure, end - self.machine.monotonic())
+                except StorageUnavailable as error:
+                    raise StoreError(str(error)) from error
+                await self.machine.sleep(wait)
+
+    async def _try(self, operation: str, act: Callable[[], Any], writes: str) -> tuple[Any, float]:
+        rnd, faults, loop = self.bucket.rnd, self.bucket.faults, asyncio.get_running_loop()
+        arrived: asyncio.Future[tuple[Any, float]] = loop.create_future()
+
+        def commit() -> None:
+            # The request is on the wire: it lands whether or not the Machine that sent it still lives.
+            refused = bool(writes) and self.bucket.too_soon(writes)
+            answer = (TryAgain("429", _RETRY_AFTER) if refused else act(), self.bucket.date)
+            if not arrived.done():
+                arrived.set_result(answer)
+
+        there, back = (rnd.uniform(*faults.latency) / 2 for _ in range(2))
+        kind = rnd.random()
+        if kind < faults.error or operation in self.bucket.down:
+            await self.machine.sleep(there + back)
+            raise TryAgain("503")
+        kind -= faults.error
+        if kind < faults.rate_limit:
+            await self.machine.sleep(there + back)
+            raise TryAgain("429", _RETRY_AFTER)
+        kind -= faults.rate_limit
+        if kind < faults.lost_request:
+            await self.machine.sleep(_DEADLINE)
+            raise TryAgain("no answer")
+        kind -= faults.lost_request
+        if writes and kind < faults.late_commit:
+            loop.call_later(_DEADLINE + rnd.uniform(0, 8), commit)
+            await self.machine.sleep(_DEADLINE)
+            raise TryAgain("no answer")
+        loop.call_later(there, commit)
+        answer, date = await arrived
+        await self.machine.sleep(back)
+        if rnd.random() < faults.lost_answer:
+            await self.machine.sleep(_DEADLINE)
+            raise TryAgain("the answer was lost")
+        if isinstance(answer, TryAgain):
+            raise answer
+        return answer, date

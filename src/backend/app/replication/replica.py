@@ -506,7 +506,9 @@ class Replica:
             if data is None:
                 break
             found.append((ref, data))
-        if len(found) == _AHEAD:
+        if len(found) == _AHEAD or must_look_up(
+            self.verified, max(date for _, date in answers), self.options.retention
+        ):
             await self._catch_up(database)
         elif found:
             await self._take_in(database, found)

@@ -18,7 +18,7 @@ import app.replication.layout as layout
 import app.replication.local as local
 import app.replication.pages as pages_of_a_file
 import app.replication.replica as replica
-from app.replication.core import Options, Refusal
+from app.replication.core import Moment, Options, Refusal
 from app.replication.layout import FileRef
 from app.replication.local import LocalDatabase
 from app.replication.ltx import LtxFile, decode, encode
@@ -155,8 +155,8 @@ def no_look_before_reads() -> AbstractContextManager[None]:
 def interval_means_never() -> AbstractContextManager[None]:
     """A copy that may be trusted for some time is trusted for ever."""
 
-    def is_fresh(checked: float | None, started: float, options: Options) -> bool:
-        return checked is not None and (options.read_check > 0 or checked >= started)
+    def is_fresh(checked: Moment | None, started: Moment, options: Options) -> bool:
+        return checked is not None and (options.read_check > 0 or checked.monotonic >= started.monotonic)
 
     return _patched(mock.patch.object(replica, "read_is_fresh", is_fresh))
 

@@ -296,9 +296,10 @@ class Replica:
         database = self._database
         if database is None or self._checked_since(started):
             return
-        ref, asked = transaction(database.txid + 1), self._moment()
+        ref, asked, epoch = transaction(database.txid + 1), self._moment(), self.epoch
         data, date = await self.store.probe(ref)
-        if self._database is not database or database.txid + 1 != ref.min_txid or "upload" in self._tasks:
+        if self.epoch != epoch or database.txid + 1 != ref.min_txid or "upload" in self._tasks:
+            # An upload of our own that ended meanwhile knows better.
             return
         if data is not None:
             await self._take_next(database, ref, data)
@@ -466,9 +467,9 @@ class Replica:
             try:
                 await self._created(_Outgoing(file), self.store.create(file))
             except Fenced as lost:
+                await self._take_next(database, ref, lost.data)
                 if self._now() - began > _CLAIM_SECONDS:
                     raise Lost(lost) from lost
-                await self._take_next(database, ref, lost.data)
                 if ref.min_txid == 1 or not has_pages(lost.data):
                     # A claim: who made it has not written yet, and would lose what it is about to.
                     await asyncio.sleep(_FIRST_WRITE * (self._now() - started.monotonic))

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.jobs import steps
+from app.profiles import registry
 from app.storage.calls import Calls
 from app.storage.interface import StorageUnavailable
 from app.storage.retry import Policy, TryAgain
@@ -201,3 +203,10 @@ def test_the_wait_for_the_next_try_doubles_and_ends_with_tries_and_time() -> Non
     for attempt, left in ((4, 10.0), (2, 2.0)):
         with pytest.raises(StorageUnavailable, match=f"503 \\(tried {attempt} times\\)"):
             policy.wait(attempt, TryAgain("503"), left)
+
+
+def test_jobs_and_the_list_of_profiles_wait_by_the_same_policy_each_time_otherwise() -> None:
+    for policy, least, most in ((steps.RETRY, 13, 28), (registry._RETRY, 4, 10)):
+        one, other = list(policy.waits()), list(policy.waits())
+        assert one != other
+        assert least < sum(one) < most

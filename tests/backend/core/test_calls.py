@@ -206,7 +206,7 @@ def test_the_wait_for_the_next_try_doubles_and_ends_with_tries_and_time() -> Non
 
 
 def test_jobs_and_the_list_of_profiles_wait_by_the_same_policy_each_time_otherwise() -> None:
-    for policy, least, most in ((steps.RETRY, 13, 28), (registry._RETRY, 4, 10)):
+    for policy, least, most in ((steps.RETRY, 13, 28), (registry._RETRY, 3, 7)):
         one, other = list(policy.waits()), list(policy.waits())
         assert one != other
         assert least < sum(one) < most

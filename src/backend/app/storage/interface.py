@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-READS_AT_ONCE: Final = 8
-"""Objects of one profile that may be read side by side; a store may let more of them wait."""
+READS_AT_ONCE: Final = 16
+"""Objects of one profile that are read side by side while few others are; a store lets more of them wait."""
 
 
 class StorageError(Exception):

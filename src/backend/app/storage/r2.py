@@ -45,9 +45,9 @@ _WRITE_ID = "write-id"
 _REQUEST = "app.request"
 _IF_NONE = {"IfNoneMatch": "*"}
 
-# Threads, and as many connections. What is slow holds up its own kind only: a profile whose reads hang takes a quarter
-# of the threads that read, and a video none of those that a row waits for.
-_READS, _WRITES, _TRANSFERS = 4 * READS_AT_ONCE, 16, 8
+# Threads, and as many connections. What is slow holds up its own kind only: a profile whose reads hang takes half of
+# the threads that read, the next one half of the rest, and a video none of those that a row waits for.
+_READS, _WRITES, _TRANSFERS = 2 * READS_AT_ONCE, 16, 8
 
 
 class R2Store:
@@ -58,7 +58,7 @@ class R2Store:
         self._bucket = settings.r2_bucket
         self._small = Policy(settings.r2_attempts, settings.r2_total_seconds)
         self._large = Policy(settings.r2_attempts, settings.r2_transfer_seconds)
-        self._reads = Calls("r2-read", _READS, share=READS_AT_ONCE)
+        self._reads = Calls("r2-read", _READS, shared=True)
         self._writes = Calls("r2-write", _WRITES)
         self._transfers = Calls("r2-transfer", _TRANSFERS)
         self._clock = StoreClock()

@@ -46,6 +46,8 @@ class FakeStore:
     uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
     clock: float = 1_800_000_000.0
     """What the store's clock shows, in unix seconds."""
+    wrong: float = 0.0
+    """By how many seconds the newest answer's date is ahead of it."""
     _count: int = 0
 
     def keys(self) -> list[str]:
@@ -197,6 +199,9 @@ class FakeStore:
         self.uploads.pop(upload_id, None)
 
     def date(self) -> float:
+        return self.clock + self.wrong
+
+    def sure_date(self) -> float:
         return self.clock
 
     async def probe(self) -> None:

@@ -195,7 +195,8 @@ class Settings:
         "SYNC_RETENTION_DAYS",
         values.integer(1, 3650),
         30,
-        "Days for which no replicated file is deleted; also how far back a restore can go.",
+        "Days for which no replicated file is deleted; also how far back a restore can go. Twice as much at most on"
+        " one Machine as on another.",
     )
     profile_cache_seconds: float = _variable(
         "PROFILE_CACHE_SECONDS",

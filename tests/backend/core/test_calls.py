@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.jobs import steps
+from app.profiles import registry
 from app.storage.calls import Calls
 from app.storage.interface import StorageUnavailable
 from app.storage.retry import Policy, TryAgain
@@ -157,7 +159,7 @@ async def test_a_call_that_waits_for_its_next_try_holds_no_thread(calls: Calls) 
 
 
 async def test_one_lane_leaves_threads_to_the_others() -> None:
-    calls, going_on = Calls("test", 4, share=3), threading.Event()
+    calls, going_on = Calls("test", 4, shared=True), threading.Event()
     began: list[str] = []
 
     def hang(_: int) -> bool:
@@ -166,18 +168,18 @@ async def test_one_lane_leaves_threads_to_the_others() -> None:
 
     slow = [asyncio.ensure_future(calls.run("GET", hang, POLICY, "slow")) for _ in range(10)]
     async with asyncio.timeout(10):
-        while len(began) < 3:  # noqa: ASYNC110 - threads begin when they begin
+        while len(began) < 2:  # noqa: ASYNC110 - threads begin when they begin
             await asyncio.sleep(0.001)
         for number in range(5):
             assert await calls.run("GET", lambda _: number, POLICY, "quick") == number  # noqa: B023
-    assert (len(began), calls.has_room()) == (3, True)
+    assert (len(began), calls.has_room()) == (2, True)
     going_on.set()
     assert await asyncio.gather(*slow) == [True] * 10
     calls.close()
 
 
 async def test_a_call_past_its_deadline_takes_room_in_its_lane_until_its_thread_ends() -> None:
-    calls, going_on, began = Calls("test", 4, share=2), threading.Event(), []
+    calls, going_on, began = Calls("test", 4, shared=True), threading.Event(), []
 
     def hang(_: int) -> bool:
         began.append(1)
@@ -201,3 +203,10 @@ def test_the_wait_for_the_next_try_doubles_and_ends_with_tries_and_time() -> Non
     for attempt, left in ((4, 10.0), (2, 2.0)):
         with pytest.raises(StorageUnavailable, match=f"503 \\(tried {attempt} times\\)"):
             policy.wait(attempt, TryAgain("503"), left)
+
+
+def test_jobs_and_the_list_of_profiles_wait_by_the_same_policy_each_time_otherwise() -> None:
+    for policy, least, most in ((steps.RETRY, 13, 28), (registry._RETRY, 3, 7)):
+        one, other = list(policy.waits()), list(policy.waits())
+        assert one != other
+        assert least < sum(one) < most

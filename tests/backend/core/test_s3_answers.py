@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,18 @@ async def test_a_write_is_none_without_the_etag_of_what_was_written(store_at: Ma
         ):
             with pytest.raises(StorageUnavailable, match="is not R2's"):
                 await call
+
+
+async def test_the_stores_clock_is_sure_when_a_second_answer_says_the_same(store_at: Make) -> None:
+    date = "Date: Wed, 25 Nov 2026 12:00:00 GMT"
+    noon = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
+    async with answering(LISTING, sized(LISTING), date) as url:
+        store = store_at(url)
+        assert (store.date(), store.sure_date()) == (0.0, 0.0)
+        await store.list("dev/")
+        assert (store.date(), store.sure_date()) == (noon, 0.0)
+        await store.list("dev/")
+        assert (store.date(), store.sure_date()) == (noon, noon)
+    for line in ("Date: yesterday", "X-Date: none"):
+        async with answering(LISTING, sized(LISTING), line) as url:
+            assert await store_at(url).list("dev/") == []

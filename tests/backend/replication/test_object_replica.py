@@ -12,7 +12,7 @@ from app.replication.fetching import Fetching, fetch
 from app.replication.layout import FileRef, GapError, due_merge, restore_plan, transaction
 from app.replication.object_replica import ObjectReplica
 from app.replication.outcomes import Damaged
-from app.replication.store import StoreError
+from app.replication.store import NewFile, StoreError
 from app.storage.interface import StorageUnavailable
 
 MERGED = [FileRef(1, 1, 32), FileRef(1, 33, 64)]
@@ -110,3 +110,11 @@ async def test_a_file_that_is_gone_is_named(store: FakeStore) -> None:
     asked = await replica(store, MERGED[0])
     with pytest.raises(Damaged, match=r"0001/0000000000000021-0000000000000040\.ltx: is missing"):
         await fetch(asked, MERGED)
+
+
+async def test_a_date_that_one_answer_alone_gives_deletes_nothing_and_makes_a_writer_look(store: FakeStore) -> None:
+    asked = await replica(store, *transactions(1, 3))
+    store.wrong = 40 * 86400.0
+    assert (await asked.list()).date == (await asked.recent()).date == store.clock
+    _, date = await asked.probe(transaction(4))
+    assert date == await asked.create(NewFile(transaction(4), b"x", 0)) == store.clock + store.wrong

@@ -287,11 +287,19 @@ async def test_the_command_says_what_it_did_and_ends_with_a_code_for_each_outcom
     assert (restored.returncode, keys_in(Path(out))) == (0, {"mine", "k"})
     assert (await command("restore", *who, "-o", out)).returncode == 5
     assert (await command("restore", *who, "-o", out + "2", "--at", "2020-01-01T00:00:00Z")).returncode == 4
-    for wrong in (("restore", *who, "-o", out, "--at", "yesterday"), ("list", "--user", "../x", "--profile", "p")):
+    for wrong in (
+        ("restore", *who, "-o", out, "--at", "yesterday"),
+        ("restore", *who, "-o", str(tmp_path / "none" / "deep" / "out.db")),
+        ("list", "--user", "../x", "--profile", "p"),
+        ("import", *who, str(tmp_path / "none.sqlite")),
+        ("import", *who, "--replace"),
+    ):
         assert (await command(*wrong)).returncode == 2
+    assert not (tmp_path / "none").exists()
     assert (await command("list", *who, R2_BUCKET="NO BUCKET")).returncode == 2
     await r2.put_bytes(REPLICA + transaction(2).name, b"LTX1")
     broken = await command("verify", *who)
     assert (broken.returncode, transaction(2).name in broken.stderr) == (1, True)
-    denied = await command("verify", *who, R2_SECRET_ACCESS_KEY="wrong")
-    assert (denied.returncode, "403" in denied.stderr) == (3, True), denied
+    for asking in ("verify", "list"):
+        denied = await command(asking, *who, R2_SECRET_ACCESS_KEY="wrong")
+        assert (denied.returncode, denied.stdout, "403" in denied.stderr) == (3, "", True), denied

@@ -10,18 +10,19 @@ from app.context import UserContext
 from app.jobs import rows
 from app.jobs.models import Job
 from app.storage.interface import StorageError
+from app.storage.retry import Policy
 from app.sync.interface import Databases, SyncError
 
 T = TypeVar("T")
 
-# A conflict or an outage of seconds is no reason to lose a render of minutes; 22 s in all.
-RETRY_SECONDS: Final = (0.2, 1.0, 3.0, 6.0, 12.0)
+# A conflict or an outage of seconds is no reason to lose a render of minutes; 14 to 28 s in all.
+RETRY: Final = Policy(attempts=7, first=0.5, longest=12.0)
 
 
 async def write(databases: Databases, context: UserContext, change: Callable[[apsw.Connection], T]) -> T:
     """One change, in object storage when this returns. It is made again after a conflict or an outage, so its WHERE
     must say from which state it may happen. Raises SyncError or StorageError after the last try."""
-    for wait in (*RETRY_SECONDS, None):
+    for wait in (*RETRY.waits(), None):
         try:
             async with databases.session(context) as session:
                 return await session.write(change)

@@ -1,7 +1,6 @@
 """The registry of each user's profiles in the object store, changed by compare-and-swap."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,8 +12,10 @@ from app.profiles.model import ACTIVE, DELETED, DELETING, Entry, Registry, Regis
 from app.replication import deletion
 from app.storage.interface import ObjectMissing, ObjectStore, PreconditionFailed, StorageUnavailable
 from app.storage.keys import Keys
+from app.storage.retry import Policy
 
-_TRIES = 8
+# Others change the same document at the same moment, for no longer than that.
+_RETRY = Policy(attempts=8, first=0.05, longest=3.0)
 
 
 class Profiles:
@@ -156,18 +157,20 @@ class Profiles:
     async def _change(self, user_id: str, change: Callable[[Registry], Registry]) -> Registry:
         """Reads, changes and writes back what nobody else changed meanwhile; otherwise once more."""
         key = self._keys.registry(user_id)
-        for attempt in range(_TRIES):
+        for wait in (*_RETRY.waits(), None):
             old, etag = await self._load(user_id)
             new = change(old)
             if new == old:
                 return old
             try:
                 await self._store.put_bytes(key, encode(new), if_match=etag, if_none_match=etag is None)
-            except PreconditionFailed:
-                await asyncio.sleep(random.uniform(0, 0.05 * 2**attempt))
-            else:
                 return new
-        raise StorageUnavailable(f"the list of profiles changed {_TRIES} times while it was written")
+            except PreconditionFailed as error:
+                if wait is None:
+                    changed = f"the list of profiles changed {_RETRY.attempts} times while it was written"
+                    raise StorageUnavailable(changed) from error
+            await asyncio.sleep(wait)
+        raise AssertionError("the last try returns or raises")
 
 
 def unknown(profile_id: str) -> problems.ProblemError:

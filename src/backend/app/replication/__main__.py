@@ -1,7 +1,7 @@
 """``python -m app.replication``: what operators do with a profile's database in the bucket.
 
 Settings come from the environment, as the backend's do. Exit codes: 0 done, 1 the replica is damaged, 2 wrong usage or
-settings, 3 the object store cannot be asked, 4 there is nothing, 5 refused.
+settings (a file or folder that is not there too), 3 the object store cannot be asked, 4 there is nothing, 5 refused.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = UserContext(given.user, given.profile)
     except (SettingsError, InvalidId) as error:
         return _complain(USAGE, error)
+    if problem := _unusable(given):
+        return _complain(USAGE, problem)
     keys = Keys(settings.app_env).profile(context)
     try:
         return asyncio.run(_run(given, settings, context))
@@ -104,8 +106,10 @@ async def _verify(operator: Operator, scratch: Path) -> int:
 
 
 async def _list(operator: Operator, before: float | None) -> int:
+    files = await operator.dated(await operator.files())
+    # Whoever reads the output must not take an error for an empty list.
     _say(f"{'file':43}  {'bytes':>10}  {'pages':>7}  {'written (UTC)':24}  writer")
-    for file in await operator.dated(await operator.files()):
+    for file in files:
         header = file.header
         if header is None:
             _say(f"{file.ref.name:43}  {file.ref.size:10}  unreadable: {file.problem}")
@@ -117,8 +121,6 @@ async def _list(operator: Operator, before: float | None) -> int:
 
 async def _import(operator: Operator, given: argparse.Namespace, scratch: Path) -> int:
     if given.file is None:
-        if given.replace:
-            raise Refused("--replace needs a FILE")
         txid = await operator.take_over(scratch)
         _say("taken over already: nothing to do" if txid is None else f"taken over as TXID {txid:016x}")
         return 0
@@ -127,6 +129,18 @@ async def _import(operator: Operator, given: argparse.Namespace, scratch: Path) 
     txid = await operator.replace(given.file.read_bytes(), scratch, over=given.replace)
     _say(f"imported as TXID {txid:016x}")
     return 0
+
+
+def _unusable(given: argparse.Namespace) -> str:
+    """What is wrong with the files that were named; empty where nothing is."""
+    match given.command:
+        case "restore" if not given.output.parent.is_dir():
+            return f"{given.output}: there is no folder {given.output.parent}"
+        case "import" if given.file is None:
+            return "--replace needs a FILE" if given.replace else ""
+        case "import" if not given.file.is_file():
+            return f"{given.file}: there is no such file"
+    return ""
 
 
 def _moment(text: str) -> float:

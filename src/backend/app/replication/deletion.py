@@ -35,7 +35,7 @@ async def empty(store: ObjectStore, keys: ProfileKeys, retention: float) -> int:
     with _as_unavailable():
         await _stop_writers(ObjectReplica(store, keys))
     found = await store.list(keys.prefix)
-    gone, emptied = plan(found, keys.database_folder, store.date(), retention)
+    gone, emptied = plan(found, keys.database_folder, store.sure_date(), retention)
     await store.delete_many(gone)
     limit = asyncio.Semaphore(_PARALLEL)
 

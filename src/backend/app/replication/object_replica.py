@@ -62,7 +62,7 @@ class ObjectReplica:
         return data, self._store.date()
 
     async def list(self) -> Listed:
-        return Listed(self._refs(await self._keys()), self._store.date())
+        return Listed(self._refs(await self._keys()), self._store.sure_date())
 
     async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
         # Level 0 comes first in the order of keys and is nearly all of a long log; what lies above says where its
@@ -76,7 +76,7 @@ class ObjectReplica:
             restore_plan(refs)
         except GapError:
             return await self.list()
-        return Listed(refs, self._store.date())
+        return Listed(refs, self._store.sure_date())
 
     async def _keys(self, within: str = "", *, after: str = "") -> Sequence[ObjectInfo]:
         with _as_store_errors():

@@ -19,7 +19,9 @@ class FileExists(Exception):
 
 @dataclass(frozen=True)
 class Listed:
-    """The replica's files, names that are not files left out, and the store's clock."""
+    """The replica's files, names that are not files left out, and the store's clock, never later than it is: by it
+    files are deleted, and a writer says since when it knows that it is not fenced. Other calls give a clock that is
+    never earlier, so that such a writer rather looks once more."""
 
     files: Sequence[FileRef]
     date: float

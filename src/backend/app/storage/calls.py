@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 from app.storage.interface import StorageUnavailable
+from app.storage.lanes import Lanes
 from app.storage.retry import Policy, TryAgain
 
 M = TypeVar("M")
@@ -22,14 +22,13 @@ _UNDISTURBED = 0.005
 
 
 class Calls:
-    """At most `threads` calls at a time, of one lane at most `share`; others wait for them, and their deadline runs
-    meanwhile. Between two tries a call waits in the event loop and holds no thread."""
+    """At most `threads` calls at a time, where `shared` by lanes that leave room to each other; others wait for them,
+    and their deadline runs meanwhile. Between two tries a call waits in the event loop and holds no thread."""
 
-    def __init__(self, name: str, threads: int, share: int | None = None) -> None:
+    def __init__(self, name: str, threads: int, *, shared: bool = False) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._threads = threads
-        self._share = share
-        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._lanes = Lanes(threads) if shared else None
         self._count = 0
         self._counting = threading.Lock()
 
@@ -127,18 +126,16 @@ class Calls:
 
     async def _enter(self, lane: str) -> Callable[[], None]:
         """Wait for room in the lane; what gives it back, from any thread."""
-        if self._share is None:
+        lanes = self._lanes
+        if lanes is None:
             return lambda: None
-        gate = self._lanes.get(lane)
-        if gate is None:
-            gate = self._lanes[lane] = asyncio.Semaphore(self._share)
-        await gate.acquire()
+        await lanes.enter(lane)
         loop = asyncio.get_running_loop()
 
         def leave() -> None:
             # The loop may be gone before the last thread is.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(gate.release)
+                loop.call_soon_threadsafe(lanes.leave, lane)
 
         return leave
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-READS_AT_ONCE: Final = 8
-"""Objects of one profile that may be read side by side; a store may let more of them wait."""
+READS_AT_ONCE: Final = 16
+"""Objects of one profile that are read side by side while few others are; a store lets more of them wait."""
 
 
 class StorageError(Exception):
@@ -167,7 +167,14 @@ class ObjectStore(Protocol):
         ...
 
     def date(self) -> float:
-        """The store's own clock at its newest answer, in unix seconds: a Machine's may be wrong after a suspend."""
+        """The store's own clock at its newest answer, in unix seconds: a Machine's may be wrong after a suspend.
+
+        One answer may have a wrong date: then this is later than the true one until the next answer.
+        """
+        ...
+
+    def sure_date(self) -> float:
+        """The newest date that a second answer has confirmed, 0 before: never later than the true one."""
         ...
 
     async def probe(self) -> None:

@@ -111,6 +111,9 @@ class LocalStore:
     def date(self) -> float:
         return time.time()
 
+    def sure_date(self) -> float:
+        return time.time()
+
     async def delete(self, key: str) -> None:
         await _in_thread(lambda: self._path(key).unlink(missing_ok=True))
 

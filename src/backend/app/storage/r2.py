@@ -1,6 +1,7 @@
 """Objects in Cloudflare R2, by its S3 protocol."""
 
 import asyncio
+import contextlib
 import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from app.context import current_request_id
 from app.settings import Settings
 from app.storage import s3_answers
 from app.storage.calls import Calls
+from app.storage.clock import StoreClock
 from app.storage.interface import (
     READS_AT_ONCE,
     InvalidRequest,
@@ -40,11 +42,12 @@ _SMALL = 4 * 1024 * 1024
 _MAX_PARTS = 10_000
 _MOST_DELETED = 1000
 _WRITE_ID = "write-id"
+_REQUEST = "app.request"
 _IF_NONE = {"IfNoneMatch": "*"}
 
-# Threads, and as many connections. What is slow holds up its own kind only: a profile whose reads hang takes a quarter
-# of the threads that read, and a video none of those that a row waits for.
-_READS, _WRITES, _TRANSFERS = 4 * READS_AT_ONCE, 16, 8
+# Threads, and as many connections. What is slow holds up its own kind only: a profile whose reads hang takes half of
+# the threads that read, the next one half of the rest, and a video none of those that a row waits for.
+_READS, _WRITES, _TRANSFERS = 2 * READS_AT_ONCE, 16, 8
 
 
 class R2Store:
@@ -55,22 +58,27 @@ class R2Store:
         self._bucket = settings.r2_bucket
         self._small = Policy(settings.r2_attempts, settings.r2_total_seconds)
         self._large = Policy(settings.r2_attempts, settings.r2_transfer_seconds)
-        self._reads = Calls("r2-read", _READS, share=READS_AT_ONCE)
+        self._reads = Calls("r2-read", _READS, shared=True)
         self._writes = Calls("r2-write", _WRITES)
         self._transfers = Calls("r2-transfer", _TRANSFERS)
-        self._date = 0.0
+        self._clock = StoreClock()
 
     @cached_property
     def _client(self) -> "S3Client":
         client = make_client(self._settings, _READS + _WRITES + _TRANSFERS)
+        client.meta.events.register("before-call.s3", self._ask_date)
         client.meta.events.register("after-call.s3", self._note_date)
         client.meta.events.register("before-send.s3", _tell_request)
         return client
 
-    def _note_date(self, http_response: Any, **_: Any) -> None:
+    def _ask_date(self, context: dict[str, Any], **_: Any) -> None:
+        context[_REQUEST] = self._clock.ask()
+
+    def _note_date(self, http_response: Any, context: dict[str, Any], **_: Any) -> None:
         """Every answer says what the store's clock shows, refusals included."""
-        if text := http_response.headers.get("date"):
-            self._date = max(self._date, parsedate_to_datetime(text).timestamp())
+        with contextlib.suppress(ValueError):
+            date = parsedate_to_datetime(http_response.headers.get("date", ""))
+            self._clock.note(date.timestamp(), context[_REQUEST])
 
     async def head(self, key: str) -> ObjectInfo:
         return await self._read(f"HEAD {key}", key, lambda _: self._head(key))
@@ -247,7 +255,10 @@ class R2Store:
             return
 
     def date(self) -> float:
-        return self._date
+        return self._clock.newest
+
+    def sure_date(self) -> float:
+        return self._clock.sure
 
     async def probe(self) -> None:
         # A list, because HEAD of a missing object looks the same with a missing bucket.

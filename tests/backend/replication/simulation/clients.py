@@ -79,12 +79,17 @@ class Client:
         ledger, rnd = self.scenario.ledger, self.scenario.rnd
         wanted, session = Wanted(self, machine), ReplicatedSession(machine.replica, "")
         row, change = self._change()
-        before, reached = await session.read(lambda connection: (_rows(connection), _reached(machine)))
-        await machine.sleep(rnd.choice([0.0, 0.1, 1.0]) * rnd.random())
-        await session.write(change)
-        after = await session.read(_rows)
-        await session.settle()
-        session.end()
+        try:
+            before, reached = await session.read(lambda connection: (_rows(connection), _reached(machine)))
+            await machine.sleep(rnd.choice([0.0, 0.1, 1.0]) * rnd.random())
+            await session.write(change)
+            after = await session.read(_rows)
+            await session.settle()
+        except SyncConflict as error:
+            ledger.conflicts[row] = f"{machine.name}: {error}"
+            raise
+        finally:
+            session.end()
         await machine.sleep(0)
         wanted.check(before, reached)
         if missing := (before | {row}) - after:

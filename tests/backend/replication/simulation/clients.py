@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from app.replication.databases import ReplicatedSession
 from app.replication.layout import GapError
 from app.replication.ltx import LtxError
 from app.replication.outcomes import Damaged, Fenced, Lost, Outdated
 from app.replication.pages import ForeignWriter
 from app.replication.store import StoreError
+from app.sync.interface import SyncConflict, SyncDamaged, SyncUnavailable
 
 if TYPE_CHECKING:
     from tests.backend.replication.simulation.scenario import Scenario
     from tests.backend.replication.simulation.world import Machine
 
-GIVING_WAY = (Lost, Fenced, Outdated, StoreError)
+GIVING_WAY = (Lost, Fenced, Outdated, StoreError, SyncConflict, SyncUnavailable)
 BROKEN = (Damaged, GapError, LtxError, ForeignWriter, apsw.Error)
 """What a request must never meet: the replica, or the copy of it, is no database."""
 # A client gives up then; what it asked for may still happen.
@@ -41,11 +43,11 @@ class Client:
 
     async def run(self) -> None:
         rnd = self.scenario.rnd
-        reads = rnd.choice([0.2, 0.4, 0.7])
+        write, read, request = rnd.choice([(7, 1, 2), (4, 4, 2), (1, 7, 2), (1, 1, 8)])
         for _ in range(rnd.randint(5, 25)):
             await asyncio.sleep(rnd.expovariate(1 / rnd.choice([0.02, 0.3, 1.5])))
-            machine = self._pick()
-            await self.ask(machine, self.read if rnd.random() < reads else self.write)
+            (step,) = rnd.choices((self.write, self.read, self.request), (write, read, request))
+            await self.ask(self._pick(), step)
 
     async def ask(self, machine: Machine, step: Callable[[Machine], Coroutine[Any, Any, None]]) -> bool:
         """Make one request of the Machine; whether it was answered well before this client gave up."""
@@ -56,21 +58,10 @@ class Client:
         return task.done() and not task.cancelled() and task.exception() is None
 
     async def write(self, machine: Machine) -> None:
-        ledger, rnd = self.scenario.ledger, self.scenario.rnd
-        row, pad = ledger.new_row(), rnd.randbytes(rnd.choice([10, 300, 6000]))
-        shrinks = rnd.random() < 0.05
-
-        def change(connection: apsw.Connection) -> None:
-            connection.execute("INSERT INTO row VALUES (?, ?)", (row, pad))
-            if shrinks:
-                connection.execute("UPDATE row SET pad = NULL")
-
+        row, change = self._change()
         _, ticket = await machine.replica.write(change)
         await machine.replica.settle(ticket)
-        await machine.sleep(0)
-        ledger.acknowledge(row)
-        ledger.note(f"{machine.name} acknowledges {row}")
-        self.shown[machine.name].add(row)
+        await self._answered(machine, row)
 
     async def read(self, machine: Machine) -> None:
         # A client that gave up on a frozen Machine has more than one request under way: only what was known when
@@ -82,6 +73,49 @@ class Client:
         wanted.check(rows, reached)
         self.scenario.ledger.show(rows)
         self.shown[machine.name] |= rows
+
+    async def request(self, machine: Machine) -> None:
+        """Look, think, write, and look again in one session, as a handler does."""
+        ledger, rnd = self.scenario.ledger, self.scenario.rnd
+        wanted, session = Wanted(self, machine), ReplicatedSession(machine.replica, "")
+        row, change = self._change()
+        try:
+            before, reached = await session.read(lambda connection: (_rows(connection), _reached(machine)))
+            await machine.sleep(rnd.choice([0.0, 0.1, 1.0]) * rnd.random())
+            await session.write(change)
+            after = await session.read(_rows)
+            await session.settle()
+        except SyncConflict as error:
+            ledger.conflicts[row] = f"{machine.name}: {error}"
+            raise
+        finally:
+            session.end()
+        await machine.sleep(0)
+        wanted.check(before, reached)
+        if missing := (before | {row}) - after:
+            ledger.violate(f"{machine.name} answered {row}, but its session did not see {sorted(missing)} any more")
+        ledger.show(after)
+        self.shown[machine.name] |= after
+        await self._answered(machine, row)
+
+    def _change(self) -> tuple[int, Callable[[apsw.Connection], None]]:
+        """A new row, and what writes it."""
+        rnd = self.scenario.rnd
+        row, pad = self.scenario.ledger.new_row(), rnd.randbytes(rnd.choice([10, 300, 6000]))
+        shrinks = rnd.random() < 0.05
+
+        def change(connection: apsw.Connection) -> None:
+            connection.execute("INSERT INTO row VALUES (?, ?)", (row, pad))
+            if shrinks:
+                connection.execute("UPDATE row SET pad = NULL")
+
+        return row, change
+
+    async def _answered(self, machine: Machine, row: int) -> None:
+        await machine.sleep(0)
+        self.scenario.ledger.acknowledge(row)
+        self.scenario.ledger.note(f"{machine.name} acknowledges {row}")
+        self.shown[machine.name].add(row)
 
     async def _arriving(self, machine: Machine, step: Callable[[Machine], Coroutine[Any, Any, None]]) -> None:
         """A request reaches a frozen Machine when it wakes, and takes some time of its clock."""
@@ -101,6 +135,9 @@ class Client:
         scenario, ledger = self.scenario, self.scenario.ledger
         if task.cancelled() or (error := task.exception()) is None:
             return
+        if isinstance(error, SyncDamaged | SyncConflict | SyncUnavailable) and error.__cause__ is not None:
+            # As the seam has it; what it was made from says more.
+            error = error.__cause__
         cause = error.cause if isinstance(error, Lost) else error
         if isinstance(error, GIVING_WAY):
             ledger.counts["refused"] += 1

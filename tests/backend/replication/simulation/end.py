@@ -32,6 +32,8 @@ def check_end(bucket: Bucket, machines: list[Machine], retention: float, ledger:
     for name, wanted in (("acknowledged", ledger.acknowledged), ("shown", ledger.shown)):
         if lost := set(wanted) - rows:
             ledger.violate(f"{name} rows are lost: {sorted(lost)}")
+    for row in sorted(rows & set(ledger.conflicts)):
+        ledger.violate(f"row {row} is there, although its client was told of a conflict by {ledger.conflicts[row]}")
     _check_merged(bucket, ledger)
     # What lies behind a snapshot older than the retention may be deleted: no state before it can be replayed.
     forgotten = highest(ref for ref in refs if ref.level == SNAPSHOT and bucket.date - ref.modified > retention)

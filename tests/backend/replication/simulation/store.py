@@ -22,11 +22,12 @@ _ATTEMPTS, _SECONDS = 3, 25.0
 
 class SimulatedStore:
     """A `ReplicaStore`: a few tries a call, with waits as the retry policy of the real client has them. ``listed`` is
-    the store's clock at the last list."""
+    the store's clock at the last list, ``calls`` counts what was asked."""
 
     def __init__(self, bucket: Bucket, machine: Machine) -> None:
         self.bucket, self.machine = bucket, machine
         self.listed = 0.0
+        self.calls = 0
         self._policy = Policy(_ATTEMPTS, _SECONDS, jitter=bucket.rnd.uniform)
 
     async def create(self, file: NewFile) -> float:
@@ -90,6 +91,7 @@ class SimulatedStore:
 
     async def _call(self, operation: str, act: Callable[[], Any], writes: str = "") -> tuple[Any, float]:
         """What ``act`` gives and the store's clock; ``writes`` names the object that it writes."""
+        self.calls += 1
         end = self.machine.monotonic() + self._policy.seconds
         attempt = 0
         while True:

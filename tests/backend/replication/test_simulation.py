@@ -23,6 +23,12 @@ def test_no_acknowledged_write_is_lost_and_no_read_goes_back_in_time(start: int)
         assert Scenario(seed).run().violations == [], f"make simulate FIRST={seed} SEEDS=1"
 
 
+@pytest.mark.parametrize("start", range(0, _SEEDS, 50))
+def test_no_one_misses_a_table_and_no_old_release_writes_into_a_newer_schema(start: int) -> None:
+    for seed in range(start, start + 50):
+        assert Scenario(seed, upgrade=True).run().violations == [], f"make simulate FIRST={seed} SEEDS=1 UPGRADE=1"
+
+
 def test_a_seed_is_replayed_exactly() -> None:
     assert Scenario(7).run().schedule == Scenario(7).run().schedule
 

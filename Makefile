@@ -49,8 +49,8 @@ unit: venv ## unit and integration tests (PYTEST_ARGS="tests/fly -k edge")
 bench: venv ## numbers with their conditions: replication to R2, the R2 stand-in (BENCH="replication --only write")
 	@PYTHONPATH=src $(PYTHON) -m parity bench $(BENCH)
 
-simulate: venv ## play seeds of the replication protocol's simulation (SEEDS=10000 FIRST=0)
-	@PYTHONPATH=src:src/backend:. $(PYTHON) -m tests.backend.replication.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
+simulate: venv ## play seeds of the replication protocol's simulation (SEEDS=10000 FIRST=0 UPGRADE=1)
+	@PYTHONPATH=src:src/backend:. $(PYTHON) -m tests.backend.replication.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) $(if $(UPGRADE),--upgrade)
 
 lock: ## compile the requirements files anew (needs uv on PATH)
 	@command -v uv >/dev/null || { echo "ERROR: uv is not on PATH; pip install uv" >&2; exit 1; }

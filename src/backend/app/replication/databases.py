@@ -51,7 +51,8 @@ def _as_sync_errors(folder: str) -> Iterator[None]:
         yield
     except Lost as error:
         cause = error.cause
-        raise (SyncConflict if isinstance(cause, Fenced | Outdated) else SyncUnavailable)(str(cause)) from error
+        # A file that came to light behind others' may have been there before them.
+        raise (SyncConflict if isinstance(cause, Fenced) else SyncUnavailable)(str(cause)) from error
     except Outdated as error:
         raise SyncConflict(str(error)) from error
     except StoreError as error:

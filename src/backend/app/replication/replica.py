@@ -45,7 +45,8 @@ _CLAIM_SECONDS = 20.0
 # Epochs whose durable commits are remembered, for requests that began in them.
 _EPOCHS = 256
 # Share of an upload's time that the next one waits for more commits, where the last one was of more than one.
-_GATHERING = 0.02
+# Never longer than this, though: a process that was stopped amid an upload takes hours for it by its clock.
+_GATHERING, _GATHERING_SECONDS = 0.02, 0.1
 BROKEN_COPY = (
     ForeignWriter,
     OSError,
@@ -577,7 +578,7 @@ class Replica:
         if not database.try_mark_durable(txid, batch.seq, batch.life):
             await self.locally(lambda: database.mark_durable(txid, batch.seq, batch.life))
         took = self._now() - started.monotonic
-        self._pause = _GATHERING * took if commits > 1 else 0.0
+        self._pause = min(_GATHERING * took, _GATHERING_SECONDS) if commits > 1 else 0.0
         if self._handover.uploaded(took):
             self.owner = False
         if not self._pending:

@@ -1,4 +1,4 @@
-"""``make simulate SEEDS=10000 FIRST=0``: play many seeds on all cores; print violations with their schedules."""
+"""``make simulate SEEDS=10000 FIRST=0 UPGRADE=1``: play seeds on all cores; print violations with their schedules."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
+from functools import partial
 
 from tests.backend.replication.simulation.play import play
 
@@ -16,11 +17,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--upgrade", action="store_true", help="Machines of two releases at once")
     given = parser.parse_args()
     started, counts, broken = time.monotonic(), Counter[str](), list[int]()
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         seeds = range(given.first, given.first + given.seeds)
-        for played in pool.imap_unordered(play, seeds, chunksize=20):
+        for played in pool.imap_unordered(partial(play, upgrade=given.upgrade), seeds, chunksize=20):
             counts += played.counts
             if played.violations:
                 broken.append(played.seed)

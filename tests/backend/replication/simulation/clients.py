@@ -10,20 +10,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import apsw
+from tests.backend.replication.simulation.world import Machine, version_of
 
+from app.db.schema import NewerSchema
 from app.replication.databases import ReplicatedSession
 from app.replication.layout import GapError
 from app.replication.ltx import LtxError
 from app.replication.outcomes import Damaged, Fenced, Lost, Outdated
 from app.replication.pages import ForeignWriter
 from app.replication.store import StoreError
-from app.sync.interface import SyncConflict, SyncDamaged, SyncUnavailable
+from app.sync.interface import SchemaTooNew, SyncConflict, SyncDamaged, SyncUnavailable
 
 if TYPE_CHECKING:
     from tests.backend.replication.simulation.scenario import Scenario
-    from tests.backend.replication.simulation.world import Machine
 
-GIVING_WAY = (Lost, Fenced, Outdated, StoreError, SyncConflict, SyncUnavailable)
+GIVING_WAY = (Lost, Fenced, Outdated, StoreError, NewerSchema, SyncConflict, SyncUnavailable)
 BROKEN = (Damaged, GapError, LtxError, ForeignWriter, apsw.Error)
 """What a request must never meet: the replica, or the copy of it, is no database."""
 # A client gives up then; what it asked for may still happen.
@@ -58,7 +59,7 @@ class Client:
         return task.done() and not task.cancelled() and task.exception() is None
 
     async def write(self, machine: Machine) -> None:
-        row, change = self._change()
+        row, change = self._change(machine)
         _, ticket = await machine.replica.write(change)
         await machine.replica.settle(ticket)
         await self._answered(machine, row)
@@ -67,7 +68,9 @@ class Client:
         # A client that gave up on a frozen Machine has more than one request under way: only what was known when
         # this one began counts.
         wanted = Wanted(self, machine)
-        (rows, reached), ticket = await machine.replica.read(lambda connection: (_rows(connection), _reached(machine)))
+        (rows, reached), ticket = await machine.replica.read(
+            lambda connection: (_rows(connection, machine), _reached(machine))
+        )
         await machine.replica.settle(ticket)
         await machine.sleep(0)
         wanted.check(rows, reached)
@@ -78,12 +81,12 @@ class Client:
         """Look, think, write, and look again in one session, as a handler does."""
         ledger, rnd = self.scenario.ledger, self.scenario.rnd
         wanted, session = Wanted(self, machine), ReplicatedSession(machine.replica, "")
-        row, change = self._change()
+        row, change = self._change(machine)
         try:
-            before, reached = await session.read(lambda connection: (_rows(connection), _reached(machine)))
+            before, reached = await session.read(lambda connection: (_rows(connection, machine), _reached(machine)))
             await machine.sleep(rnd.choice([0.0, 0.1, 1.0]) * rnd.random())
             await session.write(change)
-            after = await session.read(_rows)
+            after = await session.read(lambda connection: _rows(connection, machine))
             await session.settle()
         except SyncConflict as error:
             ledger.conflicts[row] = f"{machine.name}: {error}"
@@ -98,14 +101,18 @@ class Client:
         self.shown[machine.name] |= after
         await self._answered(machine, row)
 
-    def _change(self) -> tuple[int, Callable[[apsw.Connection], None]]:
-        """A new row, and what writes it."""
+    def _change(self, machine: Machine) -> tuple[int, Callable[[apsw.Connection], None]]:
+        """A new row, and what writes it: a newer release writes into its new table too."""
         rnd = self.scenario.rnd
         row, pad = self.scenario.ledger.new_row(), rnd.randbytes(rnd.choice([10, 300, 6000]))
         shrinks = rnd.random() < 0.05
 
         def change(connection: apsw.Connection) -> None:
+            if (found := version_of(connection)) > machine.version:
+                self.scenario.ledger.strange[row] = f"schema {found} by {machine.name}, which knows {machine.version}"
             connection.execute("INSERT INTO row VALUES (?, ?)", (row, pad))
+            if machine.version > 1:
+                connection.execute("INSERT INTO note VALUES (?)", (row,))
             if shrinks:
                 connection.execute("UPDATE row SET pad = NULL")
 
@@ -114,6 +121,8 @@ class Client:
     async def _answered(self, machine: Machine, row: int) -> None:
         await machine.sleep(0)
         self.scenario.ledger.acknowledge(row)
+        if row in self.scenario.ledger.strange:
+            self.scenario.ledger.violate(f"row {row} was written into {self.scenario.ledger.strange[row]}")
         self.scenario.ledger.note(f"{machine.name} acknowledges {row}")
         self.shown[machine.name].add(row)
 
@@ -135,7 +144,10 @@ class Client:
         scenario, ledger = self.scenario, self.scenario.ledger
         if task.cancelled() or (error := task.exception()) is None:
             return
-        if isinstance(error, SyncDamaged | SyncConflict | SyncUnavailable) and error.__cause__ is not None:
+        if (
+            isinstance(error, SyncDamaged | SyncConflict | SyncUnavailable | SchemaTooNew)
+            and error.__cause__ is not None
+        ):
             # As the seam has it; what it was made from says more.
             error = error.__cause__
         cause = error.cause if isinstance(error, Lost) else error
@@ -178,7 +190,9 @@ class Wanted:
             self._ledger.violate(f"{what} at TXID {reached:x}, behind {self.floor:x} that had made it give way")
 
 
-def _rows(connection: apsw.Connection) -> set[int]:
+def _rows(connection: apsw.Connection, machine: Machine) -> set[int]:
+    if machine.version > 1:
+        connection.execute("SELECT count(*) FROM note").fetchall()
     return {row for (row,) in connection.execute("SELECT id FROM row")}
 
 

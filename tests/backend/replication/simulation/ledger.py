@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 @dataclass
 class Ledger:
     """``acknowledged`` and ``shown``: rows with the moment at which a client first knew that they are there.
-    ``conflicts``: rows of requests that were told that nothing of them was kept, and by whom."""
+    ``conflicts``: rows of requests that were told that nothing of them was kept, and by whom.
+    ``strange``: rows that an older release wrote into a newer one's schema."""
 
     acknowledged: dict[int, float] = field(default_factory=dict)
     shown: dict[int, float] = field(default_factory=dict)
     conflicts: dict[int, str] = field(default_factory=dict)
+    strange: dict[int, str] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     schedule: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)

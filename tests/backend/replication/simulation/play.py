@@ -21,7 +21,7 @@ class Played:
     schedule: list[str]
 
 
-def play(seed: int) -> Played:
+def play(seed: int, *, upgrade: bool = False) -> Played:
     logging.disable(logging.CRITICAL)
-    ledger = Scenario(seed).run()
+    ledger = Scenario(seed, upgrade=upgrade).run()
     return Played(seed, ledger.counts, ledger.violations, ledger.schedule)

@@ -42,10 +42,10 @@ _OPERATIONS = ("GET", "PUT", "LIST")
 
 
 class Scenario:
-    """Everything that one seed decides."""
+    """Everything that one seed decides. With ``upgrade`` half of the Machines that come have the next release."""
 
-    def __init__(self, seed: int, make: Callable[..., Replica] = Replica) -> None:
-        self.seed, self.make = seed, make
+    def __init__(self, seed: int, make: Callable[..., Replica] = Replica, *, upgrade: bool = False) -> None:
+        self.seed, self.make, self.upgrade = seed, make, upgrade
         self.rnd = random.Random(seed)
         rnd = self.rnd
         unkind = rnd.choice([0.0, 0.02, 0.1])
@@ -102,18 +102,23 @@ class Scenario:
         for machine in self.machines:
             machine.thaw()
         last = Client(self, len(clients))
-        await self._gets_through(last, self._add_machine())
-        for machine in self.alive():
-            await self._gets_through(last, machine)
+        self._add_machine()
+        newest = max(machine.version for machine in self.machines)
+        for machine in reversed(self.alive()):
+            # An older release may have to refuse.
+            if machine.version == newest:
+                await self._gets_through(last, machine)
         self.ledger.counts.update(self.bucket.counts)
         check_end(self.bucket, self.alive(), self.options.retention, self.ledger, folder)
         for machine in self.machines:
             await machine.crash()
 
     def _add_machine(self, folder: Path | None = None) -> Machine:
-        machine = Machine(self.bucket, folder or self._folder / f"disk{len(self.machines)}", self.options, self.make)
+        version = self.rnd.randint(1, 2) if self.upgrade else 1
+        folder = folder or self._folder / f"disk{len(self.machines)}"
+        machine = Machine(self.bucket, folder, self.options, self.make, version)
         self.machines.append(machine)
-        self.ledger.note(f"{machine.name} starts")
+        self.ledger.note(f"{machine.name} starts, release {version}")
         return machine
 
     async def _trouble(self) -> None:

@@ -16,6 +16,7 @@ import apsw
 from tests.backend.replication.simulation.clock import Clock
 from tests.backend.replication.simulation.store import SimulatedStore
 
+from app.db.schema import NewerSchema
 from app.replication.core import Options
 from app.replication.layout import SNAPSHOT, FileRef, highest, parse_name
 from app.replication.maintenance import Maintainer
@@ -100,15 +101,29 @@ class Bucket:
 
 
 class Table:
-    """The schema of the simulated app."""
+    """The schema of the simulated app as the release ``version`` knows it; the second one has a table more."""
+
+    def __init__(self, version: int = 1) -> None:
+        self.version = version
 
     def is_behind(self, connection: apsw.Connection) -> bool:
-        return int(connection.pragma("user_version")) < 1
+        found = version_of(connection)
+        if found > self.version:
+            raise NewerSchema(found, self.version)
+        return found < self.version
 
     def migrate(self, connection: apsw.Connection) -> None:
-        if self.is_behind(connection):
+        if not self.is_behind(connection):
+            return
+        if version_of(connection) < 1:
             connection.execute("CREATE TABLE row (id INTEGER PRIMARY KEY, pad)")
-            connection.pragma("user_version", 1)
+        if self.version > 1:
+            connection.execute("CREATE TABLE note (id INTEGER PRIMARY KEY)")
+        connection.pragma("user_version", self.version)
+
+
+def version_of(connection: apsw.Connection) -> int:
+    return int(connection.pragma("user_version"))
 
 
 class Machine:
@@ -116,7 +131,14 @@ class Machine:
 
     count = 0
 
-    def __init__(self, bucket: Bucket, folder: Path, options: Options, make: Callable[..., Replica] = Replica) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        folder: Path,
+        options: Options,
+        make: Callable[..., Replica] = Replica,
+        version: int = 1,
+    ) -> None:
         Machine.count += 1
         self.number = Machine.count
         self.name = f"m{self.number}"
@@ -126,13 +148,13 @@ class Machine:
         self._thawed.set()
         self.clock = Clock()
         self.wall_error = bucket.rnd.uniform(-40 * 86400, 40 * 86400)
-        self.store = SimulatedStore(bucket, self)
+        self.store, self.version = SimulatedStore(bucket, self), version
         self.replica = make(
             self.store,
             folder / "database.sqlite",
             bucket.rnd.getrandbits(64),
             options,
-            Table(),
+            Table(version),
             run=self.run,
             now=self.monotonic,
             wall_ms=lambda: int((EPOCH + self.wall_error + self.monotonic()) * 1000),

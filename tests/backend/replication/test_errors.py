@@ -172,8 +172,8 @@ async def test_a_writer_that_slept_past_the_retention_is_fenced_by_the_stores_cl
                 await r2.delete(name)
             store.later = 40 * 86400
             stale = await sleeper.patch("/api/settings", json={"overlay_text": "stale"})
-            assert (stale.status_code, stale.headers["x-sync-status"]) == (503, "conflict"), stale.text
-            assert stale.headers["retry-after"] == "1"
+            assert (stale.status_code, stale.headers["x-sync-status"]) == (503, "failed"), stale.text
+            assert stale.headers["retry-after"] == "5"
             assert (await sleeper.get("/api/settings")).json()["overlay_text"] == "theirs"
             repeat = await sleeper.patch("/api/settings", json={"overlay_text": "repeat"})
             assert (repeat.status_code, repeat.headers["x-sync-status"]) == (200, "synced")

@@ -14,8 +14,8 @@ from tests.backend.replication.simulation.loop import VirtualLoop
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine
 
 from app.replication.core import Options
+from app.replication.held import Schema
 from app.replication.outcomes import Lost
-from app.replication.replica import Schema
 
 T = TypeVar("T")
 

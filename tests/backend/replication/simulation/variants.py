@@ -14,10 +14,12 @@ from unittest import mock
 from tests.backend.replication.simulation.store import SimulatedStore
 from tests.backend.replication.simulation.world import Bucket, Machine, current_machine
 
+import app.replication.following as following
 import app.replication.layout as layout
 import app.replication.local as local
 import app.replication.pages as pages_of_a_file
 import app.replication.replica as replica
+import app.replication.uploads as uploads
 from app.replication.core import Moment, Options, Refusal
 from app.replication.layout import FileRef
 from app.replication.local import LocalDatabase
@@ -54,7 +56,7 @@ def plain_put() -> AbstractContextManager[None]:
 
 def any_refusal_is_success() -> AbstractContextManager[None]:
     """A refused create is taken for one's own lost answer, whatever is there."""
-    return _patched(mock.patch.object(replica, "judge_refusal", return_value=Refusal.OWN))
+    return _patched(mock.patch.object(uploads, "judge_refusal", return_value=Refusal.OWN))
 
 
 def acknowledge_before_upload() -> AbstractContextManager[None]:
@@ -84,7 +86,7 @@ def range_named_file() -> AbstractContextManager[None]:
         machine = current_machine.get()
         return FileRef(0, txid, txid + (machine.number % 2 if machine else 0))
 
-    return _patched(mock.patch.object(replica, "transaction", transaction))
+    return _patched(*(mock.patch.object(part, "transaction", transaction) for part in (uploads, following, replica)))
 
 
 def delete_the_newest_claim() -> AbstractContextManager[None]:
@@ -111,7 +113,7 @@ def early_deletion() -> AbstractContextManager[None]:
 
 def never_looks_after_a_long_sleep() -> AbstractContextManager[None]:
     """A file that is not there was never there, for a writer that slept past the retention too."""
-    return _patched(mock.patch.object(replica, "must_look_up", return_value=False))
+    return _patched(*(mock.patch.object(part, "must_look_up", return_value=False) for part in (uploads, following)))
 
 
 def local_clock_for_retention() -> AbstractContextManager[None]:
@@ -130,7 +132,8 @@ def local_clock_for_retention() -> AbstractContextManager[None]:
         return verified is None or noted[machine, date] - noted[machine, verified] >= retention / 2
 
     return _patched(
-        mock.patch.object(SimulatedStore, "_call", timed), mock.patch.object(replica, "must_look_up", must_look_up)
+        mock.patch.object(SimulatedStore, "_call", timed),
+        *(mock.patch.object(part, "must_look_up", must_look_up) for part in (uploads, following)),
     )
 
 

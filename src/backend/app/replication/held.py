@@ -133,8 +133,14 @@ class HeldCopy:
     async def _give_way(self, database: LocalDatabase, cause: Exception) -> None:
         """Take back what did not become durable. Whether the store has it after all, the next look tells."""
         self.owner, self._lost, self._checked = False, cause, None
+
+        def work() -> None:
+            database.roll_back()
+            # What is taken back may be a migration.
+            self._unfit = database.read(self.schema.is_behind)[0]
+
         try:
-            await self.locally(database.roll_back)
+            await self.locally(work)
         except BROKEN_COPY:
             await self._drop(cause)
         else:

@@ -50,7 +50,7 @@ from app.main import app
 from app.settings import load
 from app.storage.s3_client import make_client
 served = len(gc.get_objects())
-client = make_client(load())
+client = make_client(load(), 1)
 assert app and client
 print(served, len(gc.get_objects()), gc.get_freeze_count())
 """

@@ -319,7 +319,7 @@ async def test_a_profile_or_a_video_whose_reads_hang_holds_no_other_profile_up(r
         (slow, lambda: r2.get_bytes(f"{slow}a"), 16),
         ("video", lambda: r2.download("dev/video", tmp_path / "video"), 8),
     ):
-        client = r2.__dict__["_client"] = Hanging(r2._client, part)
+        client = r2._requests.__dict__["client"] = Hanging(r2._requests.client, part)
         stuck: list[asyncio.Future[Any]] = [asyncio.ensure_future(work()) for _ in range(40)]
         async with asyncio.timeout(10):
             while client.hanging < most:  # noqa: ASYNC110 - threads begin when they begin

@@ -34,17 +34,19 @@ async def empty(store: ObjectStore, keys: ProfileKeys, retention: float) -> int:
     """
     with _as_unavailable():
         await _stop_writers(ObjectReplica(store, keys))
-    found = await store.list(keys.prefix)
-    gone, emptied = plan(found, keys.database_folder, store.sure_date(), retention)
-    await store.delete_many(gone)
-    limit = asyncio.Semaphore(_PARALLEL)
+    limit, count = asyncio.Semaphore(_PARALLEL), 0
 
     async def blank(key: str) -> None:
         async with limit:
             await store.put_bytes(key, EMPTIED)
 
-    await asyncio.gather(*(blank(key) for key in emptied))
-    return len(gone) + len(emptied)
+    # Until there is nothing: a merge that was on its way may come while the rest goes.
+    while any(planned := plan(await store.list(keys.prefix), keys.database_folder, store.sure_date(), retention)):
+        gone, emptied = planned
+        await store.delete_many(gone)
+        await asyncio.gather(*(blank(key) for key in emptied))
+        count += len(gone) + len(emptied)
+    return count
 
 
 async def begin_again(store: ObjectStore, keys: ProfileKeys) -> bool:

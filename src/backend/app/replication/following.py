@@ -36,10 +36,11 @@ class Following(Uploads):
             return
         if data is not None:
             await self._take_next(database, ref, data)
+        if data is not None or must_look_up(self.verified, date, self.options.retention):
             await self._catch_up(database)
-        elif must_look_up(self.verified, date, self.options.retention):
-            await self._catch_up(database)
-        self._checked, self.verified = asked, date
+        else:
+            self.verified = date
+        self._checked = asked
 
     async def _catch_up(self, database: LocalDatabase) -> None:
         """List, and take in whatever is newer than the local copy."""

@@ -1,21 +1,16 @@
 """Objects in Cloudflare R2, by its S3 protocol."""
 
 import asyncio
-import contextlib
 import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from app.context import current_request_id
 from app.settings import Settings
 from app.storage import s3_answers
 from app.storage.calls import Calls
-from app.storage.clock import StoreClock
 from app.storage.interface import (
     READS_AT_ONCE,
     InvalidRequest,
@@ -23,14 +18,12 @@ from app.storage.interface import (
     ObjectBytes,
     ObjectInfo,
     ObjectMissing,
-    PreconditionFailed,
     StorageUnavailable,
     UploadedPart,
 )
 from app.storage.keys import owner
+from app.storage.r2_requests import Requests
 from app.storage.retry import Policy, TryAgain
-from app.storage.s3_client import make_client
-from app.storage.s3_errors import classify
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,8 +34,6 @@ _CHUNK = 1024 * 1024
 _SMALL = 4 * 1024 * 1024
 _MAX_PARTS = 10_000
 _MOST_DELETED = 1000
-_WRITE_ID = "write-id"
-_REQUEST = "app.request"
 _IF_NONE = {"IfNoneMatch": "*"}
 
 # Threads, and as many connections. What is slow holds up its own kind only: a profile whose reads hang takes half of
@@ -61,27 +52,14 @@ class R2Store:
         self._reads = Calls("r2-read", _READS, shared=True)
         self._writes = Calls("r2-write", _WRITES)
         self._transfers = Calls("r2-transfer", _TRANSFERS)
-        self._clock = StoreClock()
+        self._requests = Requests(settings, _READS + _WRITES + _TRANSFERS)
 
-    @cached_property
+    @property
     def _client(self) -> "S3Client":
-        client = make_client(self._settings, _READS + _WRITES + _TRANSFERS)
-        client.meta.events.register("before-call.s3", self._ask_date)
-        client.meta.events.register("after-call.s3", self._note_date)
-        client.meta.events.register("before-send.s3", _tell_request)
-        return client
-
-    def _ask_date(self, context: dict[str, Any], **_: Any) -> None:
-        context[_REQUEST] = self._clock.ask()
-
-    def _note_date(self, http_response: Any, context: dict[str, Any], **_: Any) -> None:
-        """Every answer says what the store's clock shows, refusals included."""
-        with contextlib.suppress(ValueError):
-            date = parsedate_to_datetime(http_response.headers.get("date", ""))
-            self._clock.note(date.timestamp(), context[_REQUEST])
+        return self._requests.client
 
     async def head(self, key: str) -> ObjectInfo:
-        return await self._read(f"HEAD {key}", key, lambda _: self._head(key))
+        return await self._read(f"HEAD {key}", key, lambda _: self._requests.head(key))
 
     async def get_bytes(self, key: str) -> ObjectBytes:
         def ask() -> Any:
@@ -158,15 +136,15 @@ class R2Store:
         if if_none_match:
             conditions |= _IF_NONE
         send = self._transfer if len(data) > _SMALL else self._write
-        return await send(f"PUT {key}", self._marked_put(key, data, metadata or {}, conditions))
+        return await send(f"PUT {key}", self._requests.marked_put(key, data, metadata or {}, conditions))
 
     async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
         def prepared() -> tuple[NewObject, Callable[[int], str]] | None:
             new = make()
-            return None if new is None else (new, self._marked_put(new.key, new.data, new.metadata, _IF_NONE))
+            return None if new is None else (new, self._requests.marked_put(new.key, new.data, new.metadata, _IF_NONE))
 
         def put(ready: tuple[NewObject, Callable[[int], str]], attempt: int) -> str:
-            return self._translated(f"PUT {ready[0].key}", lambda: ready[1](attempt))
+            return self._requests.translated(f"PUT {ready[0].key}", lambda: ready[1](attempt))
 
         def policy(ready: tuple[NewObject, Callable[[int], str]]) -> Policy:
             return self._large if len(ready[0].data) > _SMALL else self._small
@@ -182,7 +160,7 @@ class R2Store:
     async def delete_many(self, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), _MOST_DELETED):
             some = keys[start : start + _MOST_DELETED]
-            await self._write(f"DELETE {some[0]}, …", functools.partial(self._delete_some, some))
+            await self._write(f"DELETE {some[0]}, …", functools.partial(self._requests.delete_some, some))
 
     async def delete_prefix(self, prefix: str) -> int:
         _check_folder(prefix)
@@ -241,7 +219,7 @@ class R2Store:
             except self._client.exceptions.NoSuchUpload:
                 if attempt == 1:
                     raise
-                return self._head(key).etag  # the try whose answer was lost has completed it
+                return self._requests.head(key).etag  # the try whose answer was lost has completed it
 
         return await self._write(f"POST {key}?uploadId", complete)
 
@@ -255,14 +233,14 @@ class R2Store:
             return
 
     def date(self) -> float:
-        return self._clock.newest
+        return self._requests.clock.newest
 
     def sure_date(self) -> float:
-        return self._clock.sure
+        return self._requests.clock.sure
 
     async def probe(self) -> None:
         # A list, because HEAD of a missing object looks the same with a missing bucket.
-        await self._read("LIST", "", functools.partial(self._page, {"Bucket": self._bucket, "MaxKeys": 1}))
+        await self._read("LIST", "", functools.partial(self._requests.page, {"Bucket": self._bucket, "MaxKeys": 1}))
 
     async def close(self) -> None:
         for calls in (self._reads, self._writes, self._transfers):
@@ -278,77 +256,7 @@ class R2Store:
         return await self._transfers.run(what, self._tries(what, work), self._large)
 
     def _tries(self, what: str, work: Callable[[int], T]) -> Callable[[int], T]:
-        return lambda attempt: self._translated(what, lambda: work(attempt))
-
-    def _translated(self, what: str, work: Callable[[], T]) -> T:
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
-        try:
-            return work()
-        except ClientError as error:
-            raise classify(error.response, what) from error
-        except (BotoCoreError, ResponseParserError, s3_answers.NotR2) as error:
-            raise TryAgain(f"{what}: {error}") from error
-
-    def _marked_put(
-        self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]
-    ) -> Callable[[int], str]:
-        """The tries of one PUT; each is given its number.
-
-        One whose answer was lost may have been the one that wrote: then the next try's 412 is our own doing, which only
-        a mark on the object can tell.
-        """
-        mark = secrets.token_hex(16)
-        kept = {**metadata, _WRITE_ID: mark}
-
-        def put(attempt: int) -> str:
-            try:
-                return self._put(key, data, kept, conditions)
-            except PreconditionFailed:
-                if attempt == 1:
-                    raise
-                found = self._head_marked(key)
-                if found is None or found[0] != mark:
-                    raise
-                return found[1]
-
-        return put
-
-    def _put(self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]) -> str:
-        return self._translated(
-            f"PUT {key}",
-            lambda: s3_answers.etag(
-                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **conditions)
-            ),
-        )
-
-    def _head_marked(self, key: str) -> tuple[str | None, str] | None:
-        try:
-            found = self._translated(f"HEAD {key}", lambda: self._client.head_object(Bucket=self._bucket, Key=key))
-        except StorageUnavailable:
-            return None
-        return found.get("Metadata", {}).get(_WRITE_ID), s3_answers.etag(found)
-
-    def _head(self, key: str) -> ObjectInfo:
-        from botocore.exceptions import ClientError
-
-        try:
-            return s3_answers.info(key, self._client.head_object(Bucket=self._bucket, Key=key))
-        except ClientError as error:
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
-                raise
-        # HEAD has no body: a missing object and a missing bucket look alike. GET tells them apart.
-        found = self._client.get_object(Bucket=self._bucket, Key=key)
-        found["Body"].close()
-        return s3_answers.info(key, found)
-
-    def _delete_some(self, keys: Sequence[str], _: int) -> None:
-        objects: Any = [{"Key": key} for key in keys]
-        done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
-        if done.get("Errors"):
-            first = done["Errors"][0]
-            raise TryAgain(f"DELETE {first.get('Key')}: {first.get('Code')}")
+        return lambda attempt: self._requests.translated(what, lambda: work(attempt))
 
     async def _pages(self, prefix: str, delimiter: str | None, limit: int | None, after: str = "") -> Sequence[Any]:
         pages: list[Any] = []
@@ -361,15 +269,14 @@ class R2Store:
             parameters["MaxKeys"] = min(limit, 1000)
         seen = 0
         while True:
-            page: Any = await self._read(f"LIST {prefix}", prefix, functools.partial(self._page, dict(parameters)))
+            page: Any = await self._read(
+                f"LIST {prefix}", prefix, functools.partial(self._requests.page, dict(parameters))
+            )
             pages.append(page)
             seen += page["KeyCount"]
             if not page["IsTruncated"] or (limit is not None and seen >= limit):
                 return pages
             parameters["ContinuationToken"] = page["NextContinuationToken"]
-
-    def _page(self, parameters: dict[str, Any], _: int) -> Any:
-        return s3_answers.page(self._client.list_objects_v2(**parameters), self._bucket)
 
     async def _presign(self, operation: Any, parameters: dict[str, Any]) -> str:
         def sign() -> str:
@@ -379,7 +286,7 @@ class R2Store:
 
         try:
             # Asks nobody, so it waits for no one: a thread only because the first use imports and makes the client.
-            return await asyncio.to_thread(self._translated, "presign", sign)
+            return await asyncio.to_thread(self._requests.translated, "presign", sign)
         except TryAgain as failure:
             raise StorageUnavailable(str(failure)) from failure
 
@@ -390,27 +297,13 @@ class R2Store:
         try:
             parts = []
             for number, start in enumerate(range(0, size, part_size), start=1):
-                work = functools.partial(self._put_part, path, start, part_size, key, upload_id, number)
+                work = functools.partial(self._requests.put_part, path, start, part_size, key, upload_id, number)
                 etag = await self._transfer(f"PUT {key}?partNumber={number}", work)
                 parts.append(UploadedPart(number, etag))
             return await self.complete_multipart(key, upload_id, parts)
         except BaseException:
             await self.abort_multipart(key, upload_id)
             raise
-
-    def _put_part(self, path: Path, start: int, size: int, key: str, upload_id: str, number: int, _: int) -> str:
-        with path.open("rb") as file:
-            file.seek(start)
-            data = file.read(size)
-        return s3_answers.etag(
-            self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)
-        )
-
-
-def _tell_request(request: Any, **_: Any) -> None:
-    """Names the request that R2 is called for; added after signing, it is no part of the signature."""
-    if (request_id := current_request_id()) is not None:
-        request.headers["x-request-id"] = request_id
 
 
 def _listed(item: Any) -> ObjectInfo:

@@ -38,17 +38,17 @@ class SimulatedStore:
         return date
 
     async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
+        # Before the file is on its way, or after it, but never later than this returns.
+        early = self.bucket.rnd.random() < 0.5
+        told = False
         try:
             file = await self.machine.run(make)
-        finally:
-            # Before the file is on its way, or after it, but never later than this returns.
-            early = self.bucket.rnd.random() < 0.5
             if early:
+                told = True
                 made()
-        try:
             return None if file is None else await self.create(file)
         finally:
-            if not early:
+            if not told:
                 made()
 
     def has_room(self) -> bool:

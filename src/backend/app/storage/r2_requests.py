@@ -1,0 +1,144 @@
+"""Single requests of R2, as blocking calls: how they are made, and what their answers mean."""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from app.context import current_request_id
+from app.settings import Settings
+from app.storage import s3_answers
+from app.storage.clock import StoreClock
+from app.storage.interface import ObjectInfo, PreconditionFailed, StorageUnavailable
+from app.storage.retry import TryAgain
+from app.storage.s3_client import make_client
+from app.storage.s3_errors import classify
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+_WRITE_ID = "write-id"
+_REQUEST = "app.request"
+
+
+class Requests:
+    """Made without a connection. What is not run by `translated` raises botocore's errors."""
+
+    def __init__(self, settings: Settings, connections: int) -> None:
+        self.clock = StoreClock()
+        self._settings = settings
+        self._bucket = settings.r2_bucket
+        self._connections = connections
+
+    @cached_property
+    def client(self) -> "S3Client":
+        client = make_client(self._settings, self._connections)
+        client.meta.events.register("before-call.s3", self._ask_date)
+        client.meta.events.register("after-call.s3", self._note_date)
+        client.meta.events.register("before-send.s3", _tell_request)
+        return client
+
+    def _ask_date(self, context: dict[str, Any], **_: Any) -> None:
+        context[_REQUEST] = self.clock.ask()
+
+    def _note_date(self, http_response: Any, context: dict[str, Any], **_: Any) -> None:
+        """Every answer says what the store's clock shows, refusals included."""
+        with contextlib.suppress(ValueError):
+            date = parsedate_to_datetime(http_response.headers.get("date", ""))
+            self.clock.note(date.timestamp(), context[_REQUEST])
+
+    def translated(self, what: str, work: Callable[[], T]) -> T:
+        """`work`, with botocore's errors in the store's words; `TryAgain` for what may pass."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+
+        try:
+            return work()
+        except ClientError as error:
+            raise classify(error.response, what) from error
+        except (BotoCoreError, ResponseParserError, s3_answers.NotR2) as error:
+            raise TryAgain(f"{what}: {error}") from error
+
+    def marked_put(
+        self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]
+    ) -> Callable[[int], str]:
+        """The tries of one PUT; each is given its number.
+
+        One whose answer was lost may have been the one that wrote: then the next try's 412 is our own doing, which only
+        a mark on the object can tell.
+        """
+        mark = secrets.token_hex(16)
+        kept = {**metadata, _WRITE_ID: mark}
+
+        def put(attempt: int) -> str:
+            try:
+                return self._put(key, data, kept, conditions)
+            except PreconditionFailed:
+                if attempt == 1:
+                    raise
+                found = self._head_marked(key)
+                if found is None or found[0] != mark:
+                    raise
+                return found[1]
+
+        return put
+
+    def _put(self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]) -> str:
+        return self.translated(
+            f"PUT {key}",
+            lambda: s3_answers.etag(
+                self.client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **conditions)
+            ),
+        )
+
+    def _head_marked(self, key: str) -> tuple[str | None, str] | None:
+        try:
+            found = self.translated(f"HEAD {key}", lambda: self.client.head_object(Bucket=self._bucket, Key=key))
+        except StorageUnavailable:
+            return None
+        return found.get("Metadata", {}).get(_WRITE_ID), s3_answers.etag(found)
+
+    def head(self, key: str) -> ObjectInfo:
+        """What is known of an object."""
+        from botocore.exceptions import ClientError
+
+        try:
+            return s3_answers.info(key, self.client.head_object(Bucket=self._bucket, Key=key))
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                raise
+        # HEAD has no body: a missing object and a missing bucket look alike. GET tells them apart.
+        found = self.client.get_object(Bucket=self._bucket, Key=key)
+        found["Body"].close()
+        return s3_answers.info(key, found)
+
+    def delete_some(self, keys: Sequence[str], _: int) -> None:
+        """Delete up to a thousand objects."""
+        objects: Any = [{"Key": key} for key in keys]
+        done = self.client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+        if done.get("Errors"):
+            first = done["Errors"][0]
+            raise TryAgain(f"DELETE {first.get('Key')}: {first.get('Code')}")
+
+    def page(self, parameters: dict[str, Any], _: int) -> Any:
+        """One page of a listing."""
+        return s3_answers.page(self.client.list_objects_v2(**parameters), self._bucket)
+
+    def put_part(self, path: Path, start: int, size: int, key: str, upload_id: str, number: int, _: int) -> str:
+        """The ETag of a part that is read from a file."""
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read(size)
+        return s3_answers.etag(
+            self.client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data)
+        )
+
+
+def _tell_request(request: Any, **_: Any) -> None:
+    """Names the request that R2 is called for; added after signing, it is no part of the signature."""
+    if (request_id := current_request_id()) is not None:
+        request.headers["x-request-id"] = request_id

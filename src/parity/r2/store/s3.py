@@ -6,26 +6,12 @@ The stand-in is its only writer, so checks hold under a lock of this process. Wh
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from parity.config.errors import ConfigError
-from parity.r2.content import BLOCK, Content
-from parity.r2.errors import (
-    R2Error,
-    bucket_exists,
-    bucket_not_empty,
-    no_such_bucket,
-    no_such_key,
-    no_such_upload,
-    upstream_failed,
-)
+from parity.r2.content import Content
+from parity.r2.errors import R2Error, bucket_exists, no_such_bucket, no_such_key, upstream_failed
 from parity.r2.settings import Upstream
 from parity.r2.store.interface import (
     Attributes,
@@ -40,17 +26,9 @@ from parity.r2.store.interface import (
 )
 from parity.r2.store.locks import KeyLocks
 from parity.r2.store.pages import LAST
+from parity.r2.store.s3_calls import Calls, RangePastEnd
 from parity.r2.store.s3_form import arguments_of, body_of, info_of
-
-_THREADS = 32
-_ERRORS: dict[str, Callable[[], R2Error]] = {
-    "NoSuchBucket": no_such_bucket,
-    "NoSuchKey": no_such_key,
-    "NoSuchUpload": no_such_upload,
-    "BucketAlreadyOwnedByYou": bucket_exists,
-    "BucketAlreadyExists": bucket_exists,
-    "BucketNotEmpty": bucket_not_empty,
-}
+from parity.r2.store.s3_opened import Opened, passed_on
 
 
 class S3Store:
@@ -60,35 +38,9 @@ class S3Store:
 
     def __init__(self, upstream: Upstream) -> None:
         self._url = upstream.url
-        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="r2-upstream")
+        self._calls = Calls(upstream)
+        self._call = self._calls.call
         self._locks = KeyLocks()
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=upstream.url,
-            aws_access_key_id=upstream.access_key,
-            aws_secret_access_key=upstream.secret,
-            region_name=upstream.region,
-            config=Config(
-                signature_version="s3v4",
-                max_pool_connections=_THREADS,
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
-
-    async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Raises ``R2Error``: what the upstream says where R2 has the same error, else ``InternalError``."""
-        method = getattr(self._client, operation)
-        loop = asyncio.get_running_loop()
-        try:
-            answer: dict[str, Any] = await loop.run_in_executor(self._executor, lambda: method(**arguments))
-        except ClientError as error:
-            known = _ERRORS.get(error.response.get("Error", {}).get("Code", ""))
-            raise known() if known else upstream_failed(f"{operation}: {error}") from None
-        except BotoCoreError as error:
-            raise upstream_failed(f"{operation}: {error}") from None
-        return answer
 
     async def start(self) -> None:
         """Raises ``ConfigError`` when the upstream does not answer, or not to these credentials."""
@@ -103,8 +55,7 @@ class S3Store:
             ) from None
 
     async def close(self) -> None:
-        self._client.close()
-        self._executor.shutdown()
+        self._calls.close()
 
     async def reset(self) -> None:
         """Empty and remove every bucket of the upstream: it should hold nothing but this stand-in's."""
@@ -134,45 +85,35 @@ class S3Store:
         return any(found.name == bucket for found in await self.buckets())
 
     async def head(self, bucket: str, key: str) -> ObjectInfo:
+        async with self._locks.share(bucket, key):
+            return await self._head(bucket, key)
+
+    async def _head(self, bucket: str, key: str) -> ObjectInfo:
         found = await self._find(bucket, key)
         if found is None:
             raise no_such_key()
         return found
 
     async def _find(self, bucket: str, key: str) -> ObjectInfo | None:
-        """HEAD's 404 has no body to tell a missing key from a missing bucket by."""
-        loop = asyncio.get_running_loop()
-        try:
-            answer = await loop.run_in_executor(
-                self._executor, lambda: self._client.head_object(Bucket=bucket, Key=key)
-            )
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-                raise upstream_failed(f"head_object: {error}") from None
-            if not await self.has_bucket(bucket):
-                raise no_such_bucket() from None
-            return None
-        except BotoCoreError as error:
-            raise upstream_failed(f"head_object: {error}") from None
-        return info_of(key, dict(answer))
+        answer = await self._calls.head(bucket, key)
+        if answer is not None:
+            return info_of(key, answer)
+        if not await self.has_bucket(bucket):
+            raise no_such_bucket()
+        return None
 
-    async def open(self, bucket: str, key: str) -> tuple[ObjectInfo, Read]:
-        info = await self.head(bucket, key)
-
-        async def read(start: int, length: int) -> AsyncIterator[bytes]:
-            if not length:
-                return
-            # The ETag that was answered to the client: never bytes of another version under it.
-            span = f"bytes={start}-{start + length - 1}"
-            answer = await self._call("get_object", Bucket=bucket, Key=key, Range=span, IfMatch=f'"{info.etag}"')
-            body, loop = answer["Body"], asyncio.get_running_loop()
+    async def open(self, bucket: str, key: str, wanted: str | None = None) -> tuple[ObjectInfo, Read]:
+        """One GET tells of the object and has its bytes: between two the object may become another."""
+        where = {"Bucket": bucket, "Key": key}
+        # versitygw keeps ETags beside its files: in the middle of a write they are not of the same version.
+        async with self._locks.share(bucket, key):
             try:
-                while block := await loop.run_in_executor(self._executor, body.read, BLOCK):
-                    yield block
-            finally:
-                body.close()
-
-        return info, read
+                answer = await self._call("get_object", **where, **passed_on(wanted))
+            except RangePastEnd:
+                # Whether that is an error is for the caller to say, who needs to know the object for it.
+                answer = await self._call("get_object", **where)
+        opened = Opened(info_of(key, answer), answer, self._calls.run)
+        return opened.info, opened.read
 
     async def put(
         self, bucket: str, key: str, content: Content, etag: str, attributes: Attributes, check: Check
@@ -187,7 +128,7 @@ class S3Store:
                 ContentLength=content.size,
                 **arguments_of(attributes),
             )
-            return _same(etag, await self.head(bucket, key))
+            return _same(etag, await self._head(bucket, key))
 
     async def copy(
         self,
@@ -197,20 +138,22 @@ class S3Store:
         check_source: Check,
         check: Check,
     ) -> ObjectInfo:
-        found = await self.head(*source)
-        check_source(found)
-        async with self._locks.hold(*target):
+        # Both keys, and in the same order by whoever wants both: the source that was checked is the one that is copied.
+        async with AsyncExitStack() as held:
+            for bucket, key in sorted({source, target}):
+                await held.enter_async_context(self._locks.hold(bucket, key))
+            found = await self._head(*source)
+            check_source(found)
             check(await self._find(*target))
             await self._call(
                 "copy_object",
                 Bucket=target[0],
                 Key=target[1],
                 CopySource={"Bucket": source[0], "Key": source[1]},
-                CopySourceIfMatch=f'"{found.etag}"',
                 MetadataDirective="REPLACE",
                 **arguments_of(attributes or found.attributes),
             )
-            return await self.head(*target)
+            return await self._head(*target)
 
     async def delete(self, bucket: str, key: str, check: Check) -> None:
         async with self._locks.hold(bucket, key):
@@ -287,7 +230,7 @@ class S3Store:
                 UploadId=upload,
                 MultipartUpload={"Parts": wanted},
             )
-            return _same(etag, await self.head(bucket, key))
+            return _same(etag, await self._head(bucket, key))
 
     async def abort(self, bucket: str, key: str, upload: str) -> None:
         await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)

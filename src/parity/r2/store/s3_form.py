@@ -6,8 +6,9 @@ import io
 from typing import Any
 from urllib.parse import quote, unquote
 
-from parity.r2.content import BLOCK, Content
+from parity.r2.content import Content
 from parity.r2.headers import KEPT, METADATA, UNTYPED
+from parity.r2.pieces import BLOCK
 from parity.r2.store.interface import Attributes, ObjectInfo
 
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")

@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from parity.r2.content import BLOCK
 from parity.r2.errors import upstream_failed
+from parity.r2.pieces import BLOCK
 from parity.r2.store.interface import ObjectInfo
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-0*[1-9]\d{0,17})", re.ASCII)

@@ -183,14 +183,14 @@ class S3Store:
             )
             for found in answer.get("Contents", [])
         ]
+        prefixes = [found["Prefix"] for found in answer.get("CommonPrefixes", [])]
         # A prefix that the page before told is told again by upstreams that only look at keys after the marker.
-        prefixes = [
-            found["Prefix"]
-            for found in answer.get("CommonPrefixes", [])
-            if not after.startswith(found["Prefix"]) or after == found["Prefix"]
-        ]
-        last = max([info.key for info in objects] + [common + LAST for common in prefixes], default="")
-        return Page(objects, prefixes, last if answer.get("IsTruncated") else "")
+        again = [prefix for prefix in prefixes if after.startswith(prefix) and after != prefix]
+        told = [prefix for prefix in prefixes if prefix not in again]
+        # Past the marker by a character more: a page that tells nothing new is not told for ever.
+        ends = [prefix + LAST for prefix in told] + ([after + LAST] if again else [])
+        last = max([info.key for info in objects] + ends, default="")
+        return Page(objects, told, last if answer.get("IsTruncated") else "")
 
     async def create_upload(self, bucket: str, key: str, attributes: Attributes) -> str:
         answer = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **arguments_of(attributes))

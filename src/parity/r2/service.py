@@ -177,7 +177,7 @@ async def running(settings: R2Settings) -> AsyncIterator[Service]:
     with tempfile.TemporaryDirectory(prefix="parity-r2-") as scratch:
         saves = Saves(settings.state) if settings.state is not None and settings.upstream is None else None
         folder = saves.blobs if saves is not None else BlobFolder(Path(scratch) / "blobs")
-        store: Store = MotoStore() if settings.upstream is None else S3Store(settings.upstream)
+        store: Store = MotoStore() if settings.upstream is None else S3Store(settings.upstream, settings.bucket)
         service = Service(settings, store, saves, folder)
         await service.start()
         saver = asyncio.create_task(service.save_every(settings.save_seconds)) if settings.save_seconds else None

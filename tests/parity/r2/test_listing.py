@@ -82,7 +82,9 @@ def test_a_list_tells_what_is_there_at_its_moment(actions: list[tuple[Any, ...]]
 async def _listed(ask: Lab, version: str, delimiter: str) -> list[str]:
     """Every entry that the pages tell, of one entry each, as a client asks for them."""
     told: list[str] = []
-    query = f"delimiter={quote(delimiter, safe='')}&encoding-type=url&max-keys=1" + ("&list-type=2" if version == "2" else "")
+    query = f"delimiter={quote(delimiter, safe='')}&encoding-type=url&max-keys=1" + (
+        "&list-type=2" if version == "2" else ""
+    )
     marker = ""
     while True:
         answer = await ask("GET", f"/{BUCKET}", query=query + marker)

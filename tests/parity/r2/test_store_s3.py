@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -14,7 +15,11 @@ from tests.parity.r2.lab import Call, Lab, ask, lab, signed
 from tests.parity.r2.stores import STORES, available
 from tests.parity.r2.test_fuzz import EXAMPLES, _fine, _probe, calls
 
+from parity.r2.content import Content
 from parity.r2.settings import Behaviour, Upstream
+from parity.r2.store import s3
+from parity.r2.store.interface import Attributes, no_check
+from parity.r2.store.s3 import S3Store
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -134,3 +139,37 @@ def test_signed_nonsense_is_answered_over_an_upstream() -> None:
     # Not over versitygw, which refuses some keys; docs/standins/r2.md lists them.
     with available("s3") as upstream:
         _nonsense(upstream)
+
+
+async def test_every_upload_is_listed_however_many_pages_an_upstream_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "_PAGE", 3)
+    begun = []
+    # Not of versitygw, which refuses the markers that it gives.
+    with available("s3") as upstream:
+        async with lab(replace(SETTINGS, upstream=upstream)) as target:
+            for number in range(8):
+                # Several of a key, a key that XML cannot hold, and one with what is written otherwise in a URL.
+                key = ["a", "b", "c\x01", "d +%"][number % 4]
+                answer = await target("POST", f"/{BUCKET}/{key}", query="uploads=")
+                begun.append((key, answer.xml.findtext("{*}UploadId")))
+            found = await target.service.store.uploads(BUCKET)
+            assert sorted((info.key, info.id) for info in found) == sorted(begun)
+            await target.service.reset()
+            assert await target.service.store.uploads(BUCKET) == []
+
+
+async def test_reset_leaves_what_is_not_the_stand_ins() -> None:
+    with available("s3") as upstream:
+        assert upstream
+        other = S3Store(upstream, "others")
+        await other.create_bucket("others")
+        await other.put("others", "k", Content.of(b"x"), hashlib.md5(b"x").hexdigest(), Attributes(), no_check)
+        async with lab(replace(SETTINGS, upstream=upstream)) as target:
+            await target("PUT", body=b"1")
+            await target("PUT", "/made", token=ADMIN_TOKEN)
+            await target("PUT", "/made/k", body=b"1")
+            await target.service.reset()
+            assert (await target("GET", "/made/k")).code == "NoSuchBucket"
+            assert (await target("GET")).code == "NoSuchKey"
+            assert (await target("GET", "/others/k")).body == b"x"
+        await other.close()

@@ -141,6 +141,7 @@ async def list_uploads(context: Context) -> Reply:
         xml.text("UploadIdMarker", id_marker),
         xml.text("Prefix", encode(prefix)),
         xml.text("MaxUploads", limit),
+        *([xml.text("EncodingType", "url")] if context.param("encoding-type") else []),
         xml.text("IsTruncated", "true" if len(plain) > len(page) else "false"),
     ]
     if len(plain) > len(page) and page:

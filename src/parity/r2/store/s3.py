@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import unquote
 
 from parity.config.errors import ConfigError
 from parity.r2.content import Content
@@ -30,14 +32,18 @@ from parity.r2.store.s3_calls import Calls, RangePastEnd
 from parity.r2.store.s3_form import arguments_of, body_of, info_of
 from parity.r2.store.s3_opened import Opened, passed_on
 
+# What an upstream tells at once.
+_PAGE = 1000
+
 
 class S3Store:
     """Every call is one of boto3's, in a thread."""
 
     name = "s3"
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, bucket: str) -> None:
         self._url = upstream.url
+        self._own = {bucket}
         self._calls = Calls(upstream)
         self._call = self._calls.call
         self._locks = KeyLocks()
@@ -58,16 +64,16 @@ class S3Store:
         self._calls.close()
 
     async def reset(self) -> None:
-        """Empty and remove every bucket of the upstream: it should hold nothing but this stand-in's."""
-        for bucket in await self.buckets():
-            page = await self.list_page(bucket.name, "", "", "", 1000)
+        """Empty and remove the configured bucket and those made since the start: an upstream may hold others' too."""
+        for bucket in sorted(self._own & {found.name for found in await self.buckets()}):
+            page = await self.list_page(bucket, "", "", "", _PAGE)
             while page.objects:
                 for info in page.objects:
-                    await self._call("delete_object", Bucket=bucket.name, Key=info.key)
-                page = await self.list_page(bucket.name, "", "", "", 1000)
-            for upload in await self.uploads(bucket.name):
-                await self.abort(bucket.name, upload.key, upload.id)
-            await self.delete_bucket(bucket.name)
+                    await self._call("delete_object", Bucket=bucket, Key=info.key)
+                page = await self.list_page(bucket, "", "", "", _PAGE)
+            for upload in await self.uploads(bucket):
+                await self.abort(bucket, upload.key, upload.id)
+            await self.delete_bucket(bucket)
 
     async def buckets(self) -> list[BucketInfo]:
         answer = await self._call("list_buckets")
@@ -77,6 +83,7 @@ class S3Store:
         if await self.has_bucket(bucket):
             raise bucket_exists()
         await self._call("create_bucket", Bucket=bucket)
+        self._own.add(bucket)
 
     async def delete_bucket(self, bucket: str) -> None:
         await self._call("delete_bucket", Bucket=bucket)
@@ -164,7 +171,7 @@ class S3Store:
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         if limit <= 0:
             return Page([], [], "")
-        limit = min(limit, 1000)
+        limit = min(limit, _PAGE)
         optional = {"Delimiter": delimiter, "StartAfter": after}
         answer = await self._call(
             "list_objects_v2",
@@ -236,11 +243,19 @@ class S3Store:
         await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
 
     async def uploads(self, bucket: str) -> list[UploadInfo]:
-        answer = await self._call("list_multipart_uploads", Bucket=bucket)
-        found = [
-            UploadInfo(upload["UploadId"], upload["Key"], upload["Initiated"].timestamp(), Attributes())
-            for upload in answer.get("Uploads", [])
-        ]
+        found: list[UploadInfo] = []
+        # Encoded, as a key may hold what XML cannot: boto3 asks for it by itself only in lists of objects.
+        arguments: dict[str, Any] = {"Bucket": bucket, "EncodingType": "url", "MaxUploads": _PAGE}
+        while True:
+            answer = await self._call("list_multipart_uploads", **arguments)
+            decode = unquote if answer.get("EncodingType") == "url" else str
+            for upload in answer.get("Uploads", []):
+                initiated = upload["Initiated"].timestamp()
+                found.append(UploadInfo(upload["UploadId"], decode(upload["Key"]), initiated, Attributes()))
+            if not answer.get("IsTruncated") or not answer.get("NextKeyMarker"):
+                break
+            arguments["KeyMarker"] = decode(answer["NextKeyMarker"])
+            arguments["UploadIdMarker"] = answer.get("NextUploadIdMarker", "")
         return sorted(found, key=lambda info: (info.key, info.initiated))
 
 

@@ -48,6 +48,18 @@ def test_one_that_cannot_be_had_tells_why_until_it_can() -> None:
     assert tool.provide() == tool.find()
 
 
+def test_one_that_needs_another_tells_why_that_cannot_be_had() -> None:
+    needed = Tool("needed", "program", (), Recorder("the registry does not answer"))
+
+    def build(_folder: Path, _recipe: tuple[str, ...]) -> None:
+        needed.provide()
+
+    tool = Tool("t", "program", (), build)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"no t: no needed: the registry does not answer"):
+            tool.provide()
+
+
 def test_what_an_interrupted_build_left_is_not_taken() -> None:
     tool = Tool("t", "program", ("1",), Recorder())
     tool.folder.mkdir(parents=True)
@@ -77,7 +89,7 @@ def test_what_is_missing_is_told_by_name_and_fails_nothing(tmp_path: Path, monke
 
 
 def test_a_command_that_is_not_there_or_fails_is_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="no-such-program cannot be run"):
-        tools._run(["no-such-program"])
-    with pytest.raises(Failed, match=r"failed: .*No such file"):
-        tools._run(["ls", tmp_path / "none"])
+    with pytest.raises(Failed, match="trying failed: no-such-program cannot be run"):
+        tools._run("trying", ["no-such-program"])
+    with pytest.raises(Failed, match=r"trying failed: .*No such file"):
+        tools._run("trying", ["ls", tmp_path / "none"])

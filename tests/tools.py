@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 VERSITYGW = ROOT / "src" / "parity" / "r2" / "versitygw"
 # For one command: the slowest, building versitygw with nothing at hand, took 80 s on two cores.
 SECONDS = 600
+_HINT = "; `python -m tests.tools` provides it"
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--retries", "2", "--quiet")
 
 
@@ -67,7 +68,7 @@ class Tool:
         if self.complete.exists():
             return self.folder / self.program
         why = self.problem.read_text("utf-8") if self.problem.exists() else "nothing was tried"
-        raise Unavailable(f"no {self.name} in {self.folder}: {why}; `python -m tests.tools` provides it")
+        raise Unavailable(f"no {self.name}: {why}{_HINT}")
 
     def provide(self) -> Path:
         """The program, built when it is not there yet. Raises ``Unavailable``."""
@@ -81,8 +82,8 @@ class Tool:
                 self.folder.mkdir()
             try:
                 self.build(self.folder, self.recipe)
-            except Failed as error:
-                self.problem.write_text(str(error), "utf-8")
+            except (Failed, Unavailable) as error:
+                self.problem.write_text(str(error).removesuffix(_HINT), "utf-8")
             else:
                 self.complete.touch()
                 self.problem.unlink(missing_ok=True)
@@ -93,8 +94,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parity" / "tools"
 
 
-def _run(arguments: Sequence[object], cwd: Path | None = None, **environ: str) -> None:
-    command = " ".join(map(str, arguments))
+def _run(what: str, arguments: Sequence[object], cwd: Path | None = None, **environ: str) -> None:
+    """Run a command; ``what`` is its short name in a reason. Raises ``Failed``."""
     try:
         done = subprocess.run(
             list(map(str, arguments)),
@@ -106,45 +107,47 @@ def _run(arguments: Sequence[object], cwd: Path | None = None, **environ: str) -
             timeout=SECONDS,
         )
     except OSError as error:
-        raise Failed(f"{arguments[0]} cannot be run ({error.strerror})") from None
+        raise Failed(f"{what} failed: {arguments[0]} cannot be run ({error.strerror})") from None
     except subprocess.TimeoutExpired:
-        raise Failed(f"`{command}` was not done within {SECONDS} s") from None
+        raise Failed(f"{what} was not done within {SECONDS} s") from None
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise Failed(f"`{command[:120]}` failed: {' | '.join(said[-3:])[:400]}")
+        raise Failed(f"{what} failed: {' | '.join(said[-3:])[:400]}")
 
 
 def _python(folder: Path, arguments: tuple[str, ...]) -> None:
     """A virtual environment with what pip makes of ``arguments``."""
-    _run([sys.executable, "-m", "venv", "--without-pip", folder])
-    _run([*_PIP, "--python", folder / "bin" / "python", "install", "--only-binary=:all:", *arguments])
+    _run("python -m venv", [sys.executable, "-m", "venv", "--without-pip", folder])
+    pip = [*_PIP, "--python", folder / "bin" / "python", "install", "--only-binary=:all:", *arguments]
+    _run(f"pip install {Path(arguments[-1]).name}", pip)
 
 
 def _node_packages(folder: Path, packages: tuple[str, ...]) -> None:
     npm = NODE.provide().with_name("npm")
     (folder / "package.json").write_text('{"private": true}')
     path = f"{npm.parent}{os.pathsep}{os.environ['PATH']}"
-    _run([npm, "install", "--no-audit", "--no-fund", "--fetch-retries=2", *packages], folder, PATH=path)
+    _run("npm install", [npm, "install", "--no-audit", "--no-fund", "--fetch-retries=2", *packages], folder, PATH=path)
 
 
 def _go_program(folder: Path, recipe: tuple[str, ...]) -> None:
     for name in ("go.mod", "go.sum"):
         shutil.copy(VERSITYGW / name, folder)
-    build = [GO.provide(), "build", "-trimpath", "-o", folder / "versitygw", recipe[0]]
-    _run(build, folder, CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-mod=readonly")
+    # Without what only a debugger reads, which takes a while to link.
+    build = [GO.provide(), "build", "-trimpath", "-ldflags", "-s -w", "-o", folder / "versitygw", recipe[0]]
+    _run("go build", build, folder, CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-mod=readonly")
 
 
 def _debian_package(folder: Path, packages: tuple[str, ...]) -> None:
     """Unpacked, not installed: nothing of the machine changes but, for root and where there are none, apt's lists."""
     try:
-        _run(["apt-get", "download", "-qq", *packages], folder)
+        _run("apt-get download", ["apt-get", "download", "-qq", *packages], folder)
     except Failed:
         if os.geteuid():
             raise
-        _run(["apt-get", "update", "-qq"])
-        _run(["apt-get", "download", "-qq", *packages], folder)
+        _run("apt-get update", ["apt-get", "update", "-qq"])
+        _run("apt-get download", ["apt-get", "download", "-qq", *packages], folder)
     for package in folder.glob("*.deb"):
-        _run(["dpkg-deb", "-x", package, folder])
+        _run("dpkg-deb", ["dpkg-deb", "-x", package, folder])
 
 
 def _boto3(version: str) -> Tool:

@@ -5,7 +5,7 @@ PYTHON = $(VENV)/bin/python
 export VENV
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv up down logs status urls check test lint types unit format bench simulate lock deploy-gpu devcontainer-test
+.PHONY: help venv up down logs status urls check test lint types unit test-tools format bench simulate lock deploy-gpu devcontainer-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -45,6 +45,9 @@ types: venv ## mypy, strict
 
 unit: venv ## unit and integration tests (PYTEST_ARGS="tests/fly -k edge")
 	@$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+test-tools: venv ## what tests run of others: boto3 of four ages, aws CLI, rclone, node, versitygw; kept in ~/.cache/parity
+	@$(PYTHON) -m tests.tools
 
 bench: venv ## numbers with their conditions: replication to R2, the R2 stand-in (BENCH="replication --only write")
 	@PYTHONPATH=src $(PYTHON) -m parity bench $(BENCH)

@@ -78,6 +78,8 @@ class Admin:
             return problem(503, "The store does not answer", error.message)
         if not there:
             return problem(503, "The bucket is missing", f"{bucket} was deleted; POST /r2/reset makes it again")
+        if self._service.save_problem:
+            return problem(503, "What was written is not saved", self._service.save_problem)
         return JSONResponse({"status": "ok", "bucket": bucket, "store": self._service.store.name})
 
     async def objects(self, request: Request) -> Response:

@@ -7,40 +7,15 @@ covers. A file lives as long as something refers to it.
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-# Small bodies stay in memory and are handled in the event loop; larger ones go to files and threads.
+from parity.r2.pieces import Blob, Inline, Piece, Resident
+
+# Small bodies are handled in the event loop and kept in memory, larger ones go to files and threads.
 INLINE_LIMIT = 1 << 20
-BLOCK = 256 << 10
-
-
-class Blob:
-    """A file of the blob folder; it is removed when nothing refers to this object any more."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self.path, self.size = path, size
-        # Not at interpreter exit: what is saved must outlive the process.
-        self._finalizer = weakref.finalize(self, _unlink, str(path))
-        self._finalizer.atexit = False
-
-    def keep(self) -> None:
-        """The file stays when this object goes: it belongs to a snapshot."""
-        self._finalizer.detach()
-
-
-def _unlink(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
-
-
-Piece = bytes | Blob
-
-
-def _size(piece: Piece) -> int:
-    return len(piece) if isinstance(piece, bytes) else piece.size
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -52,12 +27,12 @@ class Content:
 
     @classmethod
     def of(cls, data: bytes) -> Content:
-        return cls((data,), len(data))
+        return cls((Inline(data),), len(data))
 
     @classmethod
     def join(cls, contents: Iterable[Content]) -> Content:
-        pieces = tuple(piece for content in contents for piece in content.pieces if _size(piece))
-        return cls(pieces, sum(_size(piece) for piece in pieces))
+        pieces = tuple(piece for content in contents for piece in content.pieces if piece.size)
+        return cls(pieces, sum(piece.size for piece in pieces))
 
     def blocks(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes from ``start``, in blocks of at most ``BLOCK``."""
@@ -65,13 +40,12 @@ class Content:
         for piece in self.pieces:
             if left <= 0:
                 return
-            size = _size(piece)
-            if start >= size:
-                start -= size
+            if start >= piece.size:
+                start -= piece.size
                 continue
-            take = min(size - start, left)
+            take = min(piece.size - start, left)
             left -= take
-            yield from _blocks(piece, start, take)
+            yield from piece.blocks(start, take)
             start = 0
 
     def read(self) -> bytes:
@@ -79,7 +53,7 @@ class Content:
 
     @property
     def in_memory(self) -> bool:
-        return all(isinstance(piece, bytes) for piece in self.pieces)
+        return all(isinstance(piece, Inline) and piece.in_memory for piece in self.pieces)
 
     async def stream(self, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Like ``blocks``. Files are read in the event loop: what was just written is in the page cache, where a block
@@ -88,38 +62,21 @@ class Content:
             yield block
 
 
-def _blocks(piece: Piece, start: int, length: int) -> Iterator[bytes]:
-    if isinstance(piece, bytes):
-        if start == 0 and length == len(piece):
-            yield piece
-            return
-        yield piece[start : start + length]
-        return
-    with piece.path.open("rb", buffering=0) as file:
-        file.seek(start)
-        while length:
-            block = file.read(min(BLOCK, length))
-            if not block:
-                raise OSError(f"{piece.path} ends {length} bytes early")
-            length -= len(block)
-            yield block
-
-
 class BlobFolder:
-    """Where larger bodies are written, once, under names that never come again."""
+    """Where bodies are written, once, under names that never come again; ``resident`` are those that may wait."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
+        self.resident = Resident(self.write)
 
     def new_path(self) -> Path:
         return self.path / uuid4().hex
 
-    def adopt(self, name: str, size: int) -> Blob:
-        """A file that a save names. Raises ``ValueError`` for a name that is not of this folder."""
-        if not name.isalnum():
-            raise ValueError(f"{name!r} is not the name of a blob")
-        return Blob(self.path / name, size)
+    def write(self, data: bytes) -> Blob:
+        path = self.new_path()
+        path.write_bytes(data)
+        return Blob(path, len(data))
 
     def sweep(self, keep: set[str]) -> None:
         """Remove what a killed process left behind."""
@@ -129,7 +86,7 @@ class BlobFolder:
 
 
 class ContentWriter:
-    """Collects a body: in memory up to ``INLINE_LIMIT``, then in a file."""
+    """Collects a body: in memory up to ``INLINE_LIMIT``, else in a file."""
 
     def __init__(self, folder: BlobFolder) -> None:
         self._folder = folder
@@ -162,7 +119,9 @@ class ContentWriter:
 
     def finish(self) -> Content:
         if self._path is None:
-            return Content.of(b"".join(self._chunks))
+            piece = Inline(b"".join(self._chunks))
+            self._folder.resident.add(piece)
+            return Content((piece,), piece.size)
         self._flush()
         os.close(self._descriptor)
         content = Content((Blob(self._path, self._size),), self._size)

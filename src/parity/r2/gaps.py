@@ -88,9 +88,24 @@ STORE_DIFFERENCES: tuple[tuple[str, str], ...] = (
     ),
     ("`s3`, versitygw", "listings give every object the class STANDARD; HEAD and GET give the real one"),
     ("`s3`, versitygw", "the CORS policy is the stand-in's: a PutBucketCors does not survive a restart"),
+    ("`s3`, versitygw", "a read of a key waits for a write to it that is on its way to the upstream"),
+    (
+        "`s3`, versitygw",
+        "metadata over 2048 bytes, percent-encoded where they are not ASCII: 500 with the upstream's reason (R2: 8192)",
+    ),
+    (
+        "`s3`, versitygw",
+        "reset empties the configured bucket and those made since the start; others of the upstream stay",
+    ),
     (
         "versitygw",
         "a key cannot be an object and a folder of others (`k` beside `k/1`): 500 with its reason",
     ),
-    ("versitygw", "keys that end in `/`, hold `//` or have a segment over 255 bytes are refused or changed"),
+    (
+        "versitygw",
+        "keys that end in `/`, hold `//`, a segment over 255 bytes, `.` or `..`, or control characters "
+        "are refused or changed",
+    ),
+    ("versitygw", "a list made during an overwrite may tell the size of one version and the ETag of the other"),
+    ("versitygw", "over 1000 uploads of a bucket cannot be listed: it refuses the marker that it gives"),
 )

@@ -27,6 +27,8 @@ CANNED_ACLS = frozenset(
 # Kept with the object and given back by GET and HEAD.
 KEPT = ("content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires")
 METADATA = "x-amz-meta-"
+# The content-type that an object without one is given back with.
+UNTYPED = "application/octet-stream"
 
 _OWNER = ("x-amz-expected-bucket-owner",)
 _WRITE = (
@@ -122,7 +124,7 @@ def response_headers(found: Attributes) -> list[tuple[str, str]]:
     """The kept headers as GET and HEAD give them back."""
     headers = list(found.headers.items())
     if "content-type" not in found.headers:
-        headers.append(("content-type", "application/octet-stream"))
+        headers.append(("content-type", UNTYPED))
     if found.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", found.storage_class))
     return headers

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from tests.parity.r2.conftest import run_stand_in
+from tests.tools import TOOLS, Unavailable
 
 from parity.r2.rules import RULES
 from parity.r2.settings import Behaviour, R2Settings, Upstream
 from parity.r2.sigv4 import Token
 
 STORES = ("moto", "s3", "versitygw")
-CACHE = Path(os.environ.get("PARITY_TEST_CACHE", Path.home() / ".cache" / "parity-tests"))
 
 
 @contextmanager
@@ -32,12 +30,8 @@ def _lenient_s3() -> Iterator[str]:
         yield stand_in.url
 
 
-def versitygw_binary() -> str | None:
-    return shutil.which("versitygw", path=f"{CACHE / 'bin'}:{os.environ.get('PATH', '')}")
-
-
 @contextmanager
-def _versitygw(binary: str) -> Iterator[str]:
+def _versitygw(binary: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="versitygw-") as folder:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -79,9 +73,10 @@ def available(store: str) -> Iterator[Upstream | None]:
         with _lenient_s3() as url:
             yield Upstream(url, "upstream", "upstream-secret", "us-east-1")
     else:
-        binary = versitygw_binary()
-        if binary is None:
-            pytest.skip(f"no versitygw on PATH or in {CACHE}/bin (go install …/versitygw/cmd/versitygw@v1.8.0)")
+        try:
+            binary = TOOLS["versitygw"].find()
+        except Unavailable as error:
+            pytest.skip(str(error))
         with _versitygw(binary) as url:
             _wait_for(url)
             yield Upstream(url, "upstream", "upstream-secret", "us-east-1")

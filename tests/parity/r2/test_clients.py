@@ -1,6 +1,6 @@
 """Unchanged clients over TLS: boto3 of four ages, the aws CLI, rclone, the SDK of another language.
 
-What they need is built by RUN_SLOW=1 in a cache folder outside the checkout; a test skips, saying why, where it is not.
+They are those of ``tests/tools.py``; a test skips, saying why, where one could not be had.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from tests.parity.r2.conftest import BUCKET, OBJECT_TOKEN, StandIn
-from tests.parity.r2.stores import CACHE
+from tests.tools import BOTO3 as OLD_BOTO3
+from tests.tools import TOOLS, Unavailable
 
 pytestmark = pytest.mark.timeout(600)
 HERE = Path(__file__).parent / "clients"
@@ -29,28 +30,12 @@ def _run(arguments: list[str], environment: dict[str, str], cwd: Path | None = N
     return run.stdout
 
 
-def _build(arguments: list[str], cwd: Path | None = None) -> None:
-    """Run an installer; the test skips when it fails, or when nothing may be installed."""
-    if os.environ.get("RUN_SLOW") != "1":
-        pytest.skip(f"not in {CACHE} yet; RUN_SLOW=1 runs {' '.join(arguments)}")
+def program(name: str) -> Path:
+    """The program or folder of ``tests.tools``; the test skips with the reason where it could not be had."""
     try:
-        run = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-    except OSError as error:
-        pytest.skip(f"{arguments[0]} cannot be run: {error}")
-    if run.returncode:
-        pytest.skip(f"{' '.join(arguments)} failed: {run.stderr.strip()[-300:]}")
-
-
-def _venv(name: str, *requirements: str) -> Path:
-    """A virtual environment with ``requirements``, built once."""
-    folder = CACHE / "venvs" / name
-    marker = folder / "complete"
-    if not marker.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        _build([sys.executable, "-m", "venv", str(folder)])
-        _build([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
-        marker.touch()
-    return folder / "bin"
+        return TOOLS[name].find()
+    except Unavailable as error:
+        pytest.skip(str(error))
 
 
 def _environment(r2: StandIn) -> dict[str, str]:
@@ -96,11 +81,9 @@ BOTO3 = {
 }
 
 
-@pytest.mark.parametrize("version", ["1.35.99", "1.36.26", "1.40.76", "newest"])
+@pytest.mark.parametrize("version", [*OLD_BOTO3, "newest", "ours"])
 def test_boto3_sees_the_same_r2_in_every_version(r2: StandIn, version: str) -> None:
-    interpreter = (
-        sys.executable if version == "newest" else str(_venv(f"boto3-{version}", f"boto3=={version}") / "python")
-    )
+    interpreter = sys.executable if version == "ours" else str(program(f"boto3-{version}"))
     told = json.loads(_run([interpreter, str(HERE / "boto3_battery.py")], _environment(r2)))
     # The defaults of boto3 since 1.36 are what R2 refuses; before, there was nothing to refuse.
     default = told["seen"].pop("default checksums", None)
@@ -109,7 +92,7 @@ def test_boto3_sees_the_same_r2_in_every_version(r2: StandIn, version: str) -> N
 
 
 def test_the_aws_cli_lists_puts_gets_and_syncs(r2: StandIn, tmp_path: Path) -> None:
-    aws, environment = str(_venv("awscli", "awscli") / "aws"), _environment(r2)
+    aws, environment = str(program("awscli")), _environment(r2)
     folder = tmp_path / "out"
     (folder / "sub").mkdir(parents=True)
     (folder / "small.txt").write_text("small")
@@ -124,9 +107,7 @@ def test_the_aws_cli_lists_puts_gets_and_syncs(r2: StandIn, tmp_path: Path) -> N
 
 
 def test_rclone_lists_copies_and_syncs(r2: StandIn, tmp_path: Path) -> None:
-    rclone = shutil.which("rclone")
-    if rclone is None:
-        pytest.skip("no rclone on PATH (apt-get install rclone)")
+    rclone = str(program("rclone"))
     environment = {
         "RCLONE_CONFIG": str(tmp_path / "none"),
         "RCLONE_CONFIG_R2_TYPE": "s3",
@@ -154,22 +135,16 @@ def test_rclone_lists_copies_and_syncs(r2: StandIn, tmp_path: Path) -> None:
     assert [found["Key"] for found in r2.client().list_objects_v2(Bucket=BUCKET)["Contents"]] == ["r/sub/a b.txt"]
 
 
-def _node(*packages: str) -> Path:
-    """A folder with these packages, and those of other tests, installed, built once."""
-    folder = CACHE / "node"
-    if not all((folder / "node_modules" / name.rpartition("@")[0]).is_dir() for name in packages):
-        folder.mkdir(parents=True, exist_ok=True)
-        # What it names already stays: npm removes packages that it does not name.
-        if not (folder / "package.json").exists():
-            (folder / "package.json").write_text('{"private": true}')
-        _build(["npm", "install", "--no-audit", "--no-fund", *packages], cwd=folder)
-    return folder
+def node_folder(folder: Path, script: str) -> tuple[str, Path]:
+    """The node to run and a folder with the script of ``clients`` beside the packages that it imports."""
+    (folder / "node_modules").symlink_to(program("node-packages"))
+    shutil.copy(HERE / script, folder)
+    return str(program("node")), folder
 
 
-def test_the_sdk_of_another_language_uploads_and_downloads(r2: StandIn) -> None:
-    folder = _node("@aws-sdk/client-s3@3", "@aws-sdk/s3-request-presigner@3")
-    shutil.copy(HERE / "sdk.mjs", folder / "sdk.mjs")
-    seen = json.loads(_run(["node", "sdk.mjs"], _environment(r2), folder))
+def test_the_sdk_of_another_language_uploads_and_downloads(r2: StandIn, tmp_path: Path) -> None:
+    node, folder = node_folder(tmp_path, "sdk.mjs")
+    seen = json.loads(_run([node, "sdk.mjs"], _environment(r2), folder))
     assert seen == {
         "upload": 200,
         "otherType": 403,

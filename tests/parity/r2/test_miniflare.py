@@ -14,12 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 from tests.parity.r2.conftest import BUCKET, OBJECT_TOKEN, SETTINGS
 from tests.parity.r2.lab import Answer, Call, Lab, ask, lab, signed
-from tests.parity.r2.test_clients import HERE, _node
+from tests.parity.r2.test_clients import node_folder
 
 from parity.r2.sigv4 import Token
 
 pytestmark = pytest.mark.timeout(300)
-VERSION = "4.20260730.0"
 BASE = "/cdn-cgi/local/r2/s3"
 MD5 = {"good": "nUJYL1gI6Ai6GkHbfwhz8A==", "other": "1B2M2Y8AsgTpgAmY7PhCfg=="}
 
@@ -169,9 +168,8 @@ OURS_IS_RIGHT: dict[str, tuple[Call, str]] = {
 
 
 @contextmanager
-def _miniflare() -> Iterator[str]:
-    folder = _node(f"miniflare@{VERSION}")
-    (folder / "miniflare.mjs").write_text((HERE / "miniflare.mjs").read_text())
+def _miniflare(scratch: Path) -> Iterator[str]:
+    node, folder = node_folder(scratch, "miniflare.mjs")
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(Path.home()),
@@ -180,7 +178,7 @@ def _miniflare() -> Iterator[str]:
         "R2_SECRET": OBJECT_TOKEN.secret,
     }
     process = subprocess.Popen(
-        ["node", "miniflare.mjs"],
+        [node, "miniflare.mjs"],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,
@@ -235,9 +233,9 @@ async def _both(address: str, ours: Lab, call: Call, change: Change) -> tuple[ob
     return _gist(await ask(ours.front, call.method, path, query, headers, call.body)), theirs
 
 
-async def test_our_answers_are_those_captured_from_a_real_bucket() -> None:
+async def test_our_answers_are_those_captured_from_a_real_bucket(tmp_path: Path) -> None:
     differences: list[str] = []
-    with _miniflare() as address:
+    with _miniflare(tmp_path) as address:
         async with lab(SETTINGS) as ours:
             first = Call("PUT", K, body=b"12345")
             assert await _both(address, ours, first, _same) == ((200, b""), (200, b""))

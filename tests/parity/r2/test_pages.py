@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from parity.r2.store.interface import Attributes, ObjectInfo
 from parity.r2.store.pages import page
 
-KEYS = st.sets(st.text(alphabet="ab/", min_size=1, max_size=6), max_size=25)
+KEYS = st.sets(st.text(alphabet="ab/\U0010ffff", min_size=1, max_size=6), max_size=25)
 
 
 def _describe(key: str) -> ObjectInfo:
@@ -26,7 +26,12 @@ def _plain(keys: set[str], prefix: str, delimiter: str) -> list[str]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(KEYS, st.text(alphabet="ab/", max_size=2), st.sampled_from(["", "/", "a/"]), st.integers(1, 7))
+@given(
+    KEYS,
+    st.text(alphabet="ab/\U0010ffff", max_size=2),
+    st.sampled_from(["", "/", "a/", "\U0010ffff"]),
+    st.integers(1, 7),
+)
 def test_pages_put_together_are_the_whole_listing(keys: set[str], prefix: str, delimiter: str, limit: int) -> None:
     order, told, after = sorted(keys), [], ""
     for _ in range(len(keys) + 1):
@@ -41,7 +46,7 @@ def test_pages_put_together_are_the_whole_listing(keys: set[str], prefix: str, d
 
 
 @settings(max_examples=200, deadline=None)
-@given(KEYS, st.text(alphabet="ab/", min_size=1, max_size=4))
+@given(KEYS, st.text(alphabet="ab/\U0010ffff", min_size=1, max_size=4))
 def test_a_page_begins_after_its_marker(keys: set[str], after: str) -> None:
     found = page(sorted(keys), _describe, "", "", after, 1000)
     assert [info.key for info in found.objects] == sorted(key for key in keys if key > after)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from tests.parity.r2.conftest import BUCKET, SETTINGS, StandIn
-from tests.parity.r2.lab import lab
+from tests.parity.r2.lab import Lab, lab
 from tests.parity.r2.stores import STORES, available
 
 from parity.r2.conditions import write_check
@@ -153,6 +155,75 @@ async def _race_over_a_key(settings: R2Settings, rounds: int) -> None:
             assert sorted(answer.status for answer in answers) == [200] + [412] * (WRITERS - 1)
             winner = next(writer for writer, answer in enumerate(answers) if answer.status == 200)
             assert (await ask("GET", f"/{BUCKET}/k{number}")).body == b"%d" % winner
+
+
+# Of different lengths, each longer than a block of a body and than the range that is read.
+VERSIONS = [bytes([65 + number]) * (300_000 + number) for number in range(8)]
+BY_ETAG = {f'"{hashlib.md5(body).hexdigest()}"': body for body in VERSIONS}
+
+
+@asynccontextmanager
+async def _overwriting(store: str) -> AsyncIterator[Lab]:
+    """A stand-in where one writer puts version after version into the key ``k``."""
+    with available(store) as upstream:
+        async with lab(replace(SETTINGS, upstream=upstream)) as ask:
+            await ask.service.reset()
+            ask.without(1)
+            await ask("PUT", body=VERSIONS[0])
+            wanted = True
+
+            async def write() -> None:
+                turn = 0
+                while wanted:
+                    turn += 1
+                    assert (await ask("PUT", body=VERSIONS[turn % len(VERSIONS)])).status == 200
+
+            writer = asyncio.create_task(write())
+            try:
+                yield ask
+            finally:
+                wanted = False
+                await writer
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("span", [None, (70_000, 199_999)])
+async def test_readers_get_bytes_of_the_version_whose_etag_they_are_told(
+    store: str, span: tuple[int, int] | None
+) -> None:
+    first, end = (0, None) if span is None else (span[0], span[1] + 1)
+    headers = {} if span is None else {"range": f"bytes={span[0]}-{span[1]}"}
+
+    async def read(ask: Lab) -> None:
+        times, seen = 0, set[str]()
+        while times < 40 or len(seen) < 3:
+            answer = await ask("GET", headers=headers)
+            body = BY_ETAG[answer.etag]
+            assert answer.body == body[first:end]
+            if span is not None:
+                assert answer.headers["content-range"].endswith(f"/{len(body)}")
+            times += 1
+            seen.add(answer.etag)
+            await asyncio.sleep(0)
+
+    async with _overwriting(store) as ask:
+        await asyncio.gather(*(read(ask) for _ in range(4)))
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_a_copy_is_of_the_version_that_its_condition_names(store: str) -> None:
+    copied = 0
+    async with _overwriting(store) as ask:
+        while copied < 5:
+            etag = (await ask("HEAD")).etag
+            headers = {"x-amz-copy-source": f"{BUCKET}/k", "x-amz-copy-source-if-match": etag}
+            answer = await ask("PUT", f"/{BUCKET}/copy", headers=headers)
+            assert answer.status in (200, 412)
+            if answer.status == 200:
+                copied += 1
+                copy = await ask("GET", f"/{BUCKET}/copy")
+                assert (copy.etag, copy.body) == (etag, BY_ETAG[etag])
+            await asyncio.sleep(0)
 
 
 def test_over_tls_one_of_sixteen_creators_wins_each_round_and_the_others_hear_412_or_429(r2: StandIn) -> None:

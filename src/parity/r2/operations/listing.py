@@ -15,7 +15,7 @@ from parity.r2.operations.context import Context
 from parity.r2.operations.objects import iso_date
 from parity.r2.reply import Reply, xml_reply
 from parity.r2.store.interface import ObjectInfo, Page, UploadInfo
-from parity.r2.store.pages import LAST
+from parity.r2.store.pages import LAST, next_marker
 
 MAX_KEYS = 1000
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
@@ -93,7 +93,7 @@ async def list_objects(context: Context) -> Reply:
     else:
         content.append(xml.text("Marker", encode(marker)))
         if page.next_after:
-            content.append(xml.text("NextMarker", encode(page.next_after.removesuffix(LAST))))
+            content.append(xml.text("NextMarker", encode(next_marker(page))))
     content += [
         xml.text("MaxKeys", asked),
         *([xml.text("Delimiter", encode(delimiter))] if delimiter else []),
@@ -135,6 +135,7 @@ async def list_uploads(context: Context) -> Reply:
         xml.text("UploadIdMarker", id_marker),
         xml.text("Prefix", encode(prefix)),
         xml.text("MaxUploads", limit),
+        *([xml.text("EncodingType", "url")] if context.param("encoding-type") else []),
         xml.text("IsTruncated", "true" if truncated else "false"),
     ]
     if truncated:

@@ -56,7 +56,7 @@ async def upload_part_copy(context: Context) -> Reply:
     upload, source = context.param("uploadId"), copy_source(context)
     await context.body()
     await context.store.parts(request.bucket, request.key, upload)
-    info, read = await context.store.open(*source)
+    info, read = await context.store.open(*source, request.header("x-amz-copy-source-range"))
     source_check(request.headers, context.rules)(info)
     wanted = parse_range(request.header("x-amz-copy-source-range"), info.size, context.rules)
     start, length = (wanted.start, wanted.length) if wanted else (0, info.size)

@@ -100,7 +100,7 @@ async def get_object(context: Context) -> Reply:
     request = context.request
     if "partNumber" in request.params:
         return await _get_part(context)
-    info, read = await context.store.open(request.bucket, request.key)
+    info, read = await context.store.open(request.bucket, request.key, request.header("range"))
     read_check(request.headers, context.rules, info)
     headers = _object_headers(context, info)
     wanted = parse_range(request.header("range"), info.size, context.rules)

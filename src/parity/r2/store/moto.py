@@ -160,7 +160,7 @@ class MotoStore:
     async def head(self, bucket: str, key: str) -> ObjectInfo:
         return self.get_now(bucket, key)[0]
 
-    async def open(self, bucket: str, key: str) -> tuple[ObjectInfo, Read]:
+    async def open(self, bucket: str, key: str, _wanted: str | None = None) -> tuple[ObjectInfo, Read]:
         info, content = self.get_now(bucket, key)
         return info, content.stream
 

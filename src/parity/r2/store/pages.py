@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 
 from parity.r2.store.interface import ObjectInfo, Page
 
-# Sorts after every key that begins with the text before it.
+# A common prefix with this after it is the marker of a page that ended with it. It sorts after the keys that have the
+# prefix, but for those that go on with this very character: like all keys of a prefix that was told, they are not told.
 LAST = "\U0010ffff"
 
 
@@ -28,7 +29,7 @@ def page(
     # Python compares by code point, which is the order of UTF-8 bytes.
     index = bisect_left(keys, prefix)
     if after:
-        index = max(index, bisect_left(keys, after if after.endswith(LAST) else after + "\0"))
+        index = max(index, bisect_right(keys, after))
     while index < len(keys) and keys[index].startswith(prefix):
         if len(objects) + len(prefixes) == limit:
             return Page(objects, prefixes, last)
@@ -41,7 +42,19 @@ def page(
             continue
         common = key[: cut + len(delimiter)]
         last = common + LAST
-        index = bisect_left(keys, last, lo=index)
+        index = _past(keys, common, index)
         if not after.startswith(common) or after == common:
             prefixes.append(common)
     return Page(objects, prefixes, "")
+
+
+def _past(keys: Sequence[str], prefix: str, start: int) -> int:
+    """The index of the first key after those with this prefix."""
+    text = prefix.rstrip(LAST)
+    return bisect_left(keys, text[:-1] + chr(ord(text[-1]) + 1), lo=start) if text else len(keys)
+
+
+def next_marker(page: Page) -> str:
+    """``next_after`` as version 1 tells it: the common prefix that the page ended with, or its last key."""
+    prefix = page.next_after.removesuffix(LAST)
+    return prefix if prefix in page.prefixes else page.next_after

@@ -1,8 +1,9 @@
 """Saves of the moto store: a manifest of everything and one file per body.
 
-Only bodies that are new since the last save are written; large ones already are files. A manifest is complete or not
-there: written beside the old one, synced, then renamed, with a digest over its contents. The one before is kept, and
-loading takes the newer one that is whole, bodies included.
+Only bodies that are new since the last save are written; large ones already are files. Bodies are on the disk before
+the manifest that names them, with their digests. A manifest is complete or not there: written beside the old one,
+synced, then renamed, with a digest over its contents. The one before is kept, and loading takes the newer one that is
+whole, bodies included.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from parity.config.errors import ConfigError
 from parity.r2 import cors
-from parity.r2.content import Blob, BlobFolder, Content, Piece
+from parity.r2.content import BlobFolder, Content
 from parity.r2.cors import Policy
+from parity.r2.pieces import Blob, Piece
 from parity.r2.store.interface import Attributes, ObjectInfo, UploadInfo
 from parity.r2.store.moto import MotoStore
 
-FORMAT = 1
+FORMAT = 2
 _NAMES = ("manifest.json", "manifest.previous.json")
 
 
@@ -37,54 +38,50 @@ class Saves:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.blobs = BlobFolder(folder / "blobs")
-        self._written: weakref.WeakKeyDictionary[Content, tuple[Blob, ...]] = weakref.WeakKeyDictionary()
         # Bodies of the last two manifests stay although their objects may be gone: a manifest names them.
         self._pinned: list[list[Blob]] = []
+        # Whether the newer manifest may take the place of the one before: a torn one must not.
+        self._current_is_whole = False
+
+    def file(self, state: dict[str, Any]) -> list[Blob]:
+        """Give each body of a state of ``collect`` its file in this folder. Blocking; call it in a thread."""
+        return [self._file_of(piece) for entry in _entries(state) for piece in entry["content"].pieces]
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a state of ``collect``. Blocking; call it in a thread."""
         pinned: list[Blob] = []
-        for bucket in state["buckets"]:
-            for entry in (*bucket["objects"], *(part for upload in bucket["uploads"] for part in upload["parts"])):
-                content: Content = entry.pop("content")
-                blobs = self._blobs_of(content)
-                pinned += blobs
-                entry["blobs"] = [[blob.path.name, blob.size] for blob in blobs]
+        for entry in _entries(state):
+            blobs = [self._file_of(piece) for piece in entry.pop("content").pieces]
+            pinned += blobs
+            entry["blobs"] = [[blob.path.name, blob.size, blob.sha256] for blob in blobs]
+        _sync_folder(self.blobs.path)
         body = json.dumps(state, separators=(",", ":")).encode()
         head = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
         current, previous = (self.folder / name for name in _NAMES)
         part = current.with_suffix(".part")
         _write_synced(part, head + b"\n" + body)
-        if current.exists():
+        if self._current_is_whole:
             current.replace(previous)
         part.replace(current)
         _sync_folder(self.folder)
+        self._current_is_whole = True
         self._pinned = [*self._pinned[-1:], pinned]
 
-    def _blobs_of(self, content: Content) -> tuple[Blob, ...]:
-        written = self._written.get(content)
-        if written is None:
-            written = tuple(map(self._file_of, content.pieces))
-            self._written[content] = written
-        return written
-
     def _file_of(self, piece: Piece) -> Blob:
-        """A file of this folder with the piece's bytes: itself, another name for it, or newly written."""
-        if isinstance(piece, Blob) and piece.path.parent == self.blobs.path:
-            return piece
+        """A file of this folder, on the disk, with the piece's bytes: its own, another name for it, or a new one."""
+        file = piece.in_file(self.blobs.write)
+        file.seal()
+        if file.path.parent == self.blobs.path:
+            return file
         path = self.blobs.new_path()
-        if isinstance(piece, Blob):
-            os.link(piece.path, path)
-            return Blob(path, piece.size)
-        _write_synced(path, piece)
-        return Blob(path, len(piece))
+        os.link(file.path, path)
+        return Blob(path, file.size, file.sha256)
 
     def take_over(self, state: dict[str, Any]) -> None:
         """Give a state that another folder loaded bodies of this folder: the other one may go."""
         for entry in _entries(state):
             blobs = tuple(map(self._file_of, entry["content"].pieces))
             entry["content"] = Content(blobs, entry["content"].size)
-            self._written[entry["content"]] = blobs
 
     def keep(self) -> None:
         """Nothing that was saved or loaded goes when its objects do."""
@@ -103,9 +100,12 @@ class Saves:
             if not path.exists():
                 continue
             try:
-                return self._restore(path)
+                state = self._restore(path)
             except TornSave as error:
                 problems.append(f"{name}: {error}")
+            else:
+                self._current_is_whole = name == _NAMES[0]
+                return state
         if problems:
             raise ConfigError(
                 str(self.folder),
@@ -128,23 +128,25 @@ class Saves:
             raise TornSave("its contents are not what was written")
         state: dict[str, Any] = json.loads(body)
         entries = list(_entries(state))
-        wanted = {name: size for entry in entries for name, size in entry["blobs"]}
-        for name, size in wanted.items():
-            file = self.blobs.path / name
-            if not file.exists() or file.stat().st_size != size:
-                raise TornSave(f"the body {name} is missing or not {size} bytes long")
-        self._adopt(entries, wanted)
+        wanted = {name: (size, sha256) for entry in entries for name, size, sha256 in entry["blobs"]}
+        for name, (size, sha256) in wanted.items():
+            _check(self.blobs.path / name, size, sha256)
+        self.blobs.sweep(set(wanted))
+        blobs = {name: Blob(self.blobs.path / name, size, sha256) for name, (size, sha256) in wanted.items()}
+        for entry in entries:
+            pieces = tuple(blobs[name] for name, *_ in entry["blobs"])
+            entry["content"] = Content(pieces, sum(piece.size for piece in pieces))
+        self._pinned = [list(blobs.values())]
         return state
 
-    def _adopt(self, entries: list[dict[str, Any]], wanted: dict[str, int]) -> None:
-        self.blobs.sweep(set(wanted))
-        blobs = {name: self.blobs.adopt(name, size) for name, size in wanted.items()}
-        for entry in entries:
-            pieces = tuple(blobs[name] for name, _ in entry["blobs"])
-            content = Content(pieces, sum(piece.size for piece in pieces))
-            self._written[content] = pieces
-            entry["content"] = content
-        self._pinned = [list(blobs.values())]
+
+def _check(body: Path, size: int, sha256: str) -> None:
+    """Raises ``TornSave`` for a body that is not as it was saved."""
+    if not body.exists() or body.stat().st_size != size:
+        raise TornSave(f"the body {body.name} is missing or not {size} bytes long")
+    with body.open("rb", buffering=0) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise TornSave(f"the body {body.name} is not what was written")
 
 
 def _entries(state: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,26 +6,14 @@ The stand-in is its only writer, so checks hold under a lock of this process. Wh
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
-
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from urllib.parse import unquote
 
 from parity.config.errors import ConfigError
-from parity.r2.content import BLOCK, Content
-from parity.r2.errors import (
-    R2Error,
-    bucket_exists,
-    bucket_not_empty,
-    no_such_bucket,
-    no_such_key,
-    no_such_upload,
-    upstream_failed,
-)
+from parity.r2.content import Content
+from parity.r2.errors import R2Error, bucket_exists, no_such_bucket, no_such_key, upstream_failed
 from parity.r2.settings import Upstream
 from parity.r2.store.interface import (
     Attributes,
@@ -40,17 +28,12 @@ from parity.r2.store.interface import (
 )
 from parity.r2.store.locks import KeyLocks
 from parity.r2.store.pages import LAST
+from parity.r2.store.s3_calls import Calls, RangePastEnd
 from parity.r2.store.s3_form import arguments_of, body_of, info_of
+from parity.r2.store.s3_opened import Opened, passed_on
 
-_THREADS = 32
-_ERRORS: dict[str, Callable[[], R2Error]] = {
-    "NoSuchBucket": no_such_bucket,
-    "NoSuchKey": no_such_key,
-    "NoSuchUpload": no_such_upload,
-    "BucketAlreadyOwnedByYou": bucket_exists,
-    "BucketAlreadyExists": bucket_exists,
-    "BucketNotEmpty": bucket_not_empty,
-}
+# What an upstream tells at once.
+_PAGE = 1000
 
 
 class S3Store:
@@ -58,37 +41,12 @@ class S3Store:
 
     name = "s3"
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, bucket: str) -> None:
         self._url = upstream.url
-        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="r2-upstream")
+        self._own = {bucket}
+        self._calls = Calls(upstream)
+        self._call = self._calls.call
         self._locks = KeyLocks()
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=upstream.url,
-            aws_access_key_id=upstream.access_key,
-            aws_secret_access_key=upstream.secret,
-            region_name=upstream.region,
-            config=Config(
-                signature_version="s3v4",
-                max_pool_connections=_THREADS,
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
-
-    async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Raises ``R2Error``: what the upstream says where R2 has the same error, else ``InternalError``."""
-        method = getattr(self._client, operation)
-        loop = asyncio.get_running_loop()
-        try:
-            answer: dict[str, Any] = await loop.run_in_executor(self._executor, lambda: method(**arguments))
-        except ClientError as error:
-            known = _ERRORS.get(error.response.get("Error", {}).get("Code", ""))
-            raise known() if known else upstream_failed(f"{operation}: {error}") from None
-        except BotoCoreError as error:
-            raise upstream_failed(f"{operation}: {error}") from None
-        return answer
 
     async def start(self) -> None:
         """Raises ``ConfigError`` when the upstream does not answer, or not to these credentials."""
@@ -103,20 +61,19 @@ class S3Store:
             ) from None
 
     async def close(self) -> None:
-        self._client.close()
-        self._executor.shutdown()
+        self._calls.close()
 
     async def reset(self) -> None:
-        """Empty and remove every bucket of the upstream: it should hold nothing but this stand-in's."""
-        for bucket in await self.buckets():
-            page = await self.list_page(bucket.name, "", "", "", 1000)
+        """Empty and remove the configured bucket and those made since the start: an upstream may hold others' too."""
+        for bucket in sorted(self._own & {found.name for found in await self.buckets()}):
+            page = await self.list_page(bucket, "", "", "", _PAGE)
             while page.objects:
                 for info in page.objects:
-                    await self._call("delete_object", Bucket=bucket.name, Key=info.key)
-                page = await self.list_page(bucket.name, "", "", "", 1000)
-            for upload in await self.uploads(bucket.name):
-                await self.abort(bucket.name, upload.key, upload.id)
-            await self.delete_bucket(bucket.name)
+                    await self._call("delete_object", Bucket=bucket, Key=info.key)
+                page = await self.list_page(bucket, "", "", "", _PAGE)
+            for upload in await self.uploads(bucket):
+                await self.abort(bucket, upload.key, upload.id)
+            await self.delete_bucket(bucket)
 
     async def buckets(self) -> list[BucketInfo]:
         answer = await self._call("list_buckets")
@@ -126,6 +83,7 @@ class S3Store:
         if await self.has_bucket(bucket):
             raise bucket_exists()
         await self._call("create_bucket", Bucket=bucket)
+        self._own.add(bucket)
 
     async def delete_bucket(self, bucket: str) -> None:
         await self._call("delete_bucket", Bucket=bucket)
@@ -134,45 +92,35 @@ class S3Store:
         return any(found.name == bucket for found in await self.buckets())
 
     async def head(self, bucket: str, key: str) -> ObjectInfo:
+        async with self._locks.share(bucket, key):
+            return await self._head(bucket, key)
+
+    async def _head(self, bucket: str, key: str) -> ObjectInfo:
         found = await self._find(bucket, key)
         if found is None:
             raise no_such_key()
         return found
 
     async def _find(self, bucket: str, key: str) -> ObjectInfo | None:
-        """HEAD's 404 has no body to tell a missing key from a missing bucket by."""
-        loop = asyncio.get_running_loop()
-        try:
-            answer = await loop.run_in_executor(
-                self._executor, lambda: self._client.head_object(Bucket=bucket, Key=key)
-            )
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-                raise upstream_failed(f"head_object: {error}") from None
-            if not await self.has_bucket(bucket):
-                raise no_such_bucket() from None
-            return None
-        except BotoCoreError as error:
-            raise upstream_failed(f"head_object: {error}") from None
-        return info_of(key, dict(answer))
+        answer = await self._calls.head(bucket, key)
+        if answer is not None:
+            return info_of(key, answer)
+        if not await self.has_bucket(bucket):
+            raise no_such_bucket()
+        return None
 
-    async def open(self, bucket: str, key: str) -> tuple[ObjectInfo, Read]:
-        info = await self.head(bucket, key)
-
-        async def read(start: int, length: int) -> AsyncIterator[bytes]:
-            if not length:
-                return
-            # The ETag that was answered to the client: never bytes of another version under it.
-            span = f"bytes={start}-{start + length - 1}"
-            answer = await self._call("get_object", Bucket=bucket, Key=key, Range=span, IfMatch=f'"{info.etag}"')
-            body, loop = answer["Body"], asyncio.get_running_loop()
+    async def open(self, bucket: str, key: str, wanted: str | None = None) -> tuple[ObjectInfo, Read]:
+        """One GET tells of the object and has its bytes: between two the object may become another."""
+        where = {"Bucket": bucket, "Key": key}
+        # versitygw keeps ETags beside its files: in the middle of a write they are not of the same version.
+        async with self._locks.share(bucket, key):
             try:
-                while block := await loop.run_in_executor(self._executor, body.read, BLOCK):
-                    yield block
-            finally:
-                body.close()
-
-        return info, read
+                answer = await self._call("get_object", **where, **passed_on(wanted))
+            except RangePastEnd:
+                # Whether that is an error is for the caller to say, who needs to know the object for it.
+                answer = await self._call("get_object", **where)
+        opened = Opened(info_of(key, answer), answer, self._calls.run)
+        return opened.info, opened.read
 
     async def put(
         self, bucket: str, key: str, content: Content, etag: str, attributes: Attributes, check: Check
@@ -187,7 +135,7 @@ class S3Store:
                 ContentLength=content.size,
                 **arguments_of(attributes),
             )
-            return _same(etag, await self.head(bucket, key))
+            return _same(etag, await self._head(bucket, key))
 
     async def copy(
         self,
@@ -197,20 +145,22 @@ class S3Store:
         check_source: Check,
         check: Check,
     ) -> ObjectInfo:
-        found = await self.head(*source)
-        check_source(found)
-        async with self._locks.hold(*target):
+        # Both keys, and in the same order by whoever wants both: the source that was checked is the one that is copied.
+        async with AsyncExitStack() as held:
+            for bucket, key in sorted({source, target}):
+                await held.enter_async_context(self._locks.hold(bucket, key))
+            found = await self._head(*source)
+            check_source(found)
             check(await self._find(*target))
             await self._call(
                 "copy_object",
                 Bucket=target[0],
                 Key=target[1],
                 CopySource={"Bucket": source[0], "Key": source[1]},
-                CopySourceIfMatch=f'"{found.etag}"',
                 MetadataDirective="REPLACE",
                 **arguments_of(attributes or found.attributes),
             )
-            return await self.head(*target)
+            return await self._head(*target)
 
     async def delete(self, bucket: str, key: str, check: Check) -> None:
         async with self._locks.hold(bucket, key):
@@ -221,7 +171,7 @@ class S3Store:
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         if limit <= 0:
             return Page([], [], "")
-        limit = min(limit, 1000)
+        limit = min(limit, _PAGE)
         optional = {"Delimiter": delimiter, "StartAfter": after}
         answer = await self._call(
             "list_objects_v2",
@@ -240,14 +190,14 @@ class S3Store:
             )
             for found in answer.get("Contents", [])
         ]
+        prefixes = [found["Prefix"] for found in answer.get("CommonPrefixes", [])]
         # A prefix that the page before told is told again by upstreams that only look at keys after the marker.
-        prefixes = [
-            found["Prefix"]
-            for found in answer.get("CommonPrefixes", [])
-            if not after.startswith(found["Prefix"]) or after == found["Prefix"]
-        ]
-        last = max([info.key for info in objects] + [common + LAST for common in prefixes], default="")
-        return Page(objects, prefixes, last if answer.get("IsTruncated") else "")
+        again = [prefix for prefix in prefixes if after.startswith(prefix) and after != prefix]
+        told = [prefix for prefix in prefixes if prefix not in again]
+        # Past the marker by a character more: a page that tells nothing new is not told for ever.
+        ends = [prefix + LAST for prefix in told] + ([after + LAST] if again else [])
+        last = max([info.key for info in objects] + ends, default="")
+        return Page(objects, told, last if answer.get("IsTruncated") else "")
 
     async def create_upload(self, bucket: str, key: str, attributes: Attributes) -> str:
         answer = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **arguments_of(attributes))
@@ -287,17 +237,25 @@ class S3Store:
                 UploadId=upload,
                 MultipartUpload={"Parts": wanted},
             )
-            return _same(etag, await self.head(bucket, key))
+            return _same(etag, await self._head(bucket, key))
 
     async def abort(self, bucket: str, key: str, upload: str) -> None:
         await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
 
     async def uploads(self, bucket: str) -> list[UploadInfo]:
-        answer = await self._call("list_multipart_uploads", Bucket=bucket)
-        found = [
-            UploadInfo(upload["UploadId"], upload["Key"], upload["Initiated"].timestamp(), Attributes())
-            for upload in answer.get("Uploads", [])
-        ]
+        found: list[UploadInfo] = []
+        # Encoded, as a key may hold what XML cannot: boto3 asks for it by itself only in lists of objects.
+        arguments: dict[str, Any] = {"Bucket": bucket, "EncodingType": "url", "MaxUploads": _PAGE}
+        while True:
+            answer = await self._call("list_multipart_uploads", **arguments)
+            decode = unquote if answer.get("EncodingType") == "url" else str
+            for upload in answer.get("Uploads", []):
+                initiated = upload["Initiated"].timestamp()
+                found.append(UploadInfo(upload["UploadId"], decode(upload["Key"]), initiated, Attributes()))
+            if not answer.get("IsTruncated") or not answer.get("NextKeyMarker"):
+                break
+            arguments["KeyMarker"] = decode(answer["NextKeyMarker"])
+            arguments["UploadIdMarker"] = answer.get("NextUploadIdMarker", "")
         return sorted(found, key=lambda info: (info.key, info.initiated))
 
 

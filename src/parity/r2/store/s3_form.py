@@ -6,11 +6,14 @@ import io
 from typing import Any
 from urllib.parse import quote, unquote
 
-from parity.r2.content import BLOCK, Content
-from parity.r2.headers import KEPT, METADATA
+from parity.r2.content import Content
+from parity.r2.headers import KEPT, METADATA, UNTYPED
+from parity.r2.pieces import BLOCK
 from parity.r2.store.interface import Attributes, ObjectInfo
 
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+# Names of the metadata that carry what an upstream has no place for.
+_STORAGE_CLASS, _KEPT = "parity-storage-class", "parity-kept-"
 _ARGUMENTS = {name: "".join(word.title() for word in name.split("-")) for name in KEPT}
 
 
@@ -44,27 +47,46 @@ class _ContentFile(io.RawIOBase):
         return filled
 
 
+def _as_header(name: str, value: str) -> bool:
+    """Whether an upstream gives the header back as it was: not text beside ASCII, nor an ``expires`` that is no date,
+    which boto3 would not send."""
+    return name != "expires" and value.isascii() and value.isprintable() and value.strip() == value != ""
+
+
+def _encoded(value: str) -> str:
+    return quote(value, safe=_PRINTABLE)
+
+
 def arguments_of(attributes: Attributes) -> dict[str, Any]:
     """The arguments of a boto3 write; metadata is percent-encoded, since HTTP headers hold ASCII only."""
-    found: dict[str, Any] = {_ARGUMENTS[name]: attributes.headers[name] for name in KEPT if name in attributes.headers}
-    found["Metadata"] = {
-        name.removeprefix(METADATA): quote(value, safe=_PRINTABLE)
-        for name, value in attributes.headers.items()
-        if name.startswith(METADATA)
-    }
+    found: dict[str, Any] = {"Metadata": {}}
+    for name, value in attributes.headers.items():
+        if name.startswith(METADATA):
+            found["Metadata"][name.removeprefix(METADATA)] = _encoded(value)
+        elif _as_header(name, value):
+            found[_ARGUMENTS[name]] = value
+        else:
+            found["Metadata"][_KEPT + name] = _encoded(value)
+    # Upstreams differ in what an object without a type is given back with: R2's stand-in says this.
+    found.setdefault("ContentType", UNTYPED)
     if attributes.storage_class != "STANDARD":
-        # Not every upstream has R2's classes, so the class is kept as metadata.
-        found["Metadata"]["parity-storage-class"] = attributes.storage_class
+        # Not every upstream has R2's classes.
+        found["Metadata"][_STORAGE_CLASS] = attributes.storage_class
     return found
 
 
 def info_of(key: str, answer: dict[str, Any]) -> ObjectInfo:
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     metadata = {name: unquote(value) for name, value in answer.get("Metadata", {}).items()}
-    storage_class = metadata.pop("parity-storage-class", "STANDARD")
-    kept = {name: headers[name] for name in KEPT if name in headers}
+    storage_class = metadata.pop(_STORAGE_CLASS, "STANDARD")
+    found = {name: headers[name] for name in KEPT if name in headers}
+    for name, value in metadata.items():
+        if name.startswith(_KEPT):
+            found[name.removeprefix(_KEPT)] = value
+        else:
+            found[METADATA + name] = value
     size = int(answer.get("ContentLength", 0))
-    attributes = Attributes(kept | {METADATA + name: value for name, value in metadata.items()}, storage_class)
+    attributes = Attributes(found, storage_class)
     return ObjectInfo(key, size, answer["ETag"].strip('"'), answer["LastModified"].timestamp(), attributes)
 
 

@@ -164,7 +164,7 @@ def test_what_a_client_that_left_does_not_hear_is_not_read(r2: StandIn, monkeypa
         finally:
             ended[0] = True
 
-    async def open_(_bucket: str, key: str) -> tuple[ObjectInfo, Any]:
+    async def open_(_bucket: str, key: str, *_: Any) -> tuple[ObjectInfo, Any]:
         return ObjectInfo(key, blocks * MIB, "e" * 32, 0, Attributes()), stream
 
     monkeypatch.setattr(r2.service.store, "open", open_)

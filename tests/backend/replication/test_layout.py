@@ -2,7 +2,16 @@ import math
 
 import pytest
 
-from app.replication.core import Moment, Options, catch_up_plan, deletable, must_look_up, read_is_fresh, snapshot_due
+from app.replication.core import (
+    Moment,
+    Options,
+    catch_up_plan,
+    deletable,
+    must_look_up,
+    prune,
+    read_is_fresh,
+    snapshot_due,
+)
 from app.replication.layout import FANOUT, FileRef, GapError, due_merge, parse_name, restore_plan, transaction
 
 DAY = 86400.0
@@ -115,3 +124,10 @@ def test_a_read_looks_as_often_as_it_is_told() -> None:
     assert not fresh(4.5, 1.0, wall=10800.0)
     assert not fresh(4.5, 1.0, wall=-60.0)
     assert fresh(4.5, math.inf, wall=-60.0)
+
+
+def test_a_file_that_is_remembered_twice_is_merged_once() -> None:
+    files = [transaction(number) for number in range(1, 33)]
+    listed = FileRef(0, 2, 2, 131, 1_800_000_000.0)
+    assert [ref.max_txid for ref in due_merge([*files, listed], 0)] == list(range(1, 33))
+    assert [ref.max_txid for ref in prune([*files, listed])] == list(range(1, 33))

@@ -108,8 +108,10 @@ def snapshot_due(files: Sequence[FileRef], database_bytes: int, options: Options
 def prune(files: Sequence[FileRef]) -> list[FileRef]:
     """The files that merging and snapshots still ask about; for them it is the same as with all of them.
 
-    Transactions alone are some thousands a month, too many to remember for each profile. Raises ``GapError``.
+    Transactions alone are some thousands a month, too many to remember for each profile. A file that is named twice, by
+    a list that saw it before its own upload's answer came, is one. Raises ``GapError``.
     """
+    files = list({file.name: file for file in files}.values())
     tops = [highest(file for file in files if file.level == level) for level in range(SNAPSHOT + 1)]
     wanted = set(catch_up_plan(files, tops[SNAPSHOT]))
     for file in files:

@@ -106,6 +106,8 @@ def due_merge(files: Sequence[FileRef], level: int) -> list[FileRef]:
     covered = highest(file for file in files if file.level in (level + 1, SNAPSHOT))
     run: list[FileRef] = []
     for file in sorted(file for file in files if file.level == level and file.max_txid > covered):
+        if run and file.name == run[-1].name:
+            continue
         if run and file.min_txid != run[-1].max_txid + 1:
             run = []
         run.append(file)

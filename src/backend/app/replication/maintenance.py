@@ -90,10 +90,12 @@ class Maintainer:
             return
         listed = await replica.store.list()
         self._looked = listed.date
-        # Together with what was uploaded meanwhile; by name, as only a list knows when a file was made.
-        files = {ref.name: ref for ref in (*replica.files, *listed.files)}
         old = deletable(listed.files, listed.date, replica.options)
-        replica.files = prune([ref for ref in files.values() if ref not in set(old)])
+        # What lies behind the copy is for catching up; an upload of ours may be there whose answer has not come.
+        reached = replica.database.txid if replica.database else 0
+        known = [ref for ref in listed.files if ref.max_txid <= reached and ref not in set(old)]
+        gone = {ref.name for ref in old}
+        replica.files = prune([*(ref for ref in replica.files if ref.name not in gone), *known])
         await replica.store.delete(old)
 
     async def _read(self, run: Sequence[FileRef]) -> list[tuple[FileRef, bytes]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import threading
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,6 +13,18 @@ EXTENSION = "parity.r2.connection"
 _numbers = itertools.count(1)
 _PLAIN = bytes(range(0x21, 0x7F))
 _ESCAPED = {byte: b"%%%02X" % byte for byte in range(256) if byte not in _PLAIN}
+# As much as an event loop decrypts at once, and a little more.
+_BUFFER_SIZE = (256 << 10) + 4096
+
+
+class _Buffer(threading.local):
+    """One for each event loop, which read by read is done with it before the next."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(_BUFFER_SIZE))
+
+
+_buffer = _Buffer()
 
 
 class R2Protocol(HttpToolsProtocol):
@@ -58,3 +72,35 @@ class R2Protocol(HttpToolsProtocol):
             # As it is told in a moment; until then uvicorn would take the missing answer for a mistake.
             self.cycle.disconnected = True
         self.transport.abort()
+
+
+class BufferedConnection(asyncio.BufferedProtocol):
+    """An `R2Protocol` that gets what arrives in a buffer, which all connections of a loop share: it is parsed at once.
+
+    Without it each TLS record of 16 KiB is decrypted into a new piece of memory of 256 KiB, cut to size, and joined
+    with its neighbours: a third of what an upload costs beside its digest.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._protocol = R2Protocol(*args, **options)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._protocol.connection_made(transport)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return _buffer.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._protocol.data_received(_buffer.view[:nbytes])  # type: ignore[arg-type]  # any buffer is parsed
+
+    def eof_received(self) -> None:
+        self._protocol.eof_received()
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()

@@ -14,7 +14,7 @@ from parity.admin.app import serving
 from parity.certs import Certificates, ensure_certificates
 from parity.config.project import Project
 from parity.r2.admin import Admin
-from parity.r2.connection import R2Protocol
+from parity.r2.connection import BufferedConnection
 from parity.r2.service import Service, running
 from parity.r2.settings import R2Settings, load_r2_settings
 
@@ -42,7 +42,7 @@ async def serve_s3(
     tls = {} if certificates is None else {"ssl_certfile": certificates.chain, "ssl_keyfile": certificates.key}
     async with running(settings) as service:
         options = {
-            "http": R2Protocol,
+            "http": BufferedConnection,
             "server_header": False,
             "timeout_keep_alive": KEEP_ALIVE_SECONDS,
             "timeout_graceful_shutdown": GRACE_SECONDS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import sys
 import threading
 import time
@@ -212,10 +213,11 @@ async def test_readers_get_bytes_of_the_version_whose_etag_they_are_told(
 
 @pytest.mark.parametrize("store", STORES)
 async def test_a_copy_is_of_the_version_that_its_condition_names(store: str) -> None:
-    copied = 0
+    copied, dice = 0, random.Random(1)
     async with _overwriting(store) as ask:
-        while copied < 5:
-            etag = (await ask("HEAD")).etag
+        while copied < 3:
+            # Any version: the one that was there a moment ago is overwritten before the copy has its turn.
+            etag = dice.choice(list(BY_ETAG))
             headers = {"x-amz-copy-source": f"{BUCKET}/k", "x-amz-copy-source-if-match": etag}
             answer = await ask("PUT", f"/{BUCKET}/copy", headers=headers)
             assert answer.status in (200, 412)

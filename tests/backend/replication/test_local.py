@@ -3,6 +3,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -329,3 +330,22 @@ def test_threads_that_write_upload_and_empty_the_log_leave_what_a_replay_gives(
     assert emptied
     assert len(rows(database)) == 180
     assert LocalDatabase.build(tmp_path / "b" / "database.sqlite", files).image() == database.image()
+
+
+def test_the_bytes_on_the_disk_are_known_without_asking_it(tmp_path: Path) -> None:
+    copy = LocalDatabase.build(tmp_path / "copy" / "database.sqlite", [])
+
+    def on_disk() -> int:
+        return sum(file.stat().st_size for file in copy.path.parent.iterdir() if not file.name.endswith("-shm"))
+
+    assert copy.disk_bytes == on_disk() == 0
+    copy.write(lambda connection: connection.execute("CREATE TABLE t (x)"))
+    for size in (10, 5000, 700_000, 700_000, 10):
+        copy.write(partial(apsw.Connection.execute, statements=f"INSERT INTO t VALUES (zeroblob({size}))"))
+        assert copy.disk_bytes == on_disk() > 0
+        copy.mark_durable(copy.txid + 1, copy.seq)
+        assert copy.disk_bytes == on_disk()
+    copy.write(lambda connection: connection.execute("INSERT INTO t VALUES (zeroblob(9000))"))
+    copy.roll_back()
+    assert copy.disk_bytes == on_disk()
+    copy.close()

@@ -10,7 +10,7 @@ import pytest
 from tests.backend.replication.simulation.world import Machine
 from tests.backend.replication.virtual import bucket, insert, insist, machine, play, select
 
-from app.replication.databases import ReplicatedSession
+from app.replication.session import ReplicatedSession
 from app.sync.interface import SyncConflict, SyncStatus, SyncUnavailable
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import posixpath
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from contextlib import asynccontextmanager
 
 import apsw
 
@@ -20,15 +18,12 @@ from app.db import schema
 from app.replication.core import Options
 from app.replication.maintenance import Maintainer
 from app.replication.object_replica import ObjectReplica
-from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
 from app.replication.replica import Replica
-from app.replication.store import StoreError
+from app.replication.session import ReplicatedSession
 from app.settings import Settings
 from app.storage.interface import ObjectStore
 from app.storage.keys import Keys, local_database
-from app.sync.interface import SchemaTooNew, SyncConflict, SyncDamaged, SyncError, SyncStatus, SyncUnavailable
-
-T = TypeVar("T")
+from app.sync.interface import SyncUnavailable
 
 
 class AppSchema:
@@ -44,92 +39,12 @@ class AppSchema:
         schema.migrate(connection)
 
 
-@contextmanager
-def _as_sync_errors(folder: str) -> Iterator[None]:
-    """Replication's errors in the words of the seam; ``folder`` is the replica's, for the names of objects."""
-    try:
-        yield
-    except Lost as error:
-        cause = error.cause
-        # A file that came to light behind others' may have been there before them.
-        raise (SyncConflict if isinstance(cause, Fenced) else SyncUnavailable)(str(cause)) from error
-    except Outdated as error:
-        raise SyncConflict(str(error)) from error
-    except StoreError as error:
-        raise SyncUnavailable(str(error)) from error
-    except Damaged as error:
-        raise SyncDamaged(f"{posixpath.normpath(folder + error.name)}: {error.problem}") from error
-    except schema.NewerSchema as error:
-        raise SchemaTooNew(str(error)) from error
-
-
-class ReplicatedSession:
-    """See `app.sync.interface.Session`."""
+class _Entry:
+    """One profile's replica and folder, how many sessions use it, and the bytes of its copy as they were after the
+    last one."""
 
     def __init__(self, replica: Replica, folder: str) -> None:
-        self.status = SyncStatus.SYNCED
-        self._replica, self._folder = replica, folder
-        self._ticket: Ticket | None = None
-        self._written: list[Ticket] = []
-        self._ended = False
-
-    async def read(self, query: Callable[[apsw.Connection], T]) -> T:
-        return await self._do(self._replica.read(query, self._epoch))
-
-    async def write(self, change: Callable[[apsw.Connection], T]) -> T:
-        result = await self._do(self._replica.write(change, self._epoch))
-        self._written += [self._ticket] if self._ticket else []
-        return result
-
-    @property
-    def _epoch(self) -> int | None:
-        """What this session saw belongs to one life of the local copy, and so must all that it goes on to do."""
-        return self._ticket.epoch if self._ticket else None
-
-    async def settle(self) -> SyncStatus:
-        if self._ticket is not None:
-            with self._noted():
-                await self._replica.settle(self._ticket)
-        self.status = SyncStatus.SYNCED
-        return self.status
-
-    def end(self) -> None:
-        """Nothing can be read or written any more."""
-        self._ended = True
-
-    async def _do(self, work: Coroutine[Any, Any, tuple[T, Ticket]]) -> T:
-        if self._ended:
-            work.close()
-            raise RuntimeError("This session has ended; open another with databases.session(context)")
-        with self._noted():
-            result, self._ticket = await work
-        self.status = SyncStatus.PENDING
-        return result
-
-    @contextmanager
-    def _noted(self) -> Iterator[None]:
-        try:
-            with _as_sync_errors(self._folder):
-                yield
-        except SyncConflict as error:
-            if not any(self._replica.kept(ticket) for ticket in self._written):
-                self.status = error.status
-                raise
-            # A conflict says that nothing of the request was kept.
-            self.status = SyncUnavailable.status
-            raise SyncUnavailable(
-                "a part of this request was kept, then another Machine took the profile over"
-            ) from error
-        except SyncError as error:
-            self.status = error.status
-            raise
-
-
-class _Entry:
-    """One profile's replica, how many sessions use it, and the bytes of its copy as they were after the last one."""
-
-    def __init__(self, replica: Replica) -> None:
-        self.replica = replica
+        self.replica, self.folder = replica, folder
         self.users = 0
         self.bytes = 0
 
@@ -156,9 +71,10 @@ class ReplicatedDatabases:
     @asynccontextmanager
     async def session(self, context: UserContext) -> AsyncIterator[ReplicatedSession]:
         entry = await self._use(context)
-        session = ReplicatedSession(entry.replica, self._keys.profile(context).database_folder)
+        session = ReplicatedSession(entry.replica, entry.folder)
         try:
-            await self._evict()
+            if self._is_full or len(self._open) > self._settings.sync_max_open_profiles:
+                await self._evict()
             yield session
             await session.settle()
         finally:
@@ -181,7 +97,7 @@ class ReplicatedDatabases:
         if self._closed:
             raise SyncUnavailable("the backend is stopping")
         # Taken out and put back: the dictionaries are in the order of last use.
-        entry = self._entries.pop(context, None) or _Entry(self._make(context))
+        entry = self._entries.pop(context, None) or self._make(context)
         self._entries[context] = entry
         self._open.pop(context, None)
         self._open[context] = entry
@@ -198,9 +114,10 @@ class ReplicatedDatabases:
         task.add_done_callback(lambda _: self._closing.pop(context))
         await asyncio.shield(task)
 
-    def _make(self, context: UserContext) -> Replica:
+    def _make(self, context: UserContext) -> _Entry:
+        keys = self._keys.profile(context)
         replica = Replica(
-            ObjectReplica(self._store, self._keys.profile(context)),
+            ObjectReplica(self._store, keys),
             local_database(self._settings.user_data_dir, context),
             self._node,
             self._options,
@@ -210,7 +127,7 @@ class ReplicatedDatabases:
             wall_ms=lambda: time.time_ns() // 1_000_000,
         )
         Maintainer(replica)
-        return replica
+        return _Entry(replica, keys.database_folder)
 
     async def _evict(self) -> None:
         """Close the connections of what was used least recently, and drop whole copies past count or bytes.

@@ -71,6 +71,7 @@ class LocalDatabase:
         self._wal = path.with_name(path.name + "-wal")
         self._shm = path.with_name(path.name + "-shm")
         self._pending: list[tuple[int, dict[int, bytes], int]] = []
+        self._file_bytes = 0
         self._connection: apsw.Connection | None = None
         self._log: int | None = None
         self._noted = _NO_COMMIT
@@ -99,6 +100,7 @@ class LocalDatabase:
         if image is not None:
             self.path.write_bytes(image)
         self._write_pages(files)
+        self._measure()
 
     # -- use
 
@@ -147,8 +149,8 @@ class LocalDatabase:
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes of the local file and its log."""
-        return sum(path.stat().st_size for path in (self.path, self._wal) if path.exists())
+        """Bytes of the local file and its log, without asking the disk: every request wants to know."""
+        return self._file_bytes + (self._frame_offset(self._captured) if self._captured else 0)
 
     @property
     def commit(self) -> int:
@@ -240,6 +242,7 @@ class LocalDatabase:
             self._checkpoint()
             self.close()
             self._write_pages(newer)
+            self._measure()
             return dropped
 
     def close(self) -> None:
@@ -283,6 +286,8 @@ class LocalDatabase:
         # Last, because turning the automatic checkpoint off takes the hook's place.
         connection.set_wal_hook(self._note)
         self._connection = connection
+        # Turning the log on writes to the file itself.
+        self._measure()
         return connection
 
     def _note(self, _connection: apsw.Connection, _name: str, frames: int) -> int:
@@ -317,6 +322,7 @@ class LocalDatabase:
         self._open().wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self._captured = self._durable_frames = 0
         self._frames_at.clear()
+        self._measure()
 
     def _image(self, frames: int) -> Image:
         """The database as it stands after the first ``frames`` frames of the log."""
@@ -364,6 +370,9 @@ class LocalDatabase:
         finally:
             os.close(descriptor)
         self.txid = reached
+
+    def _measure(self) -> None:
+        self._file_bytes = self.path.stat().st_size
 
     @property
     def _overgrown(self) -> bool:

@@ -20,10 +20,12 @@ def _as_store_errors() -> Iterator[None]:
     """The object store's errors in the words of replication."""
     try:
         yield
-    except PreconditionFailed as error:
-        raise FileExists(str(error)) from None
     except StorageError as error:
-        raise StoreError(str(error)) from error
+        raise _as_store_error(error) from error
+
+
+def _as_store_error(error: StorageError) -> FileExists | StoreError:
+    return (FileExists if isinstance(error, PreconditionFailed) else StoreError)(str(error))
 
 
 class ObjectReplica:
@@ -45,8 +47,10 @@ class ObjectReplica:
             file = make()
             return None if file is None else self._object(file)
 
-        with _as_store_errors():
+        try:
             etag = await self._store.create_made(new_object, made)
+        except StorageError as error:
+            raise _as_store_error(error) from error
         return None if etag is None else self._store.date()
 
     def has_room(self) -> bool:

@@ -13,11 +13,11 @@ import apsw
 from tests.backend.replication.simulation.world import Machine, version_of
 
 from app.db.schema import NewerSchema
-from app.replication.databases import ReplicatedSession
 from app.replication.layout import GapError
 from app.replication.ltx import LtxError
 from app.replication.outcomes import Damaged, Fenced, Lost, Outdated
 from app.replication.pages import ForeignWriter
+from app.replication.session import ReplicatedSession
 from app.replication.store import StoreError
 from app.sync.interface import SchemaTooNew, SyncConflict, SyncDamaged, SyncUnavailable
 

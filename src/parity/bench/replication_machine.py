@@ -6,7 +6,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +117,9 @@ class CountingStore:
         self.uploads.add(key, data, options.get("metadata") or {})
         return etag
 
-    async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
+    def create_made(
+        self, make: Callable[[], NewObject | None], made: Callable[[], None]
+    ) -> Coroutine[Any, Any, str | None]:
         created: list[NewObject] = []
 
         def noted() -> NewObject | None:
@@ -126,10 +128,15 @@ class CountingStore:
                 created.append(new)
             return new
 
-        etag = await self._store.create_made(noted, made)
-        for new in created:
-            self.uploads.add(new.key, new.data, new.metadata)
-        return etag
+        creating = self._store.create_made(noted, made)
+
+        async def counted() -> str | None:
+            etag = await creating
+            for new in created:
+                self.uploads.add(new.key, new.data, new.metadata)
+            return etag
+
+        return counted()
 
     async def get_bytes(self, key: str) -> ObjectBytes:
         found = await self._store.get_bytes(key)

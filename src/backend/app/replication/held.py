@@ -100,6 +100,17 @@ class HeldCopy:
             await self.locally(self._database.close)
         return True
 
+    def _take_turn(self) -> bool:
+        """Whether nobody had the turn; whoever asked has it then, and must release it."""
+        taking = self._turn.acquire()
+        try:
+            # Where the turn is free this ends at once.
+            taking.send(None)
+        except StopIteration:
+            return True
+        taking.close()
+        return False
+
     @property
     def busy(self) -> bool:
         """Whether anything is under way or not yet durable: such a replica must not be evicted."""

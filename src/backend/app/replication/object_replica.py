@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from app.replication.layout import FileRef, GapError, highest, parse_name, restore_plan
 from app.replication.store import FileExists, Listed, NewFile, StoreError
@@ -42,13 +43,18 @@ class ObjectReplica:
             await self._store.put_bytes(new.key, new.data, if_none_match=True, metadata=new.metadata)
         return self._store.date()
 
-    async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
+    def create_made(
+        self, make: Callable[[], NewFile | None], made: Callable[[], None]
+    ) -> Coroutine[Any, Any, float | None]:
         def new_object() -> NewObject | None:
             file = make()
             return None if file is None else self._object(file)
 
+        return self._created(self._store.create_made(new_object, made))
+
+    async def _created(self, creating: Coroutine[Any, Any, str | None]) -> float | None:
         try:
-            etag = await self._store.create_made(new_object, made)
+            etag = await creating
         except StorageError as error:
             raise _as_store_error(error) from error
         return None if etag is None else self._store.date()

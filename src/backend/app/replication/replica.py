@@ -64,7 +64,7 @@ class Replica(Following):
         """
         database = self._database
         idle = not (self._tasks or self._pending or self._pause)
-        if database is not None and self.owner and idle and self.store.has_room():
+        if database is not None and self.owner and idle and self.store.has_room() and self._take_turn():
             found = await self._write_through(database, change, epoch)
             if found is not None:
                 return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.replication.layout import FileRef
 
@@ -46,8 +46,11 @@ class ReplicaStore(Protocol):
         """
         ...
 
-    async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
-        """`create` of what ``make`` gives, by the thread that made it; None where it gives nothing.
+    def create_made(
+        self, make: Callable[[], NewFile | None], made: Callable[[], None]
+    ) -> Coroutine[Any, Any, float | None]:
+        """`create` of what ``make`` gives, by the thread that made it; None where it gives nothing. May be at work
+        before it is awaited.
 
         ``made`` is called once, in the event loop: soon after ``make`` has ended, and never after this has.
         """

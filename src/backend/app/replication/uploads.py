@@ -57,24 +57,9 @@ class Uploads(HeldCopy):
     async def _write_through(
         self, database: LocalDatabase, change: Callable[[apsw.Connection], T], epoch: int | None
     ) -> tuple[T, Ticket] | None:
-        """The write of one who is alone: the thread that commits uploads what it committed. Waits for the commit."""
+        """The write of one who is alone and has the turn: the thread that commits uploads what it committed, and is at
+        work while the rest is set up here. Waits for the commit."""
         committed: asyncio.Future[tuple[T, Ticket] | None] = asyncio.get_running_loop().create_future()
-        upload = self._start("upload", lambda: self._commit_and_send(database, change, epoch, committed), self._kick)
-
-        def ended(_: asyncio.Task[None]) -> None:
-            if not committed.done() and not upload.cancelled():
-                committed.set_exception(upload.exception() or Lost(self._lost))
-
-        upload.add_done_callback(ended)
-        return await committed
-
-    async def _commit_and_send(
-        self,
-        database: LocalDatabase,
-        change: Callable[[apsw.Connection], T],
-        epoch: int | None,
-        committed: asyncio.Future[tuple[T, Ticket] | None],
-    ) -> None:
         outgoing = Outgoing()
         done: list[tuple[T, Ticket] | None] = []
 
@@ -88,18 +73,34 @@ class Uploads(HeldCopy):
             if done and not committed.done():
                 committed.set_result(done[0])
 
-        await self._turn.acquire()
+        started = self._moment()
         try:
-            sent = await self._sent(database, outgoing, self.store.create_made(make, made))
-        except BROKEN_COPY as error:
-            await self._lose(database, error)
-            raise Lost(error) from error
-        except Exception as error:
-            if done:
-                await self._drop(error)
+            creating = self.store.create_made(make, made)
+        except BaseException:
+            self._turn.release()
             raise
-        if sent and self._pending:
-            await self._upload()
+
+        async def send() -> None:
+            try:
+                sent = await self._sent(database, outgoing, creating, started)
+            except BROKEN_COPY as error:
+                await self._lose(database, error)
+                raise Lost(error) from error
+            except Exception as error:
+                if done:
+                    await self._drop(error)
+                raise
+            if sent and self._pending:
+                await self._upload()
+
+        upload = self._start("upload", send, self._kick)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            if not committed.done() and not upload.cancelled():
+                committed.set_exception(upload.exception() or Lost(self._lost))
+
+        upload.add_done_callback(ended)
+        return await committed
 
     def _kick(self) -> None:
         """See to it that what was captured is uploaded."""
@@ -134,12 +135,13 @@ class Uploads(HeldCopy):
                 await asyncio.sleep(self._pause)
             outgoing = Outgoing()
             file = await self.locally(lambda: self._group(database, outgoing))  # noqa: B023
-            if file is None or not await self._sent(database, outgoing, self.store.create(file)):
+            if file is None or not await self._sent(database, outgoing, self.store.create(file), self._moment()):
                 return
 
-    async def _sent(self, database: LocalDatabase, outgoing: Outgoing, creating: Awaitable[float | None]) -> bool:
+    async def _sent(
+        self, database: LocalDatabase, outgoing: Outgoing, creating: Awaitable[float | None], started: Moment
+    ) -> bool:
         """Whether there was something to send and the store holds it now. Where it does not, this Machine gives way."""
-        started = self._moment()
         try:
             await self._created(outgoing, creating)
         except (Fenced, StoreError) as lost:

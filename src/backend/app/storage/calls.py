@@ -5,7 +5,7 @@ import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -42,25 +42,21 @@ class Calls:
             deadline.begin(policy.seconds)
             return await self._tried(work, lambda: policy, deadline, lane)
 
-    async def run_made(
+    def run_made(
         self,
         what: str,
         make: Callable[[], M | None],
         work: Callable[[M, int], T],
         policy: Callable[[M], Policy],
         made: Callable[[], None],
-    ) -> T | None:
+    ) -> Coroutine[Any, Any, T | None]:
         """`run` for what `make` gives, its first try in the thread that made it; None, and no call, where it gives
-        nothing. The policy is that of what was made.
+        nothing. The policy is that of what was made. The thread is at work before this is awaited.
 
         `made` is called in the event loop, once: some milliseconds after `make` has ended, or with the answer where
         that is sooner. The deadline begins then. Raises what `make` raises.
         """
-        loop = asyncio.get_running_loop()
-        deadline = _Deadline(what)
         found: list[M | None] = []
-        told = False
-        timer: asyncio.TimerHandle
 
         def make_and_send(attempt: int) -> T | None:
             if attempt == 1:
@@ -71,39 +67,56 @@ class Calls:
             assert found[0] is not None
             return policy(found[0])
 
-        def tell() -> None:
-            nonlocal told
-            if not told:
-                told = True
-                made()
+        first = self._begun(functools.partial(make_and_send, 1), lambda: None)
 
-        def look() -> None:
-            nonlocal timer
-            if not found:
-                timer = loop.call_later(_UNDISTURBED, look)
-                return
-            if found[0] is not None:
-                deadline.begin(policy_now().seconds)
-            tell()
+        async def answered() -> T | None:
+            loop = asyncio.get_running_loop()
+            deadline = _Deadline(what)
+            told = False
+            timer: asyncio.TimerHandle
 
-        timer = loop.call_later(_UNDISTURBED, look)
-        try:
-            async with deadline:
-                return await self._tried(make_and_send, policy_now, deadline, "")
-        finally:
-            timer.cancel()
-            tell()
+            def tell() -> None:
+                nonlocal told
+                if not told:
+                    told = True
+                    made()
+
+            def look() -> None:
+                nonlocal timer
+                if not found:
+                    timer = loop.call_later(_UNDISTURBED, look)
+                    return
+                if found[0] is not None:
+                    deadline.begin(policy_now().seconds)
+                tell()
+
+            timer = loop.call_later(_UNDISTURBED, look)
+            try:
+                async with deadline:
+                    return await self._tried(make_and_send, policy_now, deadline, "", first)
+            finally:
+                timer.cancel()
+                tell()
+
+        return answered()
 
     def close(self) -> None:
         """A thread that waits for an answer ends by its own deadline; nobody waits for it."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _tried(
-        self, work: Callable[[int], T], policy: Callable[[], Policy], deadline: "_Deadline", lane: str
+        self,
+        work: Callable[[int], T],
+        policy: Callable[[], Policy],
+        deadline: "_Deadline",
+        lane: str,
+        first: "asyncio.Future[T] | None" = None,
     ) -> T:
         attempt = 1
         while True:
             try:
+                if first is not None and attempt == 1:
+                    return await first
                 return await self._submit(functools.partial(work, attempt), lane)
             except TryAgain as failure:
                 left = deadline.begin(policy().seconds)
@@ -111,7 +124,9 @@ class Calls:
             attempt += 1
 
     async def _submit(self, work: Callable[[], T], lane: str) -> T:
-        leave = await self._enter(lane)
+        return await self._begun(work, await self._enter(lane))
+
+    def _begun(self, work: Callable[[], T], leave: Callable[[], None]) -> "asyncio.Future[T]":
         # In the thread too it is known for which request this is.
         context = contextvars.copy_context()
         try:
@@ -122,7 +137,7 @@ class Calls:
         with self._counting:
             self._count += 1
         future.add_done_callback(functools.partial(self._ended, leave))
-        return await asyncio.wrap_future(future)
+        return asyncio.wrap_future(future)
 
     async def _enter(self, lane: str) -> Callable[[], None]:
         """Wait for room in the lane; what gives it back, from any thread."""

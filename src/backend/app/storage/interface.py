@@ -4,11 +4,11 @@ Keys are full keys, made by `app.storage.keys`. The three errors are never confl
 condition that failed, and a store that could not be asked or understood.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 READS_AT_ONCE: Final = 16
 """Objects of one profile that are read side by side while few others are; a store lets more of them wait."""
@@ -108,8 +108,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
-        """Creates the object that `make` gives, where there is none; the new ETag, or None where it gives nothing.
+    def create_made(
+        self, make: Callable[[], NewObject | None], made: Callable[[], None]
+    ) -> Coroutine[Any, Any, str | None]:
+        """Creates the object that `make` gives, where there is none; the new ETag, or None where it gives nothing. May
+        be at work before it is awaited.
 
         `make` blocks; the thread that ran it goes on to the store itself, which saves a small object two ways through
         the event loop. `made` is called once, in the event loop: milliseconds after `make` has ended, or with the

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -138,7 +138,9 @@ class R2Store:
         send = self._transfer if len(data) > _SMALL else self._write
         return await send(f"PUT {key}", self._requests.marked_put(key, data, metadata or {}, conditions))
 
-    async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
+    def create_made(
+        self, make: Callable[[], NewObject | None], made: Callable[[], None]
+    ) -> Coroutine[Any, Any, str | None]:
         def prepared() -> tuple[NewObject, Callable[[int], str]] | None:
             new = make()
             return None if new is None else (new, self._requests.marked_put(new.key, new.data, new.metadata, _IF_NONE))
@@ -149,7 +151,7 @@ class R2Store:
         def policy(ready: tuple[NewObject, Callable[[int], str]]) -> Policy:
             return self._large if len(ready[0].data) > _SMALL else self._small
 
-        return await self._writes.run_made("PUT", prepared, put, policy, made)
+        return self._writes.run_made("PUT", prepared, put, policy, made)
 
     def has_room(self) -> bool:
         return self._writes.has_room()

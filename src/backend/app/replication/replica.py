@@ -23,8 +23,9 @@ from app.replication.store import NewFile, StoreError
 from app.replication.uploads import Outgoing
 
 T = TypeVar("T")
-# How long another Machine's first write may take, in times of one's own create that came too late.
-_FIRST_WRITE = 2.0
+# How long another Machine's first write may take, in times of one's own create that came too late; at most so many
+# seconds, as that one may have taken hours by the clock of a process that was stopped.
+_FIRST_WRITE, _FIRST_WRITE_SECONDS = 2.0, 5.0
 # Seconds after which a claim that others forestall again and again is given up.
 _CLAIM_SECONDS = 20.0
 
@@ -209,7 +210,8 @@ class Replica(Following):
                     raise Lost(lost) from lost
                 if ref.min_txid == 1 or not has_pages(lost.data):
                     # A claim: who made it has not written yet, and would lose what it is about to.
-                    await asyncio.sleep(_FIRST_WRITE * (self._now() - started.monotonic))
+                    took = self._now() - started.monotonic
+                    await asyncio.sleep(min(_FIRST_WRITE * took, _FIRST_WRITE_SECONDS))
                 winner = _node(lost.data)
                 if winner == lost_to:
                     # Not the first time: it does not pause by itself.

@@ -104,6 +104,9 @@ class Scenario:
         last = Client(self, len(clients))
         self._add_machine()
         newest = max(machine.version for machine in self.machines)
+        if all(machine.version < newest for machine in self.alive()):
+            # The one that had it crashed, and may have brought the schema up before.
+            self._add_machine(version=newest)
         for machine in reversed(self.alive()):
             # An older release may have to refuse.
             if machine.version == newest:
@@ -113,8 +116,9 @@ class Scenario:
         for machine in self.machines:
             await machine.crash()
 
-    def _add_machine(self, folder: Path | None = None) -> Machine:
-        version = self.rnd.randint(1, 2) if self.upgrade else 1
+    def _add_machine(self, folder: Path | None = None, version: int | None = None) -> Machine:
+        if version is None:
+            version = self.rnd.randint(1, 2) if self.upgrade else 1
         folder = folder or self._folder / f"disk{len(self.machines)}"
         machine = Machine(self.bucket, folder, self.options, self.make, version)
         self.machines.append(machine)

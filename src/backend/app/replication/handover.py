@@ -43,9 +43,9 @@ class Handover:
         self._uploads, self._ended = 1 if paused else self._uploads + 1, now
         if self._wanted:
             self._wanted = False
-            self._waits_until = self._now() + courtesy(self._took)
+            self._waits_until = now + courtesy(self._took)
             return True
-        if self._task is None and request_due(self._uploads, self._now() - self._looked):
+        if self._task is None and request_due(self._uploads, now - self._looked):
             self._task = asyncio.ensure_future(self._look())
         return False
 

@@ -157,6 +157,14 @@ class HeldCopy:
         else:
             self._next_epoch()
 
+    async def _on(self, database: LocalDatabase, work: Callable[[], T]) -> T:
+        """Work on this copy. Raises ``Lost`` where the disk has spoiled it, which lets it go."""
+        try:
+            return await self.locally(work)
+        except BROKEN_COPY as error:
+            await self._lose(database, error)
+            raise Lost(error) from error
+
     async def _lose(self, database: LocalDatabase, cause: Exception) -> None:
         """Let a copy go that this disk spoiled, unless that was done already."""
         if self._database is database:

@@ -13,7 +13,6 @@ from app.replication.core import prune, read_is_fresh
 from app.replication.fetched import decoded, planned
 from app.replication.fetching import Fetching
 from app.replication.following import Following
-from app.replication.held import BROKEN_COPY
 from app.replication.layout import FileRef, restore_plan, transaction
 from app.replication.legacy import LEGACY_NAME, NotADatabase, prepared
 from app.replication.local import LocalDatabase
@@ -50,11 +49,7 @@ class Replica(Following):
             while not read_is_fresh(self._checked, started, self.options):
                 await self._steer(self._refresh, lambda: read_is_fresh(self._checked, started, self.options))
                 database = await self._opened()
-            try:
-                found = await self.locally(lambda: self._seen(database, query, epoch))  # noqa: B023
-            except BROKEN_COPY as error:
-                await self._lose(database, error)
-                raise Lost(error) from error
+            found = await self._on(database, lambda: self._seen(database, query, epoch))  # noqa: B023
             if found is not None:
                 return found
 
@@ -74,6 +69,16 @@ class Replica(Following):
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
+
+    def _seen(
+        self, database: LocalDatabase, query: Callable[[apsw.Connection], T], epoch: int | None
+    ) -> tuple[T, Ticket] | None:
+        """What a query shows; None where files of an older release were taken in on the way to it."""
+        self._expect(epoch)
+        if self._unfit:
+            return None
+        result, seq = database.read(query)
+        return result, Ticket(self.epoch, seq)
 
     async def settle(self, ticket: Ticket) -> None:
         """Return when the replica holds what the ticket stands for. Raises ``Lost`` when that was dropped."""
@@ -170,11 +175,7 @@ class Replica(Following):
                 await self._handover.courtesy()
                 await self._steer(self._claim)
                 continue
-            try:
-                found = await self.locally(lambda: self._committed(database, change, epoch))  # noqa: B023
-            except BROKEN_COPY as error:
-                await self._lose(database, error)
-                raise Lost(error) from error
+            found = await self._on(database, lambda: self._committed(database, change, epoch))  # noqa: B023
             if found is not None:
                 self._kick()
                 return found

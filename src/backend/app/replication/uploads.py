@@ -34,16 +34,6 @@ class Outgoing:
 class Uploads(HeldCopy):
     """Commits, and uploads what was committed."""
 
-    def _seen(
-        self, database: LocalDatabase, query: Callable[[apsw.Connection], T], epoch: int | None
-    ) -> tuple[T, Ticket] | None:
-        """What a query shows; None where files of an older release were taken in on the way to it."""
-        self._expect(epoch)
-        if self._unfit:
-            return None
-        result, seq = database.read(query)
-        return result, Ticket(self.epoch, seq)
-
     def _committed(
         self, database: LocalDatabase, change: Callable[[apsw.Connection], T], epoch: int | None
     ) -> tuple[T, Ticket] | None:

@@ -5,7 +5,7 @@ import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -40,7 +40,9 @@ class Calls:
         """`work(number of the try)` under the policy. Raises `StorageUnavailable` past the deadline."""
         async with _Deadline(what) as deadline:
             deadline.begin(policy.seconds)
-            return await self._tried(work, lambda: policy, deadline, lane)
+            return await self._tried(
+                lambda attempt: self._submit(functools.partial(work, attempt), lane), lambda: policy, deadline
+            )
 
     def run_made(
         self,
@@ -67,7 +69,10 @@ class Calls:
             assert found[0] is not None
             return policy(found[0])
 
-        first = self._begun(functools.partial(make_and_send, 1), lambda: None)
+        def begin(attempt: int) -> Awaitable[T | None]:
+            return self._begun(functools.partial(make_and_send, attempt), lambda: None)
+
+        first = begin(1)
 
         async def answered() -> T | None:
             loop = asyncio.get_running_loop()
@@ -93,7 +98,9 @@ class Calls:
             timer = loop.call_later(_UNDISTURBED, look)
             try:
                 async with deadline:
-                    return await self._tried(make_and_send, policy_now, deadline, "", first)
+                    return await self._tried(
+                        lambda attempt: first if attempt == 1 else begin(attempt), policy_now, deadline
+                    )
             finally:
                 timer.cancel()
                 tell()
@@ -105,19 +112,13 @@ class Calls:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _tried(
-        self,
-        work: Callable[[int], T],
-        policy: Callable[[], Policy],
-        deadline: "_Deadline",
-        lane: str,
-        first: "asyncio.Future[T] | None" = None,
+        self, begin: Callable[[int], Awaitable[T]], policy: Callable[[], Policy], deadline: "_Deadline"
     ) -> T:
+        """What the tries come to; `begin` is given the number of each."""
         attempt = 1
         while True:
             try:
-                if first is not None and attempt == 1:
-                    return await first
-                return await self._submit(functools.partial(work, attempt), lane)
+                return await begin(attempt)
             except TryAgain as failure:
                 left = deadline.begin(policy().seconds)
                 await asyncio.sleep(policy().wait(attempt, failure, left))

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from tests.backend.replication.simulation.world import Machine
 from tests.backend.replication.virtual import Clients, bucket, execute, insert, insist, machine, play, select
 
 import app.replication.handover as handover
+
+
+@asynccontextmanager
+async def deaf_owner(folder: Path) -> AsyncIterator[Machine]:
+    """A Machine beside an owner that writes without a pause and never looks whether it is asked to give way."""
+    store = bucket()
+    owner, claimant = machine(store, folder / "owner"), machine(store, folder / "claimant")
+    with mock.patch.object(handover, "request_due", return_value=False):
+        await insert(owner, 1)
+        async with Clients(owner, 1):
+            await asyncio.sleep(5)
+            yield claimant
+
 
 LATENCIES = [(0.02, 0.02), (0.1, 0.1), (0.05, 0.2), (0.1, 0.4)]
 
@@ -40,15 +57,9 @@ def test_a_claimant_beside_a_busy_writer_gets_its_write_through(
     play(run)
 
 
-def test_without_requests_a_claimant_never_gets_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handover, "request_due", lambda *_: False)
-
+def test_without_requests_a_claimant_never_gets_in_between(tmp_path: Path) -> None:
     async def run() -> None:
-        store = bucket()
-        owner, claimant = machine(store, tmp_path / "owner"), machine(store, tmp_path / "claimant")
-        await insert(owner, 1)
-        async with Clients(owner, 1):
-            await asyncio.sleep(5)
+        async with deaf_owner(tmp_path) as claimant:
             with pytest.raises(Exception, match="belongs to another writer"):
                 await asyncio.wait_for(insert(claimant, 2), 60)
 
@@ -72,17 +83,9 @@ def test_a_read_on_a_busy_owner_waits_for_no_more_than_some_uploads(
     play(run)
 
 
-def test_a_read_does_not_wait_for_a_claim_that_others_forestall(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handover, "request_due", lambda *_: False)
-
+def test_a_read_does_not_wait_for_a_claim_that_others_forestall(tmp_path: Path) -> None:
     async def run() -> None:
-        store = bucket()
-        owner, claimant = machine(store, tmp_path / "owner"), machine(store, tmp_path / "claimant")
-        await insert(owner, 1)
-        async with Clients(owner, 1):
-            await asyncio.sleep(5)
+        async with deaf_owner(tmp_path) as claimant:
             claim = asyncio.ensure_future(insert(claimant, 2))
             await asyncio.sleep(1)
             for _ in range(3):

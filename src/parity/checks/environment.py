@@ -30,7 +30,9 @@ async def observe_environment(tools: Tools) -> EnvironmentObservation:
     if tools.target.driver == "docker":
         machines |= await asyncio.to_thread(containers.environments)
     project = tools.project
-    return EnvironmentObservation(machines, project.fly.env, project.secrets, project.standin_env)
+    return EnvironmentObservation(
+        machines, project.fly.env, project.secrets, {**project.standin_env, **project.overrides}
+    )
 
 
 def judge_environment(seen: EnvironmentObservation) -> list[str]:

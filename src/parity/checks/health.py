@@ -38,7 +38,7 @@ async def observe_health(tools: Tools) -> HealthObservation:
         if settled or time.monotonic() > deadline:
             break
         await asyncio.sleep(0.5)
-    path = tools.project.parity.app.health_path
+    path = tools.project.health_path
     public = await tools.http.request("GET", path)
     return HealthObservation(len(checks), machines, public.status_code, path)
 

@@ -44,7 +44,7 @@ class ImageObservation:
 
 async def observe(tools: Tools) -> ImageObservation:
     release = await tools.admin.call("GET", "/fly/release")
-    name = release.get("image") or tools.project.parity.app.image
+    name = release.get("image") or tools.project.image
     return await asyncio.to_thread(_read, name, tools.project.secrets)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from parity.config.errors import ConfigError
+from parity.config.errors import ConfigError, Mistakes
 from parity.config.project import Project
+from parity.modal.config import modal_secrets
 from parity.stack.target import local_project
 
 
@@ -22,22 +23,46 @@ def config() -> None:
 def check() -> None:
     """Read fly.toml, parity.toml, the secrets and the bucket's CORS file; exit code 2 says that one is wrong."""
     project = Project.load(os.environ)
-    rules = cors_rules(project.path(project.parity.r2.cors))
-    _ = project.bucket
-    service = project.fly.service
-    click.echo(f"{project.parity.app.fly_config}: app {project.fly.app}, port {service.internal_port}, "
+    require_usable(project)
+    parity, service = project.parity, project.fly.service
+    click.echo(f"{parity.app.fly_config}: app {project.fly.app}, port {service.internal_port}, "
                f"{len(service.checks)} check(s), {project.fly.machine.memory_mb} MiB")  # fmt: skip
-    click.echo(f"parity.toml: {len(project.parity.targets)} target(s), origin {project.parity.app.frontend_origin}")
-    click.echo(f"{project.parity.secrets.file}: {len(project.secrets)} secret(s), bucket {project.bucket}")
-    click.echo(f"{project.parity.r2.cors}: {len(rules)} rule(s)")
+    click.echo(f"parity.toml: {len(parity.targets)} target(s), origin {parity.app.frontend_origin or 'none'}")
+    if parity.secrets:
+        click.echo(f"{parity.secrets.file}: {len(project.secrets)} secret(s), bucket {project.bucket}")
+    if parity.r2.cors:
+        click.echo(f"{parity.r2.cors}: {len(cors_rules(project.path(parity.r2.cors)))} rule(s)")
     if project.fly.not_reproduced:
         click.echo(f"read, but not acted on here: {', '.join(project.fly.not_reproduced)}")
-    if project.parity.app.frontend_origin not in {
-        origin for rule in rules for origin in rule.get("AllowedOrigins", [])
-    }:
+
+
+def require_usable(project: Project) -> None:
+    """All that ``up`` needs beyond files that can be read. Raises one ``ConfigError`` with every mistake."""
+    parity, mistakes = project.parity, Mistakes()
+    with mistakes.collected():
+        _ = project.r2
+    if parity.gpu:
+        with mistakes.collected():
+            modal_secrets(project)
+        for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
+            with mistakes.collected():
+                project.required(name)
+    if project.settings.driver == "process":
+        with mistakes.collected():
+            _ = project.process
+    if parity.r2.cors:
+        with mistakes.collected():
+            _require_origin(project, cors_rules(project.path(parity.r2.cors)))
+    mistakes.raise_any()
+
+
+def _require_origin(project: Project, rules: list[dict[str, list[str]]]) -> None:
+    origin = project.parity.app.frontend_origin
+    allowed = {allowed for rule in rules for allowed in rule.get("AllowedOrigins", [])}
+    if origin and not allowed & {origin, "*"}:
         raise ConfigError(
             project.parity.r2.cors,
-            f"no rule allows {project.parity.app.frontend_origin}: a browser could not load or upload a video",
+            f"no rule allows {origin}: a browser could not load or upload a video",
             "the frontend's origin in AllowedOrigins",
         )
 
@@ -66,13 +91,30 @@ def diff(as_json: bool) -> None:
     """Show what a Machine has here and not on Fly, by declaration."""
     project, _ = local_project(os.environ)
     if as_json:
-        body = {"only_here": project.standin_env, "other_values_here": project.secrets}
+        replaced = {
+            name: {"here": project.overrides[name], "on_fly": _on_fly(project, name), "reason": override.reason}
+            for name, override in project.parity.standin.override.items()
+        }
+        body = {"only_here": project.standin_env, "other_values_here": project.secrets, "replaced_here": replaced}
         click.echo(json.dumps(body, indent=2))
         return
     click.echo("Only here ([standin.env] of parity.toml):")
     for name, value in project.standin_env.items():
         click.echo(f"  {name}={value}")
-    click.echo(f"Other values here ({project.parity.secrets.file}; on Fly: `fly secrets list`):")
+    if project.overrides:
+        click.echo("Replaced here ([standin.override] of parity.toml):")
+    for name, value in project.overrides.items():
+        click.echo(f"  {name}={value}, on Fly {_on_fly(project, name)}")
+        click.echo(f"    because: {project.parity.standin.override[name].reason}")
+    if project.parity.secrets:
+        click.echo(f"Other values here ({project.parity.secrets.file}; on Fly: `fly secrets list`):")
     for name, value in project.secrets.items():
-        click.echo(f"  {name}={value}")
-    click.echo(f"The same: {', '.join(project.fly.env)} ({project.parity.app.fly_config})")
+        if name not in project.overrides:
+            click.echo(f"  {name}={value}")
+    same = [name for name in project.fly.env if name not in project.secrets and name not in project.overrides]
+    click.echo(f"The same: {', '.join(same)} ({project.parity.app.fly_config})")
+
+
+def _on_fly(project: Project, name: str) -> str:
+    """What Fly has for a variable; a secret's value is known to Fly alone."""
+    return "a secret" if name in project.secrets else project.fly.env[name]

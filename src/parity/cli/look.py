@@ -16,7 +16,7 @@ from parity.stack import addresses, compose
 from parity.stack.admin_client import ask
 from parity.stack.errors import NotRunning, StackError
 from parity.stack.follow import follow_lines
-from parity.stack.plan import KINDS
+from parity.stack.plan import kinds
 from parity.stack.state import read_state
 from parity.stack.status import PartStatus, compose_status, process_status
 from parity.stack.supervisor import tail
@@ -113,7 +113,7 @@ def logs(name: str | None, follow: bool, count: int) -> None:
     project, driver = local_project(os.environ)
     if driver == "docker":
         raise SystemExit(compose.call(compose.logs(project.settings.root, name, follow=follow, tail=count), os.environ))
-    names = [kind.name for kind in KINDS]
+    names = [kind.name for kind in kinds(project)]
     if name is not None and name not in names:
         raise click.BadParameter(f"{name!r}: expected one of {', '.join(names)}", param_hint="NAME")
     folder = project.settings.state_dir / "logs"

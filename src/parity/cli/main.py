@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -27,8 +29,16 @@ MOUNTS = (
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 it failed, 2 wrong arguments or configuration. docs/cli.md says more.",
 )
-def parity() -> None:
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The repository with parity.toml; default: PARITY_ROOT, else the current folder.",
+)
+def parity(root: Path | None) -> None:
     """Find out before a deploy what Fly, R2, Modal and the browser will do to the app."""
+    if root is not None:
+        # The settings are read from the environment, by children too.
+        os.environ["PARITY_ROOT"] = str(root.resolve())
 
 
 for _command in (

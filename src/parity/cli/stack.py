@@ -66,7 +66,7 @@ def _containers(environ: dict[str, str], timeout_s: float) -> None:
 def _foreign_origin(project: Project) -> None:
     """Say so when the page's address is one that neither the bucket nor the app lets a browser call from."""
     port = project.settings.frontend_port
-    if port != 5173:
+    if port != 5173 and project.parity.app.frontend_origin:
         click.echo(
             f"note: http://localhost:{port} is no origin that the app and the bucket allow (they know "
             f"http://localhost:5173 and {project.parity.app.frontend_origin}); `parity browser` opens the latter"

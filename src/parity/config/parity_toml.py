@@ -1,25 +1,64 @@
-"""``parity.toml``: all that the harness knows of the app beside its ``fly.toml``."""
+"""``parity.toml``: all that the harness knows of the app beside its ``fly.toml``.
+
+Only what a backend has must be declared. A table that is absent means that the backend has no such thing: no page, no
+GPU functions, no service beside R2.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from parity.config.errors import ConfigError
+from parity.config.errors import ConfigError, together
 from parity.config.toml_file import load_model, read_toml
 
 _PLACEHOLDER = re.compile(r"\{[a-z_]+\}")
-_FILLED_IN = ("{python}", "{host}", "{port}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PROCESS_WORDS = ("{python}", "{host}", "{port}", "{root}")
+SERVICE_WORDS = ("{python}", "{host}", "{port}", "{root}", "{data}")
 
 
 def _origin(value: str) -> str:
+    if not value:
+        return value
     parts = urlsplit(value)
     if parts.scheme != "https" or not parts.hostname or parts.path or parts.query:
         raise ValueError("an origin is wanted, such as https://app.example (no path, no slash at the end)")
     return value
+
+
+def _only(value: list[str], known: tuple[str, ...]) -> list[str]:
+    """Raises ``ValueError`` for a ``{name}`` that is not filled in."""
+    unknown = [name for word in value for name in _PLACEHOLDER.findall(word) if name not in known]
+    if unknown:
+        raise ValueError(f"{unknown[0]} is not filled in: one of {', '.join(known)} is wanted")
+    return value
+
+
+def _process_words(value: list[str]) -> list[str]:
+    return _only(value, PROCESS_WORDS)
+
+
+def _service_words(value: list[str]) -> list[str]:
+    return _only(value, SERVICE_WORDS)
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of an environment variable")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+ProcessCommand = Annotated[list[str], Field(min_length=1), AfterValidator(_process_words)]
+ServiceCommand = Annotated[list[str], AfterValidator(_service_words)]
+Variables = Annotated[dict[str, str], AfterValidator(_variables)]
 
 
 class _Table(BaseModel):
@@ -27,96 +66,232 @@ class _Table(BaseModel):
 
 
 class Process(_Table):
-    """How the backend starts where there is no Docker.
+    """How the backend starts where there is no Docker: what the Dockerfile's CMD is to the image.
 
-    ``{python}``, ``{port}`` and ``{host}`` (the address that the edge reaches Machines at) are filled in.
+    ``{python}``, ``{port}``, ``{host}`` (the address that the edge reaches Machines at) and ``{root}`` (the folder of
+    ``parity.toml``) are filled in. ``python`` is the interpreter, relative to ``parity.toml``; by default
+    ``.venv/bin/python`` where that exists, else the harness's own.
     """
 
-    directory: str
-    command: list[str] = Field(min_length=1)
+    directory: str = "."
+    command: ProcessCommand
+    python: str = ""
 
     @field_validator("command")
     @classmethod
     def _has_port(cls, value: list[str]) -> list[str]:
         if not any("{port}" in word for word in value):
             raise ValueError("{port} must stand in it: each Machine gets a port of its own")
-        unknown = [name for word in value for name in _PLACEHOLDER.findall(word) if name not in _FILLED_IN]
-        if unknown:
-            raise ValueError(f"{unknown[0]} is not filled in: one of {', '.join(_FILLED_IN)} is wanted")
         return value
 
 
+class Group(_Table):
+    """``[processes.NAME]``: how the Machines of that process group of ``fly.toml`` start where there is no Docker."""
+
+    command: ProcessCommand
+
+
 class App(_Table):
-    """The backend: paths are relative to ``parity.toml``."""
+    """The backend: paths are relative to ``parity.toml``.
 
-    fly_config: str
-    image: str
-    frontend_origin: str
-    frontend_dir: str
-    health_path: str = "/api/health"
-    process: Process
+    ``image`` is the image's name, the app's name on Fly by default. ``frontend_origin`` is empty where page and API
+    are one; ``frontend_dir`` is empty where the page lies in another repository. ``health_path`` is empty by default:
+    the path of the first check of ``fly.toml``.
+    """
 
-    _check_origin = field_validator("frontend_origin")(_origin)
+    fly_config: str = "fly.toml"
+    image: str = ""
+    frontend_origin: Origin = ""
+    frontend_dir: str = ""
+    health_path: str = ""
+    process: Process | None = None
+
+
+class SecretNames(_Table):
+    """``[secrets.names]``: what the app calls each value that the harness needs too."""
+
+    R2_ENDPOINT: str = "R2_ENDPOINT"
+    R2_ACCESS_KEY_ID: str = "R2_ACCESS_KEY_ID"
+    R2_SECRET_ACCESS_KEY: str = "R2_SECRET_ACCESS_KEY"  # a variable's name
+    R2_BUCKET: str = "R2_BUCKET"
+    MODAL_TOKEN_ID: str = "MODAL_TOKEN_ID"  # a variable's name
+    MODAL_TOKEN_SECRET: str = "MODAL_TOKEN_SECRET"  # a variable's name
 
 
 class Secrets(_Table):
     """File with the stand-in values of exactly the secrets that Fly holds."""
 
     file: str
+    names: SecretNames = SecretNames()
+
+
+class Override(_Table):
+    """A value that a Machine has here in place of the one that ``fly.toml`` gives it, and why it must differ."""
+
+    value: str
+    reason: str = Field(min_length=10)
 
 
 class Standin(_Table):
-    """``[standin.env]``: variables that a Machine has here and not on Fly; ``${PARITY_…}`` is filled in."""
+    """What differs here from Fly; ``parity diff`` prints all of it, and ``${PARITY_…}`` is filled in.
 
-    env: dict[str, str] = {}
+    ``[standin.env]`` adds variables that Fly does not have. ``[standin.override]`` replaces values that it has.
+    """
+
+    env: Variables = {}
+    override: dict[str, Override] = {}
 
 
 class R2(_Table):
-    """The bucket's CORS policy: the same file that a command applies to the real bucket."""
+    """The bucket's CORS policy: the same file that a command applies to the real bucket. Empty: a bucket without."""
 
-    cors: str
+    cors: str = ""
 
 
 class Gpu(_Table):
-    """The Modal app: its entry file, what must be importable, and the Modal secret that holds R2's credentials."""
+    """The Modal app: its entry file and what must be importable.
+
+    ``secret`` names a Modal secret that holds R2's credentials under their usual names. ``secrets`` gives others, each
+    with its own variables; ``${NAME}`` stands for a secret of ``[secrets]`` or a ``PARITY_…`` address.
+    ``requirements`` is a file with the packages of the functions' images, for functions that need others than the
+    harness has.
+    """
 
     app: str
     entry: str
     pythonpath: list[str] = []
-    secret: str
+    secret: str = ""
+    secrets: dict[str, Variables] = {}
+    requirements: str = ""
+
+
+class Service(_Table):
+    """``[services.NAME]``: a database, cache or queue that the app needs beside R2 and Modal.
+
+    Machines reach it through a proxy of the harness at ``port``, which a check closes to take the service away.
+    Without Docker, ``prepare`` runs once while ``{data}`` is an empty folder, then ``command`` runs until the stack
+    stops; ``{port}`` is the service's own port behind the proxy. ``ready`` exits with 0 once it can be used; without
+    it an open port is enough. With Docker ``address`` is the compose service and port behind the proxy. ``migrate``
+    runs on the new database, in a Machine's environment, before the first Machine starts.
+    ``user`` is whom the service runs as where the harness is root: some servers refuse root.
+    """
+
+    port: int = Field(ge=1, le=65535)
+    command: ServiceCommand = []
+    prepare: ServiceCommand = []
+    ready: ServiceCommand = []
+    migrate: ServiceCommand = []
+    address: str = ""
+    user: str = ""
+
+    @model_validator(mode="after")
+    def _runs_somewhere(self) -> Service:
+        if not self.command and not self.address:
+            raise ValueError("a command (without Docker) or an address (of a compose service) is wanted")
+        return self
+
+    @field_validator("command")
+    @classmethod
+    def _has_port(cls, value: list[str]) -> list[str]:
+        if value and not any("{port}" in word for word in value):
+            raise ValueError("{port} must stand in it: the service's own port, behind the proxy")
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9_.-]+:\d+", value):
+            raise ValueError("host:port is wanted, such as postgres:5432")
+        return value
+
+
+class Answer(_Table):
+    """What a stub answers: ``json`` or ``text``, after ``delay_s`` seconds."""
+
+    status: int = Field(default=200, ge=200, le=599)
+    json_: object = Field(default=None, alias="json")
+    text: str = ""
+    headers: dict[str, str] = {}
+    delay_s: float = Field(default=0.0, ge=0, le=600)
+
+
+class Stub(_Table):
+    """``[stubs."host"]``: an API of others that the app calls. Keys of ``answers`` are ``METHOD /path``; ``*`` at a
+    path's end stands for any rest. Anything else is answered 501."""
+
+    answers: dict[str, Answer] = {}
+
+    @field_validator("answers")
+    @classmethod
+    def _method_and_path(cls, value: dict[str, Answer]) -> dict[str, Answer]:
+        for key in value:
+            if not re.fullmatch(r"[A-Z]+ /\S*", key):
+                raise ValueError(f"{key!r}: METHOD /path is wanted, such as 'POST /v1/charges'")
+        return value
+
+
+class Checks(_Table):
+    """The app's own part of the checks: its contract, and a folder of checks that only this app has."""
+
+    contract: str = ""
+    folder: str = ""
 
 
 class LiveTarget(_Table):
     """A deployed app that checks may be pointed at; nothing that is not named here is ever addressed."""
 
-    url: str
-    frontend_origin: str
+    url: Origin
+    frontend_origin: Origin = ""
 
-    _check_origin = field_validator("frontend_origin", "url")(_origin)
+    @field_validator("url")
+    @classmethod
+    def _given(cls, value: str) -> str:
+        if not value:
+            raise ValueError("the app's URL is wanted, such as https://app.fly.dev")
+        return value
 
 
 class ParityConfig(_Table):
     """The whole file."""
 
-    app: App
-    secrets: Secrets
+    app: App = App()
+    secrets: Secrets | None = None
     standin: Standin = Standin()
-    r2: R2
-    gpu: Gpu
+    r2: R2 = R2()
+    gpu: Gpu | None = None
+    processes: dict[str, Group] = {}
+    services: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], Service] = {}
+    stubs: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")], Stub] = {}
+    checks: Checks = Checks()
     targets: dict[str, LiveTarget] = {}
 
 
 def load_parity_config(path: Path) -> ParityConfig:
-    """Read and check the file and that what it points at exists. Raises ``ConfigError``, naming file and key."""
+    """Read and check the file and that what it points at exists. Raises ``ConfigError``, naming every mistake."""
     config = load_model(path, read_toml(path), ParityConfig)
-    for key, relative in (
-        ("app.fly_config", config.app.fly_config),
-        ("app.frontend_dir", config.app.frontend_dir),
-        ("app.process.directory", config.app.process.directory),
-        ("secrets.file", config.secrets.file),
-        ("r2.cors", config.r2.cors),
-        ("gpu.entry", config.gpu.entry),
-    ):
-        if not (path.parent / relative).exists():
-            raise ConfigError(f"{path}: {key}", f"{relative} does not exist", "a path relative to parity.toml")
+    missing = [
+        ConfigError(f"{path}: {key}", f"{relative} does not exist", "a path relative to parity.toml")
+        for key, relative in _paths(config)
+        if relative and not (path.parent / relative).exists()
+    ]
+    if missing:
+        raise together(missing)
     return config
+
+
+def _paths(config: ParityConfig) -> Iterator[tuple[str, str]]:
+    """Every key that names a file or folder, with its value; fly.toml is read, and missed, by its own reader."""
+    yield "app.frontend_dir", config.app.frontend_dir
+    if config.app.process:
+        yield "app.process.directory", config.app.process.directory
+        yield "app.process.python", config.app.process.python
+    if config.secrets:
+        yield "secrets.file", config.secrets.file
+    yield "r2.cors", config.r2.cors
+    if config.gpu:
+        yield "gpu.entry", config.gpu.entry
+        yield "gpu.requirements", config.gpu.requirements
+        for number, folder in enumerate(config.gpu.pythonpath):
+            yield f"gpu.pythonpath.{number}", folder
+    yield "checks.contract", config.checks.contract
+    yield "checks.folder", config.checks.folder

@@ -1,55 +1,133 @@
-"""A checkout's configuration, read once: settings, ``parity.toml``, ``fly.toml``, a Machine's environment."""
+"""A repository's configuration, read once: settings, ``parity.toml``, ``fly.toml``, a Machine's environment."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from parity.config.errors import ConfigError
+from parity.config.errors import ConfigError, Mistakes
 from parity.config.fly_toml import FlyConfig, load_fly_config
-from parity.config.parity_toml import ParityConfig, load_parity_config
+from parity.config.parity_toml import ParityConfig, Process, SecretNames, load_parity_config
 from parity.config.secrets_env import interpolate, load_env_file
 from parity.config.settings import HarnessSettings, load_settings
+from parity.config.toml_file import read_toml
+
+PARITY_TOML = "parity.toml"
+
+
+@dataclass(frozen=True)
+class R2Access:
+    """Where the app finds its bucket and by what credentials, whatever it calls those variables."""
+
+    endpoint: str
+    bucket: str
+    access_key_id: str
+    secret_access_key: str
 
 
 @dataclass(frozen=True)
 class Project:
-    """Everything that is configured; ``secrets`` and ``standin_env`` have their references filled in."""
+    """Everything that is configured. ``secrets``, ``standin_env`` and ``overrides`` have their references filled in."""
 
     settings: HarnessSettings
     parity: ParityConfig
     fly: FlyConfig
     secrets: dict[str, str]
     standin_env: dict[str, str]
+    overrides: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Project:
-        """Read ``parity.toml`` of ``PARITY_ROOT`` and what it names. Raises ``ConfigError``."""
+        """Read ``parity.toml`` of ``PARITY_ROOT`` and what it names. Raises one ``ConfigError`` with every mistake."""
         settings = load_settings(environ)
-        path = settings.root / "parity.toml"
-        parity = load_parity_config(path)
-        fly = load_fly_config(settings.root / parity.app.fly_config)
-        variables = settings.variables()
-        secrets = load_env_file(settings.root / parity.secrets.file, variables)
-        extra = {
-            name: interpolate(value, variables, f"{path}: standin.env.{name}")
-            for name, value in parity.standin.env.items()
-        }
+        path = settings.root / PARITY_TOML
+        if not path.exists():
+            raise ConfigError(
+                str(path), "there is no such file", fix="`parity init` writes it; elsewhere: parity --root FOLDER …"
+            )
+        mistakes = Mistakes()
+        parity, fly, secrets = None, None, {}
+        with mistakes.collected():
+            parity = load_parity_config(path)
+        names = parity.app.fly_config if parity else _fly_config_named(path)
+        with mistakes.collected():
+            fly = load_fly_config(settings.root / names)
+        if parity is None or fly is None:
+            mistakes.raise_any()
+            raise AssertionError("a file that could not be read is a mistake")
+        variables = variables_of(settings, parity)
+        if parity.secrets:
+            with mistakes.collected():
+                secrets = load_env_file(settings.root / parity.secrets.file, variables)
+        extra, overrides = _differences(path, parity, variables, mistakes)
+        given = {**fly.env, **secrets}
         for name in extra:
-            if name in fly.env or name in secrets:
-                raise ConfigError(
-                    f"{path}: standin.env.{name}",
-                    "would hide a value that Fly has",
-                    "only names that neither fly.toml nor the secrets set",
+            if name in given:
+                mistakes.found.append(
+                    ConfigError(
+                        f"{path}: standin.env.{name}",
+                        "would hide a value that Fly has",
+                        "only names that neither fly.toml nor the secrets set",
+                        f"[standin.override.{name}] with value and reason says that a difference is meant",
+                    )
                 )
-        return cls(settings, parity, fly, secrets, extra)
+        for name in overrides:
+            if name not in given:
+                mistakes.found.append(
+                    ConfigError(
+                        f"{path}: standin.override.{name}",
+                        "replaces nothing: neither fly.toml nor the secrets set it",
+                        "a name that Fly has",
+                        "put it into [standin.env]",
+                    )
+                )
+        mistakes.raise_any()
+        return cls(settings, parity, fly, secrets, extra, overrides)
 
     def path(self, relative: str) -> Path:
         """A path of ``parity.toml``, absolute."""
         return self.settings.root / relative
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What ``${NAME}`` stands for in the stand-in's secrets and in ``[standin]``."""
+        return variables_of(self.settings, self.parity)
+
+    @property
+    def image(self) -> str:
+        """The image's name where ``parity.toml`` or, by default, the app's name on Fly gives it."""
+        return self.parity.app.image or self.fly.app
+
+    @property
+    def process(self) -> Process:
+        """How a Machine starts as a process. Raises ``ConfigError`` where ``parity.toml`` does not say it."""
+        if self.parity.app.process is None:
+            raise ConfigError(
+                f"{self.settings.root / PARITY_TOML}: app.process",
+                "without Docker a Machine is a process, and nothing says how it starts",
+                'command = ["{python}", "-m", "uvicorn", "app.main:app", "--host", "{host}", "--port", "{port}"]',
+                "add [app.process] with what CMD is in the Dockerfile, or use --driver docker",
+            )
+        return self.parity.app.process
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of process Machines: as declared, else ``.venv`` of the repository, else the harness's."""
+        declared = self.parity.app.process.python if self.parity.app.process else ""
+        if declared:
+            return self.path(declared)
+        own = self.path(".venv/bin/python")
+        return own if own.exists() else Path(sys.executable)
+
+    @property
+    def health_path(self) -> str:
+        """The health check's path: as declared, else that of the first check of ``fly.toml``; empty: there is none."""
+        checks = self.fly.service.checks
+        return self.parity.app.health_path or (checks[0].path if checks else "")
 
     @property
     def api_hostname(self) -> str:
@@ -58,28 +136,100 @@ class Project:
 
     @property
     def frontend_hostname(self) -> str:
+        """The page's public name; empty where page and API are one."""
         return urlsplit(self.parity.app.frontend_origin).hostname or ""
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
         """Every name under which a stand-in is reached by TLS; R2 also by bucket: ``{bucket}.{host}``."""
         names = ["localhost", "127.0.0.1", "::1", "fly", "frontend", "r2", "r2.localhost", self.settings.r2_host]
-        buckets = [f"{self._bucket}.{self.settings.r2_host}"] if self._bucket else []
-        return tuple(dict.fromkeys([*names, *buckets, self.api_hostname, self.frontend_hostname]))
+        bucket = self.value("R2_BUCKET")
+        names += [f"{bucket}.{self.settings.r2_host}"] if bucket else []
+        names += [self.api_hostname, self.frontend_hostname, *self.parity.stubs]
+        return tuple(dict.fromkeys(filter(None, names)))
+
+    def variable(self, known: str) -> str:
+        """What the app calls a value that the harness knows by the name ``known``, such as ``R2_BUCKET``."""
+        names = self.parity.secrets.names if self.parity.secrets else SecretNames()
+        return str(getattr(names, known))
+
+    def value(self, known: str) -> str:
+        """The value that a Machine has for ``known``, such as ``R2_BUCKET``; empty where it has none."""
+        return machine_environment(self).get(self.variable(known), "")
+
+    def required(self, known: str) -> str:
+        """As ``value``. Raises ``ConfigError`` where a Machine has none."""
+        value = self.value(known)
+        if not value:
+            raise self.missing(known)
+        return value
+
+    def missing(self, known: str) -> ConfigError:
+        """The error for a value that the harness needs and neither secrets nor fly.toml give."""
+        name = self.variable(known)
+        file = self.parity.secrets.file if self.parity.secrets else f"{PARITY_TOML}: secrets"
+        return ConfigError(
+            file,
+            f"{name} is missing",
+            f"{name}=value",
+            f"add the line; if the app has another name for it: [secrets.names] {known} = …",
+        )
 
     @property
-    def _bucket(self) -> str:
-        return self.secrets.get("R2_BUCKET") or self.fly.env.get("R2_BUCKET", "")
+    def r2(self) -> R2Access:
+        """The bucket as the app reaches it. Raises ``ConfigError`` with every value that is missing."""
+        mistakes, values = Mistakes(), []
+        for known in ("R2_ENDPOINT", "R2_BUCKET", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"):
+            with mistakes.collected():
+                values.append(self.required(known))
+        mistakes.raise_any()
+        return R2Access(*values)
 
     @property
     def bucket(self) -> str:
         """The bucket's name. Raises ``ConfigError`` when the stand-in's secrets have none."""
-        if not self._bucket:
-            raise ConfigError(self.parity.secrets.file, "R2_BUCKET is missing", "R2_BUCKET=name")
-        return self._bucket
+        return self.required("R2_BUCKET")
+
+
+def variables_of(settings: HarnessSettings, parity: ParityConfig) -> dict[str, str]:
+    """What ``${NAME}`` may stand for: addresses of the stand-ins, of each service (``PARITY_SERVICE_NAME``, host:port)
+    and of each stub (``PARITY_STUB_HOST``, a URL; dots and dashes of the name become ``_``)."""
+    host = settings.service_host
+    services = {f"PARITY_SERVICE_{_upper(name)}": f"{host}:{one.port}" for name, one in parity.services.items()}
+    stubs = {f"PARITY_STUB_{_upper(name)}": f"http://{host}:{settings.stub_port}/{name}" for name in parity.stubs}
+    return {**settings.variables(), **services, **stubs}
 
 
 def machine_environment(project: Project) -> dict[str, str]:
-    """What a Machine gets beside Fly's own variables: ``[env]``, then the secrets (they win, as on Fly), then
-    ``[standin.env]``, the declared differences."""
-    return {**project.fly.env, **project.secrets, **project.standin_env}
+    """What a Machine gets beside Fly's own variables: ``[env]``, then the secrets (they win, as on Fly), then the
+    declared differences ``[standin.env]`` and ``[standin.override]``."""
+    return {**project.fly.env, **project.secrets, **project.standin_env, **project.overrides}
+
+
+def _upper(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name).upper()
+
+
+def _differences(
+    path: Path, parity: ParityConfig, variables: Mapping[str, str], mistakes: Mistakes
+) -> tuple[dict[str, str], dict[str, str]]:
+    """``[standin.env]`` and ``[standin.override]`` with their references filled in."""
+    extra: dict[str, str] = {}
+    overrides: dict[str, str] = {}
+    for name, value in parity.standin.env.items():
+        with mistakes.collected():
+            extra[name] = interpolate(value, variables, f"{path}: standin.env.{name}")
+    for name, override in parity.standin.override.items():
+        with mistakes.collected():
+            overrides[name] = interpolate(override.value, variables, f"{path}: standin.override.{name}")
+    return extra, overrides
+
+
+def _fly_config_named(path: Path) -> str:
+    """Where ``fly.toml`` lies by a ``parity.toml`` that has mistakes, so that those of both are told in one run."""
+    try:
+        app = read_toml(path).get("app")
+    except ConfigError:
+        return "fly.toml"
+    named = app.get("fly_config") if isinstance(app, dict) else None
+    return named if isinstance(named, str) else "fly.toml"

@@ -55,6 +55,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARITY_ADMIN_PORT", "9090", *_PORT, "admin gateway of the whole stack"),
     Setting("PARITY_R2_ADMIN_URL", "", *_URL, "where the gateway finds R2's admin API; empty: this host"),
     Setting("PARITY_MODAL_ADMIN_URL", "", *_URL, "where the gateway finds Modal's admin API; empty: this host"),
+    Setting("PARITY_SERVICE_HOST", "localhost", *_HOST, "name under which Machines reach the services of parity.toml"),
+    Setting("PARITY_STUB_PORT", "9095", *_PORT, "the stubs of parity.toml, plain HTTP"),
     Setting("PARITY_CA_PATH", "", str, "a path inside a Machine", "where a Machine finds ca.pem; empty: the trust dir"),
 )
 
@@ -83,6 +85,8 @@ class HarnessSettings:
     admin_port: int
     r2_admin_url: str
     modal_admin_url: str
+    service_host: str
+    stub_port: int
     ca_path: str
 
     @property

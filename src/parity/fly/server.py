@@ -92,14 +92,14 @@ async def serve(environ: Mapping[str, str]) -> None:
     if harness.driver == "docker":
         edge_peer = check_peer = None
         driver = DockerDriver(
-            project.parity.app.image,
+            project.image,
             harness.state_dir,
             settings,
             harness.trust_dir / "ca.pem",
             project.standin_env.get("AWS_CA_BUNDLE"),
         )
     else:
-        process = project.parity.app.process
+        process = project.process
         driver = ProcessDriver(harness.root, process.directory, process.command, harness.state_dir, host)
     certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
     stop = asyncio.Event()
@@ -126,7 +126,10 @@ async def serve(environ: Mapping[str, str]) -> None:
                 "modal": harness.modal_url,
             }
             parts = AdminParts(fly.fleet, fly.context.log, project.fly.deploy.wait_timeout_s, urls)
-            routes = gateway_routes({"r2": harness.r2_admin_url, "modal": harness.modal_admin_url})
+            standins = {"r2": harness.r2_admin_url}
+            if project.parity.gpu:
+                standins["modal"] = harness.modal_admin_url
+            routes = gateway_routes(standins)
             async with serving(admin_app(parts, routes), harness.bind, harness.admin_port):
                 sys.stdout.write(f"fly: {project.fly.app} at {harness.api_url}, admin at {harness.admin_url}\n")
                 sys.stdout.flush()

@@ -22,6 +22,9 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 
+# Where the page lies in another repository: an origin that a browser can still call the API from.
+EMPTY_PAGE = Path(__file__).parent / "empty"
+
 
 def page_config(project: Project, host: str) -> dict[str, str]:
     """``/config.json`` for the ``Host`` header's value.
@@ -37,8 +40,8 @@ def page_config(project: Project, host: str) -> dict[str, str]:
 
 
 def create_app(project: Project) -> ASGIApp:
-    """The server's application over ``app.frontend_dir`` of ``parity.toml``."""
-    root = project.path(project.parity.app.frontend_dir)
+    """The server's application over ``app.frontend_dir`` of ``parity.toml``; an empty page where there is none."""
+    root = project.path(project.parity.app.frontend_dir) if project.parity.app.frontend_dir else EMPTY_PAGE
 
     async def config(request: Request) -> Response:
         return JSONResponse(page_config(project, request.headers.get("host", "")), headers=HEADERS)

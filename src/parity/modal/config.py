@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from parity.config.errors import ConfigError
+from parity.config.parity_toml import Gpu
 from parity.config.project import Project
-
-_R2_NAMES = ("R2_ENDPOINT", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET")
+from parity.config.secrets_env import interpolate
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ModalConfig:
     @classmethod
     def from_project(cls, project: Project) -> ModalConfig:
         """Raises ConfigError for a token or R2 value that the stand-in's secrets lack."""
-        settings, where = project.settings, project.parity.secrets.file
+        settings, gpu = project.settings, _gpu(project)
         return cls(
             bind=settings.bind,
             host=settings.modal_host,
@@ -48,10 +48,10 @@ class ModalConfig:
             blob_port=settings.modal_blob_port,
             admin_port=settings.modal_admin_port,
             state_dir=settings.state_dir / "modal",
-            app_name=project.parity.gpu.app,
-            token_id=_value(project, "MODAL_TOKEN_ID", where),
-            token_secret=_value(project, "MODAL_TOKEN_SECRET", where),
-            secrets={project.parity.gpu.secret: {name: _value(project, name, where) for name in _R2_NAMES}},
+            app_name=gpu.app,
+            token_id=project.required("MODAL_TOKEN_ID"),
+            token_secret=project.required("MODAL_TOKEN_SECRET"),
+            secrets=modal_secrets(project),
         )
 
 
@@ -73,22 +73,41 @@ class WorkerConfig:
     @classmethod
     def from_project(cls, project: Project) -> WorkerConfig:
         """Raises ConfigError for a token that the stand-in's secrets lack."""
-        settings, where = project.settings, project.parity.secrets.file
+        settings, gpu = project.settings, _gpu(project)
         return cls(
             url=settings.modal_url,
             blob_url=f"http://{settings.modal_host}:{settings.modal_blob_port}",
-            token_id=_value(project, "MODAL_TOKEN_ID", where),
-            token_secret=_value(project, "MODAL_TOKEN_SECRET", where),
-            app_name=project.parity.gpu.app,
-            entry=project.path(project.parity.gpu.entry),
-            pythonpath=tuple(project.path(path) for path in project.parity.gpu.pythonpath),
+            token_id=project.required("MODAL_TOKEN_ID"),
+            token_secret=project.required("MODAL_TOKEN_SECRET"),
+            app_name=gpu.app,
+            entry=project.path(gpu.entry),
+            pythonpath=tuple(project.path(path) for path in gpu.pythonpath),
             work_dir=settings.state_dir / "worker",
             trust=settings.trust_dir / "ca.pem",
         )
 
 
-def _value(project: Project, name: str, where: str) -> str:
-    value = project.secrets.get(name)
-    if not value:
-        raise ConfigError(where, f"{name} is missing", f"{name}=value", "add the line")
-    return value
+def _gpu(project: Project) -> Gpu:
+    if project.parity.gpu is None:
+        raise ConfigError("parity.toml: gpu", "there is no such table", "[gpu] with app and entry")
+    return project.parity.gpu
+
+
+def modal_secrets(project: Project) -> dict[str, dict[str, str]]:
+    """The Modal secrets of ``[gpu]`` by name: R2's credentials under their usual names for ``secret``, and each of
+    ``[gpu.secrets]`` with its own variables. Raises ``ConfigError`` for a value that is missing."""
+    gpu, found = _gpu(project), {}
+    if gpu.secret:
+        r2 = project.r2
+        found[gpu.secret] = {
+            "R2_ENDPOINT": r2.endpoint,
+            "R2_ACCESS_KEY_ID": r2.access_key_id,
+            "R2_SECRET_ACCESS_KEY": r2.secret_access_key,
+            "R2_BUCKET": r2.bucket,
+        }
+    known = {**project.variables, **project.secrets}
+    for secret, values in gpu.secrets.items():
+        found[secret] = {
+            name: interpolate(text, known, f"parity.toml: gpu.secrets.{secret}.{name}") for name, text in values.items()
+        }
+    return found

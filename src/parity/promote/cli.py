@@ -38,7 +38,7 @@ def promote(
         path = receipt or project.settings.state_dir / "receipts" / "latest.json"
         checked = read_receipt(path)
         # The checked image is what is shipped, whatever its name was given to since.
-        source = local_image(project.parity.app.image, checked.identity.image_digest)
+        source = local_image(project.image, checked.identity.image_digest)
         identity = current_identity(project, checked.identity.image_digest if source else None)
         _require_match(path, checked, identity, allow_skipped)
         promotion = build(project, target, identity, source, os.environ, bucket_cors)
@@ -49,10 +49,15 @@ def promote(
         with shell.private_fly_environment(os.environ) as environ:
             sh = shell.Shell(environ, click.echo)
             patience = runner.Patience(wait_s)
-            ended = runner.promote(promotion, sh, list(project.secrets), project.parity.secrets.file, patience)
+            ended = runner.promote(promotion, sh, list(project.secrets), secrets_file(project), patience)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     raise SystemExit(int(ended))
+
+
+def secrets_file(project: Project) -> str:
+    """The file with the stand-in values of the secrets, as a message names it."""
+    return project.parity.secrets.file if project.parity.secrets else "parity.toml: secrets.file"
 
 
 def _refuse_unknown_target(project: Project, target: str) -> None:
@@ -99,6 +104,8 @@ def build(
     )
     if not bucket_cors:
         return promotion
+    if not project.parity.r2.cors:
+        raise ConfigError("parity.toml: r2.cors", "no CORS file is named", 'cors = "r2.cors.json"')
     endpoint = environ.get("R2_ENDPOINT", "")
     if not endpoint.startswith("https://"):
         raise ConfigError("R2_ENDPOINT", "is not set", "https://<account>.r2.cloudflarestorage.com", "set it")

@@ -146,20 +146,19 @@ class R2Settings:
     behaviour: Behaviour = field(default_factory=Behaviour)
 
 
-def _token(values: Mapping[str, str], where: str) -> Token:
-    names = ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY")
-    for name in names:
-        if not values.get(name):
-            raise ConfigError(where, f"{name} is missing", f"{name}=value")
-    return Token(values[names[0]], values[names[1]])
+def _token(project: Project, environ: Mapping[str, str]) -> Token:
+    """What the process itself is given wins over the file, as Fly's secrets win over fly.toml."""
+    key, secret = (project.variable(known) for known in ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"))
+    return Token(
+        environ.get(key) or project.required("R2_ACCESS_KEY_ID"),
+        environ.get(secret) or project.required("R2_SECRET_ACCESS_KEY"),
+    )
 
 
 def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) -> R2Settings:
     """Read the table and the project's secrets. Raises ``ConfigError``, naming variable or file."""
     values = read(SETTINGS, environ)
-    # What the process itself is given wins over the file, as Fly's secrets win over fly.toml.
-    credentials = {**project.secrets, **{name: text for name, text in environ.items() if name.startswith("R2_")}}
-    tokens = [_token(credentials, project.parity.secrets.file)]
+    tokens = [_token(project, environ)]
     admin_key, admin_secret = str(values["r2_admin_access_key_id"]), str(values["r2_admin_secret_access_key"])
     if bool(admin_key) != bool(admin_secret):
         raise ConfigError("PARITY_R2_ADMIN_ACCESS_KEY_ID", "an admin token has a key and a secret", "both or neither")
@@ -170,7 +169,7 @@ def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) 
     return R2Settings(
         bucket=project.bucket,
         tokens=tuple(tokens),
-        policy=load_policy(project.path(project.parity.r2.cors)),
+        policy=load_policy(project.path(project.parity.r2.cors)) if project.parity.r2.cors else None,
         hosts=tuple(sorted(hosts)),
         state=project.settings.state_dir / "r2",
         save_seconds=float(str(values["r2_save_seconds"])),

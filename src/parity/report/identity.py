@@ -32,15 +32,15 @@ class Identity:
 def current_identity(project: Project, image_digest: str | None = None) -> Identity:
     """The identity of this checkout now; ``image_digest`` where the caller knows it better than the engine."""
     commit, dirty = git_state(project.settings.root)
-    digest = local_config_digest(project.parity.app.image) if image_digest is None else image_digest
-    return Identity(project.parity.app.image, digest, commit, dirty, configuration_hashes(project))
+    digest = local_config_digest(project.image) if image_digest is None else image_digest
+    return Identity(project.image, digest, commit, dirty, configuration_hashes(project))
 
 
 def configuration_hashes(project: Project) -> dict[str, str]:
     """SHA-256 of each file that decides what is deployed or what was checked, by path in the checkout."""
-    files = ["parity.toml", project.parity.app.fly_config, project.parity.secrets.file, project.parity.r2.cors]
-    root = project.settings.root
-    hashes = {name: _hash_file(root / name) for name in files}
+    parity, root = project.parity, project.settings.root
+    files = ["parity.toml", parity.app.fly_config, parity.secrets.file if parity.secrets else "", parity.r2.cors]
+    hashes = {name: _hash_file(root / name) for name in files if name}
     return hashes | {CHECKS_SOURCES: hash_tree(Path(__file__).parents[1] / "checks")}
 
 

@@ -26,12 +26,11 @@ def tool_environment(project: Project, target: Target, *, r2_resolves: bool) -> 
     refuse. ``r2_resolves`` says whether this machine knows the name in ``target.r2_url``; not every resolver knows
     names below ``localhost``, and the certificate covers ``localhost`` too.
     """
-    secrets = project.secrets
     parts = urlsplit(target.r2_url)
     endpoint = target.r2_url if r2_resolves else f"{parts.scheme}://localhost:{parts.port or 443}"
     return {
-        "AWS_ACCESS_KEY_ID": secrets.get("R2_ACCESS_KEY_ID", ""),
-        "AWS_SECRET_ACCESS_KEY": secrets.get("R2_SECRET_ACCESS_KEY", ""),
+        "AWS_ACCESS_KEY_ID": project.value("R2_ACCESS_KEY_ID"),
+        "AWS_SECRET_ACCESS_KEY": project.value("R2_SECRET_ACCESS_KEY"),
         "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_REGION": "auto",
         "AWS_DEFAULT_REGION": "auto",
@@ -40,8 +39,8 @@ def tool_environment(project: Project, target: Target, *, r2_resolves: bool) -> 
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         "R2_BUCKET": project.bucket,
         "MODAL_SERVER_URL": target.modal_url,
-        "MODAL_TOKEN_ID": secrets.get("MODAL_TOKEN_ID", ""),
-        "MODAL_TOKEN_SECRET": secrets.get("MODAL_TOKEN_SECRET", ""),
+        "MODAL_TOKEN_ID": project.value("MODAL_TOKEN_ID"),
+        "MODAL_TOKEN_SECRET": project.value("MODAL_TOKEN_SECRET"),
     }
 
 
@@ -58,8 +57,9 @@ def browser_command(chromium: str, project: Project, spki: str, profile: Path) -
     """
     settings = project.settings
     here = "127.0.0.1"
+    page = project.frontend_hostname
     rules = [
-        f"MAP {project.frontend_hostname}:443 {here}:{settings.frontend_tls_port}",
+        *([f"MAP {page}:443 {here}:{settings.frontend_tls_port}"] if page else []),
         f"MAP {project.api_hostname}:443 {here}:{settings.api_port}",
         f"MAP {project.api_hostname}:80 {here}:{settings.api_http_port}",
         f"MAP *.localhost {here}",
@@ -74,5 +74,5 @@ def browser_command(chromium: str, project: Project, spki: str, profile: Path) -
         # QUIC and DNS over HTTPS would go past the rules.
         "--disable-quic",
         "--disable-features=DnsOverHttps",
-        project.parity.app.frontend_origin,
+        project.parity.app.frontend_origin or f"https://{project.api_hostname}",
     ]

@@ -13,6 +13,9 @@ from parity.config.settings import SETTINGS, HarnessSettings
 # shell must not reach a stand-in or a Machine; the harness's own settings are added from what was read.
 KEPT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "DOCKER_HOST")
 
+# Where the harness's own package lies: the app may be another repository.
+PACKAGE = Path(__file__).parents[2]
+
 
 @dataclass(frozen=True)
 class Part:
@@ -59,7 +62,8 @@ KINDS: tuple[_Kind, ...] = (
         "it deploys the GPU app: the entry file of [gpu] in parity.toml must import",
     ),
     _Kind(
-        "fly", "parity.fly", "serve", ("PARITY_API_PORT", "PARITY_API_HTTP_PORT", "PARITY_ADMIN_PORT"),
+        "fly", "parity.fly", "serve",
+        ("PARITY_API_PORT", "PARITY_API_HTTP_PORT", "PARITY_ADMIN_PORT", "PARITY_STUB_PORT"),
         "PARITY_ADMIN_PORT", "/fly/healthz",
         "`parity config check` reads fly.toml; a Machine that does not boot has its own lines in fly.log",
     ),
@@ -69,6 +73,14 @@ KINDS: tuple[_Kind, ...] = (
         "app.frontend_dir of parity.toml must hold an index.html",
     ),
 )  # fmt: skip
+
+
+def kinds(project: Project) -> tuple[_Kind, ...]:
+    """The parts that this app needs: no Modal without ``[gpu]``, no page without an origin of its own."""
+    absent = set() if project.parity.gpu else {"modal", "worker"}
+    if not project.parity.app.frontend_origin:
+        absent.add("frontend")
+    return tuple(kind for kind in KINDS if kind.name not in absent)
 
 
 def port_of(settings: HarnessSettings, variable: str) -> int:
@@ -90,7 +102,7 @@ def child_environment(project: Project, environ: Mapping[str, str], path: str) -
         **setting_variables(project.settings),
         "PARITY_DRIVER": "process",
         "PATH": path,
-        "PYTHONPATH": str(project.settings.root / "src"),
+        "PYTHONPATH": str(PACKAGE),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -99,6 +111,7 @@ def plan(project: Project, environ: Mapping[str, str], python: str, path: str) -
     """The parts in the order in which they start; ``python`` is the interpreter, ``path`` the children's ``PATH``."""
     settings = project.settings
     env = child_environment(project, environ, path)
+    unused = () if project.parity.stubs else ("PARITY_STUB_PORT",)
     here = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind
     return tuple(
         Part(
@@ -106,9 +119,9 @@ def plan(project: Project, environ: Mapping[str, str], python: str, path: str) -
             argv=(python, "-m", kind.module, kind.verb),
             env=env,
             cwd=settings.root,
-            ports={variable: port_of(settings, variable) for variable in kind.ports},
+            ports={variable: port_of(settings, variable) for variable in kind.ports if variable not in unused},
             health_url=f"http://{here}:{port_of(settings, kind.admin_port)}{kind.health_path}",
             first_aid=kind.first_aid,
         )
-        for kind in KINDS
+        for kind in kinds(project)
     )

@@ -15,6 +15,7 @@ from parity.checks.kit.bucket import Bucket
 from parity.checks.kit.tools import Tools
 from parity.checks.model import Broken, Check, Env, ProductFault, Unobservable
 from parity.checks.runner import Facilities, Suite
+from parity.config.project import R2Access
 from parity.report.results import Outcome, Result
 from parity.stack.target import Target
 
@@ -22,8 +23,8 @@ LOCAL = Target("local", "https://localhost:1", "", "https://app.example", "", ""
 
 
 def project(tmp_path: Path, secret: str = OBJECT_TOKEN.secret) -> Any:
-    secrets = {"R2_ACCESS_KEY_ID": OBJECT_TOKEN.access_key, "R2_SECRET_ACCESS_KEY": secret}
-    return SimpleNamespace(secrets=secrets, bucket=BUCKET, settings=SimpleNamespace(state_dir=tmp_path))
+    r2 = R2Access("https://r2.invalid", BUCKET, OBJECT_TOKEN.access_key, secret)
+    return SimpleNamespace(r2=r2, bucket=BUCKET, settings=SimpleNamespace(state_dir=tmp_path))
 
 
 def check(observe: Any) -> Check[Any]:

@@ -68,3 +68,28 @@ def test_diff_shows_exactly_the_declared_differences(checkout: Path, capsys: pyt
     shown = json.loads(capsys.readouterr().out)
     assert set(shown["only_here"]) == {"MODAL_SERVER_URL", "AWS_CA_BUNDLE"}
     assert "R2_ENDPOINT" in shown["other_values_here"]
+
+
+def test_diff_prints_why_a_value_is_replaced(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    override = '\n[standin.override.DEBUG]\nvalue = "true"\nreason = "the log of a laptop may be long"\n'
+    (checkout / "parity.toml").write_text((checkout / "parity.toml").read_text() + override)
+    assert code_of("diff") == 0
+    assert "because: the log of a laptop may be long" in capsys.readouterr().out
+
+
+def test_another_repository_is_named_by_root(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARITY_ROOT", "/nowhere")
+    assert code_of("--root", str(checkout), "config", "check") == 0
+    assert "app reel-ballers-api-staging" in capsys.readouterr().out
+
+
+def test_all_that_up_would_miss_is_told_in_one_run(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secrets = checkout / "deploy/standin.secrets.env"
+    kept = [line for line in secrets.read_text().splitlines() if not line.startswith(("R2_BUCKET", "MODAL_TOKEN_ID"))]
+    secrets.write_text("\n".join(kept))
+    assert code_of("config", "check") == 2
+    told = capsys.readouterr().err
+    assert "R2_BUCKET is missing" in told
+    assert "MODAL_TOKEN_ID is missing" in told

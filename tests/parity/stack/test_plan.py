@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from parity.config.project import Project
@@ -54,3 +54,9 @@ def test_settings_of_one_stand_in_alone_reach_it(project: Project) -> None:
 def test_the_ports_that_must_be_free_are_those_of_all_parts(project: Project) -> None:
     ports = required_ports(plan(project, {}, "python3", ""))
     assert (ports["PARITY_API_PORT"], ports["PARITY_MODAL_BLOB_PORT"], len(ports)) == (8443, 9901, 10)
+
+
+def test_an_app_without_gpu_functions_and_page_has_no_parts_for_them(project: Project) -> None:
+    app = project.parity.app.model_copy(update={"frontend_origin": ""})
+    parity = project.parity.model_copy(update={"gpu": None, "app": app})
+    assert [part.name for part in plan(replace(project, parity=parity), {}, "python3", "")] == ["r2", "fly"]

@@ -29,7 +29,7 @@ class Bucket:
         import boto3
         from botocore.config import Config
 
-        secrets = self._project.secrets
+        r2 = self._project.r2
         config = Config(
             connect_timeout=5,
             read_timeout=20,
@@ -43,8 +43,8 @@ class Bucket:
             "s3",
             endpoint_url=self._target.r2_url,
             region_name="auto",
-            aws_access_key_id=secrets["R2_ACCESS_KEY_ID"],
-            aws_secret_access_key=secrets["R2_SECRET_ACCESS_KEY"],
+            aws_access_key_id=r2.access_key_id,
+            aws_secret_access_key=r2.secret_access_key,
             verify=str(self._target.ca) if self._target.ca else None,
             config=config,
         )

@@ -77,7 +77,7 @@ class Stage:
     @asynccontextmanager
     async def _wrapped(self, change: Wrap) -> AsyncIterator[None]:
         source = Path(change.module.__file__ or "").read_text("utf-8")
-        entry = entry_file(self.project.parity.app.process.command)
+        entry = entry_file(self.project.process.command)
         snippet = str(Path(entry).parent / f"{SNIPPET}.py")
         wait: dict[str, object] = {} if change.wait else {"wait": False}
         if self.target.driver == "docker":
@@ -86,7 +86,7 @@ class Stage:
             async with self._layered(files, wait):
                 yield
             return
-        directory = self.project.path(self.project.parity.app.process.directory)
+        directory = self.project.path(self.project.process.directory)
         wrapped = wrapped_entry((directory / entry).read_text("utf-8"), entry)
         with tempfile.TemporaryDirectory(prefix="parity-broken-") as folder:
             copy = Path(folder) / "source"
@@ -98,7 +98,7 @@ class Stage:
 
     def _in_image(self, entry: str) -> tuple[str, str]:
         """The image's working directory, and the text of ``entry`` in it: the checkout may not be here."""
-        image, engine = self.project.parity.app.image, Engine()
+        image, engine = self.project.image, Engine()
         try:
             workdir = str(engine.image(image)["Config"].get("WorkingDir") or "").rstrip("/")
             # The terminal of the throw-away container ends lines with CR LF.
@@ -111,7 +111,7 @@ class Stage:
     async def _layered(self, files: Mapping[str, str], more: Mapping[str, object]) -> AsyncIterator[None]:
         engine = Engine()
         try:
-            engine.build(BROKEN_IMAGE, self.project.parity.app.image, files)
+            engine.build(BROKEN_IMAGE, self.project.image, files)
         except EngineError as error:
             raise Unobservable(f"the broken image cannot be built: {error}") from None
         try:

@@ -130,7 +130,7 @@ async def observe_outage(tools: Tools) -> OutageObservation:
             await _refusal(caller, "read", "GET", "/api/settings"),
             await _refusal(caller, "write", "PATCH", "/api/settings", {"overlay_text": "during the outage"}),
         ]
-        health = (await caller.ask("GET", tools.project.parity.app.health_path)).status_code
+        health = (await caller.ask("GET", tools.project.health_path)).status_code
     finally:
         await tools.admin.call("DELETE", f"/r2/faults?id={fault['id']}")
     shown = await caller.call("GET", "/api/settings")

@@ -93,3 +93,64 @@ def test_a_write_that_another_machine_forestalled_is_a_conflict_and_its_repeat_s
         assert await select(other, "SELECT id FROM row") == [0, 1, 10]
 
     play(run)
+
+
+def test_a_write_is_refused_when_another_machines_change_came_in_since_the_session_read(tmp_path: Path) -> None:
+    """What the session concluded from its read may not hold any more, although nothing that it read was taken back."""
+
+    async def run() -> None:
+        one, other, session = await two(tmp_path)
+        assert await session.read(rows) == [0]
+        await insist(other, 10)
+        await one.sleep(2.0)
+        # A read of somebody else on this Machine brings the other Machine's row in.
+        assert await select(one, "SELECT id FROM row") == [0, 10]
+        with pytest.raises(SyncConflict):
+            await session.write(adding(1))
+        assert session.status is SyncStatus.CONFLICT
+        await insert(one, 2)
+        assert await select(other, "SELECT id FROM row") == [0, 2, 10]
+
+    play(run)
+
+
+def test_a_write_is_refused_when_the_claim_that_it_needs_brings_a_change_in(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, other, _ = await two(tmp_path)
+        await select(other, "SELECT id FROM row")
+        session = ReplicatedSession(other.replica, "folder/")
+        assert await session.read(rows) == [0]
+        await insert(one, 5)
+        with pytest.raises(SyncConflict):
+            await session.write(adding(1))
+        await insist(other, 2)
+        assert await select(other, "SELECT id FROM row") == [0, 2, 5]
+
+    play(run)
+
+
+def test_a_session_that_only_reads_goes_on_when_another_machines_change_comes_in(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, other, session = await two(tmp_path)
+        assert await session.read(rows) == [0]
+        await insist(other, 10)
+        await one.sleep(2.0)
+        assert await session.read(rows) == [0, 10]
+        assert await session.settle() is SyncStatus.SYNCED
+
+    play(run)
+
+
+def test_a_claim_alone_replaces_no_view(tmp_path: Path) -> None:
+    """A Machine that has only claimed the profile has changed nothing that a decision could rest on."""
+
+    async def run() -> None:
+        store = bucket(0.01, 0.02)
+        one, other = machine(store, tmp_path / "one"), machine(store, tmp_path / "other")
+        await insert(one, 0)
+        session = ReplicatedSession(other.replica, "folder/")
+        assert await session.read(rows) == [0]
+        await session.write(adding(1))
+        assert await session.settle() is SyncStatus.SYNCED
+
+    play(run)

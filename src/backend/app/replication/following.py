@@ -10,6 +10,7 @@ from app.replication.fetched import decoded, planned
 from app.replication.fetching import fetch
 from app.replication.layout import FileRef, transaction
 from app.replication.local import LocalDatabase
+from app.replication.ltx import has_pages
 from app.replication.outcomes import Damaged, Fenced
 from app.replication.uploads import Uploads
 
@@ -79,7 +80,7 @@ class Following(Uploads):
             await self._drop(error)
             raise
         self.files += [ref for ref, _ in found]
-        if dropped:
+        if dropped or any(has_pages(data) for _, data in found):
             self._lost = Fenced(*found[-1])
             self._next_epoch()
 

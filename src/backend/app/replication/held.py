@@ -136,9 +136,14 @@ class HeldCopy:
             return ticket.seq <= self._kept.get(ticket.epoch, -1)
         return self._database is not None and ticket.seq <= self._database.durable
 
-    def _expect(self, epoch: int | None) -> None:
-        """Raises ``Lost`` where what was seen in ``epoch`` was dropped since."""
-        if epoch is not None and epoch != self.epoch:
+    def _expect_kept(self, seen: Ticket | None) -> None:
+        """Raises ``Lost`` where what the caller has seen was dropped since. What was only added to may be read on."""
+        if seen is not None and seen.epoch != self.epoch and not self.kept(seen):
+            raise Lost(self._lost)
+
+    def _expect_same_view(self, seen: Ticket | None) -> None:
+        """Raises ``Lost`` where another Machine's changes came in since the caller read: its decision may be wrong."""
+        if seen is not None and seen.epoch != self.epoch:
             raise Lost(self._lost)
 
     async def _give_way(self, database: LocalDatabase, cause: Exception) -> None:

@@ -38,10 +38,10 @@ class Replica(Following):
     nonsense.
     """
 
-    async def read(self, query: Callable[[apsw.Connection], T], epoch: int | None = None) -> tuple[T, Ticket]:
+    async def read(self, query: Callable[[apsw.Connection], T], seen: Ticket | None = None) -> tuple[T, Ticket]:
         """The query's result, and what must be in the replica before anyone may see it.
 
-        Raises ``Lost`` where what the caller saw in ``epoch`` was dropped since.
+        Raises ``Lost`` where what the caller has ``seen`` before was dropped since.
         """
         started = self._moment()
         while True:
@@ -49,32 +49,33 @@ class Replica(Following):
             while not read_is_fresh(self._checked, started, self.options):
                 await self._steer(self._refresh, lambda: read_is_fresh(self._checked, started, self.options))
                 database = await self._opened()
-            found = await self._on(database, lambda: self._seen(database, query, epoch))  # noqa: B023
+            found = await self._on(database, lambda: self._seen(database, query, seen))  # noqa: B023
             if found is not None:
                 return found
 
-    async def write(self, change: Callable[[apsw.Connection], T], epoch: int | None = None) -> tuple[T, Ticket]:
+    async def write(self, change: Callable[[apsw.Connection], T], seen: Ticket | None = None) -> tuple[T, Ticket]:
         """Run one transaction on a copy that this Machine has claimed; its upload begins at once.
 
-        Nothing is written where what the caller saw in ``epoch`` was dropped since: ``Lost``.
+        Nothing is written, and ``Lost`` is raised, where the view that the caller has ``seen`` was replaced since: by
+        changes of another Machine, or because what it showed was dropped.
         """
         database = self._database
         idle = not (self._tasks or self._pending or self._pause)
         if database is not None and self.owner and idle and self.store.has_room() and self._take_turn():
-            found = await self._write_through(database, change, epoch)
+            found = await self._write_through(database, change, seen)
             if found is not None:
                 return found
         # A client that goes away must not leave a commit behind that no one uploads.
-        task = asyncio.ensure_future(self._write(change, epoch))
+        task = asyncio.ensure_future(self._write(change, seen))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
 
     def _seen(
-        self, database: LocalDatabase, query: Callable[[apsw.Connection], T], epoch: int | None
+        self, database: LocalDatabase, query: Callable[[apsw.Connection], T], seen: Ticket | None
     ) -> tuple[T, Ticket] | None:
         """What a query shows; None where files of an older release were taken in on the way to it."""
-        self._expect(epoch)
+        self._expect_kept(seen)
         if self._unfit:
             return None
         result, seq = database.read(query)
@@ -166,7 +167,7 @@ class Replica(Following):
         database.mark_durable(0, database.seq)
         return database
 
-    async def _write(self, change: Callable[[apsw.Connection], T], epoch: int | None) -> tuple[T, Ticket]:
+    async def _write(self, change: Callable[[apsw.Connection], T], seen: Ticket | None) -> tuple[T, Ticket]:
         while True:
             database = await self._opened()
             if database.crowded:
@@ -175,7 +176,7 @@ class Replica(Following):
                 await self._handover.courtesy()
                 await self._steer(self._claim)
                 continue
-            found = await self._on(database, lambda: self._committed(database, change, epoch))  # noqa: B023
+            found = await self._on(database, lambda: self._committed(database, change, seen))  # noqa: B023
             if found is not None:
                 self._kick()
                 return found

@@ -43,11 +43,11 @@ class ReplicatedSession:
         self._ended = False
 
     async def read(self, query: Callable[[apsw.Connection], T]) -> T:
-        result, _ = await self._do(self._replica.read(query, self._epoch))
+        result, _ = await self._do(self._replica.read(query, self._ticket))
         return result
 
     async def write(self, change: Callable[[apsw.Connection], T]) -> T:
-        result, ticket = await self._do(self._replica.write(change, self._epoch))
+        result, ticket = await self._do(self._replica.write(change, self._ticket))
         self._written.append(ticket)
         return result
 
@@ -63,11 +63,6 @@ class ReplicatedSession:
     def end(self) -> None:
         """Nothing can be read or written any more."""
         self._ended = True
-
-    @property
-    def _epoch(self) -> int | None:
-        """What this session saw belongs to one life of the local copy, and so must all that it goes on to do."""
-        return self._ticket.epoch if self._ticket else None
 
     async def _do(self, work: Coroutine[Any, Any, tuple[T, Ticket]]) -> tuple[T, Ticket]:
         if self._ended:

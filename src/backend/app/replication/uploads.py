@@ -35,17 +35,17 @@ class Uploads(HeldCopy):
     """Commits, and uploads what was committed."""
 
     def _committed(
-        self, database: LocalDatabase, change: Callable[[apsw.Connection], T], epoch: int | None
+        self, database: LocalDatabase, change: Callable[[apsw.Connection], T], seen: Ticket | None
     ) -> tuple[T, Ticket] | None:
         """One transaction; None, and nothing done, where the profile was given up on the way to it."""
-        self._expect(epoch)
+        self._expect_same_view(seen)
         if not self.owner or self._database is not database:
             return None
         result, seq = database.write(change)
         return result, Ticket(self.epoch, seq)
 
     async def _write_through(
-        self, database: LocalDatabase, change: Callable[[apsw.Connection], T], epoch: int | None
+        self, database: LocalDatabase, change: Callable[[apsw.Connection], T], seen: Ticket | None
     ) -> tuple[T, Ticket] | None:
         """The write of one who is alone and has the turn: the thread that commits uploads what it committed, and is at
         work while the rest is set up here. Waits for the commit."""
@@ -54,7 +54,7 @@ class Uploads(HeldCopy):
         done: list[tuple[T, Ticket] | None] = []
 
         def make() -> NewFile | None:
-            done.append(self._committed(database, change, epoch))
+            done.append(self._committed(database, change, seen))
             return self._group(database, outgoing)
 
         def made() -> None:

@@ -81,8 +81,7 @@ class Following(Uploads):
             raise
         self.files += [ref for ref, _ in found]
         if dropped or any(has_pages(data) for _, data in found):
-            self._lost = Fenced(*found[-1])
-            self._next_epoch()
+            self._next_epoch(Fenced(*found[-1]))
 
     async def _follow(self, database: LocalDatabase) -> None:
         """Take in what lies behind the file that forestalled a claim: a few files at once, more by a list."""

@@ -72,10 +72,9 @@ class HeldCopy:
         self.before_rest: Callable[[], None] = lambda: None
         self.after_upload: Callable[[FileRef, bytes, float], None] = lambda _ref, _data, _date: None
         self._database: LocalDatabase | None = None
-        self._lost: Exception = StoreError("nothing was lost yet")
         self._checked: Moment | None = None
         self._unfit = False
-        self._kept: dict[int, int] = {}
+        self._over: dict[int, tuple[int, Exception]] = {}
         self._handover = Handover(store, node, now)
         self.verified: float | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -133,22 +132,26 @@ class HeldCopy:
     def kept(self, ticket: Ticket) -> bool:
         """Whether the replica holds what the ticket stands for, as far as this Machine knows."""
         if ticket.epoch != self.epoch:
-            return ticket.seq <= self._kept.get(ticket.epoch, -1)
+            return ticket.epoch in self._over and ticket.seq <= self._over[ticket.epoch][0]
         return self._database is not None and ticket.seq <= self._database.durable
 
     def _expect_kept(self, seen: Ticket | None) -> None:
         """Raises ``Lost`` where what the caller has seen was dropped since. What was only added to may be read on."""
         if seen is not None and seen.epoch != self.epoch and not self.kept(seen):
-            raise Lost(self._lost)
+            raise self._lost(seen.epoch)
 
     def _expect_same_view(self, seen: Ticket | None) -> None:
         """Raises ``Lost`` where another Machine's changes came in since the caller read: its decision may be wrong."""
         if seen is not None and seen.epoch != self.epoch:
-            raise Lost(self._lost)
+            raise self._lost(seen.epoch)
+
+    def _lost(self, epoch: int) -> Lost:
+        """Why what was not durable in ``epoch`` is gone: what ended that epoch, not what came to light later."""
+        return Lost(self._over[epoch][1] if epoch in self._over else StoreError("it is too long ago to tell"))
 
     async def _give_way(self, database: LocalDatabase, cause: Exception) -> None:
         """Take back what did not become durable. Whether the store has it after all, the next look tells."""
-        self.owner, self._lost, self._checked = False, cause, None
+        self.owner, self._checked = False, None
 
         def work() -> None:
             database.roll_back()
@@ -160,7 +163,7 @@ class HeldCopy:
         except BROKEN_COPY:
             await self._drop(cause)
         else:
-            self._next_epoch()
+            self._next_epoch(cause)
 
     async def _on(self, database: LocalDatabase, work: Callable[[], T]) -> T:
         """Work on this copy. Raises ``Lost`` where the disk has spoiled it, which lets it go."""
@@ -178,11 +181,10 @@ class HeldCopy:
     async def _drop(self, cause: Exception) -> None:
         """Let the local copy go: the next use builds it again."""
         database, self._database = self._database, None
-        self.owner, self._unfit, self._lost, self._checked = False, False, cause, None
+        self.owner, self._unfit, self._checked = False, False, None
         if database is not None:
-            self._kept[self.epoch] = database.durable
             await self.locally(database.remove)
-        self._next_epoch()
+        self._next_epoch(cause, database)
 
     def aside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start maintenance unless it is under way; it counts as busy and is waited for on closing."""
@@ -232,11 +234,12 @@ class HeldCopy:
         task.add_done_callback(ended)
         return task
 
-    def _next_epoch(self) -> None:
-        """What was not durable is gone; whoever waits for something of the old epoch is told by what is remembered."""
-        if self._database is not None:
-            self._kept[self.epoch] = self._database.durable
-        self._kept.pop(self.epoch - _EPOCHS, None)
+    def _next_epoch(self, cause: Exception, database: LocalDatabase | None = None) -> None:
+        """The view was replaced. What was not durable is gone; whoever waits for something of the old epoch is told
+        by what is remembered of it."""
+        database = database or self._database
+        self._over[self.epoch] = (database.durable if database else -1, cause)
+        self._over.pop(self.epoch - _EPOCHS, None)
         self.epoch += 1
         self._notify()
 

@@ -84,8 +84,8 @@ class Replica(Following):
     async def settle(self, ticket: Ticket) -> None:
         """Return when the replica holds what the ticket stands for. Raises ``Lost`` when that was dropped."""
         while not self.kept(ticket):
-            if ticket.epoch != self.epoch or self._database is None:
-                raise Lost(self._lost)
+            if ticket.epoch != self.epoch:
+                raise self._lost(ticket.epoch)
             changed = self._changed
             self._kick()
             await changed.wait()
@@ -126,7 +126,7 @@ class Replica(Following):
             database, unfit = await self.locally(lambda: self._first_copy(legacy)), legacy is not None
         self._database, self.files, self.owner, self._unfit = database, planned(prune, listed.files), False, unfit
         self._checked, self.verified = started, listed.date
-        self._next_epoch()
+        self._notify()
         if unfit:
             await self._make_fit()
 

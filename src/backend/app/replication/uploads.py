@@ -50,7 +50,7 @@ class Uploads(HeldCopy):
         """The write of one who is alone and has the turn: the thread that commits uploads what it committed, and is at
         work while the rest is set up here. Waits for the commit."""
         committed: asyncio.Future[tuple[T, Ticket] | None] = asyncio.get_running_loop().create_future()
-        outgoing = Outgoing()
+        outgoing, outgoing_epoch = Outgoing(), self.epoch
         done: list[tuple[T, Ticket] | None] = []
 
         def make() -> NewFile | None:
@@ -87,7 +87,7 @@ class Uploads(HeldCopy):
 
         def ended(_: asyncio.Task[None]) -> None:
             if not committed.done() and not upload.cancelled():
-                committed.set_exception(upload.exception() or Lost(self._lost))
+                committed.set_exception(upload.exception() or self._lost(outgoing_epoch))
 
         upload.add_done_callback(ended)
         return await committed

@@ -199,7 +199,7 @@ def no_roll_back() -> AbstractContextManager[None]:
 
 def epochs_stand_still() -> AbstractContextManager[None]:
     """A ticket of a commit that was dropped counts for the next commit of the same number."""
-    return _patched(mock.patch.object(Replica, "_next_epoch", Replica._notify))
+    return _patched(mock.patch.object(Replica, "_next_epoch", lambda self, *_: self._notify()))
 
 
 def checkpoint_under_way() -> AbstractContextManager[None]:

@@ -72,8 +72,8 @@ def ungated_read() -> AbstractContextManager[None]:
     """A read shows rows that are still on their way."""
     honest = Replica.read
 
-    async def read(self: Replica, query: Any, epoch: int | None = None) -> Any:
-        result, ticket = await honest(self, query, epoch)
+    async def read(self: Replica, query: Any, seen: Ticket | None = None) -> Any:
+        result, ticket = await honest(self, query, seen)
         return result, Ticket(ticket.epoch, 0)
 
     return _patched(mock.patch.object(Replica, "read", read))

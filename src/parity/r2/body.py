@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from parity.r2 import answers
 from parity.r2.checksums import DIGESTS, BodyDigests
 from parity.r2.chunked import ChunkedDecoder
 from parity.r2.content import BlobFolder, Content, ContentWriter
@@ -21,6 +22,8 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 BATCH = 1 << 20
 # The largest XML body: 1000 keys of 1024 bytes, escaped, or 10,000 parts.
 MAX_XML = 8 << 20
+# Setting → answer to an unsigned trailer.
+_UNSIGNED = {"401": answers.STREAMING_UNSIGNED_401, "501": answers.STREAMING_UNSIGNED_501}
 
 
 class ClientGone(Exception):
@@ -39,19 +42,20 @@ def check_length(request: Request, authenticated: Authenticated, rules: Rulebook
     """Before the first byte is read. Raises rules 20 and 21."""
     declared = request.content_length
     if declared is None and not (authenticated.streams and "x-amz-decoded-content-length" in request.headers):
-        rules.refuse("no-length")
+        rules.refuse_if_on(answers.NO_LENGTH)
     if (declared or 0) > MAX_PUT:
-        rules.refuse("too-large")
+        rules.refuse_if_on(answers.TOO_LARGE)
 
 
-def check_streaming(authenticated: Authenticated, rules: Rulebook, unsigned: str) -> None:
-    """Rule 11: ``unsigned`` is the setting, ``accept``, ``501`` or ``401``."""
+def check_streaming(authenticated: Authenticated, rules: Rulebook) -> None:
+    """Raises rule 11."""
+    unsigned = rules.choices.unsigned_streaming
     payload = authenticated.payload
     if payload == "STREAMING-UNSIGNED-PAYLOAD-TRAILER":
         if unsigned != "accept":
-            rules.refuse(f"streaming-unsigned-{unsigned}", payload=payload)
+            rules.refuse_if_on(_UNSIGNED[unsigned], payload=payload)
     elif authenticated.streams:
-        rules.refuse("streaming-signed", payload=payload)
+        rules.refuse_if_on(answers.STREAMING_SIGNED, payload=payload)
 
 
 async def receive_body(
@@ -156,7 +160,7 @@ def _check_trailer(expected: tuple[str, Any] | None, trailers: Mapping[str, str]
     checks = BodyDigests({}, "", rules)
     width = DIGESTS[name][0]
     if header not in trailers:
-        rules.refuse("invalid-digest")
+        rules.refuse_if_on(answers.INVALID_DIGEST)
         return
     checks.expect(name, trailers[header], width, digest)
     checks.finish()
@@ -174,7 +178,7 @@ async def receive_xml(receive: Receive, request: Request, authenticated: Authent
         data, more = message.get("body", b""), message.get("more_body", False)
         size += len(data)
         if size > MAX_XML:
-            rules.refuse("malformed-xml")
+            rules.refuse_if_on(answers.MALFORMED_XML)
             raise R2Error(400, "EntityTooLarge", "The body is too large.")
         digests.update(data)
         chunks.append(data)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import fastcrc
 
+from parity.r2 import answers
 from parity.r2.rules import Rulebook
 
 
@@ -90,7 +91,7 @@ class BodyDigests:
         except (binascii.Error, ValueError):
             decoded = b""
         if len(decoded) != width:
-            self._rules.refuse("invalid-digest")
+            self._rules.refuse_if_on(answers.INVALID_DIGEST)
             return None
         return decoded
 
@@ -104,7 +105,7 @@ class BodyDigests:
     def finish(self) -> str:
         """The ETag, when everything that was promised holds. Raises rules 9 and 22."""
         if self._sha256 is not None and self._sha256.hexdigest() != self._payload.lower():
-            self._rules.refuse("sha256-mismatch")
+            self._rules.refuse_if_on(answers.SHA256_MISMATCH)
         if self._content_md5 is not None and self._content_md5 != self._md5.digest():
             self._refuse("MD5", self._content_md5, self._md5.digest())
         for name, expected, digest in self._others:
@@ -113,4 +114,4 @@ class BodyDigests:
         return self._md5.hexdigest()
 
     def _refuse(self, name: str, given: bytes, actual: bytes) -> None:
-        self._rules.refuse("bad-digest", name=name, given=given.hex(), actual=actual.hex())
+        self._rules.refuse_if_on(answers.BAD_DIGEST, name=name, given=given.hex(), actual=actual.hex())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
+from parity.r2 import answers
 from parity.r2.errors import not_modified
 from parity.r2.rules import Rulebook
 from parity.r2.store.interface import Check, ObjectInfo
@@ -53,14 +54,14 @@ def write_check(headers: Mapping[str, str], rules: Rulebook) -> Check:
         etag = None if found is None else found.etag
         if if_match is not None:
             if not _names(if_match, etag):
-                rules.refuse("precondition")
+                rules.refuse_if_on(answers.PRECONDITION)
         elif unmodified is not None and found is not None and _later(found, unmodified):
-            rules.refuse("precondition")
+            rules.refuse_if_on(answers.PRECONDITION)
         if if_none_match is not None:
             if _names(if_none_match, etag):
-                rules.refuse("precondition")
+                rules.refuse_if_on(answers.PRECONDITION)
         elif modified is not None and found is not None and not _later(found, modified):
-            rules.refuse("precondition")
+            rules.refuse_if_on(answers.PRECONDITION)
 
     return check
 
@@ -78,9 +79,9 @@ def read_check(headers: Mapping[str, str], rules: Rulebook, found: ObjectInfo) -
     modified = _parse_http_date(headers.get("if-modified-since"))
     if if_match is not None:
         if not _names(if_match, found.etag):
-            rules.refuse("precondition")
+            rules.refuse_if_on(answers.PRECONDITION)
     elif unmodified is not None and _later(found, unmodified):
-        rules.refuse("precondition")
+        rules.refuse_if_on(answers.PRECONDITION)
     validators = {"ETag": f'"{found.etag}"', "Last-Modified": http_date(found.modified)}
     if if_none_match is not None:
         if _names(if_none_match, found.etag):
@@ -106,21 +107,21 @@ def parse_range(header: str | None, size: int, rules: Rulebook) -> Range | None:
         return None
     found = _RANGE.fullmatch(header.strip())
     if found is None or found[0] == "bytes=-":
-        rules.refuse("range-form")
+        rules.refuse_if_on(answers.RANGE_FORM)
         return None
     first, last = found[1], found[2]
     if not first:
         wanted = min(int(last), size)
         if not wanted:
-            rules.refuse("range")
+            rules.refuse_if_on(answers.RANGE)
             return None
         return Range(size - wanted, wanted, size)
     start = int(first)
     if last and int(last) < start:
-        rules.refuse("range-inverted")
+        rules.refuse_if_on(answers.RANGE_INVERTED)
         return None
     if start >= size:
-        rules.refuse("range")
+        rules.refuse_if_on(answers.RANGE)
         return None
     end = min(int(last), size - 1) if last else size - 1
     return Range(start, end - start + 1, size)

@@ -30,7 +30,8 @@ def _answers(rule: Rule) -> str:
         message = f" “{answer.message}”" if answer.message != answer.code else ""
         retry = f", `Retry-After: {answer.retry_after}`" if answer.retry_after else ""
         always = ", with the rule off too" if answer.always else ""
-        told.append(f"{answer.status} `{answer.code}`{message}{retry}{always}")
+        captured = f" (captured: {answer.captured[0]} `{answer.captured[1]}`)" if answer.captured else ""
+        told.append(f"{answer.status} `{answer.code}`{captured}{message}{retry}{always}")
     return "<br>".join(told) or "–"
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from parity.r2 import answers
+from parity.r2.answers import Answer
+
 
 class R2Error(Exception):
     """An answer that is an ``<Error>`` document. ``rule`` is its number in the table, 0 for plain S3 errors."""
@@ -24,6 +27,11 @@ class R2Error(Exception):
         self.headers = dict(headers or {})
         self.cors, self.rule = cors, rule
         self.extra = dict(extra or {})
+
+
+def _of(answer: Answer, rule: int) -> R2Error:
+    """An answer that S3 gives too, so that it does not depend on the rule."""
+    return R2Error(answer.status, answer.code, answer.message, rule=rule)
 
 
 def no_such_key() -> R2Error:
@@ -47,7 +55,7 @@ def invalid_bucket_name() -> R2Error:
 
 
 def no_such_upload() -> R2Error:
-    return R2Error(404, "NoSuchUpload", "The specified multipart upload does not exist.", rule=18)
+    return _of(answers.NO_UPLOAD, 18)
 
 
 def no_cors_configuration() -> R2Error:
@@ -60,12 +68,8 @@ def not_modified(headers: Mapping[str, str]) -> R2Error:
 
 
 def malformed_xml() -> R2Error:
-    return R2Error(
-        400,
-        "MalformedXML",
-        "The XML you provided was not well formed or did not validate against our published schema.",
-        rule=27,
-    )
+    """What every S3 says to a body that is not the document it expects, whether rule 27 holds or not."""
+    return _of(answers.MALFORMED_XML, 27)
 
 
 def incomplete_body() -> R2Error:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 
+from parity.r2.answers import BUSY
 from parity.r2.errors import R2Error
 from parity.r2.seen import Seen
 
@@ -157,7 +158,7 @@ _CODES = {
     408: "RequestTimeout",
     409: "OperationAborted",
     412: "PreconditionFailed",
-    429: "ServiceUnavailable",
+    429: BUSY.code,
     500: "InternalError",
     502: "BadGateway",
     503: "ServiceUnavailable",

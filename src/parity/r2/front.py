@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, MutableMapping
 from typing import Any
 
-from parity.r2 import cors, latency, routes
+from parity.r2 import answers, cors, latency, routes
 from parity.r2.body import MAX_XML, ClientGone, Receive, check_length, check_streaming, receive_xml
 from parity.r2.connection import EXTENSION
 from parity.r2.content import BlobFolder
@@ -53,8 +53,8 @@ class Front:
     def behave(self, behaviour: Behaviour) -> None:
         """Take on another behaviour; requests on their way keep the one that they began with."""
         self.behaviour = behaviour
-        self.rules = Rulebook(behaviour.rules_off)
-        self.throttle = Throttle(behaviour.window, time.monotonic)
+        self.rules = Rulebook(behaviour.rules_off, behaviour)
+        self.throttle = Throttle(behaviour.write_window, time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -145,20 +145,20 @@ class Front:
             _strike_before(strike, wire)
             return _kept_back(self._preflight(request), strike, seen, wire)
         if _is_form_post(request):
-            rules.refuse("form-post")
+            rules.refuse_if_on(answers.FORM_POST)
         authenticated = self._verify(request, strike)
         seen.presigned = authenticated.presigned
         operation = routes.find(request, rules)
         seen.operation, seen.billing = operation.name, operation.billing
         if operation.admin and not authenticated.token.admin:
-            rules.refuse("access")
+            rules.refuse_if_on(answers.ACCESS)
         if not operation.served:
-            rules.refuse("operation", operation=operation.name)
+            rules.refuse_if_on(answers.OPERATION, operation=operation.name)
             # What a permissive S3 says to configuration that it does not act upon.
             return Reply(200)
         screen(request, operation.name, rules)
         if request.method in ("PUT", "POST"):
-            check_streaming(authenticated, rules, self.behaviour.unsigned_streaming)
+            check_streaming(authenticated, rules)
             if authenticated.streams:
                 seen.warning = f"{authenticated.payload} accepted here; R2 is reported to refuse it"
             check_length(request, authenticated, rules)
@@ -215,7 +215,7 @@ class Front:
         policy = self.policies.get(request.bucket, ())
         headers = cors.preflight_headers(policy, request.origin, method, requested)
         if headers is None:
-            self.rules.refuse("preflight")
+            self.rules.refuse_if_on(answers.PREFLIGHT)
             headers = _echo(request, requested)
         return Reply(204, headers, cors=False)
 

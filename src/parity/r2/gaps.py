@@ -30,7 +30,7 @@ GAPS: tuple[Gap, ...] = (
     ),
     Gap(
         "What R2 says to a DeleteObjects that names a key which is being written",
-        "200 with `ServiceUnavailable` for that key; the others are deleted",
+        "200 with `TooManyRequests` for that key; the others are deleted",
         since="2026-11-25",
     ),
     Gap(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from parity.r2 import answers
 from parity.r2.errors import R2Error
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
@@ -66,19 +67,19 @@ def screen(request: Request, operation: str, rules: Rulebook) -> None:
     """Raise for a header that R2 does not implement. Raises rules 13, 20, 28, 30 and 33."""
     headers = request.headers
     if "x-amz-security-token" in headers or "X-Amz-Security-Token" in request.params:
-        rules.refuse("session-token")
+        rules.refuse_if_on(answers.SESSION_TOKEN)
     for name in REFUSED.get(operation, _OWNER):
         if name in headers:
-            rules.refuse("header", name=name, value=headers[name])
+            rules.refuse_if_on(answers.HEADER, name=name, value=headers[name])
     if operation in _WRITES:
         encryption = headers.get("x-amz-server-side-encryption")
         if encryption is not None and encryption != "AES256":
-            rules.refuse("header", name="x-amz-server-side-encryption", value=encryption)
+            rules.refuse_if_on(answers.HEADER, name="x-amz-server-side-encryption", value=encryption)
         acl = headers.get("x-amz-acl")
         if acl is not None and acl not in CANNED_ACLS:
-            rules.refuse("header", name="x-amz-acl", value=acl)
+            rules.refuse_if_on(answers.HEADER, name="x-amz-acl", value=acl)
         if headers.get("x-amz-storage-class", "STANDARD") not in STORAGE_CLASSES:
-            rules.refuse("storage-class")
+            rules.refuse_if_on(answers.STORAGE_CLASS)
     for prefix in ("x-amz-", "x-amz-copy-source-"):
         _screen_customer_key(headers, prefix + _CUSTOMER_KEY, rules)
     check_key(request.key, rules)
@@ -91,19 +92,19 @@ def _screen_customer_key(headers: Mapping[str, str], prefix: str, rules: Ruleboo
         return
     start = "Requests specifying Server Side Encryption with Customer provided keys must provide"
     if key is None:
-        rules.refuse("customer-key", problem=f"{start} an appropriate secret key.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} an appropriate secret key.")
     if digest is None:
-        rules.refuse("customer-key", problem=f"{start} the client calculated MD5 of the secret key.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} the client calculated MD5 of the secret key.")
     if algorithm is None:
-        rules.refuse("customer-key", problem=f"{start} a valid encryption algorithm.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} a valid encryption algorithm.")
     elif algorithm != "AES256":
-        rules.refuse("customer-algorithm")
+        rules.refuse_if_on(answers.CUSTOMER_ALGORITHM)
     raise R2Error(501, "NotImplemented", f"Header '{prefix}algorithm' with value '{algorithm}' not implemented")
 
 
 def check_key(key: str, rules: Rulebook) -> None:
     if len(key.encode()) > MAX_KEY:
-        rules.refuse("key-too-long")
+        rules.refuse_if_on(answers.KEY_TOO_LONG)
 
 
 def attributes(headers: Mapping[str, str], rules: Rulebook) -> Attributes:
@@ -116,7 +117,7 @@ def attributes(headers: Mapping[str, str], rules: Rulebook) -> Attributes:
     metadata = {name: value for name, value in headers.items() if name.startswith(METADATA)}
     size = sum(len(name) - len(METADATA) + len(value.encode()) for name, value in metadata.items())
     if size > MAX_METADATA:
-        rules.refuse("metadata-too-large")
+        rules.refuse_if_on(answers.METADATA_TOO_LARGE)
     return Attributes({**kept, **metadata}, headers.get("x-amz-storage-class", "STANDARD"))
 
 

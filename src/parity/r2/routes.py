@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from parity.r2 import answers
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
 
@@ -181,13 +182,13 @@ def find(request: Request, rules: Rulebook) -> Operation:
     level = level_of(request)
     found = _select(_TABLE.get((level, request.method), {}), request.params)
     if found is None:
-        rules.refuse("route")
+        rules.refuse_if_on(answers.ROUTE)
         return _missing(f"{request.method} on a {level.value}")
     if level is Level.BUCKET and found.name in ("CreateBucket", "DeleteBucket"):
         names = [name for name in request.params if not name.startswith("X-Amz-") and name != "x-id"]
         if names:
             quoted = ", ".join(f'"{name}"' for name in names)
-            rules.refuse("bucket-parameter", names=quoted, method=request.method)
+            rules.refuse_if_on(answers.BUCKET_PARAMETER, names=quoted, method=request.method)
     if "x-amz-copy-source" in request.headers and request.method == "PUT":
         return _COPIES.get(found.name, found)
     return found

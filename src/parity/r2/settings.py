@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from parity.config.errors import ConfigError
 from parity.config.project import Project
 from parity.config.variables import Setting, optional_url, read
 from parity.r2.cors import Policy, load_policy
 from parity.r2.latency import PROFILES
-from parity.r2.rules import RULES
+from parity.r2.rules import RULES, Choices
 from parity.r2.sigv4 import Token
 from parity.r2.throttle import WriteWindow
 
@@ -53,6 +54,12 @@ SETTINGS: tuple[Setting, ...] = (
         "answer to STREAMING-UNSIGNED-PAYLOAD-TRAILER bodies (boto3 from 1.36 on sends them by default over https)",
     ),
     Setting(
+        "PARITY_R2_ERROR_CODES",
+        "documented",
+        *_choice("documented", "captured"),
+        "status and code where R2's error-codes page of 2026 and captures of real buckets differ",
+    ),
+    Setting(
         "PARITY_R2_WRITE_WINDOW",
         "overlap",
         WriteWindow.parse,
@@ -74,53 +81,37 @@ SETTINGS: tuple[Setting, ...] = (
 
 
 @dataclass(frozen=True)
-class Behaviour:
-    """How R2 behaves; may be changed while it runs."""
+class Behaviour(Choices):
+    """How R2 behaves; may be changed while it runs. Each field is a setting ``PARITY_R2_<FIELD>``."""
 
-    window: WriteWindow = field(default_factory=WriteWindow)
+    write_window: WriteWindow = field(default_factory=WriteWindow)
     latency: str = "off"
-    unsigned_streaming: str = "401"
     rules_off: frozenset[int] = frozenset()
 
 
-# Field of the admin API → setting of the table.
-BEHAVIOUR_FIELDS = {
-    "write_window": "PARITY_R2_WRITE_WINDOW",
-    "latency": "PARITY_R2_LATENCY",
-    "unsigned_streaming": "PARITY_R2_UNSIGNED_STREAMING",
-    "rules_off": "PARITY_R2_RULES_OFF",
-}
+BEHAVIOUR_FIELDS = tuple(found.name for found in fields(Behaviour))
+
+
+def _to_text(value: object) -> str:
+    """The text that the setting takes."""
+    return ",".join(map(str, sorted(value))) if isinstance(value, frozenset) else str(value)
 
 
 def behaviour_to_json(behaviour: Behaviour) -> dict[str, str]:
     """The texts that the settings take."""
-    return {
-        "write_window": str(behaviour.window),
-        "latency": behaviour.latency,
-        "unsigned_streaming": behaviour.unsigned_streaming,
-        "rules_off": ",".join(map(str, sorted(behaviour.rules_off))),
-    }
+    return {name: _to_text(getattr(behaviour, name)) for name in BEHAVIOUR_FIELDS}
 
 
 def change_behaviour(behaviour: Behaviour, changes: Mapping[str, object]) -> Behaviour:
     """``behaviour`` with some of its texts replaced. Raises ``ValueError``, naming the field and the form wanted."""
-    texts = behaviour_to_json(behaviour) | dict(changes)
-    values: dict[str, object] = {}
-    for field_, name in BEHAVIOUR_FIELDS.items():
-        setting = next(setting for setting in SETTINGS if setting.name == name)
-        text = texts[field_]
+    values: dict[str, Any] = {}
+    for name, text in changes.items():
+        setting = next(setting for setting in SETTINGS if setting.field == f"r2_{name}")
         try:
-            values[field_] = setting.parse(text if isinstance(text, str) else repr(text))
+            values[name] = setting.parse(text if isinstance(text, str) else repr(text))
         except ValueError:
-            raise ValueError(f"{field_} cannot be {text!r}: expected {setting.form}") from None
-    return _behaviour(values)
-
-
-def _behaviour(values: Mapping[str, object]) -> Behaviour:
-    window, rules_off = values["write_window"], values["rules_off"]
-    if not isinstance(window, WriteWindow) or not isinstance(rules_off, frozenset):
-        raise TypeError("the parsers of the table give a window and a set")
-    return Behaviour(window, str(values["latency"]), str(values["unsigned_streaming"]), rules_off)
+            raise ValueError(f"{name} cannot be {text!r}: expected {setting.form}") from None
+    return replace(behaviour, **values)
 
 
 @dataclass(frozen=True)
@@ -164,7 +155,7 @@ def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) 
         raise ConfigError("PARITY_R2_ADMIN_ACCESS_KEY_ID", "an admin token has a key and a secret", "both or neither")
     if admin_key:
         tokens.append(Token(admin_key, admin_secret, admin=True))
-    behaviour = _behaviour({field_: values[f"r2_{field_}"] for field_ in BEHAVIOUR_FIELDS})
+    chosen: dict[str, Any] = {name: values[f"r2_{name}"] for name in BEHAVIOUR_FIELDS}
     hosts = {"localhost", "r2.localhost", project.settings.r2_host}
     return R2Settings(
         bucket=project.bucket,
@@ -174,7 +165,7 @@ def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) 
         state=project.settings.state_dir / "r2",
         save_seconds=float(str(values["r2_save_seconds"])),
         upstream=_upstream(values),
-        behaviour=behaviour,
+        behaviour=Behaviour(**chosen),
     )
 
 

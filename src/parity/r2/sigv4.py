@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote
 
+from parity.r2 import answers
 from parity.r2.errors import R2Error
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
@@ -94,13 +95,13 @@ def verify(request: Request, tokens: Mapping[str, Token], rules: Rulebook, now: 
     authorization = request.header("authorization")
     if authorization is not None:
         if authorization.startswith("AWS "):
-            rules.refuse("sigv2")
+            rules.refuse_if_on(answers.SIGV2)
         return _verify_header(request, tokens, rules, now, authorization)
     if "X-Amz-Credential" in request.params:
         return _verify_presigned(request, tokens, rules, now)
     if "AWSAccessKeyId" in request.params and "Signature" in request.params:
-        rules.refuse("sigv2")
-    rules.refuse("anonymous")
+        rules.refuse_if_on(answers.SIGV2)
+    rules.refuse_if_on(answers.ANONYMOUS)
     return Authenticated(_anyone(tokens), UNSIGNED, presigned=False)
 
 
@@ -114,22 +115,24 @@ def _verify_header(
 ) -> Authenticated:
     payload = request.header("x-amz-content-sha256")
     if payload is None:
-        rules.refuse("sha256-missing")
+        rules.refuse_if_on(answers.SHA256_MISSING)
         payload = UNSIGNED
     amz_date, source = request.header("x-amz-date"), "'x-amz-date' header"
     if amz_date is None:
         amz_date, source = request.header("date"), "'date' header"
     if amz_date is None:
-        rules.refuse("auth-form", problem="No date provided in x-amz-date nor date header")
+        rules.refuse_if_on(answers.AUTH_FORM, problem="No date provided in x-amz-date nor date header")
         return Authenticated(_anyone(tokens), payload, presigned=False)
     signed_at = _parse_date(amz_date)
     if signed_at is None:
-        rules.refuse("auth-form", problem=f"Date provided in {source} ({amz_date}) didn't parse successfully")
+        rules.refuse_if_on(
+            answers.AUTH_FORM, problem=f"Date provided in {source} ({amz_date}) didn't parse successfully"
+        )
     elif abs(now - signed_at) > MAX_SKEW:
-        rules.refuse("skew")
+        rules.refuse_if_on(answers.SKEW)
     fields = _authorization_fields(authorization)
     if not {"Credential", "SignedHeaders", "Signature"} <= fields.keys():
-        rules.refuse("auth-algorithm")
+        rules.refuse_if_on(answers.AUTH_ALGORITHM)
         return Authenticated(_anyone(tokens), payload, presigned=False)
     found = _check(
         request,
@@ -144,7 +147,7 @@ def _verify_header(
     )
     # Of a body it is known when it has come.
     if len(payload) == len(EMPTY_SHA256) and not request.has_body and payload.lower() != EMPTY_SHA256:
-        rules.refuse("sha256-mismatch")
+        rules.refuse_if_on(answers.SHA256_MISMATCH)
     return found
 
 
@@ -158,30 +161,32 @@ def _authorization_fields(authorization: str) -> dict[str, str]:
 def _verify_presigned(request: Request, tokens: Mapping[str, Token], rules: Rulebook, now: float) -> Authenticated:
     params = request.params
     if request.method not in PRESIGNED_METHODS:
-        rules.refuse("form-post")
+        rules.refuse_if_on(answers.FORM_POST)
     missing = [name for name in _REQUIRED if name not in params]
     if missing:
         plural = "s" if len(missing) > 1 else ""
-        rules.refuse("auth-form", problem=f"Required search parameter{plural} {',  '.join(missing)} missing")
+        rules.refuse_if_on(
+            answers.AUTH_FORM, problem=f"Required search parameter{plural} {',  '.join(missing)} missing"
+        )
         return Authenticated(_anyone(tokens), UNSIGNED, presigned=True)
     if params["X-Amz-Algorithm"] != ALGORITHM:
-        rules.refuse("auth-algorithm")
+        rules.refuse_if_on(answers.AUTH_ALGORITHM)
     amz_date = params["X-Amz-Date"]
     signed_at = _parse_date(amz_date)
     if signed_at is None:
         problem = f"Date provided in X-Amz-Date ({amz_date}) didn't parse successfully"
-        rules.refuse("auth-form", problem=problem)
+        rules.refuse_if_on(answers.AUTH_FORM, problem=problem)
         signed_at = now
     # Checked before the expiry: an unknown key is told so even when its URL is old.
     _scope(params["X-Amz-Credential"], amz_date, tokens, rules)
     expires = _parse_expires(params["X-Amz-Expires"])
     if expires is None:
-        rules.refuse("auth-form", problem="X-Amz-Expires should be a number")
+        rules.refuse_if_on(answers.AUTH_FORM, problem="X-Amz-Expires should be a number")
         expires = MAX_EXPIRES
     if expires > MAX_EXPIRES:
-        rules.refuse("expires-too-long")
+        rules.refuse_if_on(answers.EXPIRES_TOO_LONG)
     if expires < 1 or now > signed_at + expires:
-        rules.refuse("expired")
+        rules.refuse_if_on(answers.EXPIRED)
     return _check(
         request,
         tokens,
@@ -220,22 +225,22 @@ def _scope(credential: str, amz_date: str, tokens: Mapping[str, Token], rules: R
     parts = credential.split("/")
     if len(parts) < 5:
         problem = f"Credential sigv4 header should have at least 5 slash-separated parts, not {len(parts)}"
-        rules.refuse("auth-form", problem=problem)
+        rules.refuse_if_on(answers.AUTH_FORM, problem=problem)
         return None
     # More slashes belong to the access key.
     access_key, (date, region, service, terminator) = "/".join(parts[:-4]), parts[-4:]
     if service != "s3":
-        rules.refuse("auth-form", problem=f"Credential service should be s3, not {service}")
+        rules.refuse_if_on(answers.AUTH_FORM, problem=f"Credential service should be s3, not {service}")
     if terminator != "aws4_request":
         problem = f"Credential termination string should be aws4_request, not {terminator}"
-        rules.refuse("auth-form", problem=problem)
+        rules.refuse_if_on(answers.AUTH_FORM, problem=problem)
     if not amz_date.startswith(date):
         problem = f"Credential signed date {date} does not match {amz_date[:8]} from 'x-amz-date' header"
-        rules.refuse("auth-form", problem=problem)
+        rules.refuse_if_on(answers.AUTH_FORM, problem=problem)
     if region not in REGIONS:
-        rules.refuse("region", region=region)
+        rules.refuse_if_on(answers.REGION, region=region)
     if access_key not in tokens:
-        rules.refuse("unknown-key")
+        rules.refuse_if_on(answers.UNKNOWN_KEY)
         return None
     return _Scope(access_key, date, region)
 
@@ -258,7 +263,7 @@ def _check(
     token = tokens[scope.access_key]
     signed = [name.lower() for name in signed_headers.split(";")]
     if "host" not in signed:
-        rules.refuse("auth-host")
+        rules.refuse_if_on(answers.AUTH_HOST)
     canonical = canonical_request(request, signed, payload, presigned=presigned)
     to_sign = string_to_sign(canonical, amz_date, f"{scope.date}/{scope.region}/s3/aws4_request")
     key = signing_key(token.secret, scope.date, scope.region)
@@ -271,7 +276,7 @@ def _check(
 def _refuse_signature(rules: Rulebook, signed: list[str], to_sign: str, canonical: str, provided: str) -> None:
     """R2 tells what it computed, as S3 does: the first thing to compare when a signature fails."""
     try:
-        rules.refuse("signed-content-type" if "content-type" in signed else "signature")
+        rules.refuse_if_on(answers.SIGNED_CONTENT_TYPE if "content-type" in signed else answers.SIGNATURE)
     except R2Error as error:
         error.extra.update(
             StringToSign=to_sign,

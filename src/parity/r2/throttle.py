@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from parity.r2 import answers
 from parity.r2.rules import Rulebook
 
 STRICT_SECONDS = 1.0
@@ -70,7 +71,7 @@ class Throttle:
         self._sweep(now)
         other = self._writes.get((bucket, key))
         if other is not None and self._blocks(other, connection, now):
-            rules.refuse("busy")
+            rules.refuse_if_on(answers.BUSY)
         until = now + self._chance.uniform(self.window.low, self.window.high)
         self._writes[bucket, key] = _Write(connection, until, in_flight=True)
 

@@ -164,7 +164,7 @@ async def test_a_delete_of_many_meets_the_faults_of_any_of_its_keys(ask: Lab) ->
 async def test_a_429_on_request_says_when_to_come_again_as_r2_does(ask: Lab) -> None:
     _set(ask, status=429)
     answer = await ask("PUT", body=b"x")
-    assert (answer.status, answer.code, answer.headers["retry-after"]) == (429, "ServiceUnavailable", "5")
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (429, "TooManyRequests", "5")
 
 
 async def test_what_took_effect_is_billed_though_its_answer_was_lost(ask: Lab) -> None:

@@ -55,16 +55,16 @@ async def test_a_key_that_is_named_twice_is_told_twice(ask: Lab) -> None:
 
 
 async def test_a_key_that_is_being_written_is_not_deleted_and_told_so(ask: Lab) -> None:
-    ask.front.behave(replace(ask.front.behaviour, window=WriteWindow(30, 30)))
+    ask.front.behave(replace(ask.front.behaviour, write_window=WriteWindow(30, 30)))
     await ask("PUT", body=b"x", connection=1)
     answer = await _delete(ask, "k", "free")
     assert _texts(answer, "{*}Deleted/{*}Key") == ["free"]
-    assert (_texts(answer, "{*}Error/{*}Key"), _texts(answer, "{*}Error/{*}Code")) == (["k"], ["ServiceUnavailable"])
+    assert (_texts(answer, "{*}Error/{*}Key"), _texts(answer, "{*}Error/{*}Code")) == (["k"], ["TooManyRequests"])
     assert (await ask()).body == b"x"
 
 
 async def test_deletes_of_many_count_as_writes_of_each(ask: Lab) -> None:
-    ask.front.behave(replace(ask.front.behaviour, window=WriteWindow.parse("strict")))
+    ask.front.behave(replace(ask.front.behaviour, write_window=WriteWindow.parse("strict")))
     await _delete(ask, "k")
     assert (await ask("PUT", body=b"x")).status == 429
 

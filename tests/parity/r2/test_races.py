@@ -241,4 +241,4 @@ def test_over_tls_one_of_sixteen_creators_wins_each_round_and_the_others_hear_41
         return True
 
     assert _race(attempt) == [1] * ROUNDS
-    assert codes <= {"PreconditionFailed", "ServiceUnavailable"}
+    assert codes <= {"PreconditionFailed", "TooManyRequests"}

@@ -11,11 +11,13 @@ from tests.parity.r2.conftest import SETTINGS
 from tests.parity.r2.lab import Answer, Lab, lab
 from tests.parity.r2.stores import STORES, available
 
-from parity.r2.rules import ANSWERS, RULES
+from parity.r2 import answers
+from parity.r2.answers import ANSWERS
+from parity.r2.rules import RULE_OF, RULES
 from parity.r2.settings import Upstream
 
 # With rule 19 R2 accepts what S3 refuses: its answer comes when the rule is off.
-REVERSED = {"part-order"}
+REVERSED = {"PART_ORDER"}
 
 
 # The whole battery passes on every store.
@@ -32,38 +34,42 @@ async def ask(upstream: Upstream | None) -> AsyncIterator[Lab]:
         yield found
 
 
-def _is(answer: Answer, answer_id: str) -> bool:
-    _, expected = ANSWERS[answer_id]
-    if (answer.status, answer.code) != (expected.status, expected.code):
-        return False
-    fixed = expected.message.partition("{")[0]
-    return answer.message.startswith(fixed)
+def _is(found: Answer, expected: answers.Answer, *, captured: bool = False) -> bool:
+    wanted = expected.captured if captured else (expected.status, expected.code)
+    return (found.status, found.code) == wanted and found.message.startswith(expected.message.partition("{")[0])
 
 
-def test_every_answer_of_the_table_has_a_trigger() -> None:
-    assert TRIGGERS.keys() == ANSWERS.keys()
+def test_every_answer_belongs_to_a_rule_and_has_a_trigger() -> None:
+    assert TRIGGERS.keys() == set(ANSWERS.values()) == RULE_OF.keys()
 
 
 def test_the_rules_are_numbered_from_one_without_gaps() -> None:
     assert [rule.number for rule in RULES] == list(range(1, len(RULES) + 1))
 
 
-@pytest.mark.parametrize("answer_id", ANSWERS)
-async def test_an_answer_comes_with_its_rule_and_not_without_it(ask: Lab, answer_id: str) -> None:
-    rule, answer = ANSWERS[answer_id]
-    with_rule = await TRIGGERS[answer_id](ask)
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_an_answer_comes_with_its_rule_and_not_without_it(ask: Lab, name: str) -> None:
+    answer = ANSWERS[name]
+    with_rule = await TRIGGERS[answer](ask)
     await ask.service.reset()
-    ask.without(rule.number)
-    without_rule = await TRIGGERS[answer_id](ask)
-    came, stayed_away = (without_rule, with_rule) if answer_id in REVERSED else (with_rule, without_rule)
-    assert _is(came, answer_id), (came.status, came.body)
-    assert _is(stayed_away, answer_id) is answer.always, (stayed_away.status, stayed_away.body)
+    ask.without(RULE_OF[answer].number)
+    without_rule = await TRIGGERS[answer](ask)
+    came, stayed_away = (without_rule, with_rule) if name in REVERSED else (with_rule, without_rule)
+    assert _is(came, answer), (came.status, came.body)
+    assert _is(stayed_away, answer) is answer.always, (stayed_away.status, stayed_away.body)
 
 
-@pytest.mark.parametrize("answer_id", sorted(ANSWERS.keys() - REVERSED))
-async def test_a_refused_request_changes_nothing(ask: Lab, answer_id: str) -> None:
+@pytest.mark.parametrize("name", [name for name, answer in ANSWERS.items() if answer.captured])
+async def test_an_answer_is_the_captured_one_when_that_is_chosen(ask: Lab, name: str) -> None:
+    ask.front.behave(replace(SETTINGS.behaviour, error_codes="captured"))
+    found = await TRIGGERS[ANSWERS[name]](ask)
+    assert _is(found, ANSWERS[name], captured=True), (found.status, found.body)
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERS.keys() - REVERSED))
+async def test_a_refused_request_changes_nothing(ask: Lab, name: str) -> None:
     await ask("PUT", body=b"12345")
-    await TRIGGERS[answer_id](ask)
-    expected = b"1" if answer_id == "busy" else b"12345"
+    await TRIGGERS[ANSWERS[name]](ask)
+    expected = b"1" if ANSWERS[name] is answers.BUSY else b"12345"
     ask.front.behave(SETTINGS.behaviour)
     assert (await ask()).body == expected

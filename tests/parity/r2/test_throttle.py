@@ -91,7 +91,7 @@ async def test_concurrent_writes_of_one_key_hear_429_and_the_winner_is_stored() 
         )
         assert sorted(answer.status for answer in answers) == [200] + [429] * 7
         refused = next(answer for answer in answers if answer.status == 429)
-        assert (refused.code, refused.headers["retry-after"]) == ("ServiceUnavailable", "5")
+        assert (refused.code, refused.headers["retry-after"]) == ("TooManyRequests", "5")
         winner = next(number for number, answer in enumerate(answers) if answer.status == 200)
         assert (await ask("GET")).body == b"%d" % winner * 200_000
         assert ask.front.seen.total.statuses[429] == 7

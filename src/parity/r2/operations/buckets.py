@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from parity.r2 import cors, xml
+from parity.r2 import answers, cors, xml
 from parity.r2.errors import R2Error, invalid_argument, invalid_bucket_name, no_cors_configuration
 from parity.r2.operations.context import Context, Handler
 from parity.r2.operations.listing import require_bucket
@@ -26,7 +26,7 @@ async def create_bucket(context: Context) -> Reply:
     if body.strip():
         region = xml.child(xml.parse(body, "CreateBucketConfiguration"), "LocationConstraint") or ""
         if region.lower() not in REGIONS:
-            context.rules.refuse("region", region=region)
+            context.rules.refuse_if_on(answers.REGION, region=region)
     await context.store.create_bucket(context.request.bucket)
     return Reply(200, [("Location", f"/{context.request.bucket}")])
 
@@ -102,7 +102,7 @@ async def put_cors(context: Context) -> Reply:
     try:
         policy = cors.from_xml(body)
     except cors.PolicyError as error:
-        context.rules.refuse("cors-policy", problem=str(error))
+        context.rules.refuse_if_on(answers.CORS_POLICY, problem=str(error))
         raise R2Error(400, "InvalidRequest", str(error)) from None
     context.policies[context.request.bucket] = policy
     return Reply(200)

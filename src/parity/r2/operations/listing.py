@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from parity.r2 import xml
+from parity.r2 import answers, xml
 from parity.r2.errors import R2Error, invalid_argument, no_such_bucket
 from parity.r2.operations.context import Context
 from parity.r2.operations.objects import iso_date
@@ -35,7 +35,7 @@ def _screen(context: Context) -> bool:
         raise invalid_argument("continuation-token not supported in ListObjects")
     for name in context.request.params:
         if name not in _KNOWN[version] and not name.startswith("X-Amz-"):
-            context.rules.refuse("list-parameter", operation=f"ListObjectsV{version or 1}", name=name)
+            context.rules.refuse_if_on(answers.LIST_PARAMETER, operation=f"ListObjectsV{version or 1}", name=name)
     return version == "2"
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from parity.r2 import xml
+from parity.r2 import answers, xml
 from parity.r2.body import Worker
 from parity.r2.conditions import parse_range, source_check, write_check
 from parity.r2.content import Content, ContentWriter
@@ -34,10 +34,10 @@ def _part_number(context: Context) -> int:
     """Raises rule 18, and rule 27 for what is no number: R2 finds no route for it."""
     text = context.param("partNumber")
     if not (text.isascii() and text.isdecimal()) or len(text) > 9:
-        context.rules.refuse("route")
+        context.rules.refuse_if_on(answers.ROUTE)
         raise invalid_argument("Part number must be an integer.")
     if not 1 <= int(text) <= MAX_PARTS:
-        context.rules.refuse("part-number")
+        context.rules.refuse_if_on(answers.PART_NUMBER)
     return int(text)
 
 
@@ -95,27 +95,23 @@ def choose_parts(requested: Sequence[tuple[int, str]], stored: Sequence[PartInfo
     """The parts that a Complete names, in ascending order, after R2's checks. Raises rules 17, 18 and 19. Pure."""
     numbers = [number for number, _ in requested]
     if len(set(numbers)) != len(numbers):
-        rules.refuse("unknown-part")
+        rules.refuse_if_on(answers.UNKNOWN_PART)
     if numbers != sorted(numbers) and not rules.holds(19):
-        _refuse_order()
+        # R2 sorts them; this is the answer of S3.
+        Rulebook().refuse_if_on(answers.PART_ORDER)
     known = {part.number: part for part in stored}
     chosen: list[PartInfo] = []
     for number, etag in sorted(set(requested)):
         part = known.get(number)
         if part is None or part.etag != etag:
-            rules.refuse("unknown-part")
+            rules.refuse_if_on(answers.UNKNOWN_PART)
             continue
         chosen.append(part)
     if any(part.size < MIN_PART for part in chosen[:-1]):
-        rules.refuse("part-too-small")
+        rules.refuse_if_on(answers.PART_TOO_SMALL)
     if len({part.size for part in chosen[:-1]}) > 1 or (len(chosen) > 1 and chosen[-1].size > chosen[0].size):
-        rules.refuse("unequal-parts")
+        rules.refuse_if_on(answers.UNEQUAL_PARTS)
     return chosen
-
-
-def _refuse_order() -> None:
-    # What S3 says; the table's rule 19 is that R2 does not.
-    Rulebook().refuse("part-order")
 
 
 def joined_etag(parts: Sequence[PartInfo]) -> str:
@@ -129,7 +125,7 @@ async def complete_upload(context: Context) -> Reply:
     # The document first: R2 does not look for the upload before it is one.
     requested = _requested_parts(xml.parse(await context.xml_body(), "CompleteMultipartUpload"))
     if not requested:
-        context.rules.refuse("malformed-xml")
+        context.rules.refuse_if_on(answers.MALFORMED_XML)
     stored = await context.store.parts(request.bucket, request.key, upload)
     chosen = choose_parts(requested, stored, context.rules)
     check = write_check(request.headers, context.rules)

@@ -6,7 +6,7 @@ import asyncio
 import os
 from email.utils import parsedate_to_datetime
 
-from parity.r2 import xml
+from parity.r2 import answers, xml
 from parity.r2.conditions import http_date, parse_range, read_check, source_check, write_check
 from parity.r2.errors import R2Error, invalid_argument, malformed_xml, no_such_bucket
 from parity.r2.headers import attributes, check_key, response_headers
@@ -45,7 +45,7 @@ def copy_source(context: Context) -> tuple[str, str]:
     source = context.request.headers["x-amz-copy-source"]
     path, _, query = source.partition("?")
     if any(name == "versionId" for name, _ in parse_query(query)):
-        context.rules.refuse("header", name="x-amz-copy-source", value=source)
+        context.rules.refuse_if_on(answers.HEADER, name="x-amz-copy-source", value=source)
     bucket, key = split_path("/" + path.removeprefix("/").replace("+", "%20"), "", ())
     if not bucket or not key:
         raise invalid_argument("copy source bucket name")
@@ -169,7 +169,7 @@ async def delete_objects(context: Context) -> Reply:
     # Not commonpath: keys are texts, and a part of a segment in common is something in common.
     context.seen.prefix = os.path.commonprefix(keys)  # noqa: RUF071
     if len(keys) > MAX_DELETES:
-        context.rules.refuse("malformed-xml")
+        context.rules.refuse_if_on(answers.MALFORMED_XML)
     if not await context.store.has_bucket(context.request.bucket):
         raise no_such_bucket()
     # A key may come twice, and is deleted once.

@@ -54,15 +54,41 @@ PORTS="PARITY_API_PORT=8443 PARITY_API_HTTP_PORT=8080 PARITY_FRONTEND_PORT=5173 
 port() { # port NAME: the value in force
   local pair
   for pair in $PORTS; do
-    if [ "${pair%%=*}" = "$1" ]; then local -n given=$1; say "${given:-${pair#*=}}"; return; fi
+    if [ "${pair%%=*}" = "$1" ]; then local -n given=$1; say "${given:-$((${pair#*=} + ${PARITY_PORT_OFFSET:-0}))}"; return; fi
   done
+}
+
+# Compose cannot add PARITY_PORT_OFFSET itself: each port is given to it.
+provide_ports() {
+  [[ ${PARITY_PORT_OFFSET:-0} =~ ^[0-9]{1,5}$ ]] || fail "PARITY_PORT_OFFSET=$PARITY_PORT_OFFSET is not a number from 0 to 55000"
+  local pair
+  for pair in $PORTS; do export "${pair%%=*}=$(port "${pair%%=*}")"; done
+}
+
+compose_project() { docker compose config 2>/dev/null | sed -n 's/^name: //p' | head -1; }
+
+# The folder of another checkout that has containers of this project's name; nothing where there is none.
+other_checkout() {
+  local folder here
+  here=$(pwd -P)
+  docker ps --all --filter "label=com.docker.compose.project=$(compose_project)" --format '{{.Label "com.docker.compose.project.working_dir"}}' \
+    | sort -u | while IFS= read -r folder; do
+      if [ "$(realpath -m "$folder")" != "$here" ]; then say "$folder"; return; fi
+    done
+}
+
+require_own_project() {
+  local other
+  other=$(other_checkout)
+  [ -z "$other" ] || fail "the compose project '$(compose_project)' belongs to another checkout: $other (this one is $PWD)" \
+    "give this checkout a name and ports of its own: COMPOSE_PROJECT_NAME=$(compose_project)-2 PARITY_PORT_OFFSET=100 make up"
 }
 
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 holder() { # holder PORT: who has it, as far as can be seen
   local name=
-  name=$(docker ps --filter "publish=$1" --format 'container {{.Names}}' 2>/dev/null | head -1) || true
+  name=$(docker ps --filter "publish=$1" --format 'container {{.Names}} of {{.Label "com.docker.compose.project.working_dir"}}' 2>/dev/null | head -1) || true
   if [ -z "$name" ] && command -v ss >/dev/null; then name=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:((\("[^"]*"\),\(pid=[0-9]*\).*/\1 \2/p' | head -1); fi
   say "${name:-another program}"
 }
@@ -83,7 +109,7 @@ require_free_ports() {
   for pair in $PORTS; do
     name=${pair%%=*}
     value=$(port "$name")
-    if listening "$value"; then taken+=("port $value is taken by $(holder "$value"): stop it, or choose another with $name=… make up"); fi
+    if listening "$value"; then taken+=("port $value is taken by $(holder "$value"): stop it, or choose another with $name=… or PARITY_PORT_OFFSET=100 make up"); fi
   done
   if [ ${#taken[@]} != 0 ] && [ -e "$PROCESS_STATE" ]; then taken+=("the stack of processes of this checkout may have them: make down"); fi
   [ ${#taken[@]} = 0 ] || fail "the stack was not started" "${taken[@]}"

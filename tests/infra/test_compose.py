@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.infra.conftest import Run
 
+from parity.config.names import project_name
 from parity.r2.settings import SETTINGS as R2_SETTINGS
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("engine")]
@@ -48,6 +50,35 @@ def test_every_published_port_can_be_moved(run: Run) -> None:
     services = configuration(run, **moved)["services"]
     published = {port["published"] for service in services.values() for port in service.get("ports", [])}
     assert published == set(moved.values())
+
+
+def test_an_offset_that_compose_cannot_add_is_refused_and_not_ignored(run: Run) -> None:
+    shown = run("docker", "compose", "config", "--quiet", env={"PARITY_PORT_OFFSET": "100"})
+    assert shown.returncode != 0
+    assert "PARITY_PORT_OFFSET_needs_make_up" in shown.stderr
+    assert (
+        run(
+            "docker", "compose", "config", "--quiet", env={"PARITY_PORT_OFFSET": "100", "PARITY_API_PORT": "8543"}
+        ).returncode
+        == 0
+    )
+
+
+@pytest.mark.parametrize("folder", ["reel", "My Reels (1)_Ä", "_-reels.v2"])
+def test_the_project_is_named_by_the_folder_as_the_harness_names_it(
+    run: Run, root: Path, tmp_path: Path, folder: str
+) -> None:
+    checkout = tmp_path / folder
+    checkout.mkdir()
+    shutil.copy(root / "compose.yaml", checkout)
+    shown = run("docker", "compose", "--profile", "*", "config", "--format", "json", cwd=checkout)
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    name = project_name(checkout, {})
+    assert found["name"] == name
+    assert {service["image"].removeprefix(f"{name}-") for service in found["services"].values()} == {
+        "api", "standins", "worker", "checks", "dev", "versitygw",
+    }  # fmt: skip
 
 
 def test_r2_has_one_port_inside_and_outside_and_one_name(run: Run) -> None:

@@ -150,7 +150,9 @@ def test_a_ca_file_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
 
 def test_the_ports_that_must_be_free_are_those_that_compose_publishes(run: Run, root: Path) -> None:
     shown = run("bash", "-c", '. scripts/lib.sh; for pair in $PORTS; do echo "$pair"; done')
-    published = re.findall(r"- 127\.0\.0\.1:\$\{(PARITY_\w+):-(\d+)\}", (root / "compose.yaml").read_text())
+    published = re.findall(
+        r"- 127\.0\.0\.1:\$\{(PARITY_\w+):-(?:\$\{\w+:\+\w+\})?(\d+)\}", (root / "compose.yaml").read_text()
+    )
     assert sorted(shown.stdout.split()) == sorted(f"{name}={port}" for name, port in published)
 
 
@@ -165,7 +167,7 @@ def test_an_argument_that_cannot_be_used_is_named(run: Run, arguments: list[str]
 @pytest.mark.parametrize(
     ("verb", "code", "told"),
     [
-        ("down", 0, "nothing was running"),
+        ("down", 1, "containers of this checkout may still be running"),
         ("status", 1, "no stack runs here"),
         ("urls", 1, "no stack runs here"),
         ("logs", 1, "no stack runs here"),

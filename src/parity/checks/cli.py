@@ -95,7 +95,7 @@ def _write(project: Project, run: Run, junit: Path | None, html: Path | None, re
         texts.append((html, html_page(run)))
     if receipt:
         # What the Machines run, not what the tag names now: it may have been rebuilt meanwhile.
-        image = containers.running_image() if run.driver == "docker" else ""
+        image = containers.running_image(project.settings.compose_project_name) if run.driver == "docker" else ""
         texts.append((receipt, receipt_json(run, current_identity(project, image))))
     for path, text in texts:
         path.parent.mkdir(parents=True, exist_ok=True)

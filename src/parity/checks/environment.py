@@ -28,7 +28,7 @@ class EnvironmentObservation:
 async def observe_environment(tools: Tools) -> EnvironmentObservation:
     machines = {m["id"]: m["config"]["env"] for m in await tools.admin.machines()}
     if tools.target.driver == "docker":
-        machines |= await asyncio.to_thread(containers.environments)
+        machines |= await asyncio.to_thread(containers.environments, tools.project.settings.compose_project_name)
     project = tools.project
     return EnvironmentObservation(
         machines, project.fly.env, project.secrets, {**project.standin_env, **project.overrides}

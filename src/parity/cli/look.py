@@ -33,16 +33,17 @@ def fetch_ca(project: Project, environ: Mapping[str, str]) -> None:
     """Copy the containers' ``ca.pem`` to where people and tools on this machine find it."""
     ca = project.settings.trust_dir / "ca.pem"
     ca.parent.mkdir(parents=True, exist_ok=True)
-    compose.output(compose.copy_ca(project.settings.root, ca), environ)
+    compose.output(compose.copy_ca(project.settings.root, ca), compose.environment(project.settings, environ))
 
 
 def _parts(project: Project, driver: Driver, environ: Mapping[str, str]) -> list[PartStatus]:
     if driver == "process":
         state = read_state(project.settings.state_dir)
         return process_status(state) if state else []
-    if compose.engine_problem(environ):
+    if compose.engine_problem(environ) or not compose.has_containers(project.settings, environ):
         return []
-    return compose_status(compose.output(compose.ps(project.settings.root), environ))
+    own = compose.environment(project.settings, environ)
+    return compose_status(compose.output(compose.ps(project.settings.root), own))
 
 
 @click.command()
@@ -78,6 +79,9 @@ def status(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One object with the keys api, frontend, r2, modal, admin, ca.")
 def urls(as_json: bool) -> None:
     """Show where the stack is reached."""
+    project, driver = local_project(os.environ)
+    if driver == "docker" and not compose.engine_problem(os.environ):
+        compose.has_containers(project.settings, os.environ)
     target = Target.from_environment()
     if as_json:
         click.echo(json.dumps(addresses.urls(target), indent=2))
@@ -91,6 +95,7 @@ def env() -> None:
     project, driver = local_project(os.environ)
     target = Target.from_environment()
     if driver == "docker" and not compose.engine_problem(os.environ):
+        compose.has_containers(project.settings, os.environ)
         fetch_ca(project, os.environ)
     resolves = _resolves(urlsplit(target.r2_url).hostname or "")
     click.echo(addresses.shell_exports(addresses.tool_environment(project, target, r2_resolves=resolves)), nl=False)
@@ -112,7 +117,10 @@ def logs(name: str | None, follow: bool, count: int) -> None:
     """Show the lines of one part, or of all; a Machine's own are `parity machine logs`."""
     project, driver = local_project(os.environ)
     if driver == "docker":
-        raise SystemExit(compose.call(compose.logs(project.settings.root, name, follow=follow, tail=count), os.environ))
+        if not compose.has_containers(project.settings, os.environ):
+            raise NotRunning("no stack of this checkout is running", "start the stack: `parity up`")
+        own = compose.environment(project.settings, os.environ)
+        raise SystemExit(compose.call(compose.logs(project.settings.root, name, follow=follow, tail=count), own))
     names = [kind.name for kind in kinds(project)]
     if name is not None and name not in names:
         raise click.BadParameter(f"{name!r}: expected one of {', '.join(names)}", param_hint="NAME")

@@ -10,7 +10,7 @@ from parity.cli.look import show_urls
 from parity.config.project import Project
 from parity.stack import compose, lifecycle
 from parity.stack.errors import StackError
-from parity.stack.state import read_state
+from parity.stack.ownership import OtherCheckout
 from parity.stack.target import Target, running_process_stack, with_driver
 
 _START_S = 120.0
@@ -60,7 +60,8 @@ def _containers(environ: dict[str, str], timeout_s: float) -> None:
         )
     if running_process_stack(project):
         raise StackError("the process stack of this checkout is running", "`parity down` first")
-    compose.run(compose.up(project.settings.root, timeout_s), environ)
+    compose.has_containers(project.settings, environ)
+    compose.run(compose.up(project.settings.root, timeout_s), compose.environment(project.settings, environ))
 
 
 def _foreign_origin(project: Project) -> None:
@@ -76,15 +77,38 @@ def _foreign_origin(project: Project) -> None:
 @click.command()
 @click.option("--volumes", is_flag=True, help="With Docker: also forget what R2 and Modal hold, and the CA.")
 def down(volumes: bool) -> None:
-    """Stop the stack of this checkout, processes and containers."""
+    """Stop the stack of this checkout: its processes, else its containers. Nothing of another checkout is touched."""
     environ = dict(os.environ)
     project = Project.load(environ)
     stopped = lifecycle.down(project)
     if stopped:
         click.echo(f"stopped {', '.join(stopped)}")
-    containers = Project.load(with_driver(environ, "docker"))
-    if not compose.engine_problem(environ) and compose.output(compose.ps(containers.settings.root), environ).strip():
-        compose.run(compose.down(containers.settings.root, volumes=volumes), environ)
         return
-    if not stopped and read_state(project.settings.state_dir) is None:
+    _containers_down(Project.load(with_driver(environ, "docker")), environ, volumes=volumes)
+
+
+def _containers_down(project: Project, environ: dict[str, str], *, volumes: bool) -> None:
+    problem = compose.engine_problem(environ)
+    if problem:
+        if compose.engine_may_exist(environ):
+            raise StackError(
+                f"no Docker engine can be reached ({problem}): containers of this checkout may still be running",
+                "start Docker, or set DOCKER_HOST to the engine that runs them, and repeat",
+            )
+        click.echo("nothing was running")
+        return
+    try:
+        ours = compose.has_containers(project.settings, environ)
+    except OtherCheckout as other:
+        click.echo(f"nothing of this checkout was running; project {other.project} is of {other.folder} and stays")
+        return
+    if ours:
+        own = compose.environment(project.settings, environ)
+        compose.run(compose.down(project.settings.root, volumes=volumes), own)
+    elif volumes:
+        raise StackError(
+            "there is no container by which this checkout's volumes can be told from another's of the same name",
+            f"`parity up` first, or look at `docker volume ls --filter name={project.settings.compose_project_name}`",
+        )
+    else:
         click.echo("nothing was running")

@@ -94,13 +94,11 @@ class Group(_Table):
 class App(_Table):
     """The backend: paths are relative to ``parity.toml``.
 
-    ``image`` is the image's name, the app's name on Fly by default. ``frontend_origin`` is empty where page and API
-    are one; ``frontend_dir`` is empty where the page lies in another repository. ``health_path`` is empty by default:
-    the path of the first check of ``fly.toml``.
+    ``frontend_origin`` is empty where page and API are one; ``frontend_dir`` is empty where the page lies in another
+    repository. ``health_path`` is empty by default: the path of the first check of ``fly.toml``.
     """
 
     fly_config: str = "fly.toml"
-    image: str = ""
     frontend_origin: Origin = ""
     frontend_dir: str = ""
     health_path: str = ""

@@ -99,8 +99,8 @@ class Project:
 
     @property
     def image(self) -> str:
-        """The image's name where ``parity.toml`` or, by default, the app's name on Fly gives it."""
-        return self.parity.app.image or self.fly.app
+        """The name of the Fly image that Compose builds for this checkout."""
+        return self.settings.image
 
     @property
     def process(self) -> Process:

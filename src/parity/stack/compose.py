@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from parity.config.settings import HarnessSettings
 from parity.stack.errors import StackError
+from parity.stack.ownership import OtherCheckout, list_folders, other_folder, own_names
 
 FILE = "compose.yaml"
 _ENGINE_TIMEOUT_S = 10.0
+_SOCKET = Path("/var/run/docker.sock")
 
 
 def compose(root: Path, *words: str) -> list[str]:
@@ -41,6 +45,29 @@ def ps(root: Path) -> list[str]:
 def copy_ca(root: Path, to: Path) -> list[str]:
     """Fetch ``ca.pem`` from the trust volume as the frontend sees it."""
     return compose(root, "cp", "frontend:/trust/ca.pem", str(to))
+
+
+def environment(settings: HarnessSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` for ``docker compose``: with the project and every port of the settings, offset included."""
+    return {**environ, **own_names(settings.compose_project_name, settings.published_ports())}
+
+
+def has_containers(settings: HarnessSettings, environ: Mapping[str, str]) -> bool:
+    """Whether containers of this checkout exist, stopped ones too.
+
+    Raises ``OtherCheckout`` when the project's containers were started from another folder.
+    """
+    project = settings.compose_project_name
+    folders = output(list_folders(project), environ).splitlines()
+    folder = other_folder(folders, settings.root)
+    if folder:
+        raise OtherCheckout(project, folder, settings.root)
+    return bool(folders)
+
+
+def engine_may_exist(environ: Mapping[str, str]) -> bool:
+    """Whether an engine may run here although none answers: a command, an address or a socket says so."""
+    return bool(shutil.which("docker", path=environ.get("PATH")) or environ.get("DOCKER_HOST") or _SOCKET.exists())
 
 
 def engine_problem(environ: Mapping[str, str]) -> str:

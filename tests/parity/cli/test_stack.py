@@ -41,14 +41,35 @@ def executable(path: Path, script: str) -> None:
 
 
 def engine(checkout: Path, *, answers: bool) -> None:
-    executable(checkout / "bin/docker", "echo 28.0" if answers else "echo no engine at the socket >&2; exit 1")
+    if answers:
+        containers(checkout)
+    else:
+        executable(checkout / "bin/docker", "echo no engine at the socket >&2; exit 1")
+
+
+def containers(checkout: Path, *folders: Path) -> None:
+    """An engine with one container of each folder; each command that changes something is written to ``commands``."""
+    listed = "".join(f"echo '{folder}'; " for folder in folders)
+    executable(
+        checkout / "bin/docker",
+        f'case "$*" in *version*) echo 28.0 ;; "ps "*) {listed}: ;; *) echo "$@" >> {checkout}/commands ;; esac',
+    )
+
+
+def commands(checkout: Path) -> str:
+    path = checkout / "commands"
+    return path.read_text() if path.exists() else ""
+
+
+def ended(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
 
 
 def up(*options: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["up", *options])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    return ended("up", *options)
 
 
 def taken(checkout: Path) -> set[str]:
@@ -107,3 +128,57 @@ def test_a_script_that_fails_is_told_by_its_code(checkout: Path, capsys: pytest.
     executable(checkout / "scripts/up", "exit 7")
     assert up() == 1
     assert "ended with 7" in capsys.readouterr().err
+
+
+def test_down_stops_the_containers_that_were_started_from_this_folder(checkout: Path) -> None:
+    containers(checkout, checkout)
+    assert ended("down", "--volumes") == 0
+    assert "down --remove-orphans --volumes" in commands(checkout)
+
+
+@pytest.mark.parametrize("arguments", [("down",), ("down", "--volumes")])
+def test_down_leaves_the_containers_of_another_checkout_and_names_it(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    containers(checkout, tmp_path / "other")
+    assert ended(*arguments) == 0
+    assert commands(checkout) == ""
+    assert str(tmp_path / "other") in capsys.readouterr().out
+
+
+def test_down_after_a_process_stack_ends_processes_only(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    containers(checkout, checkout)
+    monkeypatch.setattr(lifecycle, "down", lambda _: ("r2", "fly"))
+    assert ended("down") == 0
+    assert commands(checkout) == ""
+
+
+def test_down_without_an_engine_fails_as_containers_may_still_be_running(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine(checkout, answers=False)
+    assert ended("down") == 1
+    assert "may still be running" in capsys.readouterr().err
+
+
+def test_volumes_that_may_be_another_checkouts_are_not_removed(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    containers(checkout)
+    assert ended("down") == 0
+    assert ended("down", "--volumes") == 1
+    assert commands(checkout) == ""
+    assert "docker volume ls" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("up",), ("status",), ("urls",), ("logs",), ("env",)])
+def test_what_another_checkout_started_is_neither_adopted_nor_shown(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    containers(checkout, tmp_path / "other")
+    assert ended(*arguments) == 1
+    assert commands(checkout) == ""
+    assert taken(checkout) == set()
+    error = capsys.readouterr().err
+    assert str(tmp_path / "other") in error
+    assert "COMPOSE_PROJECT_NAME=" in error

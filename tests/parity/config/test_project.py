@@ -9,7 +9,6 @@ from parity.config.project import Project, machine_environment
 PARITY = """
 [app]
 fly_config = "fly.toml"
-image = "img:parity"
 frontend_origin = "https://page.example"
 frontend_dir = "page"
 [app.process]
@@ -107,7 +106,8 @@ def minimal(tmp_path: Path) -> Path:
 
 def test_only_what_a_backend_has_must_be_declared(minimal: Path) -> None:
     project = load(minimal)
-    assert (project.image, project.health_path, project.frontend_hostname) == ("api", "/up", "")
+    assert project.image == project.settings.image
+    assert (project.health_path, project.frontend_hostname) == ("/up", "")
     assert project.parity.gpu is None
     assert "" not in project.certificate_names
 

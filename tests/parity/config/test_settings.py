@@ -42,3 +42,27 @@ def test_a_wrong_value_is_refused_with_the_variable_and_the_form(name: str, valu
     assert caught.value.where == name
     assert value in caught.value.problem
     assert caught.value.expected
+
+
+def test_an_offset_moves_every_port_but_those_that_are_given() -> None:
+    settings = load_settings({"PARITY_PORT_OFFSET": "100", "PARITY_R2_PORT": "9000"})
+    assert settings.published_ports() == {
+        "PARITY_API_PORT": 8543, "PARITY_API_HTTP_PORT": 8180, "PARITY_FRONTEND_PORT": 5273,
+        "PARITY_FRONTEND_TLS_PORT": 5543, "PARITY_R2_PORT": 9000, "PARITY_MODAL_PORT": 10000,
+        "PARITY_MODAL_BLOB_PORT": 10001, "PARITY_ADMIN_PORT": 9190,
+    }  # fmt: skip
+    assert (settings.r2_admin_port, settings.modal_admin_port) == (9191, 9192)
+    assert settings.r2_admin_url == "http://127.0.0.1:9191"
+
+
+@pytest.mark.parametrize("offset", ["-1", "60000", "many"])
+def test_an_offset_that_no_port_can_follow_is_refused(offset: str) -> None:
+    with pytest.raises(ConfigError, match="PARITY_PORT_OFFSET"):
+        load_settings({"PARITY_PORT_OFFSET": offset})
+
+
+def test_the_image_carries_the_name_of_the_project(tmp_path: Path) -> None:
+    checkout = tmp_path / "My Reels"
+    checkout.mkdir()
+    assert load_settings({"PARITY_ROOT": str(checkout)}).image == "myreels-api"
+    assert load_settings({"PARITY_ROOT": str(checkout), "COMPOSE_PROJECT_NAME": "b"}).image == "b-api"

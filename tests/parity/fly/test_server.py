@@ -20,7 +20,6 @@ CHECKOUT = Path(__file__).parents[3]
 PARITY_TOML = """
 [app]
 fly_config = "fly.toml"
-image = "tiny"
 frontend_origin = "https://tiny.pages.dev"
 frontend_dir = "source"
 process = {{ directory = "source", command = [

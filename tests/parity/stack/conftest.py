@@ -9,7 +9,6 @@ from parity.config.project import Project
 PARITY = """
 [app]
 fly_config = "fly.toml"
-image = "img"
 frontend_origin = "https://page.example"
 frontend_dir = "page"
 [app.process]

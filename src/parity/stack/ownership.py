@@ -1,0 +1,46 @@
+"""Which checkout a compose project's containers belong to: Compose labels each with the folder that started it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from parity.stack.errors import StackError
+
+PROJECT_LABEL = "com.docker.compose.project"
+FOLDER_LABEL = "com.docker.compose.project.working_dir"
+
+
+class OtherCheckout(StackError):
+    """The compose project of this name was started from another folder."""
+
+    def __init__(self, project: str, folder: str, root: Path) -> None:
+        self.project, self.folder = project, folder
+        super().__init__(
+            f"the compose project {project!r} belongs to another checkout: {folder} (this one is {root})",
+            "give this checkout a name and ports of its own: "
+            f"COMPOSE_PROJECT_NAME={project}-2 PARITY_PORT_OFFSET=100 make up",
+        )
+
+
+def list_folders(project: str) -> list[str]:
+    """The command that prints the folder of each container of ``project``, stopped ones too, one a line."""
+    filters = ["--filter", f"label={PROJECT_LABEL}={project}"]
+    return ["docker", "ps", "--all", *filters, "--format", f'{{{{.Label "{FOLDER_LABEL}"}}}}']
+
+
+def other_folder(folders: Iterable[str], root: Path) -> str:
+    """The first folder that is not ``root``; empty when every container was started from ``root``, or there is none.
+
+    Containers without the label were not started by Compose: they count as another's.
+    """
+    here = root.resolve()
+    for folder in folders:
+        if not folder or Path(folder).resolve() != here:
+            return folder or "(unknown: a container without the label of a folder)"
+    return ""
+
+
+def own_names(project: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """Variables that make ``docker compose`` use this project and these ports, whatever was set as an offset."""
+    return {"COMPOSE_PROJECT_NAME": project, **{name: str(port) for name, port in ports.items()}}

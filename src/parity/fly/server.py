@@ -125,7 +125,7 @@ async def serve(environ: Mapping[str, str]) -> None:
                 "r2": harness.r2_url,
                 "modal": harness.modal_url,
             }
-            parts = AdminParts(fly.fleet, fly.context.log, project.fly.deploy.wait_timeout_s, urls)
+            parts = AdminParts(fly.fleet, fly.context, project.fly.deploy.wait_timeout_s, urls)
             standins = {"r2": harness.r2_admin_url}
             if project.parity.gpu:
                 standins["modal"] = harness.modal_admin_url

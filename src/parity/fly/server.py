@@ -100,7 +100,9 @@ async def serve(environ: Mapping[str, str]) -> None:
         )
     else:
         process = project.process
-        driver = ProcessDriver(harness.root, process.directory, process.command, harness.state_dir, host)
+        driver = ProcessDriver(
+            harness.root, process.directory, process.command, harness.state_dir, host, project.python
+        )
     certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

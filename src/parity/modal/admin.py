@@ -53,7 +53,7 @@ def admin_app(plane: Plane) -> Starlette:
 
     async def faults(request: Request) -> Response:
         if request.method == "DELETE":
-            return JSONResponse([fault.as_dict() for fault in plane.faults.clear()])
+            return JSONResponse([fault.as_dict() for fault in plane.faults.clear(request.query_params.get("id"))])
         if request.method == "POST":
             try:
                 fault = plane.faults.add(await read_object(request, _FAULT_FIELDS))

@@ -64,9 +64,10 @@ class Faults:
         self.armed.append(fault)
         return fault
 
-    def clear(self) -> list[Fault]:
-        """Disarm everything; returns what was armed, with its counts."""
-        cleared, self.armed = self.armed, []
+    def clear(self, id_: str | None = None) -> list[Fault]:
+        """Disarm everything, or the one with ``id_``; returns what was armed, with its counts."""
+        cleared = [fault for fault in self.armed if id_ is None or str(fault.id) == id_]
+        self.armed = [fault for fault in self.armed if fault not in cleared]
         return cleared
 
     def take(self, kind: Kind, target: str) -> Fault | None:

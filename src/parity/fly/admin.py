@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -14,8 +14,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from parity.admin.app import http_exception_as_problem, problem, read_object
-from parity.fly.edge.context import EdgeContext
+from parity.fly.edge.log import RequestLog
+from parity.fly.edge.upstream import Pool
 from parity.fly.fleet import Fleet
+from parity.fly.interposer import BadWrap, Interposer, parse_wraps
 from parity.fly.machines.driver import DriverError
 from parity.fly.machines.machine import Machine
 from parity.fly.machines.release import ReleaseFailed
@@ -29,9 +31,11 @@ class AdminParts:
     """What the API shows and drives; ``wait_timeout_s`` is the default of a release's ``wait``."""
 
     fleet: Fleet
-    edge: EdgeContext
+    log: RequestLog
     wait_timeout_s: float
     urls: dict[str, str]
+    interposer: Interposer = field(default_factory=Interposer)
+    pool: Pool = field(default_factory=Pool)
 
 
 def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
@@ -86,15 +90,9 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
 
     async def requests(request: Request) -> Response:
         if request.method == "DELETE":
-            parts.edge.log.clear()
+            parts.log.clear()
             return Response(status_code=204)
-        return JSONResponse([entry.as_json() for entry in parts.edge.log.entries()])
-
-    async def replay_cache(request: Request) -> Response:
-        if request.method == "DELETE":
-            parts.edge.replay_cache.clear()
-            return Response(status_code=204)
-        return JSONResponse(parts.edge.replay_cache.as_json())
+        return JSONResponse([entry.as_json() for entry in parts.log.entries()])
 
     async def release(_request: Request) -> Response:
         return JSONResponse(fleet.release.as_json())
@@ -106,6 +104,18 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
         done = await fleet.deploy(image, source, env, wait=wait is not False, timeout_s=seconds)
         return JSONResponse(done.as_json(), 201)
 
+    async def interposer(request: Request) -> Response:
+        if request.method == "GET":
+            return JSONResponse({"wraps": [asdict(wrap) for wrap in parts.interposer.wraps]})
+        try:
+            wraps = parse_wraps((await read_object(request, ("wraps",))).get("wraps", []))
+        except BadWrap as error:
+            raise HTTPException(400, str(error)) from None
+        await parts.interposer.set([] if request.method == "DELETE" else wraps)
+        for machine in fleet.machines:  # a connection that is kept leads past what is new
+            parts.pool.close(machine)
+        return Response(status_code=204)
+
     return Starlette(
         routes=[
             Route("/", index),
@@ -116,7 +126,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             Route("/fly/machines/{id}/logs", logs),
             Route("/fly/machines/{id}/{action}", act, methods=["POST"]),
             Route("/fly/requests", requests, methods=["GET", "DELETE"]),
-            Route("/fly/replay-cache", replay_cache, methods=["GET", "DELETE"]),
+            Route("/fly/interposer", interposer, methods=["GET", "PUT", "DELETE"]),
             Route("/fly/release", release),
             Route("/fly/releases", deploy, methods=["POST"]),
             *extra_routes,

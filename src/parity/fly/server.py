@@ -21,6 +21,7 @@ from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.listener import Ports, listening
 from parity.fly.edge.upstream import Pool
 from parity.fly.fleet import Fleet, FleetParts
+from parity.fly.interposer import Interposer
 from parity.fly.machines.docker import DockerDriver
 from parity.fly.machines.driver import Address, Driver
 from parity.fly.machines.process import ProcessDriver
@@ -38,6 +39,7 @@ class Standin:
     fleet: Fleet
     context: EdgeContext
     ports: Ports
+    interposer: Interposer
 
 
 @asynccontextmanager
@@ -55,7 +57,8 @@ async def standin(
     """Edge, gate and Machines. On leaving, Machines are stopped and removed."""
     parts = FleetParts(config, settings, driver, environment, *peers)
     fleet = Fleet(parts)
-    context = EdgeContext(config, settings, fleet.gate, Pool(peers[0]))
+    interposer = Interposer(peers[0])
+    context = EdgeContext(config, settings, fleet.gate, Pool(peers[0]), interposer)
 
     def leaving(machine: str, close_websockets: bool) -> None:
         if close_websockets:
@@ -66,9 +69,10 @@ async def standin(
     async with listening(context, certificates, bind, https_port, http_port) as ports:
         try:
             await fleet.open()
-            yield Standin(fleet, context, ports)
+            yield Standin(fleet, context, ports, interposer)
         finally:
             await fleet.close()
+            await interposer.close()
             context.pool.close()
 
 
@@ -100,9 +104,7 @@ async def serve(environ: Mapping[str, str]) -> None:
         )
     else:
         process = project.process
-        driver = ProcessDriver(
-            harness.root, process.directory, process.command, harness.state_dir, host, project.python
-        )
+        driver = ProcessDriver(harness.root, process.directory, process.command, harness.state_dir, host)
     certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -127,7 +129,9 @@ async def serve(environ: Mapping[str, str]) -> None:
                 "r2": harness.r2_url,
                 "modal": harness.modal_url,
             }
-            parts = AdminParts(fly.fleet, fly.context, project.fly.deploy.wait_timeout_s, urls)
+            parts = AdminParts(
+                fly.fleet, fly.context.log, project.fly.deploy.wait_timeout_s, urls, fly.interposer, fly.context.pool
+            )
             standins = {"r2": harness.r2_admin_url}
             if project.parity.gpu:
                 standins["modal"] = harness.modal_admin_url

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from parity.config.fly_toml import FlyConfig
-from parity.fly.edge.headers import Headers
-from parity.fly.edge.kept_body import Budget
+from parity.fly.edge.headers import Headers, value_of
 from parity.fly.edge.log import RequestLog
-from parity.fly.edge.replay_cache import ReplayCache
+from parity.fly.edge.replay import Budget
 from parity.fly.edge.upstream import Pool
-from parity.fly.edge.wish import Wish
 from parity.fly.settings import FlySettings
 
 if TYPE_CHECKING:
@@ -28,11 +25,26 @@ class Target(Protocol):
     def address(self) -> tuple[str, int] | None: ...
 
 
+@dataclass(slots=True)
+class Wish:
+    """Which Machine a request may go to: ``force`` only that one, ``prefer`` that one if it can, not ``excluded``."""
+
+    force: str | None = None
+    prefer: str | None = None
+    excluded: str | None = None
+
+
+def wish_of(headers: Headers) -> Wish:
+    """What the request itself asks for."""
+    force, prefer = (value_of(headers, name) for name in (b"fly-force-instance-id", b"fly-prefer-instance-id"))
+    return Wish(*(None if value is None else value.decode("latin-1") for value in (force, prefer)))
+
+
 class Waiter(Protocol):
     """A request that waits for a Machine."""
 
-    @property
-    def wish(self) -> Wish: ...
+    wish: Wish
+
     @property
     def websocket(self) -> bool: ...
     def assigned(self, target: Target) -> None:
@@ -40,6 +52,19 @@ class Waiter(Protocol):
 
     def refused(self, status: int, reason: str) -> None:
         """There will be none."""
+
+
+class Interposed(Protocol):
+    """What may stand between the edge and a Machine."""
+
+    async def address(self, machine: tuple[str, int], *, websocket: bool) -> tuple[str, int]: ...
+
+
+class Straight:
+    """Nothing stands there."""
+
+    async def address(self, machine: tuple[str, int], *, websocket: bool) -> tuple[str, int]:  # noqa: ARG002
+        return machine
 
 
 class Gate(Protocol):
@@ -70,14 +95,13 @@ class EdgeContext:
     settings: FlySettings
     gate: Gate
     pool: Pool
+    interposed: Interposed = field(default_factory=Straight)
     log: RequestLog = field(default_factory=RequestLog)
     budget: Budget = field(default_factory=Budget)
     live: set[Exchange] = field(default_factory=set)
     response_headers: Headers = field(init=False)
-    replay_cache: ReplayCache = field(init=False)
 
     def __post_init__(self) -> None:
-        self.replay_cache = ReplayCache(self.config.service.http_options.replay_cache, time.monotonic)
         self.response_headers = configured_headers(self.config)
 
     @property

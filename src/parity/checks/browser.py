@@ -1,0 +1,140 @@
+"""A real Chromium, which meets the public names where the stack serves them."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from parity.checks.mark import RunAgain
+from parity.checks.stack import Site
+
+FLAGS = (
+    "--no-sandbox",  # checks run as root in a container
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+)
+
+
+class NetworkChanged(RunAgain):
+    """Chromium aborts requests when a network interface of the host comes or goes; that says nothing of the app."""
+
+
+@dataclass
+class Notes:
+    """What pages logged and which of their requests failed."""
+
+    console: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    screenshot: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A host and port as URLs name it, and where it is served here."""
+
+    public: str
+    here: str
+
+
+def find_chromium(environ: Mapping[str, str] = os.environ) -> str | None:
+    """``PARITY_CHROMIUM``, else the first of the usual names on PATH."""
+    if environ.get("PARITY_CHROMIUM"):
+        return environ["PARITY_CHROMIUM"]
+    found = (shutil.which(name, path=environ.get("PATH")) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return next((path for path in found if path), None)
+
+
+def places(site: Site) -> list[Mapped]:
+    """Where a browser finds the public names of the app, its page and its bucket."""
+    target, settings = site.target, site.project.settings
+    found = [Mapped(f"https://{site.project.api_hostname}", target.api_url)]
+    if site.origin:
+        page = target.frontend_url
+        here = page if page.startswith("https://") else f"https://localhost:{settings.frontend_tls_port}"
+        found.append(Mapped(site.origin, here))
+    return [*found, Mapped(target.r2_url, target.r2_url)]
+
+
+def resolver_rules(mapped: list[Mapped]) -> str:
+    """The value of ``--host-resolver-rules``: only what the resolver would get wrong is mapped.
+
+    Chromium takes every ``*.localhost`` for this host, which is wrong inside a container network.
+    """
+    rules = []
+    for place in mapped:
+        public, here = _host_port(place.public), _host_port(place.here)
+        if public != here or here[0].endswith(".localhost"):
+            rules.append(f"MAP {public[0]}:{public[1]} {_address(here[0])}:{here[1]}")
+    return ", ".join(rules)
+
+
+def _host_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _address(host: str) -> str:
+    """An IPv4 address for ``host``; the name itself where it cannot be looked up."""
+    try:
+        return str(ipaddress.ip_address(socket.gethostbyname(host)))
+    except (OSError, ValueError):
+        return "127.0.0.1" if host == "localhost" or host.endswith(".localhost") else host
+
+
+@dataclass
+class Pages:
+    """Opens pages: ``async with page() as tab``. Each is a fresh Chromium; notes of all are kept for the evidence."""
+
+    program: str
+    mapped: list[Mapped]
+    notes: Notes
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Page]:
+        """A playwright ``Page``. Raises ``NetworkChanged`` at its end when the host's interfaces changed under it."""
+        rules = resolver_rules(self.mapped)
+        arguments = [*FLAGS, *([f"--host-resolver-rules={rules}"] if rules else [])]
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=self.program, args=arguments)
+            try:
+                async with self._page(browser) as page:
+                    yield page
+            finally:
+                await browser.close()
+
+    @asynccontextmanager
+    async def _page(self, browser: Browser) -> AsyncIterator[Page]:
+        notes = self.notes
+        first_failed, first_line = len(notes.failed), len(notes.console)
+        # The stack's own CA is not known to Chromium; the HTTP client of the checks verifies certificates.
+        context: BrowserContext = await browser.new_context(ignore_https_errors=True, accept_downloads=True)
+        try:
+            opened = await context.new_page()
+            opened.on("console", lambda message: notes.console.append(f"{message.type}: {message.text}"))
+            opened.on("pageerror", lambda error: notes.console.append(f"uncaught: {error}"))
+            opened.on(
+                "requestfailed", lambda asked: notes.failed.append(f"{asked.method} {asked.url}: {asked.failure}")
+            )
+            try:
+                yield opened
+            finally:
+                if not opened.is_closed():
+                    notes.screenshot = await opened.screenshot(full_page=True)
+        finally:
+            await context.close()
+            said = (*notes.failed[first_failed:], *notes.console[first_line:])
+            if any("ERR_NETWORK_CHANGED" in line for line in said):
+                raise NetworkChanged("the host's network interfaces changed while the browser ran")

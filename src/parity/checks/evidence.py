@@ -1,0 +1,59 @@
+"""The folder that a failure leaves: the reason, what was asked and answered, what the parts of the stack know."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from parity.checks.browser import Notes
+from parity.checks.secrecy import without_credentials
+from parity.checks.stack import Stack, StackError
+
+# File name → admin path.
+VIEWS = {
+    "machines.json": "/fly/machines",
+    "release.json": "/fly/release",
+    "edge-requests.json": "/fly/requests",
+    "r2-requests.json": "/r2/requests?limit=500",
+    "r2-faults.json": "/r2/faults",
+    "bucket.json": "/r2/objects",
+    "modal-calls.json": "/modal/calls",
+    "modal-apps.json": "/modal/apps",
+}
+
+
+async def leave(folder: Path, reason: str, stack: Stack, notes: Notes, secrets: Collection[str]) -> None:
+    """Write everything that can be had into ``folder``, in place of what an earlier run left there.
+
+    Logs are those of the Machines that run and of those that the check destroyed. Credentials are replaced.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    found: dict[str, Any] = {"requests.json": stack.said}
+    problems = []
+    if stack.target.admin_url is not None:
+        for name, path in VIEWS.items():
+            try:
+                found[name] = await stack.admin("GET", path, timeout_s=10)
+            except StackError as error:
+                problems.append(f"{name}: {error}")
+        for machine in found.get("machines.json", ()):
+            try:
+                answer = await stack.admin("GET", f"/fly/machines/{machine['id']}/logs", timeout_s=10)
+                stack.logs[machine["id"]] = answer["lines"]
+            except StackError as error:
+                problems.append(f"log of {machine['id']}: {error}")
+    texts = {"reason.txt": reason + "\n"}
+    texts |= {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in found.items()}
+    texts |= {f"machine-{machine}.log": "\n".join(lines) + "\n" for machine, lines in stack.logs.items()}
+    if notes.console or notes.failed:
+        texts["browser.txt"] = "\n".join([*notes.console, *notes.failed]) + "\n"
+    if notes.screenshot:
+        (folder / "screenshot.png").write_bytes(notes.screenshot)
+    if problems:
+        texts["not-available.txt"] = "\n".join(problems) + "\n"
+    for name, text in texts.items():
+        (folder / name).write_text(without_credentials(text, secrets), "utf-8")

@@ -1,0 +1,66 @@
+"""Faults of the stand-ins, for as long as a check wants them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from parity.checks.stack import Stack
+from parity.checks.verdict import NotJudged
+
+
+@dataclass
+class FaultInForce:
+    """``fired``: how many requests met it, known once it is over (``seen`` asks while it lasts)."""
+
+    stack: Stack
+    standin: str
+    id: str
+    what: str
+    fired: int = 0
+
+    async def seen(self) -> int:
+        """How many requests met it so far."""
+        answer = await self.stack.admin("GET", f"/{self.standin}/faults")
+        found = answer["faults"] if isinstance(answer, dict) else answer
+        return next((int(one["fired"]) for one in found if str(one["id"]) == self.id), self.fired)
+
+
+@dataclass
+class Faults:
+    """A fault that no request met shows nothing: the check ends as "not judged", unless ``must_fire`` is False."""
+
+    stack: Stack
+
+    @asynccontextmanager
+    async def on(
+        self, key: str = "*", operation: str = "", *, times: int | None = None, must_fire: bool = True, **what: object
+    ) -> AsyncIterator[FaultInForce]:
+        """A fault of R2 for keys of this shell pattern and this S3 operation (empty: all but preflights).
+
+        ``times`` None: every request. ``what``: ``status``, ``code``, ``delay`` (seconds), ``drop`` (before, after),
+        ``cut`` (bytes), ``skew`` (seconds), as ``POST /r2/faults`` has them.
+        """
+        body = {"key": key, "operation": operation, "count": times, **what}
+        async with self._in_force("r2", body, must_fire) as fault:
+            yield fault
+
+    @asynccontextmanager
+    async def modal(self, *, must_fire: bool = True, **what: object) -> AsyncIterator[FaultInForce]:
+        """A fault of Modal: the fields of ``POST /modal/faults``."""
+        async with self._in_force("modal", what, must_fire) as fault:
+            yield fault
+
+    @asynccontextmanager
+    async def _in_force(self, standin: str, body: dict[str, object], must_fire: bool) -> AsyncIterator[FaultInForce]:
+        made = await self.stack.admin("POST", f"/{standin}/faults", body)
+        shown = ", ".join(f"{name}={value}" for name, value in body.items() if value not in ("", None))
+        fault = FaultInForce(self.stack, standin, str(made["id"]), shown)
+        try:
+            yield fault
+        finally:
+            fault.fired = await fault.seen()
+            await self.stack.admin("DELETE", f"/{standin}/faults?id={fault.id}")
+        if must_fire and not fault.fired:
+            raise NotJudged(f"no request met the fault ({shown}): nothing was tried")

@@ -1,0 +1,197 @@
+"""The fixtures that checks use. All of a test's async work runs in one event loop, ``runner``."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity.checks import evidence
+from parity.checks.browser import Notes, Pages, find_chromium, places
+from parity.checks.bucket import Bucket
+from parity.checks.faults import Faults
+from parity.checks.locks import stack_lock, wait_for_room
+from parity.checks.machines import Machines
+from parity.checks.mark import About
+from parity.checks.media import Media, tools_path
+from parity.checks.person import People, Person
+from parity.checks.session import RUN, Run
+from parity.checks.stack import Site, Stack, client
+from parity.checks.stage import Stage
+from parity.checks.variants import Change
+from parity.checks.verdict import NotJudged
+from parity.contract import Api, Refused
+
+# What the report hook leaves for the fixtures of a failed test: the reason, for the evidence.
+REASON = pytest.StashKey[str]()
+# Seconds that a test waited for its turn.
+WAITED = pytest.StashKey[float]()
+NOTES = pytest.StashKey[Notes]()
+
+
+def evidence_folder(item: pytest.Item) -> Path:
+    """Where the evidence of this test goes."""
+    return item.config.stash[RUN].out / "failures" / re.sub(r"\W+", "-", item.name).strip("-")
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> Run:
+    """What all checks of the run share."""
+    return request.config.stash[RUN]
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """The event loop of this test."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def variant(request: pytest.FixtureRequest) -> Change | None:
+    """What is broken on purpose, by ``--prove``; None for the check as it is."""
+    change: Change | None = getattr(request, "param", None)
+    return change
+
+
+@pytest.fixture(scope="session")
+def site(run: Run) -> Site:
+    """Where the run takes place; a local stack is put right first, once in a run, while nobody uses it.
+
+    A run that was killed may have left its broken variant, its faults or its Machines.
+    """
+
+    async def put_right() -> None:
+        async with client(run.site.target, []) as http:
+            await Stage(Stack(run.site, http), run.named).as_configured()
+
+    if not run.site.live:
+        done = run.folder / "put-right"
+        with stack_lock(run.state, alone=True):
+            if not done.exists():
+                asyncio.run(put_right())
+                done.touch()
+    return run.site
+
+
+@pytest.fixture
+def staged(
+    request: pytest.FixtureRequest, run: Run, site: Site, runner: asyncio.Runner, variant: Change | None
+) -> Iterator[Stage]:
+    """The stack with the variant in place, under the lock; leaves the evidence of a failure."""
+    about = About.of(request.node)
+    alone = variant is not None or (about is not None and about.alone)
+    with ExitStack() as undo:
+        began = time.monotonic()
+        if not site.live:
+            undo.enter_context(stack_lock(run.state, alone=alone))
+        request.node.stash[WAITED] = time.monotonic() - began
+        said: list[dict[str, Any]] = []
+        stack = Stack(site, client(site.target, said), said)
+        undo.callback(lambda: runner.run(stack.close()))
+        stage = Stage(stack, run.named)
+        if alone and not site.live:
+            runner.run(stage.as_one_finds_it())
+        if variant is not None:
+            changed = stage.changed(variant)
+            runner.run(changed.__aenter__())
+            undo.callback(lambda: runner.run(changed.__aexit__(None, None, None)))
+        yield stage
+        if reason := request.node.stash.get(REASON, ""):
+            notes = request.node.stash.get(NOTES, Notes())
+            runner.run(evidence.leave(evidence_folder(request.node), reason, stack, notes, run.secrets))
+
+
+@pytest.fixture
+def stack(staged: Stage) -> Stack:
+    """Addresses, the admin API, and ``said``: what was asked and answered."""
+    return staged.stack
+
+
+@pytest.fixture
+def machines(stack: Stack) -> Machines:
+    return Machines(stack)
+
+
+@pytest.fixture
+def bucket(stack: Stack) -> Bucket:
+    return Bucket(stack)
+
+
+@pytest.fixture
+def faults(stack: Stack) -> Faults:
+    return Faults(stack)
+
+
+@pytest.fixture
+def modal_calls(stack: Stack) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
+    """``await modal_calls()``: calls of GPU functions as Modal's stand-in has them, newest first."""
+
+    async def calls() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await stack.admin("GET", "/modal/calls")
+        return found
+
+    return calls
+
+
+@pytest.fixture
+def people(stack: Stack, run: Run) -> People:
+    """``await people()``: one more person who has signed in, pinned to the first Machine. Raises ``Refused``."""
+
+    async def one_more() -> Person:
+        if run.people is not None:
+            await asyncio.to_thread(wait_for_room, run.state, run.people)
+        machine = None if stack.site.live else await Machines(stack).first()
+        app = run.contract(Api(stack.client(), stack.site.origin, machine=machine))
+        await app.sign_in()
+        return await Person.of(app, stack.client)
+
+    return one_more
+
+
+@pytest.fixture
+def newcomer(stack: Stack, run: Run) -> Person:
+    """A person who has not signed in yet; ``owns`` is unknown."""
+    return Person(run.contract(Api(stack.client(), stack.site.origin)), "", stack.client)
+
+
+@pytest.fixture
+def person(people: People, runner: asyncio.Runner) -> Person:
+    """A person who has signed in. A refused sign-in is a finding of the check of sign-ins; here nothing is judged."""
+
+    async def one() -> Person:
+        return await people()
+
+    try:
+        return runner.run(one())
+    except Refused as refused:
+        raise NotJudged(f"nobody can sign in: {refused}") from None
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest, stack: Stack) -> Pages:
+    """``async with page() as tab``: a page of a fresh Chromium, to which the public names lead to this stack."""
+    program = find_chromium()
+    assert program is not None, "needs=('browser',) is missing in the check"
+    request.node.stash[NOTES] = notes = Notes()
+    return Pages(program, places(stack.site), notes)
+
+
+@pytest.fixture(scope="session")
+def media(run: Run) -> Media:
+    """Makes and reads video files. The check needs ``ffmpeg``."""
+    path = tools_path(run.site.project.settings)
+    assert path is not None, "needs=('ffmpeg',) is missing in the check"
+    return Media(path, run.site.project.settings.state_dir / "media")
+
+
+@pytest.fixture
+def video(media: Media, runner: asyncio.Runner) -> bytes:
+    """A film of 8 seconds that is like no other. The check needs ``ffmpeg``."""
+    return runner.run(media.video())

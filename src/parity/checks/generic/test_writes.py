@@ -1,0 +1,41 @@
+"""What every other check of data rests on: somebody new can come, and what they write without any fault stays."""
+
+from __future__ import annotations
+
+import asyncio
+
+from parity.checks import Proxy, check
+from parity.checks.person import Attempt, People, Person, missing
+
+
+@check(
+    "B",
+    "Somebody new can come",
+    broken=Proxy("answers", status=500),
+    because="answered 500",
+    live=True,
+    fast=True,
+)
+async def test_someone_new_can_come(people: People) -> None:
+    await people()
+
+
+@check(
+    "B",
+    "Writes last without any fault: two in turn, then eight at once",
+    broken=Proxy("second_edit_dropped"),
+    because="eight writes at once",
+    rests_on=("test_someone_new_can_come",),
+    live=True,
+    fast=True,
+)
+async def test_writes_last(person: Person) -> None:
+    two = [Attempt(await person.write(), True, "") for _ in range(2)]
+    lost = missing(two, await person.reads())
+    assert not lost, f"two writes in turn, one Machine, no fault: {len(lost)} of 2 acknowledged are not shown"
+    many = await asyncio.gather(*(person.attempt() for _ in range(8)))
+    acknowledged = sum(write.acknowledged for write in many)
+    lost = missing(many, await person.reads())
+    assert not lost, (
+        f"eight writes at once, one Machine, no fault: {len(lost)} of {acknowledged} acknowledged are not shown"
+    )

@@ -1,0 +1,59 @@
+"""Finds and checks the app's contract: the class ``Contract`` in the file that ``[checks] contract`` names."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from parity.config.errors import ConfigError
+from parity.contract import KNOWN, REQUIRED, Elsewhere, FullContract, InBucket
+
+MODULE = "parity_contract"
+
+
+def load_contract(path: Path) -> type[FullContract]:
+    """The class ``Contract`` of the file. Raises ``ConfigError`` with every mistake of a file that cannot be used."""
+    if not path.is_file():
+        raise ConfigError(str(path), "there is no such file", "the app's contract", "parity init writes a skeleton")
+    # The file may import its neighbours, as a script does.
+    if (folder := str(path.parent.resolve())) not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(MODULE, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the app's file does
+        raise ConfigError(str(path), f"it cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(module, "Contract", None)
+    if not inspect.isclass(found):
+        raise ConfigError(str(path), "it has no class Contract", "class Contract: … (docs/checks.md)")
+    if wrong := mistakes(found):
+        raise ConfigError(f"{path}: Contract", "; ".join(wrong), "what parity.contract describes")
+    contract: type[Any] = found
+    return contract
+
+
+def mistakes(found: type) -> list[str]:
+    """What is wrong with a contract. A misspelt optional method would otherwise read as one that is absent."""
+    wrong = []
+    public = {name for name in dir(found) if not name.startswith("_")} | set(getattr(found, "__annotations__", {}))
+    for name in sorted(name for name in public if not name.startswith("_") and name not in KNOWN):
+        close = difflib.get_close_matches(name, KNOWN, 1)
+        wrong.append(f"{name} means nothing; " + (f"is it {close[0]}?" if close else "names of helpers begin with _"))
+    wrong += [f"{name} is missing" for name in sorted(REQUIRED - {"api"} - public)]
+    keeps = getattr(found, "keeps", None)
+    if keeps is not None and not isinstance(keeps, InBucket | Elsewhere):
+        wrong.append(f"keeps is {keeps!r}; InBucket(…) or Elsewhere() is wanted")
+    methods = {name for name in KNOWN if inspect.isfunction(getattr(FullContract, name, None))}
+    for name in sorted(methods & public):
+        given = inspect.getattr_static(found, name)
+        if not inspect.iscoroutinefunction(given):
+            wrong.append(f"{name} must be an async method")
+    return wrong

@@ -1,0 +1,110 @@
+"""The Machines of the stack, through the admin API of the stand-in for Fly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from parity.checks.stack import Stack, StackError
+from parity.contract import PINNED
+
+# A stop may take fly.toml's kill_timeout twice, 300 s each at most; what checks stop ends sooner.
+STOP_TIMEOUT_S = 150.0
+OPEN_WITHIN_S = 60.0
+LOOK_S = 0.1
+
+
+@dataclass
+class Machines:
+    """Ids are those of the admin API. All methods raise ``StackError``."""
+
+    stack: Stack
+
+    async def all(self) -> list[dict[str, Any]]:
+        """Every Machine as the admin API shows it: ``id``, ``state``, ``port``, ``healthy``, ``events``, ``config``."""
+        found: list[dict[str, Any]] = await self.stack.admin("GET", "/fly/machines")
+        return found
+
+    async def get(self, machine: str) -> dict[str, Any]:
+        found: dict[str, Any] = await self.stack.admin("GET", f"/fly/machines/{machine}")
+        return found
+
+    async def first(self) -> str:
+        """The Machine that stays while checks come and go; started, its port open."""
+        found = await self.all()
+        machine = found[0] if found else await self.stack.admin("POST", "/fly/machines")
+        if machine["state"] not in ("started", "starting"):
+            await self.stack.admin("POST", f"/fly/machines/{machine['id']}/start")
+        return await self.open(machine["id"])
+
+    async def open(self, machine: str, within_s: float = OPEN_WITHIN_S) -> str:
+        """The Machine, once the edge has seen its port open."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            seen = await self.get(machine)
+            if seen["port"] == "open":
+                return machine
+            if seen["port"] == "closed":  # the edge gave up; only a request makes it look again
+                await self.stack.http.get(self.stack.site.health or "/", headers={PINNED: machine})
+            await asyncio.sleep(LOOK_S)
+        raise StackError(f"Machine {machine} does not open its port within {within_s:g} s: {seen['state']}")
+
+    @asynccontextmanager
+    async def one_more(self) -> AsyncIterator[str]:
+        """One more Machine of the current release with an empty disk, its port open; destroyed afterwards."""
+        async with self.booting() as machine:
+            yield await self.open(machine)
+
+    @asynccontextmanager
+    async def booting(self) -> AsyncIterator[str]:
+        """As ``one_more``, but at once: the process has been started, its port may not be open yet, or ever."""
+        made = str((await self.stack.admin("POST", "/fly/machines"))["id"])
+        try:
+            yield made
+        finally:
+            await asyncio.shield(self.destroy(made))
+
+    async def destroy(self, machine: str) -> None:
+        """Stop it and remove everything of it. Its log goes into the evidence first."""
+        await self._keep_log(machine)
+        await self.stack.admin("POST", f"/fly/machines/{machine}/destroy", timeout_s=STOP_TIMEOUT_S)
+
+    async def replace_all(self) -> str:
+        """A Machine with an empty disk in place of all that there are."""
+        for machine in await self.all():
+            await self.destroy(machine["id"])
+        return await self.first()
+
+    async def start(self, machine: str) -> str:
+        """Start or resume it; the Machine, once its port is open."""
+        await self.stack.admin("POST", f"/fly/machines/{machine}/start")
+        return await self.open(machine)
+
+    async def stop(self, machine: str) -> list[str]:
+        """Stop it in order, as Fly does; the signals that it took."""
+        since = time.time()
+        await self.stack.admin("POST", f"/fly/machines/{machine}/stop", timeout_s=STOP_TIMEOUT_S)
+        events = (await self.get(machine))["events"]
+        return [event["signal"] for event in events if event["type"] == "signal" and event["time"] >= since]
+
+    async def kill(self, machine: str) -> None:
+        """End it at once, without a signal that it could handle."""
+        await self.stack.admin("POST", f"/fly/machines/{machine}/kill")
+
+    async def suspend(self, machine: str) -> None:
+        """Freeze it, as ``auto_stop_machines = "suspend"`` does."""
+        await self.stack.admin("POST", f"/fly/machines/{machine}/suspend")
+
+    async def logs(self, machine: str) -> list[str]:
+        lines: list[str] = (await self.stack.admin("GET", f"/fly/machines/{machine}/logs"))["lines"]
+        return lines
+
+    async def _keep_log(self, machine: str) -> None:
+        try:
+            self.stack.logs[machine] = await self.logs(machine)
+        except StackError as error:
+            self.stack.logs[machine] = [f"(the log could not be read: {error})"]

@@ -1,0 +1,160 @@
+"""The decorator that makes a test a check."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import functools
+import inspect
+import string
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from parity.checks.variants import Change, Named
+from parity.contract import OPTIONAL
+
+# How often a test is run that ends with ``RunAgain``.
+TRIES = 3
+
+
+class RunAgain(Exception):
+    """Something outside of the app and the stack disturbed the test: it is run again, as often as ``TRIES``."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Classes of incidents: A to M of the first sixty incidents, N to X of other teams' (docs/checks.md lists them).
+CLASSES = tuple(string.ascii_uppercase[:24])
+# What a check may need beside optional methods of the contract.
+FACTS = {
+    "in_bucket": "keeps = InBucket(…)",
+    "elsewhere": "keeps = Elsewhere()",
+    "prefix": "environments = Prefix(…)",
+    "origin": "a page on another origin (app.frontend_origin of parity.toml, or Contract.origin)",
+    "gpu": "[gpu] in parity.toml",
+    "services": "[services] in parity.toml",
+    "docker": "Machines as containers of the image",
+    "browser": "Chromium, and the page over TLS",
+    "ffmpeg": "ffmpeg and ffprobe on PATH",
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """What the mark says of a check."""
+
+    kind: str
+    title: str
+    broken: Change | None
+    because: str
+    unproven: str
+    needs: tuple[str, ...]
+    rests_on: tuple[str, ...]
+    live: bool
+    alone: bool
+    fast: bool
+    deadline_s: float
+
+    @classmethod
+    def of(cls, item: pytest.Item | pytest.Function) -> About | None:
+        """What ``item``'s mark says; None for a test that is no check."""
+        mark = item.get_closest_marker("check")
+        return cls(**mark.kwargs) if mark else None
+
+
+def check(
+    kind: str,
+    title: str,
+    *,
+    broken: Change | str | None = None,
+    because: str = "",
+    unproven: str = "",
+    needs: Sequence[str] = (),
+    rests_on: Sequence[str] = (),
+    live: bool = False,
+    alone: bool = False,
+    fast: bool = False,
+    deadline_s: float = 60.0,
+) -> Callable[[F], F]:
+    """Make a test function, plain or async, a check. Mistakes here fail the collection.
+
+    - ``kind``: the class of incidents, A to X; ``title``: the promise, in a sentence.
+    - ``broken``: the variant that the check must notice, or the name of one of the contract; ``because``: a pattern of
+      the reason for which it must fail then. ``unproven`` says why there is no variant, where there can be none.
+    - ``needs``: optional methods of the contract and names of ``FACTS``; without them it is "not declared" or
+      "not shown".
+    - ``rests_on``: names of checks; where one of them did not pass, this one is "not judged".
+    - ``live``: may run against a deployed app, as a throw-away person.
+    - ``alone``: it stops or replaces Machines that others use, or changes what everybody meets.
+    - ``fast``: part of ``--fast``.
+    - ``deadline_s``: how long the test itself may take; waiting for its turn does not count.
+    """
+    if kind not in CLASSES:
+        raise ValueError(f"check {title!r}: class {kind!r}; one of {CLASSES[0]} to {CLASSES[-1]} is wanted")
+    if (broken is None) != (not because):
+        raise ValueError(f"check {title!r}: broken and because come together")
+    if (broken is None) != bool(unproven):
+        raise ValueError(f"check {title!r}: either broken with because, or unproven with the reason why there is none")
+    known = {*OPTIONAL, *FACTS}
+    for need in (need for need in needs if need not in known):
+        close = difflib.get_close_matches(need, known, 1)
+        raise ValueError(f"check {title!r}: needs {need!r} is unknown" + (f"; is it {close[0]!r}?" if close else ""))
+    about = About(
+        kind=kind,
+        title=title,
+        broken=Named(broken) if isinstance(broken, str) else broken,
+        because=because,
+        unproven=unproven,
+        needs=tuple(needs),
+        rests_on=tuple(rests_on),
+        live=live,
+        alone=alone,
+        fast=fast,
+        deadline_s=deadline_s,
+    )
+    mark = pytest.mark.check(**{field.name: getattr(about, field.name) for field in fields(about)})
+
+    def marked(function: F) -> F:
+        run = within_deadline(function, deadline_s) if inspect.iscoroutinefunction(function) else function
+        return cast(F, mark(run))
+
+    return marked
+
+
+def within_deadline(function: Callable[..., Awaitable[None]], deadline_s: float) -> Callable[..., None]:
+    """A plain function for pytest, which runs ``function`` in the event loop of its fixtures (``runner``) under a
+    deadline. Raises ``TimeoutError`` when it passes.
+
+    A plain one, because an async plugin of the host project (pytest-asyncio in auto mode) would take an ``async def``
+    for its own and run it in another loop than the fixtures'.
+    """
+    signature = inspect.signature(function)
+    runner = inspect.Parameter("runner", inspect.Parameter.KEYWORD_ONLY)
+
+    async def bounded(fixtures: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(deadline_s) as deadline:
+                await function(**fixtures)
+        except TimeoutError:
+            if deadline.expired():
+                raise TimeoutError(f"the check's deadline of {deadline_s:g} s passed") from None
+            raise
+
+    @functools.wraps(function)
+    def run(*, runner: asyncio.Runner, **fixtures: Any) -> None:
+        __tracebackhide__ = True
+        if "runner" in signature.parameters:
+            fixtures["runner"] = runner
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(RunAgain):
+                return runner.run(bounded(fixtures))
+        return runner.run(bounded(fixtures))
+
+    del run.__wrapped__  # pytest and its plugins look through it
+    parameters = [p for p in signature.parameters.values() if p.name != "runner"]
+    run.__signature__ = signature.replace(parameters=[*parameters, runner])  # type: ignore[attr-defined]
+    return run

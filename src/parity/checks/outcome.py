@@ -1,0 +1,118 @@
+"""How a test's three phases add up to one verdict, and how pytest, JUnit and the exit code are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity.checks.mark import About
+from parity.checks.verdict import (
+    AGAINST_THE_APP,
+    AGAINST_THE_CHECKS,
+    WITHOUT_AN_ANSWER,
+    Verdict,
+)
+
+# The exit code of a run in which nothing failed, and yet something was not answered. pytest's own are 0 to 5.
+NO_ANSWER = 6
+BAD = AGAINST_THE_APP | AGAINST_THE_CHECKS | WITHOUT_AN_ANSWER
+
+
+@dataclass
+class Ended:
+    """One test so far. The first verdict that is no pass stays; an error at the end spoils a pass."""
+
+    name: str
+    about: About
+    proof: bool
+    verdict: Verdict | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def bad(self) -> bool:
+        return self.verdict in BAD
+
+    def add(self, verdict: Verdict | None, reason: str, seconds: float) -> None:
+        """What one more phase says."""
+        self.seconds += max(0.0, seconds)
+        if verdict is None:
+            return
+        if self.proof and verdict is Verdict.NOT_JUDGED:
+            # As it is the check was judged: the variant broke what it rests on, and not what it is about.
+            verdict, reason = Verdict.ERROR, f"the variant breaks something else: {reason}"
+        if self.verdict in (None, Verdict.PASSED, Verdict.CAUGHT):
+            self.verdict, self.reason = verdict, reason
+
+    def change(self, report: pytest.TestReport, verdict: Verdict | None, *, evidence: Path) -> None:
+        """Make pytest's report of the phase say what the verdict says.
+
+        JUnit takes failures outside of the call for errors, which is what an error of the harness is.
+        """
+        if self.verdict is Verdict.CAUGHT and report.when == "call":
+            report.outcome, report.longrepr = "passed", None
+        elif self.verdict is Verdict.NOT_CAUGHT and report.when == "call":
+            report.outcome, report.longrepr = "failed", f"not caught: {self.about.broken} is in place, and it passes"
+        elif self.verdict is Verdict.ERROR and report.when == "call":
+            report.outcome, report.when = "failed", "setup"
+            report.longrepr = report.longrepr if verdict is Verdict.ERROR and report.longrepr else self.reason
+        elif self.verdict is Verdict.ERROR and self.proof and report.skipped:
+            report.outcome, report.longrepr = "failed", self.reason
+        if self.bad and report.failed:
+            report.sections.append(("verdict", f"{self.verdict}: {self.reason}"))
+            report.sections.append(("evidence", str(evidence)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for other processes."""
+        return {
+            "name": self.name,
+            "kind": self.about.kind,
+            "title": self.about.title,
+            "proof": self.proof,
+            "verdict": self.verdict.value if self.verdict else "",
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+            "broken": repr(self.about.broken) if self.about.broken is not None else "",
+            "unproven": self.about.unproven,
+        }
+
+
+DURING = pytest.StashKey[Ended]()
+
+_LETTERS = {
+    Verdict.FAILED: ("failed", "F", "FAILED"),
+    Verdict.ERROR: ("error", "E", "ERROR"),
+    Verdict.NOT_CAUGHT: ("failed", "N", "NOT CAUGHT"),
+    Verdict.VOID: ("error", "V", "VOID"),
+    Verdict.CAUGHT: ("passed", "c", "CAUGHT"),
+    Verdict.NOT_DECLARED: ("skipped", "-", "NOT DECLARED"),
+    Verdict.NOT_JUDGED: ("skipped", "?", "NOT JUDGED"),
+    Verdict.NOT_SHOWN: ("skipped", "s", "NOT SHOWN HERE"),
+}
+
+
+def status_letters(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """pytest's category, letter and word for a report of a check; None leaves it to pytest."""
+    entry = getattr(report, "parity", None)
+    if not entry or not entry["verdict"]:
+        return None
+    verdict = Verdict(entry["verdict"])
+    if report.when == "teardown" and not report.failed:
+        return None
+    return _LETTERS.get(verdict)
+
+
+def exit_code(pytests: int, verdicts: Collection[Verdict]) -> int:
+    """0: every check that ran holds. 1: the app failed one, or a broken variant was not caught. ``NO_ANSWER``: nothing
+    failed, but something could not be judged. pytest's own codes for an interrupted or empty run stay."""
+    if pytests not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not verdicts:
+        return pytests
+    if any(verdict in AGAINST_THE_APP | AGAINST_THE_CHECKS for verdict in verdicts):
+        return int(pytest.ExitCode.TESTS_FAILED)
+    if any(verdict in WITHOUT_AN_ANSWER | {Verdict.NOT_JUDGED} for verdict in verdicts):
+        return NO_ANSWER
+    return pytests

@@ -1,0 +1,282 @@
+"""The pytest plugin: options, collection, ``--prove``, verdicts. ``-p parity.checks.plugin`` loads it.
+
+``--prove`` is parametrization: each check is there twice, ``as-it-is`` and ``broken``, so that ``-k``, pytest-xdist,
+JUnit and editors need nothing special. A second runner for proofs was what stood here before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity.checks import fixtures
+from parity.checks.loading import load_contract
+from parity.checks.mark import About
+from parity.checks.outcome import DURING, Ended, exit_code, status_letters
+from parity.checks.session import RUN, Run
+from parity.checks.stack import Site
+from parity.checks.stage import Stage
+from parity.checks.verdict import NotDeclared, NotJudged, NotShown, Verdict, Void, judge
+from parity.config.errors import ConfigError
+from parity.config.project import Project
+from parity.contract import FullContract
+from parity.report.summary import Collected
+from parity.stack.target import Target, local_project
+
+BROKEN, AS_IT_IS = "broken", "as-it-is"
+LOCAL = "local"
+GENERIC = Path(__file__).parent / "generic"
+COLLECTED = pytest.StashKey[Collected]()
+RUN_FOLDER = "parity_run_folder"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("parity", "checks of a backend (docs/checks.md)")
+    group.addoption(
+        "--parity-target", metavar="NAME", help="local, or a target of parity.toml; without it no check runs"
+    )
+    group.addoption("--parity-contract", type=Path, metavar="FILE", help="instead of [checks] contract of parity.toml")
+    group.addoption("--parity-out", type=Path, metavar="DIR", help="evidence of failures; default: the state folder")
+    group.addoption("--prove", action="store_true", help="also run each check against its broken variant")
+    group.addoption("--fast", action="store_true", help="only the checks that take a second or two")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "check(kind, title, …): a check of the app; see parity.checks.check")
+    config.pluginmanager.register(fixtures, "parity-fixtures")
+    config.stash[COLLECTED] = Collected()
+    config.pluginmanager.register(_Xdist(), "parity-xdist")
+    name = config.getoption("--parity-target")
+    if name is None:
+        return
+    try:
+        config.stash[RUN] = _run(config, name)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
+    if config.getoption("--prove") and config.stash[RUN].site.live:
+        raise pytest.UsageError("--prove breaks the app on purpose: leave it out for a deployed one")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if RUN in config.stash and not _is_worker(config):
+        shutil.rmtree(config.stash[RUN].folder, ignore_errors=True)
+
+
+def _run(config: pytest.Config, name: str) -> Run:
+    """Raises ``ConfigError``."""
+    if name == LOCAL:
+        project, target = local_project(os.environ)[0], Target.from_environment()
+    else:
+        project = Project.load()
+        target = Target.live(project, name)
+    given: Path | None = config.getoption("--parity-contract")
+    file = given or project.path(project.parity.checks.contract)
+    if given is None and not project.parity.checks.contract:
+        raise ConfigError("parity.toml: checks.contract", "no contract is named", 'contract = "src/checks/contract.py"')
+    contract = load_contract(file)
+    folder = Path(_shared_folder(config))
+    out: Path = config.getoption("--parity-out") or project.settings.state_dir
+    return Run(Site(target, project, _origin(project, contract)), contract, folder, out)
+
+
+def _origin(project: Project, contract: type[FullContract]) -> str | None:
+    return getattr(contract, "origin", project.parity.app.frontend_origin or None)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _shared_folder(config: pytest.Config) -> str:
+    """The run's folder: the one that the process which started this worker made."""
+    if _is_worker(config):
+        return str(config.workerinput[RUN_FOLDER])  # type: ignore[attr-defined]
+    return tempfile.mkdtemp(prefix="parity-checks-")
+
+
+class _Xdist:
+    """What pytest-xdist asks of the process that starts its workers."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        if RUN in node.config.stash:
+            node.workerinput[RUN_FOLDER] = str(node.config.stash[RUN].folder)
+
+
+# --- collection
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    about = About.of(metafunc.definition)
+    if about and about.broken is not None and metafunc.config.getoption("--prove"):
+        if "variant" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("variant")
+        metafunc.parametrize("variant", [None, about.broken], ids=[AS_IT_IS, BROKEN], indirect=True)
+
+
+def is_proof(item: pytest.Item) -> bool:
+    """Whether ``item`` is the broken variant of a check."""
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("variant") is not None
+
+
+def name_of(item: pytest.Item) -> str:
+    """The check's name: that of its function, with and without ``--prove``."""
+    return str(getattr(item, "originalname", item.name))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What others rest on comes first, then what shares the stack, then what needs it alone; broken variants last."""
+    known = [(item, about) for item in items if (about := About.of(item))]
+    if config.getoption("--fast"):
+        left_out = [item for item, about in known if not about.fast]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+    names = {name_of(item) for item, _ in known}
+    if any(GENERIC in item.path.parents for item, _ in known):  # else names of generic checks are not known here
+        for item, about in known:
+            if unknown := [name for name in about.rests_on if name not in names]:
+                raise pytest.UsageError(f"{item.nodeid}: rests_on names no check: {', '.join(unknown)}")
+    depth = _depths({name_of(item): about.rests_on for item, about in known})
+    controls = {name for _, about in known for name in about.rests_on}
+
+    def order(item: pytest.Item) -> tuple[bool, bool, bool, int]:
+        about, name = About.of(item), name_of(item)
+        alone = about is not None and about.alone
+        return is_proof(item), name not in controls, alone, depth.get(name, 0)
+
+    items.sort(key=order)
+
+
+def _depths(rests_on: dict[str, tuple[str, ...]]) -> dict[str, int]:
+    """How many steps each check is away from one that rests on nothing. Raises ``UsageError`` for a circle."""
+    found: dict[str, int] = {}
+
+    def depth(name: str, above: tuple[str, ...]) -> int:
+        if name in above:
+            raise pytest.UsageError(f"checks rest on each other: {' → '.join((*above, name))}")
+        if name not in found:
+            below = [depth(other, (*above, name)) for other in rests_on.get(name, ()) if other in rests_on]
+            found[name] = 1 + max(below) if below else 0
+        return found[name]
+
+    for name in rests_on:
+        depth(name, ())
+    return found
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if RUN in session.config.stash:
+        planned = session.config.stash[RUN].planned
+        planned |= {(name_of(i), is_proof(i)): about for i in session.items if (about := About.of(i))}
+
+
+# --- running
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Whether the check can be run at all, before any of its fixtures is made."""
+    if (about := About.of(item)) is None:
+        return
+    if (run := item.config.stash.get(RUN, None)) is None:
+        raise NotShown("there is no target: --parity-target local, or parity check")
+    if absent := run.absent(about.needs):
+        raise NotDeclared(f"neither the contract nor parity.toml says: {', '.join(absent)}")
+    if why := run.not_here(about):
+        raise NotShown(why)
+    if is_proof(item):
+        _needs_its_plain_run(item, run, about)
+    for name in about.rests_on:
+        verdict = run.verdict(name)
+        if verdict not in (None, Verdict.PASSED, Verdict.NOT_DECLARED):
+            raise NotJudged(f"it rests on {name}, which is {verdict}")
+
+
+def _needs_its_plain_run(item: pytest.Item, run: Run, about: About) -> None:
+    """Raises ``Void`` where the check as it is did not pass: its failing when broken would prove nothing."""
+    assert about.broken is not None
+    Stage.plain_of([about.broken], run.named)
+    match run.verdict(name_of(item)):
+        case Verdict.PASSED:
+            return
+        case None:
+            raise Void("the check as it is was not run")
+        case Verdict.NOT_DECLARED | Verdict.NOT_SHOWN as verdict:
+            raise (NotDeclared if verdict is Verdict.NOT_DECLARED else NotShown)(f"the check as it is: {verdict}")
+        case verdict:
+            raise Void(f"the check as it is: {verdict}")
+
+
+# --- what a result means
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    about, run = About.of(item), item.config.stash.get(RUN, None)
+    if about is None or run is None:
+        return report
+    proof = is_proof(item)
+    verdict, reason = judge(
+        call.excinfo.value if call.excinfo else None,
+        in_test=call.when == "call",
+        because=about.because if proof else None,
+    )
+    ended = item.stash.setdefault(DURING, Ended(name_of(item), about, proof))
+    ended.add(verdict, run.clean(reason), report.duration - _waited(item, call))
+    ended.change(report, verdict, evidence=fixtures.evidence_folder(item))
+    if ended.bad:
+        item.stash[fixtures.REASON] = run.clean(f"{ended.verdict}: {ended.reason}\n\n{report.longrepr or ''}")
+    report.longrepr = run.clean_longrepr(report.longrepr)
+    if report.when == "teardown" and not proof and ended.verdict is not None:
+        run.tell(ended.name, ended.verdict)
+    report.parity = ended.as_dict()  # type: ignore[attr-defined]  # pytest-xdist carries it over
+    return report
+
+
+def _waited(item: pytest.Item, call: pytest.CallInfo[None]) -> float:
+    return item.stash.get(fixtures.WAITED, 0.0) if call.when == "setup" else 0.0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    return status_letters(report)
+
+
+# --- the end
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.pluginmanager.register(_Reports(session.config), "parity-reports")
+
+
+class _Reports:
+    """Collects what ended, in the process that people look at."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if entry := getattr(report, "parity", None):
+            self._config.stash[COLLECTED].add(report.nodeid, entry)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if not _is_worker(self._config):
+            verdicts = self._config.stash[COLLECTED].verdicts()
+            session.exitstatus = exit_code(int(exitstatus), verdicts)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        for line in self._config.stash[COLLECTED].lines():
+            terminalreporter.line(line)

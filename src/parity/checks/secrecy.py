@@ -1,0 +1,43 @@
+"""Keeps credentials out of everything that a run leaves: reasons, evidence, receipts, pages.
+
+A failing request quotes headers, cookies, query strings and bodies. What looks like a credential by its name, or is the
+value of one of the app's own secrets, is replaced before anything is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+HIDDEN = "(hidden)"
+_HEADERS = re.compile(r"authorization|cookie|token|secret|password|api[-_]?key|session|csrf", re.I)
+_WORD = r"(?:[\w-]*(?:token|secret|password|passwd|api[-_]?key|apikey|signature|session|jwt|credential|csrf)[\w-]*)"
+_PATTERNS = (
+    # JSON and Python literals: "token": "…"
+    re.compile(rf"""(["']{_WORD}["']\s*[:=]\s*["'])([^"']{{4,}})(["'])""", re.I),
+    # Query strings and forms, among them presigned URLs: X-Amz-Signature=…
+    re.compile(rf"""((?:^|[?&;\s]){_WORD}=)([^&;\s"']{{4,}})()""", re.I),
+    # Authorization: Bearer …, also without the header's name
+    re.compile(r"(\b(?:bearer|basic)\s+)([\w.~+/=-]{8,})()", re.I),
+    # JSON Web Tokens
+    re.compile(r"()(\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)()"),
+)
+
+
+def hidden_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name, credentials replaced; of several of one name the values joined."""
+    shown: dict[str, str] = {}
+    for name, value in headers:
+        kept = HIDDEN if _HEADERS.search(name) else value
+        shown[name] = f"{shown[name]}, {kept}" if name in shown else kept
+    return shown
+
+
+def without_credentials(text: str, secrets: Collection[str] = ()) -> str:
+    """``text`` with everything replaced that looks like a credential or is one of ``secrets``."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= 8:  # "true" and the like are no secrets
+            text = text.replace(secret, HIDDEN)
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\g<1>{HIDDEN}\g<3>", text)
+    return text

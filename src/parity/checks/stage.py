@@ -1,0 +1,204 @@
+"""Puts variants in place and takes them back: releases, layers, the proxy before the Machines, R2's rules, faults."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parity.checks.machines import Machines
+from parity.checks.stack import Stack, StackError
+from parity.checks.variants import Both, BucketCors, Change, Env, Fault, Layer, Named, Proxy, R2Rules, Wrap
+from parity.checks.verdict import NotDeclared, NotShown
+from parity.config.project import Project
+from parity.report.engine import Engine, EngineError
+
+# A release that becomes healthy does so long before; one that does not is a mistake in the variant.
+HEALTHY_WITHIN_S = 60
+# What a checkout holds beside the app.
+NOT_COPIED = shutil.ignore_patterns("__pycache__", "user_data", ".venv", ".git", "node_modules")
+
+
+@dataclass
+class Stage:
+    """What is in force on one stack. ``named``: the contract's variants."""
+
+    stack: Stack
+    named: Mapping[str, Change]
+    in_force: tuple[Change, ...] = ()
+    # What the stand-ins call the faults in force, by the variant's identity.
+    _faults: dict[int, str] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def changed(self, *changes: Change) -> AsyncIterator[None]:
+        """The stack with ``changes`` on top of what is in force; as before afterwards.
+
+        What a check changes itself stands inside of its broken variant, which was put there before. Raises
+        ``StackError``, ``NotDeclared`` for a ``Named`` variant that the contract has not, and ``NotShown`` for one that
+        this stack cannot have.
+        """
+        before, wanted = self.in_force, (*self.in_force, *self.plain_of(changes, self.named))
+        try:
+            await self._to(wanted)
+            yield
+        finally:
+            await asyncio.shield(self._to(before))
+
+    @staticmethod
+    def plain_of(changes: Sequence[Change], named: Mapping[str, Change]) -> tuple[Change, ...]:
+        """``changes`` with the contract's own, ``named``, in place of their names. Raises ``NotDeclared``."""
+        found: list[Change] = []
+        for change in changes:
+            if isinstance(change, Both):
+                found += Stage.plain_of(change.changes, named)
+            elif isinstance(change, Named):
+                other = named.get(change.name, change.otherwise)
+                if other is None:
+                    raise NotDeclared(f"the contract has no broken variant {change.name!r}")
+                found += Stage.plain_of([other], named)
+            else:
+                found.append(change)
+        return tuple(found)
+
+    async def as_configured(self) -> None:
+        """The configured release, R2 and bucket: a run that was killed may have left something else."""
+        release = await self.stack.admin("GET", "/fly/release")
+        if release["env"] or release["source"] or release["image"]:
+            await self.stack.admin("POST", "/fly/releases", {"wait": HEALTHY_WITHIN_S}, timeout_s=HEALTHY_WITHIN_S + 60)
+        await self.stack.admin("DELETE", "/fly/interposer")
+        await self.stack.admin("POST", "/r2/behaviour", {"rules_off": ""})
+        await self.stack.admin("DELETE", "/r2/cors")
+        await self.as_one_finds_it()
+
+    async def as_one_finds_it(self) -> None:
+        """No fault, and one Machine, which runs."""
+        await self.stack.admin("DELETE", "/r2/faults")
+        if self.stack.site.project.parity.gpu:
+            await self.stack.admin("DELETE", "/modal/faults")
+        machines = Machines(self.stack)
+        for machine in (await machines.all())[1:]:
+            await machines.destroy(machine["id"])
+        await machines.first()
+
+    async def _to(self, changes: tuple[Change, ...]) -> None:
+        """Make ``changes`` what is in force."""
+        before, self.in_force = self.in_force, changes
+        if (rules := _rules(changes)) != _rules(before):
+            await self.stack.admin("POST", "/r2/behaviour", {"rules_off": rules})
+        if (cors := _cors(changes)) != _cors(before):
+            method, body = ("DELETE", None) if cors is None else ("PUT", {"CORSRules": [dict(rule) for rule in cors]})
+            await self.stack.admin(method, "/r2/cors", body)
+        if (proxies := _proxies(changes)) != _proxies(before):
+            await self.stack.admin("PUT", "/fly/interposer", {"wraps": proxies})
+        for fault in (change for change in before if isinstance(change, Fault) and change not in changes):
+            if made := self._faults.pop(id(fault), None):
+                await self.stack.admin("DELETE", f"/{fault.standin}/faults?id={made}")
+        for fault in (change for change in changes if isinstance(change, Fault) and change not in before):
+            self._faults[id(fault)] = str(
+                (await self.stack.admin("POST", f"/{fault.standin}/faults", fault.body))["id"]
+            )
+        if (released := _released(changes)) != _released(before):
+            await self._release(released)
+
+    async def _release(self, changes: Sequence[Change]) -> None:
+        env = {name: value for change in changes if isinstance(change, Env) for name, value in change.values.items()}
+        files = {path: text for change in changes if isinstance(change, Layer) for path, text in change.files.items()}
+        # The last of them is the innermost: what a check itself puts there is inside of its broken variant.
+        wraps = [change for change in changes if isinstance(change, Wrap)][::-1]
+        starts = all(change.starts for change in changes if isinstance(change, Wrap | Layer))
+        body: dict[str, object] = {"wait": HEALTHY_WITHIN_S if starts else False, "env": env}
+        docker = self.stack.target.driver == "docker"
+        if files and not docker:
+            raise NotShown("a layer of the image needs containers: the process stack runs the sources")
+        variants = self.stack.site.project.settings.state_dir / "variants"
+        former = list(variants.glob("*"))
+        if wraps and not docker:
+            variants.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=variants))
+            body["source"] = str(wrapped_source(self.stack.site.project, wraps, folder))
+        elif wraps or files:
+            body["image"] = await asyncio.to_thread(self._image, files, wraps)
+        await self.stack.admin("POST", "/fly/releases", body, timeout_s=HEALTHY_WITHIN_S + 120)
+        for folder in former:  # no Machine starts from them any more
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _image(self, files: Mapping[str, str], wraps: Sequence[Wrap]) -> str:
+        """An image with these files and wraps on top of the app's. Raises ``StackError``."""
+        project, engine = self.stack.site.project, Engine()
+        base = project.image
+        tag = f"{base.partition(':')[0]}-broken"
+        try:
+            layered = dict(files)
+            if wraps:
+                entry = entry_file(project)
+                workdir = str(engine.image(base)["Config"].get("WorkingDir") or "").rstrip("/")
+                # The terminal of the throw-away container ends lines with CR LF.
+                text = engine.run_and_read(base, ["cat", f"{workdir}/{entry}"]).replace("\r\n", "\n")
+                for name, content in wrapped_files(text, entry, wraps).items():
+                    layered[f"{workdir}/{name}"] = content
+            engine.build(tag, base, layered)
+        except EngineError as error:
+            raise StackError(f"the broken image cannot be built: {error}") from None
+        return tag
+
+
+def _rules(changes: Sequence[Change]) -> str:
+    return ",".join(change.off for change in changes if isinstance(change, R2Rules))
+
+
+def _cors(changes: Sequence[Change]) -> Sequence[Mapping[str, object]] | None:
+    return next((change.rules for change in reversed(changes) if isinstance(change, BucketCors)), None)
+
+
+def _proxies(changes: Sequence[Change]) -> list[dict[str, object]]:
+    return [{"name": change.name, "settings": change.settings} for change in changes if isinstance(change, Proxy)]
+
+
+def _released(changes: Sequence[Change]) -> tuple[Change, ...]:
+    return tuple(change for change in changes if isinstance(change, Env | Wrap | Layer))
+
+
+def entry_file(project: Project) -> str:
+    """The file of the ``package.module:name`` in the app's start command, as ``package/module.py``.
+
+    Raises ``NotShown`` where the command names none: such an app is no ASGI app, or starts by a script.
+    """
+    process = project.parity.app.process
+    command = process.command if process else []
+    for word in command:
+        module, colon, name = word.partition(":")
+        if colon and name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+            return f"{module.replace('.', '/')}.py"
+    raise NotShown(f"app.process.command of parity.toml names no package.module:app to wrap: {json.dumps(command)}")
+
+
+def wrapped_files(text: str, entry: str, wraps: Sequence[Wrap]) -> dict[str, str]:
+    """The entry module and the wraps' modules, by path beside it; the first of ``wraps`` is the innermost."""
+    folder = Path(entry).parent
+    package = ".".join(folder.parts)
+    files = {}
+    text += "\n\nimport json as _json\nimport sys as _sys\n\n"
+    for number, wrap in enumerate(wraps):
+        module = f"parity_wrap_{number}"
+        files[str(folder / f"{module}.py")] = Path(inspect.getsourcefile(wrap.function) or "").read_text("utf-8")
+        settings = json.dumps(dict(wrap.settings))
+        text += f"from {package + '.' if package else ''}{module} import {wrap.function.__name__} as _wrap\n"
+        # Looked up in the module, as some make their ``app`` on demand (``__getattr__``).
+        text += f"app = _wrap(_sys.modules[__name__].app, _json.loads({settings!r}))\n"
+    return {entry: text, **files}
+
+
+def wrapped_source(project: Project, wraps: Sequence[Wrap], folder: Path) -> Path:
+    """A copy of the app's sources with the wraps, in ``folder``."""
+    entry, copy = entry_file(project), folder / "source"
+    source = project.path(project.process.directory)
+    shutil.copytree(source, copy, ignore=NOT_COPIED, symlinks=True)
+    for name, content in wrapped_files((copy / entry).read_text("utf-8"), entry, wraps).items():
+        (copy / name).write_text(content, "utf-8")
+    return copy

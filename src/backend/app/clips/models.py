@@ -1,5 +1,6 @@
 """Bodies of `/api/clips`."""
 
+import json
 from enum import StrEnum
 from typing import Annotated
 
@@ -7,7 +8,7 @@ from pydantic import Field
 
 from app.db.rows import Row
 from app.ids import ID_PATTERN
-from app.jobs.models import JobView
+from app.jobs.models import JobView, relative_key
 from app.models import Body, View
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -22,9 +23,11 @@ class NewClip(Body):
 
 
 class ClipChange(Body):
-    name: Name | None = None
-    start: Second | None = None
-    end: Second | None = None
+    """What is absent stays."""
+
+    name: Name = ""
+    start: Second = 0.0
+    end: Second = 0.0
 
 
 class ClipStatus(StrEnum):
@@ -73,7 +76,7 @@ def view(row: Row) -> ClipView:
         duration=row["end_s"] - row["start_s"],
         status=_status(extracted, row["job_status"]),
         reason=row["job_reason"] if not extracted and row["job_status"] == "failed" else None,
-        key=f"clips/{row['id']}.mp4" if extracted else None,
+        key=relative_key(json.loads(row["job_result"])) if extracted else None,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

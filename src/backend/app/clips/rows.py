@@ -1,27 +1,43 @@
 """Rows of clips."""
 
-from typing import Any
-
 from apsw import Connection
 
+from app import problems
 from app.db.rows import Row, execute, fetch_all, fetch_one, insert
+from app.games import rows as game_rows
 from app.timestamps import now
-
-__all__ = ["Connection", "create", "delete", "everything", "find", "projects_with", "set_extracted", "update"]
+from reel.payloads import MAX_REEL_SECONDS, MIN_SPAN_SECONDS
 
 _SELECT = """
     SELECT clips.*, games.extension AS game_extension, games.duration_s AS game_duration_s,
         (SELECT status FROM jobs WHERE kind = 'extraction' AND subject_id = clips.id
             ORDER BY created_at DESC, rowid DESC LIMIT 1) AS job_status,
         (SELECT reason FROM jobs WHERE kind = 'extraction' AND subject_id = clips.id
-            ORDER BY created_at DESC, rowid DESC LIMIT 1) AS job_reason
+            ORDER BY created_at DESC, rowid DESC LIMIT 1) AS job_reason,
+        (SELECT result FROM jobs WHERE kind = 'extraction' AND subject_id = clips.id AND status = 'complete'
+            ORDER BY created_at DESC, rowid DESC LIMIT 1) AS job_result
     FROM clips JOIN games ON games.id = clips.game_id
 """
 
 
-def create(connection: Connection, row: Row) -> None:
+def create(connection: Connection, clip_id: str, *, game_id: str, name: str, start: float, end: float) -> Row:
+    """A new clip, bounds in seconds. Raises a 404, 409 or 422 problem."""
+    game = game_rows.required(connection, game_id)
+    if game["status"] != "ready":
+        raise problems.CONFLICT.error(f"The upload of game {game_id!r} is not finished: finalize it first")
+    check_bounds(start, end, game["duration_s"])
     stamp = now()
+    row: Row = {"id": clip_id, "game_id": game_id, "name": name, "start_s": start, "end_s": end}
     insert(connection, "clips", {**row, "created_at": stamp, "updated_at": stamp})
+    return required(connection, clip_id)
+
+
+def required(connection: Connection, clip_id: str) -> Row:
+    """The clip; raises a 404 problem."""
+    found = find(connection, clip_id)
+    if found is None:
+        raise problems.NOT_FOUND.error(f"There is no clip {clip_id!r} in this profile")
+    return found
 
 
 def find(connection: Connection, clip_id: str) -> Row | None:
@@ -37,18 +53,43 @@ def everything(connection: Connection, game_id: str | None) -> list[Row]:
     )
 
 
-def update(connection: Connection, clip_id: str, changes: dict[str, Any], *, forget_extraction: bool) -> None:
-    """Changes name or bounds; an extraction of other bounds counts no more."""
-    row = {"name": None, "start_s": None, "end_s": None, **changes}
+def change(
+    connection: Connection,
+    clip_id: str,
+    *,
+    name: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> Row:
+    """Changes what is given and nothing else; a clip whose bounds move is no longer extracted. Raises a 404 or 422
+    problem."""
+    before = required(connection, clip_id)
     execute(
         connection,
         """
-        UPDATE clips SET name = coalesce(:name, name), start_s = coalesce(:start_s, start_s),
-            end_s = coalesce(:end_s, end_s), extracted_s = iif(:forget, NULL, extracted_s), updated_at = :now
-        WHERE id = :id
+        UPDATE clips SET name = coalesce(?, name), start_s = coalesce(?, start_s), end_s = coalesce(?, end_s),
+            updated_at = ? WHERE id = ?
         """,
-        {**row, "id": clip_id, "forget": int(forget_extraction), "now": now()},
+        (name, start, end, now(), clip_id),
     )
+    after = required(connection, clip_id)
+    if (after["start_s"], after["end_s"]) == (before["start_s"], before["end_s"]):
+        return after
+    check_bounds(after["start_s"], after["end_s"], after["game_duration_s"])
+    execute(connection, "UPDATE clips SET extracted_s = NULL WHERE id = ?", (clip_id,))
+    return required(connection, clip_id)
+
+
+def check_bounds(start: float, end: float, duration: float) -> None:
+    """Raises a 422 problem when this is no span of a game that long. All in seconds."""
+    if end - start < MIN_SPAN_SECONDS:
+        raise problems.INVALID.error(
+            f"body.end: expected at least {MIN_SPAN_SECONDS} s after start {start:g}, got {end:g}"
+        )
+    if end > duration + 0.001:
+        raise problems.INVALID.error(f"body.end: the game ends at {duration:.3f} s, got {end:g}")
+    if end - start > MAX_REEL_SECONDS:
+        raise problems.INVALID.error(f"body.end: a clip lasts at most {MAX_REEL_SECONDS:g} s, got {end - start:g}")
 
 
 def set_extracted(connection: Connection, clip_id: str, start_s: float, end_s: float, duration_s: float) -> None:
@@ -61,11 +102,17 @@ def set_extracted(connection: Connection, clip_id: str, start_s: float, end_s: f
 
 
 def delete(connection: Connection, clip_id: str) -> None:
-    """The clip and its places in projects, which close up."""
-    execute(connection, "DELETE FROM project_clips WHERE clip_id = ?", (clip_id,))
+    """Raises a 404 problem, and a 409 problem while a reel uses the clip."""
+    required(connection, clip_id)
+    found = fetch_all(
+        connection,
+        """
+        SELECT DISTINCT projects.id, projects.name FROM projects JOIN project_clips ON project_id = projects.id
+        WHERE clip_id = ? ORDER BY projects.id
+        """,
+        (clip_id,),
+    )
+    if found:
+        named = ", ".join(f"{row['name']!r} ({row['id']})" for row in found[:3])
+        raise problems.CONFLICT.error(f"The clip is used by {len(found)} projects: {named}; take it out of them first")
     execute(connection, "DELETE FROM clips WHERE id = ?", (clip_id,))
-
-
-def projects_with(connection: Connection, clip_id: str) -> list[str]:
-    found = fetch_all(connection, "SELECT DISTINCT project_id FROM project_clips WHERE clip_id = ?", (clip_id,))
-    return [row["project_id"] for row in found]

@@ -14,9 +14,8 @@ from app.jobs import rows as job_rows
 from app.jobs.dependencies import WAKE_JOBS, RunnerDep
 from app.jobs.models import Job, JobKind, JobView, view_fields
 from app.models import Body, View
-from app.projects.routes import required as required_project
+from app.projects import rows as project_rows
 from app.services.worker import WorkFailed
-from app.sync.interface import Session
 from reel.payloads import PayloadError
 
 router = APIRouter(
@@ -46,19 +45,17 @@ class ExportList(View):
 async def create_export(
     wanted: NewExport, session: SessionDep, keys: ProfileKeysDep, context: ContextDep, runner: RunnerDep
 ) -> ExportView:
-    project = await required_project(session, wanted.project_id)
     export_id = new_id("export")
 
-    def change(connection: apsw.Connection) -> Job | None:
-        payload = plan(connection, project, export_id, keys)
-        job_rows.create(connection, export_id, JobKind.EXPORT, wanted.project_id, payload.to_dict())
-        return job_rows.find(connection, export_id)
+    def change(connection: apsw.Connection) -> Job:
+        project = project_rows.required(connection, wanted.project_id)
+        try:
+            payload = plan(connection, project, export_id, keys)
+        except PayloadError as error:
+            raise problems.INVALID.error(f"The project cannot be rendered: {error}") from error
+        return job_rows.create(connection, export_id, JobKind.EXPORT, wanted.project_id, payload.to_dict())
 
-    try:
-        job = await session.write(change)
-    except PayloadError as error:
-        raise problems.INVALID.error(f"The project cannot be rendered: {error}") from error
-    assert job is not None
+    job = await session.write(change)
     # The runner opens a view of its own: it must find the row in object storage.
     await session.settle()
     runner.submit(context, export_id)
@@ -78,15 +75,21 @@ async def list_exports(
 
 @router.get("/{export_id}", summary="One export", responses=_ONE)
 async def get_export(export_id: ExportId, session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExportView:
-    return view(runner.latest(context, await _required(session, export_id)))
+    job = await session.read(lambda connection: job_rows.required(connection, export_id, JobKind.EXPORT))
+    return view(runner.latest(context, job))
 
 
 @router.post("/{export_id}/cancel", summary="Stop an export", responses=_ONE | _CONFLICT)
 async def cancel_export(export_id: ExportId, session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExportView:
-    job = await _required(session, export_id)
-    if not await session.write(lambda connection: job_rows.cancel(connection, export_id)):
-        raise problems.CONFLICT.error(f"The export is {job.status}: only a pending or processing one can be cancelled")
-    cancelled = await _required(session, export_id)
+    def change(connection: apsw.Connection) -> Job:
+        job = job_rows.required(connection, export_id, JobKind.EXPORT)
+        if not job_rows.cancel(connection, export_id):
+            raise problems.CONFLICT.error(
+                f"The export is {job.status}: only a pending or processing one can be cancelled"
+            )
+        return job_rows.required(connection, export_id, JobKind.EXPORT)
+
+    cancelled = await session.write(change)
     # The row first: the work that ends now finds that it is no longer wanted.
     await session.settle()
     runner.hub.publish(context, cancelled)
@@ -99,10 +102,13 @@ async def cancel_export(export_id: ExportId, session: SessionDep, context: Conte
 
 @router.post("/{export_id}/retry", status_code=202, summary="Render again", responses=_ONE | _CONFLICT)
 async def retry_export(export_id: ExportId, session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExportView:
-    job = await _required(session, export_id)
-    if not await session.write(lambda connection: job_rows.retry(connection, export_id)):
-        raise problems.CONFLICT.error(f"The export is {job.status}: only a failed or cancelled one can be retried")
-    queued = await _required(session, export_id)
+    def change(connection: apsw.Connection) -> Job:
+        job = job_rows.required(connection, export_id, JobKind.EXPORT)
+        if not job_rows.retry(connection, export_id):
+            raise problems.CONFLICT.error(f"The export is {job.status}: only a failed or cancelled one can be retried")
+        return job_rows.required(connection, export_id, JobKind.EXPORT)
+
+    queued = await session.write(change)
     await session.settle()
     runner.hub.publish(context, queued)
     runner.submit(context, export_id)
@@ -111,10 +117,3 @@ async def retry_export(export_id: ExportId, session: SessionDep, context: Contex
 
 def view(job: Job) -> ExportView:
     return ExportView(**view_fields(job), project_id=job.subject_id)
-
-
-async def _required(session: Session, export_id: str) -> Job:
-    job = await session.read(lambda connection: job_rows.find(connection, export_id))
-    if job is None or job.kind is not JobKind.EXPORT:
-        raise problems.NOT_FOUND.error(f"There is no export {export_id!r} in this profile")
-    return job

@@ -3,12 +3,13 @@
 import datetime
 from typing import Annotated
 
+import apsw
 from fastapi import APIRouter, Path, Query, Response
 
 from app import problems
-from app.clips import rows as clip_rows
+from app.clips import extractions
 from app.db.rows import Row
-from app.dependencies import ProfileKeysDep, SessionDep, SettingsDep, StoreDep
+from app.dependencies import ContextDep, ProfileKeysDep, SessionDep, SettingsDep, StoreDep
 from app.games import rows, uploads
 from app.games.models import (
     FinishUpload,
@@ -23,8 +24,8 @@ from app.games.models import (
 )
 from app.games.upload_plan import EXTENSIONS, extension, plan_parts
 from app.ids import ID_PATTERN, new_id
-from app.jobs.dependencies import WAKE_JOBS
-from app.sync.interface import Session
+from app.jobs import rows as job_rows
+from app.jobs.dependencies import WAKE_JOBS, RunnerDep
 
 router = APIRouter(
     prefix="/api/games", tags=["games"], responses=problems.responses(*problems.OF_A_PROFILE), dependencies=[WAKE_JOBS]
@@ -86,10 +87,10 @@ async def finalize_upload(
     keys: ProfileKeysDep,
     settings: SettingsDep,
 ) -> GameView:
-    game = await _required(session, game_id)
+    game = await session.read(lambda connection: rows.required(connection, game_id))
     if game["status"] == "uploading":
-        await uploads.finish(game, done.parts, session, store, keys, settings)
-    return view(await _required(session, game_id))
+        game = await uploads.finish(game, done.parts, session, store, keys, settings)
+    return view(game)
 
 
 @router.get("", summary="All games, newest first")
@@ -99,7 +100,7 @@ async def list_games(session: SessionDep) -> GameList:
 
 @router.get("/{game_id}", summary="One game", responses=_ONE)
 async def get_game(game_id: GameId, session: SessionDep) -> GameView:
-    return view(await _required(session, game_id))
+    return view(await session.read(lambda connection: rows.required(connection, game_id)))
 
 
 @router.delete("/{game_id}", status_code=204, summary="Delete a game and its files", responses=_ONE | _CONFLICT)
@@ -108,31 +109,24 @@ async def delete_game(
     session: SessionDep,
     store: StoreDep,
     keys: ProfileKeysDep,
+    context: ContextDep,
+    runner: RunnerDep,
     cascade: Annotated[bool, Query(description="Delete its clips too; without it a game with clips stays.")] = False,
 ) -> Response:
-    game = await _required(session, game_id)
-    clips = await session.read(lambda connection: rows.clip_ids(connection, game_id))
-    if clips and not cascade:
-        raise problems.CONFLICT.error(f"{len(clips)} clips are cut from this game: delete them, or use ?cascade=true")
+    def change(connection: apsw.Connection) -> tuple[Row, extractions.Ended]:
+        game, clips = rows.delete(connection, game_id, cascade=cascade)
+        source = keys.game_source(game_id, game["extension"])
+        ended = extractions.end(connection, clips, keys)
+        reason = f"The game {game['name']!r} was deleted before the export was rendered"
+        failed = job_rows.fail_exports_of(connection, source, reason)
+        return game, extractions.Ended([*ended.jobs, *failed], ended.files)
 
-    def change(connection: clip_rows.Connection) -> None:
-        for clip_id in clips:
-            clip_rows.delete(connection, clip_id)
-        rows.delete(connection, game_id)
-
-    await session.write(change)
+    game, ended = await session.write(change)
     # Rows first, and in R2: a file without a row is waste, a row without its file is a broken game.
     await session.settle()
+    runner.stop_jobs(context, ended.jobs)
     if game["upload_id"] is not None:
         await store.abort_multipart(keys.game_source(game_id, game["extension"]), game["upload_id"])
-    for clip_id in clips:
-        await store.delete(keys.clip(clip_id))
+    await store.delete_many(ended.files)
     await store.delete_prefix(keys.game_folder(game_id))
     return Response(status_code=204)
-
-
-async def _required(session: Session, game_id: str) -> Row:
-    found = await session.read(lambda connection: rows.find(connection, game_id))
-    if found is None:
-        raise problems.NOT_FOUND.error(f"There is no game {game_id!r} in this profile")
-    return found

@@ -4,11 +4,13 @@ from typing import Any
 
 import apsw
 
+from app import problems
 from app.db.rows import Row, execute, fetch_all, fetch_one, insert
 from app.timestamps import now
 
 
 def create(connection: apsw.Connection, row: Row) -> None:
+    """A game whose upload begins."""
     stamp = now()
     insert(connection, "games", {**row, "status": "uploading", "created_at": stamp, "updated_at": stamp})
 
@@ -17,26 +19,51 @@ def find(connection: apsw.Connection, game_id: str) -> Row | None:
     return fetch_one(connection, "SELECT * FROM games WHERE id = ?", (game_id,))
 
 
+def required(connection: apsw.Connection, game_id: str) -> Row:
+    """The game; raises a 404 problem."""
+    found = find(connection, game_id)
+    if found is None:
+        raise problems.NOT_FOUND.error(f"There is no game {game_id!r} in this profile")
+    return found
+
+
 def everything(connection: apsw.Connection) -> list[Row]:
     """Newest first."""
     return fetch_all(connection, "SELECT * FROM games ORDER BY created_at DESC, id")
 
 
-def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) -> None:
+def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) -> Row:
+    """Ends the upload with what was found in the video. Another request that ended it first wins. Raises a 404 problem
+    when the game was deleted meanwhile."""
     execute(
         connection,
         """
         UPDATE games SET status = 'ready', upload_id = NULL, duration_s = :duration_s, width = :width,
             height = :height, video_codec = :video_codec, audio_codec = :audio_codec, updated_at = :now
-        WHERE id = :id
+        WHERE id = :id AND status = 'uploading'
         """,
         {**facts, "id": game_id, "now": now()},
     )
+    return required(connection, game_id)
 
 
-def delete(connection: apsw.Connection, game_id: str) -> None:
+def discard(connection: apsw.Connection, game_id: str) -> bool:
+    """Deletes a game whose upload cannot be used; False when it was finished or deleted meanwhile."""
+    return bool(execute(connection, "DELETE FROM games WHERE id = ? AND status = 'uploading'", (game_id,)))
+
+
+def delete(connection: apsw.Connection, game_id: str, *, cascade: bool) -> tuple[Row, list[str]]:
+    """Deletes a game, and with ``cascade`` its clips and their places in projects.
+
+    Returns the game and the ids of its clips. Raises a 404 problem, and a 409 problem for a game with clips without
+    ``cascade``.
+    """
+    game = required(connection, game_id)
+    clips = [row["id"] for row in fetch_all(connection, "SELECT id FROM clips WHERE game_id = ?", (game_id,))]
+    if clips and not cascade:
+        raise problems.CONFLICT.error(f"{len(clips)} clips are cut from this game: delete them, or use ?cascade=true")
+    of_game = "(SELECT id FROM clips WHERE game_id = ?)"
+    execute(connection, f"DELETE FROM project_clips WHERE clip_id IN {of_game}", (game_id,))
+    execute(connection, "DELETE FROM clips WHERE game_id = ?", (game_id,))
     execute(connection, "DELETE FROM games WHERE id = ?", (game_id,))
-
-
-def clip_ids(connection: apsw.Connection, game_id: str) -> list[str]:
-    return [row["id"] for row in fetch_all(connection, "SELECT id FROM clips WHERE game_id = ?", (game_id,))]
+    return game, clips

@@ -20,9 +20,12 @@ log = logging.getLogger(__name__)
 
 async def finish(
     game: Row, parts: list[FinishedPart], session: Session, store: ObjectStore, keys: ProfileKeys, settings: Settings
-) -> None:
-    """Makes the row `ready`. Raises a 4xx problem: what can be repaired leaves the upload open, what cannot removes
-    object and row."""
+) -> Row:
+    """The game, `ready`. Raises a 4xx problem: what can be repaired leaves the upload open, what cannot removes row and
+    object.
+
+    The video is looked at outside of any transaction; that the game is still being uploaded is decided by the write.
+    """
     key = keys.game_source(game["id"], game["extension"])
     if game["upload_id"] is not None:
         await _join(game, parts, store, key)
@@ -40,7 +43,12 @@ async def finish(
     except UnusableVideo as error:
         await _discard(game, session, store, keys)
         raise problems.INVALID.error(f"{error}; nothing was stored") from error
-    await session.write(lambda connection: rows.set_ready(connection, game["id"], _facts(media)))
+    try:
+        return await session.write(lambda connection: rows.set_ready(connection, game["id"], _facts(media)))
+    except problems.ProblemError:
+        # Deleted meanwhile: an upload that was joined after that has left its object.
+        await _remove_object(game, session, store, keys)
+        raise
 
 
 async def _join(game: Row, parts: list[FinishedPart], store: ObjectStore, key: str) -> None:
@@ -75,8 +83,18 @@ async def _stored(store: ObjectStore, key: str) -> ObjectInfo:
 
 
 async def _discard(game: Row, session: Session, store: ObjectStore, keys: ProfileKeys) -> None:
+    """Removes row and object of an upload that cannot be used, unless another request has finished it meanwhile."""
+    if not await session.write(lambda connection: rows.discard(connection, game["id"])):
+        found = await session.read(lambda connection: rows.find(connection, game["id"]))
+        if found is not None:
+            raise problems.CONFLICT.error(f"Another request has finished the upload of game {game['id']!r} meanwhile")
+    await _remove_object(game, session, store, keys)
+
+
+async def _remove_object(game: Row, session: Session, store: ObjectStore, keys: ProfileKeys) -> None:
+    """The row's end first, and in R2: a file without a row is waste, a row without its file is a broken game."""
+    await session.settle()
     await store.delete_prefix(keys.game_folder(game["id"]))
-    await session.write(lambda connection: rows.delete(connection, game["id"]))
 
 
 def _facts(media: MediaInfo) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def from_row(row: Row) -> Job:
     )
 
 
+def relative_key(result: dict[str, Any]) -> str:
+    """The key of a job's result, relative to the profile."""
+    return "/".join(result["output_key"].split("/")[-2:])
+
+
 class JobView(View):
     id: str
     status: JobStatus
@@ -83,7 +88,7 @@ def view_fields(job: Job) -> dict[str, Any]:
         "progress": round(job.progress, 4),
         "phase": job.phase,
         "reason": job.reason,
-        "key": "/".join(result["output_key"].split("/")[-2:]) if result else None,
+        "key": relative_key(result) if result else None,
         "size": result.get("size_bytes"),
         "duration": result.get("duration_s"),
         "created_at": job.created_at,

@@ -5,12 +5,14 @@ from typing import Any
 
 import apsw
 
+from app import problems
 from app.db.rows import execute, fetch_all, fetch_one, insert
 from app.jobs.models import Job, JobKind, from_row
 from app.timestamps import now
 
 
-def create(connection: apsw.Connection, job_id: str, kind: JobKind, subject_id: str, payload: dict[str, Any]) -> None:
+def create(connection: apsw.Connection, job_id: str, kind: JobKind, subject_id: str, payload: dict[str, Any]) -> Job:
+    """A pending job."""
     stamp = now()
     insert(
         connection,
@@ -25,6 +27,15 @@ def create(connection: apsw.Connection, job_id: str, kind: JobKind, subject_id: 
             "updated_at": stamp,
         },
     )
+    return required(connection, job_id, kind)
+
+
+def required(connection: apsw.Connection, job_id: str, kind: JobKind) -> Job:
+    """The job; raises a 404 problem when there is none of this kind."""
+    job = find(connection, job_id)
+    if job is None or job.kind is not kind:
+        raise problems.NOT_FOUND.error(f"There is no {kind.value} {job_id!r} in this profile")
+    return job
 
 
 def find(connection: apsw.Connection, job_id: str) -> Job | None:
@@ -123,6 +134,17 @@ def fail(connection: apsw.Connection, job_id: str, reason: str, owner: str | Non
             {"reason": reason[:2000], "now": now(), "id": job_id, "owner": owner},
         )
     )
+
+
+def fail_exports_of(connection: apsw.Connection, source_key: str, reason: str) -> list[Job]:
+    """Ends the unfinished exports that need this source; returns them as they were."""
+    return [
+        job
+        for job in unfinished(connection)
+        if job.kind is JobKind.EXPORT
+        and any(clip["source_key"] == source_key for clip in job.payload["clips"])
+        and fail(connection, job.id, reason)
+    ]
 
 
 def release(connection: apsw.Connection, job_id: str, owner: str) -> bool:

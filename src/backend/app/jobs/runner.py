@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import apsw
@@ -40,6 +41,7 @@ class Runner:
         self._tasks: dict[tuple[UserContext, str], asyncio.Task[None]] = {}
         self._live: dict[tuple[UserContext, str], _Live] = {}
         self._awake: dict[UserContext, asyncio.Task[None]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
 
     def awaken(self, context: UserContext) -> None:
         """On the first sight of a profile: what an earlier process left unfinished is resumed, or cleared."""
@@ -70,9 +72,29 @@ class Runner:
             await asyncio.wait([task])
         await self._worker.abandon(job)
 
+    def stop_jobs(self, context: UserContext, jobs: Iterable[Job]) -> None:
+        """Stop in the background what jobs have running that their rows, in object storage by now, no longer want."""
+        for job in jobs:
+            task = asyncio.create_task(self._stop_job(context, job))
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
+
+    async def _stop_job(self, context: UserContext, job: Job) -> None:
+        try:
+            await self.cancel(context, job)
+        except WorkFailed as error:
+            log.warning("job %s was stopped, its Modal call may still run: %s", job.id, error)
+        try:
+            found = await steps.look(self._databases, context, job.id)
+        except (SyncError, StorageError) as error:
+            log.warning("job %s was stopped, its listeners do not know: %s", job.id, error)
+            return
+        if found is not None:
+            self.hub.publish(context, found)
+
     async def stop(self, deadline_s: float) -> None:
         """Give every job back: its row waits for the next process, a Modal call goes on."""
-        tasks = [*self._tasks.values(), *self._awake.values()]
+        tasks = [*self._tasks.values(), *self._awake.values(), *self._stopping]
         for task in tasks:
             task.cancel()
         if tasks:

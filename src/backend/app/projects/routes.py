@@ -1,19 +1,17 @@
 """`/api/projects`: reels as they are planned."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
 from app import problems
-from app.clips import rows as clip_rows
 from app.db.rows import Row
 from app.dependencies import SessionDep
 from app.ids import ID_PATTERN, new_id
 from app.jobs.dependencies import WAKE_JOBS
 from app.models import Body, View
 from app.projects import rows
-from app.sync.interface import Session
 from reel.payloads import MAX_CLIPS, MAX_OVERLAY_TEXT, Aspect, Quality, Transition
 
 router = APIRouter(
@@ -31,10 +29,13 @@ Clips = Annotated[
 _ONE: Final = problems.responses(problems.NOT_FOUND, problems.UNKNOWN_PROFILE)
 
 
+OverlayText = Annotated[str, Field(max_length=MAX_OVERLAY_TEXT, description="Empty for none.")]
+
+
 class Options(Body):
     """How the reel looks."""
 
-    overlay_text: Annotated[str, Field(max_length=MAX_OVERLAY_TEXT, description="Empty for none.")] = ""
+    overlay_text: OverlayText = ""
     aspect: Aspect = "16:9"
     quality: Quality = "standard"
     transition: Transition = "cut"
@@ -46,10 +47,21 @@ class NewProject(Body):
     options: Options = Options()
 
 
+class OptionsChange(Body):
+    """Options to change; those that are absent stay."""
+
+    overlay_text: OverlayText = ""
+    aspect: Aspect = "16:9"
+    quality: Quality = "standard"
+    transition: Transition = "cut"
+
+
 class ProjectChange(Body):
-    name: Name | None = None
-    clip_ids: Clips | None = None
-    options: Options | None = Field(default=None, description="Replaces all options.")
+    """What is absent stays."""
+
+    name: Name = ""
+    clip_ids: Clips = Field(default_factory=list)
+    options: OptionsChange = OptionsChange()
 
 
 class ProjectView(View):
@@ -67,9 +79,8 @@ class ProjectList(View):
 
 @router.post("", status_code=201, summary="Plan a reel")
 async def create_project(wanted: NewProject, session: SessionDep) -> ProjectView:
-    project_id = new_id("project")
-    await _save(session, project_id, wanted.name, wanted.options.model_dump(), wanted.clip_ids)
-    return view(await required(session, project_id))
+    new = (new_id("project"), wanted.name, wanted.options.model_dump(), wanted.clip_ids)
+    return view(await session.write(lambda connection: rows.create(connection, *new)))
 
 
 @router.get("", summary="Projects, newest first")
@@ -79,48 +90,20 @@ async def list_projects(session: SessionDep) -> ProjectList:
 
 @router.get("/{project_id}", summary="One project", responses=_ONE)
 async def get_project(project_id: ProjectId, session: SessionDep) -> ProjectView:
-    return view(await required(session, project_id))
+    return view(await session.read(lambda connection: rows.required(connection, project_id)))
 
 
 @router.patch("/{project_id}", summary="Change name, clips or options", responses=_ONE)
 async def change_project(project_id: ProjectId, change: ProjectChange, session: SessionDep) -> ProjectView:
-    project = await required(session, project_id)
-    await _save(
-        session,
-        project_id,
-        change.name or project["name"],
-        change.options.model_dump() if change.options else project["options"],
-        project["clip_ids"] if change.clip_ids is None else change.clip_ids,
-    )
-    return view(await required(session, project_id))
+    wanted = change.model_dump(exclude_unset=True)
+    return view(await session.write(lambda connection: rows.change(connection, project_id, **wanted)))
 
 
 @router.delete("/{project_id}", status_code=204, summary="Delete a project; its exports stay", responses=_ONE)
 async def delete_project(project_id: ProjectId, session: SessionDep) -> Response:
-    await required(session, project_id)
     await session.write(lambda connection: rows.delete(connection, project_id))
     return Response(status_code=204)
 
 
-async def _save(session: Session, project_id: str, name: str, options: dict[str, Any], clip_ids: list[str]) -> None:
-    def change(connection: clip_rows.Connection) -> list[str]:
-        unknown = [clip_id for clip_id in clip_ids if clip_rows.find(connection, clip_id) is None]
-        if not unknown:
-            rows.save(connection, project_id, name, options, clip_ids)
-        return unknown
-
-    unknown = await session.write(change)
-    if unknown:
-        raise problems.INVALID.error(f"body.clip_ids: no such clips in this profile: {', '.join(unknown[:10])}")
-
-
 def view(row: Row) -> ProjectView:
     return ProjectView(**row)
-
-
-async def required(session: Session, project_id: str) -> Row:
-    """The project; raises a 404 problem."""
-    found = await session.read(lambda connection: rows.find(connection, project_id))
-    if found is None:
-        raise problems.NOT_FOUND.error(f"There is no project {project_id!r} in this profile")
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -38,16 +39,20 @@ class Replica(Following):
     nonsense.
     """
 
-    async def read(self, query: Callable[[apsw.Connection], T], seen: Ticket | None = None) -> tuple[T, Ticket]:
+    async def read(
+        self, query: Callable[[apsw.Connection], T], seen: Ticket | None = None, *, look: bool = False
+    ) -> tuple[T, Ticket]:
         """The query's result, and what must be in the replica before anyone may see it.
 
-        Raises ``Lost`` where what the caller has ``seen`` before was dropped since.
+        ``look`` asks the store for newer files whatever `Options.read_check` says. Raises ``Lost`` where what the
+        caller has ``seen`` before was dropped since.
         """
         started = self._moment()
+        options = dataclasses.replace(self.options, read_check=0.0) if look else self.options
         while True:
             database = await self._opened()
-            while not read_is_fresh(self._checked, started, self.options):
-                await self._steer(self._refresh, lambda: read_is_fresh(self._checked, started, self.options))
+            while not read_is_fresh(self._checked, started, options):
+                await self._steer(self._refresh, lambda: read_is_fresh(self._checked, started, options))
                 database = await self._opened()
             found = await self._on(database, lambda: self._seen(database, query, seen))  # noqa: B023
             if found is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import apsw
 
@@ -32,6 +32,20 @@ def as_sync_error(error: Exception, folder: str) -> SyncError:
     return SyncUnavailable(str(error))
 
 
+class _Outcome(Generic[T]):
+    """What a change returned or raised, and whether it changed anything. An exception is an outcome too: it leaves only
+    when the store holds the state that it was judged on."""
+
+    result: T
+    error: Exception | None = None
+    changed = False
+
+    def get(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
 class ReplicatedSession:
     """See `app.sync.interface.Session`. ``folder`` is the replica's, as messages name objects."""
 
@@ -47,9 +61,27 @@ class ReplicatedSession:
         return result
 
     async def write(self, change: Callable[[apsw.Connection], T]) -> T:
-        result, ticket = await self._do(self._replica.write(change, self._ticket))
-        self._written.append(ticket)
-        return result
+        def attempt(connection: apsw.Connection) -> _Outcome[T]:
+            before = connection.total_changes()
+            outcome = _Outcome[T]()
+            try:
+                with connection:  # a savepoint: what was changed before an exception is taken back
+                    outcome.result = change(connection)
+            except (apsw.Error, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001 - raised below
+                outcome.error = error
+            outcome.changed = outcome.error is None and connection.total_changes() != before
+            return outcome
+
+        outcome, ticket = await self._do(self._replica.write(attempt, self._ticket))
+        if not outcome.changed:
+            # Nothing is uploaded, so no fence tells a Machine that has lost the profile that it judged an old state.
+            await self._do(self._replica.read(lambda _: None, self._ticket, look=True))
+            outcome, ticket = await self._do(self._replica.write(attempt, self._ticket))
+        if outcome.changed:
+            self._written.append(ticket)
+        return outcome.get()
 
     async def settle(self) -> SyncStatus:
         if self._ticket is not None:

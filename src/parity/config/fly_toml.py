@@ -74,6 +74,24 @@ class HttpResponse(_Table):
     pristine: bool = False
 
 
+class ReplayCacheRule(_Table):
+    """One ``[[http_service.http_options.replay_cache]]``: replays are cached by a cookie's or header's value."""
+
+    path_prefix: str = "/"
+    ttl_seconds: int = Field(ge=10)
+    type: Literal["cookie", "header"]
+    name: str = Field(min_length=1)
+    allow_bypass: bool = False
+
+    @field_validator("path_prefix")
+    @classmethod
+    def _no_protocol(cls, value: str) -> str:
+        host = value.partition("/")[0]
+        if "/" not in value or ":" in host:
+            raise ValueError("expected a path such as /api, or a host without protocol and port before it")
+        return value
+
+
 class HttpOptions(_Table):
     """``[http_service.http_options]``; times in seconds."""
 
@@ -82,6 +100,7 @@ class HttpOptions(_Table):
     headers_read_timeout: float | None = None
     h2_backend: bool = False
     response: HttpResponse = HttpResponse()
+    replay_cache: list[ReplayCacheRule] = []
 
 
 AutoStop = Literal["off", "stop", "suspend"]

@@ -14,8 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from parity.admin.app import http_exception_as_problem, problem, read_object
-from parity.fly.edge.log import RequestLog
-from parity.fly.edge.upstream import Pool
+from parity.fly.edge.context import EdgeContext
 from parity.fly.fleet import Fleet
 from parity.fly.interposer import BadWrap, Interposer, parse_wraps
 from parity.fly.machines.driver import DriverError
@@ -31,11 +30,10 @@ class AdminParts:
     """What the API shows and drives; ``wait_timeout_s`` is the default of a release's ``wait``."""
 
     fleet: Fleet
-    log: RequestLog
+    edge: EdgeContext
     wait_timeout_s: float
     urls: dict[str, str]
     interposer: Interposer = field(default_factory=Interposer)
-    pool: Pool = field(default_factory=Pool)
 
 
 def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
@@ -90,9 +88,15 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
 
     async def requests(request: Request) -> Response:
         if request.method == "DELETE":
-            parts.log.clear()
+            parts.edge.log.clear()
             return Response(status_code=204)
-        return JSONResponse([entry.as_json() for entry in parts.log.entries()])
+        return JSONResponse([entry.as_json() for entry in parts.edge.log.entries()])
+
+    async def replay_cache(request: Request) -> Response:
+        if request.method == "DELETE":
+            parts.edge.replay_cache.clear()
+            return Response(status_code=204)
+        return JSONResponse(parts.edge.replay_cache.as_json())
 
     async def release(_request: Request) -> Response:
         return JSONResponse(fleet.release.as_json())
@@ -113,7 +117,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             raise HTTPException(400, str(error)) from None
         await parts.interposer.set([] if request.method == "DELETE" else wraps)
         for machine in fleet.machines:  # a connection that is kept leads past what is new
-            parts.pool.close(machine)
+            parts.edge.pool.close(machine)
         return Response(status_code=204)
 
     return Starlette(
@@ -126,6 +130,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             Route("/fly/machines/{id}/logs", logs),
             Route("/fly/machines/{id}/{action}", act, methods=["POST"]),
             Route("/fly/requests", requests, methods=["GET", "DELETE"]),
+            Route("/fly/replay-cache", replay_cache, methods=["GET", "DELETE"]),
             Route("/fly/interposer", interposer, methods=["GET", "PUT", "DELETE"]),
             Route("/fly/release", release),
             Route("/fly/releases", deploy, methods=["POST"]),

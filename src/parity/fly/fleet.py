@@ -209,7 +209,9 @@ class Fleet:
         self._passed = self._passed or self.healthy
         for machine in self.machines.values():
             if machine.state is State.STARTED and machine.port is Port.CLOSED:
-                self.gate.failed(f"PM05: Machine {machine.id} listens on no port {machine.spec.internal_port}")
+                self.gate.failed(machine, f"PM05: Machine {machine.id} listens on no port {machine.spec.internal_port}")
+            elif machine.state is State.STOPPED and machine.given_up:
+                self.gate.failed(machine, f"PM05: Machine {machine.id} exited and is not restarted")
         self.gate.pump()
         self._spawn(self._announce())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parity.config.fly_toml import FlyConfig
 from parity.fly.edge.context import Target, Waiter
@@ -20,6 +20,7 @@ class _Waiting:
     waiter: Waiter
     wait: Wait
     timer: asyncio.TimerHandle | None = None
+    prefer_failed: bool = False  # the preferred Machine was started in vain: any other will do
 
 
 def phase_of(machine: Machine, *, route_unchecked: bool) -> Phase:
@@ -71,14 +72,18 @@ class AppGate:
             for m in self._machines.values()
         ]
 
-    def _decide(self, waiter: Waiter) -> Decision:
+    def _decide(self, waiter: Waiter, waiting: _Waiting | None = None) -> Decision:
         limits = self._config.service.concurrency
+        wish = waiter.wish
+        if waiting is not None and waiting.prefer_failed:
+            wish = replace(wish, prefer=None)
         decision = decide(
             self._views(),
-            waiter.wish,
+            wish,
             soft=limits.soft_limit,
             hard=limits.hard_limit,
             autostart=self._config.service.auto_start_machines,
+            prefer_wakes=self._settings.prefer_wakes,
         )
         if decision.wake is not None:
             self._wake(self._machines[decision.wake])
@@ -127,7 +132,7 @@ class AppGate:
             for waiting in list(self._queue):
                 if waiting not in self._queue or (full and waiting.waiter.wish.force is None):
                     continue
-                decision = self._decide(waiting.waiter)
+                decision = self._decide(waiting.waiter, waiting)
                 self._settle(waiting.waiter, decision, waiting)
                 full = full or decision.wait is Wait.CAPACITY
         finally:
@@ -192,13 +197,18 @@ class AppGate:
             await machine.start()
         except (DriverError, WrongState) as error:
             self._waking.discard(machine.id)
-            self.failed(f"PM05: Machine {machine.id} could not be started: {error}")
+            self.failed(machine, f"PM05: Machine {machine.id} could not be started: {error}")
         finally:
             self._waking.discard(machine.id)
         self.pump()
 
-    def failed(self, reason: str) -> None:
-        """A start came to nothing: refuse those that waited for it, unless another Machine is ready or on its way."""
+    def failed(self, machine: Machine, reason: str) -> None:
+        """A start failed: refuse those that waited for it, unless another Machine is ready or on its way."""
+        if machine.id in self._waking:
+            return  # it is being started again
+        for waiting in self._queue:
+            if waiting.waiter.wish.prefer == machine.id:
+                waiting.prefer_failed = True
         if any(view.phase in (Phase.READY, Phase.STARTING) for view in self._views()):
             self.pump()
             return

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from parity.fly.edge.context import Wish
+from parity.fly.edge.wish import Wish
 
 
 class Phase(Enum):
@@ -51,21 +51,31 @@ class Decision:
     refuse: tuple[int, str] | None = None
 
 
-def decide(views: Sequence[View], wish: Wish, *, soft: int, hard: int | None, autostart: bool) -> Decision:
-    """Where one request goes now."""
+def decide(
+    views: Sequence[View], wish: Wish, *, soft: int, hard: int | None, autostart: bool, prefer_wakes: bool = True
+) -> Decision:
+    """Where one request goes now. ``prefer_wakes``: a preferred Machine that sleeps is started and waited for."""
+    if wish.nowhere is not None:
+        return Decision(refuse=(502, f"PR01: there is no Machine in region {wish.nowhere}"))
     allowed = [v for v in views if v.phase is not Phase.GONE and v.id != wish.excluded]
     if wish.force is not None:
         allowed = [v for v in allowed if v.id == wish.force]
         if not allowed:
             return Decision(refuse=(502, f"PR01: there is no Machine {wish.force}"))
+    preferred = next((v for v in allowed if v.id == wish.prefer), None)
+    if preferred is not None and prefer_wakes:
+        if preferred.phase is Phase.STARTING:
+            return Decision(wait=Wait.START)
+        if preferred.phase is Phase.ASLEEP and autostart:
+            return Decision(wake=preferred.id, wait=Wait.START)
     ready = [v for v in allowed if v.phase is Phase.READY]
     open_ones = [v for v in ready if hard is None or v.load < hard]
     starting = any(v.phase is Phase.STARTING for v in allowed)
     crowded = all(v.load >= soft for v in ready)
     wake = _to_wake(allowed) if autostart and crowded and not starting else None
     if open_ones:
-        preferred = [v for v in open_ones if v.id == wish.prefer]
-        chosen = preferred[0] if preferred else min(open_ones, key=lambda v: v.load)
+        by_load = min(open_ones, key=lambda v: v.load)
+        chosen = preferred if preferred is not None and preferred in open_ones else by_load
         return Decision(use=chosen.id, wake=wake)
     if starting or wake is not None:
         return Decision(wake=wake, wait=Wait.START)

@@ -104,7 +104,9 @@ async def serve(environ: Mapping[str, str]) -> None:
         )
     else:
         process = project.process
-        driver = ProcessDriver(harness.root, process.directory, process.command, harness.state_dir, host)
+        driver = ProcessDriver(
+            harness.root, process.directory, process.command, harness.state_dir, host, project.python
+        )
     certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -129,9 +131,7 @@ async def serve(environ: Mapping[str, str]) -> None:
                 "r2": harness.r2_url,
                 "modal": harness.modal_url,
             }
-            parts = AdminParts(
-                fly.fleet, fly.context.log, project.fly.deploy.wait_timeout_s, urls, fly.interposer, fly.context.pool
-            )
+            parts = AdminParts(fly.fleet, fly.context, project.fly.deploy.wait_timeout_s, urls, fly.interposer)
             standins = {"r2": harness.r2_admin_url}
             if project.parity.gpu:
                 standins["modal"] = harness.modal_admin_url

@@ -73,6 +73,9 @@ SETTINGS: tuple[Setting, ...] = (
         "PARITY_FLY_GRACE_CHECK_S", "0.5", *_SECONDS, "interval of checks within the grace period, until one passes"
     ),
     Setting("PARITY_FLY_ROUTE_UNCHECKED", "true", *_SWITCH, "a started Machine gets traffic before its first check"),
+    Setting(
+        "PARITY_FLY_PREFER_WAKES", "true", *_SWITCH, "a preferred Machine that is stopped is started and waited for"
+    ),
     Setting("PARITY_FLY_HEAD_LIMIT", "65536", *_COUNT, "bytes of a request's headers before 431"),
     Setting("PARITY_FLY_URL_LIMIT", "16384", *_COUNT, "bytes of a request's target before 414"),
     Setting(
@@ -113,6 +116,7 @@ class FlySettings:
     idle_timeout_s: float
     grace_check_s: float
     route_unchecked: bool
+    prefer_wakes: bool
     head_limit: int
     url_limit: int
     compress_skip: tuple[str, ...]

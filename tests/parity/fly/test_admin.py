@@ -10,12 +10,15 @@ from starlette.exceptions import HTTPException
 from tests.parity.fly.support import Edge
 
 from parity.fly.admin import AdminParts, admin_app, release_fields
+from parity.fly.edge.headers import Origin
+from parity.fly.edge.replay import CacheOrder, Replay
+from parity.fly.edge.request import Body, Request
 
 
 @pytest.fixture
 async def admin(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
     fleet = edge.standin.fleet
-    parts = AdminParts(fleet, edge.standin.context.log, 20, {"api": edge.url})
+    parts = AdminParts(fleet, edge.standin.context, 20, {"api": edge.url})
     transport = httpx.ASGITransport(admin_app(parts, []))
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
         yield client
@@ -48,6 +51,16 @@ async def test_one_more_machine_can_be_made_and_destroyed(admin: httpx.AsyncClie
     assert len((await admin.get("/fly/machines")).json()) == 2
     assert (await admin.post(f"/fly/machines/{made.json()['id']}/destroy")).json()["state"] == "destroyed"
     assert len((await admin.get("/fly/machines")).json()) == 1
+
+
+async def test_the_replay_cache_is_shown_and_emptied(edge: Edge, admin: httpx.AsyncClient) -> None:
+    host = [(b"host", b"tiny.fly.dev")]
+    request = Request(b"GET", b"/a/b", host, Body.NONE, Origin(b"192.0.2.1", b"https", 443, b"1.1"))
+    edge.standin.context.replay_cache.store(request, Replay("m2", cache=CacheOrder("/a", 60)), "m1")
+    (entry,) = (await admin.get("/fly/replay-cache")).json()
+    assert (entry["key"], entry["instance"], entry["source"]) == (["path", "tiny.fly.dev", "/a"], "m2", "m1")
+    assert (await admin.delete("/fly/replay-cache")).status_code == 204
+    assert (await admin.get("/fly/replay-cache")).json() == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.fly.edge.context import Wish
+from parity.fly.edge.wish import Wish
 from parity.fly.routing import Decision, Phase, Use, View, Wait, decide, excess
 
 

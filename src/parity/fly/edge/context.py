@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from parity.config.fly_toml import FlyConfig
-from parity.fly.edge.headers import Headers, value_of
+from parity.fly.edge.headers import Headers
+from parity.fly.edge.kept_body import Budget
 from parity.fly.edge.log import RequestLog
-from parity.fly.edge.replay import Budget
+from parity.fly.edge.replay_cache import ReplayCache
 from parity.fly.edge.upstream import Pool
+from parity.fly.edge.wish import Wish
 from parity.fly.settings import FlySettings
 
 if TYPE_CHECKING:
@@ -25,26 +28,11 @@ class Target(Protocol):
     def address(self) -> tuple[str, int] | None: ...
 
 
-@dataclass(slots=True)
-class Wish:
-    """Which Machine a request may go to: ``force`` only that one, ``prefer`` that one if it can, not ``excluded``."""
-
-    force: str | None = None
-    prefer: str | None = None
-    excluded: str | None = None
-
-
-def wish_of(headers: Headers) -> Wish:
-    """What the request itself asks for."""
-    force, prefer = (value_of(headers, name) for name in (b"fly-force-instance-id", b"fly-prefer-instance-id"))
-    return Wish(*(None if value is None else value.decode("latin-1") for value in (force, prefer)))
-
-
 class Waiter(Protocol):
     """A request that waits for a Machine."""
 
-    wish: Wish
-
+    @property
+    def wish(self) -> Wish: ...
     @property
     def websocket(self) -> bool: ...
     def assigned(self, target: Target) -> None:
@@ -100,8 +88,10 @@ class EdgeContext:
     budget: Budget = field(default_factory=Budget)
     live: set[Exchange] = field(default_factory=set)
     response_headers: Headers = field(init=False)
+    replay_cache: ReplayCache = field(init=False)
 
     def __post_init__(self) -> None:
+        self.replay_cache = ReplayCache(self.config.service.http_options.replay_cache, time.monotonic)
         self.response_headers = configured_headers(self.config)
 
     @property

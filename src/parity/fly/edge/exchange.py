@@ -1,28 +1,60 @@
-"""One request on its way: hold, send, answer, replay, tunnel. Drives a client's stream and a Machine's connection."""
+"""One request on its way: hold, send, answer, replay, tunnel. Drives a client's stream and a Machine's connection.
+
+An exchange is in exactly one ``Stage``; ``FOLLOWS`` is the whole state machine. ``Route`` decides where the request
+goes, ``Answer`` writes what the client gets.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from enum import Enum
 
 from parity.fly.edge.answer import Answer
-from parity.fly.edge.context import EdgeContext, Target, Wish, wish_of
-from parity.fly.edge.headers import Headers, new_request_id
-from parity.fly.edge.kept_body import KeptBody
+from parity.fly.edge.context import EdgeContext, Target
+from parity.fly.edge.headers import Headers, new_request_id, value_of
+from parity.fly.edge.instruction import Instruction
+from parity.fly.edge.kept_body import BODY_LIMIT, KeptBody
 from parity.fly.edge.log import entry_of
-from parity.fly.edge.replay import MAX_HOPS, Replay, ReplayError, parse_replay, replay_source
+from parity.fly.edge.replay import ReplayError, is_json_form, read_header
 from parity.fly.edge.request import Body, Request, Stream
+from parity.fly.edge.route import Route
 from parity.fly.edge.to_app import body_to_app, end_to_app, head_to_app, headers_to_app
 from parity.fly.edge.tunnel import Tunnel
 from parity.fly.edge.upstream import Upstream
+from parity.fly.edge.wish import Wish
 
 # Bytes of a body that are held for a request that waits for its Machine; then the client is no longer read.
 HOLD = 64 * 1024
-# Methods that may be sent again when a kept-alive connection turns out to be dead (RFC 9110, section 9.2.2).
-IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 CONNECT_ATTEMPTS = 2
 # After the edge's own close frame: how long the client has to answer it, in seconds.
 CLOSE_WAIT_S = 1.0
+
+
+class Stage(Enum):
+    """How far an exchange has come."""
+
+    HELD = "held"  # has no Machine yet
+    CONNECTING = "connecting"  # to its Machine
+    SENT = "sent"  # the Machine has the request, or a part of it, and has not answered
+    REPLAYING = "replaying"  # the Machine's answer is a replay, of which the body is still read
+    ANSWERING = "answering"  # the client has the response's head
+    TUNNEL = "tunnel"  # a WebSocket passes through
+    CLOSING = "closing"  # the edge sent its own close frame to a WebSocket
+    OVER = "over"
+
+
+FOLLOWS: dict[Stage, frozenset[Stage]] = {
+    Stage.HELD: frozenset({Stage.CONNECTING, Stage.SENT, Stage.OVER}),
+    Stage.CONNECTING: frozenset({Stage.HELD, Stage.SENT, Stage.OVER}),
+    Stage.SENT: frozenset({Stage.REPLAYING, Stage.ANSWERING, Stage.TUNNEL, Stage.OVER}),
+    Stage.REPLAYING: frozenset({Stage.HELD, Stage.OVER}),
+    Stage.ANSWERING: frozenset({Stage.OVER}),
+    Stage.TUNNEL: frozenset({Stage.CLOSING, Stage.OVER}),
+    Stage.CLOSING: frozenset({Stage.OVER}),
+    Stage.OVER: frozenset(),
+}
+WEBSOCKET = frozenset({Stage.TUNNEL, Stage.CLOSING})
 
 
 class Exchange:
@@ -35,17 +67,17 @@ class Exchange:
         self.touched = self._started
         self._received = time.time()
         self.request_id = new_request_id(context.region, self._received)
-        self.wish = wish_of(request.headers)
+        self.stage = Stage.HELD
+        self._route = Route(context.replay_cache, request, app=context.config.app, region=context.region)
         self._body = KeptBody(context.budget)
+        self._body_paused = False
         self._target: Target | None = None
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._attempts = 0
-        self._hops = 0
-        self._replayed_from: bytes | None = None
-        self._body_paused = False
-        self._answered = False
-        self._over = False
+        self._instruction: Instruction | None = None
+        self._replayed = self._started  # when the last replay began
+        self._overdue: asyncio.TimerHandle | None = None
         self._tunnel: Tunnel | None = None
         self._tail = bytearray()
         self.entry = entry_of(request, self.request_id, self._received)
@@ -56,6 +88,11 @@ class Exchange:
         return self.request.websocket
 
     @property
+    def wish(self) -> Wish:
+        """Which Machine the gate may assign now."""
+        return self._route.wish
+
+    @property
     def request_ended(self) -> bool:
         return self._body.ended
 
@@ -63,12 +100,17 @@ class Exchange:
         """Ask for a Machine."""
         self._context.live.add(self)
         self._context.log.add(self.entry)
+        self.entry.replay_cache = self._route.note
         self._context.gate.acquire(self)
+
+    def _go(self, stage: Stage) -> None:
+        assert stage in FOLLOWS[self.stage], f"{self.stage} -> {stage}"
+        self.stage = stage
 
     # the gate
 
     def assigned(self, target: Target) -> None:
-        if self._over:
+        if self.stage is Stage.OVER:
             self._context.gate.release(target, websocket=self.websocket)
             return
         self._target = target
@@ -79,35 +121,39 @@ class Exchange:
         if connection:
             self._attach(connection)
         else:
-            self._connect(target)
+            self._go(Stage.CONNECTING)
+            self._connecting = self._loop.create_task(self._connect(target))
 
     def refused(self, status: int, reason: str) -> None:
+        if self.stage is Stage.OVER:
+            return
+        failure = "no_candidate" if reason.startswith(("PR01", "PR03")) else "retries_exhausted"
+        if self._route.forget_cached() or self._fell_back(failure):
+            self._context.gate.acquire(self)
+            return
         self._answer_locally(status, reason)
         self._stream.flush()
 
-    def _connect(self, target: Target) -> None:
-        self._connecting = self._loop.create_task(self._connected(target))
-
-    async def _connected(self, target: Target) -> None:
+    async def _connect(self, target: Target) -> None:
         try:
             if target.address is None:
                 raise ConnectionRefusedError(f"Machine {target.id} has no address")
             address = await self._context.interposed.address(target.address, websocket=self.websocket)
             connection = await self._context.pool.connect(target.id, address)
         except OSError as error:
-            self._connecting = None
             self._unreachable(target, str(error))
             return
-        self._connecting = None
-        if self._over or self._target is not target:
+        if self.stage is not Stage.CONNECTING or self._target is not target:
             connection.abandon()
             return
         self._attach(connection)
 
     def _unreachable(self, target: Target, reason: str) -> None:
-        if self._over:
+        if self.stage is not Stage.CONNECTING or self._target is not target:
             return
+        self._connecting = None
         self._release()
+        self._go(Stage.HELD)
         self._context.gate.unreachable(target)
         self._attempts += 1
         if self._attempts < CONNECT_ATTEMPTS:
@@ -116,9 +162,15 @@ class Exchange:
             self.refused(502, f"PC01: could not connect to Machine {target.id}: {reason}")
 
     def _attach(self, connection: Upstream) -> None:
+        self._connecting = None
+        assert self._target is not None
+        request = self._route.request
+        routed = self._route.headers_for(self._target.id)
+        headers = headers_to_app(request, self.request_id, self._context.region, self._received, routed)
+        self._go(Stage.SENT)
+        self._route.reached()
+        self._stop_clock()
         self._upstream = connection
-        request = self.request
-        headers = headers_to_app(request, self.request_id, self._context.region, self._received, self._replayed_from)
         self.entry.to_app = headers
         connection.begin(self, head_to_app(request, headers), head_request=request.method == b"HEAD")
         for piece in self._body.pieces():
@@ -133,7 +185,7 @@ class Exchange:
         """A piece of the request's body."""
         self.touched = self._loop.time()
         self.entry.bytes_in += len(data)
-        if self._over or self._answered or not data:
+        if self.stage is Stage.OVER or not data:
             return  # nothing more is wanted; and an empty chunk would end a chunked body
         self._body.add(data, must_keep=self._upstream is None)
         if self._upstream:
@@ -144,14 +196,14 @@ class Exchange:
     def client_end(self, trailers: Headers) -> None:
         """The request is complete."""
         self._body.end(trailers)
-        if self._upstream and not self._over:
+        if self._upstream and self.stage is not Stage.OVER:
             self._send_request_end(self._upstream)
 
     def client_raw(self, data: bytes) -> None:
         """Bytes after an upgrade; those that come before the Machine's 101 are kept."""
         self.touched = self._loop.time()
         self.entry.bytes_in += len(data)
-        if self._tunnel is None:
+        if self.stage not in WEBSOCKET:
             self._tail += data
             if len(self._tail) > HOLD:
                 self._pause_body()
@@ -160,16 +212,12 @@ class Exchange:
 
     def client_gone(self) -> None:
         """The client closed its connection or reset its stream."""
-        if self._over:
+        if self.stage is Stage.OVER:
             return
         self._context.gate.cancel(self)
-        upstream, self._upstream = self._upstream, None
-        if upstream:
-            if self._tunnel is not None:
-                upstream.close_tunnel()
-            else:
-                upstream.abandon()
-        self._finish("closed" if self._tunnel is not None else "client gone")
+        tunnel = self.stage in WEBSOCKET
+        self._drop_upstream(tunnel=tunnel)
+        self._finish("closed" if tunnel else "client gone")
 
     def client_write_paused(self) -> None:
         """The client reads too slowly."""
@@ -187,33 +235,42 @@ class Exchange:
 
     def app_head(self, status: int, headers: Headers, body: Body) -> None:
         self.touched = self._loop.time()
-        assert self._target is not None
+        app = self._context.config.app
         try:
-            replay = parse_replay(
-                headers, app=self._context.config.app, region=self._context.region, from_machine=self._target.id
-            )
-            if replay:
-                self._replay(replay)
-                return
+            replay = read_header(headers, app=app)
         except ReplayError as error:
-            self._drop_upstream()
-            self._answer_locally(502, str(error))
+            self._fail_replay(error)
             return
+        if replay or is_json_form(headers):
+            self._go(Stage.REPLAYING)
+            self._instruction = Instruction(replay, app)
+            return
+        self._go(Stage.ANSWERING)
         self._body.release()
         self._answer.head(status, headers, body)
 
     def app_data(self, data: bytes) -> None:
         self.touched = self._loop.time()
-        self._answer.data(data)
+        if self.stage is Stage.REPLAYING and self._instruction:
+            try:
+                if not self._instruction.add(data):
+                    self._replay()
+            except ReplayError as error:
+                self._fail_replay(error)
+        elif self.stage is Stage.ANSWERING:
+            self._answer.data(data)
 
     def app_end(self, trailers: Headers) -> None:
         self._upstream = None
-        self._answer.rest()
-        self._answered = True
-        self._finish("ok")
-        self._stream.send_end(trailers)
+        if self.stage is Stage.REPLAYING:
+            self._replay()
+        else:
+            self._answer.rest()
+            self._finish("ok")
+            self._stream.send_end(trailers)
 
     def app_tunnel(self, headers: Headers) -> None:
+        self._go(Stage.TUNNEL)
         self._body.release()
         self._tunnel = Tunnel(self._stream.send_raw, self._said_goodbye)
         self._answer.tunnel(headers)
@@ -225,23 +282,20 @@ class Exchange:
     def app_tunnel_data(self, data: bytes) -> None:
         self.touched = self._loop.time()
         self.entry.bytes_out += len(data)
-        assert self._tunnel is not None
-        self._tunnel.pass_on(data)
+        if self._tunnel:
+            self._tunnel.pass_on(data)
 
     def app_failed(self, reason: str, *, clean: bool) -> None:
-        connection, self._upstream = self._upstream, None
-        if self._over:
-            return
-        if self._tunnel is not None:
+        self._upstream = None
+        if self.stage in WEBSOCKET:
             self._finish("closed" if clean else reason)
             self._stream.close_tunnel()
-        elif self._answer.begun:
+        elif self.stage is Stage.ANSWERING:
             self._finish(f"cut: {reason}")
             self._stream.abort()
-        elif connection and connection.reused and self._can_repeat() and self._target:
-            self._connect(self._target)
-        else:
-            self._release()
+        elif self.stage is Stage.REPLAYING and self._instruction and self._instruction.known:
+            self._replay()
+        elif self.stage is not Stage.OVER:
             self._answer_locally(502, f"PU02: Machine failed before it answered: {reason}")
 
     def app_flush(self) -> None:
@@ -253,55 +307,96 @@ class Exchange:
     def app_write_resumed(self) -> None:
         self._resume_body()
 
+    # replays
+
+    def _replay(self) -> None:
+        """Send the request on as the Machine's answer says."""
+        assert self._target is not None
+        assert self._instruction is not None
+        source, instruction, self._instruction = self._target.id, self._instruction, None
+        try:
+            if not self._repeatable:
+                raise ReplayError(f"fly-replay: the request's body is larger than {BODY_LIMIT} bytes")
+            self._route.replay(instruction.read(), source, int(time.time() * 1_000_000))
+        except ReplayError as error:
+            self._fail_replay(error)
+            return
+        self.entry.replay_cache = self._route.note
+        self._drop_upstream()
+        self._go(Stage.HELD)
+        self._attempts, self._replayed = 0, self._loop.time()
+        if self._route.timeout_s is not None:
+            self._overdue = self._loop.call_later(self._route.timeout_s, self._replay_overdue)
+        self._context.gate.acquire(self)
+
+    @property
+    def _repeatable(self) -> bool:
+        length = value_of(self.request.headers, b"content-length") or b"0"
+        return self._body.complete and self.entry.bytes_in <= BODY_LIMIT and int(length) <= BODY_LIMIT
+
+    def _fail_replay(self, error: ReplayError) -> None:
+        self._drop_upstream()
+        self._answer_locally(502, str(error))
+
+    def _replay_overdue(self) -> None:
+        """The replay's own timeout: its target was not reached."""
+        if self.stage not in (Stage.HELD, Stage.CONNECTING):
+            return
+        self._context.gate.cancel(self)
+        if self.stage is Stage.CONNECTING:
+            self._stop_connecting()
+            self._release()
+            self._go(Stage.HELD)
+        if self._fell_back("timeout"):
+            self._context.gate.acquire(self)
+        else:
+            self._answer_locally(502, "PR04: the replay did not reach its target within its timeout")
+            self._stream.flush()
+
+    def _fell_back(self, reason: str) -> bool:
+        self._stop_clock()
+        return self._route.fall_back(reason, int((self._loop.time() - self._replayed) * 1000))
+
+    def _stop_clock(self) -> None:
+        if self._overdue:
+            self._overdue.cancel()
+            self._overdue = None
+
     # endings
 
     def goaway(self, machine: str, code: int) -> None:
         """Close this WebSocket with ``code`` when it belongs to ``machine``."""
-        if self._tunnel is not None and not self._over and self._target is not None and self._target.id == machine:
+        if self._tunnel and self.stage is Stage.TUNNEL and self._target is not None and self._target.id == machine:
             self._tunnel.goaway(code)
 
     def expire(self) -> None:
         """Silent for too long."""
-        if not self._answer.begun:
-            self._drop_upstream()
+        if self.stage is Stage.OVER:
+            return
+        begun = self._answer.begun
+        self._drop_upstream()
+        if not begun:
             self._context.gate.cancel(self)
-            self.refused(502, "idle timeout")
+            self._answer_locally(502, "idle timeout")
+            self._stream.flush()
         else:
-            self._drop_upstream()
             self._finish("cut: idle timeout")
             self._stream.abort()
 
     def _said_goodbye(self, code: int) -> None:
+        self._go(Stage.CLOSING)
         self.entry.close_code = code
         self._loop.call_later(CLOSE_WAIT_S, self._close_waited)
 
     def _close_waited(self) -> None:
-        if not self._over:
+        if self.stage is Stage.CLOSING:
             self._drop_upstream(tunnel=True)
             self._finish("goaway")
             self._stream.close_tunnel()
 
-    def _replay(self, replay: Replay) -> None:
-        assert self._target is not None
-        self._hops += 1
-        if self._hops > MAX_HOPS:
-            raise ReplayError(f"fly-replay: more than {MAX_HOPS} hops")
-        if not self._body.complete:
-            raise ReplayError("fly-replay: the request's body is too large to be sent again")
-        self._replayed_from = replay_source(
-            self._target.id, self._context.region, int(time.time() * 1_000_000), replay.state
-        )
-        self.wish = Wish(replay.instance, replay.prefer_instance, replay.excluded)
-        self._drop_upstream()
-        self._context.gate.acquire(self)
-
-    def _can_repeat(self) -> bool:
-        return self._body.complete and self.request.method in IDEMPOTENT
-
     def _answer_locally(self, status: int, reason: str) -> None:
-        if self._over:
+        if self.stage is Stage.OVER:
             return
-        self._answered = True
         self._body.release()
         self._answer.empty(status)
         self._finish(reason)
@@ -318,13 +413,18 @@ class Exchange:
         if target:
             self._context.gate.release(target, websocket=self.websocket)
 
+    def _stop_connecting(self) -> None:
+        connecting, self._connecting = self._connecting, None
+        if connecting:
+            connecting.cancel()
+
     def _finish(self, outcome: str) -> None:
-        self._over = True
+        self._go(Stage.OVER)
         self.entry.outcome, self.entry.end_ms = outcome, self._elapsed()
         if self._body.complete:
             self._body.release()
-        if self._connecting:
-            self._connecting.cancel()
+        self._stop_clock()
+        self._stop_connecting()
         self._release()
         self._resume_body()
         self._context.live.discard(self)

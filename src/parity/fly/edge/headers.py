@@ -27,6 +27,9 @@ SET_BY_EDGE = frozenset(
         b"fly-traceparent",
         b"fly-tracestate",
         b"fly-replay-src",
+        b"fly-replay-failed",
+        b"fly-replay-cache-status",
+        b"fly-preferred-instance-unavailable",
         b"x-forwarded-proto",
         b"x-forwarded-port",
         b"x-forwarded-ssl",
@@ -34,8 +37,19 @@ SET_BY_EDGE = frozenset(
     }
 )
 
-# Instructions of the client to the proxy; read by the gate, not passed on.
-ROUTING = frozenset({b"fly-force-instance-id", b"fly-prefer-instance-id"})
+# Instructions of the client to the proxy; read by the edge, not passed on.
+ROUTING = frozenset(
+    {
+        b"fly-force-instance-id",
+        b"fly-prefer-instance-id",
+        b"fly-force-region",
+        b"fly-prefer-region",
+        b"fly-replay-cache-control",
+    }
+)
+
+# Instructions of the app to the proxy; never shown to the client.
+REPLAY = frozenset({b"fly-replay", b"fly-replay-cache", b"fly-replay-cache-ttl-secs", b"fly-replay-cache-allow-bypass"})
 
 SERVER = b"Fly/parity (2026-08-13)"
 # The app's anycast address: documentation range, so that nothing can be reached under it by mistake.
@@ -115,7 +129,7 @@ def response_to_client(
     an empty value removes.
     """
     extra = list(extra)
-    drop = HOP_BY_HOP | connection_options(headers) | {b"fly-replay"} | {name.lower() for name, _ in extra}
+    drop = HOP_BY_HOP | REPLAY | connection_options(headers) | {name.lower() for name, _ in extra}
     if pristine:
         return [(name, value) for name, value in headers if name.lower() not in drop] + [h for h in extra if h[1]]
     kept = [(b"server", SERVER)]

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from parity.fly.edge.headers import Headers
-from parity.fly.edge.replay import BODY_LIMIT, Budget
+
+# A request with a longer body cannot be replayed, in bytes (superfly/docs: "larger than 1MB", November 2026).
+BODY_LIMIT = 1_000_000
+# Kept bodies of all exchanges together, in bytes: what is above cannot be replayed either, so memory stays bounded.
+TOTAL_LIMIT = 64 * 1024 * 1024
+
+
+class Budget:
+    """Bytes that all kept bodies may take together."""
+
+    def __init__(self, limit: int = TOTAL_LIMIT) -> None:
+        self._left = limit
+
+    def take(self, size: int) -> bool:
+        """Reserve ``size`` bytes; False when there is no room."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give(self, size: int) -> None:
+        self._left += size
 
 
 class KeptBody:
-    """Pieces of a body. ``complete`` is False once a part has been let go: the request cannot be sent again."""
+    """Pieces of a body. ``complete`` is False once a part was dropped: the request cannot be sent again."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -18,7 +39,7 @@ class KeptBody:
         self.trailers: Headers = []
 
     def add(self, data: bytes, *, must_keep: bool) -> None:
-        """Keep ``data``. Without ``must_keep`` (it is already on its way) everything is let go at the limits."""
+        """Keep ``data``. Without ``must_keep`` (it is on its way already) everything is dropped at the limits."""
         if not self.complete:
             return
         if self.size + len(data) > BODY_LIMIT or not self._budget.take(len(data)):
@@ -37,7 +58,7 @@ class KeptBody:
         return list(self._pieces)
 
     def release(self) -> None:
-        """Let everything go."""
+        """Drop everything."""
         self._budget.give(self.size)
         self._pieces.clear()
         self.size = 0

@@ -17,7 +17,10 @@ def _text(headers: Headers) -> list[list[str]]:
 
 @dataclass(slots=True)
 class Entry:
-    """One exchange. Times are milliseconds after ``received`` (Unix seconds); None: it did not come to that."""
+    """One exchange. Times are milliseconds after ``received`` (Unix seconds); None: it did not come to that.
+
+    ``replay_cache`` says what the replay caches did, such as ``hit`` or ``stored by session``.
+    """
 
     id: str
     received: float
@@ -37,6 +40,7 @@ class Entry:
     bytes_out: int = 0
     outcome: str = "open"
     close_code: int | None = None
+    replay_cache: str = ""
 
     def as_json(self) -> dict[str, object]:
         """The admin API's form; headers as lists of name and value, in order."""
@@ -60,6 +64,7 @@ class Entry:
             "bytes_out": self.bytes_out,
             "outcome": self.outcome,
             "close_code": self.close_code,
+            "replay_cache": self.replay_cache,
         }
 
 

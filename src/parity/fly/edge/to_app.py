@@ -6,13 +6,12 @@ from parity.fly.edge.headers import Headers, request_to_app
 from parity.fly.edge.request import Body, Request
 
 
-def headers_to_app(
-    request: Request, request_id: bytes, region: str, received: float, replay_source: bytes | None
-) -> Headers:
-    """The headers, with those that frame the body or ask for the upgrade. ``received`` is Unix seconds."""
-    headers = request_to_app(request.headers, request.origin, request_id, region, received)
-    if replay_source is not None:
-        headers.append((b"fly-replay-src", replay_source))
+def headers_to_app(request: Request, request_id: bytes, region: str, received: float, routed: Headers) -> Headers:
+    """The headers, with those that frame the body or ask for the upgrade. ``received`` is Unix seconds.
+
+    ``routed`` says how the request came to this Machine.
+    """
+    headers = [*request_to_app(request.headers, request.origin, request_id, region, received), *routed]
     if request.websocket:
         headers += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
     elif request.body is Body.CHUNKED:

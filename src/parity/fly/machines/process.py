@@ -20,7 +20,7 @@ from parity.fly.machines.driver import Address, DriverError, Exit, MachineSpec, 
 from parity.fly.machines.log_file import LogFile
 
 # Left out of a Machine's copy of the source: nothing that an image would hold.
-NOT_COPIED = shutil.ignore_patterns("user_data", "__pycache__", ".venv", ".git", ".pytest_cache", ".mypy_cache")
+NOT_COPIED = ("user_data", "__pycache__", ".venv", "venv", "node_modules", ".git", ".pytest_cache", ".mypy_cache")
 # Of the stand-in's own environment: where programs and libraries are found, and nothing else.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
 _PDEATHSIG = 1
@@ -33,18 +33,30 @@ class _Running:
 
 
 class ProcessDriver:
-    """Runs ``command`` (``{python}``, ``{host}``, ``{port}`` filled in) in a fresh copy of the source.
+    """Runs ``command`` (``{python}``, ``{host}``, ``{port}``, ``{root}`` filled in) in a fresh copy of the source.
 
     ``directory`` is the source relative to ``checkout``; the copy lies under the same relative path in the Machine's
-    root, so that paths computed from a module's place stay inside the root. ``host`` is where Machines are reached.
+    root, so that paths computed from a module's place stay inside the root. A source that is the whole checkout or lies
+    outside of it is copied to ``source`` there. ``host`` is where Machines are reached, ``python`` the interpreter.
     """
 
     name = "process"
 
     def __init__(
-        self, checkout: Path, directory: str, command: list[str], state_dir: Path, host: str = "127.0.0.1"
+        self,
+        checkout: Path,
+        directory: str,
+        command: list[str],
+        state_dir: Path,
+        host: str = "127.0.0.1",
+        python: Path | str = sys.executable,
     ) -> None:
         self._checkout, self._directory, self._command, self._host = checkout, directory, command, host
+        self._python = str(python)
+        source, whole = (checkout / directory).resolve(), checkout.resolve()
+        below = source != whole and source.is_relative_to(whole)
+        self._place = str(source.relative_to(whole)) if below else "source"
+        self._state_dir = state_dir.resolve()
         self._machines = state_dir / "machines"
         self._logs = state_dir / "logs"
         self._running: dict[str, _Running] = {}
@@ -67,8 +79,6 @@ class ProcessDriver:
         folder = self._source(source)
         if not folder.is_dir():
             raise DriverError(f"{folder} is not a folder: expected the backend's source")
-        if self._machines.resolve().is_relative_to(folder.resolve()):
-            raise DriverError(f"{folder} holds the harness's own state: a folder with the backend's source is wanted")
         return f"process:{folder}"
 
     def _source(self, source: Path | None) -> Path:
@@ -77,16 +87,16 @@ class ProcessDriver:
     async def start(self, spec: MachineSpec) -> Address:
         await self.remove(spec.id)
         root = self._machines / spec.id
-        workdir = root / self._directory
+        workdir = root / self._place
         source = self._source(spec.source)
         try:
-            await asyncio.to_thread(shutil.copytree, source, workdir, ignore=NOT_COPIED, symlinks=True)
+            await asyncio.to_thread(shutil.copytree, source, workdir, ignore=self._not_copied, symlinks=True)
         except OSError as error:
             raise DriverError(f"{source} cannot be copied for Machine {spec.id}: {error}") from error
         home = root / "home"
         home.mkdir()
         port = _free_port(self._host)
-        words = command_words(self._command, {"python": sys.executable, "host": self._host, "port": str(port)})
+        words = command_words(self._command, self._values(port))
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= {"HOME": str(home), "PYTHONUNBUFFERED": "1", **spec.environment}
         with LogFile(self._logs, spec.id).appending() as log:
@@ -106,6 +116,14 @@ class ProcessDriver:
         (root / "pid").write_text(f"{process.pid} {_start_time(process.pid)}")
         self._running[spec.id] = _Running(process, root)
         return self._host, port
+
+    def _values(self, port: int) -> dict[str, str]:
+        return {"python": self._python, "host": self._host, "port": str(port), "root": str(self._checkout)}
+
+    def _not_copied(self, folder: str, names: list[str]) -> set[str]:
+        """The state of the stack may lie in the source's folder: a copy of it would hold the copy itself."""
+        state = {name for name in names if (Path(folder) / name).resolve() == self._state_dir}
+        return {name for name in names if name in NOT_COPIED} | state
 
     async def wait(self, machine_id: str) -> Exit:
         running = self._running[machine_id]

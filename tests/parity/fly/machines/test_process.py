@@ -160,6 +160,34 @@ async def test_a_source_that_is_no_folder_is_refused(tmp_path: Path) -> None:
         await driver(tmp_path).image_ref(None, tmp_path / "nothing")
 
 
-async def test_a_source_around_the_harnesss_state_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DriverError, match="holds the harness's own state"):
-        await driver(tmp_path).image_ref(None, tmp_path)
+@pytest.mark.parametrize("directory", [".", "../elsewhere"])
+async def test_a_source_may_be_the_whole_checkout_or_lie_outside(tmp_path: Path, directory: str) -> None:
+    checkout = tmp_path / "checkout"
+    source = checkout / directory
+    for folder in (checkout / "home", checkout / ".venv", source):
+        folder.mkdir(parents=True, exist_ok=True)
+    (source / "app.txt").write_text("the app")
+    command = ["/bin/sh", "-c", "cat app.txt > seen; ls -a >> seen; : {port}; sleep 100"]
+    machines = ProcessDriver(checkout, directory, command, checkout / ".parity")
+    await machines.open()
+    await machines.start(spec())
+    try:
+        seen = checkout / ".parity/machines/m1/source/seen"
+        await until(lambda: seen.exists() and "app.txt" in seen.read_text(), "the command saw its source")
+        assert not {".parity", ".venv"} & set(seen.read_text().split())
+    finally:
+        await machines.close()
+
+
+async def test_the_interpreter_and_the_checkout_are_filled_in(tmp_path: Path) -> None:
+    command = ["/bin/sh", "-c", "echo {python} {root} > seen; : {port}; sleep 100"]
+    machines = ProcessDriver(SOURCE.parent, SOURCE.name, command, tmp_path / "state", python="/opt/own/python")
+    await machines.open()
+    await machines.start(spec())
+    try:
+        seen = tmp_path / "state/machines/m1" / SOURCE.name / "seen"
+        await until(
+            lambda: seen.exists() and seen.read_text() == f"/opt/own/python {SOURCE.parent}\n", "both stand there"
+        )
+    finally:
+        await machines.close()

@@ -29,6 +29,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 async def lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
+        if message["type"] == "lifespan.startup":
+            await asyncio.sleep(float(os.environ.get("ECHO_BOOT_S", "0")))
         await send({"type": message["type"] + ".complete"})
         if message["type"] == "lifespan.shutdown":
             return
@@ -39,9 +41,18 @@ async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/ws/refuse":
         await send({"type": "websocket.close", "code": 1008})
         return
+    orders = json.loads(dict(scope["headers"]).get(b"x-hand", b"{}"))
+    if order := orders.get(os.environ["FLY_MACHINE_ID"]):
+        sent = [(name.encode(), value.encode()) for name, value in order[0].items()]
+        await send({"type": "websocket.http.response.start", "status": 409, "headers": sent})
+        await send({"type": "websocket.http.response.body", "body": order[1].encode()})
+        return
     await send({"type": "websocket.accept"})
     while True:
         message = await receive()
+        if message.get("text") == "who":
+            await send({"type": "websocket.send", "text": os.environ["FLY_MACHINE_ID"]})
+            continue
         if message["type"] == "websocket.disconnect":
             EVENTS.append(f"ws {message.get('code')} {message.get('reason') or ''}".strip())
             return
@@ -186,6 +197,27 @@ async def replay(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 409, b"elsewhere", [(b"fly-replay", b"instance=%s;state=s1" % scope["query_string"])])
 
 
+async def hand(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers as the header ``x-hand`` says for this Machine (``{machine: [headers, body]}``), else shows the request.
+
+    A request that the edge brought back by a fallback is shown.
+    """
+    headers = dict(scope["headers"])
+    orders = json.loads(headers.get(b"x-hand", b"{}"))
+    order = orders.get(os.environ["FLY_MACHINE_ID"])
+    if order is None or (b"fly-replay-failed" in headers and not order[2:]):
+        await show(scope, receive, send)
+        return
+    await read_body(receive)
+    SEEN.append({"path": scope["path"]})
+    await respond(send, 409, order[1].encode(), [(n.encode(), v.encode()) for n, v in order[0].items()])
+
+
+async def seen(scope: Scope, receive: Receive, send: Send) -> None:
+    """How many requests this Machine answered with a replay."""
+    await respond(send, 200, json.dumps(len(SEEN)).encode())
+
+
 async def loop(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 409, b"", [(b"fly-replay", b"instance=" + os.environ["FLY_MACHINE_ID"].encode())])
 
@@ -214,5 +246,8 @@ ROUTES = {
     "/cut": cut,
     "/replay": replay,
     "/loop": loop,
+    "/hand": hand,
+    "/api/hand": hand,
+    "/seen": seen,
     "/boom": boom,
 }

@@ -1,0 +1,30 @@
+"""What the environment says. ``MISTAKE`` names one thing to do wrong, as a real team once did; empty: none."""
+
+from __future__ import annotations
+
+import os
+
+MISTAKES = (
+    "acknowledged_early",
+    "conditions_forgotten",
+    "cookie_lax",
+    "cors_inside",
+    "dirty_at_stop",
+    "error_as_new",
+    "film_unchecked",
+    "health_needs_bucket",
+    "http_behind_proxy",
+    "job_in_memory",
+    "key_prefix_fixed",
+    "loop_blocked",
+    "socket_trusts_id",
+    "stale_read_modify_write",
+)
+MISTAKE = os.environ.get("MISTAKE", "")
+if MISTAKE and MISTAKE not in MISTAKES:
+    raise SystemExit(f"MISTAKE={MISTAKE}: one of {', '.join(MISTAKES)} is wanted")
+
+PAGE_ORIGIN = os.environ["PAGE_ORIGIN"]
+COOKIE_SECRET = os.environ["COOKIE_SECRET"].encode()
+BUCKET = os.environ["FILMS_BUCKET"]
+PREFIX = "dev" if MISTAKE == "key_prefix_fixed" else os.environ["APP_ENV"]

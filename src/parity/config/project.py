@@ -102,6 +102,10 @@ class Project:
         """The name of the Fly image that Compose builds for this checkout."""
         return self.settings.image
 
+    def service_port(self, name: str) -> int:
+        """The port at which Machines reach a service of ``parity.toml``."""
+        return _moved(self.settings, self.parity.services[name].port)
+
     @property
     def process(self) -> Process:
         """How a Machine starts as a process. Raises ``ConfigError`` where ``parity.toml`` does not say it."""
@@ -195,7 +199,10 @@ def variables_of(settings: HarnessSettings, parity: ParityConfig) -> dict[str, s
     """What ``${NAME}`` may stand for: addresses of the stand-ins, of each service (``PARITY_SERVICE_NAME``, host:port)
     and of each stub (``PARITY_STUB_HOST``, a URL; dots and dashes of the name become ``_``)."""
     host = settings.service_host
-    services = {f"PARITY_SERVICE_{_upper(name)}": f"{host}:{one.port}" for name, one in parity.services.items()}
+    services = {
+        f"PARITY_SERVICE_{_upper(name)}": f"{host}:{_moved(settings, one.port)}"
+        for name, one in parity.services.items()
+    }
     stubs = {f"PARITY_STUB_{_upper(name)}": f"http://{host}:{settings.stub_port}/{name}" for name in parity.stubs}
     return {**settings.variables(), **services, **stubs}
 
@@ -204,6 +211,11 @@ def machine_environment(project: Project) -> dict[str, str]:
     """What a Machine gets beside Fly's own variables: ``[env]``, then the secrets (they win, as on Fly), then the
     declared differences ``[standin.env]`` and ``[standin.override]``."""
     return {**project.fly.env, **project.secrets, **project.standin_env, **project.overrides}
+
+
+def _moved(settings: HarnessSettings, port: int) -> int:
+    """A service's port: processes share this machine's ports, so that theirs move with ``PARITY_PORT_OFFSET``."""
+    return port + settings.port_offset if settings.driver == "process" else port
 
 
 def _upper(name: str) -> str:

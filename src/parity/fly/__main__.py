@@ -11,6 +11,7 @@ import click
 from parity.config.errors import ConfigError
 from parity.fly.machines.driver import DriverError
 from parity.fly.server import serve as run
+from parity.services.errors import ServiceError
 
 
 @click.group()
@@ -23,7 +24,7 @@ def serve() -> None:
     """Serve edge, Machines and admin API until SIGINT or SIGTERM."""
     try:
         asyncio.run(run(os.environ))
-    except (ConfigError, DriverError) as error:
+    except (ConfigError, DriverError, ServiceError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
 

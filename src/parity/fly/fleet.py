@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parity.config.fly_toml import FlyConfig
@@ -18,10 +18,19 @@ from parity.fly.machines.state import State, WrongState
 from parity.fly.routing import Phase, Use, excess
 from parity.fly.settings import FlySettings
 
+# Runs a command once as a Machine would; returns its exit code and its last lines.
+RunOnce = Callable[[Sequence[str]], Awaitable[tuple[int, list[str]]]]
+KEPT_LINES = 40
+
+
+async def _nothing(_run_once: RunOnce) -> None:
+    """An app that needs nothing before its first Machine."""
+
 
 @dataclass
 class FleetParts:
-    """What a fleet is made of. ``leaving`` is told before a Machine's traffic ends."""
+    """What a fleet is made of. ``leaving`` is told before a Machine's traffic ends; ``prepare`` runs before the first
+    Machine starts, and is given what runs a command in a Machine's environment."""
 
     config: FlyConfig
     settings: FlySettings
@@ -30,6 +39,7 @@ class FleetParts:
     local: Address | None = None
     check_local: Address | None = None
     leaving: Callable[[str, bool], None] = field(default=lambda _machine, _close_websockets: None)
+    prepare: Callable[[RunOnce], Awaitable[None]] = _nothing
 
 
 class Fleet:
@@ -60,6 +70,7 @@ class Fleet:
         self._parts.driver.notice = self._on_notice
         await self._parts.driver.open()
         self.release.image_ref = await self._parts.driver.image_ref(None, None)
+        await self._parts.prepare(self.run_once)
         self.release.move(ReleaseStatus.RUNNING)
         for _ in range(max(1, self._parts.config.service.min_machines_running)):
             await self.create()
@@ -112,6 +123,20 @@ class Fleet:
             await self.destroy(machine.id)
             raise
         return machine
+
+    async def run_once(self, command: Sequence[str]) -> tuple[int, list[str]]:
+        """Run a command with the release's image or source and a Machine's environment, to its end.
+
+        Returns its exit code and its last lines. Fly runs a release command so, in a Machine of its own.
+        """
+        driver = self._parts.driver
+        spec = replace(self._spec(f"once{secrets.token_hex(5)}", 0, self.release), command=tuple(command), once=True)
+        try:
+            await driver.start(spec)
+            ended = await driver.wait(spec.id)
+            return ended.code, await driver.logs(spec.id, KEPT_LINES)
+        finally:
+            await driver.remove(spec.id)
 
     async def destroy(self, machine_id: str) -> None:
         await self.machines[machine_id].destroy()

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -20,12 +20,14 @@ from parity.fly.admin import AdminParts, admin_app
 from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.listener import Ports, listening
 from parity.fly.edge.upstream import Pool
-from parity.fly.fleet import Fleet, FleetParts
+from parity.fly.fleet import Fleet, FleetParts, RunOnce
 from parity.fly.interposer import Interposer
 from parity.fly.machines.docker import DockerDriver
 from parity.fly.machines.driver import Address, Driver
 from parity.fly.machines.process import ProcessDriver
 from parity.fly.settings import FlySettings, load_fly_settings
+from parity.services.admin import service_routes
+from parity.services.running import Services
 
 # Loopback addresses for processes: the edge and the checks come from peers that no server trusts by default, and an
 # app bound to 127.0.0.1 cannot be reached, both as on Fly. macOS has only 127.0.0.1.
@@ -53,9 +55,12 @@ async def standin(
     https_port: int,
     http_port: int,
     peers: tuple[Address | None, Address | None] = (None, None),
+    prepare: Callable[[RunOnce], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Standin]:
     """Edge, gate and Machines. On leaving, Machines are stopped and removed."""
     parts = FleetParts(config, settings, driver, environment, *peers)
+    if prepare is not None:
+        parts.prepare = prepare
     fleet = Fleet(parts)
     interposer = Interposer(peers[0])
     context = EdgeContext(config, settings, fleet.gate, Pool(peers[0]), interposer)
@@ -112,6 +117,7 @@ async def serve(environ: Mapping[str, str]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    services = Services(project)
     try:
         running = standin(
             project.fly,
@@ -123,8 +129,9 @@ async def serve(environ: Mapping[str, str]) -> None:
             harness.api_port,
             harness.api_http_port,
             (edge_peer, check_peer),
+            services.open,
         )
-        async with running as fly:
+        async with services, running as fly:
             urls = {
                 "api": harness.api_url,
                 "frontend": harness.frontend_url,
@@ -135,7 +142,7 @@ async def serve(environ: Mapping[str, str]) -> None:
             standins = {"r2": harness.r2_admin_url}
             if project.parity.gpu:
                 standins["modal"] = harness.modal_admin_url
-            routes = gateway_routes(standins)
+            routes = [*gateway_routes(standins), *service_routes(services)]
             async with serving(admin_app(parts, routes), harness.bind, harness.admin_port):
                 sys.stdout.write(f"fly: {project.fly.app} at {harness.api_url}, admin at {harness.admin_url}\n")
                 sys.stdout.flush()

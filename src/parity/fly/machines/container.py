@@ -50,6 +50,8 @@ def container_config(
         },
         "NetworkingConfig": {"EndpointsConfig": {network: {"Aliases": [SERVICE]}}},
     }
+    if spec.command:
+        config["Cmd"] = list(spec.command)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     config["Labels"] = {
         **inherited,

@@ -134,7 +134,7 @@ class DockerDriver:
             await container.start()
             shown = await container.show()
         address = shown["NetworkSettings"]["Networks"][self._network]["IPAddress"]
-        if not address:
+        if not address and not spec.once:
             state = shown["State"]
             raise DriverError(f"Machine {spec.id} ended at once: exit {state['ExitCode']} {state['Error']}")
         return address, spec.internal_port

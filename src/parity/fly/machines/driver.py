@@ -14,7 +14,10 @@ class DriverError(Exception):
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """What to run. ``image`` or ``source`` (a folder laid out like the configured one); None: as configured."""
+    """What to run. ``image`` or ``source`` (a folder laid out like the configured one); None: as configured.
+
+    ``command`` replaces the image's or the configured one; one that runs ``once`` may end at once.
+    """
 
     id: str
     number: int
@@ -24,6 +27,8 @@ class MachineSpec:
     internal_port: int
     cpus: int
     memory_mb: int
+    command: tuple[str, ...] = ()
+    once: bool = False
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class ProcessDriver:
         home = root / "home"
         home.mkdir()
         port = _free_port(self._host)
-        words = command_words(self._command, self._values(port))
+        words = command_words(list(spec.command) or self._command, self._values(port))
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= {"HOME": str(home), "PYTHONUNBUFFERED": "1", **spec.environment}
         with LogFile(self._logs, spec.id).appending() as log:
@@ -112,7 +112,8 @@ class ProcessDriver:
                     preexec_fn=_die_with_parent(),
                 )
             except OSError as error:
-                raise DriverError(f"app.process.command of parity.toml cannot be run: {words[0]}: {error}") from error
+                key = "a command" if spec.command else "app.process.command"
+                raise DriverError(f"{key} of parity.toml cannot be run: {words[0]}: {error}") from error
         (root / "pid").write_text(f"{process.pid} {_start_time(process.pid)}")
         self._running[spec.id] = _Running(process, root)
         return self._host, port

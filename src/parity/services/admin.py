@@ -1,0 +1,78 @@
+"""Admin API of services and stubs: see them, take one away, bring it back, cut its connections."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from parity.services.proxy import Mode
+from parity.services.running import Services
+
+ACTIONS = {
+    "away": "connections are refused, open ones are cut; a stub answers 503",
+    "silent": "connections are accepted and never answered",
+    "back": "as it was",
+    "cut": "open connections are cut, new ones work",
+}
+
+
+def service_routes(services: Services) -> list[BaseRoute]:
+    """``GET /services``, ``POST /services/{name}/{action}``, ``GET|DELETE /services/calls`` (of the stubs)."""
+
+    async def listed(_request: Request) -> Response:
+        return JSONResponse(_all(services))
+
+    async def act(request: Request) -> Response:
+        name, action = request.path_params["name"], request.path_params["action"]
+        if action not in ACTIONS:
+            raise HTTPException(404, f"there is no action {action}; known: {', '.join(ACTIONS)}")
+        if name in services.stubs.names():
+            _stub(services, name, action)
+        elif name in services.proxies:
+            await _service(services, name, action)
+        else:
+            known = ", ".join([*services.proxies, *services.stubs.names()]) or "none"
+            raise HTTPException(404, f"parity.toml declares no service or stub {name!r}; known: {known}")
+        return JSONResponse(_all(services)[name])
+
+    async def calls(request: Request) -> Response:
+        if request.method == "DELETE":
+            services.stubs.calls.clear()
+            return Response(status_code=204)
+        return JSONResponse(list(services.stubs.calls))
+
+    return [
+        Route("/services", listed),
+        Route("/services/calls", calls, methods=["GET", "DELETE"]),
+        Route("/services/{name}/{action}", act, methods=["POST"]),
+    ]
+
+
+async def _service(services: Services, name: str, action: str) -> None:
+    proxy = services.proxies[name]
+    if action == "cut":
+        await proxy.cut()
+    else:
+        await proxy.set({"away": Mode.AWAY, "silent": Mode.SILENT, "back": Mode.HERE}[action])
+
+
+def _stub(services: Services, name: str, action: str) -> None:
+    if action == "away":
+        services.stubs.away.add(name)
+    elif action == "back":
+        services.stubs.away.discard(name)
+    else:
+        raise HTTPException(400, f"{name} is a stub: away and back are possible, {action} is not")
+
+
+def _all(services: Services) -> dict[str, dict[str, object]]:
+    shown: dict[str, dict[str, object]] = {
+        name: {"kind": "service", "mode": str(proxy.mode), "port": proxy.port, "connections": proxy.connections,
+               "accepted": proxy.accepted}
+        for name, proxy in services.proxies.items()
+    }  # fmt: skip
+    for name in services.stubs.names():
+        shown[name] = {"kind": "stub", "mode": "away" if name in services.stubs.away else "here"}
+    return shown

@@ -1,0 +1,112 @@
+"""A TCP proxy in front of one service: Machines connect to it, and a check takes the service away here.
+
+This works for a process, for a container and for any protocol, because only connections are touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from enum import StrEnum
+
+_CHUNK = 65536
+
+
+class Mode(StrEnum):
+    """What a connection meets. ``AWAY``: refused, and open ones are cut. ``SILENT``: accepted, never answered."""
+
+    HERE = "here"
+    AWAY = "away"
+    SILENT = "silent"
+
+
+class Proxy:
+    """Listens on ``host:port`` from ``open`` to ``close``; ``upstream`` is the service's own address."""
+
+    def __init__(self, host: str, port: int, upstream: tuple[str, int]) -> None:
+        self.host, self.port, self.upstream = host, port, upstream
+        self.mode = Mode.HERE
+        self.accepted = 0  # connections since the start, so that a check can tell that the app uses the service
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def connections(self) -> int:
+        """Open ones."""
+        return len(self._connections)
+
+    async def open(self) -> None:
+        """Raises ``OSError`` when the port is taken."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accept, self.host, self.port)
+            self.port = int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        await self._stop_listening()
+        await self.cut()
+
+    async def set(self, mode: Mode) -> None:
+        """Returns once new connections meet ``mode``; a service that goes away takes its connections along."""
+        self.mode = mode
+        if mode is Mode.AWAY:
+            await self.close()
+        else:
+            await self.open()
+
+    async def cut(self) -> int:
+        """Cut every open connection, as a server does that ends idle ones; returns how many there were."""
+        cut = list(self._connections)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        return len(cut)
+
+    async def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a server's callback runs in a task")
+        self.accepted += 1
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # a cut connection ends at once: nothing that is buffered still arrives
+        finally:
+            writer.close()
+            self._connections.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.mode is Mode.SILENT:
+            while await reader.read(_CHUNK):
+                pass
+            return
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection(*self.upstream)
+        except OSError:
+            writer.transport.abort()  # the service itself is not there
+            return
+        both = (
+            asyncio.create_task(_copy(reader, upstream_writer)),
+            asyncio.create_task(_copy(upstream_reader, writer)),
+        )
+        try:
+            await asyncio.gather(*both)
+        finally:
+            for task in both:
+                task.cancel()
+            upstream_writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the reader ends; its end is passed on, so that half-closed connections work."""
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()

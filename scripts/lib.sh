@@ -162,7 +162,7 @@ TEXT
 }
 
 compose_checks() { # compose_checks ARGUMENTS…: the suite in its container, against the stack that is up
-  mkdir -p "${PARITY_CHECKS_STATE:-.parity}"
+  mkdir -p "$STATE"
   docker compose --profile checks build --quiet checks >/dev/null
   COMPOSE_PROGRESS=quiet docker compose --profile checks run --rm -T checks check "$@"
 }

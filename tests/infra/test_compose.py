@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from tests.infra.conftest import Run
 
+from parity.cli.settings import SECTIONS, Section
+from parity.config.development import BuildSettings
 from parity.config.names import project_name
-from parity.r2.settings import SETTINGS as R2_SETTINGS
+from parity.config.variables import names, rows
+from parity.stack.target import TargetSettings
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("engine")]
 
@@ -89,10 +92,52 @@ def test_r2_has_one_port_inside_and_outside_and_one_name(run: Run) -> None:
     assert {services[name]["environment"]["PARITY_R2_PORT"] for name in ("fly", "r2", "worker", "checks")} == {"19000"}
 
 
-def test_every_setting_of_the_r2_stand_in_reaches_it(run: Run) -> None:
-    given = {setting.name: f"given-{number}" for number, setting in enumerate(R2_SETTINGS)}
-    environment = configuration(run, **given)["services"]["r2"]["environment"]
-    assert {name: environment[name] for name in given} == given
+# What compose.yaml does not hand on as the developer set it, and why.
+SET_BY_COMPOSE = {
+    "PARITY_STATE_DIR": "a volume",
+    "PARITY_DRIVER": "containers",
+    "PARITY_PORT_OFFSET": "added to the ports before compose reads them",
+    "PARITY_R2_ADMIN_PORT": "each container has an address of its own",
+    "PARITY_MODAL_ADMIN_PORT": "each container has an address of its own",
+    "PARITY_ADMIN_PORT": "each container has an address of its own",
+    "PARITY_STUB_PORT": "each container has an address of its own",
+    "PARITY_FRONTEND_TLS_PORT": "443 inside",
+    **dict.fromkeys(names(TargetSettings), "the names of the networks"),
+}
+
+
+def given_for(section: Section) -> dict[str, str]:
+    """A value of its own for each variable of a table; ports stay ports."""
+    ports = iter(range(20001, 21000))
+    chosen = [row for row in rows(section.table) if not row.inside and row.name not in SET_BY_COMPOSE]
+    return {
+        row.name: str(next(ports)) if row.name.endswith("_PORT") else f"given-{row.field}".replace("_", "-")
+        for row in chosen
+    }
+
+
+@pytest.mark.parametrize(
+    ("section", "service"),
+    [(section, service) for section in SECTIONS for service in section.services],
+    ids=lambda found: found if isinstance(found, str) else found.title,
+)
+def test_each_setting_reaches_the_service_that_reads_it(run: Run, section: Section, service: str) -> None:
+    given = given_for(section)
+    environment = configuration(run, **given)["services"][service]["environment"]
+    # The edge listens on Fly's own ports inside; what is published is its public port.
+    inside = {"PARITY_API_PORT", "PARITY_API_HTTP_PORT"} if service == "fly" else set()
+    expected = {name: value for name, value in given.items() if name not in inside}
+    assert {name: environment.get(name) for name in expected} == expected
+    if inside & set(given):
+        assert environment["PARITY_FLY_PUBLIC_PORT"] == given["PARITY_API_PORT"]
+
+
+def test_builds_get_their_settings(run: Run) -> None:
+    found = configuration(run, PARITY_BASE_IMAGE="base:1", GIT_COMMIT="abc", PARITY_CA_FILE="./deploy/no-ca.pem")
+    built = {name: service["build"] for name, service in found["services"].items() if "build" in service}
+    assert {build["args"]["BASE"] for build in built.values()} == {"base:1"}
+    assert {build["args"].get("GIT_COMMIT", "abc") for build in built.values()} == {"abc"}
+    assert set(names(BuildSettings)) == {"PARITY_BASE_IMAGE", "GIT_COMMIT", "PARITY_CA_FILE"}
 
 
 def test_a_durable_store_is_built_and_started_on_request_and_machines_cannot_reach_it(run: Run) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from parity.cli import browser, config, look, machine, stack
+from parity.cli import browser, config, look, machine, settings, stack
 from parity.cli.lazy import LazyGroup, Mount
 from parity.config.errors import ConfigError
 from parity.stack.errors import StackError
@@ -52,6 +52,7 @@ for _command in (
     config.config,
     machine.machine,
     browser.browser,
+    settings.settings,
 ):
     parity.add_command(_command)
 
@@ -59,6 +60,7 @@ for _command in (
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Raises ``SystemExit``: 1 when a stack fails, 2 when arguments or configuration are wrong."""
     try:
+        settings.refuse_misspelt(os.environ)
         parity.main(arguments, prog_name="parity")
     except ConfigError as error:
         _refuse(str(error), 2)

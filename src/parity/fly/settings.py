@@ -1,7 +1,4 @@
-"""What no primary source states about Fly (**[U]** in the docs), each as a named setting of this stand-in.
-
-One table drives the code and ``docs/standins/fly.md`` (a test holds them equal).
-"""
+"""What no primary source states about Fly (**[U]** in the docs), each as a named setting of this stand-in."""
 
 from __future__ import annotations
 
@@ -9,35 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parity.config.errors import ConfigError
-from parity.config.variables import Setting, read
+from parity.config.settings import HarnessSettings
+from parity.config.variables import SWITCH, TEXT, Kind, integer, names, number, read, refuse_unknown, setting
 
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise ValueError(text)
-    return value
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1e9:
-        raise ValueError(text)
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
-
-
-def _switch(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(text)
-    return text == "true"
+_LONGEST = 1e9
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -45,93 +17,81 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _optional_port(text: str) -> int | None:
-    if text == "none":
-        return None
-    value = int(text)
-    if not 1 <= value <= 65535:
+    return None if text == "none" else integer(1, 65535).parse(text)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= _LONGEST:
         raise ValueError(text)
     return value
 
 
-_SECONDS = (_positive, "a number of seconds above 0")
-_SECONDS_OR_OFF = (_not_negative, "a number of seconds, 0 for none")
-_COUNT = (_count, "a whole number from 1")
-_SWITCH = (_switch, "true or false")
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting("PARITY_FLY_QUEUE_S", "10", *_SECONDS, "how long a request waits below hard_limit before it gets 503"),
-    Setting("PARITY_FLY_START_TRIES", "15", *_COUNT, "how often a starting Machine's port is tried before 502"),
-    Setting("PARITY_FLY_START_WINDOW_S", "8", *_SECONDS, "over how long those tries are spread"),
-    Setting("PARITY_FLY_BOOT_S", "0", *_SECONDS_OR_OFF, "added to each cold start (Fly: 0.5 to 2 s for the VM)"),
-    Setting("PARITY_FLY_IDLE_CHECK_S", "150", *_SECONDS, "interval of the autostop check: stops after 1 to 2 of them"),
-    Setting("PARITY_FLY_WEBSOCKETS_COUNT", "true", *_SWITCH, "an open WebSocket keeps a Machine from being stopped"),
-    Setting("PARITY_FLY_GOAWAY_CODE", "1001", *_COUNT, "close code that WebSockets get when their Machine stops"),
-    Setting(
-        "PARITY_FLY_IDLE_TIMEOUT_S", "0", *_SECONDS_OR_OFF, "cut exchanges that are silent so long (pessimistic: 60)"
-    ),
-    Setting(
-        "PARITY_FLY_GRACE_CHECK_S", "0.5", *_SECONDS, "interval of checks within the grace period, until one passes"
-    ),
-    Setting("PARITY_FLY_ROUTE_UNCHECKED", "true", *_SWITCH, "a started Machine gets traffic before its first check"),
-    Setting(
-        "PARITY_FLY_PREFER_WAKES", "true", *_SWITCH, "a preferred Machine that is stopped is started and waited for"
-    ),
-    Setting("PARITY_FLY_HEAD_LIMIT", "65536", *_COUNT, "bytes of a request's headers before 431"),
-    Setting("PARITY_FLY_URL_LIMIT", "16384", *_COUNT, "bytes of a request's target before 414"),
-    Setting(
-        "PARITY_FLY_COMPRESS_SKIP",
-        "image/,video/,audio/,font/woff,application/zip,application/gzip,application/grpc",
-        _words,
-        "beginnings of content types, separated by commas",
-        "content types that are not compressed",
-    ),
-    Setting("PARITY_FLY_COMPRESS_MIN", "32", *_COUNT, "smallest body, in bytes, that is compressed"),
-    Setting(
-        "PARITY_FLY_PUBLIC_PORT",
-        "none",
-        _optional_port,
-        "a port from 1 to 65535, or none",
-        "TLS port as clients see it, where it is published under another number",
-    ),
-    Setting(
-        "PARITY_FLY_NETWORK", "", str, "a Docker network", "network of Machine containers; empty: PROJECT_machines"
-    ),
-    Setting(
-        "PARITY_FLY_PROJECT", "", str, "a compose project", "project of Machine containers; empty: this container's"
-    ),
-)
+_SECONDS = Kind(_positive, "a number of seconds above 0")
+_SECONDS_OR_OFF = Kind(number(0, _LONGEST).parse, "a number of seconds, 0 for none")
+_COUNT = Kind(integer(1, 2**31).parse, "a whole number from 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FlySettings:
-    """The values of ``SETTINGS``; a field is the variable's name without ``PARITY_FLY_``, in lower case."""
+    """The table of the Fly stand-in."""
 
-    queue_s: float
-    start_tries: int
-    start_window_s: float
-    boot_s: float
-    idle_check_s: float
-    websockets_count: bool
-    goaway_code: int
-    idle_timeout_s: float
-    grace_check_s: float
-    route_unchecked: bool
-    prefer_wakes: bool
-    head_limit: int
-    url_limit: int
-    compress_skip: tuple[str, ...]
-    compress_min: int
-    public_port: int | None
-    network: str
-    project: str
+    queue_s: float = setting(
+        "PARITY_FLY_QUEUE_S", _SECONDS, "10", "how long a request waits below hard_limit before it gets 503"
+    )
+    start_tries: int = setting(
+        "PARITY_FLY_START_TRIES", _COUNT, "15", "how often a starting Machine's port is tried before 502"
+    )
+    start_window_s: float = setting("PARITY_FLY_START_WINDOW_S", _SECONDS, "8", "over how long those tries are spread")
+    boot_s: float = setting(
+        "PARITY_FLY_BOOT_S", _SECONDS_OR_OFF, "0", "added to each cold start (Fly: 0.5 to 2 s for the VM)"
+    )
+    idle_check_s: float = setting(
+        "PARITY_FLY_IDLE_CHECK_S", _SECONDS, "150", "interval of the autostop check: stops after 1 to 2 of them"
+    )
+    websockets_count: bool = setting(
+        "PARITY_FLY_WEBSOCKETS_COUNT", SWITCH, "true", "an open WebSocket keeps a Machine from being stopped"
+    )
+    goaway_code: int = setting(
+        "PARITY_FLY_GOAWAY_CODE", _COUNT, "1001", "close code that WebSockets get when their Machine stops"
+    )
+    idle_timeout_s: float = setting(
+        "PARITY_FLY_IDLE_TIMEOUT_S", _SECONDS_OR_OFF, "0", "cut exchanges that are silent so long (pessimistic: 60)"
+    )
+    grace_check_s: float = setting(
+        "PARITY_FLY_GRACE_CHECK_S", _SECONDS, "0.5", "interval of checks within the grace period, until one passes"
+    )
+    route_unchecked: bool = setting(
+        "PARITY_FLY_ROUTE_UNCHECKED", SWITCH, "true", "a started Machine gets traffic before its first check"
+    )
+    prefer_wakes: bool = setting(
+        "PARITY_FLY_PREFER_WAKES", SWITCH, "true", "a preferred Machine that is stopped is started and waited for"
+    )
+    head_limit: int = setting("PARITY_FLY_HEAD_LIMIT", _COUNT, "65536", "bytes of a request's headers before 431")
+    url_limit: int = setting("PARITY_FLY_URL_LIMIT", _COUNT, "16384", "bytes of a request's target before 414")
+    compress_skip: tuple[str, ...] = setting(
+        "PARITY_FLY_COMPRESS_SKIP",
+        Kind(_words, "beginnings of content types, separated by commas"),
+        "image/,video/,audio/,font/woff,application/zip,application/gzip,application/grpc",
+        "content types that are not compressed",
+    )
+    compress_min: int = setting("PARITY_FLY_COMPRESS_MIN", _COUNT, "32", "smallest body, in bytes, that is compressed")
+    public_port: int | None = setting(
+        "PARITY_FLY_PUBLIC_PORT",
+        Kind(_optional_port, "a port from 1 to 65535, or none"),
+        "none",
+        "TLS port as clients see it, where it is published under another number",
+        inside=True,
+    )
+    network: str = setting(
+        "PARITY_FLY_NETWORK", TEXT, "", "Docker network of Machine containers; empty: PROJECT_machines", inside=True
+    )
+    project: str = setting(
+        "PARITY_FLY_PROJECT", TEXT, "", "compose project of Machine containers; empty: this container's", inside=True
+    )
 
 
 def load_fly_settings(environ: Mapping[str, str] = os.environ) -> FlySettings:
-    """Read every setting; an unset or empty variable takes its default. Raises ``ConfigError``, naming the variable."""
-    known = {setting.name for setting in SETTINGS}
-    for name in environ:
-        if name.startswith("PARITY_FLY_") and name not in known:
-            raise ConfigError(name, "there is no such setting", f"one of {', '.join(sorted(known))}", f"unset {name}")
-    values = read(SETTINGS, environ)
-    # The fields of the table begin with fly_; those of the class, which is named so, do not.
-    return FlySettings(**{name.removeprefix("fly_"): value for name, value in values.items()})  # type: ignore[arg-type]
+    """Read every setting; an unset or empty variable takes its default. Raises one ``ConfigError`` for all mistakes."""
+    refuse_unknown(environ, names(HarnessSettings, FlySettings), "PARITY_FLY_")
+    return FlySettings(**read(FlySettings, environ))

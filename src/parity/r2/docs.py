@@ -10,7 +10,6 @@ from parity.r2.faults import FIELDS
 from parity.r2.gaps import GAPS, STORE_DIFFERENCES
 from parity.r2.routes import operations
 from parity.r2.rules import RULES, Rule
-from parity.r2.settings import SETTINGS
 
 _SECTION = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
@@ -49,11 +48,6 @@ def _rules() -> str:
     return _table(("#", "when", "answer", "note, setting", "source"), rows)
 
 
-def _settings() -> str:
-    rows = [(f"`{setting.name}`", f"`{setting.default}`", setting.form, setting.help) for setting in SETTINGS]
-    return _table(("variable", "default", "form", "what it is for"), rows)
-
-
 def _operations() -> str:
     classes: dict[str, list[str]] = {"A": [], "B": [], "": []}
     for operation in operations():
@@ -79,7 +73,6 @@ def _stores() -> str:
 
 SECTIONS = {
     "rules": _rules,
-    "settings": _settings,
     "operations": _operations,
     "faults": _faults,
     "gaps": _gaps,

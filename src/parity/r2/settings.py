@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from parity.config.errors import ConfigError
 from parity.config.project import Project
-from parity.config.variables import Setting, optional_url, read
+from parity.config.settings import HarnessSettings
+from parity.config.variables import (
+    TEXT,
+    URL,
+    Kind,
+    choice,
+    names,
+    number,
+    read,
+    refuse_unknown,
+    rows,
+    setting,
+)
 from parity.r2.cors import Policy, load_policy
 from parity.r2.latency import PROFILES
 from parity.r2.rules import RULES, Choices
 from parity.r2.sigv4 import Token
 from parity.r2.throttle import WriteWindow
-
-
-def _choice(*values: str) -> tuple[Callable[[str], object], str]:
-    def parse(text: str) -> str:
-        if text not in values:
-            raise ValueError(text)
-        return text
-
-    return parse, " or ".join(values)
 
 
 def _rule_numbers(text: str) -> frozenset[int]:
@@ -34,50 +37,49 @@ def _rule_numbers(text: str) -> frozenset[int]:
     return numbers
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 86_400:
-        raise ValueError(text)
-    return value
+@dataclass(frozen=True, kw_only=True)
+class R2Variables:
+    """The table of the R2 stand-in."""
 
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting("PARITY_R2_STORE", "moto", *_choice("moto", "s3"), "what holds the objects"),
-    Setting("PARITY_R2_UPSTREAM_URL", "", optional_url, "an http(s) URL", "the endpoint of the store `s3`"),
-    Setting("PARITY_R2_UPSTREAM_ACCESS_KEY_ID", "", str, "a text", "its credentials"),
-    Setting("PARITY_R2_UPSTREAM_SECRET_ACCESS_KEY", "", str, "a text", "its credentials"),
-    Setting("PARITY_R2_UPSTREAM_REGION", "us-east-1", str, "a text", "its region"),
-    Setting(
+    store: str = setting("PARITY_R2_STORE", choice("moto", "s3"), "moto", "what holds the objects")
+    upstream_url: str = setting("PARITY_R2_UPSTREAM_URL", URL, "", "the endpoint of the store `s3`")
+    upstream_access_key_id: str = setting("PARITY_R2_UPSTREAM_ACCESS_KEY_ID", TEXT, "", "its credentials")
+    upstream_secret_access_key: str = setting(
+        "PARITY_R2_UPSTREAM_SECRET_ACCESS_KEY", TEXT, "", "its credentials", secret=True
+    )
+    upstream_region: str = setting("PARITY_R2_UPSTREAM_REGION", TEXT, "us-east-1", "its region")
+    unsigned_streaming: str = setting(
         "PARITY_R2_UNSIGNED_STREAMING",
+        choice("401", "501", "accept"),
         "401",
-        *_choice("401", "501", "accept"),
         "answer to STREAMING-UNSIGNED-PAYLOAD-TRAILER bodies (boto3 from 1.36 on sends them by default over https)",
-    ),
-    Setting(
+    )
+    error_codes: str = setting(
         "PARITY_R2_ERROR_CODES",
+        choice("documented", "captured"),
         "documented",
-        *_choice("documented", "captured"),
         "status and code where R2's error-codes page of 2026 and captures of real buckets differ",
-    ),
-    Setting(
+    )
+    write_window: WriteWindow = setting(
         "PARITY_R2_WRITE_WINDOW",
+        Kind(WriteWindow.parse, "overlap, strict, or seconds such as 0.3-1.4"),
         "overlap",
-        WriteWindow.parse,
-        "overlap, strict, or seconds such as 0.3-1.4",
         "how long a write to a key counts as in flight for other connections",
-    ),
-    Setting("PARITY_R2_LATENCY", "off", *_choice(*PROFILES), "how long R2 takes to answer"),
-    Setting("PARITY_R2_RULES_OFF", "", _rule_numbers, "numbers of rules such as 1,16", "rules that do not hold"),
-    Setting(
+    )
+    latency: str = setting("PARITY_R2_LATENCY", choice(*PROFILES), "off", "how long R2 takes to answer")
+    rules_off: frozenset[int] = setting(
+        "PARITY_R2_RULES_OFF", Kind(_rule_numbers, "numbers of rules such as 1,16"), "", "rules that do not hold"
+    )
+    save_seconds: float = setting(
         "PARITY_R2_SAVE_SECONDS",
+        Kind(number(0, 86_400).parse, "seconds, at most a day"),
         "60",
-        _seconds,
-        "seconds, at most a day",
         "how often what changed is saved (0: only on stop)",
-    ),
-    Setting("PARITY_R2_ADMIN_ACCESS_KEY_ID", "", str, "a text", "a token that may configure buckets; empty: none"),
-    Setting("PARITY_R2_ADMIN_SECRET_ACCESS_KEY", "", str, "a text", "its secret"),
-)
+    )
+    admin_access_key_id: str = setting(
+        "PARITY_R2_ADMIN_ACCESS_KEY_ID", TEXT, "", "a token that may configure buckets; empty: none"
+    )
+    admin_secret_access_key: str = setting("PARITY_R2_ADMIN_SECRET_ACCESS_KEY", TEXT, "", "its secret", secret=True)
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,11 @@ def change_behaviour(behaviour: Behaviour, changes: Mapping[str, object]) -> Beh
     """``behaviour`` with some of its texts replaced. Raises ``ValueError``, naming the field and the form wanted."""
     values: dict[str, Any] = {}
     for name, text in changes.items():
-        setting = next(setting for setting in SETTINGS if setting.field == f"r2_{name}")
+        kind = next(row.kind for row in rows(R2Variables) if row.field == name)
         try:
-            values[name] = setting.parse(text if isinstance(text, str) else repr(text))
+            values[name] = kind.parse(text if isinstance(text, str) else repr(text))
         except ValueError:
-            raise ValueError(f"{name} cannot be {text!r}: expected {setting.form}") from None
+            raise ValueError(f"{name} cannot be {text!r}: expected {kind.expected}") from None
     return replace(behaviour, **values)
 
 
@@ -148,14 +150,15 @@ def _token(project: Project, environ: Mapping[str, str]) -> Token:
 
 def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) -> R2Settings:
     """Read the table and the project's secrets. Raises ``ConfigError``, naming variable or file."""
-    values = read(SETTINGS, environ)
+    refuse_unknown(environ, names(HarnessSettings, R2Variables), "PARITY_R2_")
+    given = R2Variables(**read(R2Variables, environ))
     tokens = [_token(project, environ)]
-    admin_key, admin_secret = str(values["r2_admin_access_key_id"]), str(values["r2_admin_secret_access_key"])
+    admin_key, admin_secret = given.admin_access_key_id, given.admin_secret_access_key
     if bool(admin_key) != bool(admin_secret):
         raise ConfigError("PARITY_R2_ADMIN_ACCESS_KEY_ID", "an admin token has a key and a secret", "both or neither")
     if admin_key:
         tokens.append(Token(admin_key, admin_secret, admin=True))
-    chosen: dict[str, Any] = {name: values[f"r2_{name}"] for name in BEHAVIOUR_FIELDS}
+    chosen: dict[str, Any] = {name: getattr(given, name) for name in BEHAVIOUR_FIELDS}
     hosts = {"localhost", "r2.localhost", project.settings.r2_host}
     return R2Settings(
         bucket=project.bucket,
@@ -163,16 +166,17 @@ def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) 
         policy=load_policy(project.path(project.parity.r2.cors)) if project.parity.r2.cors else None,
         hosts=tuple(sorted(hosts)),
         state=project.settings.state_dir / "r2",
-        save_seconds=float(str(values["r2_save_seconds"])),
-        upstream=_upstream(values),
+        save_seconds=given.save_seconds,
+        upstream=_upstream(given),
         behaviour=Behaviour(**chosen),
     )
 
 
-def _upstream(values: Mapping[str, object]) -> Upstream | None:
-    if values["r2_store"] == "moto":
+def _upstream(given: R2Variables) -> Upstream | None:
+    if given.store == "moto":
         return None
-    if not values["r2_upstream_url"]:
+    if not given.upstream_url:
         raise ConfigError("PARITY_R2_UPSTREAM_URL", "PARITY_R2_STORE=s3 needs it", "the URL of an S3 endpoint")
-    names = ("url", "access_key_id", "secret_access_key", "region")
-    return Upstream(*(str(values[f"r2_upstream_{name}"]) for name in names))
+    return Upstream(
+        given.upstream_url, given.upstream_access_key_id, given.upstream_secret_access_key, given.upstream_region
+    )

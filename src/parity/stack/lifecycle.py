@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from parity.config.project import Project
 from parity.stack.errors import StackError
 from parity.stack.media_tools import packaged_folder, search_path
-from parity.stack.plan import Part, plan, setting_variables
+from parity.stack.plan import Part, plan
 from parity.stack.ports import require_free
 from parity.stack.processes import stop_all
 from parity.stack.state import StackState, exclusive, forget_state, read_state
@@ -27,7 +27,7 @@ def required_ports(parts: tuple[Part, ...]) -> dict[str, int]:
 
 def differing_settings(state: StackState, project: Project) -> list[str]:
     """Settings that a running stack was started with otherwise, as ``NAME (running: X, wanted: Y)``."""
-    wanted = setting_variables(project.settings)
+    wanted = project.settings.environment()
     return [
         f"{name} (running: {state.settings.get(name, '')}, wanted: {value})"
         for name, value in wanted.items()
@@ -55,7 +55,7 @@ def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say)
         path = search_path(environ, state_dir / "bin", packaged_folder())
         parts = plan(project, environ, sys.executable, path)
         require_free(project.settings.bind, required_ports(parts))
-        start(parts, state_dir, setting_variables(project.settings), timeout_s, say)
+        start(parts, state_dir, project.settings.environment(), timeout_s, say)
     return True
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parity.config.project import Project
-from parity.config.settings import SETTINGS, HarnessSettings
+from parity.config.settings import HarnessSettings
 
 # What a child keeps of the caller's environment. A real R2 key, Modal token, proxy or endpoint in the developer's
 # shell must not reach a stand-in or a Machine; the harness's own settings are added from what was read.
@@ -85,12 +85,7 @@ def kinds(project: Project) -> tuple[_Kind, ...]:
 
 def port_of(settings: HarnessSettings, variable: str) -> int:
     """The port that a ``PARITY_…_PORT`` variable has in ``settings``."""
-    return int(getattr(settings, variable.removeprefix("PARITY_").lower()))
-
-
-def setting_variables(settings: HarnessSettings) -> dict[str, str]:
-    """Every setting as the variable that gives it; what a child reads is then exactly what was read here."""
-    return {setting.name: str(getattr(settings, setting.field)) for setting in SETTINGS}
+    return int(settings.environment()[variable])
 
 
 def child_environment(project: Project, environ: Mapping[str, str], path: str) -> dict[str, str]:
@@ -99,7 +94,7 @@ def child_environment(project: Project, environ: Mapping[str, str], path: str) -
     kept = {name: value for name, value in environ.items() if name in KEPT or name.startswith("PARITY_")}
     return {
         **kept,
-        **setting_variables(project.settings),
+        **project.settings.environment(),
         "PARITY_DRIVER": "process",
         "PATH": path,
         "PYTHONPATH": str(PACKAGE),

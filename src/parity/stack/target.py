@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from parity.config.errors import ConfigError
 from parity.config.project import Project
+from parity.config.variables import PATH, URL, read, setting
 from parity.stack.errors import StackError
 from parity.stack.state import read_state
 
@@ -17,6 +18,18 @@ Driver = Literal["docker", "process", "live"]
 
 # In compose R2 has one name for people, Machines and browsers alike: presigned URLs carry it (docs/architecture.md).
 COMPOSE_R2_HOST = "r2.localhost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSettings:
+    """Addresses of a stack that was started elsewhere; each empty one is derived from the shared settings."""
+
+    api_url: str = setting("PARITY_API_URL", URL, "", "the API")
+    frontend_url: str = setting("PARITY_FRONTEND_URL", URL, "", "the page")
+    r2_url: str = setting("PARITY_R2_URL", URL, "", "R2")
+    modal_url: str = setting("PARITY_MODAL_URL", URL, "", "Modal's control plane")
+    admin_url: str = setting("PARITY_ADMIN_URL", URL, "", "the admin gateway")
+    ca: str = setting("PARITY_CA", PATH, "", "ca.pem of the stack; empty: in the trust dir")
 
 
 @dataclass(frozen=True)
@@ -63,20 +76,10 @@ class Target:
         """The local stack; each ``PARITY_…_URL`` and ``PARITY_CA`` that is set goes before what the settings say."""
         project, driver = local_project(environ)
         target = cls.local(project, driver)
-        given = {
-            field: environ[name].rstrip("/")
-            for field, name in (
-                ("api_url", "PARITY_API_URL"),
-                ("frontend_url", "PARITY_FRONTEND_URL"),
-                ("r2_url", "PARITY_R2_URL"),
-                ("modal_url", "PARITY_MODAL_URL"),
-                ("admin_url", "PARITY_ADMIN_URL"),
-            )
-            if environ.get(name)
-        }
-        ca = Path(environ["PARITY_CA"]) if environ.get("PARITY_CA") else target.ca
-        known = asdict(target)
-        return cls(**{**known, **given, "ca": ca})
+        given = {field: value for field, value in read(TargetSettings, environ).items() if value}
+        if "ca" in given:
+            given["ca"] = Path(given["ca"])
+        return replace(target, **given)
 
 
 def with_driver(environ: Mapping[str, str], driver: Driver) -> dict[str, str]:

@@ -1,14 +1,9 @@
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from parity.config.errors import ConfigError
-from parity.config.settings import SETTINGS, HarnessSettings, load_settings
-
-
-def test_every_setting_of_the_table_is_a_field_and_every_field_a_setting() -> None:
-    assert [setting.field for setting in SETTINGS] == [field.name for field in fields(HarnessSettings)]
+from parity.config.settings import load_settings
 
 
 def test_an_unset_and_an_empty_variable_take_the_default(tmp_path: Path) -> None:

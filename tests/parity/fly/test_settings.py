@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-
 import pytest
 
 from parity.config.errors import ConfigError
-from parity.fly.settings import SETTINGS, FlySettings, load_fly_settings
-
-PAGE = Path(__file__).parents[3] / "docs" / "standins" / "fly.md"
-
-
-def test_table_and_class_hold_the_same_names() -> None:
-    assert {setting.field.removeprefix("fly_") for setting in SETTINGS} == {field.name for field in fields(FlySettings)}
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_every_setting_is_on_the_page_with_its_default(setting: object) -> None:
-    row = f"| `{setting.name}` | {f'`{setting.default}`' if setting.default else 'empty'} | {setting.help} |"  # type: ignore[attr-defined]
-    assert row in PAGE.read_text("utf-8")
+from parity.fly.settings import load_fly_settings
 
 
 def test_defaults_load() -> None:
@@ -46,5 +31,5 @@ def test_a_wrong_value_is_refused_with_name_and_form(name: str, value: str) -> N
 
 
 def test_a_misspelt_setting_is_refused() -> None:
-    with pytest.raises(ConfigError, match="there is no such setting"):
+    with pytest.raises(ConfigError, match="did you mean PARITY_FLY_QUEUE_S"):
         load_fly_settings({"PARITY_FLY_QEUE_S": "1"})

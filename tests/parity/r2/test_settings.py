@@ -13,7 +13,6 @@ from parity.config.errors import ConfigError
 from parity.config.project import Project
 from parity.r2.service import running
 from parity.r2.settings import (
-    SETTINGS,
     Behaviour,
     Upstream,
     behaviour_to_json,
@@ -82,5 +81,6 @@ def test_behaviour_is_told_as_it_is_changed() -> None:
         change_behaviour(Behaviour(), {"latency": 5})
 
 
-def test_every_setting_says_what_it_is_for() -> None:
-    assert all(setting.name.startswith("PARITY_R2_") and setting.help and setting.form for setting in SETTINGS)
+def test_a_misspelt_setting_is_refused_with_the_nearest(project: Project) -> None:
+    with pytest.raises(ConfigError, match="did you mean PARITY_R2_LATENCY"):
+        load_r2_settings(project, {"PARITY_R2_LATNCY": "off"})

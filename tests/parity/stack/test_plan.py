@@ -2,7 +2,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from parity.config.project import Project
-from parity.config.settings import SETTINGS, load_settings
+from parity.config.settings import HarnessSettings, load_settings
+from parity.config.variables import names
 from parity.stack.lifecycle import required_ports
 from parity.stack.plan import KINDS, child_environment, plan
 
@@ -21,7 +22,7 @@ def test_the_stack_is_r2_modal_worker_fly_and_the_page(project: Project) -> None
 
 def test_each_port_setting_belongs_to_exactly_one_part() -> None:
     used = [variable for kind in KINDS for variable in kind.ports]
-    assert sorted(used) == sorted(setting.name for setting in SETTINGS if setting.name.endswith("_PORT"))
+    assert sorted(used) == sorted(name for name in names(HarnessSettings) if name.endswith("_PORT"))
 
 
 def test_a_part_is_asked_for_its_health_on_the_port_that_is_set(checkout: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 from parity.config.errors import ConfigError
 from parity.config.project import Project
 from parity.stack.addresses import URL_KEYS, browser_command, shell_exports, tool_environment, urls
-from parity.stack.plan import setting_variables
 from parity.stack.processes import ProcessId
 from parity.stack.state import PartState, StackState, write_state
 from parity.stack.target import Target, local_project
@@ -14,7 +13,7 @@ from parity.stack.target import Target, local_project
 
 def running_state(project: Project) -> StackState:
     part = PartState("r2", ProcessId.of(os.getpid()), "http://127.0.0.1:1/", "r2.log")
-    return StackState(setting_variables(project.settings), (part,), ready=True)
+    return StackState(project.settings.environment(), (part,), ready=True)
 
 
 def test_urls_have_exactly_the_promised_keys(project: Project) -> None:

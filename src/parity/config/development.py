@@ -1,0 +1,67 @@
+"""Settings of image builds, of programs that checks use, and of this repository's scripts.
+
+No server reads them. They stand in tables like all others, so that the documentation is complete and a misspelt name is
+refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parity.config.variables import PATH, TEXT, integer, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSettings:
+    """What compose.yaml hands to image builds."""
+
+    base_image: str = setting(
+        "PARITY_BASE_IMAGE", TEXT, "python:3.11-slim-bookworm", "the image that every Dockerfile starts from"
+    )
+    ca_file: str = setting(
+        "PARITY_CA_FILE",
+        PATH,
+        "",
+        "PEM bundle that builds trust, for networks that intercept TLS; in no image. `make up` also takes it from "
+        "PIP_CERT, SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
+    )
+    commit: str = setting("GIT_COMMIT", TEXT, "unknown", "commit that images are labelled with; `make up` asks git")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolSettings:
+    """Programs beside the harness."""
+
+    chromium: str = setting(
+        "PARITY_CHROMIUM", PATH, "", "the Chromium of browser checks and of `parity browser`; empty: from PATH"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptSettings:
+    """Read by scripts/ and .ci/ of this repository, before there is a Python environment."""
+
+    test_project: str = setting("PARITY_TEST_PROJECT", TEXT, "", "compose project of `make test`; empty: FOLDER-test")
+    test_port_offset: int = setting(
+        "PARITY_TEST_PORT_OFFSET",
+        integer(0, 55_000),
+        "20000",
+        "offset of the ports of `make test`; PARITY_PORT_OFFSET is added to the default",
+    )
+    test_cache: str = setting(
+        "PARITY_TEST_CACHE", PATH, "~/.cache/parity", "where `make test-tools` keeps the programs that tests run"
+    )
+    engine_dir: str = setting("PARITY_ENGINE_DIR", PATH, "/opt/engine", ".ci/engine: programs and cached packages")
+    engine_data: str = setting(
+        "PARITY_ENGINE_DATA", PATH, "/var/lib/docker", ".ci/engine: images, containers and volumes"
+    )
+    engine_run: str = setting("PARITY_ENGINE_RUN", PATH, "/run/engine", ".ci/engine: pid files and logs")
+    engine_socket: str = setting(
+        "PARITY_ENGINE_SOCKET", PATH, "/var/run/docker.sock", ".ci/engine: where the engine listens"
+    )
+    engine_launch: str = setting(
+        "PARITY_ENGINE_LAUNCH",
+        TEXT,
+        "",
+        ".ci/engine: command before dockerd; `unshare -n` for a trial beside another engine",
+    )

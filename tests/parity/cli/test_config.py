@@ -16,9 +16,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What ``config check`` reads of this checkout, to break."""
     shutil.copy(ROOT / "parity.toml", tmp_path)
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
-    for folder in ("src/frontend", "src/backend", "src/gpu"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "src/gpu/video_app.py").write_text("")
+    (tmp_path / "src").symlink_to(ROOT / "src")
     monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
     return tmp_path
 

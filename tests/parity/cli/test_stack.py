@@ -18,9 +18,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What ``up`` reads of a checkout; its ``scripts/up`` and a process stack only write down that they were called."""
     shutil.copy(ROOT / "parity.toml", tmp_path)
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
-    for folder in ("src/backend", "src/frontend", "src/gpu", "scripts", "bin"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "src/gpu/video_app.py").touch()
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    for folder in ("scripts", "bin"):
+        (tmp_path / folder).mkdir()
     executable(tmp_path / "scripts/up", f'echo "$@" > {tmp_path}/containers')
     for name in [name for name in os.environ if name.startswith("PARITY_")]:
         monkeypatch.delenv(name)

@@ -26,9 +26,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What a promotion reads of a checkout; its image and commit are given."""
     shutil.copy(ROOT / "parity.toml", tmp_path)
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
-    for folder in ("src/backend", "src/frontend", "src/gpu"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "src/gpu/video_app.py").touch()
+    (tmp_path / "src").symlink_to(ROOT / "src")
     monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path / "no-tools"))
 

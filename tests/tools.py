@@ -150,6 +150,18 @@ def _debian_package(folder: Path, packages: tuple[str, ...]) -> None:
         _run("dpkg-deb", ["dpkg-deb", "-x", package, folder])
 
 
+def _postgres(folder: Path, packages: tuple[str, ...]) -> None:
+    """Found where Debian installed it, which is not on PATH; else unpacked, as other packages are."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+    if not installed:
+        _debian_package(folder, packages)
+        return
+    program = folder / "usr/lib/postgresql/15/bin/postgres"
+    program.parent.mkdir(parents=True)
+    for other in installed[-1].parent.iterdir():
+        (program.parent / other.name).symlink_to(other)
+
+
 def _boto3(version: str) -> Tool:
     return Tool(f"boto3-{version}", "bin/python", (f"boto3=={version}",), _python)
 
@@ -161,6 +173,9 @@ GO = Tool(
     ((VERSITYGW / "toolchain.txt").read_text(),),
     lambda folder, _: _python(folder, ("--require-hashes", "-r", str(VERSITYGW / "toolchain.txt"))),
 )
+# The server, and what Debian 12 has it linked to beyond a minimal system.
+POSTGRES = ("postgresql-15", "postgresql-client-15", "libpq5")
+LEAGUE = ROOT / "tests/backends/league/requirements.txt"
 BOTO3 = ("1.35.99", "1.36.26", "1.40.76")
 TOOLS: Mapping[str, Tool] = {
     tool.name: tool
@@ -186,6 +201,9 @@ TOOLS: Mapping[str, Tool] = {
         Tool("boto3-newest", "bin/python", ("boto3",), _python),
         Tool("awscli", "bin/aws", ("awscli",), _python),
         Tool("rclone", "usr/bin/rclone", ("rclone",), _debian_package, on_path=True),
+        Tool("postgres", "usr/lib/postgresql/15/bin/postgres", POSTGRES, _postgres, on_path=True),
+        # The interpreter of tests/backends/league, with its requirements.
+        Tool("league", "bin/python", tuple(LEAGUE.read_text("utf-8").split()), _python),
     )
 }
 

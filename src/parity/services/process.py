@@ -123,6 +123,8 @@ class ServiceProcess:
         values = {"python": self._python, "host": HOST, "port": self.port, "root": self._root, "data": self.data}
         words = [_filled(word, values) for word in command]
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment["PATH"] = search_path(os.environ.get("PATH", os.defpath))
+        words[0] = shutil.which(words[0], path=environment["PATH"]) or words[0]
         user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}
         with self._log.open("ab") as log:
             try:
@@ -170,6 +172,13 @@ def _die_with_parent() -> Callable[[], None] | None:
         libc.prctl(_PDEATHSIG, int(signal.SIGKILL))
 
     return prepare
+
+
+def search_path(path: str, debian: Path = Path("/usr/lib/postgresql")) -> str:
+    """``path`` with Debian's folders of PostgreSQL's server programs, which it keeps off PATH, newest version first."""
+    folders = [folder for folder in debian.glob("*/bin") if folder.parent.name.isdigit()]
+    newest_first = sorted(folders, key=lambda folder: -int(folder.parent.name))
+    return os.pathsep.join([path, *map(str, newest_first)])
 
 
 def _filled(word: str, values: dict[str, object]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from parity.contract import Api, Edit, InBucket, Job, JobState, Prefix, Refusal, Socket, Uploaded
 
 KIND = "video/mp4"
+At = Literal["running", "done", "failed"]
 
 
 class Contract:
@@ -25,7 +27,7 @@ class Contract:
     async def read(self) -> Collection[str]:
         return [item["body"] for item in (await self.api.call("GET", "/journal/entries/"))["items"]]
 
-    def owns(self) -> str:
+    async def owns(self) -> str:
         return f"staging/coaches/{self.api.user}/"
 
     async def edit(self) -> Sequence[Edit]:
@@ -60,14 +62,14 @@ class Contract:
         await self.api.send_file(film["put"], data, KIND)
         await self.api.call("POST", f"/films/{film['ref']}/arrived")
         url = (await self.api.call("GET", f"/films/{film['ref']}/watch"))["url"]
-        return Uploaded(f"{self.owns()}films/{film['ref']}", url)
+        return Uploaded(f"{await self.owns()}films/{film['ref']}", url)
 
     async def job(self) -> Job:
         ref = (await self.api.call("POST", "/reports", expect=202))["ref"]
 
         async def state() -> JobState:
             found = await self.api.call("GET", f"/reports/{ref}")
-            states = {"queued": "running", "done": "done", "failed": "failed"}
-            return JobState(states[found["state"]], found["reason"], [f"{self.owns()}reports/{ref}.json"])
+            states: dict[str, At] = {"queued": "running", "done": "done", "failed": "failed"}
+            return JobState(states[found["state"]], found["reason"], (f"{await self.owns()}reports/{ref}.json",))
 
         return Job(state, done_s=10)

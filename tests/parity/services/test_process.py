@@ -12,7 +12,7 @@ import pytest
 
 from parity.config.parity_toml import Service
 from parity.services.errors import ServiceError
-from parity.services.process import HOST, ServiceProcess
+from parity.services.process import HOST, ServiceProcess, search_path
 
 SERVE = ["{python}", "-m", "http.server", "{port}", "--bind", "{host}"]
 FRESH = ["{python}", "-c", "import pathlib; pathlib.Path('made').write_text('once')"]
@@ -108,3 +108,9 @@ async def test_who_is_not_root_runs_it_as_oneself(tmp_path: Path) -> None:
         assert (service.data / "made").read_text() == f"{getpass.getuser()}\n"
     finally:
         await service.stop()
+
+
+def test_debians_folders_of_postgresql_are_searched_after_path_newest_first(tmp_path: Path) -> None:
+    for name in ("9/bin", "15/bin", "common"):
+        (tmp_path / name).mkdir(parents=True)
+    assert search_path("/usr/bin", tmp_path) == f"/usr/bin:{tmp_path}/15/bin:{tmp_path}/9/bin"

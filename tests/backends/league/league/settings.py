@@ -1,0 +1,26 @@
+"""What the environment says. ``MISTAKE`` names one thing to do wrong, as a real team once did; empty: none."""
+
+from __future__ import annotations
+
+import os
+
+MISTAKES = (
+    "bucket_needed_for_writes",
+    "commit_later",
+    "errors_without_cors",
+    "film_early",
+    "health_needs_bucket",
+    "http_behind_proxy",
+    "job_abandoned",
+    "job_failure_silent",
+    "key_prefix_fixed",
+    "migration_needs_rows",
+    "pool_unchecked",
+    "read_modify_write",
+)
+MISTAKE = os.environ.get("MISTAKE", "")
+if MISTAKE and MISTAKE not in MISTAKES:
+    raise SystemExit(f"MISTAKE={MISTAKE}: one of {', '.join(MISTAKES)} is wanted")
+
+PAGE_ORIGIN = os.environ["PAGE_ORIGIN"]
+PREFIX = "production" if MISTAKE == "key_prefix_fixed" else os.environ["APP_ENV"]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from parity.checks.kit import containers
 from parity.checks.registry import CHECKS
 from parity.checks.runner import Suite, find_facilities, select
 from parity.config.errors import ConfigError
@@ -18,7 +17,8 @@ from parity.config.project import Project
 from parity.report.html import html_page
 from parity.report.identity import current_identity
 from parity.report.junit import junit_xml
-from parity.report.receipt import receipt_json
+from parity.report.ran import images_that_ran, release_newer_build
+from parity.report.receipt import ReceiptResult, write_receipt
 from parity.report.results import Run
 from parity.report.terminal import result_lines, skipped_lines, summary_line
 from parity.stack.target import Target, local_project
@@ -62,13 +62,21 @@ def check(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--only") from None
     click.echo(f"target {target.name} ({target.driver}): {target.api_url}")
+    if target.driver == "docker" and target.admin_url:
+        # Building the checks builds the image too: what is checked must be the newest build, for the whole run.
+        try:
+            released = release_newer_build(target.admin_url)
+        except ConfigError as error:
+            raise click.ClickException(str(error)) from None
+        if released:
+            click.echo(released)
     suite = Suite(
         project, target, find_facilities(project, target), CHECKS, lambda r: click.echo("\n".join(result_lines(r)))
     )
     run = asyncio.run(suite.run(selected, prove=prove, tools=versions()))
     if receipt is None and not only and target.driver != "live":
         receipt = project.settings.state_dir / "receipts" / "latest.json"
-    _write(project, run, junit, html, receipt)
+    _write(project, target.admin_url, run, junit, html, receipt)
     for line in (*skipped_lines(run), summary_line(run)):
         click.echo(line)
     raise SystemExit(0 if run.ok else 1)
@@ -87,17 +95,35 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in TOOLS_NAMED}}
 
 
-def _write(project: Project, run: Run, junit: Path | None, html: Path | None, receipt: Path | None) -> None:
+def _write(
+    project: Project, admin_url: str | None, run: Run, junit: Path | None, html: Path | None, receipt: Path | None
+) -> None:
     texts: list[tuple[Path, str]] = []
     if junit:
         texts.append((junit, junit_xml(run)))
     if html:
         texts.append((html, html_page(run)))
-    if receipt:
-        # What the Machines run, not what the tag names now: it may have been rebuilt meanwhile.
-        image = containers.running_image(project.settings.compose_project_name) if run.driver == "docker" else ""
-        texts.append((receipt, receipt_json(run, current_identity(project, image))))
     for path, text in texts:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
         click.echo(f"wrote {path}")
+    if receipt and admin_url:
+        # What the Machines ran, not what the tag names now: it may have been rebuilt meanwhile.
+        ran = images_that_ran(admin_url, run.started_at.timestamp())
+        results = [
+            ReceiptResult(
+                r.id, r.title, r.capability, str(r.outcome), r.reasons, r.seconds, r.proof.caught if r.proof else None
+            )
+            for r in run.results
+        ]
+        write_receipt(
+            receipt,
+            target=run.target,
+            driver=run.driver,
+            identity=current_identity(project, ran),
+            ran=ran,
+            results=results,
+            known=run.known,
+            tools=run.tools,
+        )
+        click.echo(f"wrote {receipt}")

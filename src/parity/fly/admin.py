@@ -99,7 +99,16 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
         return JSONResponse(parts.edge.replay_cache.as_json())
 
     async def release(_request: Request) -> Response:
-        return JSONResponse(fleet.release.as_json())
+        newer = await fleet.newer_build()
+        return JSONResponse({**fleet.release.as_json(), "newer_build": asdict(newer) if newer else None})
+
+    async def images(request: Request) -> Response:
+        since = request.query_params.get("since", "0")
+        try:
+            found = fleet.images.ran_since(float(since))
+        except ValueError:
+            raise HTTPException(400, f"since={since!r}: expected Unix seconds") from None
+        return JSONResponse({"checkout": fleet.driver.checkout, "images": [asdict(image) for image in found]})
 
     async def deploy(request: Request) -> Response:
         wanted = await read_object(request, ("image", "source", "env", "wait"))
@@ -132,6 +141,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             Route("/fly/requests", requests, methods=["GET", "DELETE"]),
             Route("/fly/replay-cache", replay_cache, methods=["GET", "DELETE"]),
             Route("/fly/interposer", interposer, methods=["GET", "PUT", "DELETE"]),
+            Route("/fly/images", images),
             Route("/fly/release", release),
             Route("/fly/releases", deploy, methods=["POST"]),
             *extra_routes,

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from parity.config.fly_toml import FlyConfig
 from parity.fly.gate import AppGate, phase_of
-from parity.fly.machines.driver import Address, Driver, DriverError, MachineSpec
+from parity.fly.machines import release_file
+from parity.fly.machines.driver import Address, Driver, DriverError, Image, MachineSpec
 from parity.fly.machines.environment import fly_environment
+from parity.fly.machines.image_log import ImageLog
 from parity.fly.machines.machine import Machine, Port, Surroundings
 from parity.fly.machines.release import Release, ReleaseFailed, ReleaseStatus
 from parity.fly.machines.state import State, WrongState
@@ -36,6 +38,7 @@ class FleetParts:
     settings: FlySettings
     driver: Driver
     environment: dict[str, str]
+    state_dir: Path | None = None
     local: Address | None = None
     check_local: Address | None = None
     leaving: Callable[[str, bool], None] = field(default=lambda _machine, _close_websockets: None)
@@ -52,33 +55,74 @@ class Fleet:
         self.release = Release(1)
         self._numbers = 0
         self._passed = False
+        self._closed = False
         self._changed = asyncio.Condition()
         self._releasing = asyncio.Lock()
+        self._making_again = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.images = ImageLog(parts.state_dir)
         self._surroundings = Surroundings(
             parts.driver,
             parts.config,
             parts.settings,
             self._on_change,
             lambda machine, close_websockets: parts.leaving(machine, close_websockets),
+            lambda machine: self._on_notice(machine, "removed"),
+            self.images,
             parts.local,
             parts.check_local,
         )
 
     async def open(self) -> None:
-        """Start ``max(1, min_machines_running)`` Machines, as a first deploy with ``--ha=false`` does."""
-        self._parts.driver.notice = self._on_notice
-        await self._parts.driver.open()
-        self.release.image_ref = await self._parts.driver.image_ref(None, None)
+        """Start ``max(1, min_machines_running)`` Machines, as a first deploy with ``--ha=false`` does.
+
+        A stand-in that was restarted goes on with the release that it ran.
+        """
+        driver = self._parts.driver
+        driver.notice = self._on_notice
+        await driver.open()
+        self.images.open()
+        before = release_file.load(self._release_file, driver.owner) if self._release_file else None
+        if before and await driver.exists(before.resolved):
+            self.release = before
+        else:
+            self.release = Release(before.number + 1 if before else 1)
+            self.release.resolved = await driver.resolve(None, None)
+            self.release.move(ReleaseStatus.RUNNING)
         await self._parts.prepare(self.run_once)
-        self.release.move(ReleaseStatus.RUNNING)
         for _ in range(max(1, self._parts.config.service.min_machines_running)):
             await self.create()
-        self.release.move(ReleaseStatus.COMPLETE)
+        if self.release.status is ReleaseStatus.RUNNING:
+            self.release.move(ReleaseStatus.COMPLETE)
+        self._save_release()
         self._spawn(self._autostop())
 
+    @property
+    def _release_file(self) -> Path | None:
+        return self._parts.state_dir / "release.json" if self._parts.state_dir else None
+
+    def _save_release(self) -> None:
+        if self._release_file:
+            release_file.save(self._release_file, self._parts.driver.owner, self.release)
+
+    async def newer_build(self) -> Image | None:
+        """What the configured image means now, when that is not what the release runs.
+
+        None for a release of another image or of a source folder, and when the image is gone.
+        """
+        if self.release.image is not None or self.release.source is not None:
+            return None
+        try:
+            found = await self._parts.driver.resolve(None, None)
+        except DriverError:
+            return None
+        return found if found.digest != self.release.resolved.digest else None
+
     async def close(self) -> None:
-        """Stop and remove every Machine."""
+        """Stop and remove every Machine; nothing happens the second time."""
+        if self._closed:
+            return
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         self.gate.close()
@@ -145,11 +189,11 @@ class Fleet:
 
     def _spec(self, machine_id: str, number: int, release: Release) -> MachineSpec:
         config = self._parts.config
-        own = fly_environment(config, machine_id, release.version, release.image_ref)
+        own = fly_environment(config, machine_id, release.version, release.resolved.ref)
         return MachineSpec(
             id=machine_id,
             number=number,
-            image=release.image,
+            image=release.resolved,
             source=release.source,
             environment={**release.environment(self._parts.environment), **own},
             internal_port=config.service.internal_port,
@@ -169,9 +213,10 @@ class Fleet:
         """
         async with self._releasing:
             release = Release(self.release.number + 1, image, source, env)
-            release.image_ref = await self._parts.driver.image_ref(image, source)
+            release.resolved = await self._parts.driver.resolve(image, source)
             release.move(ReleaseStatus.RUNNING)
             self.release = release
+            self._save_release()
             self._passed = False
             try:
                 for machine in list(self.machines.values()):
@@ -181,7 +226,10 @@ class Fleet:
             except (DriverError, WrongState, ReleaseFailed) as error:
                 release.move(ReleaseStatus.FAILED, str(error))
                 raise
-            release.move(ReleaseStatus.COMPLETE)
+            else:
+                release.move(ReleaseStatus.COMPLETE)
+            finally:
+                self._save_release()
             return release
 
     async def _replace(self, machine: Machine, release: Release) -> None:
@@ -249,8 +297,14 @@ class Fleet:
             self._spawn(self._make_again(machine))
 
     async def _make_again(self, machine: Machine) -> None:
-        """Someone else removed what ran it: ``docker compose up``, for one, as the service has no replicas."""
+        """Someone else removed what ran it: ``docker compose up``, for one, as the service has no replicas.
+
+        A ``docker compose up --build`` asks for the image that it built: that is a release of its own.
+        """
         try:
+            async with self._making_again:
+                if await self.newer_build():
+                    await self.deploy(None, None, self.release.env, wait=False, timeout_s=0)
             await machine.start()
         except (DriverError, WrongState) as error:
             machine.life.note("not made again", reason=str(error))

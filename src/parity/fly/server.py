@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from parity.admin.app import serving
 from parity.admin.gateway import gateway_routes
@@ -55,10 +56,14 @@ async def standin(
     https_port: int,
     http_port: int,
     peers: tuple[Address | None, Address | None] = (None, None),
+    state_dir: Path | None = None,
     prepare: Callable[[RunOnce], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Standin]:
-    """Edge, gate and Machines. On leaving, Machines are stopped and removed."""
-    parts = FleetParts(config, settings, driver, environment, *peers)
+    """Edge, gate and Machines. On leaving, Machines are stopped and removed.
+
+    ``state_dir`` keeps the release in force and which images ran; without it a restart begins anew.
+    """
+    parts = FleetParts(config, settings, driver, environment, state_dir, *peers)
     if prepare is not None:
         parts.prepare = prepare
     fleet = Fleet(parts)
@@ -129,6 +134,7 @@ async def serve(environ: Mapping[str, str]) -> None:
             harness.api_port,
             harness.api_http_port,
             (edge_peer, check_peer),
+            harness.state_dir,
             services.open,
         )
         async with services, running as fly:

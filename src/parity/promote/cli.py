@@ -40,7 +40,7 @@ def promote(
         # The checked image is what is shipped, whatever its name was given to since.
         source = local_image(project.image, checked.identity.image_digest)
         identity = current_identity(project, checked.identity.image_digest if source else None)
-        _require_match(path, checked, identity, allow_skipped)
+        _require_match(path, checked, identity, project.settings.root, allow_skipped)
         promotion = build(project, target, identity, source, os.environ, bucket_cors)
         if dry_run:
             click.echo("\n".join(plan.plan_lines(plan.promotion_plan(promotion))))
@@ -78,8 +78,10 @@ def _refuse_unknown_target(project: Project, target: str) -> None:
         raise ConfigError(project.parity.app.fly_config, "; ".join(problems))
 
 
-def _require_match(path: Path, receipt: Receipt, identity: Identity, allow_skipped: tuple[str, ...]) -> None:
-    found = mismatches(receipt, identity, allow_skipped=allow_skipped)
+def _require_match(
+    path: Path, receipt: Receipt, identity: Identity, root: Path, allow_skipped: tuple[str, ...]
+) -> None:
+    found = mismatches(receipt, identity, root, allow_skipped=allow_skipped)
     if found:
         raise ConfigError(str(path), "the receipt does not match:\n" + "\n".join(str(item) for item in found))
     click.echo(f"# receipt of {receipt.created_at}: {identity.image_digest}, commit {identity.commit}")

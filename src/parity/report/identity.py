@@ -11,6 +11,7 @@ from pathlib import Path
 
 from parity.config.project import Project
 from parity.report.engine import Engine, EngineError
+from parity.report.ran import Ran
 
 CHECKS_SOURCES = "src/parity/checks"
 
@@ -29,10 +30,17 @@ class Identity:
         return asdict(self)
 
 
-def current_identity(project: Project, image_digest: str | None = None) -> Identity:
-    """The identity of this checkout now; ``image_digest`` where the caller knows it better than the engine."""
+def current_identity(project: Project, ran: Ran | str | None = None) -> Identity:
+    """The identity of this checkout now.
+
+    The image is the one that ``ran`` (empty when that was not exactly one), or the given config digest, or what the
+    engine has under the image's name.
+    """
     commit, dirty = git_state(project.settings.root)
-    digest = local_config_digest(project.image) if image_digest is None else image_digest
+    if isinstance(ran, Ran):
+        digest = ran.tested[0].digest if len(ran.tested) == 1 else ""
+    else:
+        digest = local_config_digest(project.image) if ran is None else ran
     return Identity(project.image, digest, commit, dirty, configuration_hashes(project))
 
 
@@ -40,7 +48,9 @@ def configuration_hashes(project: Project) -> dict[str, str]:
     """SHA-256 of each file that decides what is deployed or what was checked, by path in the checkout."""
     parity, root = project.parity, project.settings.root
     files = ["parity.toml", parity.app.fly_config, parity.secrets.file if parity.secrets else "", parity.r2.cors]
-    hashes = {name: _hash_file(root / name) for name in files if name}
+    hashes = {name: _hash_file(root / name) for name in [*files, parity.checks.contract] if name}
+    if parity.checks.folder:
+        hashes[parity.checks.folder] = hash_tree(root / parity.checks.folder)
     return hashes | {CHECKS_SOURCES: hash_tree(Path(__file__).parents[1] / "checks")}
 
 

@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from parity.config.errors import ConfigError
 from parity.report.identity import Identity
-from parity.report.results import Outcome, Run
+from parity.report.ran import Ran, RanImage
 
-FORMAT = 1
+FORMAT = 2
 RUN_CHECKS = "commit, then: make up && make check (with a Docker engine)"
+PASSED, SKIPPED = "passed", "skipped"
 
 
 @dataclass(frozen=True)
 class ReceiptResult:
-    """One check as the receipt remembers it."""
+    """One check as the receipt remembers it. ``outcome`` is ``passed``, or another word for why it did not pass.
+
+    ``caught`` says whether the check noticed its broken variant; None: that was not tried.
+    """
 
     id: str
+    title: str
+    capability: str
     outcome: str
-    reasons: tuple[str, ...]
-    caught: bool | None
+    reasons: tuple[str, ...] = ()
+    seconds: float = 0.0
+    caught: bool | None = None
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """A receipt as read from its file."""
+    """One run of the checks. ``known`` is every check there is, so that a partial run shows by it.
+
+    ``ran`` is what the Machines ran during the run, as the Fly stand-in recorded it.
+    """
 
     target: str
     driver: str
     created_at: str
     identity: Identity
+    ran: Ran
+    tools: Mapping[str, str]
     known: tuple[str, ...]
     results: tuple[ReceiptResult, ...]
 
@@ -52,33 +64,26 @@ class Mismatch:
         return f"{self.field}: {self.found}; {self.wanted}\n  to do: {self.to_do}"
 
 
-def receipt_json(run: Run, identity: Identity, now: datetime | None = None) -> str:
-    """The receipt of ``run`` as text."""
+def write_receipt(
+    path: Path,
+    *,
+    target: str,
+    driver: str,
+    identity: Identity,
+    ran: Ran,
+    results: Sequence[ReceiptResult],
+    known: Sequence[str],
+    tools: Mapping[str, str],
+    now: datetime | None = None,
+) -> None:
+    """Write the receipt of a run.
+
+    ``identity`` is ``current_identity(project, ran)``, ``ran`` is ``images_that_ran(admin_url, since)``.
+    """
     created = (now or datetime.now(UTC)).isoformat(timespec="seconds")
-    results = [
-        {
-            "id": result.id,
-            "title": result.title,
-            "capability": result.capability,
-            "outcome": str(result.outcome),
-            "reasons": list(result.reasons),
-            "seconds": round(result.seconds, 3),
-            "caught": result.proof.caught if result.proof else None,
-            "variant": result.proof.variant if result.proof else None,
-        }
-        for result in run.results
-    ]
-    body = {
-        "format": FORMAT,
-        "created_at": created,
-        "target": run.target,
-        "driver": run.driver,
-        "identity": identity.as_json(),
-        "tools": run.tools,
-        "known": list(run.known),
-        "results": results,
-    }
-    return json.dumps(body, indent=2) + "\n"
+    receipt = Receipt(target, driver, created, identity, ran, dict(tools), tuple(known), tuple(results))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"format": FORMAT, **asdict(receipt)}, indent=2) + "\n", "utf-8")
 
 
 def read_receipt(path: Path) -> Receipt:
@@ -99,16 +104,24 @@ def read_receipt(path: Path) -> Receipt:
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:
-    identity = Identity(**data["identity"])
-    results = tuple(
-        ReceiptResult(r["id"], Outcome(r["outcome"]), tuple(r["reasons"]), r["caught"]) for r in data["results"]
+    fields = {name: value for name, value in data.items() if name != "format"}
+    images = tuple(RanImage(**image) for image in fields["ran"]["images"])
+    return Receipt(
+        **fields
+        | {
+            "identity": Identity(**fields["identity"]),
+            "ran": Ran(images, fields["ran"]["checkout"]),
+            "known": tuple(fields["known"]),
+            "results": tuple(
+                ReceiptResult(**{**result, "reasons": tuple(result["reasons"])}) for result in fields["results"]
+            ),
+        }
     )
-    return Receipt(data["target"], data["driver"], data["created_at"], identity, tuple(data["known"]), results)
 
 
-def mismatches(receipt: Receipt, now: Identity, *, allow_skipped: Collection[str] = ()) -> list[Mismatch]:
-    """Everything that keeps the receipt from speaking for ``now``; empty when it does."""
-    return [*_of_run(receipt, allow_skipped), *_of_identity(receipt.identity, now)]
+def mismatches(receipt: Receipt, now: Identity, root: Path, *, allow_skipped: Collection[str] = ()) -> list[Mismatch]:
+    """Everything that keeps the receipt from speaking for ``now`` in the checkout ``root``; empty when it does."""
+    return [*_of_run(receipt, allow_skipped), *_of_ran(receipt.ran, now, root), *_of_identity(receipt.identity, now)]
 
 
 def _of_run(receipt: Receipt, allow_skipped: Collection[str]) -> list[Mismatch]:
@@ -120,17 +133,36 @@ def _of_run(receipt: Receipt, allow_skipped: Collection[str]) -> list[Mismatch]:
     for missing in sorted(set(receipt.known) - seen):
         found.append(Mismatch(f"check {missing}", "it was not run", "every check is wanted", RUN_CHECKS))
     for result in receipt.results:
-        if result.outcome == Outcome.SKIPPED and result.id in allow_skipped:
+        if result.outcome == SKIPPED and result.id in allow_skipped:
             continue
-        if result.outcome != Outcome.PASSED:
+        if result.outcome != PASSED:
             why = "; ".join(result.reasons) or "no reason given"
             to_do = f"make it pass, then {RUN_CHECKS}"
-            if result.outcome == Outcome.SKIPPED:
+            if result.outcome == SKIPPED:
                 to_do = f"provide what it needs, or pass --allow-skipped {result.id}"
             found.append(Mismatch(f"check {result.id}", f"{result.outcome} ({why})", "it must have passed", to_do))
         if result.caught is False:
             missed = "it did not notice its broken variant"
             found.append(Mismatch(f"check {result.id}", missed, "a check must", "mend the check"))
+    return found
+
+
+def _of_ran(ran: Ran, now: Identity, root: Path) -> list[Mismatch]:
+    """What the Machines ran during the run: one image, of this commit, in this checkout's stack."""
+    found = []
+    if not ran.tested:
+        found.append(Mismatch("image", "no Machine is known to have run one", "exactly one is wanted", RUN_CHECKS))
+    if len(ran.tested) > 1:
+        digests = ", ".join(f"{image.digest} (commit {image.commit or 'unknown'})" for image in ran.tested)
+        to_do = "let nothing else build or release while the checks run, then make check again"
+        found.append(Mismatch("image", f"Machines ran {digests} during the checks", "exactly one is wanted", to_do))
+    for image in ran.tested:
+        if image.commit != now.commit or not now.commit:
+            built = f"the image that ran was built from {image.commit or 'an unknown commit'}"
+            found.append(Mismatch("image commit", built, f"here is {now.commit or 'no commit'}", RUN_CHECKS))
+    if not ran.checkout or Path(ran.checkout).resolve() != root.resolve():
+        where = f"the stack was started from {ran.checkout or 'an unknown folder'}"
+        found.append(Mismatch("checkout", where, f"this one is {root}", RUN_CHECKS))
     return found
 
 

@@ -74,6 +74,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
                 0,
                 0,
                 (edge_peer, check_peer),
+                tmp_path / "state",
             )
             edge = Edge(await stack.enter_async_context(running), certificates, tmp_path / "state")
             if wait:

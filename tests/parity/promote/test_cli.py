@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from parity.config.project import Project
 from parity.promote import cli
 from parity.report.identity import Identity
 from parity.report.identity import configuration_hashes as hashes
-from parity.report.receipt import receipt_json
-from parity.report.results import Outcome, Result, Run
+from parity.report.ran import Ran, RanImage
+from parity.report.receipt import ReceiptResult, write_receipt
 
 ROOT = Path(__file__).parents[3]
 DIGEST = "sha256:" + "c" * 64
@@ -35,9 +34,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def identity(project: Project, image_digest: str | None = None) -> Identity:
+def identity(project: Project, image_digest: str | Ran | None = None) -> Identity:
     """``demo`` names the checked image, unless a test says otherwise."""
-    return Identity("demo", DIGEST if image_digest is None else image_digest, "c0ffee", False, hashes(project))
+    return Identity("demo", image_digest if isinstance(image_digest, str) else DIGEST, "c0ffee", False, hashes(project))
 
 
 def engine_has(monkeypatch: pytest.MonkeyPatch, *digests: str) -> None:
@@ -50,10 +49,17 @@ def receipt(checkout: Path) -> Callable[[], Path]:
 
     def write() -> Path:
         project = Project.load()
-        run = Run("local", "docker", datetime.now(UTC), [Result("a", "A", "A", Outcome.PASSED)], ["a"])
         path = project.settings.state_dir / "receipts" / "latest.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(receipt_json(run, identity(project)))
+        write_receipt(
+            path,
+            target="local",
+            driver="docker",
+            identity=identity(project),
+            ran=Ran((RanImage(DIGEST, "c0ffee", False),), str(checkout)),
+            results=[ReceiptResult("a", "A", "A", "passed")],
+            known=["a"],
+            tools={},
+        )
         return path
 
     return write
@@ -99,6 +105,7 @@ def checked_other(path: Path) -> str:
     """Make the receipt speak for another image than the one that has the name now."""
     data = json.loads(path.read_text())
     data["identity"]["image_digest"] = other = "sha256:" + "d" * 64
+    data["ran"]["images"][0]["digest"] = other
     path.write_text(json.dumps(data))
     return other
 

@@ -27,12 +27,6 @@ def run() -> Run:
 
 
 @pytest.fixture
-def good_run() -> Run:
-    results = [Result("fine", "It holds", "A", Outcome.PASSED, (), 1.0, Proof("bad env", True, ("caught it",), 2.0))]
-    return Run("local", "docker", datetime(2026, 11, 24, tzinfo=UTC), results, ["fine"], {})
-
-
-@pytest.fixture
 def identity() -> Identity:
     hashes = {"parity.toml": "sha256:1", "deploy/fly.staging.toml": "sha256:2", "src/parity/checks": "sha256:3"}
     return Identity("demo", DIGEST, "c0ffee", False, hashes)

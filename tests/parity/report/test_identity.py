@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from parity.config.project import Project
 from parity.report import identity
 from parity.report.engine import config_digest_of_archive
-from parity.report.identity import git_state, hash_tree
+from parity.report.identity import configuration_hashes, git_state, hash_tree
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -76,3 +77,21 @@ def test_an_image_is_found_by_its_digest_before_its_name_and_never_another(
 ) -> None:
     monkeypatch.setattr(identity, "local_config_digest", lambda asked: images.get(asked, ""))
     assert identity.local_image("demo", digest) == name
+
+
+def test_the_app_s_own_contract_and_checks_are_part_of_the_identity(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "fly.toml").write_text('app = "demo"\n[http_service]\ninternal_port = 8080\n')
+    (tmp_path / "own").mkdir()
+    contract, check = tmp_path / "contract.py", tmp_path / "own" / "test_own.py"
+    for path in (contract, check):
+        path.write_text("1\n")
+    (tmp_path / "parity.toml").write_text(
+        '[app]\nfly_config = "deploy/fly.toml"\n[checks]\ncontract = "contract.py"\nfolder = "own"\n'
+    )
+    before = configuration_hashes(Project.load({"PARITY_ROOT": str(tmp_path)}))
+    for path, name in ((contract, "contract.py"), (check, "own")):
+        path.write_text("2\n")
+        after = configuration_hashes(Project.load({"PARITY_ROOT": str(tmp_path)}))
+        assert {key for key in after if after[key] != before[key]} == {name}
+        before = after

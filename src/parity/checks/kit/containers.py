@@ -27,13 +27,3 @@ def environments(project: str) -> dict[str, dict[str, str]]:
     except EngineError as error:
         raise Unobservable(str(error)) from None
     return result
-
-
-def running_image(project: str) -> str:
-    """Config digest of the image that the Machines of ``project`` run; empty for none and for more than one."""
-    engine = Engine()
-    try:
-        digests = {engine.config_digest(container["Image"]) for container in _inspected(engine, project)}
-    except EngineError:
-        return ""
-    return digests.pop() if len(digests) == 1 else ""

@@ -21,11 +21,15 @@ from parity.fly.machines.container import (
     container_name,
     file_archive,
 )
-from parity.fly.machines.driver import Address, DriverError, Exit, MachineSpec, ignore_notice
+from parity.fly.machines.driver import Address, DriverError, Exit, Image, MachineSpec, ignore_notice
 from parity.fly.machines.log_file import LogFile
 from parity.fly.settings import FlySettings
 
 DEFAULT_PROJECT = "parity"
+# How long after its end a container may be removed by whoever stopped it, in seconds.
+VANISH_S = 0.5
+COMMIT_LABEL = "org.opencontainers.image.revision"
+VARIANT_LABEL = "parity.broken"  # parity.report.engine puts it on an image that a check built
 # Lines of an ended container's log that are kept when it is removed.
 KEPT_LINES = 5000
 
@@ -45,6 +49,8 @@ class DockerDriver:
         self._project = settings.project
         self._network = settings.network
         self._inherited: dict[str, str] = {}
+        self._owner = ""
+        self._signalled: set[str] = set()  # Machines whose end the driver itself asked for
         self._ids: dict[str, str] = {}  # Machine → container
         self._events: asyncio.Task[None] | None = None
         self.notice: Callable[[str, str], None] = ignore_notice
@@ -77,6 +83,7 @@ class DockerDriver:
             labels: dict[str, str] = {}
         else:
             labels = own["Config"]["Labels"]
+            self._owner = str(own["Id"])
         self._inherited = {name: labels[name] for name in INHERITED if name in labels}
         self._project = self._project or labels.get("com.docker.compose.project", DEFAULT_PROJECT)
         self._network = self._network or f"{self._project}_machines"
@@ -115,17 +122,39 @@ class DockerDriver:
         finally:
             await self._docker.events.stop()
 
-    async def image_ref(self, image: str | None, source: Path | None) -> str:
+    @property
+    def owner(self) -> str:
+        return self._owner
+
+    @property
+    def checkout(self) -> str:
+        return self._inherited.get("com.docker.compose.project.working_dir", "")
+
+    async def resolve(self, image: str | None, source: Path | None) -> Image:
         if source is not None:
             raise DriverError("a source folder needs the process driver; with Docker a release is an image")
         name = image or self._image
         async with _errors(f"there is no image {name} on this engine: build it first (docker compose build {SERVICE})"):
             found = await self._docker.images.inspect(name)
-        return f"{name.partition('@')[0]}@{found['Id']}"
+        labels = (found.get("Config") or {}).get("Labels") or {}
+        digest = str(found["Id"])
+        return Image(
+            f"{name.partition('@')[0]}@{digest}", digest, labels.get(COMMIT_LABEL, ""), VARIANT_LABEL in labels
+        )
+
+    async def exists(self, image: Image) -> bool:
+        try:
+            await self._docker.images.inspect(image.digest)
+        except aiodocker.DockerError as error:
+            if error.status == 404:
+                return False
+            raise DriverError(f"image {image.ref} cannot be looked up: {error.message}") from error
+        return True
 
     async def start(self, spec: MachineSpec) -> Address:
         await self.remove(spec.id)
-        config = container_config(spec, spec.image or self._image, self._project, self._network, self._inherited)
+        self._signalled.discard(spec.id)
+        config = container_config(spec, spec.image.digest, self._project, self._network, self._inherited)
         async with _errors(f"Machine {spec.id} cannot be started"):
             container = await self._docker.containers.create(config, name=container_name(self._project, spec))
             self._ids[spec.id] = container.id
@@ -133,6 +162,8 @@ class DockerDriver:
                 await container.put_archive("/", file_archive(self._ca_path, self._ca.read_bytes()))
             await container.start()
             shown = await container.show()
+        if shown["Image"] != spec.image.digest:
+            raise DriverError(f"Machine {spec.id} runs {shown['Image']}, not the release's {spec.image.digest}")
         address = shown["NetworkSettings"]["Networks"][self._network]["IPAddress"]
         if not address and not spec.once:
             state = shown["State"]
@@ -150,12 +181,27 @@ class DockerDriver:
             code = int((await container.wait())["StatusCode"])
             state = (await container.show())["State"]
         except (aiodocker.DockerError, aiohttp.ClientError):
-            return Exit(137)  # removed by someone else
-        return Exit(code, bool(state["OOMKilled"]))
+            return Exit(137, removed=True)
+        removed = machine_id not in self._signalled and await self._vanishes(container)
+        return Exit(code, bool(state["OOMKilled"]), removed)
+
+    async def _vanishes(self, container: Any) -> bool:
+        """Whether a container that ended is being removed: ``docker compose up`` stops it and then removes it."""
+        try:
+            async with asyncio.timeout(VANISH_S):
+                await container.wait(condition="removed")
+        except TimeoutError:
+            return False
+        except aiodocker.DockerError as error:
+            return bool(error.status == 404)
+        except aiohttp.ClientError:
+            return False
+        return True
 
     async def signal(self, machine_id: str, name: str) -> None:
         if machine_id not in self._ids:
             return
+        self._signalled.add(machine_id)
         try:
             await self._container(machine_id).kill(signal=name)
         except aiodocker.DockerError as error:

@@ -13,15 +13,29 @@ class DriverError(Exception):
 
 
 @dataclass(frozen=True)
+class Image:
+    """What a release runs, resolved once. ``ref`` is what ``FLY_IMAGE_REF`` says.
+
+    ``digest`` is what the engine starts, ``commit`` the image's label; both are empty for a process. ``variant``: a
+    check built it on top of the image under test, to break it.
+    """
+
+    ref: str
+    digest: str = ""
+    commit: str = ""
+    variant: bool = False
+
+
+@dataclass(frozen=True)
 class MachineSpec:
-    """What to run. ``image`` or ``source`` (a folder laid out like the configured one); None: as configured.
+    """What to run. ``source`` is a folder laid out like the configured one; None: as configured.
 
     ``command`` replaces the image's or the configured one; one that runs ``once`` may end at once.
     """
 
     id: str
     number: int
-    image: str | None
+    image: Image
     source: Path | None
     environment: dict[str, str]
     internal_port: int
@@ -33,10 +47,14 @@ class MachineSpec:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a Machine ended by itself. ``code`` is 128 + signal for one that was killed."""
+    """How a Machine ended. ``code`` is 128 + signal for one that was killed.
+
+    ``removed``: someone else took away what ran it, which is no crash.
+    """
 
     code: int
     oom_killed: bool = False
+    removed: bool = False
 
 
 Address = tuple[str, int]
@@ -58,8 +76,19 @@ class Driver(Protocol):
     async def close(self) -> None:
         """Stop and remove every Machine."""
 
-    async def image_ref(self, image: str | None, source: Path | None) -> str:
-        """What ``FLY_IMAGE_REF`` says of a release. Raises when there is no such image or source."""
+    @property
+    def owner(self) -> str:
+        """This stand-in's own container; empty where a restart cannot be told from a new one."""
+
+    @property
+    def checkout(self) -> str:
+        """The folder that the stack was started from; empty when nothing says it."""
+
+    async def resolve(self, image: str | None, source: Path | None) -> Image:
+        """What a release of this image or source runs, None as configured. Raises when there is no such thing."""
+
+    async def exists(self, image: Image) -> bool:
+        """Whether it can still be started."""
 
     async def start(self, spec: MachineSpec) -> Address:
         """Run it with a fresh root filesystem; the address is where its internal port is reached."""

@@ -10,6 +10,7 @@ from enum import Enum
 from parity.config.fly_toml import FlyConfig
 from parity.fly.machines.checks import CheckRunner
 from parity.fly.machines.driver import Address, Driver, DriverError, Exit, MachineSpec
+from parity.fly.machines.image_log import ImageLog
 from parity.fly.machines.restart import RestartPolicy
 from parity.fly.machines.state import Lifecycle, State, WrongState
 from parity.fly.settings import FlySettings
@@ -49,6 +50,8 @@ class Surroundings:
     settings: FlySettings
     changed: Callable[[], None]
     leaving: Callable[[str, bool], None]  # before traffic ends: Machine id, whether its WebSockets are to be closed
+    removed: Callable[[str], None]  # someone else took away what ran a Machine
+    images: ImageLog
     local: Address | None = None
     check_local: Address | None = None
 
@@ -111,6 +114,7 @@ class Machine:
                 await self._with.driver.resume(self.id)
             else:
                 await asyncio.sleep(self._with.settings.boot_s)
+                self._with.images.started(self.id, self.spec.image)
                 self.address = await self._with.driver.start(self.spec)
             failure = None
         except DriverError as error:
@@ -118,7 +122,7 @@ class Machine:
             raise
         finally:
             if failure is not None:
-                self.life.move(State.STOPPED, error=failure)
+                self._stopped(error=failure)
         self.port = Port.OPEN if resuming else Port.UNKNOWN
         self.used = True
         self.life.move(State.STARTED)
@@ -198,8 +202,12 @@ class Machine:
         if not done:
             return False
         ended = self._ended.result()
-        self.life.move(State.STOPPED, exit_code=ended.code, oom_killed=ended.oom_killed)
+        self._stopped(exit_code=ended.code, oom_killed=ended.oom_killed)
         return True
+
+    def _stopped(self, **detail: object) -> None:
+        self._with.images.ended(self.id)
+        self.life.move(State.STOPPED, **detail)
 
     def _leave(self, to: State, *, close_websockets: bool) -> None:
         self.life.move(to)
@@ -246,12 +254,14 @@ class Machine:
             return
         ended = task.result()
         self._quiet()
+        if ended.removed:
+            self._stopped(exit_code=ended.code, removed=True)
+            self._with.removed(self.id)
+            return
         loop = asyncio.get_running_loop()
         self.restarting = self._policy.restart(ended.code, loop.time())
         self.given_up = not self.restarting
-        self.life.move(
-            State.STOPPED, exit_code=ended.code, oom_killed=ended.oom_killed, crashed=True, restart=self.restarting
-        )
+        self._stopped(exit_code=ended.code, oom_killed=ended.oom_killed, crashed=True, restart=self.restarting)
         if self.restarting:
             self._restart = loop.create_task(self._start_again())
 
@@ -279,7 +289,9 @@ class Machine:
             "state": str(self.state),
             "since": self.life.since,
             "version": self.spec.environment["FLY_MACHINE_VERSION"],
-            "image_ref": self.spec.environment["FLY_IMAGE_REF"],
+            "image_ref": self.spec.image.ref,
+            "digest": self.spec.image.digest,
+            "commit": self.spec.image.commit,
             "region": self.spec.environment["FLY_REGION"],
             "address": list(self.address) if self.address else None,
             "port": self.port.value,

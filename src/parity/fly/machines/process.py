@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity.fly.machines.driver import Address, DriverError, Exit, MachineSpec, ignore_notice
+from parity.fly.machines.driver import Address, DriverError, Exit, Image, MachineSpec, ignore_notice
 from parity.fly.machines.log_file import LogFile
 
 # Left out of a Machine's copy of the source: nothing that an image would hold.
@@ -73,13 +73,24 @@ class ProcessDriver:
         for machine_id in list(self._running):
             await self.remove(machine_id)
 
-    async def image_ref(self, image: str | None, source: Path | None) -> str:
+    @property
+    def owner(self) -> str:
+        return ""
+
+    @property
+    def checkout(self) -> str:
+        return str(self._checkout)
+
+    async def exists(self, image: Image) -> bool:  # noqa: ARG002 - the interface's
+        return True
+
+    async def resolve(self, image: str | None, source: Path | None) -> Image:
         if image is not None:
             raise DriverError("an image needs the docker driver; with processes a release is a source folder")
         folder = self._source(source)
         if not folder.is_dir():
             raise DriverError(f"{folder} is not a folder: expected the backend's source")
-        return f"process:{folder}"
+        return Image(f"process:{folder}")
 
     def _source(self, source: Path | None) -> Path:
         return source if source is not None else self._checkout / self._directory

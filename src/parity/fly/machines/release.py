@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+from parity.fly.machines.driver import Image
+
+UNRESOLVED = Image("")
 
 
 class ReleaseStatus(StrEnum):
@@ -31,13 +36,16 @@ class ReleaseFailed(Exception):
 
 @dataclass
 class Release:
-    """``image`` or ``source``: None as configured. ``env`` is laid over the configured one, None removes a name."""
+    """``image`` or ``source``: None as configured. ``env`` is laid over the configured one, None removes a name.
+
+    ``resolved`` is what every Machine of this release starts, whatever a tag means by then.
+    """
 
     number: int
     image: str | None = None
     source: Path | None = None
     env: dict[str, str | None] = field(default_factory=dict)
-    image_ref: str = ""
+    resolved: Image = UNRESOLVED
     status: ReleaseStatus = ReleaseStatus.PENDING
     created: float = field(default_factory=time.time)
     reason: str = ""
@@ -57,13 +65,30 @@ class Release:
         merged: dict[str, str | None] = {**configured, **self.env}
         return {name: value for name, value in merged.items() if value is not None}
 
+    def stored(self) -> dict[str, object]:
+        """Everything that ``restored`` needs."""
+        return {**asdict(self), "source": str(self.source) if self.source else None}
+
+    @classmethod
+    def restored(cls, data: dict[str, Any]) -> Release:
+        """The release that ``stored`` wrote; one that was being put in force counts as failed."""
+        data = {**data, "source": Path(data["source"]) if data["source"] else None}
+        data |= {"resolved": Image(**data["resolved"]), "status": ReleaseStatus(data["status"])}
+        release = cls(**data)
+        if release.status in (ReleaseStatus.PENDING, ReleaseStatus.RUNNING):
+            release.status, release.reason = ReleaseStatus.FAILED, "the stand-in ended during this release"
+        return release
+
     def as_json(self) -> dict[str, object]:
         return {
             "number": self.number,
             "version": self.version,
             "image": self.image,
             "source": str(self.source) if self.source else None,
-            "image_ref": self.image_ref,
+            "image_ref": self.resolved.ref,
+            "digest": self.resolved.digest,
+            "commit": self.resolved.commit,
+            "variant": self.resolved.variant,
             "env": self.env,
             "status": str(self.status),
             "reason": self.reason,

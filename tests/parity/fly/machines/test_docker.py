@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import tarfile
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiodocker
-import aiohttp
 import pytest
+from tests.parity.fly.machines.engine import CA_PATH, IMAGE, containers
 from tests.parity.fly.support import Edge, StartEdge, until
 
 from parity.fly.machines.docker import DockerDriver
@@ -22,66 +16,6 @@ from parity.fly.machines.state import State
 from parity.fly.settings import load_fly_settings
 
 pytestmark = pytest.mark.docker
-
-IMAGE = "parity-fly-test"
-CA_PATH = "/etc/parity/trust/ca.pem"
-
-
-@pytest.fixture
-async def docker() -> AsyncIterator[Any]:
-    try:
-        client = aiodocker.Docker()
-    except AssertionError:
-        pytest.skip("no Docker engine: no socket was found")
-    try:
-        await client.version()
-    except (aiodocker.DockerError, aiohttp.ClientError) as error:
-        await client.close()
-        pytest.skip(f"no Docker engine answers: {error}")
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def image(docker: Any) -> str:
-    try:
-        await docker.images.inspect("python:3.11-slim-bookworm")
-    except aiodocker.DockerError:
-        pytest.skip("the base image python:3.11-slim-bookworm is not on this engine")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in (Path(__file__).parent.parent / "image").iterdir():
-            archive.add(path, path.name)
-    buffer.seek(0)
-    await docker.images.build(fileobj=buffer, encoding="identity", tag=IMAGE)
-    return IMAGE
-
-
-@pytest.fixture
-async def project(docker: Any) -> AsyncIterator[str]:
-    """A compose project's network, removed after the test."""
-    name = f"parity-test-{os.getpid()}-{os.urandom(3).hex()}"
-    network = await docker.networks.create({"Name": f"{name}_machines", "Labels": {"com.docker.compose.project": name}})
-    yield name
-    await network.delete()
-
-
-@pytest.fixture
-def driver(image: str, project: str, tmp_path: Path) -> DockerDriver:
-    ca = tmp_path / "ca.pem"
-    ca.write_text("the trust anchor")
-    settings = replace(load_fly_settings({}), project=project)
-    return DockerDriver(image, tmp_path / "state", settings, ca, CA_PATH)
-
-
-@pytest.fixture
-async def container_edge(driver: DockerDriver, start_edge: StartEdge) -> Edge:
-    return await start_edge(driver=driver, environment={"APP_ENV": "staging", "AWS_CA_BUNDLE": CA_PATH})
-
-
-async def containers(docker: Any, project: str) -> list[Any]:
-    filters = json.dumps({"label": [f"com.docker.compose.project={project}"]})
-    return [await c.show() for c in await docker.containers.list(all=1, filters=filters)]
 
 
 async def test_a_machine_is_a_container_of_the_compose_service_with_flys_limits(
@@ -226,7 +160,7 @@ async def test_a_missing_image_says_what_to_build(project: str, tmp_path: Path) 
     await driver.open()
     try:
         with pytest.raises(DriverError, match=r"no image parity-no-such-image .* build it first"):
-            await driver.image_ref(None, None)
+            await driver.resolve(None, None)
     finally:
         await driver.close()
 

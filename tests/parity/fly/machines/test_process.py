@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.parity.fly.support import SOURCE, Edge, until
 
-from parity.fly.machines.driver import DriverError, Exit, MachineSpec
+from parity.fly.machines.driver import DriverError, Exit, Image, MachineSpec
 from parity.fly.machines.process import ProcessDriver, command_words
 from parity.fly.machines.state import State
 
@@ -19,7 +19,7 @@ SHELL = ["/bin/sh", "-c", "{port} 2>/dev/null; echo up; sleep 100 & wait; sleep 
 
 
 def spec(environment: dict[str, str] | None = None) -> MachineSpec:
-    return MachineSpec("m1", 1, None, None, environment or {}, 8080, 1, 256)
+    return MachineSpec("m1", 1, Image(""), None, environment or {}, 8080, 1, 256)
 
 
 def driver(tmp_path: Path, command: list[str] | None = None) -> ProcessDriver:
@@ -152,12 +152,12 @@ async def test_a_machine_dies_with_the_stand_in(tmp_path: Path) -> None:
 
 async def test_an_image_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(DriverError, match="needs the docker driver"):
-        await driver(tmp_path).image_ref("app:tag", None)
+        await driver(tmp_path).resolve("app:tag", None)
 
 
 async def test_a_source_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DriverError, match="is not a folder"):
-        await driver(tmp_path).image_ref(None, tmp_path / "nothing")
+        await driver(tmp_path).resolve(None, tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("directory", [".", "../elsewhere"])

@@ -1,0 +1,28 @@
+"""What tests ask of the Docker engine about Machines."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+IMAGE = "parity-fly-test"
+CA_PATH = "/etc/parity/trust/ca.pem"
+
+
+async def containers(docker: Any, project: str) -> list[Any]:
+    filters = json.dumps({"label": [f"com.docker.compose.project={project}"]})
+    return [await c.show() for c in await docker.containers.list(all=1, filters=filters)]
+
+
+async def build(docker: Any, tag: str, labels: dict[str, str] | None = None) -> str:
+    """Build the tests' image as ``tag`` and return its digest. Other labels make another image."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in (Path(__file__).parent.parent / "image").iterdir():
+            archive.add(path, path.name)
+    buffer.seek(0)
+    await docker.images.build(fileobj=buffer, encoding="identity", tag=tag, labels=labels or {})
+    return str((await docker.images.inspect(tag))["Id"])

@@ -21,6 +21,8 @@ from parity.report.engine import Engine, EngineError
 
 # A release that becomes healthy does so long before; one that does not is a mistake in the variant.
 HEALTHY_WITHIN_S = 60
+# The package beside the app's entry module that wraps are copied into.
+WRAPS = "parity_wraps"
 # What a checkout holds beside the app.
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "user_data", ".venv", ".git", "node_modules")
 
@@ -181,14 +183,16 @@ def entry_file(project: Project) -> str:
 def wrapped_files(text: str, entry: str, wraps: Sequence[Wrap]) -> dict[str, str]:
     """The entry module and the wraps' modules, by path beside it; the first of ``wraps`` is the innermost."""
     folder = Path(entry).parent
-    package = ".".join(folder.parts)
+    package = ".".join((*folder.parts, WRAPS))
     files = {}
     text += "\n\nimport json as _json\nimport sys as _sys\n\n"
-    for number, wrap in enumerate(wraps):
-        module = f"parity_wrap_{number}"
-        files[str(folder / f"{module}.py")] = Path(inspect.getsourcefile(wrap.function) or "").read_text("utf-8")
+    for wrap in wraps:
+        source = Path(inspect.getsourcefile(wrap.function) or "")
+        # Its whole package goes along: the wraps share parts.
+        for file in source.parent.glob("*.py"):
+            files[str(folder / WRAPS / file.name)] = file.read_text("utf-8")
         settings = json.dumps(dict(wrap.settings))
-        text += f"from {package + '.' if package else ''}{module} import {wrap.function.__name__} as _wrap\n"
+        text += f"from {package}.{source.stem} import {wrap.function.__name__} as _wrap\n"
         # Looked up in the module, as some make their ``app`` on demand (``__getattr__``).
         text += f"app = _wrap(_sys.modules[__name__].app, _json.loads({settings!r}))\n"
     return {entry: text, **files}
@@ -200,5 +204,6 @@ def wrapped_source(project: Project, wraps: Sequence[Wrap], folder: Path) -> Pat
     source = project.path(project.process.directory)
     shutil.copytree(source, copy, ignore=NOT_COPIED, symlinks=True)
     for name, content in wrapped_files((copy / entry).read_text("utf-8"), entry, wraps).items():
+        (copy / name).parent.mkdir(exist_ok=True)
         (copy / name).write_text(content, "utf-8")
     return copy

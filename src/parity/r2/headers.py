@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from parity.r2 import answers
+from parity.r2 import answers, encoded_words
 from parity.r2.errors import R2Error
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
+from parity.r2.sniff import UNTYPED
 from parity.r2.store.interface import Attributes
 
 MAX_KEY = 1024
@@ -28,8 +29,6 @@ CANNED_ACLS = frozenset(
 # Kept with the object and given back by GET and HEAD.
 KEPT = ("content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires")
 METADATA = "x-amz-meta-"
-# The content-type that an object without one is given back with.
-UNTYPED = "application/octet-stream"
 
 _OWNER = ("x-amz-expected-bucket-owner",)
 _WRITE = (
@@ -53,9 +52,17 @@ _DELETE = (*_OWNER, "x-amz-mfa", "x-amz-bypass-governance-retention")
 # Operation → headers that it refuses; all others refuse the bucket's owner only.
 REFUSED: Mapping[str, tuple[str, ...]] = {
     "PutObject": _WRITE,
-    "CreateMultipartUpload": (*_WRITE, "x-amz-checksum-type"),
+    "CreateMultipartUpload": _WRITE,
+    "UploadPart": (*_OWNER, "x-amz-server-side-encryption"),
     "CopyObject": _COPY,
-    "UploadPartCopy": (*_OWNER, "x-amz-source-expected-bucket-owner"),
+    "UploadPartCopy": (
+        *_OWNER,
+        "x-amz-source-expected-bucket-owner",
+        "x-amz-copy-source-if-match",
+        "x-amz-copy-source-if-none-match",
+        "x-amz-copy-source-if-modified-since",
+        "x-amz-copy-source-if-unmodified-since",
+    ),
     "DeleteObject": _DELETE,
     "DeleteObjects": _DELETE,
 }
@@ -107,23 +114,38 @@ def check_key(key: str, rules: Rulebook) -> None:
         rules.refuse_if_on(answers.KEY_TOO_LONG)
 
 
-def attributes(headers: Mapping[str, str], rules: Rulebook) -> Attributes:
+def attributes(request: Request, rules: Rulebook) -> Attributes:
     """What is kept of a write's headers. Raises rule 20."""
+    headers = request.headers
     kept = {name: headers[name] for name in KEPT if name in headers}
     encodings = [part.strip() for part in kept.pop("content-encoding", "").split(",")]
     encoding = ",".join(part for part in encodings if part and part != "aws-chunked")
     if encoding:
         kept["content-encoding"] = encoding
-    metadata = {name: value for name, value in headers.items() if name.startswith(METADATA)}
-    size = sum(len(name) - len(METADATA) + len(value.encode()) for name, value in metadata.items())
+    decode = encoded_words.decode if rules.holds(43) else str
+    metadata = {name: decode(value) for name, value in headers.items() if name.startswith(METADATA)}
+    check_metadata(metadata, rules)
+    return Attributes({**kept, **metadata}, headers.get("x-amz-storage-class", "STANDARD"), written_key(request))
+
+
+def check_metadata(headers: Mapping[str, str], rules: Rulebook) -> None:
+    """Raises rule 20 for more than ``MAX_METADATA`` bytes in the names and values of ``x-amz-meta-…``."""
+    size = sum(
+        len(name) - len(METADATA) + len(value.encode()) for name, value in headers.items() if name.startswith(METADATA)
+    )
     if size > MAX_METADATA:
         rules.refuse_if_on(answers.METADATA_TOO_LARGE)
-    return Attributes({**kept, **metadata}, headers.get("x-amz-storage-class", "STANDARD"))
 
 
-def response_headers(found: Attributes) -> list[tuple[str, str]]:
+def written_key(request: Request) -> str:
+    """The key as the client wrote it where that differs from the form that is kept, else nothing."""
+    return request.written_key if request.written_key != request.key else ""
+
+
+def response_headers(found: Attributes, rules: Rulebook) -> list[tuple[str, str]]:
     """The kept headers as GET and HEAD give them back."""
-    headers = list(found.headers.items())
+    encode = encoded_words.encode if rules.holds(43) else str
+    headers = [(name, encode(value) if name.startswith(METADATA) else value) for name, value in found.headers.items()]
     if "content-type" not in found.headers:
         headers.append(("content-type", UNTYPED))
     if found.storage_class != "STANDARD":

@@ -39,6 +39,12 @@ def _missing(name: str, *, admin: bool = False) -> Operation:
     return Operation(name, "", admin, served=False)
 
 
+def is_ignored(name: str, rules: Rulebook) -> bool:
+    """Whether R2 takes no notice of a search parameter: ``x-id`` (release notes 2023-12-11), ``x-purpose`` (rule 46)
+    and those of presigned URLs."""
+    return name == "x-id" or (name == "x-purpose" and rules.holds(46)) or name.lower().startswith("x-amz-")
+
+
 # R2 has these, for who may configure buckets; this stand-in has not.
 _LIFECYCLE = {
     method: _missing(f"{method}BucketLifecycle{rest}", admin=True)
@@ -185,7 +191,7 @@ def find(request: Request, rules: Rulebook) -> Operation:
         rules.refuse_if_on(answers.ROUTE)
         return _missing(f"{request.method} on a {level.value}")
     if level is Level.BUCKET and found.name in ("CreateBucket", "DeleteBucket"):
-        names = [name for name in request.params if not name.startswith("X-Amz-") and name != "x-id"]
+        names = [name for name in request.params if not is_ignored(name, rules)]
         if names:
             quoted = ", ".join(f'"{name}"' for name in names)
             rules.refuse_if_on(answers.BUCKET_PARAMETER, names=quoted, method=request.method)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from parity.r2 import answers, cors, xml
 from parity.r2.errors import R2Error, invalid_argument, invalid_bucket_name, no_cors_configuration
 from parity.r2.operations.context import Context, Handler
 from parity.r2.operations.listing import require_bucket
+from parity.r2.operations.objects import BUCKET_NAME
 from parity.r2.reply import Reply, xml_reply
+from parity.r2.routes import is_ignored
 from parity.r2.sigv4 import REGIONS
-
-BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 async def head_bucket(context: Context) -> Reply:
     await require_bucket(context)
-    return Reply(200)
+    return Reply(200, [("x-amz-bucket-region", "auto")] if context.rules.holds(45) else [])
 
 
 async def create_bucket(context: Context) -> Reply:
@@ -27,6 +25,8 @@ async def create_bucket(context: Context) -> Reply:
         region = xml.child(xml.parse(body, "CreateBucketConfiguration"), "LocationConstraint") or ""
         if region.lower() not in REGIONS:
             context.rules.refuse_if_on(answers.REGION, region=region)
+    if await context.store.has_bucket(context.request.bucket):
+        context.rules.refuse_if_on(answers.BUCKET_EXISTS)
     await context.store.create_bucket(context.request.bucket)
     return Reply(200, [("Location", f"/{context.request.bucket}")])
 
@@ -40,7 +40,7 @@ async def delete_bucket(context: Context) -> Reply:
 async def get_location(context: Context) -> Reply:
     await require_bucket(context)
     for name in context.request.params:
-        if name not in ("location", "x-id") and not name.startswith("X-Amz-"):
+        if name != "location" and not is_ignored(name, context.rules):
             raise invalid_argument(f"Search param {name} is unsupported for bucket location")
     return xml_reply("LocationConstraint", ["auto"])
 
@@ -102,6 +102,8 @@ async def put_cors(context: Context) -> Reply:
     try:
         policy = cors.from_xml(body)
     except cors.PolicyError as error:
+        if error.malformed:
+            context.rules.refuse_if_on(answers.CORS_DOCUMENT)
         context.rules.refuse_if_on(answers.CORS_POLICY, problem=str(error))
         raise R2Error(400, "InvalidRequest", str(error)) from None
     context.policies[context.request.bucket] = policy

@@ -10,7 +10,7 @@ from parity.r2.content import BlobFolder
 from parity.r2.cors import Policy
 from parity.r2.errors import invalid_argument
 from parity.r2.reply import Reply
-from parity.r2.request import Request
+from parity.r2.request import Request, normalized
 from parity.r2.rules import Rulebook
 from parity.r2.seen import Seen
 from parity.r2.sigv4 import Authenticated
@@ -36,11 +36,15 @@ class Context:
     async def body(self) -> Body:
         return await receive_body(self.receive, self.request, self.authenticated, self.rules, self.folder)
 
-    async def xml_body(self) -> bytes:
-        return await receive_xml(self.receive, self.request, self.authenticated, self.rules)
+    async def xml_body(self, *, checksums: bool = True) -> bytes:
+        return await receive_xml(self.receive, self.request, self.authenticated, self.rules, checksums=checksums)
 
     def param(self, name: str) -> str:
         return self.request.params.get(name, "")
+
+    def kept(self, key: str) -> str:
+        """``key`` in the form under which R2 keeps it (rule 35)."""
+        return normalized(key, self.rules)
 
     def number(self, name: str, default: int) -> int:
         """A search parameter that is a count. Raises ``InvalidArgument``."""

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from parity.r2 import cors
 from parity.r2.content import BlobFolder, Content
 from parity.r2.cors import Policy
 from parity.r2.pieces import Blob, Piece
-from parity.r2.store.interface import Attributes, ObjectInfo, UploadInfo
+from parity.r2.store.interface import Attributes, Checksum, ObjectInfo, UploadInfo
 from parity.r2.store.moto import MotoStore
 
 FORMAT = 2
@@ -202,8 +203,7 @@ def _object_entry(info: ObjectInfo, content: Content) -> dict[str, Any]:
         "size": info.size,
         "etag": info.etag,
         "modified": info.modified,
-        "headers": dict(info.attributes.headers),
-        "storage_class": info.attributes.storage_class,
+        **_attributes_entry(info.attributes),
         "part_sizes": list(info.part_sizes),
         "content": content,
     }
@@ -214,13 +214,32 @@ def _info_entry(info: UploadInfo) -> dict[str, Any]:
         "id": info.id,
         "key": info.key,
         "initiated": info.initiated,
-        "headers": dict(info.attributes.headers),
-        "storage_class": info.attributes.storage_class,
+        **_attributes_entry(info.attributes),
     }
 
 
+def _attributes_entry(attributes: Attributes) -> dict[str, Any]:
+    return {
+        "headers": dict(attributes.headers),
+        "storage_class": attributes.storage_class,
+        "written_key": attributes.written_key,
+        "checksum": astuple(attributes.checksum) if attributes.checksum else None,
+    }
+
+
+def _attributes(entry: dict[str, Any]) -> Attributes:
+    # Saves of before 2026-11-27 have neither of the last two.
+    checksum = entry.get("checksum")
+    return Attributes(
+        entry["headers"],
+        entry["storage_class"],
+        entry.get("written_key", ""),
+        Checksum(*checksum) if checksum else None,
+    )
+
+
 def _object_info(entry: dict[str, Any]) -> ObjectInfo:
-    attributes = Attributes(entry["headers"], entry["storage_class"])
+    attributes = _attributes(entry)
     sizes = tuple(entry["part_sizes"])
     return ObjectInfo(entry["key"], entry["size"], entry["etag"], entry["modified"], attributes, sizes)
 
@@ -232,8 +251,7 @@ def install(store: MotoStore, state: dict[str, Any]) -> dict[str, Policy]:
         for entry in bucket["objects"]:
             store.put_now(bucket["name"], _object_info(entry), entry["content"])
         for upload in bucket["uploads"]:
-            attributes = Attributes(upload["headers"], upload["storage_class"])
-            info = UploadInfo(upload["id"], upload["key"], upload["initiated"], attributes)
+            info = UploadInfo(upload["id"], upload["key"], upload["initiated"], _attributes(upload))
             store.create_upload_now(bucket["name"], info)
             for part in upload["parts"]:
                 store.put_part_now(bucket["name"], info.key, info.id, _object_info(part), part["content"])

@@ -10,7 +10,13 @@ from .asgi import App, Message, Receive, Send, Settings, answer, header, is_writ
 
 
 def crash_route(app: Any, settings: Settings) -> Any:
-    """Not broken: a route at ``path`` that raises, inside of whatever the app has around its routes."""
+    """Not broken: a route at ``path`` that raises, inside of whatever the app has around its routes.
+
+    Starlette, FastAPI and Flask are known; any other app has to name such a request in its contract.
+    """
+    if hasattr(app, "add_url_rule"):  # Flask, and what is built on it
+        app.add_url_rule(settings["path"], "parity_crash", lambda: 1 / 0)
+        return app
     from starlette.routing import Route
 
     async def crash(_request: object) -> None:

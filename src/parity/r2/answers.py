@@ -91,6 +91,7 @@ MALFORMED_XML = Answer(
     400, "MalformedXML", "The XML you provided was not well formed or did not validate against our published schema."
 )
 
+LIFECYCLE_FEATURE = Answer(501, "NotImplemented", "{name} not implemented")
 BUCKET_EXISTS = Answer(
     409,
     "BucketConflict",
@@ -110,6 +111,8 @@ COPY_RANGE_INVERTED = Answer(400, "InvalidArgument", "x-amz-copy-source-range mu
 COPY_RANGE_PAST_END = Answer(400, "InvalidArgument", "Range specified is not valid for source object of size: {size}")
 RANGE_INVERTED = Answer(400, "InvalidArgument", "range must be positive.")
 
+LOCKED = Answer(403, "ObjectLockedByBucketPolicy", "The object is locked by the bucket policy.")
+
 # Uploads
 UNEQUAL_PARTS = Answer(400, "InvalidPart", "All non-trailing parts must have the same length.")
 PART_TOO_SMALL = Answer(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.")
@@ -127,6 +130,14 @@ TOO_LARGE = Answer(400, "EntityTooLarge", "Your proposed upload exceeds the maxi
 NO_LENGTH = Answer(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
 STORAGE_CLASS = Answer(400, "InvalidStorageClass", "The storage class specified is not valid.")
 CUSTOMER_KEY = Answer(400, "InvalidArgument", "{problem}")
+CUSTOMER_KEY_MISSING = Answer(
+    400,
+    "InvalidRequest",
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve "
+    "the object.",
+)
+CUSTOMER_KEY_UNUSED = Answer(400, "InvalidRequest", "The encryption parameters are not applicable to this object.")
+CUSTOMER_KEY_WRONG = Answer(403, "AccessDenied", "Access Denied")
 CUSTOMER_ALGORITHM = Answer(
     400,
     "InvalidEncryptionAlgorithmError",

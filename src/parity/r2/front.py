@@ -16,9 +16,9 @@ from parity.r2 import answers, cors, latency, routes
 from parity.r2.body import MAX_XML, ClientGone, Receive, check_length, check_streaming, receive_xml
 from parity.r2.checksums import check_one
 from parity.r2.conditions import CONDITIONS
+from parity.r2.configuration import Configurations
 from parity.r2.connection import EXTENSION
 from parity.r2.content import BlobFolder
-from parity.r2.cors import Policy
 from parity.r2.errors import R2Error
 from parity.r2.faults import NO_STRIKE, PREFLIGHT, FaultTable, Strike
 from parity.r2.headers import screen
@@ -42,13 +42,13 @@ Scope = MutableMapping[str, Any]
 
 
 class Front:
-    """R2's surface over ``store``. ``policies`` are the CORS policies by bucket."""
+    """R2's surface over ``store``. ``configured`` is what buckets are configured with."""
 
     def __init__(self, settings: R2Settings, store: Store, folder: BlobFolder) -> None:
         self.store, self.folder = store, folder
         self.tokens: dict[str, Token] = {token.access_key: token for token in settings.tokens}
         self.hosts = settings.hosts
-        self.policies: dict[str, Policy] = {}
+        self.configured = Configurations()
         self.faults = FaultTable()
         self.seen = SeenLog()
         self._chance = random.Random()
@@ -182,7 +182,7 @@ class Front:
             self.store,
             rules,
             self.folder,
-            self.policies,
+            self.configured,
             seen,
             self.throttle,
         )
@@ -221,7 +221,7 @@ class Front:
     def _preflight(self, request: Request) -> Reply:
         method = request.header("access-control-request-method") or ""
         requested = request.header("access-control-request-headers") or ""
-        policy = self.policies.get(request.bucket, ())
+        policy = self.configured.cors.get(request.bucket, ())
         headers = cors.preflight_headers(policy, request.origin, method, requested)
         if headers is None:
             self.rules.refuse_if_on(answers.PREFLIGHT)
@@ -233,7 +233,7 @@ class Front:
             return []
         if not self.rules.holds(25):
             return _echo(request, "")
-        return cors.response_headers(self.policies.get(request.bucket, ()), request.origin, request.method)
+        return cors.response_headers(self.configured.cors.get(request.bucket, ()), request.origin, request.method)
 
 
 def _echo(request: Request, requested: str) -> list[tuple[str, str]]:

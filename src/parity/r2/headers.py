@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 from collections.abc import Mapping
 
 from parity.r2 import answers, encoded_words
-from parity.r2.errors import R2Error
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
 from parity.r2.sniff import UNTYPED
@@ -71,7 +73,7 @@ _CUSTOMER_KEY = "server-side-encryption-customer-"
 
 
 def screen(request: Request, operation: str, rules: Rulebook) -> None:
-    """Raise for a header that R2 does not implement. Raises rules 13, 20, 28, 30 and 33."""
+    """Raise for a header that R2 does not implement. Raises rules 13, 20, 28 and 30."""
     headers = request.headers
     if "x-amz-security-token" in headers or "X-Amz-Security-Token" in request.params:
         rules.refuse_if_on(answers.SESSION_TOKEN)
@@ -87,26 +89,56 @@ def screen(request: Request, operation: str, rules: Rulebook) -> None:
             rules.refuse_if_on(answers.HEADER, name="x-amz-acl", value=acl)
         if headers.get("x-amz-storage-class", "STANDARD") not in STORAGE_CLASSES:
             rules.refuse_if_on(answers.STORAGE_CLASS)
-    for prefix in ("x-amz-", "x-amz-copy-source-"):
-        _screen_customer_key(headers, prefix + _CUSTOMER_KEY, rules)
     check_key(request.key, rules)
 
 
-def _screen_customer_key(headers: Mapping[str, str], prefix: str, rules: Rulebook) -> None:
-    """R2 encrypts with keys of the customer's; this stand-in does not, and says so instead of storing plain text."""
-    algorithm, key, digest = (headers.get(prefix + part) for part in ("algorithm", "key", "key-md5"))
+def customer_key(headers: Mapping[str, str], rules: Rulebook, prefix: str = "x-amz-") -> str:
+    """The MD5, in base64, of the customer's key (SSE-C) that the headers give; empty without one. Raises rule 33."""
+    start = prefix + _CUSTOMER_KEY
+    algorithm, key, digest = (headers.get(start + part) for part in ("algorithm", "key", "key-md5"))
     if algorithm is None and key is None and digest is None:
-        return
-    start = "Requests specifying Server Side Encryption with Customer provided keys must provide"
+        return ""
+    must = "Requests specifying Server Side Encryption with Customer provided keys must provide"
     if key is None:
-        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} an appropriate secret key.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{must} an appropriate secret key.")
     if digest is None:
-        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} the client calculated MD5 of the secret key.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{must} the client calculated MD5 of the secret key.")
     if algorithm is None:
-        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} a valid encryption algorithm.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{must} a valid encryption algorithm.")
     elif algorithm != "AES256":
         rules.refuse_if_on(answers.CUSTOMER_ALGORITHM)
-    raise R2Error(501, "NotImplemented", f"Header '{prefix}algorithm' with value '{algorithm}' not implemented")
+    try:
+        secret = base64.b64decode(key or "", validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if len(secret) != 32:
+        problem = "The secret key was invalid for the specified algorithm."
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=problem)
+    actual = base64.b64encode(hashlib.md5(secret, usedforsecurity=False).digest()).decode()
+    if digest != actual:
+        problem = "The calculated MD5 hash of the key did not match the hash that was provided."
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=problem)
+    return actual
+
+
+def check_customer_key(stored: str, given: str, rules: Rulebook) -> None:
+    """That a read of an object brings the key that it was written with, and none where it has none. Raises rule 33."""
+    if stored == given:
+        return
+    if not given:
+        rules.refuse_if_on(answers.CUSTOMER_KEY_MISSING)
+    elif not stored:
+        rules.refuse_if_on(answers.CUSTOMER_KEY_UNUSED)
+    else:
+        rules.refuse_if_on(answers.CUSTOMER_KEY_WRONG)
+
+
+def customer_key_headers(stored: str) -> list[tuple[str, str]]:
+    """What an answer says of the key of an object or a part."""
+    if not stored:
+        return []
+    start = "x-amz-" + _CUSTOMER_KEY
+    return [(start + "algorithm", "AES256"), (start + "key-md5", stored)]
 
 
 def check_key(key: str, rules: Rulebook) -> None:
@@ -125,7 +157,12 @@ def attributes(request: Request, rules: Rulebook) -> Attributes:
     decode = encoded_words.decode if rules.holds(43) else str
     metadata = {name: decode(value) for name, value in headers.items() if name.startswith(METADATA)}
     check_metadata(metadata, rules)
-    return Attributes({**kept, **metadata}, headers.get("x-amz-storage-class", "STANDARD"), written_key(request))
+    return Attributes(
+        {**kept, **metadata},
+        headers.get("x-amz-storage-class", "STANDARD"),
+        written_key(request),
+        customer_key=customer_key(headers, rules),
+    )
 
 
 def check_metadata(headers: Mapping[str, str], rules: Rulebook) -> None:

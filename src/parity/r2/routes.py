@@ -45,11 +45,7 @@ def is_ignored(name: str, rules: Rulebook) -> bool:
     return name == "x-id" or (name == "x-purpose" and rules.holds(46)) or name.lower().startswith("x-amz-")
 
 
-# R2 has these, for who may configure buckets; this stand-in has not.
-_LIFECYCLE = {
-    method: _missing(f"{method}BucketLifecycle{rest}", admin=True)
-    for method, rest in (("Get", "Configuration"), ("Put", "Configuration"), ("Delete", ""))
-}
+# R2 has these, for tokens that may configure buckets; this stand-in has not.
 _ENCRYPTION = {method: _missing(f"{method}BucketEncryption", admin=True) for method in ("Put", "Delete")}
 
 
@@ -66,7 +62,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
         "tagging": _op("GetBucketTagging", "B"),
         "object-lock": _op("GetObjectLockConfiguration", "B"),
         "replication": _op("GetBucketReplication", "B"),
-        "lifecycle": _LIFECYCLE["Get"],
+        "lifecycle": _op("GetBucketLifecycleConfiguration", "B", admin=True),
         **{
             parameter: _missing(name)
             for parameter, name in {
@@ -93,7 +89,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
     (Level.BUCKET, "PUT"): {
         "cors": _op("PutBucketCors", "A", admin=True),
         "encryption": _ENCRYPTION["Put"],
-        "lifecycle": _LIFECYCLE["Put"],
+        "lifecycle": _op("PutBucketLifecycleConfiguration", "A", admin=True),
         **{
             parameter: _missing(name)
             for parameter, name in {
@@ -121,7 +117,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
     (Level.BUCKET, "DELETE"): {
         "cors": _op("DeleteBucketCors", "A", admin=True),
         "encryption": _ENCRYPTION["Delete"],
-        "lifecycle": _LIFECYCLE["Delete"],
+        "lifecycle": _op("DeleteBucketLifecycle", "A", admin=True),
         **{
             parameter: _missing(name)
             for parameter, name in {

@@ -219,10 +219,14 @@ RULES: tuple[Rule, ...] = (
     Rule(32, "a search parameter that a PUT or DELETE of a bucket does not know", (answers.BUCKET_PARAMETER,), CAPTURE),
     Rule(
         33,
-        "headers of encryption by the customer's key that are incomplete or of another algorithm",
+        "encryption by the customer's key (SSE-C): incomplete headers, another algorithm, a read without the key or "
+        "with another",
         (
             answers.CUSTOMER_KEY,
             answers.CUSTOMER_ALGORITHM,
+            answers.CUSTOMER_KEY_MISSING,
+            answers.CUSTOMER_KEY_UNUSED,
+            answers.CUSTOMER_KEY_WRONG,
         ),
         CAPTURE,
     ),
@@ -304,6 +308,20 @@ RULES: tuple[Rule, ...] = (
         (answers.BUCKET_EXISTS,),
         f"{ERROR_CODES} (`BucketConflict`); S3 (`BucketAlreadyOwnedByYou`)",
         setting="PARITY_R2_ERROR_CODES",
+    ),
+    Rule(
+        48,
+        "an overwrite or a delete of an object that a bucket lock covers",
+        (answers.LOCKED,),
+        f"cloudflare-docs r2/buckets/bucket-locks, 2026-04-30; {ERROR_CODES}",
+        note="set with `PUT /r2/locks` of the admin API in the form of Cloudflare's; the words are a guess",
+    ),
+    Rule(
+        49,
+        "lifecycle rules that filter by more than a prefix or ask for versions",
+        (answers.LIFECYCLE_FEATURE,),
+        "cloudflare-docs r2/buckets/object-lifecycles, read 2026-11-27 (lists no such thing)",
+        note="R2's answer is not known; with the rule off `MalformedXML`",
     ),
 )
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from tests.parity.r2.conftest import ADMIN_TOKEN, BUCKET, OBJECT_TOKEN, ORIGIN
 from tests.parity.r2.lab import HOST, Answer, Call, Lab, signed
 
-from parity.r2 import answers
+from parity.r2 import answers, locks
 from parity.r2.sigv4 import Token
 from parity.r2.throttle import WriteWindow
 
@@ -390,6 +390,46 @@ async def part_checksum(ask: Lab) -> Answer:
     digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
     query, headers = f"partNumber=1&uploadId={upload}", {"x-amz-checksum-sha256": digest}
     return await ask("PUT", query=query, headers=headers, body=b"x")
+
+
+@trigger(answers.LOCKED)
+async def locked(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/locked", body=b"x")
+    rule = {"id": "all", "prefix": "locked", "condition": {"type": "Indefinite"}}
+    ask.front.configured.locks[BUCKET] = locks.from_json({"rules": [rule]})
+    return await ask("PUT", f"/{BUCKET}/locked", body=b"y")
+
+
+@trigger(answers.LIFECYCLE_FEATURE)
+async def lifecycle_feature(ask: Lab) -> Answer:
+    rule = "<Status>Enabled</Status><NoncurrentVersionExpiration/>"
+    body = f"<LifecycleConfiguration><Rule>{rule}</Rule></LifecycleConfiguration>".encode()
+    return await ask("PUT", f"/{BUCKET}", query="lifecycle=", body=body, token=ADMIN_TOKEN)
+
+
+def sse_c(key: bytes, prefix: str = "x-amz-") -> dict[str, str]:
+    """The headers that encrypt with ``key``, 32 bytes."""
+    start = f"{prefix}server-side-encryption-customer-"
+    digest = base64.b64encode(hashlib.md5(key).digest()).decode()
+    return {f"{start}algorithm": "AES256", f"{start}key": base64.b64encode(key).decode(), f"{start}key-md5": digest}
+
+
+@trigger(answers.CUSTOMER_KEY_MISSING)
+async def customer_key_missing(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/encrypted", headers=sse_c(b"k" * 32), body=b"x")
+    return await ask("GET", f"/{BUCKET}/encrypted")
+
+
+@trigger(answers.CUSTOMER_KEY_UNUSED)
+async def customer_key_unused(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/plain", body=b"x")
+    return await ask("GET", f"/{BUCKET}/plain", headers=sse_c(b"k" * 32))
+
+
+@trigger(answers.CUSTOMER_KEY_WRONG)
+async def customer_key_wrong(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/encrypted", headers=sse_c(b"k" * 32), body=b"x")
+    return await ask("GET", f"/{BUCKET}/encrypted", headers=sse_c(b"o" * 32))
 
 
 async def together(*calls: Awaitable[Answer]) -> list[Answer]:

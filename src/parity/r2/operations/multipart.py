@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 from parity.r2 import answers, xml
 from parity.r2.body import Worker
 from parity.r2.checksums import PART_TYPES, joined, named
-from parity.r2.conditions import check_copy_range, parse_copy_range, source_check, write_check
+from parity.r2.conditions import check_copy_range, parse_copy_range, write_check
 from parity.r2.content import Content, ContentWriter
 from parity.r2.errors import R2Error, invalid_argument, invalid_request, malformed_xml
-from parity.r2.headers import attributes
+from parity.r2.headers import attributes, check_customer_key, customer_key, customer_key_headers
 from parity.r2.operations.context import Context
-from parity.r2.operations.objects import checksum_elements, copy_source, create_missing_bucket, iso_date
+from parity.r2.operations.objects import checksum_elements, copied_check, copy_source, create_missing_bucket, iso_date
 from parity.r2.reply import Headers, Reply, xml_reply
 from parity.r2.rules import Rulebook
 from parity.r2.store.interface import Checksum, ObjectInfo, PartInfo, no_check
@@ -36,9 +36,9 @@ async def create_upload(context: Context) -> Reply:
     await _check_now(context)
     upload = await context.store.create_upload(request.bucket, request.key, kept)
     content = [xml.text("Bucket", request.bucket), xml.text("Key", request.key), xml.text("UploadId", upload)]
-    headers: Headers = []
+    headers: Headers = customer_key_headers(kept.customer_key)
     if checksum is not None:
-        headers = [
+        headers += [
             ("x-amz-checksum-algorithm", checksum.algorithm.upper()),
             ("x-amz-checksum-type", checksum.kind),
         ]
@@ -95,12 +95,14 @@ async def upload_part(context: Context) -> Reply:
             header = f"x-amz-checksum-{name}"
             context.rules.refuse_if_on(answers.PART_CHECKSUM, name=header, value=request.headers.get(header, ""))
     # Before the body: a client that sends a gigabyte to a wrong upload learns it at once.
-    of_upload = (await context.store.upload(request.bucket, request.key, upload)).checksum
+    begun = await context.store.upload(request.bucket, request.key, upload)
+    of_upload = begun.checksum
+    check_customer_key(begun.customer_key, customer_key(request.headers, context.rules), context.rules)
     body = await context.body()
     checksum = body.checksum
     kept = checksum if checksum and of_upload and checksum.algorithm == of_upload.algorithm else None
     part = await context.store.put_part(request.bucket, request.key, upload, number, body.content, body.etag, kept)
-    headers = [("ETag", f'"{part.etag}"')]
+    headers = [("ETag", f'"{part.etag}"'), *customer_key_headers(begun.customer_key)]
     if checksum is not None:
         headers.append((f"x-amz-checksum-{checksum.algorithm}", checksum.value))
     return Reply(200, headers)
@@ -112,9 +114,10 @@ async def upload_part_copy(context: Context) -> Reply:
     # Its form first: R2 does not look for the upload before.
     check_copy_range(request.header("x-amz-copy-source-range"), context.rules)
     await context.body()
-    await context.store.parts(request.bucket, request.key, upload)
+    begun = await context.store.upload(request.bucket, request.key, upload)
+    check_customer_key(begun.customer_key, customer_key(request.headers, context.rules), context.rules)
     info, read = await context.store.open(*source, request.header("x-amz-copy-source-range"))
-    source_check(request.headers, context.rules)(info)
+    copied_check(context)(info)
     wanted = parse_copy_range(request.header("x-amz-copy-source-range"), info.size, context.rules)
     start, length = (wanted.start, wanted.length) if wanted else (0, info.size)
     writer = ContentWriter(context.folder)
@@ -135,7 +138,7 @@ async def upload_part_copy(context: Context) -> Reply:
         writer.abandon()
     part = await context.store.put_part(request.bucket, request.key, upload, number, content, digest.hexdigest(), None)
     parts = [xml.text("ETag", f'"{part.etag}"'), xml.text("LastModified", iso_date(part.modified))]
-    return xml_reply("CopyPartResult", parts)
+    return xml_reply("CopyPartResult", parts, customer_key_headers(begun.customer_key))
 
 
 class Requested(NamedTuple):
@@ -216,7 +219,13 @@ async def complete_upload(context: Context) -> Reply:
     etag = joined_etag(chosen)
     try:
         info = await context.store.complete(
-            request.bucket, request.key, upload, chosen, etag, checksum, write_check(request.headers, context.rules)
+            request.bucket,
+            request.key,
+            upload,
+            chosen,
+            etag,
+            checksum,
+            context.guarded(write_check(request.headers, context.rules)),
         )
     except R2Error as error:
         if error.status == answers.PRECONDITION.status and context.rules.holds(40):

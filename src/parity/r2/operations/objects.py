@@ -27,12 +27,21 @@ from parity.r2.errors import (
     malformed_xml,
     no_such_bucket,
 )
-from parity.r2.headers import attributes, check_key, check_metadata, response_headers
+from parity.r2.headers import (
+    attributes,
+    check_customer_key,
+    check_key,
+    check_metadata,
+    customer_key,
+    customer_key_headers,
+    response_headers,
+)
+from parity.r2.lifecycle import expiration_header
 from parity.r2.operations.context import Context
 from parity.r2.reply import Headers, Reply, xml_reply
 from parity.r2.request import parse_query, split_path
 from parity.r2.sniff import LENGTH, content_type
-from parity.r2.store.interface import Attributes, Change, Checksum, ObjectInfo, no_check
+from parity.r2.store.interface import Attributes, Change, Check, Checksum, ObjectInfo, no_check
 
 MAX_DELETES = 1000
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -61,8 +70,10 @@ async def put_object(context: Context) -> Reply:
     if "content-type" not in kept.headers and context.rules.holds(42):
         start = next(body.content.blocks(0, min(LENGTH, body.content.size)), b"")
         kept = replace(kept, headers={**kept.headers, "content-type": content_type(start)})
-    info = await context.store.put(request.bucket, request.key, body.content, body.etag, kept, check)
-    return Reply(200, [("ETag", f'"{info.etag}"'), *checksum_headers(info.attributes.checksum)])
+    info = await context.store.put(request.bucket, request.key, body.content, body.etag, kept, context.guarded(check))
+    headers = [("ETag", f'"{info.etag}"'), *checksum_headers(info.attributes.checksum)]
+    headers += customer_key_headers(info.attributes.customer_key)
+    return Reply(200, [*headers, *expiration_header(context.configured.lifecycle(request.bucket), info)])
 
 
 async def create_missing_bucket(context: Context) -> None:
@@ -120,10 +131,34 @@ async def copy_object(context: Context) -> Reply:
         )
     await context.body()
     info = await context.store.copy(
-        source, target, change, source_check(headers, context.rules), destination_check(headers, context.rules)
+        source,
+        target,
+        change,
+        copied_check(context),
+        context.guarded(destination_check(headers, context.rules)),
     )
     content = [xml.text("ETag", f'"{info.etag}"'), xml.text("LastModified", iso_date(info.modified))]
-    return xml_reply("CopyObjectResult", content + checksum_elements(info.attributes.checksum))
+    content += checksum_elements(info.attributes.checksum)
+    return xml_reply("CopyObjectResult", content, customer_key_headers(info.attributes.customer_key))
+
+
+def copied_check(context: Context) -> Check:
+    """The check of what is copied: conditions, and the key that the customer encrypted it with."""
+    headers, rules = context.request.headers, context.rules
+    given, check = customer_key(headers, rules, "x-amz-copy-source-"), source_check(headers, rules)
+
+    def both(found: ObjectInfo | None) -> None:
+        check_customer_key(found.attributes.customer_key if found else "", given, rules)
+        check(found)
+
+    return both
+
+
+def _check_read(context: Context, info: ObjectInfo) -> None:
+    """The checks of a GET or HEAD."""
+    headers = context.request.headers
+    check_customer_key(info.attributes.customer_key, customer_key(headers, context.rules), context.rules)
+    read_check(headers, context.rules, info)
 
 
 def _copy_change(context: Context) -> Change:
@@ -160,6 +195,8 @@ def _object_headers(context: Context, info: ObjectInfo, *, whole: bool) -> Heade
         ("ETag", f'"{info.etag}"'),
         ("Last-Modified", http_date(info.modified)),
         ("Accept-Ranges", "bytes"),
+        *customer_key_headers(info.attributes.customer_key),
+        *expiration_header(context.configured.lifecycle(context.request.bucket), info),
     ]
     if context.request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED" and whole:
         headers += checksum_headers(info.attributes.checksum)
@@ -173,7 +210,7 @@ async def get_object(context: Context) -> Reply:
     # With If-Range it is not known before the object is whether a range is wanted.
     wanted_range = request.header("range") if "if-range" not in request.headers else None
     info, read = await context.store.open(request.bucket, request.key, wanted_range)
-    read_check(request.headers, context.rules, info)
+    _check_read(context, info)
     wanted = range_of(request.headers, info, context.rules)
     headers = _object_headers(context, info, whole=wanted is None)
     if wanted is not None:
@@ -186,7 +223,7 @@ async def _get_part(context: Context) -> Reply:
     """One part of an object by its number: a range of it, with the number of parts told."""
     request = context.request
     info, read = await context.store.open(request.bucket, request.key)
-    read_check(request.headers, context.rules, info)
+    _check_read(context, info)
     start, length, headers = _part(context, info)
     return Reply(206, headers, read(start, length), length)
 
@@ -208,7 +245,7 @@ def _part(context: Context, info: ObjectInfo) -> tuple[int, int, Headers]:
 async def head_object(context: Context) -> Reply:
     request = context.request
     info = await context.store.head(request.bucket, request.key)
-    read_check(request.headers, context.rules, info)
+    _check_read(context, info)
     if "partNumber" in request.params:
         _, length, headers = _part(context, info)
         return Reply(206, headers, length=length)
@@ -223,7 +260,9 @@ async def head_object(context: Context) -> Reply:
 
 async def delete_object(context: Context) -> Reply:
     request = context.request
-    await context.store.delete(request.bucket, request.key, unlisted_check(request.headers, context.rules))
+    await context.store.delete(
+        request.bucket, request.key, context.guarded(unlisted_check(request.headers, context.rules))
+    )
     return Reply(204)
 
 
@@ -266,7 +305,7 @@ async def _delete_one(context: Context, key: str) -> R2Error | None:
         check_key(key, context.rules)
         context.throttle.begin(bucket, key, context.request.connection, context.rules)
         try:
-            await context.store.delete(bucket, key, no_check)
+            await context.store.delete(bucket, key, context.guarded(no_check))
         finally:
             context.throttle.end(bucket, key)
     except R2Error as error:

@@ -28,13 +28,15 @@ class Attributes:
     """What the client said of an object: ``headers`` by their wire names in lower case (content-type and its like,
     ``x-amz-meta-…``), and the storage class.
 
-    ``written_key`` is the key as the client wrote it, where that is not the form under which it is kept (rule 35).
+    ``customer_key`` is the MD5, in base64, of the key that the customer encrypts it with (SSE-C); the bytes are kept as
+    they came. ``written_key`` is the key as the client wrote it, where that is not the form that is kept (rule 35).
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     storage_class: str = "STANDARD"
     written_key: str = ""
     checksum: Checksum | None = None
+    customer_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,10 @@ class Store(Protocol):
         ...
 
     async def delete(self, bucket: str, key: str, check: Check) -> None: ...
+    async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
+        """Give an object another storage class."""
+        ...
+
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page: ...
 
     async def create_upload(self, bucket: str, key: str, attributes: Attributes) -> str: ...

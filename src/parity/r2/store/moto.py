@@ -188,6 +188,13 @@ class MotoStore:
     async def delete(self, bucket: str, key: str, check: Check = no_check) -> None:
         self.delete_now(bucket, key, check)
 
+    async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
+        """The object stays the same otherwise, its date too."""
+        with self._lock(bucket, key):
+            info, content = self.get_now(bucket, key)
+            changed = replace(info, attributes=replace(info.attributes, storage_class=storage_class))
+            self.put_now(bucket, changed, content, check)
+
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         with self._index_lock:
             model = self.bucket(bucket)

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from parity.config.errors import ConfigError
-from parity.r2 import cors
+from parity.r2.configuration import Configurations
 from parity.r2.content import BlobFolder, Content
-from parity.r2.cors import Policy
 from parity.r2.pieces import Blob, Piece
 from parity.r2.store.interface import Attributes, Checksum, ObjectInfo, UploadInfo
 from parity.r2.store.moto import MotoStore
@@ -172,7 +171,7 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def collect(store: MotoStore, policies: dict[str, Policy], policy_source: str) -> dict[str, Any]:
+def collect(store: MotoStore, configured: Configurations, policy_source: str) -> dict[str, Any]:
     """The whole state of one moment, without copying a body. ``policy_source`` is the digest of the policy file."""
     with store.frozen():
         buckets = [
@@ -192,7 +191,7 @@ def collect(store: MotoStore, policies: dict[str, Policy], policy_source: str) -
         ]
     return {
         "buckets": buckets,
-        "policies": {bucket: cors.to_json(policy) for bucket, policy in policies.items()},
+        "configurations": configured.to_json(),
         "policy_source": policy_source,
     }
 
@@ -223,18 +222,20 @@ def _attributes_entry(attributes: Attributes) -> dict[str, Any]:
         "headers": dict(attributes.headers),
         "storage_class": attributes.storage_class,
         "written_key": attributes.written_key,
+        "customer_key": attributes.customer_key,
         "checksum": astuple(attributes.checksum) if attributes.checksum else None,
     }
 
 
 def _attributes(entry: dict[str, Any]) -> Attributes:
-    # Saves of before 2026-11-27 have neither of the last two.
+    # Saves of before 2026-11-27 have none of the last three.
     checksum = entry.get("checksum")
     return Attributes(
         entry["headers"],
         entry["storage_class"],
         entry.get("written_key", ""),
         Checksum(*checksum) if checksum else None,
+        entry.get("customer_key", ""),
     )
 
 
@@ -244,8 +245,8 @@ def _object_info(entry: dict[str, Any]) -> ObjectInfo:
     return ObjectInfo(entry["key"], entry["size"], entry["etag"], entry["modified"], attributes, sizes)
 
 
-def install(store: MotoStore, state: dict[str, Any]) -> dict[str, Policy]:
-    """Fill an empty store with a state of ``Saves.load``; returns the CORS policies."""
+def install(store: MotoStore, configured: Configurations, state: dict[str, Any]) -> None:
+    """Fill an empty store and what its buckets are configured with from a state of ``Saves.load``."""
     for bucket in state["buckets"]:
         store.create_bucket_now(bucket["name"], bucket["created"])
         for entry in bucket["objects"]:
@@ -255,4 +256,5 @@ def install(store: MotoStore, state: dict[str, Any]) -> dict[str, Policy]:
             store.create_upload_now(bucket["name"], info)
             for part in upload["parts"]:
                 store.put_part_now(bucket["name"], info.key, info.id, _object_info(part), part["content"])
-    return {bucket: cors.from_json(policy) for bucket, policy in state["policies"].items()}
+    # Saves of before 2026-11-27 have CORS policies only.
+    configured.load(state["configurations"] if "configurations" in state else {"cors": state["policies"]})

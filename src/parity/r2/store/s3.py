@@ -174,6 +174,14 @@ class S3Store:
                 check(await self._find(bucket, key))
             await self._call("delete_object", Bucket=bucket, Key=key)
 
+    async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
+        """By a copy onto itself: the object's date becomes that of the copy."""
+
+        def change(attributes: Attributes) -> Attributes:
+            return replace(attributes, storage_class=storage_class)
+
+        await self.copy((bucket, key), (bucket, key), change, no_check, check)
+
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         if limit <= 0:
             return Page([], [], "")

@@ -16,7 +16,7 @@ from parity.r2.store.interface import Attributes, Checksum, ObjectInfo
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 # Names of the metadata that carry what an upstream has no place for.
 _STORAGE_CLASS, _WRITTEN_KEY = "parity-storage-class", "parity-written-key"
-_CHECKSUM, _KEPT = "parity-checksum", "parity-kept-"
+_CHECKSUM, _CUSTOMER_KEY, _KEPT = "parity-checksum", "parity-customer-key", "parity-kept-"
 _ARGUMENTS = {name: "".join(word.title() for word in name.split("-")) for name in KEPT}
 
 
@@ -77,6 +77,8 @@ def arguments_of(attributes: Attributes) -> dict[str, Any]:
         found["Metadata"][_STORAGE_CLASS] = attributes.storage_class
     if attributes.checksum and attributes.checksum.value:
         found["Metadata"][_CHECKSUM] = " ".join(astuple(attributes.checksum))
+    if attributes.customer_key:
+        found["Metadata"][_CUSTOMER_KEY] = attributes.customer_key
     if attributes.written_key:
         found["Metadata"][_WRITTEN_KEY] = _encoded(attributes.written_key)
     return found
@@ -86,7 +88,7 @@ def info_of(key: str, answer: dict[str, Any]) -> ObjectInfo:
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     metadata = {name: unquote(value) for name, value in answer.get("Metadata", {}).items()}
     storage_class, written_key = metadata.pop(_STORAGE_CLASS, "STANDARD"), metadata.pop(_WRITTEN_KEY, "")
-    checksum = metadata.pop(_CHECKSUM, "").split()
+    checksum, customer_key = metadata.pop(_CHECKSUM, "").split(), metadata.pop(_CUSTOMER_KEY, "")
     found = {name: headers[name] for name in KEPT if name in headers}
     for name, value in metadata.items():
         if name.startswith(_KEPT):
@@ -94,7 +96,8 @@ def info_of(key: str, answer: dict[str, Any]) -> ObjectInfo:
         else:
             found[METADATA + name] = value
     size = int(answer.get("ContentLength", 0))
-    attributes = Attributes(found, storage_class, written_key, Checksum(*checksum) if checksum else None)
+    kept = Checksum(*checksum) if checksum else None
+    attributes = Attributes(found, storage_class, written_key, kept, customer_key)
     return ObjectInfo(key, size, answer["ETag"].strip('"'), answer["LastModified"].timestamp(), attributes)
 
 

@@ -79,6 +79,9 @@ class FlySettings:
     prefer_wakes: bool = setting(
         "PARITY_FLY_PREFER_WAKES", SWITCH, "true", "a preferred Machine that is stopped is started and waited for"
     )
+    head_timeout_s: float = setting(
+        "PARITY_FLY_HEAD_TIMEOUT_S", _SECONDS_OR_OFF, "60", "how long a request's head may take before 408"
+    )
     head_limit: int = setting("PARITY_FLY_HEAD_LIMIT", _COUNT, "65536", "bytes of a request's headers before 431")
     url_limit: int = setting("PARITY_FLY_URL_LIMIT", _COUNT, "16384", "bytes of a request's target before 414")
     compress_skip: tuple[str, ...] = setting(

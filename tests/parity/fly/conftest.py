@@ -39,6 +39,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             force_https: bool = True,
             checks: str = "",
             toml: str = "",
+            options: str = "",
             command: list[str] | None = None,
             environment: dict[str, str] | None = None,
             wait: bool = True,
@@ -54,7 +55,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
                     autostop=autostop,
                     checks=checks,
                     force_https=str(force_https).lower(),
-                )
+                ).replace("compress = true", f"compress = true\n{options}")
                 + toml
             )
             config: FlyConfig = load_fly_config(path)

@@ -270,6 +270,10 @@ class Exchange:
             self._stream.send_end(trailers)
 
     def app_tunnel(self, headers: Headers) -> None:
+        if not self.websocket:
+            self._drop_upstream()
+            self._answer_locally(502, "PU02: the Machine answered 101 to a request that asked for no upgrade")
+            return
         self._go(Stage.TUNNEL)
         self._body.release()
         self._tunnel = Tunnel(self._stream.send_raw, self._said_goodbye)

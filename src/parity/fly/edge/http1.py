@@ -11,8 +11,10 @@ import httptools
 
 from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.exchange import Exchange
+from parity.fly.edge.head_clock import HeadClock
 from parity.fly.edge.headers import Header, Headers, Origin, connection_options, value_of
 from parity.fly.edge.listening import ClientEnd
+from parity.fly.edge.refusal import refuse
 from parity.fly.edge.request import Body, Request
 
 # Bytes queued towards a client before reading from the Machine stops.
@@ -109,6 +111,7 @@ class Http1Connection(asyncio.Protocol):
         self._parsing: Http1Stream | None = None
         self._upgraded: Http1Stream | None = None
         self._refusal: int | None = None
+        self._clock = HeadClock(context, self._head_overdue)
         self._reading = True
         self._in_head = False
         self._head_size = 0
@@ -155,18 +158,21 @@ class Http1Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._in_head, self._head_size = b"", [], True, 0
+        self._clock.begin()
 
     def on_url(self, url: bytes) -> None:
+        if self._refusal:
+            return
         self._url += url
         if len(self._url) > self._context.settings.url_limit:
             self._refusal = self._refusal or 414
-            self._url = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._clock.end()
         headers, self._headers = self._headers, []
         if self._refusal:
             return
@@ -237,13 +243,25 @@ class Http1Connection(asyncio.Protocol):
         if self._turns and self._parsing is not self._turns[0]:
             return
         if not self._closing and self._refusal:
-            headers: Headers = [(b"content-length", b"0"), (b"connection", b"close")]
             for turn in self._turns:
                 turn.exchange.client_gone()
             self._turns.clear()
-            self.out.append(head_bytes(self._refusal, headers))
+            origin = Origin(self._end.client_ip, self._end.scheme, self._end.port, b"1.1")
+            headers = refuse(self._context, self._refusal, origin, self._method, self._url)
+            self.out.append(head_bytes(self._refusal, [*headers, (b"connection", b"close")]))
             self.flush()
             self._close()
+
+    @property
+    def _method(self) -> bytes:
+        try:
+            return self._parser.get_method()
+        except ValueError:
+            return b""
+
+    def _head_overdue(self) -> None:
+        self._refusal = self._refusal or 408
+        self._refuse()
 
     def _close(self) -> None:
         self._closing = True
@@ -277,6 +295,7 @@ class Http1Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._closing = True
+        self._clock.end()
         turns, self._turns = list(self._turns), deque()
         for stream in turns:
             stream.exchange.client_gone()

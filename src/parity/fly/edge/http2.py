@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from h2.config import H2Configuration
@@ -25,6 +27,7 @@ from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.exchange import Exchange
 from parity.fly.edge.headers import Headers, Origin, value_of
 from parity.fly.edge.listening import ClientEnd
+from parity.fly.edge.refusal import refuse
 from parity.fly.edge.request import Body, Request
 
 # Bytes of a response that wait for the client's window before reading from the Machine stops, and goes on.
@@ -186,16 +189,18 @@ class Http2Connection(asyncio.Protocol):
             # Clients split them over several fields; HTTP/1.1 wants one (RFC 9113, section 8.2.3).
             headers.append((b"cookie", b"; ".join(cookies)))
         refusal = self._refusal(method, target, headers)
+        origin = Origin(self._end.client_ip, self._end.scheme, self._end.port, b"2")
         if refusal:
-            self._h2.send_headers(stream_id, [(b":status", b"%d" % refusal)], end_stream=True)
-            if event.stream_ended is None:
-                self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+            fields = [(b":status", b"%d" % refusal), *refuse(self._context, refusal, origin, method, target)]
+            with self._guarded(stream_id):
+                self._h2.send_headers(stream_id, fields, end_stream=True)
+                if event.stream_ended is None:
+                    self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
             return
         body = Body.NONE
         if event.stream_ended is None:
             body = Body.CHUNKED if value_of(headers, b"content-length") is None else Body.LENGTH
         stream = self._streams[stream_id] = Http2Stream(self, stream_id, method)
-        origin = Origin(self._end.client_ip, self._end.scheme, self._end.port, b"2")
         stream.exchange = Exchange(self._context, stream, Request(method, target, headers, body, origin))
         if body is Body.NONE:
             stream.exchange.client_end([])
@@ -215,31 +220,49 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(event.stream_id)
         size = event.flow_controlled_length
         if stream is None:
-            self._h2.acknowledge_received_data(size, event.stream_id)
+            with self._guarded(event.stream_id):
+                self._h2.acknowledge_received_data(size, event.stream_id)
             return
         stream.exchange.client_body(event.data)
         if stream.held is not None:
             stream.held += size
         elif size:
-            self._h2.acknowledge_received_data(size, event.stream_id)
+            with self._guarded(stream.id):
+                self._h2.acknowledge_received_data(size, event.stream_id)
 
     # writing
+
+    @contextmanager
+    def _guarded(self, stream_id: int) -> Iterator[None]:
+        """Whatever h2 is asked about a stream goes through here: when it refuses, that stream is over and nothing else.
+
+        It refuses what the client made impossible in the same packet, such as an answer to a stream that was reset.
+        """
+        try:
+            yield
+        except ProtocolError:
+            stream = self._streams.pop(stream_id, None)
+            if stream:
+                stream.exchange.client_gone()
 
     def acknowledge(self, stream: Http2Stream, size: int) -> None:
         """Give the client ``size`` bytes of window back."""
         if not self.transport.is_closing():
-            self._h2.acknowledge_received_data(size, stream.id)
+            with self._guarded(stream.id):
+                self._h2.acknowledge_received_data(size, stream.id)
             self._flush()
 
     def send_headers(self, stream: Http2Stream, status: int, headers: Headers, *, end: bool) -> None:
         if stream.id in self._streams:
             fields = [(b":status", b"%d" % status), *((name.lower(), value) for name, value in headers)]
-            self._h2.send_headers(stream.id, fields, end_stream=end)
+            with self._guarded(stream.id):
+                self._h2.send_headers(stream.id, fields, end_stream=end)
 
     def push(self, stream: Http2Stream) -> None:
         """Send of a stream's waiting bytes what the client's windows and the socket take."""
         if stream.id in self._streams and self._writable:
-            self._push(stream)
+            with self._guarded(stream.id):
+                self._push(stream)
         stream.watermark()
         self._flush()
 
@@ -270,17 +293,20 @@ class Http2Connection(asyncio.Protocol):
         for stream in list(self._streams.values()):
             if stream.out:
                 if self._writable:
-                    self._push(stream)
+                    with self._guarded(stream.id):
+                        self._push(stream)
                 stream.watermark()
 
     def forget(self, stream: Http2Stream) -> None:
         """The response is complete. A request that is not is told to stop."""
         if self._streams.pop(stream.id, None) and not stream.exchange.request_ended:
-            self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR)
+            with self._guarded(stream.id):
+                self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR)
 
     def reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
         if self._streams.pop(stream.id, None):
-            self._h2.reset_stream(stream.id, code)
+            with self._guarded(stream.id):
+                self._h2.reset_stream(stream.id, code)
             self._flush()
 
     def _flush(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import sys
 from collections.abc import AsyncIterator
 
 import httpx
@@ -233,3 +234,68 @@ async def test_a_configured_response_header_is_added(start_edge: StartEdge) -> N
     edge = await start_edge(toml=toml)
     async with edge.client() as client:
         assert (await client.get("/nowhere")).headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "target"),
+    [
+        (b"nonsense\r\n\r\n", 400, ""),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "/"),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "/x"),
+        (b"GET /big HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431, "/big"),
+    ],
+)
+async def test_the_edges_own_refusals_look_like_flys_and_are_logged(
+    edge: Edge, data: bytes, status: int, target: str
+) -> None:
+    head, _, body = (await edge.raw(data)).partition(b"\r\n\r\n")
+    line, *lines = head.split(b"\r\n")
+    headers = dict(entry.split(b": ", 1) for entry in lines)
+    assert line.split()[1] == b"%d" % status
+    assert (headers[b"via"], headers[b"content-length"], body) == (b"1.1 fly.io", b"0", b"")
+    assert headers[b"server"].startswith(b"Fly/")
+    entry = edge.standin.context.log.entries()[-1]
+    assert (entry.id, entry.status) == (headers[b"fly-request-id"].decode(), status)
+    assert entry.target.startswith(target)
+    assert entry.outcome.startswith("refused: ")
+
+
+@pytest.mark.parametrize("data", [b"G", b"GET / HTTP/1.1\r\nHost: a\r\nX-Half: "])
+async def test_a_head_that_does_not_end_is_408_and_the_connection_is_closed(start_edge: StartEdge, data: bytes) -> None:
+    edge = await start_edge(head_timeout_s=0.2)
+    assert (await edge.raw(data)).startswith(b"HTTP/1.1 408 ")
+    assert edge.standin.context.log.entries()[-1].status == 408
+
+
+async def test_the_head_timeout_of_fly_toml_goes_before_the_setting(start_edge: StartEdge) -> None:
+    toml = "\n[http_service.http_options.response]\npristine = false\n"
+    edge = await start_edge(head_timeout_s=3600, toml=toml, options="headers_read_timeout = 0.2")
+    assert (await edge.raw(b"GET /")).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_slow_body_and_an_idle_connection_are_no_half_heads(start_edge: StartEdge) -> None:
+    edge = await start_edge(head_timeout_s=0.2)
+    reader, writer = await edge.connect()
+    writer.write(b"POST /show HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+    await asyncio.sleep(0.5)
+    writer.write(b"y")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    await asyncio.sleep(0.5)
+    writer.write(b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert b"HTTP/1.1 404 " in await reader.read()
+
+
+async def test_an_unasked_101_is_502_and_leaves_no_load(start_edge: StartEdge) -> None:
+    switch = (
+        "import socket, sys\n"
+        "s = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
+        "while True:\n"
+        "    c, _ = s.accept()\n"
+        "    if c.recv(65536):\n"
+        "        c.sendall(b'HTTP/1.1 101 Switching\\r\\nUpgrade: x\\r\\nConnection: Upgrade\\r\\n\\r\\nraw')\n"
+    )
+    edge = await start_edge(command=[sys.executable, "-c", switch, "{host}", "{port}"])
+    async with edge.client() as client:
+        assert (await client.get("/")).status_code == 502
+    assert edge.machine.load == 0
+    assert "asked for no upgrade" in edge.standin.context.log.entries()[-1].outcome

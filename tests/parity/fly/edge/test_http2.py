@@ -168,3 +168,31 @@ async def _shell(command: str) -> str:
     async with asyncio.timeout(110):
         output, _ = await process.communicate()
     return output.decode().strip()
+
+
+@pytest.mark.parametrize("then", ["body", "reset", "nothing"])
+async def test_a_refused_request_with_a_body_leaves_the_connection_and_its_other_streams(edge: Edge, then: str) -> None:
+    async with Raw(edge) as raw:
+        other = raw.request("/hold")
+        stream = raw.h2.get_next_available_stream_id()
+        path = "/" + "x" * 20_000
+        pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "app.fly.dev"), (":path", path)]
+        raw.h2.send_headers(stream, pseudo)
+        if then == "body":
+            raw.h2.send_data(stream, b"x" * 1000, end_stream=True)
+        elif then == "reset":
+            raw.h2.reset_stream(stream)
+        raw.send()  # all of it in one packet
+        if then != "reset":
+            (answer,) = [e for e in await raw.events(ResponseReceived) if isinstance(e, ResponseReceived)]
+            headers = dict(answer.headers)
+            assert headers[b":status"] == b"414"
+            assert headers[b"server"].startswith(b"Fly/")
+            assert headers[b"via"] == b"2 fly.io"
+        async with edge.client() as client:
+            await client.get("/go")
+        answers = [e for e in await raw.events(StreamEnded) if isinstance(e, ResponseReceived) and e.stream_id == other]
+        assert [dict(e.headers)[b":status"] for e in answers] == [b"200"]
+    refused = [entry for entry in edge.standin.context.log.entries() if entry.status == 414]
+    assert [entry.method for entry in refused] == ["POST"]
+    assert refused[0].outcome == "refused: the request's target is too long"

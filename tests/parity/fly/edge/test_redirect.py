@@ -47,3 +47,18 @@ async def test_without_force_https_the_app_answers_and_is_told_http(start_edge: 
     answer = await plain(edge, b"GET /show HTTP/1.1\r\nHost: app.fly.dev\r\nConnection: close\r\n\r\n")
     assert b'["x-forwarded-proto", "http"]' in answer
     assert b'["x-forwarded-port", "80"]' in answer
+
+
+@pytest.mark.parametrize(("data", "status"), [(b"nonsense\r\n\r\n", 400), (b"GET / HTTP", 408)])
+async def test_what_is_no_request_is_refused_as_on_the_other_port(
+    start_edge: StartEdge, data: bytes, status: int
+) -> None:
+    edge = await start_edge(head_timeout_s=0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.standin.ports.http)
+    writer.write(data)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"fly-request-id: " in answer
+    assert edge.standin.context.log.entries()[-1].status == status

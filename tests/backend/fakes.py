@@ -2,14 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.storage.interface import (
     InvalidRequest,
-    NewObject,
     ObjectBytes,
     ObjectInfo,
     ObjectMissing,
@@ -131,18 +130,6 @@ class FakeStore:
         if lost is not None:
             raise lost.error
         return etag
-
-    async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
-        try:
-            new = await asyncio.to_thread(make)
-        finally:
-            made()
-        if new is not None:
-            self.calls.append(("create_made", new.key))
-        return None if new is None else await self.put_bytes(new.key, new.data, if_none_match=True)
-
-    def has_room(self) -> bool:
-        return True
 
     async def delete(self, key: str) -> None:
         await self._enter("delete", key)

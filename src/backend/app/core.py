@@ -50,12 +50,13 @@ def make_store(settings: Settings) -> ObjectStore:
 def build(settings: Settings, store: ObjectStore) -> Core:
     """Wires the parts together; touches neither network nor disk."""
     keys = Keys(settings.app_env)
+    profiles = Profiles(store, keys, settings.profile_cache_seconds, settings.sync_retention_days * 86400.0)
     return Core(
         settings=settings,
         keys=keys,
         store=store,
-        databases=ReplicatedDatabases(store, keys, settings),
-        profiles=Profiles(store, keys, settings.profile_cache_seconds, settings.sync_retention_days * 86400.0),
+        databases=ReplicatedDatabases(store, keys, settings, profiles.was_begun),
+        profiles=profiles,
     )
 
 

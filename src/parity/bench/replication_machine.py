@@ -6,7 +6,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from app.context import UserContext
 from app.replication.databases import ReplicatedDatabases
 from app.replication.layout import SNAPSHOT, parse_name
 from app.settings import Settings, from_environment
-from app.storage.interface import NewObject, ObjectBytes, ObjectStore
+from app.storage.interface import ObjectBytes, ObjectStore
 from app.storage.keys import Keys
 from app.storage.r2 import R2Store
 
@@ -116,27 +116,6 @@ class CountingStore:
         etag = await self._store.put_bytes(key, data, **options)
         self.uploads.add(key, data, options.get("metadata") or {})
         return etag
-
-    def create_made(
-        self, make: Callable[[], NewObject | None], made: Callable[[], None]
-    ) -> Coroutine[Any, Any, str | None]:
-        created: list[NewObject] = []
-
-        def noted() -> NewObject | None:
-            new = make()
-            if new is not None:
-                created.append(new)
-            return new
-
-        creating = self._store.create_made(noted, made)
-
-        async def counted() -> str | None:
-            etag = await creating
-            for new in created:
-                self.uploads.add(new.key, new.data, new.metadata)
-            return etag
-
-        return counted()
 
     async def get_bytes(self, key: str) -> ObjectBytes:
         found = await self._store.get_bytes(key)

@@ -42,8 +42,7 @@ class Faults:
         ``times`` None: every request. ``what``: ``status``, ``code``, ``delay`` (seconds), ``drop`` (before, after),
         ``cut`` (bytes), ``skew`` (seconds), as ``POST /r2/faults`` has them.
         """
-        often: dict[str, object] = {"rate": 1} if times is None else {"count": times}
-        body = {"key": key, "operation": operation, **often, **what}
+        body = {"key": key, "operation": operation, "count": times, **what}
         async with self._in_force("r2", body, must_fire) as fault:
             yield fault
 

@@ -16,7 +16,6 @@ from parity.r2.headers import MAX_PUT
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
 from parity.r2.sigv4 import Authenticated
-from parity.r2.store.interface import Checksum
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 # What one thread hop digests and writes of a larger body.
@@ -33,18 +32,15 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """``etag`` is the MD5 of the payload, in hex; ``checksum`` the one that came with it."""
+    """``etag`` is the MD5 of the payload, in hex."""
 
     content: Content
     etag: str
-    checksum: Checksum | None
 
 
-def check_length(request: Request, operation: str, authenticated: Authenticated, rules: Rulebook) -> None:
+def check_length(request: Request, authenticated: Authenticated, rules: Rulebook) -> None:
     """Before the first byte is read. Raises rules 20 and 21."""
     declared = request.content_length
-    if operation not in ("PutObject", "UploadPart"):
-        return
     if declared is None and not (authenticated.streams and "x-amz-decoded-content-length" in request.headers):
         rules.refuse_if_on(answers.NO_LENGTH)
     if (declared or 0) > MAX_PUT:
@@ -79,7 +75,6 @@ async def receive_body(
 
     worker = Worker(work)
     received, more = 0, True
-    trailer: Checksum | None = None
     try:
         while more:
             message = await receive()
@@ -94,11 +89,11 @@ async def receive_body(
         if decoder is not None:
             decoder.finish()
             _check_decoded_length(request, writer.size)
-            trailer = _check_trailer(trailer_digest, decoder.trailers, rules)
+            _check_trailer(trailer_digest, decoder.trailers, rules)
         elif request.content_length is not None and received != request.content_length:
             raise incomplete_body()
         etag = digests.finish()
-        return Body(writer.finish(), etag, digests.given or trailer)
+        return Body(writer.finish(), etag)
     finally:
         await worker.stop()
         writer.abandon()
@@ -157,28 +152,23 @@ def _check_decoded_length(request: Request, size: int) -> None:
         raise incomplete_body()
 
 
-def _check_trailer(expected: tuple[str, Any] | None, trailers: Mapping[str, str], rules: Rulebook) -> Checksum | None:
-    """The checksum in the trailer, when it holds. Raises rule 22."""
+def _check_trailer(expected: tuple[str, Any] | None, trailers: Mapping[str, str], rules: Rulebook) -> None:
     if expected is None:
-        return None
+        return
     name, digest = expected
     header = f"x-amz-checksum-{name}"
     checks = BodyDigests({}, "", rules)
+    width = DIGESTS[name][0]
     if header not in trailers:
         rules.refuse_if_on(answers.INVALID_DIGEST)
-        return None
-    checks.expect(name, trailers[header], DIGESTS[name][0], digest)
+        return
+    checks.expect(name, trailers[header], width, digest)
     checks.finish()
-    return checks.given
 
 
-async def receive_xml(
-    receive: Receive, request: Request, authenticated: Authenticated, rules: Rulebook, *, checksums: bool = True
-) -> bytes:
-    """A small body in memory, with its digests checked; without ``checksums`` those in the headers are of something
-    else. Raises ``MalformedXML`` when it is too large to be right."""
-    headers = request.headers if checksums else {}
-    digests = BodyDigests(headers, authenticated.payload, rules)
+async def receive_xml(receive: Receive, request: Request, authenticated: Authenticated, rules: Rulebook) -> bytes:
+    """A small body in memory, with its digests checked. Raises ``MalformedXML`` when it is too large to be right."""
+    digests = BodyDigests(request.headers, authenticated.payload, rules)
     chunks: list[bytes] = []
     size, more = 0, True
     while more:

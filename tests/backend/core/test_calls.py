@@ -20,123 +20,38 @@ async def calls() -> AsyncIterator[Calls]:
     made.close()
 
 
-class Told:
-    """Counts calls, and lets a test wait for the first."""
+async def test_a_call_that_failed_is_tried_again(calls: Calls) -> None:
+    tries: list[int] = []
 
-    def __init__(self) -> None:
-        self.times = 0
-        self.first = asyncio.Event()
-
-    def __call__(self) -> None:
-        self.times += 1
-        self.first.set()
-
-
-def unsent(_: object, __: int) -> object:
-    raise AssertionError("nothing was to be sent")
-
-
-async def test_what_is_made_is_sent_by_the_thread_that_made_it(calls: Calls) -> None:
-    told, threads = Told(), []
-
-    def make() -> str:
-        threads.append(threading.get_ident())
-        return "made"
-
-    def send(what: str, attempt: int) -> tuple[str, int]:
-        threads.append(threading.get_ident())
-        return what, attempt
-
-    assert await calls.run_made("PUT", make, send, lambda _: POLICY, told) == ("made", 1)
-    assert told.times == 1
-    assert len(set(threads)) == 1
-    assert threads[0] != threading.get_ident()
-
-
-async def test_nothing_is_sent_where_nothing_is_made(calls: Calls) -> None:
-    told = Told()
-    found: object = await calls.run_made("PUT", lambda: None, unsent, lambda _: POLICY, told)
-    assert found is None
-    assert told.times == 1
-
-
-async def test_an_error_of_making_reaches_the_caller_and_nothing_is_sent(calls: Calls) -> None:
-    told = Told()
-
-    def make() -> str:
-        raise KeyError("row")
-
-    with pytest.raises(KeyError, match="row"):
-        await calls.run_made("PUT", make, unsent, lambda _: POLICY, told)
-    assert told.times == 1
-
-
-async def test_it_is_told_while_the_call_hangs_that_making_has_ended(calls: Calls) -> None:
-    told, answered = Told(), threading.Event()
-    task = asyncio.ensure_future(
-        calls.run_made("PUT", lambda: "made", lambda *_: answered.wait(30), lambda _: POLICY, told)
-    )
-    async with asyncio.timeout(10):
-        await told.first.wait()
-    assert not task.done()
-    answered.set()
-    assert await task is True
-    assert told.times == 1
-
-
-async def test_making_has_no_deadline_and_the_call_has(calls: Calls) -> None:
-    told, going_on, answered = Told(), threading.Event(), threading.Event()
-    quick = Policy(1, 0.05)
-    task = asyncio.ensure_future(
-        calls.run_made("PUT a", lambda: going_on.wait(30), lambda *_: answered.wait(30), lambda _: quick, told)
-    )
-    done, _ = await asyncio.wait((task,), timeout=0.3)
-    assert (done, told.times) == (set(), 0)
-    going_on.set()
-    with pytest.raises(StorageUnavailable, match=r"PUT a: no answer within 0.05 s"):
-        await task
-    assert told.times == 1
-    answered.set()
-
-
-async def test_a_call_that_failed_is_tried_again_without_making_anew(calls: Calls) -> None:
-    made, tries = [], []
-
-    def make() -> str:
-        made.append(1)
-        return "made"
-
-    def send(what: str, attempt: int) -> str:
+    def send(attempt: int) -> str:
         tries.append(attempt)
         if attempt < 3:
             raise TryAgain("503")
-        return what
+        return "answer"
 
-    assert await calls.run_made("PUT", make, send, lambda _: POLICY, Told()) == "made"
-    assert (made, tries) == ([1], [1, 2, 3])
+    assert await calls.run("PUT", send, POLICY) == "answer"
+    assert tries == [1, 2, 3]
 
 
-async def test_there_is_no_room_while_every_thread_works(calls: Calls) -> None:
+async def test_a_call_past_its_deadline_says_so_and_holds_its_thread_until_it_ends(calls: Calls) -> None:
     going_on = threading.Event()
-    assert calls.has_room()
-    tasks = [asyncio.ensure_future(calls.run("GET", lambda _: going_on.wait(30), POLICY)) for _ in range(2)]
-    await asyncio.sleep(0)
-    assert not calls.has_room()
+    late = [calls.run("PUT a", lambda _: going_on.wait(30), Policy(1, 0.05)) for _ in range(2)]
+    for found in await asyncio.gather(*late, return_exceptions=True):
+        assert isinstance(found, StorageUnavailable)
+        assert str(found) == "PUT a: no answer within 0.05 s"
+    waiting = asyncio.ensure_future(calls.run("GET", lambda _: "answer", POLICY))
+    await asyncio.wait((waiting,), timeout=0.1)
+    assert not waiting.done()
     going_on.set()
-    assert await asyncio.gather(*tasks) == [True, True]
-    assert calls.has_room()
+    assert await waiting == "answer"
 
 
-async def test_a_call_past_its_deadline_takes_room_until_its_thread_ends(calls: Calls) -> None:
-    going_on = threading.Event()
-    late = [calls.run("GET", lambda _: going_on.wait(30), Policy(1, 0.01)) for _ in range(2)]
-    found = await asyncio.gather(*late, return_exceptions=True)
-    assert all(isinstance(error, StorageUnavailable) for error in found)
-    assert not calls.has_room()
-    going_on.set()
-    async with asyncio.timeout(10):
-        while not calls.has_room():  # noqa: ASYNC110 - threads end when they end
-            await asyncio.sleep(0.001)
+async def test_a_timeout_of_the_work_itself_is_not_taken_for_the_deadline(calls: Calls) -> None:
+    def fail(_: int) -> None:
+        raise TimeoutError("of the work")
+
+    with pytest.raises(TimeoutError, match="of the work"):
+        await calls.run("GET", fail, POLICY)
 
 
 async def test_a_call_that_waits_for_its_next_try_holds_no_thread(calls: Calls) -> None:
@@ -172,7 +87,7 @@ async def test_one_lane_leaves_threads_to_the_others() -> None:
             await asyncio.sleep(0.001)
         for number in range(5):
             assert await calls.run("GET", lambda _: number, POLICY, "quick") == number  # noqa: B023
-    assert (len(began), calls.has_room()) == (2, True)
+    assert len(began) == 2
     going_on.set()
     assert await asyncio.gather(*slow) == [True] * 10
     calls.close()

@@ -89,7 +89,7 @@ async def test_cors_inside_of_the_other_layers_would_be_caught() -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("the body limit answers first")
 
-    wrong = BodyLimitMiddleware(CORSMiddleware(inner, allow_origins=[ORIGIN]), limit=1, seconds=1)
+    wrong = BodyLimitMiddleware(CORSMiddleware(inner, allow_origins=[ORIGIN]), limit=1)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(wrong), base_url="https://api.test") as client:
         answer = await client.post("/", content=b"xx", headers={"Origin": ORIGIN})
     with pytest.raises(KeyError):
@@ -194,16 +194,17 @@ async def test_contexts_of_concurrent_requests_do_not_mix(tester: httpx.AsyncCli
 async def test_a_write_is_in_the_bucket_before_its_response_begins(
     client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore
 ) -> None:
+    before = replicated(store)
     store.gates["put"] = asyncio.Event()
     writing = asyncio.create_task(client.patch("/api/settings", headers=headers, json={"theme": "dark"}))
-    await store.called("put", DATABASE)
+    await store.called("put", DATABASE, times=len(before) + 1)
     done, _ = await asyncio.wait([writing], timeout=0.05)
     assert not done
-    assert not replicated(store)
+    assert replicated(store) == before
     store.gates["put"].set()
     answer = await writing
     assert answer.headers["x-sync-status"] == "synced"
-    assert replicated(store)
+    assert len(replicated(store)) > len(before)
 
 
 async def test_a_write_that_cannot_be_stored_is_no_success(
@@ -240,11 +241,12 @@ async def test_a_lost_race_says_conflict_and_a_second_try_works(
 async def test_an_unreachable_store_is_503_and_never_an_empty_profile(
     client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore
 ) -> None:
+    before = store.count("put", DATABASE)
     store.faults.append(Fault("list", StorageUnavailable("down"), key=DATABASE))
     answer = await client.get("/api/settings", headers=headers)
     assert_problem(answer, 503, "sync-unavailable")
     assert answer.headers["x-sync-status"] == "failed"
-    assert store.count("put", DATABASE) == 0
+    assert store.count("put", DATABASE) == before
 
 
 async def test_what_was_committed_before_an_unexpected_error_reaches_the_bucket(

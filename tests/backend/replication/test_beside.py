@@ -2,12 +2,14 @@
 calls. In virtual time: no figure depends on this computer."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 from tests.backend.replication.simulation.beside import Busy, played
 
 from app.replication.core import Options
+from app.replication.errors import Lost
 
 _LATENCIES = [(0.1, 0.1), (0.05, 0.2)]
 # Round trips, and the pause before a repeat now and then.
@@ -16,13 +18,21 @@ _SOON = 15.0
 
 @pytest.mark.parametrize("latency", _LATENCIES)
 @pytest.mark.parametrize("clients", [1, 2, 4, 8])
-def test_a_claimant_beside_a_busy_writer_gets_a_write_through(
+def test_a_claimant_beside_a_writer_that_never_pauses_is_told_so_or_gets_through_in_bounded_time(
     tmp_path: Path, clients: int, latency: tuple[float, float]
 ) -> None:
+    """Requests are sent to the owner; who claims all the same may lose every TXID to it, and must hear of it soon."""
+
     async def play() -> float:
         world = Busy(tmp_path, latency, Options())
         await world.keep_busy(world.machine(), clients)
-        return await world.took(world.write(world.machine()))
+        other = world.machine()
+
+        async def once() -> None:
+            with contextlib.suppress(Lost):
+                await other.replica.write(lambda c: c.execute("INSERT INTO row VALUES (-1, 'x')"))
+
+        return await world.took(once())
 
     assert played(play) < _SOON
 

@@ -137,7 +137,7 @@ async def test_no_more_connections_are_open_than_may_be(make: Make) -> None:
         while any(entry.replica.busy for entry in entries.values()):  # noqa: ASYNC110 - maintenance has no one who waits
             await asyncio.sleep(0.001)
     await read(databases, user(7))
-    copies = {context: entry.replica.database for context, entry in entries.items()}
+    copies = {context: entry.replica.copy.database for context, entry in entries.items()}
     held = {context for context, copy in copies.items() if copy is not None and copy._connection is not None}
     assert (len(copies), held) == (30, {user(number) for number in (7, 27, 28, 29)})
 
@@ -306,15 +306,6 @@ async def test_a_client_that_goes_away_leaves_no_commit_behind(make: Make, store
     assert await read(make(), A) in ({"k0", "k1"}, {"k0"})
     ours = [key for key in store.objects if "/0000/" in key]
     assert len(ours) == 3
-
-
-async def test_a_lone_clients_commits_are_uploaded_by_the_thread_that_makes_them(make: Make, store: FakeStore) -> None:
-    databases = make()
-    await write(databases, A, "first")
-    for number in range(20):
-        await write(databases, A, f"k{number}")
-        assert store.count("create_made") == number + 1
-    assert len(await read(databases, A)) == 21
 
 
 async def test_an_upload_that_hangs_keeps_nobody_from_the_local_copy(make: Make, store: FakeStore) -> None:

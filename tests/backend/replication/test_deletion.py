@@ -1,4 +1,4 @@
-"""A profile that is deleted and made again: no Machine writes the deleted one, and none brings it back."""
+"""A profile that is deleted: no Machine writes it any more, nothing brings it back, and no later profile is hit."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import apsw
 import pytest
 from tests.backend.fakes import FakeStore
-from tests.backend.replication.conftest import CONTEXT, PROFILE, REPLICA, GoTools, Server
+from tests.backend.replication.conftest import CONTEXT, PROFILE, REPLICA
 
+from app.context import UserContext
 from app.problems import ProblemError
 from app.profiles.registry import Profiles
 from app.replication import deletion
 from app.replication.databases import ReplicatedDatabases
+from app.replication.errors import NothingThere
 from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, transaction
-from app.replication.operator import NothingThere, Operator
+from app.replication.operator import Operator
 from app.settings import Settings
 from app.storage.interface import ObjectInfo, ObjectStore
 from app.storage.keys import Keys
-from app.storage.r2 import R2Store
-from app.sync.interface import SyncConflict, SyncDamaged, SyncError
+from app.sync.interface import SyncConflict, SyncError, SyncGone
 
 KEYS = Keys("staging")
 MONTH = 30 * 86400.0
@@ -105,26 +105,6 @@ async def test_no_machine_writes_a_deleted_profile_wherever_it_stopped(
     assert (store.keys(), held(store)) == (before, {EMPTIED})
 
 
-async def test_a_profile_made_again_is_empty_for_every_machine_and_each_can_write_it(
-    start: Start, store: FakeStore, profiles: Profiles
-) -> None:
-    await create(profiles)
-    machines = [start() for _ in range(3)]
-    for number, machine in enumerate(machines):
-        await repeated(lambda: write(machine, f"old{number}"))  # noqa: B023
-    await profiles.delete(CONTEXT)
-    with pytest.raises(SyncError):
-        await write(machines[0], "late")
-    await create(profiles)
-    for number, machine in enumerate(machines):
-        await repeated(lambda: write(machine, f"new{number}"))  # noqa: B023
-    assert await read(start()) == {"new0", "new1", "new2"}
-    await profiles.delete(CONTEXT)
-    assert held(store) == {EMPTIED}
-    await create(profiles)
-    assert await read(start()) == set()
-
-
 async def test_a_profile_can_be_deleted_while_it_is_written(start: Start, store: FakeStore, profiles: Profiles) -> None:
     await create(profiles)
     machine = start()
@@ -142,8 +122,8 @@ async def test_a_profile_can_be_deleted_while_it_is_written(start: Start, store:
         await asyncio.gather(*clients)
     # A merge that was under way may come behind; no row does.
     assert {data for key, (data, _, _) in store.objects.items() if "/0000/" in key} == {EMPTIED}
-    await create(profiles)
-    assert await read(start()) == set()
+    with pytest.raises(ProblemError, match="deleted"):
+        await create(profiles)
 
 
 async def test_a_machine_that_opens_a_deleted_profile_serves_nothing_of_it(
@@ -153,71 +133,53 @@ async def test_a_machine_that_opens_a_deleted_profile_serves_nothing_of_it(
     await write(start(), "k")
     await profiles.delete(CONTEXT)
     for work in (read, lambda machine: write(machine, "late")):
-        with pytest.raises(SyncDamaged, match="was emptied when the profile was deleted"):
+        with pytest.raises(SyncGone, match="was emptied when the profile was deleted"):
             await work(start())
     assert held(store) == {EMPTIED}
 
 
-@pytest.mark.parametrize("left", ["a transaction", "nothing"])
-async def test_what_an_earlier_release_left_of_a_deletion_is_no_obstacle(
-    start: Start, store: FakeStore, profiles: Profiles, left: str
+@pytest.mark.parametrize("held_up", ["list", "put", "delete_many"])
+async def test_a_deletion_that_was_frozen_takes_nothing_of_what_came_later(
+    start: Start, store: FakeStore, profiles: Profiles, held_up: str
 ) -> None:
+    """It stops before a request of each kind; another Machine finishes the deletion, and a new profile begins."""
     await create(profiles)
     machine = start()
     for number in range(3):
-        await write(machine, f"k{number}")
-    third = REPLICA + transaction(3).name
-    kept = store.objects[third]
-    await profiles.delete(CONTEXT)
-    store.objects = {key: found for key, found in store.objects.items() if not key.startswith(PROFILE.prefix)}
-    if left == "a transaction":
-        store.objects[third] = kept
+        await write(machine, f"old{number}")
+    there = registry_on(store)
+    gate = store.gates[held_up] = asyncio.Event()
+    first = asyncio.ensure_future(profiles.delete(CONTEXT))
+    await store.called(held_up, times=store.count(held_up) + 1)
+    del store.gates[held_up]
+    await there.delete(CONTEXT)
+    with pytest.raises(ProblemError, match="deleted"):
+        await create(there)
+    entry, _ = await there.create(CONTEXT.user_id, "Main", None)
+    successor = UserContext(CONTEXT.user_id, entry.id)
+    async with machine.session(successor) as session:
+        await session.write(lambda c: c.execute("INSERT INTO settings VALUES ('new', '1', 'now')") and None)
+    before = {key: store.objects[key] for key in list(store.objects) if f"/{entry.id}/" in key}
+    gate.set()
+    await asyncio.gather(first, return_exceptions=True)
+    assert {key: store.objects[key] for key in list(store.objects) if f"/{entry.id}/" in key} == before
+    assert held(store) == {EMPTIED}
+    with pytest.raises(ProblemError, match="deleted"):
+        await there.exists(CONTEXT)
+
+
+async def test_a_deletion_touches_no_file_behind_its_own_fence(store: FakeStore, profiles: Profiles) -> None:
     await create(profiles)
-    assert await read(start()) == set()
-    await write(start(), "new")
-    assert await read(start()) == {"new"}
+    await deletion.empty(store, PROFILE, MONTH)
+    # As an operator's command of an earlier release leaves it.
+    behind = [REPLICA + FileRef(SNAPSHOT, 1, 3).name, REPLICA + transaction(3).name]
+    store.objects |= dict.fromkeys(behind, (b"LTX1" * 50, '"e"', ""))
+    fence = 2
+    gone, emptied = deletion.plan(await store.list(PROFILE.prefix), PROFILE, fence, store.sure_date(), MONTH)
+    assert not {*gone, *emptied} & set(behind)
 
 
-async def test_of_two_that_make_a_profile_again_one_does_and_it_is_whole(start: Start, store: FakeStore) -> None:
-    here, there = registry_on(store), registry_on(store)
-    await create(here)
-    await write(start(), "old")
-    await here.delete(CONTEXT)
-    found = await asyncio.gather(create(here), create(there), return_exceptions=True)
-    assert sorted(isinstance(error, ProblemError) for error in found) == [False, True]
-    await write(start(), "new")
-    assert await read(start()) == {"new"}
-
-
-async def test_a_deletion_that_another_one_overtook_is_not_over_before_that(
-    start: Start, store: FakeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, there = registry_on(store), registry_on(store)
-    await create(here)
-    await write(start(), "k")
-    honest, going_on, began = deletion.empty, [asyncio.Event(), asyncio.Event()], iter(range(2))
-
-    async def held_up(*arguments: Any) -> int:
-        await going_on[next(began)].wait()
-        return await honest(*arguments)
-
-    monkeypatch.setattr(deletion, "empty", held_up)
-    first = asyncio.ensure_future(here.delete(CONTEXT))
-    await store.called("put", "profiles.json", times=2)
-    second = asyncio.ensure_future(there.delete(CONTEXT))
-    await store.called("put", "profiles.json", times=3)
-    going_on[0].set()
-    await first
-    # A profile that began now would lose its first files to the second one.
-    with pytest.raises(ProblemError, match="already"):
-        await create(here)
-    going_on[1].set()
-    await second
-    await create(here)
-    assert await read(start()) == set()
-
-
-async def test_an_operator_is_told_of_the_deletion_and_finds_the_next_database_sound(
+async def test_an_operator_is_told_of_the_deletion_and_can_bring_nothing_back(
     start: Start, store: FakeStore, profiles: Profiles, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     await create(profiles)
@@ -226,15 +188,10 @@ async def test_an_operator_is_told_of_the_deletion_and_finds_the_next_database_s
         await write(machine, f"old{number}")
     await profiles.delete(CONTEXT)
     operator = Operator(store, PROFILE)
-    for work in (operator.files(), operator.take_over(tmp_path_factory.mktemp("scratch"))):
+    scratch = tmp_path_factory.mktemp("scratch")
+    for work in (operator.files(), operator.take_over(scratch), operator.replace(b"x", scratch, over=True)):
         with pytest.raises(NothingThere, match="deleted"):
             await work
-    await create(profiles)
-    await repeated(lambda: write(machine, "new"))
-    report = await operator.verify(tmp_path_factory.mktemp("scratch"))
-    assert report.problems == ()
-    problems = {file.problem for file in await operator.dated(await operator.files())}
-    assert problems == {"", "emptied when the profile was deleted"}
 
 
 def test_what_is_older_than_the_retention_is_deleted_and_transactions_since_are_emptied() -> None:
@@ -254,25 +211,6 @@ def test_what_is_older_than_the_retention_is_deleted_and_transactions_since_are_
         item(f"database/{FileRef(SNAPSHOT, 1, 2).name}", 1),
         item("database/0000/else", 1),
     ]
-    gone, emptied = deletion.plan(found, REPLICA, now.timestamp(), MONTH)
+    gone, emptied = deletion.plan(found, PROFILE, 32, now.timestamp(), MONTH)
     assert emptied == [REPLICA + young]
     assert gone == [item.key for number, item in enumerate(found) if number not in (3, 4)]
-
-
-async def test_litestream_restores_a_profile_that_was_made_again(
-    go_tools: GoTools, server: Server, r2: R2Store
-) -> None:
-    profiles = registry_on(r2)
-    machine = ReplicatedDatabases(r2, KEYS, server.settings())
-    await create(profiles)
-    for number in range(3):
-        await write(machine, f"old{number}")
-    await profiles.delete(CONTEXT)
-    await create(profiles)
-    for number in range(3):
-        await repeated(lambda: write(machine, f"new{number}"))  # noqa: B023
-    await machine.close()
-    (go_tools.folder / "restored.db").write_bytes(await go_tools.restore())
-    connection = apsw.Connection(str(go_tools.folder / "restored.db"))
-    assert {key for (key,) in connection.execute("SELECT key FROM settings")} == {"new0", "new1", "new2"}
-    connection.close()

@@ -116,15 +116,15 @@ async def test_a_lost_answer_is_read_back_and_acknowledged(server: Server, r2: R
 @pytest.mark.parametrize("harm", ["gap", "corrupt", "cut"])
 async def test_damage_is_named_and_stops_one_profile_alone(server: Server, r2: R2Store, harm: str) -> None:
     await with_theme(server, "dark")
-    name = FOLDER + transaction(2).name
+    name = FOLDER + transaction(3).name
     data = (await r2.get_bytes(name)).data
     if harm == "gap":
         await r2.delete(name)
         async with backend(server.settings()) as client:
             # Something later than the gap, as another writer left it.
-            await r2.put_bytes(FOLDER + transaction(3).name, data)
+            await r2.put_bytes(FOLDER + transaction(4).name, data)
             await _says_damaged(client, name)
-        await r2.delete(FOLDER + transaction(3).name)
+        await r2.delete(FOLDER + transaction(4).name)
     else:
         await r2.put_bytes(name, data[:-9] if harm == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
         async with backend(server.settings()) as client:

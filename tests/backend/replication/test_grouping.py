@@ -50,6 +50,6 @@ def test_clients_that_write_again_at_once_share_each_file(tmp_path: Path) -> Non
 
 def test_a_lone_client_never_waits_for_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files, took = run(tmp_path / "a", clients=1)
-    monkeypatch.setattr("app.replication.uploads._GATHERING", 0.0)
+    monkeypatch.setattr("app.replication.uploader._GATHERING", 0.0)
     assert (files, took) == run(tmp_path / "b", clients=1)
     assert files == _WRITES

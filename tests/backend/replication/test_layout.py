@@ -12,7 +12,8 @@ from app.replication.core import (
     read_is_fresh,
     snapshot_due,
 )
-from app.replication.layout import FANOUT, FileRef, GapError, due_merge, parse_name, restore_plan, transaction
+from app.replication.errors import GapError
+from app.replication.layout import FANOUT, FileRef, due_merge, parse_name, restore_plan, transaction
 
 DAY = 86400.0
 

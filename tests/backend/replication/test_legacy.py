@@ -13,12 +13,11 @@ from tests.backend.replication.conftest import PROFILE, REPLICA, Machines
 
 from app.db import schema
 from app.profiles import settings as profile_settings
+from app.replication.errors import Damaged, Lost, NotADatabase, StoreError
 from app.replication.layout import transaction
-from app.replication.legacy import NotADatabase, prepared
+from app.replication.legacy import prepared
 from app.replication.local import PAGE_SIZE
 from app.replication.ltx import decode
-from app.replication.outcomes import Damaged, Lost
-from app.replication.store import StoreError
 from app.storage.interface import StorageUnavailable
 
 FIRST = REPLICA + transaction(1).name
@@ -110,7 +109,7 @@ async def test_an_attempt_that_failed_is_repeated(fleet: Machines, store: FakeSt
     replica = fleet.start()
     with pytest.raises(StoreError):
         await replica.read(profile_settings.read)
-    assert not replica.path.exists()
+    assert not replica.copy.path.exists()
     assert (await replica.read(profile_settings.read))[0].theme == "dark"
 
 
@@ -148,7 +147,7 @@ async def test_a_broken_one_is_an_error_that_names_it_and_leaves_nothing(
             await replica.write(lambda connection: connection.execute("DELETE FROM settings"))
     assert store.keys() == [PROFILE.database]
     assert store.count("put") == 0
-    assert not list(replica.path.parent.glob("*"))
+    assert not list(replica.copy.path.parent.glob("*"))
 
 
 async def test_an_error_of_the_store_is_not_absence(fleet: Machines, store: FakeStore, tmp_path: Path) -> None:
@@ -158,7 +157,7 @@ async def test_an_error_of_the_store_is_not_absence(fleet: Machines, store: Fake
     with pytest.raises(StoreError):
         await replica.write(lambda connection: connection.execute("DELETE FROM settings"))
     assert store.count("put") == 0
-    assert not replica.path.exists()
+    assert not replica.copy.path.exists()
 
 
 def test_what_is_no_database_is_refused_with_a_reason(tmp_path: Path) -> None:

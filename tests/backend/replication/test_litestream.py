@@ -29,7 +29,7 @@ SMALL = Options(read_check=0.0, snapshot_share=1e9)
 
 def live(replica: Replica) -> bytes:
     """The durable state as a file."""
-    database = replica.database
+    database = replica.copy.database
     assert database is not None
     return b"".join(page for _, page in database.durable_image().pages)
 
@@ -101,7 +101,7 @@ async def test_a_vacuum_that_shrinks_is_restored(machines: Machines, go_tools: G
     await write(replica, note("large", 300_000))
     before = len(live(replica))
     await write(replica, lambda connection: connection.execute("DELETE FROM settings"))
-    database = replica.database
+    database = replica.copy.database
     assert database is not None
     database._open().execute("VACUUM")
     database._capture()
@@ -207,8 +207,8 @@ async def test_a_replica_that_litestream_wrote_is_opened_and_carried_on(
     found, _ = await replica.read(profile_settings.read)
     assert found.theme == "dark"
     await write(replica, note("overlay_text", 10))
-    assert replica.database is not None
-    assert replica.database.page_size == page_size
+    assert replica.copy.database is not None
+    assert replica.copy.database.page_size == page_size
     assert await go_tools.restore("-integrity-check", "full") == live(replica)
     assert (await Operator(r2, PROFILE).verify(machines.folder / "scratch")).problems == ()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from app.replication.errors import ForeignWriter
 from app.replication.local import PAGE_SIZE, Image, LocalDatabase
 from app.replication.ltx import Header, LtxFile, decode, encode
-from app.replication.pages import ForeignWriter
 
 
 @pytest.fixture
@@ -218,22 +218,22 @@ def test_a_commit_that_is_refused_leaves_no_transaction_open(database: LocalData
     assert database.read(lambda connection: connection.execute("SELECT count(*) FROM c").get)[0] == 0
 
 
-def test_a_group_fits_until_something_else_became_durable(database: LocalDatabase) -> None:
+def test_a_group_that_is_marked_durable_is_taken_no_more(database: LocalDatabase) -> None:
     database.write(insert(1))
     batch = database.take()
     assert batch is not None
-    assert database.fits(batch)
     assert database.try_mark_durable(batch.txid, batch.seq, batch.life)
     assert (database.txid, database.durable) == (batch.txid, batch.seq)
-    assert not database.fits(batch)
+    assert database.take() is None
 
 
-def test_a_group_of_dropped_commits_does_not_fit(database: LocalDatabase) -> None:
+def test_a_group_of_commits_that_were_taken_back_marks_nothing(database: LocalDatabase) -> None:
     database.write(insert(1))
     batch = database.take()
     assert batch is not None
     database.roll_back()
-    assert not database.fits(batch)
+    database.mark_durable(batch.txid, batch.seq, batch.life)
+    assert (database.txid, database.durable) == (batch.txid - 1, batch.seq - 1)
 
 
 def test_the_event_loop_does_not_wait_for_who_is_at_work_on_the_copy(database: LocalDatabase) -> None:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.replication import ltx
-from app.replication.ltx import Header, LtxError, LtxFile, decode, encode, lock_page, merge, read_header
+from app.replication.errors import LtxError
+from app.replication.ltx import Header, LtxFile, decode, encode, lock_page, merge, read_header
 
 SIZE = 512
 

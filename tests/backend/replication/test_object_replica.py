@@ -8,11 +8,11 @@ import pytest
 from tests.backend.fakes import FakeStore, Fault
 from tests.backend.replication.conftest import PROFILE, REPLICA
 
+from app.replication.errors import Damaged, GapError, StoreError
 from app.replication.fetching import Fetching, fetch
-from app.replication.layout import FileRef, GapError, due_merge, restore_plan, transaction
+from app.replication.layout import FileRef, due_merge, restore_plan, transaction
 from app.replication.object_replica import ObjectReplica
-from app.replication.outcomes import Damaged
-from app.replication.store import NewFile, StoreError
+from app.replication.store import NewFile
 from app.storage.interface import StorageUnavailable
 
 MERGED = [FileRef(1, 1, 32), FileRef(1, 33, 64)]

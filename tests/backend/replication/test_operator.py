@@ -18,11 +18,11 @@ from tests.backend.replication.fleet import BACKEND, environment
 
 from app.db import schema
 from app.replication.core import Options
+from app.replication.errors import Damaged, NothingThere, Refused
 from app.replication.layout import FileRef, transaction
 from app.replication.local import PAGE_SIZE
 from app.replication.ltx import Header, decode, encode
-from app.replication.operator import Dated, NothingThere, Operator, Refused, plan_before
-from app.replication.outcomes import Damaged
+from app.replication.operator import Dated, Operator, plan_before
 from app.replication.replica import Replica
 from app.storage.r2 import R2Store
 

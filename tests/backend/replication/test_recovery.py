@@ -10,9 +10,9 @@ import apsw
 import pytest
 from tests.backend.replication.virtual import Clients, bucket, execute, insert, machine, play, select
 
+from app.replication.errors import Lost
 from app.replication.layout import SNAPSHOT, restore_plan
 from app.replication.local import LocalDatabase
-from app.replication.outcomes import Lost
 from app.replication.store import Listed
 
 
@@ -45,7 +45,7 @@ def test_a_hole_in_what_is_remembered_is_mended_by_a_list(tmp_path: Path) -> Non
         for row in range(20):
             await insert(one, row)
         await asyncio.sleep(1)
-        one.replica.files = [ref for ref in one.replica.files if ref.max_txid != 10]
+        one.replica.log.files = [ref for ref in one.replica.log.files if ref.max_txid != 10]
         for row in range(20, 200):
             await insert(one, row)
         await asyncio.sleep(5)
@@ -62,7 +62,7 @@ def test_a_hole_that_is_in_the_bucket_too_does_not_list_it_with_each_upload(tmp_
             await insert(one, row)
         await asyncio.sleep(1)
         one.bucket.objects.pop("0000/000000000000000a-000000000000000a.ltx")
-        one.replica.files = [ref for ref in one.replica.files if ref.max_txid != 10]
+        one.replica.log.files = [ref for ref in one.replica.log.files if ref.max_txid != 10]
         lists, honest = 0, one.replica.store.list
 
         async def counted() -> Listed:

@@ -15,7 +15,7 @@ async def test_a_read_that_meets_a_task_which_is_just_done_does_not_spin(tmp_pat
     # A task that has ended, and whose callbacks have not run yet, still stands where the next caller looks.
     done = asyncio.ensure_future(asyncio.sleep(0))
     await done
-    machine.replica._tasks["steer"] = done
+    machine.replica.tasks._tasks["steer"] = done
     rows, ticket = await machine.replica.read(lambda connection: list(connection.execute("SELECT id FROM row")))
     await machine.replica.settle(ticket)
     assert rows == [(1,)]

@@ -10,10 +10,10 @@ import pytest
 from tests.backend.replication.simulation.world import Machine
 from tests.backend.replication.virtual import bucket, execute, insist, machine, play, select
 
+from app.replication.errors import Lost
 from app.replication.layout import highest, transaction
 from app.replication.local import LocalDatabase
 from app.replication.ltx import Header, encode
-from app.replication.outcomes import Lost
 
 
 class TooNew(Exception):
@@ -99,14 +99,14 @@ def test_a_migration_that_fails_is_tried_again_by_the_next_use(tmp_path: Path) -
     async def run() -> None:
         _, new = await two_releases(tmp_path)
         failures = [RuntimeError("once")]
-        honest = new.replica.schema.migrate
+        honest = new.replica.copy.schema.migrate
 
         def migrate(connection: apsw.Connection) -> None:
             if failures:
                 raise failures.pop()
             honest(connection)
 
-        new.replica.schema.migrate = migrate  # type: ignore[method-assign]
+        new.replica.copy.schema.migrate = migrate  # type: ignore[method-assign]
         with pytest.raises(RuntimeError, match="once"):
             await execute(new, "INSERT INTO row VALUES (2, 'lost')")
         assert await select(new, "SELECT count(*) FROM second") == [0]

@@ -13,9 +13,9 @@ import apsw
 from tests.backend.replication.simulation.loop import VirtualLoop
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine
 
+from app.replication.copy import Schema
 from app.replication.core import Options
-from app.replication.held import Schema
-from app.replication.outcomes import Lost
+from app.replication.errors import Lost
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def bucket(low: float = 0.1, high: float = 0.1) -> Bucket:
 def machine(bucket: Bucket, folder: Path, schema: Schema | None = None, **options: Any) -> Machine:
     made = Machine(bucket, folder, Options(**options))
     if schema is not None:
-        made.replica.schema = schema
+        made.replica.copy.schema = schema
     return made
 
 

@@ -1,7 +1,7 @@
 """The registry document `profiles.json`, and every change that can be made to it: pure."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from app.ids import is_id
@@ -25,12 +25,20 @@ class Entry:
     state: str = ACTIVE
 
 
+_FIELDS = tuple(item.name for item in fields(Entry))
+
+
 @dataclass(frozen=True)
 class Registry:
-    """All profiles of a user, in the order of their creation."""
+    """All profiles of a user, in the order of their creation.
+
+    ``begun`` holds the ids of profiles whose log is known to have files: an empty one is damaged, not new. It stands
+    beside the entries, not in them: earlier releases refuse an entry with a field that they do not know.
+    """
 
     entries: tuple[Entry, ...] = ()
     selected: str | None = None
+    begun: frozenset[str] = frozenset()
 
     def find(self, profile_id: str) -> Entry | None:
         """The entry in whatever state."""
@@ -45,7 +53,10 @@ class Registry:
             entries = (*self.entries, entry)
         else:
             entries = tuple(entry if old.id == entry.id else old for old in self.entries)
-        return Registry(entries, self.selected)._with_valid_selection()
+        return replace(self, entries=entries)._with_valid_selection()
+
+    def with_begun(self, profile_id: str) -> "Registry":
+        return replace(self, begun=self.begun | {profile_id})
 
     def with_state(self, profile_id: str, state: str, now: str) -> "Registry":
         entry = self.find(profile_id)
@@ -64,6 +75,7 @@ def encode(registry: Registry) -> bytes:
     document = {
         "format": FORMAT,
         "selected": registry.selected,
+        "begun": sorted(registry.begun),
         "profiles": [asdict(entry) for entry in registry.entries],
     }
     return json.dumps(document, indent=1, ensure_ascii=False).encode()
@@ -75,10 +87,12 @@ def decode(data: bytes) -> Registry:
         document: Any = json.loads(data)
         if document["format"] != FORMAT:
             raise RegistryError(f"profiles.json has format {document['format']!r}, this release knows {FORMAT}")
-        entries = tuple(Entry(**item) for item in document["profiles"])
+        items = [{name: item[name] for name in _FIELDS if name in item} for item in document["profiles"]]
+        entries = tuple(Entry(**item) for item in items)
         selected = document["selected"]
+        begun = frozenset(document.get("begun", ()))
     except (ValueError, TypeError, KeyError) as error:
         raise RegistryError(f"profiles.json cannot be read: {error!r}") from error
     if not all(is_id(entry.id) for entry in entries):
         raise RegistryError("profiles.json has a profile without a valid id")
-    return Registry(entries, selected)
+    return Registry(entries, selected, begun)

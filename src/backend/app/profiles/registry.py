@@ -33,21 +33,31 @@ class Profiles:
         self._known: dict[UserContext, float] = {}
 
     async def exists(self, context: UserContext) -> bool:
-        """Whether the profile is active. One that has objects but no entry (older data) is adopted."""
+        """Whether the profile is active. One that has objects but no entry (older data) is adopted.
+
+        Raises a gone problem for one that was deleted.
+        """
         now = asyncio.get_running_loop().time()
         if self._known.get(context, 0.0) > now:
             return True
-        entry = (await self._load(context.user_id))[0].find(context.profile_id)
+        registry = (await self._load(context.user_id))[0]
+        entry = registry.find(context.profile_id)
         if entry is None:
-            if not await self._store.list(self._keys.profile(context).prefix, limit=1):
+            if not await self._holds_data(context):
                 return False
             registry = await self._change(context.user_id, lambda old: _adopted(old, [context.profile_id]))
             entry = registry.find(context.profile_id)
         if entry is None or entry.state != ACTIVE:
             self._known.pop(context, None)
-            return False
+            raise gone(context.profile_id)
+        if context.profile_id not in registry.begun:
+            await self._note_begun(context)
         self._remember(context, now)
         return True
+
+    async def was_begun(self, context: UserContext) -> bool:
+        """Whether the profile's log is known to have files."""
+        return context.profile_id in (await self._load(context.user_id))[0].begun
 
     async def registry(self, user_id: str) -> Registry:
         """The registry as it is now; where there is none yet, profiles that have objects are adopted into one."""
@@ -55,24 +65,31 @@ class Profiles:
         if etag is not None:
             return registry
         folders = await self._store.list_folders(self._keys.profiles_folder(user_id))
-        found = [name for name in folders if is_id(name)]
+        found = [name for name in folders if is_id(name) and await self._holds_data(UserContext(user_id, name))]
         return await self._change(user_id, lambda old: _adopted(old, found)) if found else registry
 
     async def create(self, user_id: str, name: str, profile_id: str | None) -> tuple[Entry, Registry]:
-        """A new profile, with the id that the client chose, if any. Raises a conflict when that id is taken."""
+        """A new profile, with an id of this server's making unless the caller chose one.
+
+        Raises a conflict when that id is in use, and a gone problem when it was deleted: an id is never used again.
+        """
         entry = Entry(profile_id or new_id("p"), name, _now(), _now())
         context = UserContext(user_id, entry.id)
-        # Data of that id which no registry knows must be found before it is taken over by a new name.
-        known = (await self.registry(user_id)).find(entry.id)
-        await self.exists(context)
-        if known is not None and known.state == DELETED:
-            await self._begin_again(context)
+        if profile_id is not None:
+            # Data of that id which no registry knows must be found before a new name takes it over.
+            await self.registry(user_id)
+            if await self.exists(context):
+                raise taken(entry.id)
+        # Before the registry names the profile: from then on an empty log means damage.
+        await deletion.begin(self._store, self._keys.profile(context))
 
         def add(old: Registry) -> Registry:
             existing = old.find(entry.id)
-            if existing is not None and existing.state != DELETED:
-                raise taken(entry.id)
-            return old.with_entry(entry)
+            if existing is not None and existing.created_at == entry.created_at:
+                return old  # this very call has stored it, and its answer was lost
+            if existing is not None:
+                raise gone(entry.id) if existing.state != ACTIVE else taken(entry.id)
+            return old.with_entry(entry).with_begun(entry.id)
 
         registry = await self._change(user_id, add)
         self._remember(context, asyncio.get_running_loop().time())
@@ -97,47 +114,34 @@ class Profiles:
         """Removes a profile and its objects; how many there were.
 
         The profile is gone for everyone before its first object is; a deletion that was interrupted is finished by
-        the next call. Raises an unknown-profile problem when there is nothing to delete.
+        the next call. Raises an unknown-profile problem where there never was one, a gone problem where there is
+        nothing left to delete.
         """
 
-        def check(entry: Entry | None) -> None:
-            if entry is None or entry.state == DELETED:
-                raise unknown(context.profile_id)
-
-        return await self._remove(context, check)
-
-    async def _remove(self, context: UserContext, check: Callable[[Entry | None], None]) -> int:
-        begun: Entry | None = None
-
         def begin(old: Registry) -> Registry:
-            nonlocal begun
-            check(old.find(context.profile_id))
-            new = old.with_state(context.profile_id, DELETING, _now())
-            begun = new.find(context.profile_id)
-            return new
-
-        def end(old: Registry) -> Registry:
-            # Another deletion that began meanwhile ends it: not before, or a new profile would lose its first files.
-            return old.with_state(context.profile_id, DELETED, _now()) if old.find(context.profile_id) == begun else old
+            entry = old.find(context.profile_id)
+            if entry is None:
+                raise unknown(context.profile_id)
+            if entry.state == DELETED:
+                raise gone(context.profile_id)
+            return old.with_state(context.profile_id, DELETING, _now())
 
         await self._change(context.user_id, begin)
         self._known.pop(context, None)
         count = await deletion.empty(self._store, self._keys.profile(context), self._retention)
-        await self._change(context.user_id, end)
+        await self._change(context.user_id, lambda old: old.with_state(context.profile_id, DELETED, _now()))
         return count
 
-    async def _begin_again(self, context: UserContext) -> None:
-        """A new database behind what the deleted profile left."""
-
-        def check(entry: Entry | None) -> None:
-            if entry is None or entry.state != DELETED:
-                raise taken(context.profile_id)
-
+    async def _holds_data(self, context: UserContext) -> bool:
+        """Whether there is more than a creation leaves that was interrupted before the registry named the profile."""
         keys = self._keys.profile(context)
-        if not await deletion.begin_again(self._store, keys):
-            # Of an earlier release, or from a Machine that had not heard of the deletion.
-            await self._remove(context, check)
-            await deletion.begin_again(self._store, keys)
+        found = [item.key for item in await self._store.list(keys.prefix, limit=2)]
+        return bool(found) and found != [keys.database_folder + deletion.FIRST.name]
+
+    async def _note_begun(self, context: UserContext) -> None:
+        """Note of a profile of an earlier release that its log has files, once it has."""
+        if await self._store.list(self._keys.profile(context).database_folder, limit=1):
+            await self._change(context.user_id, lambda old: old.with_begun(context.profile_id))
 
     def _remember(self, context: UserContext, now: float) -> None:
         if len(self._known) >= 10_000:
@@ -178,16 +182,23 @@ def unknown(profile_id: str) -> problems.ProblemError:
     return problems.UNKNOWN_PROFILE.error(f"There is no profile {profile_id!r}; GET /api/profiles lists them")
 
 
+def gone(profile_id: str) -> problems.ProblemError:
+    """The problem of a profile that was deleted."""
+    return problems.GONE.error(f"Profile {profile_id!r} was deleted; its id is never used again")
+
+
 def taken(profile_id: str) -> problems.ProblemError:
     """The problem of an id that is in use."""
     return problems.CONFLICT.error(f"There is a profile {profile_id!r} already; choose another id")
 
 
 def require(registry: Registry, profile_id: str) -> Entry:
-    """The active entry; raises an unknown-profile problem."""
+    """The active entry; raises an unknown-profile problem, or a gone problem for a deleted one."""
     entry = registry.find(profile_id)
-    if entry is None or entry.state != ACTIVE:
+    if entry is None:
         raise unknown(profile_id)
+    if entry.state != ACTIVE:
+        raise gone(profile_id)
     return entry
 
 
@@ -199,4 +210,4 @@ def _adopted(registry: Registry, profile_ids: list[str]) -> Registry:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

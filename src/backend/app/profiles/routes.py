@@ -18,14 +18,14 @@ router = APIRouter(
     tags=["profiles"],
     responses=problems.responses(*problems.OF_A_USER),
 )
-_UNKNOWN = problems.responses(problems.UNKNOWN_PROFILE)
+_UNKNOWN = problems.responses(problems.UNKNOWN_PROFILE, problems.GONE)
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 ProfileId = Annotated[str, Path(pattern=ID_PATTERN, description="The profile.")]
 
 
 class NewProfile(Body):
     name: Name
-    id: Annotated[str | None, Field(pattern=ID_PATTERN, description="Chosen by the client; random when absent.")] = None
+    id: Annotated[str | None, Field(pattern=ID_PATTERN, description="Leave it out: the server makes one.")] = None
 
 
 class ProfileChange(Body):
@@ -61,7 +61,9 @@ async def list_profiles(user: UserDep, core: CoreDep) -> ProfileList:
     return ProfileList(profiles=[_view(entry, registry) for entry in registry.active()], selected=registry.selected)
 
 
-@router.post("", status_code=201, summary="Create a profile", responses=problems.responses(problems.CONFLICT))
+@router.post(
+    "", status_code=201, summary="Create a profile", responses=problems.responses(problems.CONFLICT, problems.GONE)
+)
 async def create_profile(wanted: NewProfile, user: UserDep, core: CoreDep, response: Response) -> ProfileView:
     entry, registry = await core.profiles.create(user, wanted.name, wanted.id)
     response.headers["Location"] = f"/api/profiles/{entry.id}"

@@ -17,10 +17,8 @@ from pathlib import Path
 from app.context import UserContext
 from app.core import make_store
 from app.ids import InvalidId
-from app.replication.layout import GapError
-from app.replication.operator import NothingThere, Operator, Refused, utc
-from app.replication.outcomes import Damaged
-from app.replication.store import StoreError
+from app.replication.errors import Damaged, GapError, NothingThere, Refused, StoreError
+from app.replication.operator import Operator, utc
 from app.settings import Settings, SettingsError, load
 from app.storage.interface import StorageError
 from app.storage.keys import Keys
@@ -64,9 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keys = Keys(settings.app_env).profile(context)
     try:
         return asyncio.run(_run(given, settings, context))
-    except Damaged as error:
-        return _complain(DAMAGED, f"below {keys.database_folder}: {error}")
-    except GapError as error:
+    except (Damaged, GapError) as error:
         return _complain(DAMAGED, f"below {keys.database_folder}: {error}")
     except (StoreError, StorageError) as error:
         return _complain(UNAVAILABLE, error)
@@ -108,14 +104,15 @@ async def _verify(operator: Operator, scratch: Path) -> int:
 async def _list(operator: Operator, before: float | None) -> int:
     files = await operator.dated(await operator.files())
     # Whoever reads the output must not take an error for an empty list.
-    _say(f"{'file':43}  {'bytes':>10}  {'pages':>7}  {'written (UTC)':24}  writer")
+    _say(f"{'file':43}  {'bytes':>10}  {'pages':>7}  {'written (UTC)':24}  {'writer':16}  Machine")
     for file in files:
         header = file.header
         if header is None:
             _say(f"{file.ref.name:43}  {file.ref.size:10}  unreadable: {file.problem}")
         elif before is None or header.timestamp < before * 1000:
             moment = utc(header.timestamp / 1000)
-            _say(f"{file.ref.name:43}  {file.ref.size:10}  {header.commit:7}  {moment:24}  {header.node:016x}")
+            written = f"{header.commit:7}  {moment:24}  {header.node:016x}  {header.machine or '-'}"
+            _say(f"{file.ref.name:43}  {file.ref.size:10}  {written}")
     return 0
 
 

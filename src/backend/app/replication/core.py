@@ -7,15 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from app.replication.layout import SNAPSHOT, TOP_LEVEL, FileRef, GapError, highest
+from app.replication.errors import GapError
+from app.replication.layout import SNAPSHOT, TOP_LEVEL, FileRef, highest
 
 DAY = 86400.0
-# An owner that made so many files within so little time pauses too seldom for another Machine to get in between; one
-# look for a request then adds at most an eighth of a GET to each PUT.
-_BUSY_UPLOADS, _BUSY_SECONDS = 8, 1.0
-# What a claimant needs at the most once the owner stands still: the end of a create that fails, reading what is there,
-# a look ahead, a create; some more for the way.
-_COURTESY_UPLOADS, _COURTESY_SECONDS = 6.0, (0.1, 5.0)
 
 
 @dataclass(frozen=True)
@@ -23,12 +18,14 @@ class Options:
     """``read_check``: seconds that a read may trust the last look for newer files; 0 looks each time, infinity never.
 
     ``retention``: seconds for which no file is ever deleted. ``snapshot_share``: a snapshot is due when the files
-    behind the last one hold more than this share of the database's bytes.
+    behind the last one hold more than this share of the database's bytes. ``machine``: the name that this Machine's
+    files carry, by which other Machines send requests to it; empty where there is nothing to send them with.
     """
 
     read_check: float = 1.0
     retention: float = 30 * DAY
     snapshot_share: float = 0.5
+    machine: str = ""
 
 
 class Refusal(Enum):
@@ -39,7 +36,7 @@ class Refusal(Enum):
 
 
 def judge_refusal(own: bytes, found: bytes) -> Refusal:
-    """Only one's own bytes are one's own lost answer; any other content is another writer's."""
+    """Equal bytes are this writer's own file, whose answer was lost. Any other content is another writer's."""
     return Refusal.OWN if own == found else Refusal.FENCED
 
 
@@ -59,16 +56,16 @@ def catch_up_plan(files: Sequence[FileRef], reached: int) -> list[FileRef]:
 def must_look_up(verified: float | None, date: float, retention: float) -> bool:
     """Whether "there is no next file" may be a deleted file's absence: nothing was verified for half the retention.
 
-    Both times are the store's clock. A Machine's own clocks cannot tell: after a suspend the monotonic one has stood
-    still and the wall clock may be wrong.
+    Both times are the store's clock, in unix seconds. A Machine's own clocks cannot tell: after a suspend the
+    monotonic one has stood still and the wall clock may be wrong.
     """
     return verified is None or date - verified >= retention / 2
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One moment by both of a Machine's clocks, in seconds. In a suspend the monotonic one stands still; the wall clock
-    mostly has jumped when it ends."""
+    """One moment by both of a Machine's clocks, in seconds. In a suspend the monotonic clock stands still, and the
+    wall clock has usually jumped when it ends."""
 
     monotonic: float
     wall: float
@@ -87,17 +84,6 @@ def read_is_fresh(checked: Moment | None, started: Moment, options: Options) -> 
     return options.read_check == math.inf or all(0 <= seconds < options.read_check for seconds in passed)
 
 
-def request_due(uploads: int, seconds: float) -> bool:
-    """Whether an owner must look for another Machine's request: after so many uploads since the last look."""
-    return uploads >= _BUSY_UPLOADS and seconds >= _BUSY_SECONDS
-
-
-def courtesy(upload_seconds: float) -> float:
-    """Seconds that an owner that gave a profile up waits before it claims again; its last upload took so long."""
-    least, most = _COURTESY_SECONDS
-    return min(most, max(least, _COURTESY_UPLOADS * upload_seconds))
-
-
 def snapshot_due(files: Sequence[FileRef], database_bytes: int, options: Options) -> bool:
     """Whether what a reader must fetch behind the newest snapshot has outgrown its share of the database."""
     base = highest(file for file in files if file.level == SNAPSHOT)
@@ -106,10 +92,10 @@ def snapshot_due(files: Sequence[FileRef], database_bytes: int, options: Options
 
 
 def prune(files: Sequence[FileRef]) -> list[FileRef]:
-    """The files that merging and snapshots still ask about; for them it is the same as with all of them.
+    """The files that merging and snapshots still ask about; their answers are the same as with all files.
 
-    Transactions alone are some thousands a month, too many to remember for each profile. A file that is named twice, by
-    a list that saw it before its own upload's answer came, is one. Raises ``GapError``.
+    A month has thousands of transactions, too many to remember for each profile. A file that is named twice, because
+    a list saw it before the answer to its upload came, is kept once. Raises ``GapError``.
     """
     files = list({file.name: file for file in files}.values())
     tops = [highest(file for file in files if file.level == level) for level in range(SNAPSHOT + 1)]

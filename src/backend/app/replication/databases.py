@@ -6,7 +6,7 @@ import asyncio
 import functools
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -16,14 +16,23 @@ from app import threads
 from app.context import UserContext
 from app.db import schema
 from app.replication.core import Options
+from app.replication.errors import StoreError
+from app.replication.ltx import is_machine_name
 from app.replication.maintenance import Maintainer
 from app.replication.object_replica import ObjectReplica
 from app.replication.replica import Replica
-from app.replication.session import ReplicatedSession
+from app.replication.session import REPLICA_ERRORS, ReplicatedSession, as_sync_error
 from app.settings import Settings
-from app.storage.interface import ObjectStore
+from app.storage.interface import ObjectStore, StorageError
 from app.storage.keys import Keys, local_database
 from app.sync.interface import SyncUnavailable
+
+# Releasing what this Machine owns may take that many seconds of a stop: Fly kills after `kill_timeout`.
+_RELEASE_SECONDS = 2.0
+
+
+async def _unknown(_context: UserContext) -> bool:
+    return False
 
 
 class AppSchema:
@@ -50,13 +59,22 @@ class _Entry:
 
 
 class ReplicatedDatabases:
-    """See `app.sync.interface.Databases`."""
+    """See `app.sync.interface.Databases`. ``was_begun`` says of a profile whether its log must have files."""
 
-    def __init__(self, store: ObjectStore, keys: Keys, settings: Settings) -> None:
-        self._store, self._keys, self._settings = store, keys, settings
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: Keys,
+        settings: Settings,
+        was_begun: Callable[[UserContext], Awaitable[bool]] = _unknown,
+    ) -> None:
+        self._store, self._keys, self._settings, self._was_begun = store, keys, settings, was_begun
+        machine = settings.fly_machine_id
         self._options = Options(
             read_check=settings.sync_read_check_seconds,
             retention=settings.sync_retention_days * 86400.0,
+            # A name that the log cannot hold is none: then this Machine is never sent a request, and serves all.
+            machine=machine if is_machine_name(machine) else "",
         )
         # Random for each start: a Machine that sleeps and wakes must not take another start's files for its own.
         self._node = secrets.randbits(63)
@@ -69,27 +87,48 @@ class ReplicatedDatabases:
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sqlite")
 
     @asynccontextmanager
-    async def session(self, context: UserContext) -> AsyncIterator[ReplicatedSession]:
-        entry = await self._use(context)
-        session = ReplicatedSession(entry.replica, entry.folder)
-        try:
-            if self._is_full or len(self._open) > self._settings.sync_max_open_profiles:
-                await self._evict()
-            yield session
-            await session.settle()
-        finally:
-            session.end()
-            entry.users -= 1
-            self._count_bytes(context, entry)
+    async def session(
+        self, context: UserContext, *, at_least: int = 0, serving: bool = False
+    ) -> AsyncIterator[ReplicatedSession]:
+        async with self._using(context) as entry:
+            session = ReplicatedSession(entry.replica, entry.folder, at_least)
+            try:
+                yield session
+                await session.settle()
+                if serving:
+                    entry.replica.claim_soon()
+            finally:
+                session.end()
+
+    async def elsewhere(self, context: UserContext) -> str:
+        if not self._options.machine:
+            return ""
+        async with self._using(context) as entry:
+            try:
+                return await entry.replica.elsewhere()
+            except REPLICA_ERRORS as error:
+                raise as_sync_error(error, entry.folder) from error
 
     async def forget(self, context: UserContext) -> None:
         if context in self._entries:
-            await self._close(context)
+            await self._close(context, release=False)
 
     async def close(self) -> None:
         self._closed = True
         await asyncio.gather(*(self._close(context) for context in list(self._entries)), *self._closing.values())
         self._executor.shutdown(wait=True)
+
+    @asynccontextmanager
+    async def _using(self, context: UserContext) -> AsyncIterator[_Entry]:
+        """The profile's entry, which is not evicted meanwhile."""
+        entry = await self._use(context)
+        try:
+            if self._is_full or len(self._open) > self._settings.sync_max_open_profiles:
+                await self._evict()
+            yield entry
+        finally:
+            entry.users -= 1
+            self._count_bytes(context, entry)
 
     async def _use(self, context: UserContext) -> _Entry:
         while (closing := self._closing.get(context)) is not None:
@@ -104,12 +143,12 @@ class ReplicatedDatabases:
         entry.users += 1
         return entry
 
-    async def _close(self, context: UserContext) -> None:
+    async def _close(self, context: UserContext, *, release: bool = True) -> None:
         """Close a replica; until its files are gone no other one for the same profile may be made."""
         entry = self._entries.pop(context)
         self._open.pop(context, None)
         self._bytes -= entry.bytes
-        task = asyncio.ensure_future(entry.replica.close())
+        task = asyncio.ensure_future(entry.replica.close(release_seconds=_RELEASE_SECONDS if release else 0.0))
         self._closing[context] = task
         task.add_done_callback(lambda _: self._closing.pop(context))
         await asyncio.shield(task)
@@ -125,9 +164,16 @@ class ReplicatedDatabases:
             run=functools.partial(threads.run, self._executor),
             now=time.monotonic,
             wall_ms=lambda: time.time_ns() // 1_000_000,
+            was_begun=functools.partial(self._must_exist, context),
         )
         Maintainer(replica)
         return _Entry(replica, keys.database_folder)
+
+    async def _must_exist(self, context: UserContext) -> bool:
+        try:
+            return await self._was_begun(context)
+        except StorageError as error:
+            raise StoreError(str(error)) from error
 
     async def _evict(self) -> None:
         """Close the connections of what was used least recently, and drop whole copies past count or bytes.

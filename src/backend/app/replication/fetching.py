@@ -1,22 +1,24 @@
-"""Fetching a replica's files side by side."""
+"""Fetching a replica's files side by side, and holding them against what they must be."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
+from typing import Any
 
-from app.replication.layout import FileRef, GapError, restore_plan
-from app.replication.outcomes import Damaged
+from app.replication.errors import Damaged, Deleted, GapError, LtxError
+from app.replication.layout import EMPTIED, FileRef, restore_plan, transaction
+from app.replication.ltx import LtxFile, decode
 from app.replication.store import ReplicaStore
 from app.storage.interface import READS_AT_ONCE
 
 
 class Fetching:
-    """GETs of one replica's files, at most ``READS_AT_ONCE``; what was begun ahead is not asked for again.
+    """GETs of one replica's files, at most ``READS_AT_ONCE`` at a time; a file is asked for once.
 
-    Use it as a context: what no one waited for is given up at its end.
+    Use it as a context: what has not arrived at its end is given up.
     """
 
     def __init__(self, store: ReplicaStore) -> None:
@@ -62,3 +64,24 @@ async def fetch(store: ReplicaStore, refs: Sequence[FileRef]) -> list[bytes]:
     """The files' bytes, fetched side by side. Raises ``Damaged`` for one that is gone."""
     async with Fetching(store) as fetching:
         return await fetching.bodies(refs)
+
+
+def planned(make: Callable[..., list[FileRef]], *arguments: Any) -> list[FileRef]:
+    """The plan that ``make`` makes of a list of files. Raises ``Damaged`` where files are missing in between."""
+    try:
+        return make(*arguments)
+    except GapError as error:
+        raise Damaged(transaction(error.txid).name, str(error)) from error
+
+
+def decoded(ref: FileRef, data: bytes, *, with_index: bool = True) -> LtxFile:
+    """The file, which must be whole and hold the TXIDs that its name says. Raises ``Damaged``, naming it."""
+    if data == EMPTIED:
+        raise Deleted(ref.name, "was emptied when the profile was deleted")
+    try:
+        file = decode(data, with_index=with_index)
+    except LtxError as error:
+        raise Damaged(ref.name, str(error)) from error
+    if (file.header.min_txid, file.header.max_txid) != (ref.min_txid, ref.max_txid):
+        raise Damaged(ref.name, f"holds TXIDs {file.header.min_txid:x} to {file.header.max_txid:x}")
+    return file

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from app.replication.errors import GapError
+
 SNAPSHOT = 9
 FANOUT = 32
 TOP_LEVEL = 8
@@ -32,14 +34,6 @@ class FileRef:
     def name(self) -> str:
         """Key below the replica's prefix."""
         return f"{self.level:04x}/{self.min_txid:016x}-{self.max_txid:016x}.ltx"
-
-
-class GapError(Exception):
-    """Files are missing between what can be rebuilt and what the replica holds; the first one begins at ``txid``."""
-
-    def __init__(self, txid: int, problem: str) -> None:
-        self.txid = txid
-        super().__init__(f"TXID {txid:016x} is missing{problem}")
 
 
 def parse_name(name: str, size: int = 0, modified: float = 0.0) -> FileRef | None:

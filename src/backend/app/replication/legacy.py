@@ -7,14 +7,11 @@ from pathlib import Path
 
 import apsw
 
+from app.replication.errors import NotADatabase
 from app.replication.local import PAGE_SIZE
 
 LEGACY_NAME = "../database.sqlite"
 """Where the whole file lies, as seen from the replica's folder."""
-
-
-class NotADatabase(Exception):
-    """Bytes that SQLite does not take for a whole, consistent database; the message says why."""
 
 
 def prepared(data: bytes, folder: Path, page_size: int = PAGE_SIZE) -> bytes:

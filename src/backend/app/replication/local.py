@@ -16,8 +16,9 @@ from typing import TypeVar
 
 import apsw
 
+from app.replication.errors import ForeignWriter
 from app.replication.ltx import LtxFile, lock_page
-from app.replication.pages import FRAME_HEADER, SALT, WAL_HEADER, ForeignWriter, read_frames, write_pages
+from app.replication.pages import FRAME_HEADER, SALT, WAL_HEADER, read_frames, write_pages
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -209,10 +210,6 @@ class LocalDatabase:
             return True
         finally:
             self._lock.release()
-
-    def fits(self, batch: Batch) -> bool:
-        """Whether ``batch`` still is what follows the newest durable file."""
-        return batch.life == self._life and batch.txid == self.txid + 1
 
     def roll_back(self) -> None:
         """Forget every commit that is not durable: the file is again what the replica holds."""

@@ -14,10 +14,12 @@ from typing import Any
 import fastcrc
 import lz4.block
 
+from app.replication.errors import LtxError
+
 MAGIC = b"LTX1"
 NO_CHECKSUM = 0x2
 CHECKSUM_BIT = 1 << 63
-_HEADER = struct.Struct(">4sIIIQQQQQQIIQ20x")
+_HEADER = struct.Struct(">4sIIIQQQQQQIIQ20s")
 HEADER_SIZE = _HEADER.size
 _FRAME = struct.Struct(">IHI")
 _PAGE_SIZES = frozenset(1 << shift for shift in range(9, 17))
@@ -28,13 +30,17 @@ _END_OF_PAGES = bytes(6)
 _crc64 = fastcrc.crc64.go_iso
 
 
-class LtxError(Exception):
-    """A file is not a whole, valid LTX file."""
+MACHINE_BYTES = 20
+"""Longest name of a Machine that a header can hold."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """``commit`` is the database's size in pages after this file; ``timestamp`` is in ms since the epoch."""
+    """``commit`` is the database's size in pages after this file; ``timestamp`` is in ms since the epoch.
+
+    ``machine`` names the Machine that wrote the file, empty for none: up to ``MACHINE_BYTES`` ASCII characters in the
+    header's reserved bytes, which superfly/ltx v0.5.3 (``Header.UnmarshalBinary``) neither reads nor checks.
+    """
 
     page_size: int
     commit: int
@@ -46,6 +52,7 @@ class Header:
     wal_size: int = 0
     wal_salt1: int = 0
     wal_salt2: int = 0
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def encode(header: Header, pages: Iterable[tuple[int, bytes]], *, dense: bool = 
     head = _HEADER.pack(
         MAGIC, NO_CHECKSUM, header.page_size, header.commit, header.min_txid, header.max_txid, header.timestamp, 0,
         header.wal_offset, header.wal_size, header.wal_salt1, header.wal_salt2, header.node,
+        header.machine.encode("ascii"),
     )  # fmt: skip
     out, index = [head], bytearray()
     crc, offset, last = _crc(head), len(head), 0
@@ -94,14 +102,15 @@ def read_header(data: bytes) -> Header:
     """The header alone, without looking at the rest. Raises ``LtxError``."""
     if len(data) < _HEADER.size:
         raise LtxError(f"{len(data)} bytes are too few for a header")
-    magic, flags, page_size, commit, low, high, timestamp, pre, offset, size, salt1, salt2, node = _HEADER.unpack_from(
-        data
+    magic, flags, page_size, commit, low, high, timestamp, pre, offset, size, salt1, salt2, node, machine = (
+        _HEADER.unpack_from(data)
     )
     if magic != MAGIC:
         raise LtxError(f"begins with {magic!r}, not {MAGIC!r}")
     if flags != NO_CHECKSUM or pre:
         raise LtxError(f"flags {flags:#x}: only files without database checksums are read")
-    header = Header(page_size, commit, low, high, timestamp, node, offset, size, salt1, salt2)
+    name = machine.rstrip(b"\0").decode("ascii", "replace")
+    header = Header(page_size, commit, low, high, timestamp, node, offset, size, salt1, salt2, name)
     _check_header(header, LtxError)
     return header
 
@@ -182,7 +191,14 @@ def database_pages(image: bytes | memoryview, page_size: int) -> Iterator[tuple[
             yield number, bytes(image[(number - 1) * page_size : number * page_size])
 
 
+def is_machine_name(text: str) -> bool:
+    """Whether a header can hold the name."""
+    return 0 < len(text) <= MACHINE_BYTES and text.isascii() and text.isprintable()
+
+
 def _check_header(header: Header, error: type[Exception]) -> None:
+    if error is ValueError and header.machine and not is_machine_name(header.machine):
+        raise error(f"machine {header.machine!r} is longer than {MACHINE_BYTES} ASCII characters")
     if header.page_size not in _PAGE_SIZES:
         raise error(f"page size {header.page_size} is not a power of two from 512 to 65536")
     if not 1 <= header.min_txid <= header.max_txid:

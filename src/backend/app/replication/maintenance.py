@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.replication.core import DAY, deletable, prune, snapshot_due
-from app.replication.fetched import decoded
-from app.replication.fetching import fetch
-from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, GapError, due_merge, unmerged
-from app.replication.ltx import Header, LtxError, encode, merge
-from app.replication.outcomes import Damaged
-from app.replication.pages import ForeignWriter
+from app.replication.errors import Damaged, FileExists, ForeignWriter, GapError, LtxError, StoreError
+from app.replication.fetching import decoded, fetch
+from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, due_merge, unmerged
+from app.replication.ltx import encode, merge
 from app.replication.replica import Replica
-from app.replication.store import FileExists, NewFile, StoreError
+from app.replication.store import NewFile
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +27,12 @@ class Maintainer:
     """Maintains one replica after its uploads."""
 
     def __init__(self, replica: Replica) -> None:
-        self._replica = replica
+        self._replica, self._log = replica, replica.log
         self._bodies: dict[FileRef, bytes] = {}
         self._kept = 0
         self._looked: float | None = None
         self._unmerged = 0
-        replica.after_upload = self._note
+        replica.log.after_append = self._note
         replica.before_rest = self._forget
 
     def _note(self, ref: FileRef, data: bytes, date: float) -> None:
@@ -43,7 +42,7 @@ class Maintainer:
             self._take(next(iter(self._bodies)))
         self._unmerged += 1
         if self._unmerged >= FANOUT or self._looked is None or date - self._looked >= DAY:
-            self._replica.aside(self._work)
+            self._replica.maintain(self._work)
 
     async def _work(self) -> None:
         looked = self._looked
@@ -53,10 +52,10 @@ class Maintainer:
                 # A snapshot first: what it holds need not be merged any more.
                 await self._snapshot()
                 await self._merge()
-                self._replica.files = prune(self._replica.files)
-                if not due_merge(self._replica.files, 0):
+                self._log.files = prune(self._log.files)
+                if not due_merge(self._log.files, 0):
                     break
-            self._unmerged = unmerged(self._replica.files)
+            self._unmerged = unmerged(self._log.files)
         except (StoreError, Damaged, GapError, LtxError, ForeignWriter) as error:
             # Until there are as many uploads again, or a store that is down would be asked with each.
             self._unmerged = 0
@@ -66,36 +65,37 @@ class Maintainer:
             logger.warning("Maintenance of a replica is put off: %s", error)
 
     async def _merge(self) -> None:
-        replica = self._replica
+        copy = self._replica.copy
         for level in range(TOP_LEVEL):
-            while run := due_merge(replica.files, level):
+            while run := due_merge(self._log.files, level):
                 bodies = await self._read(run)
-                data = await replica.run(lambda: merge((decoded(r, b) for r, b in bodies), replica.node))  # noqa: B023
+                data = await copy.run(lambda: merge((decoded(r, b) for r, b in bodies), self._log.node))  # noqa: B023
                 await self._add(FileRef(level + 1, run[0].min_txid, run[-1].max_txid, len(data)), data)
 
     async def _snapshot(self) -> None:
-        replica = self._replica
-        database = replica.database
-        if database is None or not snapshot_due(replica.files, database.disk_bytes, replica.options):
+        copy = self._replica.copy
+        database = copy.database
+        if database is None or not snapshot_due(self._log.files, database.disk_bytes, self._replica.options):
             return
-        image = await replica.locally(database.durable_image)
-        header = Header(database.page_size, image.commit, 1, image.txid, replica.wall_ms(), replica.node)
-        data = await replica.run(lambda: encode(header, image.pages, dense=True))
-        await self._add(FileRef(SNAPSHOT, 1, image.txid, len(data)), data)
+        image = await copy.locally(database.durable_image)
+        ref = FileRef(SNAPSHOT, 1, image.txid)
+        header = self._log.header(ref, database.page_size, image.commit, "")
+        data = await copy.run(lambda: encode(header, image.pages, dense=True))
+        await self._add(replace(ref, size=len(data)), data)
 
     async def _retain(self) -> None:
         """Once a day by the store's clock, look at the whole replica and delete what is old and covered."""
         replica = self._replica
-        if self._looked is not None and (replica.verified or 0.0) - self._looked < DAY:
+        if self._looked is not None and (self._log.verified or 0.0) - self._looked < DAY:
             return
         listed = await replica.store.list()
         self._looked = listed.date
         old = deletable(listed.files, listed.date, replica.options)
         # What lies behind the copy is for catching up; an upload of ours may be there whose answer has not come.
-        reached = replica.database.txid if replica.database else 0
+        reached = replica.position
         known = [ref for ref in listed.files if ref.max_txid <= reached and ref not in set(old)]
         gone = {ref.name for ref in old}
-        replica.files = prune([*(ref for ref in replica.files if ref.name not in gone), *known])
+        self._log.files = prune([*(ref for ref in self._log.files if ref.name not in gone), *known])
         await replica.store.delete(old)
 
     async def _read(self, run: Sequence[FileRef]) -> list[tuple[FileRef, bytes]]:
@@ -117,8 +117,8 @@ class Maintainer:
 
     async def _add(self, ref: FileRef, data: bytes) -> None:
         try:
-            date = await self._replica.store.create(NewFile(ref, data, self._replica.wall_ms()))
+            date = await self._replica.store.create(NewFile(ref, data, self._log.wall_ms()))
         except FileExists:
             # Another Machine merged the same immutable files: what is there says the same.
-            date = self._replica.verified or 0.0
-        self._replica.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, ref.size, date))
+            date = self._log.verified or 0.0
+        self._log.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, ref.size, date))

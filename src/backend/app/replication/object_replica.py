@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
-from app.replication.layout import FileRef, GapError, highest, parse_name, restore_plan
-from app.replication.store import FileExists, Listed, NewFile, StoreError
-from app.storage.interface import NewObject, ObjectInfo, ObjectMissing, ObjectStore, PreconditionFailed, StorageError
+from app.replication.errors import FileExists, GapError, StoreError
+from app.replication.layout import FileRef, highest, parse_name, restore_plan
+from app.replication.store import Listed, NewFile
+from app.storage.interface import ObjectInfo, ObjectMissing, ObjectStore, PreconditionFailed, StorageError
 from app.storage.keys import ProfileKeys
 
 # Litestream's restore reads a file's time from here, else from the object's own.
 _TIMESTAMP = "litestream-timestamp"
+# Litestream's restore passes over this name. It sorts behind all files, so the list of merged files has it too.
+_TAKEN_OVER = "taken-over/"
 
 
 @contextmanager
@@ -21,12 +23,15 @@ def _as_store_errors() -> Iterator[None]:
     """The object store's errors in the words of replication."""
     try:
         yield
+    except PreconditionFailed as error:
+        raise FileExists(str(error)) from error
     except StorageError as error:
-        raise _as_store_error(error) from error
+        raise StoreError(str(error)) from error
 
 
-def _as_store_error(error: StorageError) -> FileExists | StoreError:
-    return (FileExists if isinstance(error, PreconditionFailed) else StoreError)(str(error))
+def _bare(etag: str) -> str:
+    """An ETag without its quotes, as part of a key."""
+    return etag.strip('"')
 
 
 class ObjectReplica:
@@ -38,46 +43,26 @@ class ObjectReplica:
         self._legacy = keys.database
 
     async def create(self, file: NewFile) -> float:
-        new = self._object(file)
-        with _as_store_errors():
-            await self._store.put_bytes(new.key, new.data, if_none_match=True, metadata=new.metadata)
-        return self._store.date()
-
-    def create_made(
-        self, make: Callable[[], NewFile | None], made: Callable[[], None]
-    ) -> Coroutine[Any, Any, float | None]:
-        def new_object() -> NewObject | None:
-            file = make()
-            return None if file is None else self._object(file)
-
-        return self._created(self._store.create_made(new_object, made))
-
-    async def _created(self, creating: Coroutine[Any, Any, str | None]) -> float | None:
-        try:
-            etag = await creating
-        except StorageError as error:
-            raise _as_store_error(error) from error
-        return None if etag is None else self._store.date()
-
-    def has_room(self) -> bool:
-        return self._store.has_room()
-
-    def _object(self, file: NewFile) -> NewObject:
         moment = datetime.datetime.fromtimestamp(file.stamp / 1000, datetime.UTC)
         text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return NewObject(self._folder + file.ref.name, file.data, {_TIMESTAMP: text})
+        with _as_store_errors():
+            await self._store.put_bytes(
+                self._folder + file.ref.name, file.data, if_none_match=True, metadata={_TIMESTAMP: text}
+            )
+        return self._store.date()
 
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
         data = await self._get(self._folder + ref.name)
         return data, self._store.date()
 
     async def list(self) -> Listed:
-        return Listed(self._refs(await self._keys()), self._store.sure_date())
+        return self._listed(await self._keys())
 
     async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
         # Level 0 comes first in the order of keys and is nearly all of a long log; what lies above says where its
         # newest part begins.
-        merged = self._refs(await self._keys(after="0000/~"))
+        found = await self._keys(after="0000/~")
+        merged = self._refs(found)
         if early is not None:
             early(merged)
         newest = self._refs(await self._keys("0000/", after=f"0000/{highest(merged):016x}~"))
@@ -86,11 +71,16 @@ class ObjectReplica:
             restore_plan(refs)
         except GapError:
             return await self.list()
-        return Listed(refs, self._store.sure_date())
+        return Listed(refs, self._store.sure_date(), self._listed(found).taken_over)
 
     async def _keys(self, within: str = "", *, after: str = "") -> Sequence[ObjectInfo]:
         with _as_store_errors():
             return await self._store.list(self._folder + within, after=self._folder + after if after else "")
+
+    def _listed(self, found: Sequence[ObjectInfo]) -> Listed:
+        names = (item.key.removeprefix(self._folder) for item in found)
+        taken_over = frozenset(name.removeprefix(_TAKEN_OVER) for name in names if name.startswith(_TAKEN_OVER))
+        return Listed(self._refs(found), self._store.sure_date(), taken_over)
 
     def _refs(self, found: Sequence[ObjectInfo]) -> Sequence[FileRef]:
         refs = (
@@ -101,23 +91,24 @@ class ObjectReplica:
         )
         return [ref for ref in refs if ref is not None]
 
-    async def request(self, node: int) -> None:
-        with _as_store_errors(), suppress(PreconditionFailed):
-            await self._store.put_bytes(self._request(node), b"", if_none_match=True)
-
-    async def take_request(self, node: int) -> bool:
-        if await self._get(self._request(node)) is None:
-            return False
+    async def legacy(self) -> tuple[bytes, str] | None:
         with _as_store_errors():
-            await self._store.delete(self._request(node))
-        return True
+            try:
+                found = await self._store.get_bytes(self._legacy)
+            except ObjectMissing:
+                return None
+        return found.data, _bare(found.etag)
 
-    def _request(self, node: int) -> str:
-        # No name of Litestream's: its restore passes over it.
-        return f"{self._folder}wanted/{node:016x}"
+    async def legacy_etag(self) -> str | None:
+        with _as_store_errors():
+            try:
+                return _bare((await self._store.head(self._legacy)).etag)
+            except ObjectMissing:
+                return None
 
-    async def legacy(self) -> bytes | None:
-        return await self._get(self._legacy)
+    async def note_taken_over(self, etag: str) -> None:
+        with suppress(FileExists), _as_store_errors():
+            await self._store.put_bytes(f"{self._folder}{_TAKEN_OVER}{etag}", b"", if_none_match=True)
 
     async def delete(self, refs: Sequence[FileRef]) -> None:
         with _as_store_errors():

@@ -15,26 +15,27 @@ import apsw
 
 from app.db import schema
 from app.replication import deletion, legacy
-from app.replication.fetched import decoded
-from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, GapError, contiguous, highest, restore_plan, transaction
+from app.replication.errors import (
+    Damaged,
+    FileExists,
+    GapError,
+    LtxError,
+    NotADatabase,
+    NothingThere,
+    Refused,
+    StoreError,
+)
+from app.replication.fetching import decoded
+from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, contiguous, highest, restore_plan, transaction
 from app.replication.local import PAGE_SIZE, LocalDatabase
-from app.replication.ltx import HEADER_SIZE, Header, LtxError, LtxFile, database_pages, encode, read_header
+from app.replication.ltx import HEADER_SIZE, Header, LtxFile, database_pages, encode, read_header
 from app.replication.object_replica import ObjectReplica
-from app.replication.outcomes import Damaged
-from app.replication.store import FileExists, NewFile, StoreError
+from app.replication.store import NewFile
 from app.storage.interface import READS_AT_ONCE, InvalidRequest, ObjectMissing, ObjectStore, StorageError
 from app.storage.keys import ProfileKeys
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class NothingThere(Exception):
-    """There is nothing to do the work on; the message says what was looked for."""
-
-
-class Refused(Exception):
-    """The work would destroy something or could not hold; the message says what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Operator:
         """Fetch and check every file, that they follow each other, that merged files and snapshots say the same as
         what they were made from, and that the database which they make is sound. Works in the folder ``scratch``."""
         files = await self.files()
-        # What is left of a database that was deleted before this one began says nothing.
+        # Earlier releases began a new database behind a deleted one: what is left of that says nothing.
         base = highest(ref for ref in files if ref.level == SNAPSHOT)
         files = [ref for ref in files if not deletion.is_emptied(ref) or ref.max_txid > base]
         bodies = dict(zip(files, await _side_by_side(self._body, files), strict=True))
@@ -92,12 +93,13 @@ class Operator:
             except Damaged as error:
                 problems.append(str(error))
         problems += [text for ref in files if ref.level and ref in whole and (text := _disagreement(ref, whole))]
+        problems += await self._written_after_take_over()
         pages = 0
         try:
             plan = restore_plan(files)
             if all(ref in whole for ref in plan):
                 pages = _check_database(scratch, [whole[ref] for ref in plan])
-        except (GapError, ValueError, apsw.Error, legacy.NotADatabase) as error:
+        except (GapError, ValueError, apsw.Error, NotADatabase) as error:
             problems.append(f"the newest state: {error}")
         return Report(tuple(problems), len(files), sum(ref.size for ref in files), highest(files), pages)
 
@@ -116,7 +118,7 @@ class Operator:
             database.read(legacy.check)
             database.close()
             part.replace(out)
-        except (ValueError, apsw.Error, legacy.NotADatabase) as error:
+        except (ValueError, apsw.Error, NotADatabase) as error:
             raise Damaged(plan[-1].name, f"the files up to this one make no database: {error}") from error
         finally:
             database.remove()
@@ -126,12 +128,14 @@ class Operator:
         """Make TXID 1 of the whole-file database of old, which stays; None where a replica exists already."""
         if await self._listed():
             return None
-        data = await self._replica.legacy()
-        if data is None:
+        found = await self._replica.legacy()
+        if found is None:
             raise NothingThere(f"there is neither {self._keys.database} nor a file below {self._keys.database_folder}")
+        data, etag = found
+        await self._replica.note_taken_over(etag)
         try:
             image = legacy.prepared(data, scratch)
-        except legacy.NotADatabase as error:
+        except NotADatabase as error:
             raise Damaged(legacy.LEGACY_NAME, str(error)) from error
         await self._create(image, PAGE_SIZE, transaction(1))
         return 1
@@ -142,13 +146,13 @@ class Operator:
         Raises ``Refused`` where there is one already, unless ``over``: then Machines that serve the profile lose their
         claim and go on with the new state, and everything before stays restorable.
         """
-        files = (await self._replica.list()).files
+        files = await self._listed()
         if not over and (files or await self._replica.legacy() is not None):
             raise Refused(f"{self._keys.prefix} has a database already: --replace puts this one in its place")
         page_size = await self._page_size(files)
         try:
             image = legacy.prepared(data, scratch, page_size)
-        except legacy.NotADatabase as error:
+        except NotADatabase as error:
             raise Refused(f"the given file {error}") from error
         found, known = int.from_bytes(image[60:64], "big"), len(schema.all_migrations())
         if found > known:
@@ -159,6 +163,14 @@ class Operator:
             # Whatever was broken before is behind this: no one needs it any more for the newest state.
             await self._create(image, page_size, FileRef(SNAPSHOT, 1, txid))
         return txid
+
+    async def _written_after_take_over(self) -> list[str]:
+        """What an older release stored in the whole-file database after it had been taken over."""
+        taken_over = (await self._replica.list()).taken_over
+        etag = await self._replica.legacy_etag() if taken_over else None
+        if etag is None or etag in taken_over:
+            return []
+        return [f"{legacy.LEGACY_NAME}: changed after it was taken over; an older release still writes it"]
 
     async def _listed(self) -> Sequence[FileRef]:
         """All files. Raises ``NothingThere`` for a profile that was deleted."""

@@ -6,14 +6,12 @@ import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 
+from app.replication.errors import ForeignWriter
+
 WAL_HEADER, SALT = 32, 16
 FRAME_HEADER = 24
 # Of one system call (IOV_MAX of Linux).
 _MOST_BUFFERS = 1024
-
-
-class ForeignWriter(Exception):
-    """Something else wrote to the local file: it cannot be trusted any more."""
 
 
 def read_frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:

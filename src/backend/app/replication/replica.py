@@ -1,257 +1,345 @@
-"""One profile's replica as one Machine drives it: open, claim, read, write."""
+"""One profile's replica as one Machine drives it: open, read, write, settle, and who serves the profile."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import apsw
 
-from app.replication.core import prune, read_is_fresh
-from app.replication.fetched import decoded, planned
-from app.replication.fetching import Fetching
-from app.replication.following import Following
-from app.replication.layout import FileRef, restore_plan, transaction
-from app.replication.legacy import LEGACY_NAME, NotADatabase, prepared
+from app.db.schema import NewerSchema
+from app.replication.claims import Claims
+from app.replication.copy import BROKEN_COPY, LocalCopy, Run, Schema, State, Ticket
+from app.replication.core import Moment, Options, prune, read_is_fresh
+from app.replication.errors import Damaged, Declined, Lost, LtxError, NotADatabase, ReplicationError, StoreError
+from app.replication.fetching import Fetching, decoded, planned
+from app.replication.follower import Follower
+from app.replication.layout import highest, restore_plan, transaction
+from app.replication.legacy import LEGACY_NAME, prepared
 from app.replication.local import LocalDatabase
-from app.replication.ltx import Header, LtxError, LtxFile, encode, has_pages, read_header
-from app.replication.outcomes import Damaged, Fenced, Lost, Outdated, Ticket
-from app.replication.store import NewFile, StoreError
-from app.replication.uploads import Outgoing
+from app.replication.log import Log
+from app.replication.ltx import read_header
+from app.replication.store import Listed, ReplicaStore
+from app.replication.tasks import Signal, Tasks, Work
+from app.replication.uploader import Uploader
 
 T = TypeVar("T")
-# How long another Machine's first write may take, in times of one's own create that came too late; at most so many
-# seconds, as that one may have taken hours by the clock of a process that was stopped.
-_FIRST_WRITE, _FIRST_WRITE_SECONDS = 2.0, 5.0
-# Seconds after which a claim that others forestall again and again is given up.
-_CLAIM_SECONDS = 20.0
+logger = logging.getLogger(__name__)
 
 
-class Replica(Following):
+async def _unknown() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class _Peeked:
+    """What the end of the log looks like, seen without opening the database: enough to tell who serves the profile."""
+
+    started: Moment
+    listed: Listed
+    newest: bytes | None
+
+    @property
+    def writer(self) -> str:
+        try:
+            return read_header(self.newest or b"").machine
+        except LtxError:
+            return ""
+
+
+class Replica:
     """Reads and writes of one profile on this Machine. Made without I/O; opens itself at the first use.
 
     ``node`` is random for each start of the process. ``run`` runs blocking local work (in a thread in production),
-    ``now`` is a monotonic clock in seconds, ``wall_ms`` the wall clock, for timestamps that people read and to
-    notice a suspend. Every method raises ``StoreError`` when the store cannot be asked and ``Damaged`` when it holds
-    nonsense.
+    ``now`` is a monotonic clock in seconds, ``wall_ms`` the wall clock in ms since the epoch. ``was_begun`` says
+    whether the list of profiles knows that this log has files; an empty one is then damaged, not new. Every method
+    raises ``StoreError`` when the store cannot be asked and ``Damaged`` when it holds nonsense.
     """
 
+    def __init__(
+        self,
+        store: ReplicaStore,
+        path: Path,
+        node: int,
+        options: Options,
+        schema: Schema,
+        *,
+        run: Run,
+        now: Callable[[], float],
+        wall_ms: Callable[[], int],
+        was_begun: Callable[[], Awaitable[bool]] = _unknown,
+    ) -> None:
+        self.store, self.options = store, options
+        self.signal = Signal()
+        self.tasks = Tasks(self.signal)
+        self.copy = LocalCopy(path, schema, run, self.signal)
+        self.log = Log(store, node, options, self.signal, now=now, wall_ms=wall_ms)
+        self.uploader = Uploader(self.copy, self.log, self.tasks)
+        self.follower = Follower(self.copy, self.log, self.uploader)
+        self.claims = Claims(self.copy, self.log, self.uploader, self.follower)
+        self.before_rest: Callable[[], None] = lambda: None
+        self._was_begun = was_begun
+        self._peeked: _Peeked | None = None
+        self._writes: set[asyncio.Task[Any]] = set()
+
+    # -- use
+
     async def read(
-        self, query: Callable[[apsw.Connection], T], seen: Ticket | None = None, *, look: bool = False
+        self, query: Callable[[apsw.Connection], T], seen: Ticket | None = None, *, at_least: int = 0
     ) -> tuple[T, Ticket]:
         """The query's result, and what must be in the replica before anyone may see it.
 
-        ``look`` asks the store for newer files whatever `Options.read_check` says. Raises ``Lost`` where what the
-        caller has ``seen`` before was dropped since.
+        ``at_least`` is a TXID that the result must not lie behind. Raises ``Lost`` where what the caller has ``seen``
+        before was taken back since.
         """
-        started = self._moment()
-        options = dataclasses.replace(self.options, read_check=0.0) if look else self.options
+        started = self.log.moment()
         while True:
             database = await self._opened()
-            while not read_is_fresh(self._checked, started, options):
-                await self._steer(self._refresh, lambda: read_is_fresh(self._checked, started, options))
-                database = await self._opened()
-            found = await self._on(database, lambda: self._seen(database, query, seen))  # noqa: B023
-            if found is not None:
-                return found
+            if not self.log.is_fresh(started):
+                await self._steer(self.follower.look, lambda: self.log.is_fresh(started))
+            elif not await self._reached(database, at_least):
+                found = await self.copy.read(database, query, seen)
+                if found is not None:
+                    return found
 
-    async def write(self, change: Callable[[apsw.Connection], T], seen: Ticket | None = None) -> tuple[T, Ticket]:
+    async def write(
+        self, change: Callable[[apsw.Connection], T], seen: Ticket | None = None, *, at_least: int = 0
+    ) -> tuple[T, Ticket]:
         """Run one transaction on a copy that this Machine has claimed; its upload begins at once.
 
         Nothing is written, and ``Lost`` is raised, where the view that the caller has ``seen`` was replaced since: by
-        changes of another Machine, or because what it showed was dropped.
+        changes of another Machine, or because what it showed was taken back. What ``change`` raises is raised as
+        ``Declined``. A change that raised or committed nothing may have judged an old state, and no refused upload
+        will tell: so a look for other Machines' files follows, and it is run again where there are any.
         """
-        database = self._database
-        idle = not (self._tasks or self._pending or self._pause)
-        if database is not None and self.owner and idle and self.store.has_room() and self._take_turn():
-            found = await self._write_through(database, change, seen)
-            if found is not None:
-                return found
-        # A client that goes away must not leave a commit behind that no one uploads.
-        task = asyncio.ensure_future(self._write(change, seen))
+        # In a task of its own: a client that goes away must not leave a commit behind that nobody uploads.
+        task = asyncio.ensure_future(self._write(change, seen, at_least))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
 
-    def _seen(
-        self, database: LocalDatabase, query: Callable[[apsw.Connection], T], seen: Ticket | None
-    ) -> tuple[T, Ticket] | None:
-        """What a query shows; None where files of an older release were taken in on the way to it."""
-        self._expect_kept(seen)
-        if self._unfit:
-            return None
-        result, seq = database.read(query)
-        return result, Ticket(self.epoch, seq)
-
     async def settle(self, ticket: Ticket) -> None:
         """Return when the replica holds what the ticket stands for. Raises ``Lost`` when that was dropped."""
-        while not self.kept(ticket):
-            if ticket.epoch != self.epoch:
-                raise self._lost(ticket.epoch)
-            changed = self._changed
-            self._kick()
-            await changed.wait()
+        while not self.copy.kept(ticket):
+            if ticket.epoch != self.copy.epoch:
+                raise self.copy.lost(ticket.epoch)
+            self.uploader.kick()
+            await self.signal.wait()
 
-    async def close(self) -> None:
-        """Wait for what is under way, then drop the local copy."""
-        while self._writes or self._tasks:
-            await asyncio.gather(*self._writes, *self._tasks.values(), return_exceptions=True)
-        await self._handover.end()
-        # Whoever still holds this replica must not build a second copy where the next one's will lie.
-        self._closed = True
-        await self._drop(StoreError("the database was closed"))
+    @property
+    def position(self) -> int:
+        """The TXID of the newest file that the copy holds, 0 while there is none."""
+        return self.copy.database.txid if self.copy.database else 0
+
+    # -- ownership
+
+    async def elsewhere(self) -> str:
+        """The Machine that serves this profile; empty where that is this one, nobody, or cannot be named.
+
+        Opens no database. Asks the store as often as a read would.
+        """
+        if not self.options.machine or self.copy.owning:
+            return ""
+        started = self.log.moment()
+        while self.copy.database is None:
+            if self.copy.state is State.CLOSED:
+                raise StoreError("the database was closed")
+            if self._peeked is not None and read_is_fresh(self._peeked.started, started, self.options):
+                return self._foreign(self._peeked.writer)
+            await self._steer(self._peek)
+        if not self.log.is_fresh(started):
+            await self._steer(self.follower.look, lambda: self.log.is_fresh(started))
+        return self._foreign(self.copy.writer)
+
+    def claim_soon(self) -> None:
+        """Become the owner in the background, where other Machines can be told of it: who serves a profile owns it."""
+        if self.options.machine and self.copy.state is State.FOLLOWING and "claim" not in self.tasks:
+            self.tasks.start("claim", self._claim_quietly)
+
+    # -- life
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way or not yet durable: such a replica must not be evicted."""
+        return bool(self.tasks or self._writes) or self.copy.pending
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes that the local copy takes on the disk."""
+        return self.copy.database.disk_bytes if self.copy.database else 0
+
+    def maintain(self, work: Work) -> None:
+        """Start maintenance unless it is under way; it counts as busy and is waited for on closing."""
+        if "maintain" not in self.tasks and self.copy.state is not State.CLOSED:
+            self.tasks.start("maintain", work)
+
+    async def rest(self) -> bool:
+        """Close the connection of a replica that does nothing right now; False when it is busy."""
+        if self.busy:
+            return False
+        self.before_rest()
+        if self.copy.database is not None:
+            await self.copy.locally(self.copy.database.close)
+        return True
+
+    async def close(self, *, release_seconds: float = 0.0) -> None:
+        """Wait for what is under way, release the profile where this Machine owns it, which may take so many seconds
+        (0: not at all), and drop the local copy."""
+        while self._writes or self.tasks:
+            await asyncio.gather(*self._writes, return_exceptions=True)
+            await self.tasks.end()
+        if release_seconds:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(release_seconds):
+                    await self.claims.release()
+        await self.copy.closed(StoreError("the database was closed"))
+
+    # -- inside
+
+    async def _write(
+        self, change: Callable[[apsw.Connection], T], seen: Ticket | None, at_least: int
+    ) -> tuple[T, Ticket]:
+        started = self.log.moment()
+        while True:
+            database = await self._opened()
+            if database.crowded:
+                await self.settle(Ticket(self.copy.epoch, database.seq))
+            if await self._reached(database, at_least):
+                continue
+            if not self.copy.owning:
+                await self._steer(self.claims.claim)
+                continue
+            epoch = self.copy.epoch
+            try:
+                done = await self.copy.write(database, change, seen)
+            except Declined:
+                if await self._was_overtaken(epoch, started):
+                    continue
+                raise
+            if done is None:
+                continue
+            result, ticket, committed = done
+            if committed:
+                self.uploader.kick()
+                return result, ticket
+            if not await self._was_overtaken(epoch, started):
+                return result, ticket
+
+    async def _reached(self, database: LocalDatabase, at_least: int) -> bool:
+        """Bring the copy up to ``at_least``; whether it was behind, so that the caller must look at it again."""
+        if database.txid >= at_least:
+            return False
+        await self._steer(lambda: self.follower.reach(at_least), lambda: database.txid >= at_least)
+        return True
+
+    async def _was_overtaken(self, epoch: int, started: Moment) -> bool:
+        """Look whether another Machine has written; whether the view of ``epoch`` was replaced by now."""
+        while self.copy.epoch == epoch and not self.log.checked_since(started):
+            await self._steer(self.follower.look, lambda: self.log.checked_since(started))
+        return self.copy.epoch != epoch
 
     async def _opened(self) -> LocalDatabase:
         """The copy, fit for everyone: whoever comes while it is built or its schema brought up waits."""
-        while (database := self._database) is None or self._unfit:
-            if self._closed:
+        while (database := self.copy.database) is None or self.copy.state is State.BEHIND:
+            if self.copy.state is State.CLOSED:
                 raise StoreError("the database was closed")
             await self._steer(self._build if database is None else self._make_fit)
         return database
 
+    async def _steer(self, work: Work, enough: Callable[[], bool] = lambda: False) -> None:
+        """Do ``work``, or wait for another caller's: one opens, looks or claims at a time."""
+
+        async def guarded() -> None:
+            try:
+                await work()
+            except BROKEN_COPY as error:
+                await self.copy.dropped(error)
+                raise Lost(error) from error
+
+        await self.tasks.join("steer", guarded, enough)
+
+    async def _peek(self) -> None:
+        started = self.log.moment()
+        listed = await self.store.recent()
+        txid = highest(listed.files)
+        newest = (await self.store.probe(transaction(txid)))[0] if txid else None
+        self._peeked = _Peeked(started, listed, newest)
+
     async def _build(self) -> None:
-        started = self._moment()
+        started, peeked = self.log.moment(), self._peeked
+        self._peeked = None
         async with Fetching(self.store) as fetching:
-            listed = await self.store.recent(fetching.ahead)
+            if peeked is not None and read_is_fresh(peeked.started, started, self.options):
+                started, listed = peeked.started, peeked.listed
+            else:
+                listed = await self.store.recent(fetching.ahead)
             plan = planned(restore_plan, listed.files)
             bodies = await fetching.bodies(plan)
         if plan:
-            # In one piece after the GETs: threads that decode beside them take turns with theirs page by page.
-            files = await self.run(
+            # In one piece after the GETs: threads that decode beside them would take turns with theirs page by page.
+            files = await self.copy.run(
                 lambda: [decoded(ref, data, with_index=False) for ref, data in zip(plan, bodies, strict=True)]
             )
-            legacy = None
-            # In turn: the copy before this one may still be on its way off the disk.
-            database, unfit = await self.locally(lambda: self._rebuilt(plan[-1], files))
+            writer = files[-1].header.machine if plan[-1].level == 0 else peeked.writer if peeked else ""
+            await self.copy.built(files, plan[-1].name, writer)
         else:
-            legacy = await self.store.legacy()
-            database, unfit = await self.locally(lambda: self._first_copy(legacy)), legacy is not None
-        self._database, self.files, self.owner, self._unfit = database, planned(prune, listed.files), False, unfit
-        self._checked, self.verified = started, listed.date
-        self._notify()
-        if unfit:
+            await self._begin()
+        self.log.files, self.log.verified = planned(prune, listed.files), listed.date
+        self.log.note_check(started)
+        if listed.taken_over:
+            await self._compare_with_legacy(listed.taken_over)
+        if self.copy.state is State.BEHIND:
             await self._make_fit()
+
+    async def _begin(self) -> None:
+        """The first copy where there is no log: of the whole-file database of earlier releases, or a new one."""
+        if await self._was_begun():
+            raise Damaged("", "has no files, although the list of profiles knows that it was begun")
+        legacy = await self.store.legacy()
+        if legacy is None:
+            await self.copy.begun(lambda: None, uploaded_first=False)
+            return
+        data, etag = legacy
+        try:
+            await self.copy.begun(lambda: prepared(data, self.copy.path.parent), uploaded_first=True)
+            # Before the claim: no log may have been taken over without a note of what it was made from.
+            await self.store.note_taken_over(etag)
+        except NotADatabase as error:
+            raise Damaged(LEGACY_NAME, str(error)) from error
+        except StoreError as error:
+            await self.copy.dropped(error)
+            raise
+
+    async def _compare_with_legacy(self, taken_over: frozenset[str]) -> None:
+        """An older release may still write the whole file that was taken over. Nobody will see what it stores there."""
+        with contextlib.suppress(StoreError):
+            found = await self.store.legacy_etag()
+            if found is not None and found not in taken_over:
+                logger.error(
+                    "%s: database.sqlite changed after it was taken over: an older release still writes it, and its"
+                    " changes are not shown; python -m app.replication verify names the object",
+                    self.copy.path,
+                )
 
     async def _make_fit(self) -> None:
         """Claim: a reader too must see the new schema, and pages that the replica lacks may not stand in the local
-        file. A copy that cannot be made fit is let go."""
+        file. A copy that cannot be made fit is dropped."""
         try:
-            await self._claim(lambda: not self._unfit)
+            await self.claims.claim(lambda: self.copy.state is not State.BEHIND)
         except Exception as error:
-            await self._drop(error)
+            await self.copy.dropped(error)
             raise
 
-    def _rebuilt(self, newest: FileRef, files: Sequence[LtxFile]) -> tuple[LocalDatabase, bool]:
-        """The copy, and whether its schema is behind. Nothing is left on the disk when it cannot be used."""
-        database = LocalDatabase(self.path)
+    async def _claim_quietly(self) -> None:
         try:
-            database.replace(files)
-            return database, database.read(self.schema.is_behind)[0]
-        except (apsw.CorruptError, apsw.NotADBError, ValueError) as error:
-            database.remove()
-            raise Damaged(newest.name, f"the files up to this one make no database: {error}") from error
-        except BaseException:
-            database.remove()
-            raise
+            await self._steer(self.claims.claim)
+        except (ReplicationError, NewerSchema) as error:
+            logger.info("%s was not claimed: %s", self.copy.path, error)
 
-    def _first_copy(self, legacy: bytes | None) -> LocalDatabase:
-        """A copy for an empty replica: the whole-file database of old, or a new one. All its pages go into TXID 1."""
-        database = LocalDatabase(self.path)
-        try:
-            database.replace([], prepared(legacy, self.path.parent) if legacy is not None else None)
-            database.write(self.schema.migrate)
-        except NotADatabase as error:
-            database.remove()
-            raise Damaged(LEGACY_NAME, str(error)) from error
-        except BaseException:
-            database.remove()
-            raise
-        database.mark_durable(0, database.seq)
-        return database
-
-    async def _write(self, change: Callable[[apsw.Connection], T], seen: Ticket | None) -> tuple[T, Ticket]:
-        while True:
-            database = await self._opened()
-            if database.crowded:
-                await self.settle(Ticket(self.epoch, database.seq))
-            if not self.owner:
-                await self._handover.courtesy()
-                await self._steer(self._claim)
-                continue
-            found = await self._on(database, lambda: self._committed(database, change, seen))  # noqa: B023
-            if found is not None:
-                self._kick()
-                return found
-
-    async def _claim(self, enough: Callable[[], bool] = lambda: False) -> None:
-        """Create the next file, empty and ours, and bring the schema up; what others wrote meanwhile is taken in.
-
-        Ends sooner where that was ``enough``.
-        """
-        began, lost_to, asked = self._now(), 0, 0
-        while not self.owner and not enough():
-            # Commits of before this Machine gave the profile up may still be on their way.
-            while "upload" in self._tasks or self._pending:
-                self._kick()
-                await self._changed.wait()
-            database = self._database
-            if database is None:
-                return
-            ref, stamp = transaction(database.txid + 1), self.wall_ms()
-            if ref.min_txid == 1:
-                image = await self.locally(database.image)
-                commit, pages = image.commit, image.pages
-            else:
-                commit, pages = await self.locally(lambda: database.commit), ()  # noqa: B023
-            header = Header(database.page_size, commit, ref.min_txid, ref.max_txid, stamp, self.node)
-            data = await self.run(lambda: encode(header, pages))  # noqa: B023
-            started, file = self._moment(), NewFile(ref, data, stamp)
-            try:
-                await self._created(Outgoing(file), self.store.create(file))
-            except Fenced as lost:
-                await self._take_next(database, ref, lost.data)
-                if self._now() - began > _CLAIM_SECONDS:
-                    raise Lost(lost) from lost
-                if ref.min_txid == 1 or not has_pages(lost.data):
-                    # A claim: who made it has not written yet, and would lose what it is about to.
-                    took = self._now() - started.monotonic
-                    await asyncio.sleep(min(_FIRST_WRITE * took, _FIRST_WRITE_SECONDS))
-                winner = _node(lost.data)
-                if winner == lost_to:
-                    # Not the first time: it does not pause by itself.
-                    asked = winner
-                    await asyncio.gather(self._follow(database), self.store.request(winner))
-                else:
-                    await self._follow(database)
-                lost_to = winner
-                continue
-            except Outdated as outdated:
-                await self._drop(outdated)
-                raise
-            await self.locally(lambda: database.mark_durable(ref.max_txid, database.durable))  # noqa: B023
-            self._advance(file, started)
-            await self.locally(lambda: self._migrate(database))  # noqa: B023
-            self.owner, self._unfit = True, False
-            self._kick()
-        if asked:
-            self._start("withdraw", lambda: self._withdraw(asked))
-
-    def _migrate(self, database: LocalDatabase) -> None:
-        if database.read(self.schema.is_behind)[0]:
-            database.write(self.schema.migrate)
-
-    async def _withdraw(self, node: int) -> None:
-        """Take a request back that was answered by a pause."""
-        with contextlib.suppress(StoreError):
-            await self.store.take_request(node)
-
-
-def _node(data: bytes) -> int:
-    """Whose file it is; 0 where that cannot be told."""
-    try:
-        return read_header(data).node
-    except LtxError:
-        return 0
+    def _foreign(self, writer: str) -> str:
+        return "" if writer == self.options.machine else writer

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from app.replication.layout import FileRef
 
 
-class StoreError(Exception):
-    """The store could not be asked or understood: nothing is known. Never means that something is missing."""
-
-
-class FileExists(Exception):
-    """The store answered that the file is there already; nothing was written by this call."""
-
-
 @dataclass(frozen=True)
 class Listed:
-    """The replica's files, names that are not files left out, and the store's clock, never later than it is: by it
-    files are deleted, and a writer says since when it knows that it is not fenced. Other calls give a clock that is
-    never earlier, so that such a writer rather looks once more."""
+    """The replica's files, without other names, and the store's clock in unix seconds.
+
+    ``date`` is never later than the true time: files are deleted by it, and a writer notes it as the moment at which
+    it was not fenced. The clock that other calls give is never earlier than the true time, so that an error makes such
+    a writer look once more. ``taken_over`` holds the ETags of whole-file databases that the replica was made from.
+    """
 
     files: Sequence[FileRef]
     date: float
+    taken_over: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -46,20 +42,6 @@ class ReplicaStore(Protocol):
         """
         ...
 
-    def create_made(
-        self, make: Callable[[], NewFile | None], made: Callable[[], None]
-    ) -> Coroutine[Any, Any, float | None]:
-        """`create` of what ``make`` gives, by the thread that made it; None where it gives nothing. May be at work
-        before it is awaited.
-
-        ``made`` is called once, in the event loop: soon after ``make`` has ended, and never after this has.
-        """
-        ...
-
-    def has_room(self) -> bool:
-        """Whether `create_made` would begin at once."""
-        ...
-
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
         """The file's bytes, or None where the store answered that there is none; and the store's clock."""
         ...
@@ -73,16 +55,16 @@ class ReplicaStore(Protocol):
         may be left out. The newest file is always among them. ``early`` is told of those that are known first."""
         ...
 
-    async def request(self, node: int) -> None:
-        """Ask the owner ``node`` to give the replica up. Asking twice is no error."""
+    async def legacy(self) -> tuple[bytes, str] | None:
+        """The whole-file database that was kept before there was a replica, and its ETag; None where there is none."""
         ...
 
-    async def take_request(self, node: int) -> bool:
-        """Whether someone asked ``node`` to; the request is gone then."""
+    async def legacy_etag(self) -> str | None:
+        """The ETag of that file as it is now; None where there is none."""
         ...
 
-    async def legacy(self) -> bytes | None:
-        """The whole-file database that was kept before there was a replica; None where there is none."""
+    async def note_taken_over(self, etag: str) -> None:
+        """Note that the replica is made from the whole file with this ETag. Doing it twice is no error."""
         ...
 
     async def delete(self, refs: Sequence[FileRef]) -> None:

@@ -4,11 +4,11 @@ Keys are full keys, made by `app.storage.keys`. The three errors are never confl
 condition that failed, and a store that could not be asked or understood.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 READS_AT_ONCE: Final = 16
 """Objects of one profile that are read side by side while few others are; a store lets more of them wait."""
@@ -61,15 +61,6 @@ class UploadedPart:
     etag: str
 
 
-@dataclass(frozen=True)
-class NewObject:
-    """An object that is to be created; `metadata` is kept with it."""
-
-    key: str
-    data: bytes
-    metadata: Mapping[str, str]
-
-
 class ObjectStore(Protocol):
     """All methods raise `StorageUnavailable`; what else they raise is said at each."""
 
@@ -106,22 +97,6 @@ class ObjectStore(Protocol):
 
         With a condition raises `PreconditionFailed`, also where `if_match` meets no object.
         """
-        ...
-
-    def create_made(
-        self, make: Callable[[], NewObject | None], made: Callable[[], None]
-    ) -> Coroutine[Any, Any, str | None]:
-        """Creates the object that `make` gives, where there is none; the new ETag, or None where it gives nothing. May
-        be at work before it is awaited.
-
-        `make` blocks; the thread that ran it goes on to the store itself, which saves a small object two ways through
-        the event loop. `made` is called once, in the event loop: milliseconds after `make` has ended, or with the
-        store's answer where that is sooner. Deadlines begin then. Raises `PreconditionFailed`, and what `make` raises.
-        """
-        ...
-
-    def has_room(self) -> bool:
-        """Whether a small write would begin at once, without waiting for other calls to end."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -22,7 +22,6 @@ from urllib.parse import quote, urlencode
 
 from app.storage.interface import (
     InvalidRequest,
-    NewObject,
     ObjectBytes,
     ObjectInfo,
     ObjectMissing,
@@ -97,16 +96,6 @@ class LocalStore:
                 return self._store(key, lambda part: part.write_bytes(data))
 
         return await _in_thread(put)
-
-    async def create_made(self, make: Callable[[], NewObject | None], made: Callable[[], None]) -> str | None:
-        try:
-            new = await _in_thread(make)
-        finally:
-            made()
-        return None if new is None else await self.put_bytes(new.key, new.data, if_none_match=True)
-
-    def has_room(self) -> bool:
-        return True
 
     def date(self) -> float:
         return time.time()

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -14,7 +14,6 @@ from app.storage.calls import Calls
 from app.storage.interface import (
     READS_AT_ONCE,
     InvalidRequest,
-    NewObject,
     ObjectBytes,
     ObjectInfo,
     ObjectMissing,
@@ -137,24 +136,6 @@ class R2Store:
             conditions |= _IF_NONE
         send = self._transfer if len(data) > _SMALL else self._write
         return await send(f"PUT {key}", self._requests.marked_put(key, data, metadata or {}, conditions))
-
-    def create_made(
-        self, make: Callable[[], NewObject | None], made: Callable[[], None]
-    ) -> Coroutine[Any, Any, str | None]:
-        def prepared() -> tuple[NewObject, Callable[[int], str]] | None:
-            new = make()
-            return None if new is None else (new, self._requests.marked_put(new.key, new.data, new.metadata, _IF_NONE))
-
-        def put(ready: tuple[NewObject, Callable[[int], str]], attempt: int) -> str:
-            return self._requests.translated(f"PUT {ready[0].key}", lambda: ready[1](attempt))
-
-        def policy(ready: tuple[NewObject, Callable[[int], str]]) -> Policy:
-            return self._large if len(ready[0].data) > _SMALL else self._small
-
-        return self._writes.run_made("PUT", prepared, put, policy, made)
-
-    def has_room(self) -> bool:
-        return self._writes.has_room()
 
     async def delete(self, key: str) -> None:
         await self._write(f"DELETE {key}", lambda _: self._client.delete_object(Bucket=self._bucket, Key=key))

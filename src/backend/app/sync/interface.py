@@ -41,8 +41,16 @@ class SyncDamaged(SyncError):
     """What the store holds is no database: the message names the object. Nothing is written until someone mends it."""
 
 
+class SyncGone(SyncError):
+    """The profile was deleted; its id is never used again."""
+
+
 class SchemaTooNew(SyncError):
     """The database was written by a newer release; this one refuses to touch it."""
+
+
+class OwnedElsewhere(SyncError):
+    """Another Machine serves the profile; work in the background is that Machine's."""
 
 
 class Session(Protocol):
@@ -51,6 +59,11 @@ class Session(Protocol):
     All methods raise `SyncConflict` when the view is no longer the profile's, `SyncUnavailable` when the store cannot
     be asked, and RuntimeError once the session has ended.
     """
+
+    @property
+    def position(self) -> int | None:
+        """The TXID that holds all that the session wrote or saw; None before `settle` or where it did neither."""
+        ...
 
     @property
     def status(self) -> SyncStatus:
@@ -62,7 +75,11 @@ class Session(Protocol):
         ...
 
     async def write(self, change: Callable[[apsw.Connection], T]) -> T:
-        """Runs `change` in a thread as one transaction; an exception rolls it back and is raised here."""
+        """Runs `change` in a thread as one transaction; an exception rolls it back and is raised here.
+
+        A decision belongs wholly into `change`: it is judged on the state that the write joins. A write that follows a
+        read of the same session raises `SyncConflict` where another Machine's changes came in between.
+        """
         ...
 
     async def settle(self) -> SyncStatus:
@@ -73,8 +90,20 @@ class Session(Protocol):
 class Databases(Protocol):
     """The databases of all profiles."""
 
-    def session(self, context: UserContext) -> AbstractAsyncContextManager[Session]:
-        """A session that is settled on a clean exit (after an exception in its block it is not)."""
+    def session(
+        self, context: UserContext, *, at_least: int = 0, serving: bool = False
+    ) -> AbstractAsyncContextManager[Session]:
+        """A session that is settled on a clean exit (after an exception in its block it is not).
+
+        Nothing in it lies behind the TXID `at_least`. With `serving` this Machine becomes the profile's owner.
+        """
+        ...
+
+    async def elsewhere(self, context: UserContext) -> str:
+        """The id of the Machine that serves the profile, where that is another one; else empty.
+
+        Opens no database. Raises as a session does.
+        """
         ...
 
     async def forget(self, context: UserContext) -> None:
@@ -82,5 +111,5 @@ class Databases(Protocol):
         ...
 
     async def close(self) -> None:
-        """Waits for uploads that run, then closes every database."""
+        """Waits for uploads that run, gives up what this Machine owns, then closes every database."""
         ...

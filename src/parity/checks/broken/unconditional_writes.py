@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 
@@ -22,12 +20,5 @@ def wrap(app: Any) -> Any:
         etag: str = await conditional(key, data, metadata=metadata)
         return etag
 
-    async def made_and_put(make: Callable[[], Any], made: Callable[[], None]) -> str | None:
-        try:
-            new = await asyncio.to_thread(make)
-        finally:
-            made()
-        return None if new is None else await plain(new.key, new.data, metadata=new.metadata)
-
-    store.put_bytes, store.create_made = plain, made_and_put
+    store.put_bytes = plain
     return app

@@ -13,12 +13,8 @@ import apsw
 from tests.backend.replication.simulation.world import Machine, version_of
 
 from app.db.schema import NewerSchema
-from app.replication.layout import GapError
-from app.replication.ltx import LtxError
-from app.replication.outcomes import Damaged, Fenced, Lost, Outdated
-from app.replication.pages import ForeignWriter
+from app.replication.errors import Damaged, Fenced, ForeignWriter, GapError, Lost, LtxError, Outdated, StoreError
 from app.replication.session import ReplicatedSession
-from app.replication.store import StoreError
 from app.sync.interface import SchemaTooNew, SyncConflict, SyncDamaged, SyncUnavailable
 
 if TYPE_CHECKING:
@@ -197,5 +193,5 @@ def _rows(connection: apsw.Connection, machine: Machine) -> set[int]:
 
 
 def _reached(machine: Machine) -> int:
-    database = machine.replica.database
+    database = machine.replica.copy.database
     return database.txid if database else 0

@@ -8,10 +8,10 @@ import apsw
 from tests.backend.replication.simulation.ledger import Ledger
 from tests.backend.replication.simulation.world import Bucket, Machine
 
-from app.replication.layout import SNAPSHOT, FileRef, GapError, highest, restore_plan, transaction
+from app.replication.errors import ForeignWriter, GapError, LtxError
+from app.replication.layout import SNAPSHOT, FileRef, highest, restore_plan, transaction
 from app.replication.local import LocalDatabase
-from app.replication.ltx import LtxError, decode
-from app.replication.pages import ForeignWriter
+from app.replication.ltx import decode
 
 _UNUSABLE = (GapError, LtxError, ForeignWriter, ValueError, apsw.Error)
 
@@ -38,7 +38,7 @@ def check_end(bucket: Bucket, machines: list[Machine], retention: float, ledger:
     # What lies behind a snapshot older than the retention may be deleted: no state before it can be replayed.
     forgotten = highest(ref for ref in refs if ref.level == SNAPSHOT and bucket.date - ref.modified > retention)
     for machine in machines:
-        database = machine.replica.database
+        database = machine.replica.copy.database
         if database is None or machine.replica.busy or database.txid == 0 or database.txid < forgotten:
             continue
         live = database.durable_image()

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from app.replication.errors import FileExists, StoreError
 from app.replication.layout import FileRef, highest
-from app.replication.store import FileExists, Listed, NewFile, StoreError
+from app.replication.store import Listed, NewFile
 from app.storage.interface import StorageUnavailable
 from app.storage.retry import Policy, TryAgain
 
@@ -37,23 +38,6 @@ class SimulatedStore:
             raise FileExists(name)
         return date
 
-    async def create_made(self, make: Callable[[], NewFile | None], made: Callable[[], None]) -> float | None:
-        # Before the file is on its way, or after it, but never later than this returns.
-        early = self.bucket.rnd.random() < 0.5
-        told = False
-        try:
-            file = await self.machine.run(make)
-            if early:
-                told = True
-                made()
-            return None if file is None else await self.create(file)
-        finally:
-            if not told:
-                made()
-
-    def has_room(self) -> bool:
-        return self.bucket.rnd.random() < 0.7
-
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
         stored, date = await self._call("GET", lambda: self.bucket.objects.get(ref.name))
         return (stored.data if stored else None), date
@@ -70,20 +54,16 @@ class SimulatedStore:
         reached = highest(ref for ref in listed.files if ref.level)
         return Listed([ref for ref in listed.files if ref.level or ref.max_txid > reached], listed.date)
 
-    async def request(self, node: int) -> None:
-        await self._call("PUT", lambda: self.bucket.requests.add(node))
-
-    async def take_request(self, node: int) -> bool:
-        def take() -> bool:
-            wanted = node in self.bucket.requests
-            self.bucket.requests.discard(node)
-            return wanted
-
-        return bool((await self._call("GET", take))[0])
-
-    async def legacy(self) -> bytes | None:
+    async def legacy(self) -> tuple[bytes, str] | None:
         stored, _ = await self._call("GET", lambda: self.bucket.objects.get("legacy"))
-        return stored.data if stored else None
+        return (stored.data, str(hash(stored.data))) if stored else None
+
+    async def legacy_etag(self) -> str | None:
+        found = await self.legacy()
+        return found[1] if found else None
+
+    async def note_taken_over(self, etag: str) -> None:
+        await self._call("PUT", lambda: self.bucket.create(f"taken-over/{etag}", b""))
 
     async def delete(self, refs: Sequence[FileRef]) -> None:
         for ref in refs:

@@ -5,7 +5,7 @@ Every variant is a context manager that patches the real code for the length of 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,19 +14,23 @@ from unittest import mock
 from tests.backend.replication.simulation.store import SimulatedStore
 from tests.backend.replication.simulation.world import Bucket, Machine, current_machine
 
-import app.replication.following as following
+import app.replication.claims as claims
+import app.replication.follower as follower
 import app.replication.layout as layout
 import app.replication.local as local
+import app.replication.log as log
 import app.replication.pages as pages_of_a_file
-import app.replication.replica as replica
-import app.replication.uploads as uploads
+import app.replication.uploader as uploader
+from app.replication.copy import LocalCopy, Ticket
 from app.replication.core import Moment, Options, Refusal
+from app.replication.errors import Fenced, StoreError
+from app.replication.follower import Follower
 from app.replication.layout import FileRef
 from app.replication.local import LocalDatabase
-from app.replication.ltx import LtxFile, decode, encode
-from app.replication.outcomes import Fenced, Ticket
+from app.replication.log import Log
+from app.replication.ltx import LtxFile, decode, encode, has_pages
 from app.replication.replica import Replica
-from app.replication.store import Listed, StoreError
+from app.replication.store import Listed, NewFile
 
 Variant = Callable[[], AbstractContextManager[None]]
 
@@ -56,14 +60,14 @@ def plain_put() -> AbstractContextManager[None]:
 
 def any_refusal_is_success() -> AbstractContextManager[None]:
     """A refused create is taken for one's own lost answer, whatever is there."""
-    return _patched(mock.patch.object(uploads, "judge_refusal", return_value=Refusal.OWN))
+    return _patched(mock.patch.object(log, "judge_refusal", return_value=Refusal.OWN))
 
 
 def acknowledge_before_upload() -> AbstractContextManager[None]:
     """The answer leaves before the file is in the store."""
 
     async def settle(self: Replica, ticket: Ticket) -> None:
-        self._kick()
+        self.uploader.kick()
 
     return _patched(mock.patch.object(Replica, "settle", settle))
 
@@ -72,8 +76,8 @@ def ungated_read() -> AbstractContextManager[None]:
     """A read shows rows that are still on their way."""
     honest = Replica.read
 
-    async def read(self: Replica, query: Any, seen: Ticket | None = None) -> Any:
-        result, ticket = await honest(self, query, seen)
+    async def read(self: Replica, query: Any, seen: Ticket | None = None, *, at_least: int = 0) -> Any:
+        result, ticket = await honest(self, query, seen, at_least=at_least)
         return result, Ticket(ticket.epoch, 0)
 
     return _patched(mock.patch.object(Replica, "read", read))
@@ -86,19 +90,20 @@ def range_named_file() -> AbstractContextManager[None]:
         machine = current_machine.get()
         return FileRef(0, txid, txid + (machine.number % 2 if machine else 0))
 
-    return _patched(*(mock.patch.object(part, "transaction", transaction) for part in (uploads, following, replica)))
+    return _patched(*(mock.patch.object(part, "transaction", transaction) for part in (uploader, follower, claims)))
 
 
 def delete_the_newest_claim() -> AbstractContextManager[None]:
     """A writer that gives way takes its newest file back, and the fence with it."""
-    honest = Replica._take_in
+    honest = Follower._take_in
 
-    async def take_in(self: Replica, database: LocalDatabase, found: Any) -> None:
-        if isinstance(self.store, SimulatedStore) and database.txid:
-            self.store.bucket.objects.pop(layout.transaction(database.txid).name, None)
+    async def take_in(self: Follower, database: LocalDatabase, found: Any) -> None:
+        store = self._log.store
+        if isinstance(store, SimulatedStore) and database.txid:
+            store.bucket.objects.pop(layout.transaction(database.txid).name, None)
         await honest(self, database, found)
 
-    return _patched(mock.patch.object(Replica, "_take_in", take_in))
+    return _patched(mock.patch.object(Follower, "_take_in", take_in))
 
 
 def early_deletion() -> AbstractContextManager[None]:
@@ -113,7 +118,7 @@ def early_deletion() -> AbstractContextManager[None]:
 
 def never_looks_after_a_long_sleep() -> AbstractContextManager[None]:
     """A file that is not there was never there, for a writer that slept past the retention too."""
-    return _patched(*(mock.patch.object(part, "must_look_up", return_value=False) for part in (uploads, following)))
+    return _patched(*(mock.patch.object(part, "must_look_up", return_value=False) for part in (log, follower)))
 
 
 def local_clock_for_retention() -> AbstractContextManager[None]:
@@ -133,7 +138,7 @@ def local_clock_for_retention() -> AbstractContextManager[None]:
 
     return _patched(
         mock.patch.object(SimulatedStore, "_call", timed),
-        *(mock.patch.object(part, "must_look_up", must_look_up) for part in (uploads, following)),
+        *(mock.patch.object(part, "must_look_up", must_look_up) for part in (log, follower)),
     )
 
 
@@ -152,7 +157,7 @@ def error_as_absence() -> AbstractContextManager[None]:
 
 def no_look_before_reads() -> AbstractContextManager[None]:
     """A copy that was opened once is never held against the store again."""
-    return _patched(mock.patch.object(replica, "read_is_fresh", lambda checked, *_: checked is not None))
+    return _patched(mock.patch.object(log, "read_is_fresh", lambda checked, *_: checked is not None))
 
 
 def interval_means_never() -> AbstractContextManager[None]:
@@ -161,28 +166,21 @@ def interval_means_never() -> AbstractContextManager[None]:
     def is_fresh(checked: Moment | None, started: Moment, options: Options) -> bool:
         return checked is not None and (options.read_check > 0 or checked.monotonic >= started.monotonic)
 
-    return _patched(mock.patch.object(replica, "read_is_fresh", is_fresh))
+    return _patched(mock.patch.object(log, "read_is_fresh", is_fresh))
 
 
 def giving_way_keeps_the_last_look() -> AbstractContextManager[None]:
     """A Machine that lost to another one still trusts what it saw before."""
-    honest = Replica._give_way
-
-    async def give_way(self: Replica, database: LocalDatabase, cause: Exception) -> None:
-        checked = self._checked
-        await honest(self, database, cause)
-        self._checked = checked
-
-    return _patched(mock.patch.object(Replica, "_give_way", give_way))
+    return _patched(mock.patch.object(Log, "forget_check"))
 
 
 def no_claim() -> AbstractContextManager[None]:
     """Who has a copy writes at once: it neither claims nor takes in what others wrote."""
 
-    def owner(self: Replica) -> bool:
+    def owning(self: LocalCopy) -> bool:
         return self.database is not None and self.database.txid > 0
 
-    return _patched(mock.patch.object(Replica, "owner", property(owner, lambda *_: None), create=True))
+    return _patched(mock.patch.object(LocalCopy, "owning", property(owning)))
 
 
 def no_roll_back() -> AbstractContextManager[None]:
@@ -199,7 +197,7 @@ def no_roll_back() -> AbstractContextManager[None]:
 
 def epochs_stand_still() -> AbstractContextManager[None]:
     """A ticket of a commit that was dropped counts for the next commit of the same number."""
-    return _patched(mock.patch.object(Replica, "_next_epoch", lambda self, *_: self._notify()))
+    return _patched(mock.patch.object(LocalCopy, "_next_epoch", lambda self, *_: self._signal.notify()))
 
 
 def checkpoint_under_way() -> AbstractContextManager[None]:
@@ -234,21 +232,19 @@ def snapshot_of_what_is_not_durable() -> AbstractContextManager[None]:
 
 def late_txid() -> AbstractContextManager[None]:
     """A group gets the next free TXID when it is uploaded, not the one that follows the state it was made on."""
-    honest = Replica._created
+    honest = Log.append
 
-    async def created(self: Replica, outgoing: Any, creating: Awaitable[float | None]) -> None:
+    async def append(self: Log, file: NewFile) -> None:
         while True:
             try:
-                return await honest(self, outgoing, creating)
+                return await honest(self, file)
             except Fenced:
-                if self._database is None or not self.owner:
+                if not has_pages(file.data):
                     raise
-                file = outgoing.file
                 ref = FileRef(0, file.ref.min_txid + 1, file.ref.max_txid + 1)
-                outgoing.file = replace(file, ref=ref, data=_renumbered(file.data, ref))
-                creating = self.store.create(outgoing.file)
+                file = replace(file, ref=ref, data=_renumbered(file.data, ref))
 
-    return _patched(mock.patch.object(Replica, "_created", created))
+    return _patched(mock.patch.object(Log, "append", append))
 
 
 def _renumbered(data: bytes, ref: FileRef) -> bytes:

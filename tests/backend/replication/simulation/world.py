@@ -203,8 +203,8 @@ class Machine:
             for task in list(self.tasks):
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
-        if self.replica.database:
-            self.replica.database.close()
+        if self.replica.copy.database:
+            self.replica.copy.database.close()
 
 
 def task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:

@@ -1,0 +1,115 @@
+"""What other Machines wrote: looked for, fetched, taken in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from app.replication.copy import LocalCopy
+from app.replication.core import catch_up_plan, must_look_up, prune
+from app.replication.errors import Damaged
+from app.replication.fetching import decoded, fetch, planned
+from app.replication.layout import FileRef, highest, transaction
+from app.replication.local import LocalDatabase
+from app.replication.log import Log
+from app.replication.uploader import Uploader
+
+# How many of the next files a Machine whose claim failed asks for at once before it lists.
+_AHEAD = 4
+
+
+class Follower:
+    """Keeps the copy up with the log."""
+
+    def __init__(self, copy: LocalCopy, log: Log, uploader: Uploader) -> None:
+        self._copy, self._log, self._uploader = copy, log, uploader
+
+    async def look(self) -> None:
+        """Look once for files that another Machine wrote. An append of this Machine that succeeds meanwhile proves the
+        same, so on a busy owner no look is needed."""
+        log, started = self._log, self._log.moment()
+        while self._uploader.active and not log.checked_since(started):
+            await log.signal.wait()
+        async with log.tail:
+            database = self._copy.database
+            if database is None or log.checked_since(started):
+                return
+            asked = log.moment()
+            if await self._take_next(database):
+                log.note_check(asked)
+
+    async def reach(self, txid: int) -> None:
+        """Catch up to a TXID that a client has been told of. Raises ``Damaged`` where the log ends before it."""
+        log = self._log
+        async with log.tail:
+            database = self._copy.database
+            if database is None or database.txid >= txid:
+                return
+            asked = log.moment()
+            await self._catch_up(database)
+            if database.txid < txid:
+                raise Damaged(
+                    transaction(txid).name,
+                    f"is missing: the log ends at TXID {database.txid:x}, and a client has been shown {txid:x}",
+                )
+            log.note_check(asked)
+
+    async def follow(self, database: LocalDatabase, ref: FileRef, data: bytes) -> None:
+        """Take in the file that a claim of this Machine met, and what lies behind it; call it with ``tail`` held."""
+        log = self._log
+        await self._take(database, ref, data)
+        asked = log.moment()
+        refs = [transaction(database.txid + 1 + number) for number in range(_AHEAD)]
+        answers = await asyncio.gather(*(log.store.probe(ref) for ref in refs))
+        found: list[tuple[FileRef, bytes]] = []
+        for next_ref, (next_data, _) in zip(refs, answers, strict=True):
+            if next_data is None:
+                break
+            found.append((next_ref, next_data))
+        newest = max(date for _, date in answers)
+        if len(found) == _AHEAD or must_look_up(log.verified, newest, log.options.retention):
+            await self._catch_up(database)
+        elif found:
+            await self._take_in(database, found)
+        # Readers need not wait for the claim.
+        log.note_check(asked)
+
+    async def _take_next(self, database: LocalDatabase) -> bool:
+        """Look for the next file, and take in all there is where there is one; False where the copy was replaced."""
+        log, ref = self._log, transaction(database.txid + 1)
+        data, date = await log.store.probe(ref)
+        if self._copy.database is not database:
+            return False
+        if data is not None:
+            await self._take(database, ref, data)
+        if data is not None or must_look_up(log.verified, date, log.options.retention):
+            await self._catch_up(database)
+        else:
+            log.verified = date
+        return True
+
+    async def _catch_up(self, database: LocalDatabase) -> None:
+        """List, and take in whatever is newer than the local copy. Raises ``Damaged`` where the log ends before it."""
+        log = self._log
+        listed = await log.store.recent()
+        if highest(listed.files) < database.txid:
+            raise Damaged(
+                transaction(database.txid).name,
+                f"is missing: the log ends at TXID {highest(listed.files):x}, behind what this Machine holds",
+            )
+        plan = planned(catch_up_plan, listed.files, database.txid)
+        if plan:
+            await self._take_in(database, list(zip(plan, await fetch(log.store, plan), strict=True)))
+        log.files = planned(prune, listed.files)
+        log.verified = listed.date
+
+    async def _take(self, database: LocalDatabase, ref: FileRef, data: bytes) -> None:
+        """Take in one file. A snapshot behind a broken one may replace it."""
+        try:
+            await self._take_in(database, [(ref, data)])
+        except Damaged:
+            await self._catch_up(database)
+
+    async def _take_in(self, database: LocalDatabase, found: Sequence[tuple[FileRef, bytes]]) -> None:
+        await self._copy.overtaken(database, found, lambda: [decoded(ref, data) for ref, data in found])
+        self._log.files += [ref for ref, _ in found]

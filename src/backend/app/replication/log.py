@@ -1,0 +1,94 @@
+"""The end of a profile's log in the store, as this Machine knows it: appending to it, and how fresh that knowledge is.
+
+Whoever appends or looks for other writers' files holds ``tail``. So a look never meets an upload of this Machine that
+is still on its way, and never takes it for another writer's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from app.replication.core import Moment, Options, Refusal, judge_refusal, must_look_up, read_is_fresh
+from app.replication.errors import Fenced, FileExists, Outdated, StoreError
+from app.replication.layout import FileRef, highest
+from app.replication.ltx import Header
+from app.replication.store import NewFile, ReplicaStore
+from app.replication.tasks import Signal
+
+
+class Log:
+    """``node`` is random for each start of the process, so that no file of an earlier start looks like one of this.
+
+    ``files`` are those that merging needs to know. ``checked`` is when the last successful look or append began.
+    ``verified`` is the store's clock when this Machine last knew that no other writer had come, in unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: ReplicaStore,
+        node: int,
+        options: Options,
+        signal: Signal,
+        *,
+        now: Callable[[], float],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.store, self.node, self.options = store, node, options
+        self.now, self.wall_ms = now, wall_ms
+        self.files: list[FileRef] = []
+        self.checked: Moment | None = None
+        self.verified: float | None = None
+        self.tail = asyncio.Lock()
+        self.after_append: Callable[[FileRef, bytes, float], None] = lambda _ref, _data, _date: None
+        self.signal = signal
+
+    def header(self, ref: FileRef, page_size: int, commit: int, machine: str) -> Header:
+        """The header of a new file of this writer."""
+        return Header(page_size, commit, ref.min_txid, ref.max_txid, self.wall_ms(), self.node, machine=machine)
+
+    def moment(self) -> Moment:
+        return Moment(self.now(), self.wall_ms() / 1000)
+
+    def is_fresh(self, started: Moment) -> bool:
+        """Whether what began at ``started`` needs no other look (``SYNC_READ_CHECK``)."""
+        return read_is_fresh(self.checked, started, self.options)
+
+    def checked_since(self, started: Moment) -> bool:
+        """Whether a look or append that began after ``started`` has succeeded."""
+        return self.checked is not None and self.checked.monotonic >= started.monotonic
+
+    def note_check(self, started: Moment) -> None:
+        """A look that began at ``started`` has succeeded."""
+        self.checked = started
+        self.signal.notify()
+
+    def forget_check(self) -> None:
+        """What was last looked at may not be the end of the log any more."""
+        self.checked = None
+
+    async def append(self, file: NewFile) -> None:
+        """Create the file as the log's next one; call it with ``tail`` held.
+
+        Raises ``Fenced`` where another writer's file is there, ``Outdated`` where the file landed behind files that
+        this Machine has never seen, and ``StoreError`` where it is unknown whether the file is there.
+        """
+        started, ref = self.moment(), file.ref
+        try:
+            date = await self.store.create(file)
+        except FileExists:
+            found, date = await self.store.probe(ref)
+            if found is None:
+                raise StoreError(f"{ref.name} was there and then was not") from None
+            if judge_refusal(file.data, found) is Refusal.FENCED:
+                raise Fenced(ref, found) from None
+        if must_look_up(self.verified, date, self.options.retention):
+            listed = await self.store.recent()
+            date = listed.date
+            if highest(listed.files) > ref.max_txid:
+                raise Outdated(f"{ref.name} was written behind files that others had written long before")
+        self.verified = date
+        self.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, len(file.data), date))
+        self.note_check(started)
+        # Those who wait for this file are woken first.
+        asyncio.get_running_loop().call_soon(self.after_append, self.files[-1], file.data, date)

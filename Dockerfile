@@ -8,8 +8,9 @@
 ARG BASE=python:3.11-slim-bookworm
 
 
-# ffmpeg and ffprobe from Debian's source package, with what clips and reels need: 16 MB instead of the 450 MB
-# that apt's ffmpeg drags in (llvm, mesa, icu). libx264 and zlib are linked in, so the two binaries stand alone.
+# ffmpeg and ffprobe from Debian's source package, with what clips and reels need: 18 MB instead of the 450 MB
+# that apt's ffmpeg drags in (llvm, mesa, icu). libx264 and zlib are linked in; of dav1d, which decodes AV1, Debian has the
+# shared library only. The decoders are those of src/backend/reel/formats.py; a test compares the two.
 FROM --platform=linux/amd64 ${BASE} AS ffmpeg
 WORKDIR /build
 RUN --mount=type=secret,id=ca set -eu; \
@@ -21,28 +22,29 @@ RUN --mount=type=secret,id=ca set -eu; \
         sed -n 's/^deb /deb-src /p' /etc/apt/sources.list > /etc/apt/sources.list.d/source.list; \
     fi; \
     apt-get update -qq; \
-    apt-get install -y -qq --no-install-recommends gcc libc6-dev make nasm pkg-config dpkg-dev libx264-dev zlib1g-dev >/dev/null; \
+    apt-get install -y -qq --no-install-recommends gcc libc6-dev make nasm pkg-config dpkg-dev libx264-dev libdav1d-dev zlib1g-dev >/dev/null; \
     apt-get source -qq --download-only ffmpeg; \
     dpkg-source --no-check -x ffmpeg_*.dsc source >/dev/null; \
     rm /usr/lib/x86_64-linux-gnu/libx264.so /usr/lib/x86_64-linux-gnu/libz.so
 # A component that no option names is not there: ask `ffmpeg -filters` in the image before using a new one.
 RUN set -eu; cd source; \
-    ./configure --prefix=/usr/local --enable-gpl --enable-libx264 --pkg-config-flags=--static \
+    ./configure --prefix=/usr/local --enable-gpl --enable-libx264 --enable-libdav1d --pkg-config-flags=--static --extra-ldflags=-Wl,-rpath,/usr/local/lib \
         --disable-everything --disable-autodetect --disable-network --disable-doc --disable-debug --disable-ffplay \
         --enable-zlib --enable-small \
         --enable-indev=lavfi \
         --enable-protocol=file,pipe \
         --enable-demuxer=mov,matroska,mpegts,avi,flv,concat,image2,image2pipe,wav,mp3,aac,hls,h264,hevc,rawvideo,image_jpeg_pipe,image_png_pipe \
         --enable-muxer=mp4,mov,matroska,mpegts,hls,segment,image2,image2pipe,null,wav,adts,mjpeg,rawvideo,pcm_s16le \
-        --enable-decoder=h264,hevc,vp8,vp9,mpeg4,mpeg2video,mjpeg,png,prores,rawvideo,aac,ac3,mp2,mp3,opus,vorbis,flac,pcm_s16le,pcm_s24le,wrapped_avframe \
+        --enable-decoder=h264,hevc,vp8,vp9,libdav1d,mpeg1video,mpeg2video,mpeg4,h263,flv1,mjpeg,prores,dvvideo,dnxhd,png,rawvideo,wrapped_avframe,aac,mp3,mp2,ac3,eac3,dca,opus,vorbis,flac,alac,amrnb,amrwb,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_bluray,adpcm_swf \
         --enable-encoder=libx264,aac,mjpeg,png,pcm_s16le,rawvideo,wrapped_avframe \
-        --enable-parser=h264,hevc,vp8,vp9,aac,aac_latm,ac3,mpegaudio,opus,vorbis,flac,mpeg4video,mpegvideo,mjpeg,png \
+        --enable-parser=h264,hevc,vp8,vp9,av1,aac,aac_latm,ac3,dca,mpegaudio,opus,vorbis,flac,mpeg4video,mpegvideo,h263,mjpeg,png,dvaudio,dnxhd \
         --enable-bsf=h264_mp4toannexb,hevc_mp4toannexb,aac_adtstoasc,extract_extradata,h264_metadata,vp9_superframe,vp9_superframe_split \
-        --enable-filter=scale,format,fps,trim,atrim,setpts,asetpts,setsar,setdar,concat,overlay,crop,pad,tpad,apad,loop,xfade,fade,afade,acrossfade,drawbox,transpose,hflip,vflip,rotate,split,asplit,aresample,aformat,anull,null,copy,volume,adelay,amix,loudnorm,tile,thumbnail,select,aselect,showinfo,metadata,signalstats,blackdetect,testsrc,testsrc2,color,sine,anullsrc \
+        --enable-filter=bwdif,lut3d,scale,format,fps,trim,atrim,setpts,asetpts,setsar,setdar,concat,overlay,crop,pad,tpad,apad,loop,xfade,fade,afade,acrossfade,drawbox,transpose,hflip,vflip,rotate,split,asplit,aresample,aformat,anull,null,copy,volume,adelay,amix,loudnorm,tile,thumbnail,select,aselect,showinfo,metadata,signalstats,blackdetect,testsrc,testsrc2,color,sine,anullsrc \
         2>&1 | tee configure.log; \
     if grep -E 'did not match anything|ERROR' configure.log; then exit 1; fi; \
     make -j"$(nproc)" ffmpeg ffprobe >make.log 2>&1 || { tail -40 make.log; exit 1; }; \
     install -D -s ffmpeg /out/ffmpeg; install -D -s ffprobe /out/ffprobe; \
+    cp -L /usr/lib/x86_64-linux-gnu/libdav1d.so.6 /out/; \
     if ldd /out/ffmpeg | grep -E 'libx264|libz'; then exit 1; fi; \
     /out/ffmpeg -v error -f lavfi -i testsrc2=d=1 -f lavfi -i sine=d=1 -c:v libx264 -c:a aac -y /tmp/probe.mp4; \
     /out/ffprobe -v error -show_entries format=duration /tmp/probe.mp4
@@ -89,6 +91,7 @@ RUN set -eu; \
     echo 'app:x:10001:' >> /etc/group; \
     install -d -o 10001 -g 10001 /user_data
 COPY --from=ffmpeg /out/ffmpeg /out/ffprobe /usr/local/bin/
+COPY --from=ffmpeg /out/libdav1d.so.6 /usr/local/lib/
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=product /app /app
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \

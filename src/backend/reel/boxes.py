@@ -1,20 +1,47 @@
-"""Top-level boxes of MP4 and MOV files (ISO/IEC 14496-12, 4.2), from ranged reads of a file that is elsewhere."""
+"""Boxes of MP4 and MOV files (ISO/IEC 14496-12, 4.2): those at the top of a file that is elsewhere, by ranged reads,
+and those within an index that was read."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from reel.errors import TruncatedVideo
+from reel.errors import NotAVideo, TruncatedVideo
 
 HEADER_BYTES: Final = 16
 MAX_BOXES: Final = 64
+# Samples of a track with pictures: 18 hours at 60 frames a second. ffmpeg keeps 24 bytes for each.
+MAX_PICTURES: Final = 4_000_000
+# Top-level boxes (ISO/IEC 14496-12, 6.2.3, and those of QuickTime); anything else after a whole index and its media is
+# rubbish behind the end, which recorders and file carving leave and players ignore.
+KNOWN_KINDS: Final = frozenset(
+    {
+        *(
+            "ftyp",
+            "moov",
+            "mdat",
+            "free",
+            "skip",
+            "wide",
+            "styp",
+            "pnot",
+            "moof",
+            "mfra",
+            "sidx",
+            "ssix",
+            "prft",
+            "emsg",
+        ),
+        *("meta", "meco", "uuid", "pdin", "PICT"),
+    }
+)
 # What a file of this family may begin with.
 FIRST_KINDS: Final = frozenset({"ftyp", "moov", "mdat", "free", "skip", "wide", "styp", "pnot"})
 
 Read = Callable[[int, int], Awaitable[bytes]]
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -53,14 +80,70 @@ def read_header(data: bytes, offset: int, file_size: int) -> Box:
 
 
 async def walk(read: Read, file_size: int) -> list[Box]:
-    """The top-level boxes, at most MAX_BOXES (fragmented files have thousands); raises TruncatedVideo."""
+    """The top-level boxes up to the first fragment, at most MAX_BOXES; raises TruncatedVideo.
+
+    Bytes behind the last box are ignored once the index and the media are there.
+    """
     found: list[Box] = []
     offset = 0
     while offset < file_size and len(found) < MAX_BOXES:
         header = await read(offset, min(HEADER_BYTES, file_size - offset))
+        kinds = {box.kind for box in found}
+        if {"moov", "mdat"} <= kinds and header[4:8].decode("latin-1") not in KNOWN_KINDS:
+            break
+        if header[4:8] == b"moof" and "moov" in kinds:
+            found.append(Box("moof", offset, file_size - offset))
+            break
         box = read_header(header, offset, file_size)
         found.append(box)
         offset += box.size
     if not any(box.kind == "moov" for box in found):
         raise TruncatedVideo("The video is cut off: its index (moov) is missing")
     return found
+
+
+def check_sample_tables(moov: bytes, file_size: int) -> None:
+    """Refuse an index that announces more samples than the file can hold; raises NotAVideo.
+
+    A few bytes can announce millions of them, and ffmpeg allocates memory for each.
+    """
+    for kind, start, end in children(moov, 8, len(moov)):
+        place: Span | None = (start, end)
+        for inner in ("mdia", "minf", "stbl", "stsz") if kind == "trak" else ():
+            place = place and find(moov, *place, inner)
+        if kind != "trak" or place is None:
+            continue
+        size, count = u32(moov, place[0] + 4), u32(moov, place[0] + 8)
+        media = find(moov, start, end, "mdia")
+        handler = media and find(moov, *media, "hdlr")
+        pictures = handler is not None and moov[handler[0] + 8 : handler[0] + 12] == b"vide"
+        too_many = count * size > file_size if size else count * 4 > place[1] - place[0]
+        if too_many or (pictures and count > MAX_PICTURES):
+            raise NotAVideo(f"The video is damaged: its index announces {count} samples, more than the file can hold")
+
+
+def children(data: bytes, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+    """Kind, and where the content begins and ends, of each box between two offsets; stops at the first that is
+    damaged."""
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, start)
+        header = 8
+        if size == 1 and start + 16 <= end:
+            (size,) = struct.unpack_from(">Q", data, start + 8)
+            header = 16
+        elif size == 0:
+            size = end - start
+        if size < header or start + size > end:
+            return
+        yield kind.decode("latin-1"), start + header, start + size
+        start += size
+
+
+def find(data: bytes, start: int, end: int, wanted: str) -> Span | None:
+    """Where the content of the first box of a kind begins and ends."""
+    return next(((inner, inner_end) for kind, inner, inner_end in children(data, start, end) if kind == wanted), None)
+
+
+def u32(data: bytes, offset: int) -> int:
+    """Four bytes as a number; 0 beyond the end of a damaged file."""
+    return int.from_bytes(data[offset : offset + 4], "big") if offset + 4 <= len(data) else 0

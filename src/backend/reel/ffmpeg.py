@@ -6,11 +6,13 @@ time. Only filters, codecs and protocols that the image's own ffmpeg has (see th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from reel.media import MediaInfo
 from reel.payloads import Quality
 from reel.tools import Tools
 
@@ -31,17 +33,21 @@ _ENCODER: Final[dict[Quality, tuple[str, str]]] = {
 class Segment:
     """One piece of the output: `frames` frames at `rate`, from `start_s` of the source, at a given frame size.
 
-    The picture is scaled into the frame and centred on black.
+    The picture is shown in square pixels, scaled into the frame and centred on black. ffmpeg seeks to `seek_s` and
+    drops what comes before `start_s`: not every container lets it seek to a key frame before the asked time
+    (`reel.seek`). `table` turns an HDR picture into SDR (`reel.colour`).
     """
 
     source: Path
+    media: MediaInfo
     start_s: float
     frames: int
     rate: Fraction
     width: int
     height: int
     quality: Quality
-    has_audio: bool
+    seek_s: float | None = None
+    table: Path | None = None
     fade: bool = False
     overlay: Path | None = None
     overlay_x: int = 0
@@ -55,6 +61,21 @@ class Segment:
     def samples(self) -> int:
         return round(self.frames * AUDIO_RATE / self.rate)
 
+    @property
+    def begins_s(self) -> float:
+        """Where ffmpeg begins to read, in seconds of the source."""
+        return self.start_s if self.seek_s is None else self.seek_s
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Size of the picture within the frame: the source's shape, even numbers."""
+        width, height = self.media.video.width, self.media.video.height
+        scale = min(self.width / width, self.height / height)
+        return (
+            min(self.width, max(2, round(width * scale / 2) * 2)),
+            min(self.height, max(2, round(height * scale / 2) * 2)),
+        )
+
 
 def probe(path: Path, *, tools: Tools) -> list[str]:
     """ffprobe: format and streams as JSON."""
@@ -62,6 +83,16 @@ def probe(path: Path, *, tools: Tools) -> list[str]:
         tools.ffprobe,
         *("-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
         *("-print_format", "json", "-show_format", "-show_streams", _file(path)),
+    ]
+
+
+def key_frames(path: Path, from_s: float, to_s: float, *, tools: Tools) -> list[str]:
+    """ffprobe: time and flags of the picture's packets between two times of the container's clock, one a line."""
+    return [
+        tools.ffprobe,
+        *("-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
+        *("-select_streams", "v:0", "-show_entries", "packet=pts_time,flags", "-print_format", "csv=p=0"),
+        *("-read_intervals", f"{from_s:.3f}%{to_s:.3f}", _file(path)),
     ]
 
 
@@ -73,14 +104,17 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
     return [
         *_start(tools),
         *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file", "-threads", "1"),
-        *("-ss", f"{piece.start_s:.6f}", "-i", _file(piece.source)),
+        # Without -ss at the beginning: FLV without an index of key frames cannot seek to 0.
+        *(("-ss", f"{piece.begins_s:.6f}") if piece.begins_s > 0 else ()),
+        *("-i", _file(piece.source)),
         *overlay,
         *("-filter_complex_threads", "1", "-filter_complex", segment_filters(piece)),
         *("-map", "[video]", "-map", "[audio]", "-map_metadata", "-1", "-map_chapters", "-1"),
-        *("-frames:v", str(piece.frames)),
+        # The graph counts the frames: in ffmpeg 5.1, -frames:v also ends the sound of a picture that is ahead of it.
         *("-c:v", "libx264", "-preset", preset, "-crf", crf, "-pix_fmt", "yuv420p", "-threads", "1"),
         # The joined file is a copy of the pieces: without B-frames every piece begins at time zero.
         *("-bf", "0", "-g", str(round(2 * piece.rate)), "-x264-params", "rc-lookahead=10:sync-lookahead=0"),
+        *("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"),
         *("-video_track_timescale", str(_timescale(piece.rate))),
         *(("-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart") if final else ("-c:a", "pcm_s16le")),
         _file(output),
@@ -89,18 +123,22 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
 
 def segment_filters(piece: Segment) -> str:
     """The filter graph of `segment`: exactly `frames` frames and as much sound, whatever the source lacks."""
-    size = f"{piece.width}:{piece.height}"
+    lead_s = piece.start_s - piece.begins_s
+    late = f"=start={lead_s:.6f}"
     video = [
+        # The rate stays: one frame for each pair of fields. Frames that are not marked as interlaced pass unchanged.
+        *(["bwdif=mode=send_frame:deint=interlaced"] if piece.media.video.interlaced else []),
+        *([f"trim{late}", f"setpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 else []),
         f"fps={piece.rate}:start_time=0",
-        f"scale={size}:force_original_aspect_ratio=decrease:force_divisible_by=2",
-        f"pad={size}:(ow-iw)/2:(oh-ih)/2",
+        *_scaled(piece),
+        f"pad={piece.width}:{piece.height}:(ow-iw)/2:(oh-ih)/2",
         "setsar=1",
-        "format=yuv420p",
         # A source whose picture ends before its sound holds its last frame.
         "tpad=stop_mode=clone:stop=-1",
         f"trim=end_frame={piece.frames}",
     ]
     audio = [
+        *([f"atrim{late}", f"asetpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 else []),
         f"aresample={AUDIO_RATE}:async=1:first_pts=0",
         "aformat=sample_fmts=s16:channel_layouts=stereo",
         "apad",
@@ -112,13 +150,24 @@ def segment_filters(piece: Segment) -> str:
         video += [f"fade=t=in:st=0:d={length:.4f}", f"fade=t=out:st={out:.4f}:d={length:.4f}"]
         audio += [f"afade=t=in:st=0:d={length:.4f}", f"afade=t=out:st={out:.4f}:d={length:.4f}"]
     # As a filter: an lavfi input would speak pcm_u8, which the image's ffmpeg does not decode.
-    sound = "[0:a:0]" if piece.has_audio else f"anullsrc=channel_layout=stereo:sample_rate={AUDIO_RATE},"
+    sound = "[0:a:0]" if piece.media.audio else f"anullsrc=channel_layout=stereo:sample_rate={AUDIO_RATE},"
     graph = [f"{sound}{','.join(audio)}[audio]"]
     if piece.overlay is None:
         return ";".join([f"[0:v:0]{','.join(video)}[video]", *graph])
     place = f"x={piece.overlay_x}:y={piece.overlay_y}"
     laid = f"[plain][1:v:0]overlay={place}:eof_action=repeat,format=yuv420p,trim=end_frame={piece.frames}[video]"
     return ";".join([f"[0:v:0]{','.join(video)}[plain]", laid, *graph])
+
+
+def _scaled(piece: Segment) -> list[str]:
+    """From the source's colours to BT.709 of limited range, at the size within the frame."""
+    seen = piece.media.video
+    width, height = piece.inner
+    source = f"scale={width}:{height}:in_color_matrix={seen.matrix}:in_range={'pc' if seen.full_range else 'tv'}"
+    target = "out_color_matrix=bt709:out_range=tv"
+    if piece.table is None:
+        return [f"{source}:{target}", "format=yuv420p"]
+    return [source, "format=gbrp16le", f"lut3d=file={_in_graph(piece.table)}", f"scale={target}", "format=yuv420p"]
 
 
 def join(listing: Path, output: Path, *, tools: Tools) -> list[str]:
@@ -146,6 +195,13 @@ def _start(tools: Tools) -> list[str]:
 def _file(path: Path | None) -> str:
     # With the protocol named, no file name is ever read as an option or as another protocol.
     return f"file:{path}"
+
+
+def _in_graph(path: Path) -> str:
+    """A path as an option's value in a filter graph, which is unquoted twice (ffmpeg-filters, "Notes on filtergraph
+    escaping")."""
+    once = re.sub(r"([\\':])", r"\\\1", str(path))
+    return re.sub(r"([\\'\[\],;])", r"\\\1", once)
 
 
 def _timescale(rate: Fraction) -> int:

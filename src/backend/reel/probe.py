@@ -4,50 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from reel import ffmpeg
-from reel.errors import FfmpegFailed, NotAVideo, TruncatedVideo
+from reel.errors import FfmpegFailed, NotAVideo, TruncatedVideo, UnusableVideo
+from reel.formats import AUDIO_CODECS, MAX_PIXELS, VIDEO_CODECS
+from reel.media import AudioStream, MediaInfo, Transfer, VideoStream
 from reel.run import read_output
 from reel.tools import Tools
 
 PROBE_DEADLINE_S = 60.0
 _TRUNCATED_SIGNS = ("moov atom not found", "partial file", "File ended prematurely", "End of file")
 
-
-@dataclass(frozen=True)
-class VideoStream:
-    """Size as it is shown (after the rotation flag), in pixels; frames per second, None where ffprobe knows none."""
-
-    codec: str
-    width: int
-    height: int
-    fps: Fraction | None
-
-
-@dataclass(frozen=True)
-class AudioStream:
-    codec: str
-    sample_rate: int
-    channels: int
-
-
-@dataclass(frozen=True)
-class MediaInfo:
-    """A file with at least one video stream; duration in seconds."""
-
-    container: str
-    duration_s: float
-    size_bytes: int
-    video: VideoStream
-    audio: AudioStream | None
+_TRANSFERS: dict[str, Transfer] = {"arib-std-b67": "hlg", "smpte2084": "pq"}
+# ffprobe's `color_space` → what the scale filter calls the matrix (ITU-T H.273, table 4; ffmpeg-scaler,
+# `in_color_matrix`).
+_MATRICES = {
+    "bt709": "bt709",
+    "smpte170m": "bt601",
+    "bt470bg": "bt601",
+    "fcc": "fcc",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+    "bt2020c": "bt2020",
+}
 
 
 async def probe(path: Path, *, tools: Tools, deadline_s: float = PROBE_DEADLINE_S) -> MediaInfo:
-    """Read a file's streams; raises NotAVideo, TruncatedVideo, FfmpegTimedOut, MissingTool."""
+    """Read a file's streams; raises UnusableVideo (NotAVideo, TruncatedVideo), FfmpegTimedOut, MissingTool."""
     try:
         output = await read_output(ffmpeg.probe(path, tools=tools), deadline_s=deadline_s)
     except FfmpegFailed as error:
@@ -62,7 +48,8 @@ async def probe(path: Path, *, tools: Tools, deadline_s: float = PROBE_DEADLINE_
 
 
 def read_probe(found: Mapping[str, Any]) -> MediaInfo:
-    """ffprobe's JSON as a MediaInfo; raises NotAVideo when there is no video stream or no duration."""
+    """ffprobe's JSON as a MediaInfo; raises NotAVideo when there is no video stream, UnusableVideo for one that cannot
+    be decoded everywhere this code runs."""
     streams = found.get("streams") or []
     container = found.get("format") or {}
     video = next((stream for stream in streams if _is_video(stream)), None)
@@ -70,16 +57,40 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
         kinds = ", ".join(sorted({str(stream.get("codec_type")) for stream in streams})) or "no streams"
         raise NotAVideo(f"The file has no video stream (found: {kinds})")
     audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
-    duration = _seconds(container.get("duration")) or _seconds(video.get("duration"))
-    if not duration:
-        raise NotAVideo("The file has no duration: expected a video, not a picture or a live stream")
+    _refuse_unknown(video, audio)
     return MediaInfo(
         container=str(container.get("format_name", "")),
-        duration_s=duration,
+        duration_s=_seconds(container.get("duration")) or _seconds(video.get("duration")),
         size_bytes=int(container.get("size") or 0),
         video=_video(video),
         audio=_audio(audio) if audio else None,
+        start_s=_signed(container.get("start_time")),
     )
+
+
+def _refuse_unknown(video: Mapping[str, Any], audio: Mapping[str, Any] | None) -> None:
+    codec = str(video.get("codec_name", "unknown"))
+    if codec not in VIDEO_CODECS:
+        raise UnusableVideo(f"The picture is in {codec}, which cannot be decoded here: convert it to H.264 first")
+    if audio is not None and str(audio.get("codec_name", "unknown")) not in AUDIO_CODECS:
+        raise UnusableVideo(
+            f"The sound is in {audio.get('codec_name', 'an unknown format')}, which cannot be decoded here: convert it "
+            "to AAC first, or remove it"
+        )
+    if audio is not None and (not int(audio.get("sample_rate") or 0) or not int(audio.get("channels") or 0)):
+        raise UnusableVideo("The sound is damaged: it has no sample rate or no channels")
+    pixels = int(video["width"]) * int(video["height"])
+    if pixels > MAX_PIXELS:
+        raise UnusableVideo(
+            f"The picture has {video['width']}×{video['height']} pixels, more than fit into memory here: at most "
+            f"{MAX_PIXELS / 1e6:g} million (4K)"
+        )
+    for data in video.get("side_data_list") or []:
+        # Profile 5 has no picture that a decoder without Dolby Vision shows right (Dolby Vision Profiles and Levels).
+        if data.get("dv_profile") == 5:
+            raise UnusableVideo(
+                "The picture is Dolby Vision profile 5, whose colours cannot be shown here: export it as SDR first"
+            )
 
 
 def _is_video(stream: Mapping[str, Any]) -> bool:
@@ -89,14 +100,25 @@ def _is_video(stream: Mapping[str, Any]) -> bool:
 
 
 def _video(stream: Mapping[str, Any]) -> VideoStream:
-    width, height = int(stream["width"]), int(stream["height"])
+    coded = int(stream["width"]), int(stream["height"])
+    width, height = max(1, round(coded[0] * _pixel_aspect(stream))), coded[1]
     if _rotation(stream) % 180 == 90:
         width, height = height, width
+    transfer = _TRANSFERS.get(str(stream.get("color_transfer")), "sdr")
+    matrix = _MATRICES.get(str(stream.get("color_space")))
+    if matrix is None:
+        # Without a tag, players go by the size: standard definition is BT.601, anything larger BT.709.
+        matrix = "bt2020" if transfer != "sdr" else "bt709" if coded[1] >= 720 or coded[0] >= 1280 else "bt601"
     return VideoStream(
         codec=str(stream.get("codec_name", "unknown")),
         width=width,
         height=height,
         fps=_rate(stream.get("avg_frame_rate")) or _rate(stream.get("r_frame_rate")),
+        interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
+        transfer=transfer,
+        matrix=matrix,
+        full_range=stream.get("color_range") == "pc" or str(stream.get("pix_fmt")).startswith("yuvj"),
+        wide_gamut=stream.get("color_primaries") == "bt2020",
     )
 
 
@@ -108,10 +130,17 @@ def _audio(stream: Mapping[str, Any]) -> AudioStream:
     )
 
 
+def _pixel_aspect(stream: Mapping[str, Any]) -> Fraction:
+    """Width of a pixel over its height; 1 where the file says nothing, or something absurd."""
+    text = str(stream.get("sample_aspect_ratio", "1:1")).replace(":", "/")
+    aspect = _rate(text)
+    return aspect if aspect is not None and Fraction(1, 4) <= aspect <= 4 else Fraction(1)
+
+
 def _rotation(stream: Mapping[str, Any]) -> int:
     for data in stream.get("side_data_list") or []:
         if "rotation" in data:
-            return int(data["rotation"])
+            return round(float(data["rotation"]))
     return 0
 
 
@@ -124,6 +153,10 @@ def _rate(text: object) -> Fraction | None:
 
 
 def _seconds(text: object) -> float:
+    return max(0.0, _signed(text))
+
+
+def _signed(text: object) -> float:
     try:
         return float(str(text))
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Final, Protocol, TypedDict
 
 from reel import ffmpeg
+from reel.colour import Source, write_table
 from reel.errors import BadResult, UnusableVideo
 from reel.ffmpeg import Segment
+from reel.media import MediaInfo, VideoStream
 from reel.overlay import draw_overlay
-from reel.payloads import FRAME_SIZES, ExtractClip, ExtractClipResult, ReelClip, RenderReel, RenderReelResult
-from reel.probe import MediaInfo, probe
+from reel.payloads import FRAME_SIZES, ExtractClip, ExtractClipResult, Quality, RenderReel, RenderReelResult
+from reel.probe import probe
 from reel.run import run_ffmpeg
+from reel.seek import seek_point
 from reel.tools import Tools
 
 CONTENT_TYPE: Final = "video/mp4"
@@ -55,7 +59,20 @@ async def render_reel(
     frames = 0
     for number, clip in enumerate(job.clips):
         path, media = sources[clip.source_key]
-        piece = reel_segment(job, clip, path, media)
+        _inside(media, clip.start_s, clip.end_s, clip.source_key)
+        piece = await _piece(
+            path,
+            media,
+            clip.start_s,
+            clip.end_s,
+            Fraction(ffmpeg.REEL_RATE),
+            job.options.frame_size,
+            job.options.quality,
+            workdir,
+            tools,
+            deadline_s,
+        )
+        piece = replace(piece, fade=job.options.transition == "fade")
         if overlay:
             piece = replace(piece, overlay=overlay.path, overlay_x=overlay.x, overlay_y=overlay.y)
         output = workdir / f"piece-{number:03d}.mov"
@@ -86,17 +103,18 @@ async def extract_clip(
     await store.download(job.source_key, source)
     media = await probe(source, tools=tools)
     _inside(media, job.start_s, job.end_s, job.source_key)
-    rate = clip_rate(media)
     width, height = clip_size(media, *FRAME_SIZES["16:9", job.quality])
-    piece = Segment(
-        source=source,
-        start_s=job.start_s,
-        frames=_frames(job.end_s - job.start_s, rate),
-        rate=rate,
-        width=width,
-        height=height,
-        quality=job.quality,
-        has_audio=media.audio is not None,
+    piece = await _piece(
+        source,
+        media,
+        job.start_s,
+        job.end_s,
+        clip_rate(media),
+        (width, height),
+        job.quality,
+        workdir,
+        tools,
+        deadline_s,
     )
     result = workdir / "clip.mp4"
     await run_ffmpeg(
@@ -110,21 +128,39 @@ async def extract_clip(
     return ExtractClipResult(output_key=job.output_key, **_facts(made))
 
 
-def reel_segment(job: RenderReel, clip: ReelClip, path: Path, media: MediaInfo) -> Segment:
-    """The piece of a reel that `clip` becomes; raises UnusableVideo when it lies beyond its source."""
-    _inside(media, clip.start_s, clip.end_s, clip.source_key)
-    width, height = job.options.frame_size
+async def _piece(
+    source: Path,
+    media: MediaInfo,
+    start_s: float,
+    end_s: float,
+    rate: Fraction,
+    size: tuple[int, int],
+    quality: Quality,
+    workdir: Path,
+    tools: Tools,
+    deadline_s: float,
+) -> Segment:
     return Segment(
-        source=path,
-        start_s=clip.start_s,
-        frames=_frames(clip.duration_s, Fraction(ffmpeg.REEL_RATE)),
-        rate=Fraction(ffmpeg.REEL_RATE),
-        width=width,
-        height=height,
-        quality=job.options.quality,
-        has_audio=media.audio is not None,
-        fade=job.options.transition == "fade",
+        source=source,
+        media=media,
+        start_s=start_s,
+        frames=_frames(end_s - start_s, rate),
+        rate=rate,
+        width=size[0],
+        height=size[1],
+        quality=quality,
+        seek_s=await seek_point(source, media, start_s, tools=tools, deadline_s=deadline_s),
+        table=await asyncio.to_thread(_table, media.video, workdir),
     )
+
+
+def _table(seen: VideoStream, workdir: Path) -> Path | None:
+    """The lookup table that makes this picture SDR, None for one that is."""
+    kind: Source | None = seen.transfer if seen.transfer != "sdr" else "bt2020" if seen.wide_gamut else None
+    if kind is None:
+        return None
+    path = workdir / f"{kind}.cube"
+    return path if path.exists() else write_table(kind, path)
 
 
 def clip_rate(media: MediaInfo) -> Fraction:
@@ -181,7 +217,10 @@ def _frames(duration_s: float, rate: Fraction) -> int:
 
 
 def _inside(media: MediaInfo, start_s: float, end_s: float, key: str) -> None:
-    # Containers round: half a second beyond the end is filled with the last frame, more is a mistake.
+    # Containers round: half a second beyond the end is filled with the last frame, more is a mistake. A browser's
+    # recording does not tell its length; whoever asked has judged the times by what finalize found.
+    if not media.duration_s:
+        return
     if start_s >= media.duration_s or end_s > media.duration_s + 0.5:
         raise UnusableVideo(
             f"{start_s:g}–{end_s:g} s lies beyond the end of {key.rsplit('/', 2)[-2]} ({media.duration_s:.2f} s)"

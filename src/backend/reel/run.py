@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import resource
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,9 +18,13 @@ from reel.errors import FfmpegFailed, FfmpegTimedOut, MissingTool
 TAIL_LINES = 8
 TAIL_CHARACTERS = 1500
 MAX_OUTPUT_BYTES = 1024 * 1024
+SHORT_MEMORY_BYTES = 400 * 1024 * 1024
 # Where a file lies on this machine and where ffmpeg's structures lie in its memory are nothing for who sent the video.
 _FOLDERS = re.compile(r"(?:file:|(?<![\w./:]))/(?:[^\s/:'\"|]+/)+")
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
+# A statically linked ffmpeg crashes in glibc's iconv when it converts the service name of an MPEG-TS file, because
+# iconv loads the host's modules; it finds none in a folder that does not exist, and leaves the name as it is.
+_ENVIRONMENT = {"GCONV_PATH": "/nonexistent"}
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -43,8 +50,14 @@ async def run_ffmpeg(command: Sequence[str], *, deadline_s: float, on_time: OnTi
 
 
 async def read_output(command: Sequence[str], *, deadline_s: float) -> bytes:
-    """What a short command (ffprobe, one frame) writes to stdout; raises as `run_ffmpeg` does."""
+    """What a short command (ffprobe, one frame) writes to stdout; raises as `run_ffmpeg` does.
+
+    On Linux its address space is limited, so that a hostile file ends the command and not the Machine.
+    """
     async with _process(command) as process:
+        if sys.platform == "linux":
+            with suppress(ProcessLookupError):
+                resource.prlimit(process.pid, resource.RLIMIT_AS, (SHORT_MEMORY_BYTES, SHORT_MEMORY_BYTES))
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         try:
             async with asyncio.timeout(deadline_s):
@@ -76,6 +89,7 @@ async def _process(command: Sequence[str]) -> AsyncIterator[asyncio.subprocess.P
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **_ENVIRONMENT},
         )
     except FileNotFoundError:
         raise MissingTool(f"{command[0]} not found: install ffmpeg") from None

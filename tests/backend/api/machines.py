@@ -24,7 +24,7 @@ from app.main import create_app
 from app.services.worker import Work
 from app.settings import Settings, from_environment
 from app.sync.interface import SyncConflict
-from reel.probe import MediaInfo, VideoStream
+from reel.media import MediaInfo, VideoStream
 
 CONTEXT = UserContext("alice", "main")
 HEADERS = {"X-User-ID": "alice", "X-Profile-ID": "main"}

@@ -9,7 +9,7 @@ from app.settings import Settings
 MAX_PARTS: Final = 10_000
 _MIB: Final = 1024 * 1024
 # What ffmpeg may open (reel.ffmpeg.SAFE_DEMUXERS), by the usual endings.
-EXTENSIONS: Final = ("mp4", "mov", "m4v", "mkv", "webm", "ts", "m2ts", "avi", "flv")
+EXTENSIONS: Final = ("mp4", "mov", "m4v", "mkv", "webm", "ts", "m2ts", "mts", "avi", "flv", "3gp")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from app.storage.interface import InvalidRequest, ObjectInfo, ObjectMissing, Obj
 from app.storage.keys import ProfileKeys
 from app.sync.interface import Session
 from reel.errors import UnusableVideo
-from reel.probe import MediaInfo
+from reel.media import MediaInfo
 
 log = logging.getLogger(__name__)
 

@@ -1,66 +1,156 @@
-"""Looks at an uploaded video without downloading it: its boxes and index by ranged reads, then ffprobe.
+"""Looks at an uploaded video without downloading it: some ranges of it, then ffprobe.
 
-The read parts are laid at their places in a sparse file as long as the object, so that ffprobe sees real offsets.
+The read ranges are laid at their places in a sparse file as long as the object, so that ffprobe sees real offsets. An
+MPEG-TS has no offsets in it: there ffprobe gets the first and the last part back to back, because it would search the
+zeros between them for packets. Two kinds of file do not tell their length where ffprobe looks for it, fragmented MP4
+and Matroska as browsers record it; their last fragment does.
 """
 
 import asyncio
 import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from app.storage.interface import ObjectStore
-from reel import boxes
-from reel.errors import TruncatedVideo
-from reel.probe import MediaInfo, probe
+from reel import boxes, fragments, matroska, transport
+from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
+from reel.media import MediaInfo
+from reel.probe import probe
 from reel.tools import find_tools
 
 _MIB: Final = 1024 * 1024
-HEAD_BYTES: Final = 2 * _MIB
+# More than ffprobe reads to learn what the streams are (its default probesize is 5,000,000 bytes).
+HEAD_BYTES: Final = 6 * _MIB
 TAIL_BYTES: Final = 1 * _MIB
 MAX_INDEX_BYTES: Final = 64 * _MIB
+# How far from the end the last fragment is looked for; each step reads that much more.
+FRAGMENT_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
 PIECE_BYTES: Final = 4 * _MIB
+# An MPEG-TS is looked at in this many places between its ends, to see whether its clock runs on.
+CLOCK_PLACES: Final = 15
+CLOCK_BYTES: Final = _MIB // 2
+
+Read = Callable[[int, int], Awaitable[bytes]]
 
 
 async def inspect(store: ObjectStore, key: str, size: int, folder: Path) -> MediaInfo:
     """What the object holds. Raises UnusableVideo when it is no whole video, StorageError when it cannot be read."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="inspect-", dir=folder) as name:
-        sparse = Path(name) / "source"
-        await _lay_out(store, key, size, sparse)
-        return await probe(sparse, tools=find_tools())
 
-
-async def _lay_out(store: ObjectStore, key: str, size: int, sparse: Path) -> None:
     async def read(offset: int, length: int) -> bytes:
         return await store.get_range(key, offset, length)
 
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="inspect-", dir=folder) as name:
+        try:
+            media = await _look(read, size, Path(name) / "source")
+        except (FfmpegFailed, FfmpegTimedOut) as error:
+            raise UnusableVideo(f"The file cannot be examined: {error}. Export it as an MP4 and try again") from error
+    if not media.duration_s:
+        raise NotAVideo("The file has no duration: expected a video, not a picture or a live stream")
+    # ffprobe saw a file of another size where only its ends were laid out.
+    return replace(media, size_bytes=size)
+
+
+async def _look(read: Read, size: int, path: Path) -> MediaInfo:
     head = await read(0, min(HEAD_BYTES, size))
-    spans: list[tuple[int, int]] = []
     if boxes.looks_like_boxes(head):
-        for box in await boxes.walk(read, size):
-            if box.kind == "moov":
-                if box.size > MAX_INDEX_BYTES:
-                    raise TruncatedVideo(f"The video's index has {box.size} bytes: at most {MAX_INDEX_BYTES}")
-                spans.append((box.offset, box.size))
-            elif box.kind == "mdat":
-                spans.append((box.offset, min(box.size, TAIL_BYTES)))
-    if size > len(head):
-        # Indexes and last timestamps of the other containers.
-        spans.append((max(len(head), size - TAIL_BYTES), min(TAIL_BYTES, size - len(head))))
-    await asyncio.to_thread(_begin, sparse, size, head)
-    for offset, length in spans:
-        for start in range(max(offset, len(head)), offset + length, PIECE_BYTES):
-            piece = await read(start, min(PIECE_BYTES, offset + length - start))
-            await asyncio.to_thread(_write, sparse, start, piece)
+        return await _look_at_boxes(read, size, head, path)
+    packet = transport.packet_size(head)
+    if packet:
+        return await _look_at_transport(read, size, head, packet, path)
+    tail = await read(max(0, size - TAIL_BYTES), min(TAIL_BYTES, size))
+    await _lay_out(path, size, head, [(size - len(tail), tail)])
+    media = await _probe(path)
+    if media.duration_s or not head.startswith(matroska.MAGIC):
+        return media
+    begins_s = None
+    for length in FRAGMENT_BYTES:
+        begins_s = matroska.end_of_last_cluster(head, await _tail(read, size, length))
+        if begins_s is not None or length >= size:
+            break
+    if begins_s is None:
+        return media
+    return replace(media, duration_s=begins_s + (float(1 / media.video.fps) if media.video.fps else 0.0))
 
 
-def _begin(path: Path, size: int, head: bytes) -> None:
-    with path.open("wb") as file:
-        file.truncate(size)
-        file.write(head)
+async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> MediaInfo:
+    parts: list[tuple[int, bytes]] = []
+    moov = b""
+    found = await boxes.walk(read, size)
+    for box in found:
+        if box.kind == "moov":
+            if box.size > MAX_INDEX_BYTES:
+                raise TruncatedVideo(f"The video's index has {box.size} bytes: at most {MAX_INDEX_BYTES}")
+            moov = await _pieces(read, box.offset, box.size)
+            boxes.check_sample_tables(moov, size)
+            parts.append((box.offset, moov))
+        elif box.kind == "mdat" and box.offset > len(head):
+            parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))
+    if not fragments.is_fragmented(moov):
+        await _lay_out(path, size, head, parts)
+        return await _probe(path)
+    # ffprobe walks fragments one by one: it gets the beginning alone, which tells what the streams are.
+    end = max([len(head), *(offset + len(data) for offset, data in parts)])
+    await _lay_out(path, end, head, parts)
+    media = await _probe(path)
+    track = fragments.picture_track(moov)
+    for length in FRAGMENT_BYTES:
+        end_s = fragments.end_of_last_fragment(await _tail(read, size, length), track)
+        if end_s is not None:
+            return replace(media, duration_s=end_s - min(0.0, media.start_s))
+        if length >= size:
+            break
+    raise UnusableVideo(
+        "The length of this fragmented MP4 cannot be told: no whole fragment ends within its last "
+        f"{FRAGMENT_BYTES[-1]} bytes. Export it as an ordinary MP4 (ffmpeg -i IN -c copy OUT.mp4) and try again"
+    )
 
 
-def _write(path: Path, offset: int, data: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(data)
+async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, path: Path) -> MediaInfo:
+    # Both parts begin at a packet, which keeps the second one in step with the first.
+    whole = len(head) // packet * packet
+    at = max(whole, (size - HEAD_BYTES) // packet * packet)
+    tail = await _pieces(read, at, size - at)
+    await _lay_out(path, whole + len(tail), head[:whole], [(whole, tail)])
+    clock = transport.Clock(packet)
+    step = (at - whole) // (CLOCK_PLACES + 1)
+    clock.look(head)
+    if step > CLOCK_BYTES:
+        for place in range(1, CLOCK_PLACES + 1):
+            clock.look(await read((whole + place * step) // packet * packet, CLOCK_BYTES))
+    clock.look(tail)
+    if clock.went_back:
+        raise UnusableVideo(
+            "The clock of this recording begins anew in the middle, so times within it mean nothing: join its parts "
+            "into one MP4 first, and upload that"
+        )
+    return await _probe(path)
+
+
+async def _probe(path: Path) -> MediaInfo:
+    return await probe(path, tools=find_tools())
+
+
+async def _tail(read: Read, size: int, length: int) -> bytes:
+    return await _pieces(read, max(0, size - length), min(length, size))
+
+
+async def _pieces(read: Read, offset: int, length: int) -> bytes:
+    """A long range, read in pieces: a store answers them within its deadline for a small object."""
+    data = bytearray()
+    while len(data) < length:
+        data += await read(offset + len(data), min(PIECE_BYTES, length - len(data)))
+    return bytes(data)
+
+
+async def _lay_out(path: Path, size: int, head: bytes, parts: list[tuple[int, bytes]]) -> None:
+    def write() -> None:
+        with path.open("wb") as file:
+            file.truncate(size)
+            for offset, data in [(0, head), *parts]:
+                file.seek(offset)
+                file.write(data)
+
+    await asyncio.to_thread(write)

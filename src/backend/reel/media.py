@@ -1,0 +1,51 @@
+"""What is known of a video file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+Transfer = Literal["sdr", "hlg", "pq"]
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """The picture, as a player shows it.
+
+    `width` and `height` are in square pixels, after the pixel aspect ratio and the rotation flag. `fps` is frames per
+    second, None where ffprobe knows none. `matrix` is the YCbCr matrix as ffmpeg's scale filter names it.
+    """
+
+    codec: str
+    width: int
+    height: int
+    fps: Fraction | None
+    interlaced: bool = False
+    transfer: Transfer = "sdr"
+    matrix: str = "bt709"
+    full_range: bool = False
+    wide_gamut: bool = False
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    codec: str
+    sample_rate: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """A file with at least one video stream.
+
+    `duration_s` is in seconds, 0.0 where the container does not tell it; `start_s` is what the container's clock shows
+    at the beginning.
+    """
+
+    container: str
+    duration_s: float
+    size_bytes: int
+    video: VideoStream
+    audio: AudioStream | None
+    start_s: float = 0.0

@@ -1,0 +1,52 @@
+"""Where to begin reading so that the asked frame comes out right, however far its key frame is before it.
+
+MP4 and Matroska have an index of key frames, and ffmpeg begins at one. MPEG-TS and FLV have none: there ffmpeg begins
+at the byte that belongs to the time, the decoder shows nothing until the next key frame, and the clip would begin too
+late. Making an index of the whole file first (a copy into MP4) was rejected: a Machine reads 8 MiB/s.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from reel import ffmpeg
+from reel.errors import FfmpegFailed
+from reel.media import MediaInfo
+from reel.run import read_output
+from reel.tools import Tools
+
+_WITHOUT_INDEX: Final = ("mpegts", "flv", "avi")
+# How far back to look for a key frame; then from the beginning.
+_WINDOWS_S: Final = (15.0, 120.0)
+# ffmpeg's seek compares decoding times, which lie before the shown ones.
+_MARGIN_S: Final = 1.0
+
+
+async def seek_point(path: Path, media: MediaInfo, start_s: float, *, tools: Tools, deadline_s: float) -> float:
+    """Seconds of the source at which ffmpeg is to begin reading: `start_s`, or well before it."""
+    if start_s <= 0 or not any(name in media.container for name in _WITHOUT_INDEX):
+        return start_s
+    for window_s in _WINDOWS_S:
+        from_s = start_s - window_s
+        if from_s <= 0:
+            break
+        listed = ffmpeg.key_frames(path, media.start_s + from_s, media.start_s + start_s, tools=tools)
+        try:
+            found = read_key_frames(await read_output(listed, deadline_s=deadline_s))
+        except FfmpegFailed:
+            break
+        before = [at_s - media.start_s for at_s in found if at_s - media.start_s <= start_s]
+        if before:
+            return max(0.0, max(before) - _MARGIN_S)
+    return 0.0
+
+
+def read_key_frames(listed: bytes) -> list[float]:
+    """Times of the packets that ffprobe flags as key frames."""
+    times = []
+    for line in listed.decode("ascii", "replace").splitlines():
+        time, _, flags = line.partition(",")
+        if flags.startswith("K") and time != "N/A":
+            times.append(float(time))
+    return times

@@ -1,0 +1,146 @@
+"""Looking at an upload by ranges: right lengths, bounded reading, and a reason for every file that cannot be used."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.reel.matrix import OneFile
+
+from app.games.validation import inspect
+from reel.boxes import children, find
+from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
+from reel.media import MediaInfo
+from reel.tools import find_tools
+
+_ENCODE = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p", "-threads", "1")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inspect")
+
+
+def make(path: Path, seconds: int, *options: str, size: str = "320x180") -> Path:
+    source = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25:duration={seconds}"]
+    sound = ["-f", "lavfi", "-i", f"sine=duration={seconds}"]
+    encode = [*_ENCODE, "-c:a", "aac", *options]
+    if not path.exists():
+        subprocess.run([find_tools().ffmpeg, "-v", "error", "-y", *source, *sound, *encode, str(path)], check=True)
+    return path
+
+
+async def look(path: Path, tmp_path: Path) -> tuple[MediaInfo, int]:
+    """What was found, and how many bytes were read for it."""
+    store = OneFile(path, tmp_path / "unused")
+    media = await inspect(store, "key", path.stat().st_size, tmp_path / "work")  # type: ignore[arg-type]
+    return media, store.bytes_read
+
+
+async def test_a_long_fragmented_mp4_has_its_whole_length(folder: Path, tmp_path: Path) -> None:
+    path = make(folder / "long.mp4", 90, "-qp", "18", "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    media, read = await look(path, tmp_path)
+    assert media.duration_s == pytest.approx(90, abs=0.1)
+    assert media.size_bytes == path.stat().st_size
+    assert read < 9 * 1024 * 1024
+
+
+async def test_a_fragmented_mp4_that_lost_power_counts_to_its_last_whole_fragment(folder: Path, tmp_path: Path) -> None:
+    whole = make(folder / "long.mp4", 90, "-qp", "18", "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    media, _ = await look(cut, tmp_path)
+    assert 20 < media.duration_s < 70
+
+
+async def test_a_huge_transport_stream_is_not_read_between_its_ends(folder: Path, tmp_path: Path) -> None:
+    data = make(folder / "one.ts", 20, "-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M").read_bytes()
+    half = len(data) // 2 // 188 * 188
+    huge = tmp_path / "huge.ts"
+    with huge.open("wb") as file:
+        file.write(data[:half])
+        file.seek(3 * 1024**3 // 188 * 188)
+        file.write(data[half:])
+    media, read = await look(huge, tmp_path)
+    assert media.duration_s == pytest.approx(20, abs=0.1)
+    assert read < 24 * 1024 * 1024
+
+
+async def test_recordings_joined_byte_by_byte_are_refused(folder: Path, tmp_path: Path) -> None:
+    data = make(folder / "one.ts", 20, "-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M").read_bytes()
+    twice = tmp_path / "twice.ts"
+    twice.write_bytes(data + data)
+    with pytest.raises(UnusableVideo, match="clock of this recording begins anew"):
+        await look(twice, tmp_path)
+
+
+@pytest.mark.parametrize("count", [1_000_000, 30_000_000, 200_000_000])
+async def test_an_index_that_announces_more_samples_than_the_file_holds_is_refused(
+    count: int, folder: Path, tmp_path: Path
+) -> None:
+    bomb = tmp_path / "bomb.mp4"
+    bomb.write_bytes(with_samples(make(folder / "small.mp4", 2, "-an").read_bytes(), count))
+    with pytest.raises(NotAVideo, match=f"announces {count} samples"):
+        await look(bomb, tmp_path)
+
+
+@pytest.mark.parametrize("share", [1 / 3, 2 / 3])
+async def test_a_file_that_is_cut_off_is_refused(share: float, folder: Path, tmp_path: Path) -> None:
+    for name, options in (("last.mp4", ()), ("first.mp4", ("-movflags", "+faststart"))):
+        data = make(folder / name, 4, *options).read_bytes()
+        cut = tmp_path / name
+        cut.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(TruncatedVideo):
+            await look(cut, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXTINF:4.0,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile 'file:/etc/passwd'\n",
+        "",
+        "<svg/>",
+        "\x00" * 5000,
+        "G" * 5000,
+    ],
+)
+async def test_what_is_no_video_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "fake.mp4"
+    path.write_text(text)
+    with pytest.raises(UnusableVideo):
+        await look(path, tmp_path)
+
+
+async def test_a_picture_that_no_memory_holds_is_refused(folder: Path, tmp_path: Path) -> None:
+    path = make(folder / "wide.mp4", 1, size="8192x4320")
+    with pytest.raises(UnusableVideo, match="8192×4320"):
+        await look(path, tmp_path)
+
+
+async def test_a_codec_that_the_image_lacks_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    path = make(folder / "wma.mkv", 1, "-c:a", "wmav2")
+    with pytest.raises(UnusableVideo, match="sound is in wmav2"):
+        await look(path, tmp_path)
+
+
+def with_samples(data: bytes, count: int) -> bytes:
+    """The same MP4, whose index announces `count` samples of 100 bytes."""
+
+    def rebuilt(part: bytes) -> bytes:
+        out = b""
+        for kind, start, end in children(part, 0, len(part)):
+            body = part[start:end]
+            if kind in ("moov", "trak", "mdia", "minf", "stbl"):
+                body = rebuilt(body)
+            elif kind == "stsz":
+                body = struct.pack(">III", 0, 100, count)
+            elif kind == "stts":
+                body = struct.pack(">IIII", 0, 1, count, 512)
+            out += struct.pack(">I4s", len(body) + 8, kind.encode()) + body
+        return out
+
+    assert find(data, 0, len(data), "moov")
+    return rebuilt(data)

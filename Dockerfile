@@ -99,7 +99,12 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8080
-CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8080"]
+# A stop waits 10 s for open requests; then the app gives its jobs back and ends its uploads, all within Fly's
+# kill_timeout. Idle connections outlive those of Fly's edge. Only that edge reaches the port, so what it says about the
+# client's scheme and address is true. parity.toml has the same options for Machines without Docker; a test compares.
+CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8080", \
+     "--timeout-graceful-shutdown", "10", "--timeout-keep-alive", "120", \
+     "--ws-max-size", "65536", "--forwarded-allow-ips", "*"]
 # Last, so that another commit with the same code rebuilds nothing.
 ARG GIT_COMMIT=unknown
 ENV GIT_COMMIT=${GIT_COMMIT}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 # routing).
 PINNED = "Fly-Force-Instance-Id"
 TOO_MANY = 429
+# The Machine to which the requests of this task go, whatever ``Api.machine`` says: two calls of one person may so meet
+# two Machines at once.
+BY_WAY_OF: ContextVar[str | None] = ContextVar("by_way_of", default=None)
 
 
 class Refused(AssertionError):
@@ -61,7 +65,8 @@ class Api:
     def all_headers(self) -> dict[str, str]:
         """The headers of this person's requests, as the browser and the pinning add them."""
         origin = {"Origin": self.origin} if self.origin else {}
-        pinned = {PINNED: self.machine} if self.machine else {}
+        machine = BY_WAY_OF.get() or self.machine
+        pinned = {PINNED: machine} if machine else {}
         return {**origin, **self.headers, **pinned}
 
     async def ask(

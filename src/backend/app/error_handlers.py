@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.websockets import WebSocket, WebSocketState
 
 from app import problems
@@ -33,6 +34,7 @@ _BY_STATUS = {
         problems.FORBIDDEN,
         problems.NOT_FOUND,
         problems.METHOD_NOT_ALLOWED,
+        problems.REQUEST_TIMEOUT,
         problems.CONFLICT,
         problems.GONE,
         problems.BODY_TOO_LARGE,
@@ -101,6 +103,8 @@ def install(app: FastAPI) -> None:
 async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:
     answer = to_response(error, connection.scope["path"])
     if isinstance(connection, Request):
+        if answer.status_code == problems.METHOD_NOT_ALLOWED.status:
+            answer.headers["Allow"] = ", ".join(_allowed(connection))
         return answer
     assert isinstance(connection, WebSocket)
     if connection.application_state is not WebSocketState.CONNECTING:
@@ -111,6 +115,17 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
     else:
         await connection.close(1008)
     return None
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all operations at this path (RFC 9110 10.2.1); Starlette names those of one of them."""
+    methods: set[str] = set()
+    for found in request.app.routes:
+        # FastAPI 0.165 keeps an included router as one entry.
+        for route in found.original_router.routes if hasattr(found, "original_router") else [found]:
+            if route.matches(request.scope)[0] is not Match.NONE:
+                methods |= set(getattr(route, "methods", None) or ())
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _validation_problem(error: RequestValidationError, path: str) -> Response:

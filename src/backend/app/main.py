@@ -13,6 +13,7 @@ from app.core import build, make_store
 from app.lifecycle import make_lifespan
 from app.middleware.body_limit import BodyLimitMiddleware
 from app.middleware.database_sync import DatabaseSyncMiddleware
+from app.middleware.head import HeadMiddleware
 from app.middleware.request_id import RequestIdMiddleware
 from app.middleware.unexpected import UnexpectedErrorMiddleware
 from app.middleware.user_context import UserContextMiddleware
@@ -40,8 +41,14 @@ def middleware(settings: Settings) -> list[Middleware]:
             max_age=600,
         ),
         Middleware(RequestIdMiddleware),
+        Middleware(HeadMiddleware),
         Middleware(UnexpectedErrorMiddleware, show_details=settings.development),
-        Middleware(BodyLimitMiddleware, limit=settings.max_body_bytes, unlimited=(local_objects.PATH_PREFIX,)),
+        Middleware(
+            BodyLimitMiddleware,
+            limit=settings.max_body_bytes,
+            seconds=settings.max_body_seconds,
+            unlimited=(local_objects.PATH_PREFIX,),
+        ),
         Middleware(UserContextMiddleware, origins=frozenset(origins), open_paths=OPEN_PATHS),
         Middleware(DatabaseSyncMiddleware),
     ]
@@ -63,6 +70,8 @@ def create_app(settings: Settings | None = None, store: ObjectStore | None = Non
         lifespan=make_lifespan(core, parts.lifespans()),
         middleware=middleware(settings),
         redoc_url=None,
+        # A slash too many is a mistake to be told, not a redirect that loses the body of a POST in some clients.
+        redirect_slashes=False,
     )
     app.state.core = core
     error_handlers.install(app)

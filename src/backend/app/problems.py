@@ -73,6 +73,7 @@ NOT_FOUND = ProblemKind("not-found", 404, "Not found")
 UNKNOWN_PROFILE = ProblemKind("unknown-profile", 404, "Unknown profile")
 GONE = ProblemKind("gone", 410, "The profile was deleted")
 METHOD_NOT_ALLOWED = ProblemKind("method-not-allowed", 405, "Method not allowed")
+REQUEST_TIMEOUT = ProblemKind("request-timeout", 408, "The request took too long", {"Connection": "close"})
 CONFLICT = ProblemKind("conflict", 409, "Conflict")
 BODY_TOO_LARGE = ProblemKind("body-too-large", 413, "Request body too large", {"Connection": "close"})
 UNSUPPORTED_MEDIA_TYPE = ProblemKind("unsupported-media-type", 415, "Unsupported media type")
@@ -146,7 +147,7 @@ def responses(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
     return made
 
 
-ANYWHERE = (BODY_TOO_LARGE, INTERNAL)
+ANYWHERE = (REQUEST_TIMEOUT, BODY_TOO_LARGE, INTERNAL)
 """What every operation can answer."""
 OF_A_USER = (*ANYWHERE, MISSING_HEADER, INVALID_HEADER, BAD_REQUEST, INVALID, STORAGE_UNAVAILABLE)
 """What an operation of a user can answer."""

@@ -148,6 +148,12 @@ class Settings:
         1024 * 1024,
         "Largest request body; videos go to the bucket directly.",
     )
+    max_body_seconds: float = _variable(
+        "MAX_BODY_SECONDS",
+        values.seconds(0.1, 600),
+        10.0,
+        "How long a request body may take to arrive. A stop waits for it, so it is shorter than Fly's kill_timeout.",
+    )
     max_upload_bytes: int = _variable(
         "MAX_UPLOAD_BYTES",
         values.integer(1024, 5 * 1024**4),
@@ -208,7 +214,10 @@ class Settings:
         "STATUS_PROBE_SECONDS", values.seconds(0.1, 30), 2.0, "Deadline for each probe of /api/status."
     )
     shutdown_seconds: float = _variable(
-        "SHUTDOWN_SECONDS", values.seconds(0.1, 300), 4.0, "How long running jobs may take to stop; Fly kills after 5."
+        "SHUTDOWN_SECONDS",
+        values.seconds(0.1, 300),
+        4.0,
+        "How long running jobs may take to stop. It is a part of Fly's kill_timeout.",
     )
 
     fly_machine_id: str = _variable("FLY_MACHINE_ID", values.TEXT, "", "Machine this process runs on; set by Fly.")

@@ -20,8 +20,13 @@ from app.jobs.models import Job, JobKind, event
 from app.storage.interface import StorageError
 from app.sync.interface import SyncError
 
-UNKNOWN: Final = 4404
+# Close codes (RFC 6455 7.4.1); from 4000 on they are ours.
+NOT_TEXT: Final = 1003
+TOO_LONG: Final = 1009
 TRY_AGAIN: Final = 1013
+UNKNOWN: Final = 4404
+MAX_TEXT: Final = 1024
+"""Characters of a client's message; a ping is the only one that means anything."""
 LOOK_SECONDS: Final = 2.0
 SEND_SECONDS: Final = 10.0
 
@@ -34,41 +39,39 @@ async def export_events(
     websocket: WebSocket, export_id: str, context: ContextDep, core: CoreDep, runner: RunnerDep
 ) -> None:
     """One export. Closes with 4404 when there is none of this id."""
-    await websocket.accept()
     runner.awaken(context)
 
     async def look() -> list[Job]:
         job = await steps.look(core.databases, context, export_id) if is_id(export_id) else None
         return [job] if job is not None and job.kind is JobKind.EXPORT else []
 
-    with runner.hub.listen(context, JobKind.EXPORT) as events:
-        first = await _first(websocket, look)
-        if first is None:
-            return
+    async def serve(events: asyncio.Queue[Job]) -> None:
+        first = await look()
         if not first:
-            await websocket.close(UNKNOWN, f"There is no export {export_id[:64]!r} in this profile")
-            return
+            raise _Close(UNKNOWN, f"There is no export {export_id!r} in this profile")
         await _send(websocket, event(runner.latest(context, first[0]), "state"))
         await _serve(websocket, events, look, {first[0].id: first[0]}, only=export_id)
+
+    with runner.hub.listen(context, JobKind.EXPORT) as events:
+        await _connected(websocket, lambda: serve(events))
 
 
 @router.websocket("/ws/extractions")
 async def extraction_events(websocket: WebSocket, context: ContextDep, core: CoreDep, runner: RunnerDep) -> None:
     """Every extraction of the profile."""
-    await websocket.accept()
     runner.awaken(context)
 
     async def look() -> list[Job]:
         return await _extractions(core, context)
 
-    with runner.hub.listen(context, JobKind.EXTRACTION) as events:
-        first = await _first(websocket, look)
-        if first is None:
-            return
-        await _send(
-            websocket, {"type": "state", "extractions": [event(runner.latest(context, job), "state") for job in first]}
-        )
+    async def serve(events: asyncio.Queue[Job]) -> None:
+        first = await look()
+        shown = [event(runner.latest(context, job), "state") for job in first]
+        await _send(websocket, {"type": "state", "extractions": shown})
         await _serve(websocket, events, look, {job.id: job for job in first}, only=None)
+
+    with runner.hub.listen(context, JobKind.EXTRACTION) as events:
+        await _connected(websocket, lambda: serve(events))
 
 
 async def _extractions(core: Core, context: ContextDep) -> list[Job]:
@@ -76,18 +79,33 @@ async def _extractions(core: Core, context: ContextDep) -> list[Job]:
         return await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
 
 
-async def _first(websocket: WebSocket, look: Look) -> list[Job] | None:
+class _Close(Exception):
+    """Ends the connection. The reason is cut to what a close frame holds, 123 bytes (RFC 6455 5.5)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code, self.reason = code, reason.encode()[:123].decode(errors="ignore")
+        super().__init__(reason)
+
+
+async def _connected(websocket: WebSocket, serve: Callable[[], Awaitable[None]]) -> None:
+    """Serves from the handshake until either side ends the connection, always with a close code."""
     try:
-        return await look()
-    except (SyncError, StorageError):
-        await websocket.close(TRY_AGAIN, "Object storage could not be reached; try again")
-        return None
+        await websocket.accept()
+        try:
+            await serve()
+        except _Close as close:
+            await websocket.close(close.code, close.reason)
+        except (SyncError, StorageError):
+            await websocket.close(TRY_AGAIN, "Object storage could not be reached; try again")
+    except (WebSocketDisconnect, TimeoutError):
+        return  # the client has gone, or takes nothing, not even a close frame
 
 
 async def _serve(
     websocket: WebSocket, events: asyncio.Queue[Job], look: Look, known: dict[str, Job], only: str | None
 ) -> None:
-    """Until the client leaves or takes nothing for SEND_SECONDS."""
+    """Until the client leaves (WebSocketDisconnect), takes nothing for SEND_SECONDS (TimeoutError) or sends what is no
+    message (_Close)."""
     tasks = [
         asyncio.create_task(_answer_pings(websocket)),
         asyncio.create_task(_forward(websocket, events, known, only)),
@@ -97,8 +115,6 @@ async def _serve(
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
-    except (WebSocketDisconnect, TimeoutError):
-        return
     finally:
         for task in tasks:
             task.cancel()
@@ -107,7 +123,14 @@ async def _serve(
 
 async def _answer_pings(websocket: WebSocket) -> None:
     while True:
-        text = await websocket.receive_text()
+        message = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        text = message.get("text")
+        if text is None:
+            raise _Close(NOT_TEXT, "Only text is understood here")
+        if len(text) > MAX_TEXT:
+            raise _Close(TOO_LONG, f"A message has at most {MAX_TEXT} characters")
         if text == "ping":
             async with asyncio.timeout(SEND_SECONDS):
                 await websocket.send_text("pong")
@@ -144,7 +167,7 @@ def _is_news(before: Job | None, job: Job) -> bool:
 def _is_ping(text: str) -> bool:
     try:
         message = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(message, dict) and message.get("type") == "ping"
 

@@ -25,6 +25,9 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--disable-gpu",
+    # The stack stands on this host, which a page of the public web may otherwise not reach without a person's consent
+    # (Chromium 142, Local Network Access); the real app is on the public web itself.
+    "--disable-features=LocalNetworkAccessChecks,PrivateNetworkAccessSendPreflights,BlockInsecurePrivateNetworkRequests",
 )
 
 

@@ -1,93 +1,127 @@
-"""``parity check``: run the checks against the local stack, or the live-safe ones against a deployed app."""
+"""``parity check`` and ``parity compare``: pytest on the generic checks and the app's own."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import metadata
 from pathlib import Path
 
 import click
+import pytest
 
-from parity.checks.registry import CHECKS
-from parity.checks.runner import Suite, find_facilities, select
+from parity.checks.catalogue import Catalogue, list_lines
 from parity.config.errors import ConfigError
 from parity.config.project import Project
+from parity.report.compare import compare_lines
+from parity.report.findings import Findings, Verdict
 from parity.report.html import html_page
 from parity.report.identity import current_identity
-from parity.report.junit import junit_xml
 from parity.report.ran import images_that_ran, release_newer_build
 from parity.report.receipt import ReceiptResult, write_receipt
-from parity.report.results import Run
-from parity.report.terminal import result_lines, skipped_lines, summary_line
-from parity.stack.target import Target, local_project
+from parity.stack.target import Target
 
+HERE = Path(__file__).parent
+GENERIC = HERE / "generic"
 FILE = click.Path(dir_okay=False, path_type=Path)
-TOOLS_NAMED = ("httpx", "playwright", "websockets", "modal", "boto3", "moto")
+LOCAL = "local"
+TOOLS_NAMED = ("httpx", "playwright", "pytest", "websockets", "modal", "boto3", "moto")
 
 
-@click.command("check")
-@click.option("--target", "name", metavar="NAME", help="A target of parity.toml: only checks that are safe there.")
-@click.option("--only", multiple=True, metavar="ID", help="Only this check; repeatable.")
+@click.command(
+    "check",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
+    epilog="Exit codes: 0 every check that ran holds, 1 the app failed one or a broken variant was not caught, 2 "
+    "interrupted, 4 wrong arguments or configuration, 5 no check, 6 nothing failed, but something was not answered.",
+)
+@click.option(
+    "--target", default=LOCAL, metavar="NAME", help="A target of parity.toml: what a throw-away person can do."
+)
 @click.option("--prove", is_flag=True, help="Also run each check against its broken variant, which it must catch.")
+@click.option("--fast", is_flag=True, help="Only the checks that take a second or two.")
 @click.option("--list", "listing", is_flag=True, help="Show the checks and run none.")
 @click.option("--junit", type=FILE, help="Write JUnit XML there.")
-@click.option("--html", type=FILE, help="Write one self-contained page there.")
+@click.option("--html", type=FILE, help="The page; default: checks.html in the state folder.")
 @click.option("--receipt", type=FILE, help="Default: receipts/latest.json in the state, for a whole local run.")
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def check(
-    name: str | None,
-    only: tuple[str, ...],
+    target: str,
     prove: bool,
+    fast: bool,
     listing: bool,
     junit: Path | None,
     html: Path | None,
     receipt: Path | None,
+    pytest_args: tuple[str, ...],
 ) -> None:
-    """Say what holds: run the checks and leave a receipt for a promotion.
-
-    Exit code 0 when every check that ran holds (and, with --prove, caught its broken variant).
-    """
+    """Say what holds. PYTEST_ARGS go to pytest: -k EXPRESSION, -n WORKERS, -x, --lf, --tb=short, --pdb, files …"""
+    project = Project.load()
     if listing:
-        for entry in CHECKS:
-            click.echo(f"{entry.id:<30} {entry.capability}  {entry.title}")
+        click.echo("\n".join(list_lines(catalogue(project, pytest_args))))
         return
-    try:
-        project, target = resolve_target(name)
-        selected = select(CHECKS, only)
-        if prove and target.driver == "live":
-            raise ConfigError("--prove", "breaks the app on purpose", "the local stack", "leave out --target")
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from None
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--only") from None
-    click.echo(f"target {target.name} ({target.driver}): {target.api_url}")
-    if target.driver == "docker" and target.admin_url:
-        # Building the checks builds the image too: what is checked must be the newest build, for the whole run.
-        try:
-            released = release_newer_build(target.admin_url)
-        except ConfigError as error:
-            raise click.ClickException(str(error)) from None
-        if released:
-            click.echo(released)
-    suite = Suite(
-        project, target, find_facilities(project, target), CHECKS, lambda r: click.echo("\n".join(result_lines(r)))
+    where = target_of(project, target)
+    # Building the checks builds the image too: what is checked must be the newest build, for the whole run.
+    newest = release_newer_build(where.admin_url) if where.driver == "docker" and where.admin_url else ""
+    if newest:
+        click.echo(newest)
+    found = project.settings.state_dir / "checks" / "last.json"
+    found.unlink(missing_ok=True)
+    options = [f"--parity-target={target}", f"--parity-results={found}"]
+    options += [option for option, wanted in (("--prove", prove), ("--fast", fast)) if wanted]
+    options += [f"--junitxml={junit}"] if junit else []
+    code = run_pytest(project, [*options, *pytest_args])
+    if found.exists():
+        findings = Findings.read(found)
+        page = html or project.settings.state_dir / "checks.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(html_page(findings), "utf-8")
+        click.echo(f"page: {page}")
+        whole = not fast and not pytest_args
+        if receipt or (whole and where.driver != "live"):
+            file = receipt or project.settings.state_dir / "receipts" / "latest.json"
+            leave_receipt(file, project, where, findings)
+            click.echo(f"receipt: {file}")
+    raise SystemExit(code)
+
+
+def target_of(project: Project, name: str) -> Target:
+    """Raises ``ConfigError`` for a target that parity.toml does not name."""
+    return Target.from_environment() if name == LOCAL else Target.live(project, name)
+
+
+def leave_receipt(file: Path, project: Project, target: Target, findings: Findings) -> None:
+    """What a promotion asks for. ``known`` is every check there is: a run of a part shows by it."""
+    if not target.admin_url:
+        raise ConfigError("--receipt", "a deployed app leaves no receipt", "the local stack")
+    # What the Machines ran, not what the image's name stands for now: it may have been rebuilt meanwhile.
+    ran = images_that_ran(target.admin_url, findings.began)
+    proofs = {one.name: one for one in findings.found if one.proof}
+    results = [
+        ReceiptResult(
+            one.name,
+            one.title,
+            one.kind,
+            str(one.verdict),
+            (one.reason,) if one.reason else (),
+            one.seconds,
+            proofs[one.name].verdict is Verdict.CAUGHT if one.name in proofs else None,
+        )
+        for one in findings.found
+        if not one.proof
+    ]
+    write_receipt(
+        file,
+        target=findings.target,
+        driver=findings.driver,
+        identity=current_identity(project, ran),
+        ran=ran,
+        results=results,
+        known=[one.name for one in catalogue(project).listed],
+        tools=versions(),
     )
-    run = asyncio.run(suite.run(selected, prove=prove, tools=versions()))
-    if receipt is None and not only and target.driver != "live":
-        receipt = project.settings.state_dir / "receipts" / "latest.json"
-    _write(project, target.admin_url, run, junit, html, receipt)
-    for line in (*skipped_lines(run), summary_line(run)):
-        click.echo(line)
-    raise SystemExit(0 if run.ok else 1)
-
-
-def resolve_target(name: str | None) -> tuple[Project, Target]:
-    """The local stack for no name; else exactly what ``parity.toml`` names. Raises ``ConfigError``."""
-    if name is not None:
-        project = Project.load()
-        return project, Target.live(project, name)
-    return local_project(os.environ)[0], Target.from_environment()
 
 
 def versions() -> dict[str, str]:
@@ -95,35 +129,64 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in TOOLS_NAMED}}
 
 
-def _write(
-    project: Project, admin_url: str | None, run: Run, junit: Path | None, html: Path | None, receipt: Path | None
-) -> None:
-    texts: list[tuple[Path, str]] = []
-    if junit:
-        texts.append((junit, junit_xml(run)))
-    if html:
-        texts.append((html, html_page(run)))
-    for path, text in texts:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-        click.echo(f"wrote {path}")
-    if receipt and admin_url:
-        # What the Machines ran, not what the tag names now: it may have been rebuilt meanwhile.
-        ran = images_that_ran(admin_url, run.started_at.timestamp())
-        results = [
-            ReceiptResult(
-                r.id, r.title, r.capability, str(r.outcome), r.reasons, r.seconds, r.proof.caught if r.proof else None
-            )
-            for r in run.results
-        ]
-        write_receipt(
-            receipt,
-            target=run.target,
-            driver=run.driver,
-            identity=current_identity(project, ran),
-            ran=ran,
-            results=results,
-            known=run.known,
-            tools=run.tools,
-        )
-        click.echo(f"wrote {receipt}")
+@click.command("compare")
+@click.argument("one")
+@click.argument("other")
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+def compare(one: str, other: str, pytest_args: tuple[str, ...]) -> None:
+    """Run the checks that are safe for a deployed app on two targets, and show where they differ.
+
+    Exit code 0: they agree. 1: they differ. Targets are local and those of parity.toml.
+    """
+    project = Project.load()
+    found = []
+    for name in (one, other):
+        file = project.settings.state_dir / "checks" / f"compare-{name}.json"
+        file.unlink(missing_ok=True)
+        code = run_pytest(project, [f"--parity-target={name}", "--live-only", f"--parity-results={file}", *pytest_args])
+        if not file.exists():
+            raise SystemExit(code)
+        found.append(Findings.read(file))
+    lines, differ = compare_lines(*found)
+    click.echo("\n".join(lines))
+    raise SystemExit(1 if differ else 0)
+
+
+def run_pytest(project: Project, arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
+    """pytest's exit code. The host project's configuration and plugins have no say; its own checks are beside ours."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    sys.path.insert(0, str(HERE.parents[1]))
+    state = project.settings.state_dir
+    options = [
+        f"-c{HERE / 'pytest.ini'}",
+        f"--rootdir={project.settings.root}",
+        f"-ocache_dir={state / 'checks' / 'pytest-cache'}",
+        "-pxdist.plugin",
+        "--quiet",
+        "--no-header",
+        "--tb=no",
+        "-rN",
+    ]
+    paths = [] if any(_is_path(word) for word in arguments) else default_paths(project)
+    return int(pytest.main([*options, *arguments, *paths], plugins=list(plugins)))
+
+
+def default_paths(project: Project) -> list[str]:
+    """The generic checks, and the folder of the app's own where there is one."""
+    own = project.parity.checks.folder
+    return [str(GENERIC), *([str(project.path(own))] if own else [])]
+
+
+def _is_path(word: str) -> bool:
+    return not word.startswith("-") and ("::" in word or word.endswith(".py") or ("/" in word and Path(word).exists()))
+
+
+def catalogue(project: Project, arguments: Sequence[str] = ()) -> Catalogue:
+    """Every check there is, from the marks. Needs no stack."""
+    found = Catalogue()
+    with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
+        code = run_pytest(project, ["--collect-only", *arguments], [found])
+    if code not in (0, int(pytest.ExitCode.NO_TESTS_COLLECTED)):
+        run_pytest(project, ["--collect-only", "--tb=short", *arguments])
+        raise SystemExit(code)
+    return found

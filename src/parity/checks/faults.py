@@ -42,7 +42,8 @@ class Faults:
         ``times`` None: every request. ``what``: ``status``, ``code``, ``delay`` (seconds), ``drop`` (before, after),
         ``cut`` (bytes), ``skew`` (seconds), as ``POST /r2/faults`` has them.
         """
-        body = {"key": key, "operation": operation, "count": times, **what}
+        often: dict[str, object] = {"rate": 1} if times is None else {"count": times}
+        body = {"key": key, "operation": operation, **often, **what}
         async with self._in_force("r2", body, must_fire) as fault:
             yield fault
 

@@ -7,8 +7,7 @@ import contextlib
 import difflib
 import functools
 import inspect
-import string
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar, cast
 
@@ -27,8 +26,33 @@ class RunAgain(Exception):
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Classes of incidents: A to M of the first sixty incidents, N to X of other teams' (docs/checks.md lists them).
-CLASSES = tuple(string.ascii_uppercase[:24])
+# Classes of incidents (docs/checks.md), and where to look first when a check of the class fails.
+CLASSES: Mapping[str, tuple[str, str]] = {
+    "A": ("boot", "compare requirements, Dockerfile and start command with what the code imports and needs"),
+    "B": ("durability", "follow one write from its answer to its object in the bucket: r2-requests.json"),
+    "C": ("R2's faults", "look at how the code treats an error of R2: it is neither 'missing' nor 'empty'"),
+    "D": ("two Machines", "look for state that one Machine keeps to itself, and for writes without a condition"),
+    "E": ("browsers", "look at the order of middlewares, CORS origins, cookies and the scheme behind the proxy"),
+    "F": ("the bucket's door", "look at the bucket's CORS file and at what the presigned URLs sign"),
+    "G": ("GPU jobs", "compare payload keys and prefixes on both sides: modal-calls.json"),
+    "H": ("bursts", "look for locks held while R2 is asked, and for several writers of one key"),
+    "I": ("stops", "look at the shutdown handler and at what is acknowledged before it is stored"),
+    "J": ("configuration", "compare fly.toml, the secrets and parity.toml: parity diff"),
+    "K": ("old data", "look at the migrations: do they reach the bucket, and do they run on an empty database?"),
+    "L": ("memory", "look for whole files in memory, and for ffmpeg beside the server"),
+    "M": ("environments", "look for keys and prefixes without the environment in them"),
+    "N": ("process groups", "look at the groups of fly.toml: what wakes them, and their memory"),
+    "O": ("the health check", "the health check must say whether this process serves, and nothing else"),
+    "P": ("volumes", "look at who owns what the app writes to"),
+    "Q": ("boot budget", "look at what runs before the port opens: imports, migrations, models, waiting"),
+    "R": ("auxiliary services", "look at time limits, retries and pools of connections to the service"),
+    "S": ("caches", "look at Cache-Control and at keys that are written twice"),
+    "T": ("deletion", "look at who else refers to what is deleted"),
+    "U": ("the event loop", "look for blocking calls in async handlers"),
+    "V": ("identity on sockets", "the socket must ask for the same proof of identity as the API"),
+    "W": ("size and shape", "look for a first page taken for the whole, and for names beyond ASCII"),
+    "X": ("drift", "compare fly.toml with the running Machine"),
+}
 # What a check may need beside optional methods of the contract.
 FACTS = {
     "in_bucket": "keeps = InBucket(…)",
@@ -82,7 +106,8 @@ def check(
 ) -> Callable[[F], F]:
     """Make a test function, plain or async, a check. Mistakes here fail the collection.
 
-    - ``kind``: the class of incidents, A to X; ``title``: the promise, in a sentence.
+    - ``kind``: the class of incidents, A to X; ``title``: the promise, in a sentence. The test's docstring says what to
+      do when it fails; without one the class does.
     - ``broken``: the variant that the check must notice, or the name of one of the contract; ``because``: a pattern of
       the reason for which it must fail then. ``unproven`` says why there is no variant, where there can be none.
     - ``needs``: optional methods of the contract and names of ``FACTS``; without them it is "not declared" or
@@ -94,7 +119,7 @@ def check(
     - ``deadline_s``: how long the test itself may take; waiting for its turn does not count.
     """
     if kind not in CLASSES:
-        raise ValueError(f"check {title!r}: class {kind!r}; one of {CLASSES[0]} to {CLASSES[-1]} is wanted")
+        raise ValueError(f"check {title!r}: class {kind!r}; one of {', '.join(CLASSES)} is wanted")
     if (broken is None) != (not because):
         raise ValueError(f"check {title!r}: broken and because come together")
     if (broken is None) != bool(unproven):

@@ -10,16 +10,12 @@ from typing import Any
 import pytest
 
 from parity.checks.mark import About
-from parity.checks.verdict import (
-    AGAINST_THE_APP,
-    AGAINST_THE_CHECKS,
-    WITHOUT_AN_ANSWER,
-    Verdict,
-)
+from parity.report.findings import AGAINST_THE_APP, AGAINST_THE_CHECKS, WITHOUT_AN_ANSWER, Verdict
 
 # The exit code of a run in which nothing failed, and yet something was not answered. pytest's own are 0 to 5.
 NO_ANSWER = 6
-BAD = AGAINST_THE_APP | AGAINST_THE_CHECKS | WITHOUT_AN_ANSWER
+# What leaves evidence.
+BAD = AGAINST_THE_APP | AGAINST_THE_CHECKS | {Verdict.ERROR}
 
 
 @dataclass
@@ -29,8 +25,10 @@ class Ended:
     name: str
     about: About
     proof: bool
+    to_do: str = ""
     verdict: Verdict | None = None
     reason: str = ""
+    evidence: str = ""
     seconds: float = 0.0
 
     @property
@@ -63,6 +61,7 @@ class Ended:
         elif self.verdict is Verdict.ERROR and self.proof and report.skipped:
             report.outcome, report.longrepr = "failed", self.reason
         if self.bad and report.failed:
+            self.evidence = str(evidence)
             report.sections.append(("verdict", f"{self.verdict}: {self.reason}"))
             report.sections.append(("evidence", str(evidence)))
 
@@ -76,22 +75,25 @@ class Ended:
             "verdict": self.verdict.value if self.verdict else "",
             "reason": self.reason,
             "seconds": round(self.seconds, 3),
+            "to_do": self.to_do,
             "broken": repr(self.about.broken) if self.about.broken is not None else "",
             "unproven": self.about.unproven,
+            "evidence": self.evidence,
         }
 
 
 DURING = pytest.StashKey[Ended]()
 
 _LETTERS = {
+    Verdict.PASSED: ("passed", ".", "PASSED"),
     Verdict.FAILED: ("failed", "F", "FAILED"),
     Verdict.ERROR: ("error", "E", "ERROR"),
-    Verdict.NOT_CAUGHT: ("failed", "N", "NOT CAUGHT"),
-    Verdict.VOID: ("error", "V", "VOID"),
-    Verdict.CAUGHT: ("passed", "c", "CAUGHT"),
-    Verdict.NOT_DECLARED: ("skipped", "-", "NOT DECLARED"),
-    Verdict.NOT_JUDGED: ("skipped", "?", "NOT JUDGED"),
-    Verdict.NOT_SHOWN: ("skipped", "s", "NOT SHOWN HERE"),
+    Verdict.NOT_CAUGHT: ("not caught", "N", "NOT CAUGHT"),
+    Verdict.VOID: ("void", "V", "VOID"),
+    Verdict.CAUGHT: ("caught", "c", "CAUGHT"),
+    Verdict.NOT_DECLARED: ("not declared", "-", "NOT DECLARED"),
+    Verdict.NOT_JUDGED: ("not judged", "?", "NOT JUDGED"),
+    Verdict.NOT_SHOWN: ("not shown here", "s", "NOT SHOWN HERE"),
 }
 
 
@@ -101,9 +103,10 @@ def status_letters(report: pytest.TestReport) -> tuple[str, str, str] | None:
     if not entry or not entry["verdict"]:
         return None
     verdict = Verdict(entry["verdict"])
-    if report.when == "teardown" and not report.failed:
-        return None
-    return _LETTERS.get(verdict)
+    if verdict in (Verdict.PASSED, Verdict.CAUGHT):
+        # Counted at the end: an error in putting back what the test used would make two ends of one check.
+        return _LETTERS[verdict] if report.when == "teardown" else ("", "", "")
+    return None if report.when == "teardown" and not report.failed else _LETTERS[verdict]
 
 
 def exit_code(pytests: int, verdicts: Collection[Verdict]) -> int:
@@ -113,6 +116,6 @@ def exit_code(pytests: int, verdicts: Collection[Verdict]) -> int:
         return pytests
     if any(verdict in AGAINST_THE_APP | AGAINST_THE_CHECKS for verdict in verdicts):
         return int(pytest.ExitCode.TESTS_FAILED)
-    if any(verdict in WITHOUT_AN_ANSWER | {Verdict.NOT_JUDGED} for verdict in verdicts):
+    if any(verdict in WITHOUT_AN_ANSWER for verdict in verdicts):
         return NO_ANSWER
     return pytests

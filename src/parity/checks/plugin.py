@@ -6,9 +6,11 @@ JUnit and editors need nothing special. A second runner for proofs was what stoo
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,17 @@ import pytest
 
 from parity.checks import fixtures
 from parity.checks.loading import load_contract
-from parity.checks.mark import About
+from parity.checks.mark import CLASSES, About
 from parity.checks.outcome import DURING, Ended, exit_code, status_letters
 from parity.checks.session import RUN, Run
 from parity.checks.stack import Site
 from parity.checks.stage import Stage
-from parity.checks.verdict import NotDeclared, NotJudged, NotShown, Verdict, Void, judge
+from parity.checks.verdict import NotDeclared, NotJudged, NotShown, Void, judge
 from parity.config.errors import ConfigError
 from parity.config.project import Project
 from parity.contract import FullContract
-from parity.report.summary import Collected
+from parity.report.findings import Collected, Findings, Verdict
+from parity.report.summary import summary_lines
 from parity.stack.target import Target, local_project
 
 BROKEN, AS_IT_IS = "broken", "as-it-is"
@@ -43,8 +46,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--parity-contract", type=Path, metavar="FILE", help="instead of [checks] contract of parity.toml")
     group.addoption("--parity-out", type=Path, metavar="DIR", help="evidence of failures; default: the state folder")
+    group.addoption("--parity-results", type=Path, metavar="FILE", help="write what the checks found there, as JSON")
     group.addoption("--prove", action="store_true", help="also run each check against its broken variant")
     group.addoption("--fast", action="store_true", help="only the checks that take a second or two")
+    group.addoption("--live-only", action="store_true", help="only the checks that may run against a deployed app")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -135,10 +140,11 @@ def name_of(item: pytest.Item) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What others rest on comes first, then what shares the stack, then what needs it alone; broken variants last."""
     known = [(item, about) for item in items if (about := About.of(item))]
-    if config.getoption("--fast"):
-        left_out = [item for item, about in known if not about.fast]
+    fast, live = config.getoption("--fast"), config.getoption("--live-only")
+    left_out = {item for item, about in known if (fast and not about.fast) or (live and not about.live)}
+    if left_out:
         items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
+        config.hook.pytest_deselected(items=list(left_out))
     names = {name_of(item) for item, _ in known}
     if any(GENERIC in item.path.parents for item, _ in known):  # else names of generic checks are not known here
         for item, about in known:
@@ -232,7 +238,7 @@ def pytest_runtest_makereport(
         in_test=call.when == "call",
         because=about.because if proof else None,
     )
-    ended = item.stash.setdefault(DURING, Ended(name_of(item), about, proof))
+    ended = item.stash.setdefault(DURING, Ended(name_of(item), about, proof, to_do(item, about)))
     ended.add(verdict, run.clean(reason), report.duration - _waited(item, call))
     ended.change(report, verdict, evidence=fixtures.evidence_folder(item))
     if ended.bad:
@@ -242,6 +248,12 @@ def pytest_runtest_makereport(
         run.tell(ended.name, ended.verdict)
     report.parity = ended.as_dict()  # type: ignore[attr-defined]  # pytest-xdist carries it over
     return report
+
+
+def to_do(item: pytest.Item, about: About) -> str:
+    """What to do when the check fails: the test's docstring, else where to look first in its class."""
+    doc = inspect.getdoc(getattr(item, "function", None)) or ""
+    return " ".join(doc.split()) or CLASSES[about.kind][1]
 
 
 def _waited(item: pytest.Item, call: pytest.CallInfo[None]) -> float:
@@ -275,8 +287,23 @@ class _Reports:
         if not _is_worker(self._config):
             verdicts = self._config.stash[COLLECTED].verdicts()
             session.exitstatus = exit_code(int(exitstatus), verdicts)
+            if file := self._config.getoption("--parity-results"):
+                self._findings(int(session.exitstatus)).write(file)
+
+    def _findings(self, code: int) -> Findings:
+        run, collected = self._config.stash.get(RUN, None), self._config.stash[COLLECTED]
+        return Findings(
+            target=run.site.target.name if run else "",
+            driver=run.site.target.driver if run else "",
+            api=run.site.target.api_url if run else "",
+            began=collected.began,
+            ended=time.time(),
+            exit_code=code,
+            known=sorted({name for name, _ in run.planned} if run else ()),
+            found=collected.in_order(),
+        )
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        for line in self._config.stash[COLLECTED].lines():
+        for line in summary_lines(self._findings(0), width=min(120, shutil.get_terminal_size().columns)):
             terminalreporter.line(line)

@@ -22,9 +22,9 @@ from parity.checks.media import tools_path
 from parity.checks.secrecy import without_credentials
 from parity.checks.stack import Site
 from parity.checks.variants import Change
-from parity.checks.verdict import Verdict
 from parity.contract import Elsewhere, FullContract, InBucket, OwnBucket, Prefix, Rate
 from parity.report.engine import Engine
+from parity.report.findings import Verdict
 
 LOOK_S = 0.05
 # How long a check waits for one that it rests on, beyond that one's own deadline, in seconds.

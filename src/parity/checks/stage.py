@@ -21,8 +21,10 @@ from parity.report.engine import Engine, EngineError
 
 # A release that becomes healthy does so long before; one that does not is a mistake in the variant.
 HEALTHY_WITHIN_S = 60
+# The package beside the app's entry module that wraps are copied into.
+WRAPS = "parity_wraps"
 # What a checkout holds beside the app.
-NOT_COPIED = shutil.ignore_patterns("__pycache__", "user_data", ".venv", ".git", "node_modules")
+NOT_COPIED = ("__pycache__", "user_data", ".venv", "venv", ".git", "node_modules")
 
 
 @dataclass
@@ -136,12 +138,12 @@ class Stage:
         try:
             layered = dict(files)
             if wraps:
-                entry = entry_file(project)
+                entry, name = entry_point(project)
                 workdir = str(engine.image(base)["Config"].get("WorkingDir") or "").rstrip("/")
                 # The terminal of the throw-away container ends lines with CR LF.
                 text = engine.run_and_read(base, ["cat", f"{workdir}/{entry}"]).replace("\r\n", "\n")
-                for name, content in wrapped_files(text, entry, wraps).items():
-                    layered[f"{workdir}/{name}"] = content
+                for path, content in wrapped_files(text, entry, name, wraps).items():
+                    layered[f"{workdir}/{path}"] = content
             engine.build(tag, base, layered)
         except EngineError as error:
             raise StackError(f"the broken image cannot be built: {error}") from None
@@ -164,8 +166,8 @@ def _released(changes: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(change for change in changes if isinstance(change, Env | Wrap | Layer))
 
 
-def entry_file(project: Project) -> str:
-    """The file of the ``package.module:name`` in the app's start command, as ``package/module.py``.
+def entry_point(project: Project) -> tuple[str, str]:
+    """The file of the ``package.module:name`` in the app's start command, as ``package/module.py``, and the name.
 
     Raises ``NotShown`` where the command names none: such an app is no ASGI app, or starts by a script.
     """
@@ -174,31 +176,40 @@ def entry_file(project: Project) -> str:
     for word in command:
         module, colon, name = word.partition(":")
         if colon and name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
-            return f"{module.replace('.', '/')}.py"
+            return f"{module.replace('.', '/')}.py", name
     raise NotShown(f"app.process.command of parity.toml names no package.module:app to wrap: {json.dumps(command)}")
 
 
-def wrapped_files(text: str, entry: str, wraps: Sequence[Wrap]) -> dict[str, str]:
+def wrapped_files(text: str, entry: str, name: str, wraps: Sequence[Wrap]) -> dict[str, str]:
     """The entry module and the wraps' modules, by path beside it; the first of ``wraps`` is the innermost."""
     folder = Path(entry).parent
-    package = ".".join(folder.parts)
+    package = ".".join((*folder.parts, WRAPS))
     files = {}
     text += "\n\nimport json as _json\nimport sys as _sys\n\n"
-    for number, wrap in enumerate(wraps):
-        module = f"parity_wrap_{number}"
-        files[str(folder / f"{module}.py")] = Path(inspect.getsourcefile(wrap.function) or "").read_text("utf-8")
+    for wrap in wraps:
+        source = Path(inspect.getsourcefile(wrap.function) or "")
+        # Its whole package goes along: the wraps share parts.
+        for file in source.parent.glob("*.py"):
+            files[str(folder / WRAPS / file.name)] = file.read_text("utf-8")
         settings = json.dumps(dict(wrap.settings))
-        text += f"from {package + '.' if package else ''}{module} import {wrap.function.__name__} as _wrap\n"
-        # Looked up in the module, as some make their ``app`` on demand (``__getattr__``).
-        text += f"app = _wrap(_sys.modules[__name__].app, _json.loads({settings!r}))\n"
+        text += f"from {package}.{source.stem} import {wrap.function.__name__} as _wrap\n"
+        # Looked up in the module, as some make their application on demand (``__getattr__``).
+        text += f"{name} = _wrap(_sys.modules[__name__].{name}, _json.loads({settings!r}))\n"
     return {entry: text, **files}
 
 
 def wrapped_source(project: Project, wraps: Sequence[Wrap], folder: Path) -> Path:
     """A copy of the app's sources with the wraps, in ``folder``."""
-    entry, copy = entry_file(project), folder / "source"
+    (entry, name), copy = entry_point(project), folder / "source"
     source = project.path(project.process.directory)
-    shutil.copytree(source, copy, ignore=NOT_COPIED, symlinks=True)
-    for name, content in wrapped_files((copy / entry).read_text("utf-8"), entry, wraps).items():
-        (copy / name).write_text(content, "utf-8")
+    state = project.settings.state_dir.resolve()
+
+    def not_copied(place: str, names: list[str]) -> set[str]:
+        """The stack's state, and with it this copy, may lie in the folder of the sources."""
+        return {name for name in names if name in NOT_COPIED or (Path(place) / name).resolve() == state}
+
+    shutil.copytree(source, copy, ignore=not_copied, symlinks=True)
+    for path, content in wrapped_files((copy / entry).read_text("utf-8"), entry, name, wraps).items():
+        (copy / path).parent.mkdir(exist_ok=True)
+        (copy / path).write_text(content, "utf-8")
     return copy

@@ -16,29 +16,10 @@ void       the check did not pass as it is, so that its failing when broken prov
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 
 from _pytest.outcomes import Skipped
 
-
-class Verdict(StrEnum):
-    """How a check, or its proof, ended."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    ERROR = "error"
-    NOT_DECLARED = "not declared"
-    NOT_JUDGED = "not judged"
-    NOT_SHOWN = "not shown"
-    CAUGHT = "caught"
-    NOT_CAUGHT = "not caught"
-    VOID = "void"
-
-
-# What makes a run fail, and what leaves it without an answer.
-AGAINST_THE_APP = frozenset({Verdict.FAILED})
-AGAINST_THE_CHECKS = frozenset({Verdict.NOT_CAUGHT})
-WITHOUT_AN_ANSWER = frozenset({Verdict.ERROR, Verdict.VOID})
+from parity.report.findings import Verdict
 
 
 class NotDeclared(Skipped):

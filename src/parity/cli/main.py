@@ -16,6 +16,7 @@ from parity.stack.errors import StackError
 # Commands of other rooms, by name.
 MOUNTS = (
     Mount("check", "parity.checks.cli:check", "Run the checks against the stack or a deployed app."),
+    Mount("compare", "parity.checks.cli:compare", "Run the live-safe checks on two targets and show the differences."),
     Mount("promote", "parity.promote.cli:promote", "Ship the image that a receipt speaks for, or go back."),
     Mount("r2", "parity.r2.cli:group", "What the bucket holds, faults, snapshots."),
     Mount("modal", "parity.modal.cli:group", "Deployed apps, calls, faults."),

@@ -17,6 +17,7 @@ from parity.admin.app import http_exception_as_problem, problem, read_object
 from parity.fly.edge.context import EdgeContext
 from parity.fly.fleet import Fleet
 from parity.fly.interposer import BadWrap, Interposer, parse_wraps
+from parity.fly.machines.cpu import CpuMode
 from parity.fly.machines.driver import DriverError
 from parity.fly.machines.machine import Machine
 from parity.fly.machines.release import ReleaseFailed
@@ -102,6 +103,14 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
         newer = await fleet.newer_build()
         return JSONResponse({**fleet.release.as_json(), "newer_build": asdict(newer) if newer else None})
 
+    async def cpu(request: Request) -> Response:
+        if request.method == "PUT":
+            mode = (await read_object(request, ("mode",))).get("mode")
+            if mode not in list(CpuMode):
+                raise HTTPException(400, f"mode={mode!r}: expected one of {', '.join(CpuMode)}")
+            await fleet.set_cpu(CpuMode(str(mode)))
+        return JSONResponse({"mode": str(fleet.cpu_mode)})
+
     async def images(request: Request) -> Response:
         since = request.query_params.get("since", "0")
         try:
@@ -142,6 +151,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             Route("/fly/replay-cache", replay_cache, methods=["GET", "DELETE"]),
             Route("/fly/interposer", interposer, methods=["GET", "PUT", "DELETE"]),
             Route("/fly/images", images),
+            Route("/fly/cpu", cpu, methods=["GET", "PUT"]),
             Route("/fly/release", release),
             Route("/fly/releases", deploy, methods=["POST"]),
             *extra_routes,

@@ -11,6 +11,7 @@ from pathlib import Path
 from parity.config.fly_toml import FlyConfig
 from parity.fly.gate import AppGate, phase_of
 from parity.fly.machines import release_file
+from parity.fly.machines.cpu import CpuMode
 from parity.fly.machines.driver import Address, Driver, DriverError, Image, MachineSpec
 from parity.fly.machines.environment import fly_environment
 from parity.fly.machines.image_log import ImageLog
@@ -61,6 +62,7 @@ class Fleet:
         self._making_again = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.images = ImageLog(parts.state_dir)
+        self.cpu_mode = CpuMode(parts.settings.cpu)
         self._surroundings = Surroundings(
             parts.driver,
             parts.config,
@@ -69,6 +71,7 @@ class Fleet:
             lambda machine, close_websockets: parts.leaving(machine, close_websockets),
             lambda machine: self._on_notice(machine, "removed"),
             self.images,
+            lambda: self.cpu_mode,
             parts.local,
             parts.check_local,
         )
@@ -181,6 +184,12 @@ class Fleet:
             return ended.code, await driver.logs(spec.id, KEPT_LINES)
         finally:
             await driver.remove(spec.id)
+
+    async def set_cpu(self, mode: CpuMode) -> None:
+        """Another CPU quota for every Machine, and for those to come. Raises ``DriverError``."""
+        for machine in list(self.machines.values()):
+            await machine.set_cpu(mode)
+        self.cpu_mode = mode
 
     async def destroy(self, machine_id: str) -> None:
         await self.machines[machine_id].destroy()

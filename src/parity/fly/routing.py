@@ -5,6 +5,7 @@ Facts: superfly/docs on Fly Proxy's load balancing and autostop/autostart, Augus
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -74,7 +75,7 @@ def decide(
     crowded = all(v.load >= soft for v in ready)
     wake = _to_wake(allowed) if autostart and crowded and not starting else None
     if open_ones:
-        by_load = min(open_ones, key=lambda v: v.load)
+        by_load = least_loaded(open_ones)
         chosen = preferred if preferred is not None and preferred in open_ones else by_load
         return Decision(use=chosen.id, wake=wake)
     if starting or wake is not None:
@@ -86,6 +87,12 @@ def decide(
     if any(v.phase is Phase.FAILING for v in allowed):
         return Decision(refuse=(503, "PR03: no Machine passes its checks"))
     return Decision(refuse=(503, "PR03: no Machine is started and none may be"))
+
+
+def least_loaded(views: Sequence[View]) -> View:
+    """The Machine with the least load; among equals any, as Fly gives no order."""
+    least = min(view.load for view in views)
+    return random.choice([view for view in views if view.load == least])
 
 
 def _to_wake(views: Sequence[View]) -> str | None:
@@ -108,16 +115,16 @@ class Use:
 def excess(machines: Sequence[Use], *, soft: int, minimum: int) -> str | None:
     """The one Machine that an autostop check stops, or None.
 
-    With several running, one is too many when the others could carry all the load below their soft limits; one alone
-    stops only at zero load, unused since the last check.
+    Fly's formula: with several running, ``machines - (machines over soft limit + 1) >= 1``, whatever their load; one
+    alone stops only at zero load, unused since the last check. Which one of several goes is not documented: here the
+    one with the least load.
     """
     if len(machines) <= minimum:
         return None
     if len(machines) == 1:
         only = machines[0]
         return None if only.load or only.used else only.id
-    total = sum(machine.load for machine in machines)
-    if total > soft * (len(machines) - 1):
+    over = sum(machine.load > soft for machine in machines)
+    if len(machines) - (over + 1) < 1:
         return None
-    idle = min(machines, key=lambda m: (m.load, m.used))
-    return idle.id if idle.load == 0 else None
+    return min(machines, key=lambda m: (m.load, m.used)).id

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,13 @@ from parity.config.errors import ConfigError
 from parity.config.fly_toml import FlyConfig
 from parity.config.project import Project, machine_environment
 from parity.fly.admin import AdminParts, admin_app
+from parity.fly.binding import binding
 from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.listener import Ports, listening
 from parity.fly.edge.upstream import Pool
 from parity.fly.fleet import Fleet, FleetParts, RunOnce
 from parity.fly.interposer import Interposer
+from parity.fly.machines.cpu import CpuMode
 from parity.fly.machines.docker import DockerDriver
 from parity.fly.machines.driver import Address, Driver
 from parity.fly.machines.process import ProcessDriver
@@ -68,7 +70,7 @@ async def standin(
         parts.prepare = prepare
     fleet = Fleet(parts)
     interposer = Interposer(peers[0])
-    context = EdgeContext(config, settings, fleet.gate, Pool(peers[0]), interposer)
+    context = EdgeContext(config, settings, fleet.gate, Pool(peers[0], settings.reuse_s), interposer)
 
     def leaving(machine: str, close_websockets: bool) -> None:
         if close_websockets:
@@ -113,6 +115,8 @@ async def serve(environ: Mapping[str, str]) -> None:
             project.standin_env.get("AWS_CA_BUNDLE"),
         )
     else:
+        if settings.cpu != CpuMode.OFF:
+            raise ConfigError("PARITY_FLY_CPU", "processes have no CPU quota", "off, or PARITY_DRIVER=docker")
         process = project.process
         driver = ProcessDriver(
             harness.root, process.directory, process.command, harness.state_dir, host, project.python
@@ -123,41 +127,34 @@ async def serve(environ: Mapping[str, str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     services = Services(project)
-    try:
-        running = standin(
-            project.fly,
-            settings,
-            driver,
-            machine_environment(project),
-            certificates,
-            harness.bind,
-            harness.api_port,
-            harness.api_http_port,
-            (edge_peer, check_peer),
-            harness.state_dir,
-            services.open,
-        )
-        async with services, running as fly:
-            urls = {
-                "api": harness.api_url,
-                "frontend": harness.frontend_url,
-                "r2": harness.r2_url,
-                "modal": harness.modal_url,
-            }
-            parts = AdminParts(fly.fleet, fly.context, project.fly.deploy.wait_timeout_s, urls, fly.interposer)
-            standins = {"r2": harness.r2_admin_url}
-            if project.parity.gpu:
-                standins["modal"] = harness.modal_admin_url
-            routes = [*gateway_routes(standins), *service_routes(services)]
-            async with serving(admin_app(parts, routes), harness.bind, harness.admin_port):
-                sys.stdout.write(f"fly: {project.fly.app} at {harness.api_url}, admin at {harness.admin_url}\n")
-                sys.stdout.flush()
-                await stop.wait()
-    except OSError as error:
-        ports = f"{harness.api_port}, {harness.api_http_port}, {harness.admin_port}"
-        raise ConfigError(
-            "PARITY_API_PORT, PARITY_API_HTTP_PORT, PARITY_ADMIN_PORT",
-            f"cannot listen on {harness.bind} ports {ports}: {error}",
-            "ports that nothing else uses",
-            "stop what uses the port, or set another one",
-        ) from error
+    running = standin(
+        project.fly,
+        settings,
+        driver,
+        machine_environment(project),
+        certificates,
+        harness.bind,
+        harness.api_port,
+        harness.api_http_port,
+        (edge_peer, check_peer),
+        harness.state_dir,
+        services.open,
+    )
+    async with services, running as fly:
+        urls = {
+            "api": harness.api_url,
+            "frontend": harness.frontend_url,
+            "r2": harness.r2_url,
+            "modal": harness.modal_url,
+        }
+        parts = AdminParts(fly.fleet, fly.context, project.fly.deploy.wait_timeout_s, urls, fly.interposer)
+        standins = {"r2": harness.r2_admin_url}
+        if project.parity.gpu:
+            standins["modal"] = harness.modal_admin_url
+        routes = [*gateway_routes(standins), *service_routes(services)]
+        async with AsyncExitStack() as admin:
+            with binding("PARITY_ADMIN_PORT", harness.bind, harness.admin_port):
+                await admin.enter_async_context(serving(admin_app(parts, routes), harness.bind, harness.admin_port))
+            sys.stdout.write(f"fly: {project.fly.app} at {harness.api_url}, admin at {harness.admin_url}\n")
+            sys.stdout.flush()
+            await stop.wait()

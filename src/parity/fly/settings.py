@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from parity.config.settings import HarnessSettings
-from parity.config.variables import SWITCH, TEXT, Kind, integer, names, number, read, refuse_unknown, setting
+from parity.config.variables import SWITCH, TEXT, Kind, choice, integer, names, number, read, refuse_unknown, setting
 
 _LONGEST = 1e9
 
@@ -63,6 +63,18 @@ class FlySettings:
     )
     route_unchecked: bool = setting(
         "PARITY_FLY_ROUTE_UNCHECKED", SWITCH, "true", "a started Machine gets traffic before its first check"
+    )
+    cordon_s: float = setting(
+        "PARITY_FLY_CORDON_S", _SECONDS_OR_OFF, "1", "longest wait for what is in flight before a stop's signal"
+    )
+    reuse_s: float = setting(
+        "PARITY_FLY_REUSE_S", _SECONDS, "60", "how long an idle connection to a Machine is reused, if the app keeps it"
+    )
+    cpu: str = setting(
+        "PARITY_FLY_CPU",
+        choice("off", "burst", "baseline"),
+        "off",
+        "a shared CPU's quota: none, Fly's baseline with a burst balance, or the baseline alone (docker driver)",
     )
     prefer_wakes: bool = setting(
         "PARITY_FLY_PREFER_WAKES", SWITCH, "true", "a preferred Machine that is stopped is started and waited for"

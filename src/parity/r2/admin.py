@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,7 +13,7 @@ from starlette.routing import Route
 
 from parity.admin.app import http_exception_as_problem, problem, read_object
 from parity.config.errors import ConfigError
-from parity.r2 import cors
+from parity.r2 import cors, lifecycle, locks
 from parity.r2.errors import R2Error
 from parity.r2.faults import FIELDS, PREFLIGHT, FaultError
 from parity.r2.operations.table import HANDLERS
@@ -65,6 +66,11 @@ class Admin:
             Route("/r2/cors", self.cors_policy),
             Route("/r2/cors", self.change_cors, methods=["PUT"]),
             Route("/r2/cors", self.configured_cors, methods=["DELETE"]),
+            Route("/r2/lifecycle", self.lifecycle_rules),
+            Route("/r2/lifecycle", self.change_lifecycle, methods=["PUT"]),
+            Route("/r2/lifecycle/run", self.run_lifecycle, methods=["POST"]),
+            Route("/r2/locks", self.lock_rules),
+            Route("/r2/locks", self.change_locks, methods=["PUT"]),
             Route("/r2/reset", self.reset, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: http_exception_as_problem})
@@ -186,7 +192,7 @@ class Admin:
 
     async def cors_policy(self, _request: Request) -> Response:
         """The bucket's CORS policy that is in force."""
-        policy = self._front.policies.get(self._service.settings.bucket, ())
+        policy = self._front.configured.cors.get(self._service.settings.bucket, ())
         return JSONResponse({"CORSRules": cors.to_json(policy)})
 
     async def change_cors(self, request: Request) -> Response:
@@ -195,15 +201,51 @@ class Admin:
             policy = cors.from_json(await read_object(request, ("CORSRules", "rules")))
         except cors.PolicyError as error:
             raise HTTPException(400, str(error)) from None
-        self._front.policies[self._service.settings.bucket] = policy
+        self._front.configured.cors[self._service.settings.bucket] = policy
         return await self.cors_policy(request)
 
     async def configured_cors(self, request: Request) -> Response:
         """Back to the policy of the file that parity.toml names."""
-        self._front.policies.pop(self._service.settings.bucket, None)
+        self._front.configured.cors.pop(self._service.settings.bucket, None)
         if self._service.settings.policy is not None:
-            self._front.policies[self._service.settings.bucket] = self._service.settings.policy
+            self._front.configured.cors[self._service.settings.bucket] = self._service.settings.policy
         return await self.cors_policy(request)
+
+    async def lifecycle_rules(self, _request: Request) -> Response:
+        """The bucket's lifecycle rules, in the form of ``aws s3api put-bucket-lifecycle-configuration``."""
+        return JSONResponse(lifecycle.to_json(self._front.configured.lifecycle(self._service.settings.bucket)))
+
+    async def change_lifecycle(self, request: Request) -> Response:
+        """Other lifecycle rules, as a person with an admin token would set them."""
+        try:
+            rules = lifecycle.from_json(await read_object(request, ("Rules",)))
+        except lifecycle.LifecycleError as error:
+            raise HTTPException(400, str(error)) from None
+        self._front.configured.lifecycles[self._service.settings.bucket] = rules
+        return await self.lifecycle_rules(request)
+
+    async def run_lifecycle(self, request: Request) -> Response:
+        """Carry the lifecycle rules out as if ``{"days": 8}`` had passed; answers with the keys that were met."""
+        days = (await read_object(request, ("days",))).get("days", 0)
+        if isinstance(days, bool) or not isinstance(days, int | float) or not 0 <= days <= 100_000:
+            raise HTTPException(400, f"days must be a number from 0 to 100000, not {days!r}")
+        try:
+            return JSONResponse(asdict(await self._service.run_lifecycle(days)))
+        except R2Error as error:
+            return problem(502, "The store does not answer", error.message)
+
+    async def lock_rules(self, _request: Request) -> Response:
+        """The bucket's locks, in the form of Cloudflare's API."""
+        return JSONResponse(locks.to_json(self._front.configured.locks.get(self._service.settings.bucket, ())))
+
+    async def change_locks(self, request: Request) -> Response:
+        """Other locks, as Cloudflare's API would set them; ``{"rules": []}`` removes them."""
+        try:
+            rules = locks.from_json(await read_object(request, ("rules",)))
+        except locks.LockError as error:
+            raise HTTPException(400, str(error)) from None
+        self._front.configured.locks[self._service.settings.bucket] = rules
+        return await self.lock_rules(request)
 
     async def reset(self, _request: Request) -> Response:
         """Empty the bucket."""

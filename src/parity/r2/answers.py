@@ -91,18 +91,33 @@ MALFORMED_XML = Answer(
     400, "MalformedXML", "The XML you provided was not well formed or did not validate against our published schema."
 )
 
+LIFECYCLE_FEATURE = Answer(501, "NotImplemented", "{name} not implemented")
+BUCKET_EXISTS = Answer(
+    409,
+    "BucketConflict",
+    "The bucket you tried to create already exists, and you own it.",
+    captured=(409, "BucketAlreadyOwnedByYou"),
+)
+
 # Conditions and ranges
 PRECONDITION = Answer(412, "PreconditionFailed", _PRECONDITION)
+COPY_DESTINATION = Answer(412, "PreconditionFailed", _PRECONDITION)
 RANGE = Answer(416, "InvalidRange", "The requested range is not satisfiable")
 RANGE_FORM = Answer(
     400, "InvalidArgument", "range must be in format 'bytes=start-end', 'bytes=start-' or 'bytes=-suffix'.'"
 )
+COPY_RANGE_FORM = Answer(400, "InvalidArgument", "Invalid x-amz-copy-source-range: {value}")
+COPY_RANGE_INVERTED = Answer(400, "InvalidArgument", "x-amz-copy-source-range must be positive.")
+COPY_RANGE_PAST_END = Answer(400, "InvalidArgument", "Range specified is not valid for source object of size: {size}")
 RANGE_INVERTED = Answer(400, "InvalidArgument", "range must be positive.")
+
+LOCKED = Answer(403, "ObjectLockedByBucketPolicy", "The object is locked by the bucket policy.")
 
 # Uploads
 UNEQUAL_PARTS = Answer(400, "InvalidPart", "All non-trailing parts must have the same length.")
 PART_TOO_SMALL = Answer(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.")
 UNKNOWN_PART = Answer(400, "InvalidPart", "One or more of the specified parts could not be found.")
+DUPLICATE_PART = Answer(400, "InvalidPart", "There was a problem with the multipart upload.")
 NO_UPLOAD = Answer(404, "NoSuchUpload", "The specified multipart upload does not exist.", always=True)
 PART_NUMBER = Answer(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive.")
 # R2 accepts these: it is the answer of S3, given with the rule switched off.
@@ -115,6 +130,14 @@ TOO_LARGE = Answer(400, "EntityTooLarge", "Your proposed upload exceeds the maxi
 NO_LENGTH = Answer(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
 STORAGE_CLASS = Answer(400, "InvalidStorageClass", "The storage class specified is not valid.")
 CUSTOMER_KEY = Answer(400, "InvalidArgument", "{problem}")
+CUSTOMER_KEY_MISSING = Answer(
+    400,
+    "InvalidRequest",
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve "
+    "the object.",
+)
+CUSTOMER_KEY_UNUSED = Answer(400, "InvalidRequest", "The encryption parameters are not applicable to this object.")
+CUSTOMER_KEY_WRONG = Answer(403, "AccessDenied", "Access Denied")
 CUSTOMER_ALGORITHM = Answer(
     400,
     "InvalidEncryptionAlgorithmError",
@@ -130,8 +153,13 @@ BAD_DIGEST = Answer(
 )
 INVALID_DIGEST = Answer(400, "InvalidDigest", "The checksum or Content-MD5 you specified is not valid.")
 
+SEVERAL_CHECKSUMS = Answer(400, "InvalidRequest", "You can only specify one non-default checksum at a time.")
+PART_CHECKSUM = Answer(501, "NotImplemented", _HEADER)
+CHECKSUM_TYPE = Answer(501, "NotImplemented", _HEADER)
+
 # CORS
 PREFLIGHT = Answer(403, "Unauthorized", "CORS not configured for this bucket", cors=False)
+CORS_DOCUMENT = Answer(400, "MalformedXML", MALFORMED_XML.message)
 CORS_POLICY = Answer(400, "InvalidArgument", "{problem}")
 
 ANSWERS: dict[str, Answer] = {name: value for name, value in list(globals().items()) if isinstance(value, Answer)}

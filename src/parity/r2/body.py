@@ -16,6 +16,7 @@ from parity.r2.headers import MAX_PUT
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
 from parity.r2.sigv4 import Authenticated
+from parity.r2.store.interface import Checksum
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 # What one thread hop digests and writes of a larger body.
@@ -32,15 +33,18 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """``etag`` is the MD5 of the payload, in hex."""
+    """``etag`` is the MD5 of the payload, in hex; ``checksum`` the one that came with it."""
 
     content: Content
     etag: str
+    checksum: Checksum | None
 
 
-def check_length(request: Request, authenticated: Authenticated, rules: Rulebook) -> None:
+def check_length(request: Request, operation: str, authenticated: Authenticated, rules: Rulebook) -> None:
     """Before the first byte is read. Raises rules 20 and 21."""
     declared = request.content_length
+    if operation not in ("PutObject", "UploadPart"):
+        return
     if declared is None and not (authenticated.streams and "x-amz-decoded-content-length" in request.headers):
         rules.refuse_if_on(answers.NO_LENGTH)
     if (declared or 0) > MAX_PUT:
@@ -75,6 +79,7 @@ async def receive_body(
 
     worker = Worker(work)
     received, more = 0, True
+    trailer: Checksum | None = None
     try:
         while more:
             message = await receive()
@@ -89,11 +94,11 @@ async def receive_body(
         if decoder is not None:
             decoder.finish()
             _check_decoded_length(request, writer.size)
-            _check_trailer(trailer_digest, decoder.trailers, rules)
+            trailer = _check_trailer(trailer_digest, decoder.trailers, rules)
         elif request.content_length is not None and received != request.content_length:
             raise incomplete_body()
         etag = digests.finish()
-        return Body(writer.finish(), etag)
+        return Body(writer.finish(), etag, digests.given or trailer)
     finally:
         await worker.stop()
         writer.abandon()
@@ -152,23 +157,28 @@ def _check_decoded_length(request: Request, size: int) -> None:
         raise incomplete_body()
 
 
-def _check_trailer(expected: tuple[str, Any] | None, trailers: Mapping[str, str], rules: Rulebook) -> None:
+def _check_trailer(expected: tuple[str, Any] | None, trailers: Mapping[str, str], rules: Rulebook) -> Checksum | None:
+    """The checksum in the trailer, when it holds. Raises rule 22."""
     if expected is None:
-        return
+        return None
     name, digest = expected
     header = f"x-amz-checksum-{name}"
     checks = BodyDigests({}, "", rules)
-    width = DIGESTS[name][0]
     if header not in trailers:
         rules.refuse_if_on(answers.INVALID_DIGEST)
-        return
-    checks.expect(name, trailers[header], width, digest)
+        return None
+    checks.expect(name, trailers[header], DIGESTS[name][0], digest)
     checks.finish()
+    return checks.given
 
 
-async def receive_xml(receive: Receive, request: Request, authenticated: Authenticated, rules: Rulebook) -> bytes:
-    """A small body in memory, with its digests checked. Raises ``MalformedXML`` when it is too large to be right."""
-    digests = BodyDigests(request.headers, authenticated.payload, rules)
+async def receive_xml(
+    receive: Receive, request: Request, authenticated: Authenticated, rules: Rulebook, *, checksums: bool = True
+) -> bytes:
+    """A small body in memory, with its digests checked; without ``checksums`` those in the headers are of something
+    else. Raises ``MalformedXML`` when it is too large to be right."""
+    headers = request.headers if checksums else {}
+    digests = BodyDigests(headers, authenticated.payload, rules)
     chunks: list[bytes] = []
     size, more = 0, True
     while more:

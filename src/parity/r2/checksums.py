@@ -6,13 +6,14 @@ import base64
 import binascii
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import fastcrc
+import anycrc
 
 from parity.r2 import answers
 from parity.r2.rules import Rulebook
+from parity.r2.store.interface import Checksum
 
 
 class Digest(Protocol):
@@ -33,33 +34,60 @@ class _Crc:
         return self._value.to_bytes(self._width, "big")
 
 
-def _crc64_table() -> list[int]:
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (0x9A6C9329AC4BC9B5 if byte & 1 else 0)
-        table.append(byte)
-    return table
-
-
-_NVME = _crc64_table()
-
-
-def _crc64nvme(data: bytes, value: int) -> int:
-    value ^= 0xFFFFFFFFFFFFFFFF
-    for byte in data:
-        value = _NVME[(value ^ byte) & 0xFF] ^ value >> 8
-    return value ^ 0xFFFFFFFFFFFFFFFF
-
+_CRC32C, _CRC64NVME = anycrc.Model("CRC32C"), anycrc.Model("CRC64-NVME")
 
 DIGESTS: dict[str, tuple[int, Callable[[], Digest]]] = {
     "crc32": (4, lambda: _Crc(zlib.crc32, 4)),
-    "crc32c": (4, lambda: _Crc(lambda data, value: int(fastcrc.crc32.iscsi(data, value)), 4)),
-    "crc64nvme": (8, lambda: _Crc(_crc64nvme, 8)),
+    "crc32c": (4, lambda: _Crc(_CRC32C.calc, 4)),
+    "crc64nvme": (8, lambda: _Crc(_CRC64NVME.calc, 8)),
     "sha1": (20, hashlib.sha1),
     "sha256": (32, hashlib.sha256),
     "md5": (16, lambda: hashlib.md5(usedforsecurity=False)),
 }
+
+
+# Checksum → the type that R2 has of it for objects of several parts (cloudflare-docs r2/api/s3/api, 2025-07).
+PART_TYPES: Mapping[str, str] = {
+    "crc32": "COMPOSITE",
+    "crc32c": "COMPOSITE",
+    "crc64nvme": "FULL_OBJECT",
+    "sha1": "COMPOSITE",
+    "sha256": "COMPOSITE",
+}
+_HEADER = "x-amz-checksum-"
+
+
+def named(headers: Mapping[str, str]) -> list[str]:
+    """The checksums that the headers hold or, of a chunked body, say to be in its trailer."""
+    trailers = {name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",")}
+    return [name for name in PART_TYPES if _HEADER + name in headers or _HEADER + name in trailers]
+
+
+def check_one(headers: Mapping[str, str], rules: Rulebook) -> None:
+    """Raises rule 38: of Content-MD5 and the checksums of ``named`` a request may have one."""
+    if len(named(headers)) + ("content-md5" in headers) > 1:
+        rules.refuse_if_on(answers.SEVERAL_CHECKSUMS)
+
+
+def joined(algorithm: str, parts: Sequence[tuple[str, int]]) -> Checksum | None:
+    """The checksum of an object of ``parts``, each with its own in base64 and its size; ``None`` unless all have one.
+
+    A COMPOSITE is the checksum of the parts' checksums, with their number; a FULL_OBJECT that of all bytes, which
+    follows from the parts' without reading them again.
+    """
+    values = [base64.b64decode(value) for value, _ in parts]
+    if not all(values):
+        return None
+    width, make = DIGESTS[algorithm]
+    kind = PART_TYPES[algorithm]
+    if kind == "COMPOSITE":
+        digest = make()
+        digest.update(b"".join(values))
+        return Checksum(algorithm, f"{base64.b64encode(digest.digest()).decode()}-{len(parts)}", kind)
+    whole = 0
+    for value, (_, size) in zip(values, parts, strict=True):
+        whole = _CRC64NVME.combine(whole, int.from_bytes(value, "big"), size)
+    return Checksum(algorithm, base64.b64encode(whole.to_bytes(width, "big")).decode(), kind)
 
 
 class BodyDigests:
@@ -75,8 +103,16 @@ class BodyDigests:
             self._sha256 = hashlib.sha256()
         self._content_md5 = self._expected(headers.get("content-md5"), 16)
         for name, (width, make) in DIGESTS.items():
-            if name != "md5" and (value := headers.get(f"x-amz-checksum-{name}")) is not None:
+            if name != "md5" and (value := headers.get(_HEADER + name)) is not None:
                 self.expect(name, value, width, make())
+
+    @property
+    def given(self) -> Checksum | None:
+        """The checksum that the request brought, other than an MD5."""
+        if not self._others:
+            return None
+        name, expected, _ = self._others[0]
+        return Checksum(name, base64.b64encode(expected).decode(), "FULL_OBJECT")
 
     def expect(self, name: str, value: str, width: int, digest: Digest) -> None:
         expected = self._expected(value, width)

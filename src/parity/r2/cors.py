@@ -24,7 +24,14 @@ MAX_AGE, AGE_DIGITS = 2**31 - 1, 10
 
 
 class PolicyError(ValueError):
-    """A policy that R2 refuses; the message says what is wrong and in which rule."""
+    """A policy that R2 refuses; the message says what is wrong and in which rule.
+
+    ``malformed``: R2 says only ``MalformedXML``.
+    """
+
+    def __init__(self, message: str, *, malformed: bool = False) -> None:
+        super().__init__(message)
+        self.malformed = malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,12 @@ def _check_origin(origin: str, number: int) -> None:
         return
     try:
         parts = urlsplit(origin)
+        if parts.netloc.endswith(":*"):
+            problem = f"rule {number}: {origin!r} has a wildcard for its port; R2 wants each port by itself"
+            raise PolicyError(problem, malformed=True)
         _ = parts.port
+    except PolicyError:
+        raise
     except ValueError:
         raise PolicyError(f"rule {number}: {origin!r} is not an origin") from None
     # Parts of a URL have no control characters: what splits it leaves them out.
@@ -74,9 +86,16 @@ def _check_origin(origin: str, number: int) -> None:
         raise PolicyError(f"rule {number}: {origin!r} has a path; an origin is scheme://host[:port]")
 
 
+_ELEMENTS = ("AllowedOrigin", "AllowedMethod", "AllowedHeader", "ExposeHeader", "MaxAgeSeconds", "ID")
+
+
 def from_xml(body: bytes) -> Policy:
     """The policy of a PutBucketCors body. Raises ``MalformedXML`` or ``PolicyError``."""
     root = xml.parse(body, "CORSConfiguration")
+    for element, known in [(root, ("CORSRule",)), *((rule, _ELEMENTS) for rule in root.findall("CORSRule"))]:
+        for child in element:
+            if child.tag not in known:
+                raise PolicyError(f"unknown element {child.tag}", malformed=True)
     policy = tuple(_rule_from_xml(found) for found in root.findall("CORSRule"))
     check_policy(policy)
     return policy

@@ -14,9 +14,11 @@ from typing import Any
 
 from parity.r2 import answers, cors, latency, routes
 from parity.r2.body import MAX_XML, ClientGone, Receive, check_length, check_streaming, receive_xml
+from parity.r2.checksums import check_one
+from parity.r2.conditions import CONDITIONS
+from parity.r2.configuration import Configurations
 from parity.r2.connection import EXTENSION
 from parity.r2.content import BlobFolder
-from parity.r2.cors import Policy
 from parity.r2.errors import R2Error
 from parity.r2.faults import NO_STRIKE, PREFLIGHT, FaultTable, Strike
 from parity.r2.headers import screen
@@ -34,17 +36,19 @@ from parity.r2.store.interface import Store
 from parity.r2.throttle import Throttle
 from parity.r2.wire import Dropped, Incoming, Send, Wire
 
+# Operations for which R2's documents list no conditions on the object that is written.
+_UNLISTED = frozenset({"DeleteObject", "CopyObject"})
 Scope = MutableMapping[str, Any]
 
 
 class Front:
-    """R2's surface over ``store``. ``policies`` are the CORS policies by bucket."""
+    """R2's surface over ``store``. ``configured`` is what buckets are configured with."""
 
     def __init__(self, settings: R2Settings, store: Store, folder: BlobFolder) -> None:
         self.store, self.folder = store, folder
         self.tokens: dict[str, Token] = {token.access_key: token for token in settings.tokens}
         self.hosts = settings.hosts
-        self.policies: dict[str, Policy] = {}
+        self.configured = Configurations()
         self.faults = FaultTable()
         self.seen = SeenLog()
         self._chance = random.Random()
@@ -104,7 +108,7 @@ class Front:
         try:
             raw_path = (scope.get("raw_path") or b"/").decode("latin-1")
             raw_query = scope["query_string"].decode("latin-1")
-            request = build(scope["method"], raw_path, raw_query, scope["headers"], self.hosts, connection)
+            request = build(scope["method"], raw_path, raw_query, scope["headers"], self.hosts, connection, self.rules)
         except R2Error as error:
             reply = error_reply(error, head=scope["method"] == "HEAD")
         else:
@@ -161,7 +165,12 @@ class Front:
             check_streaming(authenticated, rules)
             if authenticated.streams:
                 seen.warning = f"{authenticated.payload} accepted here; R2 is reported to refuse it"
-            check_length(request, authenticated, rules)
+            check_length(request, operation.name, authenticated, rules)
+            check_one(request.headers, rules)
+        if operation.name in _UNLISTED and rules.choices.unlisted_conditions == "ignore":
+            ignored = [name for name in CONDITIONS if name in request.headers]
+            if ignored:
+                seen.warning = f"{ignored[0]} is ignored: R2's documents do not list it for {operation.name}"
         _strike_before(strike, wire)
         if request.has_body and operation.name not in TAKES_BODY:
             # Nobody wants it, but what was signed for it holds or the operation is refused.
@@ -173,7 +182,7 @@ class Front:
             self.store,
             rules,
             self.folder,
-            self.policies,
+            self.configured,
             seen,
             self.throttle,
         )
@@ -212,7 +221,7 @@ class Front:
     def _preflight(self, request: Request) -> Reply:
         method = request.header("access-control-request-method") or ""
         requested = request.header("access-control-request-headers") or ""
-        policy = self.policies.get(request.bucket, ())
+        policy = self.configured.cors.get(request.bucket, ())
         headers = cors.preflight_headers(policy, request.origin, method, requested)
         if headers is None:
             self.rules.refuse_if_on(answers.PREFLIGHT)
@@ -224,7 +233,7 @@ class Front:
             return []
         if not self.rules.holds(25):
             return _echo(request, "")
-        return cors.response_headers(self.policies.get(request.bucket, ()), request.origin, request.method)
+        return cors.response_headers(self.configured.cors.get(request.bucket, ()), request.origin, request.method)
 
 
 def _echo(request: Request, requested: str) -> list[tuple[str, str]]:

@@ -49,18 +49,27 @@ GAPS: tuple[Gap, ...] = (
         "sent as spaces; R2's own answer is not known",
         since="2026-11-25",
     ),
-    Gap("Incomplete uploads are aborted after 7 days", "they stay until aborted, completed or reset"),
     Gap(
-        "Lifecycle rules and encryption of buckets",
+        "Lifecycle rules are carried out within about a day; by default incomplete uploads are aborted after 7",
+        "on request only, for a clock some days ahead: `POST /r2/lifecycle/run`",
+        since="2026-11-27",
+    ),
+    Gap(
+        "Changes of a bucket's encryption",
         "403 for a token that is scoped to objects, as on R2; 501 `… not implemented` for an admin's",
         since="2026-11-25",
     ),
-    Gap("Encryption with a customer's key (SSE-C)", "501 for complete headers, R2's 400s for incomplete ones"),
-    Gap("GetBucketAcl", "501 `GetBucketAcl not implemented`"),
-    Gap("Checksums kept with the object and given back", "checked on the way in, not kept nor given back"),
     Gap(
-        "Which checksum headers CreateMultipartUpload refuses",
-        "x-amz-checksum-type is refused (reported 2026-09-22 without the words of the answer), others are ignored",
+        "Encryption with a customer's key (SSE-C)",
+        "a read without the key is refused, but the bytes are kept as they came, and the ETag is their MD5; R2's words "
+        "for a missing or another key are not known: those of S3",
+        since="2026-11-27",
+    ),
+    Gap("GetBucketAcl", "501 `GetBucketAcl not implemented`"),
+    Gap(
+        "What R2 answers of checksums that it keeps",
+        "as S3: they are told with PutObject and UploadPart, and to GET and HEAD with `x-amz-checksum-mode: ENABLED`",
+        since="2026-11-27",
     ),
     Gap("Signatures of chunks (STREAMING-AWS4-…)", "with rule 11 off the chunks are decoded and not verified"),
     Gap("Temporary credentials", "refused: X-Amz-Security-Token, rule 30"),
@@ -70,9 +79,18 @@ GAPS: tuple[Gap, ...] = (
     Gap("`cf-ray`, `x-amz-version-id` and other headers of the edge", "only `server: cloudflare`"),
     Gap("Infrequent Access: retrieval fees and minimum duration", "the class is kept; costs are those of STANDARD"),
     Gap("Limits of the account: buckets, requests per second of bucket configuration", "none"),
-    Gap("Content-Type of an object put without one", "application/octet-stream; R2's own answer is not known"),
     Gap(
-        "Words of AccessDenied, InvalidObjectName, MetadataTooLarge, EntityTooLarge",
+        "Which types R2 finds in a body that is put without one",
+        "those whose signatures the WHATWG's MIME sniffing lists, for PutObject; else application/octet-stream",
+        since="2026-11-27",
+    ),
+    Gap(
+        "Whether a browser may read the error of a presigned upload whose checksum does not hold",
+        "with the bucket's CORS headers; one report (petdex issue 465) saw a network error",
+        since="2026-11-27",
+    ),
+    Gap(
+        "Words of AccessDenied, InvalidObjectName, EntityTooLarge, ObjectLockedByBucketPolicy",
         "status and code are R2's, the words S3's",
     ),
     Gap("Availability: R2's own 500s and 503s", "only on request, as faults"),
@@ -86,8 +104,16 @@ STORE_DIFFERENCES: tuple[tuple[str, str], ...] = (
         "`s3`, versitygw",
         "`partNumber` gives the whole object: the upstream does not tell the parts' sizes",
     ),
+    (
+        "`s3`, versitygw",
+        "listings show keys in Unicode's form NFC, not as they were written; objects of several parts have no checksum",
+    ),
     ("`s3`, versitygw", "listings give every object the class STANDARD; HEAD and GET give the real one"),
-    ("`s3`, versitygw", "the CORS policy is the stand-in's: a PutBucketCors does not survive a restart"),
+    (
+        "`s3`, versitygw",
+        "CORS policy, lifecycle rules and locks are the stand-in's: those set while it runs do not survive a restart",
+    ),
+    ("`s3`, versitygw", "an object that goes to Infrequent Access gets the date of that moment"),
     ("`s3`, versitygw", "a read of a key waits for a write to it that is on its way to the upstream"),
     (
         "`s3`, versitygw",

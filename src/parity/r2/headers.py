@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 from collections.abc import Mapping
 
-from parity.r2 import answers
-from parity.r2.errors import R2Error
+from parity.r2 import answers, encoded_words
 from parity.r2.request import Request
 from parity.r2.rules import Rulebook
+from parity.r2.sniff import UNTYPED
 from parity.r2.store.interface import Attributes
 
 MAX_KEY = 1024
@@ -28,8 +31,6 @@ CANNED_ACLS = frozenset(
 # Kept with the object and given back by GET and HEAD.
 KEPT = ("content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires")
 METADATA = "x-amz-meta-"
-# The content-type that an object without one is given back with.
-UNTYPED = "application/octet-stream"
 
 _OWNER = ("x-amz-expected-bucket-owner",)
 _WRITE = (
@@ -53,9 +54,17 @@ _DELETE = (*_OWNER, "x-amz-mfa", "x-amz-bypass-governance-retention")
 # Operation → headers that it refuses; all others refuse the bucket's owner only.
 REFUSED: Mapping[str, tuple[str, ...]] = {
     "PutObject": _WRITE,
-    "CreateMultipartUpload": (*_WRITE, "x-amz-checksum-type"),
+    "CreateMultipartUpload": _WRITE,
+    "UploadPart": (*_OWNER, "x-amz-server-side-encryption"),
     "CopyObject": _COPY,
-    "UploadPartCopy": (*_OWNER, "x-amz-source-expected-bucket-owner"),
+    "UploadPartCopy": (
+        *_OWNER,
+        "x-amz-source-expected-bucket-owner",
+        "x-amz-copy-source-if-match",
+        "x-amz-copy-source-if-none-match",
+        "x-amz-copy-source-if-modified-since",
+        "x-amz-copy-source-if-unmodified-since",
+    ),
     "DeleteObject": _DELETE,
     "DeleteObjects": _DELETE,
 }
@@ -64,7 +73,7 @@ _CUSTOMER_KEY = "server-side-encryption-customer-"
 
 
 def screen(request: Request, operation: str, rules: Rulebook) -> None:
-    """Raise for a header that R2 does not implement. Raises rules 13, 20, 28, 30 and 33."""
+    """Raise for a header that R2 does not implement. Raises rules 13, 20, 28 and 30."""
     headers = request.headers
     if "x-amz-security-token" in headers or "X-Amz-Security-Token" in request.params:
         rules.refuse_if_on(answers.SESSION_TOKEN)
@@ -80,26 +89,56 @@ def screen(request: Request, operation: str, rules: Rulebook) -> None:
             rules.refuse_if_on(answers.HEADER, name="x-amz-acl", value=acl)
         if headers.get("x-amz-storage-class", "STANDARD") not in STORAGE_CLASSES:
             rules.refuse_if_on(answers.STORAGE_CLASS)
-    for prefix in ("x-amz-", "x-amz-copy-source-"):
-        _screen_customer_key(headers, prefix + _CUSTOMER_KEY, rules)
     check_key(request.key, rules)
 
 
-def _screen_customer_key(headers: Mapping[str, str], prefix: str, rules: Rulebook) -> None:
-    """R2 encrypts with keys of the customer's; this stand-in does not, and says so instead of storing plain text."""
-    algorithm, key, digest = (headers.get(prefix + part) for part in ("algorithm", "key", "key-md5"))
+def customer_key(headers: Mapping[str, str], rules: Rulebook, prefix: str = "x-amz-") -> str:
+    """The MD5, in base64, of the customer's key (SSE-C) that the headers give; empty without one. Raises rule 33."""
+    start = prefix + _CUSTOMER_KEY
+    algorithm, key, digest = (headers.get(start + part) for part in ("algorithm", "key", "key-md5"))
     if algorithm is None and key is None and digest is None:
-        return
-    start = "Requests specifying Server Side Encryption with Customer provided keys must provide"
+        return ""
+    must = "Requests specifying Server Side Encryption with Customer provided keys must provide"
     if key is None:
-        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} an appropriate secret key.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{must} an appropriate secret key.")
     if digest is None:
-        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} the client calculated MD5 of the secret key.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{must} the client calculated MD5 of the secret key.")
     if algorithm is None:
-        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{start} a valid encryption algorithm.")
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=f"{must} a valid encryption algorithm.")
     elif algorithm != "AES256":
         rules.refuse_if_on(answers.CUSTOMER_ALGORITHM)
-    raise R2Error(501, "NotImplemented", f"Header '{prefix}algorithm' with value '{algorithm}' not implemented")
+    try:
+        secret = base64.b64decode(key or "", validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if len(secret) != 32:
+        problem = "The secret key was invalid for the specified algorithm."
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=problem)
+    actual = base64.b64encode(hashlib.md5(secret, usedforsecurity=False).digest()).decode()
+    if digest != actual:
+        problem = "The calculated MD5 hash of the key did not match the hash that was provided."
+        rules.refuse_if_on(answers.CUSTOMER_KEY, problem=problem)
+    return actual
+
+
+def check_customer_key(stored: str, given: str, rules: Rulebook) -> None:
+    """That a read of an object brings the key that it was written with, and none where it has none. Raises rule 33."""
+    if stored == given:
+        return
+    if not given:
+        rules.refuse_if_on(answers.CUSTOMER_KEY_MISSING)
+    elif not stored:
+        rules.refuse_if_on(answers.CUSTOMER_KEY_UNUSED)
+    else:
+        rules.refuse_if_on(answers.CUSTOMER_KEY_WRONG)
+
+
+def customer_key_headers(stored: str) -> list[tuple[str, str]]:
+    """What an answer says of the key of an object or a part."""
+    if not stored:
+        return []
+    start = "x-amz-" + _CUSTOMER_KEY
+    return [(start + "algorithm", "AES256"), (start + "key-md5", stored)]
 
 
 def check_key(key: str, rules: Rulebook) -> None:
@@ -107,23 +146,43 @@ def check_key(key: str, rules: Rulebook) -> None:
         rules.refuse_if_on(answers.KEY_TOO_LONG)
 
 
-def attributes(headers: Mapping[str, str], rules: Rulebook) -> Attributes:
+def attributes(request: Request, rules: Rulebook) -> Attributes:
     """What is kept of a write's headers. Raises rule 20."""
+    headers = request.headers
     kept = {name: headers[name] for name in KEPT if name in headers}
     encodings = [part.strip() for part in kept.pop("content-encoding", "").split(",")]
     encoding = ",".join(part for part in encodings if part and part != "aws-chunked")
     if encoding:
         kept["content-encoding"] = encoding
-    metadata = {name: value for name, value in headers.items() if name.startswith(METADATA)}
-    size = sum(len(name) - len(METADATA) + len(value.encode()) for name, value in metadata.items())
+    decode = encoded_words.decode if rules.holds(43) else str
+    metadata = {name: decode(value) for name, value in headers.items() if name.startswith(METADATA)}
+    check_metadata(metadata, rules)
+    return Attributes(
+        {**kept, **metadata},
+        headers.get("x-amz-storage-class", "STANDARD"),
+        written_key(request),
+        customer_key=customer_key(headers, rules),
+    )
+
+
+def check_metadata(headers: Mapping[str, str], rules: Rulebook) -> None:
+    """Raises rule 20 for more than ``MAX_METADATA`` bytes in the names and values of ``x-amz-meta-…``."""
+    size = sum(
+        len(name) - len(METADATA) + len(value.encode()) for name, value in headers.items() if name.startswith(METADATA)
+    )
     if size > MAX_METADATA:
         rules.refuse_if_on(answers.METADATA_TOO_LARGE)
-    return Attributes({**kept, **metadata}, headers.get("x-amz-storage-class", "STANDARD"))
 
 
-def response_headers(found: Attributes) -> list[tuple[str, str]]:
+def written_key(request: Request) -> str:
+    """The key as the client wrote it where that differs from the form that is kept, else nothing."""
+    return request.written_key if request.written_key != request.key else ""
+
+
+def response_headers(found: Attributes, rules: Rulebook) -> list[tuple[str, str]]:
     """The kept headers as GET and HEAD give them back."""
-    headers = list(found.headers.items())
+    encode = encoded_words.encode if rules.holds(43) else str
+    headers = [(name, encode(value) if name.startswith(METADATA) else value) for name, value in found.headers.items()]
     if "content-type" not in found.headers:
         headers.append(("content-type", UNTYPED))
     if found.storage_class != "STANDARD":

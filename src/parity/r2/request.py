@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from parity.r2.errors import R2Error
+from parity.r2.rules import Rulebook
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``headers`` have lower-case names, repeated ones joined with a comma as signatures want it."""
+    """``headers`` have lower-case names, repeated ones joined with a comma as signatures want it; those in the query of
+    a presigned URL are among them (rule 34). ``sent`` are only those that came as headers: a signature covers these.
+
+    ``key`` is in Unicode's form NFC (rule 35), ``written_key`` as the client wrote it.
+    """
 
     method: str
     raw_path: str
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
+    sent: Mapping[str, str]
     bucket: str
     key: str
+    written_key: str
     connection: int = 0
     params: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,6 +78,33 @@ def split_path(raw_path: str, host: str, hosts: Collection[str]) -> tuple[str, s
     return _decode(first), _decode(key)
 
 
+def normalized(key: str, rules: Rulebook) -> str:
+    """The name under which R2 keeps ``key``: keys that differ only in how Unicode composes them are one object."""
+    return unicodedata.normalize("NFC", key) if rules.holds(35) and not key.isascii() else key
+
+
+# Parameters of a presigned URL that say how it is signed; the other ``x-amz-…`` ones stand for headers.
+_SIGNING = frozenset(
+    f"x-amz-{name}"
+    for name in (
+        "algorithm",
+        "content-sha256",
+        "credential",
+        "date",
+        "expires",
+        "security-token",
+        "signature",
+        "signedheaders",
+    )
+)
+
+
+def is_header_parameter(name: str) -> bool:
+    """Whether a parameter of a presigned URL stands for a header, as the presigners of AWS write them."""
+    name = name.lower()
+    return name.startswith("x-amz-") and name not in _SIGNING
+
+
 def build(
     method: str,
     raw_path: str,
@@ -77,6 +112,7 @@ def build(
     raw_headers: Collection[tuple[bytes, bytes]],
     hosts: Collection[str],
     connection: int = 0,
+    rules: Rulebook = Rulebook(),  # immutable
 ) -> Request:
     """The request of an ASGI scope. Raises ``R2Error`` 400 for what is not UTF-8."""
     headers: dict[str, str] = {}
@@ -88,7 +124,11 @@ def build(
     params: dict[str, str] = {}
     for name, value in query:
         params.setdefault(name, value)
-    return Request(method, raw_path, query, headers, bucket, key, connection, params)
+    effective: Mapping[str, str] = headers
+    if "X-Amz-Credential" in params and "authorization" not in headers and rules.holds(34):
+        carried = {name.lower(): value for name, value in params.items() if is_header_parameter(name)}
+        effective = carried | headers if carried else headers
+    return Request(method, raw_path, query, effective, headers, bucket, normalized(key, rules), key, connection, params)
 
 
 def _header_text(raw: bytes) -> str:

@@ -39,11 +39,13 @@ def _missing(name: str, *, admin: bool = False) -> Operation:
     return Operation(name, "", admin, served=False)
 
 
-# R2 has these, for who may configure buckets; this stand-in has not.
-_LIFECYCLE = {
-    method: _missing(f"{method}BucketLifecycle{rest}", admin=True)
-    for method, rest in (("Get", "Configuration"), ("Put", "Configuration"), ("Delete", ""))
-}
+def is_ignored(name: str, rules: Rulebook) -> bool:
+    """Whether R2 takes no notice of a search parameter: ``x-id`` (release notes 2023-12-11), ``x-purpose`` (rule 46)
+    and those of presigned URLs."""
+    return name == "x-id" or (name == "x-purpose" and rules.holds(46)) or name.lower().startswith("x-amz-")
+
+
+# R2 has these, for tokens that may configure buckets; this stand-in has not.
 _ENCRYPTION = {method: _missing(f"{method}BucketEncryption", admin=True) for method in ("Put", "Delete")}
 
 
@@ -60,7 +62,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
         "tagging": _op("GetBucketTagging", "B"),
         "object-lock": _op("GetObjectLockConfiguration", "B"),
         "replication": _op("GetBucketReplication", "B"),
-        "lifecycle": _LIFECYCLE["Get"],
+        "lifecycle": _op("GetBucketLifecycleConfiguration", "B", admin=True),
         **{
             parameter: _missing(name)
             for parameter, name in {
@@ -87,7 +89,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
     (Level.BUCKET, "PUT"): {
         "cors": _op("PutBucketCors", "A", admin=True),
         "encryption": _ENCRYPTION["Put"],
-        "lifecycle": _LIFECYCLE["Put"],
+        "lifecycle": _op("PutBucketLifecycleConfiguration", "A", admin=True),
         **{
             parameter: _missing(name)
             for parameter, name in {
@@ -115,7 +117,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
     (Level.BUCKET, "DELETE"): {
         "cors": _op("DeleteBucketCors", "A", admin=True),
         "encryption": _ENCRYPTION["Delete"],
-        "lifecycle": _LIFECYCLE["Delete"],
+        "lifecycle": _op("DeleteBucketLifecycle", "A", admin=True),
         **{
             parameter: _missing(name)
             for parameter, name in {
@@ -185,7 +187,7 @@ def find(request: Request, rules: Rulebook) -> Operation:
         rules.refuse_if_on(answers.ROUTE)
         return _missing(f"{request.method} on a {level.value}")
     if level is Level.BUCKET and found.name in ("CreateBucket", "DeleteBucket"):
-        names = [name for name in request.params if not name.startswith("X-Amz-") and name != "x-id"]
+        names = [name for name in request.params if not is_ignored(name, rules)]
         if names:
             quoted = ", ".join(f'"{name}"' for name in names)
             rules.refuse_if_on(answers.BUCKET_PARAMETER, names=quoted, method=request.method)

@@ -17,6 +17,8 @@ from parity.r2.errors import R2Error
 DOCS = "cloudflare-docs r2/*, September 2026"
 CAPTURE = "workers-sdk's R2 S3 simulator, captured from a real bucket 2026-06-11"
 ERROR_CODES = "cloudflare-docs r2/api/error-codes, 2026"
+EXTENSIONS = "cloudflare-docs r2/api/s3/extensions, read 2026-11-27"
+NOTES = "cloudflare-docs release-notes/r2.yaml"
 ISSUES = "public issues, read September 2026"
 FACTS = f"{DOCS}; {CAPTURE}"
 
@@ -40,6 +42,12 @@ class Choices:
 
     error_codes: str = "documented"
     unsigned_streaming: str = "401"
+    if_range: str = "ignore"
+    head_range: str = "ignore"
+    future_dates: str = "accept"
+    copy_range: str = "clamp"
+    duplicate_part: str = "problem"
+    unlisted_conditions: str = "ignore"
 
 
 RULES: tuple[Rule, ...] = (
@@ -120,6 +128,7 @@ RULES: tuple[Rule, ...] = (
         (
             answers.PART_TOO_SMALL,
             answers.UNKNOWN_PART,
+            answers.DUPLICATE_PART,
             answers.NO_UPLOAD,
             answers.PART_NUMBER,
         ),
@@ -159,6 +168,9 @@ RULES: tuple[Rule, ...] = (
             answers.RANGE,
             answers.RANGE_FORM,
             answers.RANGE_INVERTED,
+            answers.COPY_RANGE_FORM,
+            answers.COPY_RANGE_INVERTED,
+            answers.COPY_RANGE_PAST_END,
         ),
         FACTS,
     ),
@@ -173,7 +185,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         26,
         "PutBucketCors with a path in the origin, a method such as OPTIONS or PATCH, an empty header",
-        (answers.CORS_POLICY,),
+        (answers.CORS_DOCUMENT, answers.CORS_POLICY),
         FACTS,
     ),
     Rule(
@@ -207,12 +219,109 @@ RULES: tuple[Rule, ...] = (
     Rule(32, "a search parameter that a PUT or DELETE of a bucket does not know", (answers.BUCKET_PARAMETER,), CAPTURE),
     Rule(
         33,
-        "headers of encryption by the customer's key that are incomplete or of another algorithm",
+        "encryption by the customer's key (SSE-C): incomplete headers, another algorithm, a read without the key or "
+        "with another",
         (
             answers.CUSTOMER_KEY,
             answers.CUSTOMER_ALGORITHM,
+            answers.CUSTOMER_KEY_MISSING,
+            answers.CUSTOMER_KEY_UNUSED,
+            answers.CUSTOMER_KEY_WRONG,
         ),
         CAPTURE,
+    ),
+    Rule(
+        34,
+        "headers in the query of a presigned URL (`x-amz-checksum-…`, `x-amz-tagging`, `x-amz-meta-…`) are headers",
+        (),
+        "Palmr issue 378, 2025-12-10; petdex issue 465, 2026-06-12; Kilo-Org/cloud pull request 5226, 2026-08-12",
+        note="the JavaScript presigner puts the CRC32 of an empty body there by default: the upload fails with "
+        "`BadDigest`; set `requestChecksumCalculation` to `WHEN_REQUIRED`",
+    ),
+    Rule(
+        35,
+        "keys that differ only in Unicode composition are one object, shown as it was last written",
+        (),
+        "cloudflare-docs r2/reference/unicode-interoperability, read 2026-11-27",
+    ),
+    Rule(
+        36,
+        "failed `cf-copy-destination-if-…` of a CopyObject",
+        (answers.COPY_DESTINATION,),
+        EXTENSIONS,
+        setting="PARITY_R2_UNLISTED_CONDITIONS",
+        note="the plain `If-…` headers of a CopyObject or DeleteObject are not listed: ignored by default",
+    ),
+    Rule(37, "`x-amz-metadata-directive: MERGE` adds to the source's metadata", (), EXTENSIONS),
+    Rule(
+        38,
+        "more than one checksum, Content-MD5 counted",
+        (answers.SEVERAL_CHECKSUMS,),
+        "vector issue 23029, 2025-05-11; aws-sdk-ruby issue 3174, 2025-01-26; miru-web pull request 2054, 2026-01-28",
+    ),
+    Rule(
+        39,
+        "an upload begun with a checksum type other than COMPOSITE (FULL_OBJECT for CRC64NVME); a part with a SHA-1 or "
+        "SHA-256",
+        (answers.CHECKSUM_TYPE, answers.PART_CHECKSUM),
+        "cloudflare-docs r2/api/s3/api, checksum types (pull request 23443, 2025-07); Cloudflare.NET pull request 43, "
+        "2026-08-24 (probed on R2: 501 for parts); bitplatform pull request 13363, 2026-09-22 (FULL_OBJECT refused)",
+        note="that the type is refused is reported without its words: they are those of rule 13",
+    ),
+    Rule(
+        40,
+        "a failed condition of CompleteMultipartUpload aborts the upload; CreateMultipartUpload heeds conditions too",
+        (),
+        f"{NOTES} (2023-08-11; 2022-05-27)",
+    ),
+    Rule(
+        41,
+        "`cf-create-bucket-if-missing: true` on PutObject and CreateMultipartUpload makes the bucket",
+        (),
+        EXTENSIONS,
+        note="for a token that may configure buckets; for another 403 as in rule 15, which is a guess",
+    ),
+    Rule(
+        42,
+        "PutObject without `Content-Type` takes it from the first bytes of the body",
+        (),
+        f"{NOTES} (2022-08-06)",
+        note="which types R2 knows is not documented; here those of the WHATWG's MIME sniffing",
+    ),
+    Rule(
+        43,
+        "`x-amz-meta-…` are kept decoded of RFC 2047 and given back encoded where they are not ASCII",
+        (),
+        EXTENSIONS,
+    ),
+    Rule(
+        44,
+        "ListBuckets takes `prefix`, `start-after`, `continuation-token`, `max-keys`, or `cf-…` headers of these names",
+        (),
+        EXTENSIONS,
+    ),
+    Rule(45, "HeadBucket answers `x-amz-bucket-region: auto`", (), f"{NOTES} (2022-10-19)"),
+    Rule(46, "the search parameter `x-purpose` is ignored", (), f"{NOTES} (2024-06-06)"),
+    Rule(
+        47,
+        "CreateBucket of a bucket that exists",
+        (answers.BUCKET_EXISTS,),
+        f"{ERROR_CODES} (`BucketConflict`); S3 (`BucketAlreadyOwnedByYou`)",
+        setting="PARITY_R2_ERROR_CODES",
+    ),
+    Rule(
+        48,
+        "an overwrite or a delete of an object that a bucket lock covers",
+        (answers.LOCKED,),
+        f"cloudflare-docs r2/buckets/bucket-locks, 2026-04-30; {ERROR_CODES}",
+        note="set with `PUT /r2/locks` of the admin API in the form of Cloudflare's; the words are a guess",
+    ),
+    Rule(
+        49,
+        "lifecycle rules that filter by more than a prefix or ask for versions",
+        (answers.LIFECYCLE_FEATURE,),
+        "cloudflare-docs r2/buckets/object-lifecycles, read 2026-11-27 (lists no such thing)",
+        note="R2's answer is not known; with the rule off `MalformedXML`",
     ),
 )
 

@@ -9,23 +9,39 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from parity.r2 import cors
+from parity.r2 import answers, cors
 from parity.r2.content import BlobFolder
-from parity.r2.cors import Policy
+from parity.r2.errors import R2Error, no_such_key
 from parity.r2.front import Front
+from parity.r2.lifecycle import DAY, Lifecycle, aborts, expiry, turns_infrequent
+from parity.r2.locks import guarded
 from parity.r2.settings import R2Settings
-from parity.r2.store.interface import Store
+from parity.r2.store.interface import ObjectInfo, Store
 from parity.r2.store.moto import MotoStore
 from parity.r2.store.persist import Saves, collect, install
 from parity.r2.store.s3 import S3Store
 
 T = TypeVar("T")
+# Objects of a bucket that are looked at together.
+_PAGE = 1000
 _SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass
+class LifecycleReport:
+    """The keys that a run of the lifecycle rules met; ``locked`` should have been deleted and are held by a lock."""
+
+    deleted: list[str] = field(default_factory=list)
+    infrequent: list[str] = field(default_factory=list)
+    aborted: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
 
 
 class SnapshotError(Exception):
@@ -50,7 +66,7 @@ class Service:
         if self.saves is not None and isinstance(self.store, MotoStore):
             state = await _to_its_end(self.saves.load)
             if state is not None:
-                self.front.policies.update(install(self.store, state))
+                install(self.store, self.front.configured, state)
                 self._saved_changes = self._version()
         await self._ensure_bucket(applied=str(state["policy_source"]) if state else "")
 
@@ -61,14 +77,14 @@ class Service:
             await self.store.create_bucket(bucket)
             applied = ""
         if self.settings.policy is not None and applied != self._policy_source():
-            self.front.policies[bucket] = self.settings.policy
+            self.front.configured.cors[bucket] = self.settings.policy
 
     def _policy_source(self) -> str:
-        return _digest({} if self.settings.policy is None else {"": self.settings.policy})
+        return _digest([] if self.settings.policy is None else cors.to_json(self.settings.policy))
 
     def _version(self) -> tuple[int, str]:
         changes = self.store.changes if isinstance(self.store, MotoStore) else 0
-        return changes, _digest(self.front.policies)
+        return changes, _digest(self.front.configured.to_json())
 
     async def save(self) -> bool:
         """Save what changed since the last save; whether there was anything to save."""
@@ -78,7 +94,7 @@ class Service:
             version = self._version()
             if version == self._saved_changes:
                 return False
-            state = collect(self.store, self.front.policies, self._policy_source())
+            state = collect(self.store, self.front.configured, self._policy_source())
             await _to_its_end(self.saves.save, state)
             self._saved_changes, self.save_problem = version, ""
         return True
@@ -88,7 +104,7 @@ class Service:
         live, folder = self._snapshot_folder(name)
         store = self._moto()
         async with self._saving:
-            state = collect(store, self.front.policies, self._policy_source())
+            state = collect(store, self.front.configured, self._policy_source())
             # Beside the old one first: a snapshot is whole or not there.
             part = folder.with_name(f".{folder.name}")
             shutil.rmtree(part, ignore_errors=True)
@@ -113,9 +129,9 @@ class Service:
             if state is not None:
                 await _to_its_end(live.take_over, state)
             await store.reset()
-            self.front.policies.clear()
+            self.front.configured.clear()
             if state is not None:
-                self.front.policies.update(install(store, state))
+                install(store, self.front.configured, state)
         await self._ensure_bucket(applied=str(state["policy_source"]) if state else "")
 
     def snapshots(self) -> list[str]:
@@ -140,10 +156,49 @@ class Service:
     async def reset(self) -> None:
         """An empty bucket with its configured policy; what was seen and the faults go too."""
         await self.store.reset()
-        self.front.policies.clear()
+        self.front.configured.clear()
         self.front.seen.clear()
         self.front.faults.remove()
         await self._ensure_bucket(applied="")
+
+    async def run_lifecycle(self, days: float) -> LifecycleReport:
+        """Carry out the lifecycle rules of every bucket as if ``days`` had passed; locks go before them."""
+        now, report = time.time() + days * DAY, LifecycleReport()
+        for bucket in await self.store.buckets():
+            rules = self.front.configured.lifecycle(bucket.name)
+            for upload in await self.store.uploads(bucket.name):
+                if aborts(rules, upload, now):
+                    await self.store.abort(bucket.name, upload.key, upload.id)
+                    report.aborted.append(upload.key)
+            after = ""
+            while True:
+                page = await self.store.list_page(bucket.name, "", "", after, _PAGE)
+                for info in page.objects:
+                    await self._age(bucket.name, info, rules, now, report)
+                after = page.next_after
+                if not after:
+                    break
+        return report
+
+    async def _age(self, bucket: str, info: ObjectInfo, rules: Lifecycle, now: float, report: LifecycleReport) -> None:
+        def unchanged(found: ObjectInfo | None) -> None:
+            # What was written meanwhile has its own time.
+            if found is None or (found.etag, int(found.modified)) != (info.etag, int(info.modified)):
+                raise no_such_key()
+
+        check = guarded(unchanged, self.front.configured.locks.get(bucket, ()), now, self.front.rules)
+        try:
+            if expiry(rules, info)[0] <= now:
+                await self.store.delete(bucket, info.key, check)
+                report.deleted.append(info.key)
+            elif turns_infrequent(rules, info, now):
+                await self.store.reclassify(bucket, info.key, "STANDARD_IA", unchanged)
+                report.infrequent.append(info.key)
+        except R2Error as error:
+            if error.code == answers.LOCKED.code:
+                report.locked.append(info.key)
+            elif error.status != 404:
+                raise
 
     async def save_every(self, seconds: float) -> None:
         """Whatever goes wrong with one save, a later one may hold: a disk that was full has room again."""
@@ -166,8 +221,7 @@ async def _to_its_end(work: Callable[..., T], *arguments: object) -> T:
         raise
 
 
-def _digest(policies: dict[str, Policy]) -> str:
-    plain = {bucket: cors.to_json(policy) for bucket, policy in policies.items()}
+def _digest(plain: object) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 

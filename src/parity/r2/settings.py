@@ -60,6 +60,39 @@ class R2Variables:
         "documented",
         "status and code where R2's error-codes page of 2026 and captures of real buckets differ",
     )
+    if_range: str = setting(
+        "PARITY_R2_IF_RANGE",
+        choice("ignore", "honour"),
+        "ignore",
+        "whether a GET with If-Range and another ETag or date answers the whole object",
+    )
+    head_range: str = setting(
+        "PARITY_R2_HEAD_RANGE", choice("ignore", "honour"), "ignore", "whether HEAD with Range answers 206"
+    )
+    future_dates: str = setting(
+        "PARITY_R2_FUTURE_DATES",
+        choice("accept", "refuse"),
+        "accept",
+        "answer to a presigned URL whose X-Amz-Date is over 15 minutes ahead",
+    )
+    copy_range: str = setting(
+        "PARITY_R2_COPY_RANGE",
+        choice("clamp", "refuse"),
+        "clamp",
+        "answer to an UploadPartCopy whose range ends past the end of its source",
+    )
+    duplicate_part: str = setting(
+        "PARITY_R2_DUPLICATE_PART",
+        choice("problem", "not-found"),
+        "problem",
+        "words of the InvalidPart for a part that CompleteMultipartUpload names twice",
+    )
+    unlisted_conditions: str = setting(
+        "PARITY_R2_UNLISTED_CONDITIONS",
+        choice("ignore", "check"),
+        "ignore",
+        "If-Match and its like where R2's documents do not list them: on DeleteObject and a CopyObject's target",
+    )
     write_window: WriteWindow = setting(
         "PARITY_R2_WRITE_WINDOW",
         Kind(WriteWindow.parse, "overlap, strict, or seconds such as 0.3-1.4"),

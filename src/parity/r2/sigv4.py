@@ -81,7 +81,7 @@ def canonical_query(request: Request, *, presigned: bool) -> str:
 
 
 def canonical_request(request: Request, signed: list[str], payload: str, *, presigned: bool) -> str:
-    headers = "".join(f"{name}:{_SPACES.sub(' ', request.headers.get(name, '').strip())}\n" for name in signed)
+    headers = "".join(f"{name}:{_SPACES.sub(' ', request.sent.get(name, '').strip())}\n" for name in signed)
     query = canonical_query(request, presigned=presigned)
     return f"{request.method}\n{request.raw_path}\n{query}\n{headers}\n{';'.join(signed)}\n{payload}"
 
@@ -177,6 +177,8 @@ def _verify_presigned(request: Request, tokens: Mapping[str, Token], rules: Rule
         problem = f"Date provided in X-Amz-Date ({amz_date}) didn't parse successfully"
         rules.refuse_if_on(answers.AUTH_FORM, problem=problem)
         signed_at = now
+    elif signed_at - now > MAX_SKEW and rules.choices.future_dates == "refuse":
+        rules.refuse_if_on(answers.SKEW)
     # Checked before the expiry: an unknown key is told so even when its URL is old.
     _scope(params["X-Amz-Credential"], amz_date, tokens, rules)
     expires = _parse_expires(params["X-Amz-Expires"])

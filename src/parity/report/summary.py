@@ -1,35 +1,72 @@
-"""What a run collects of its checks, and the lines that end it."""
+"""The end of a run on one screen: what failed, why, what to do, where the evidence is; then what was not shown."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
-from parity.checks.verdict import Verdict
+from parity.report.findings import Finding, Findings, Verdict, counted
+
+# A reason is cut after so many lines; all of it stands in the evidence and on the page.
+REASON_LINES = 4
+TOLD = (Verdict.FAILED, Verdict.NOT_CAUGHT, Verdict.ERROR, Verdict.VOID)
+GROUPS = {
+    Verdict.NOT_JUDGED: "not judged",
+    Verdict.NOT_DECLARED: "not declared",
+    Verdict.NOT_SHOWN: "cannot be shown here",
+}
+INDENT = " " * 8
 
 
-@dataclass
-class Collected:
-    """Results by the tests' ids, in the order in which they ended."""
+def summary_lines(findings: Findings, width: int = 120) -> list[str]:
+    """The lines, each at most ``width`` wide; none for a run without checks."""
+    if not findings.found:
+        return []
+    lines = [f"target {findings.target} ({findings.driver}): {findings.api}", ""]
+    for verdict in TOLD:
+        for one in findings.of(verdict):
+            lines += [*told(one, width), ""]
+    for verdict, title in GROUPS.items():
+        lines += grouped(findings.of(verdict), title, width)
+    unproven = [one for one in findings.found if not one.proof and one.unproven]
+    if any(one.proof for one in findings.found) and unproven:
+        lines += grouped(unproven, "without a broken variant", width, reason=lambda one: one.unproven)
+    return [*lines, closing_line(findings)]
 
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, nodeid: str, entry: dict[str, Any]) -> None:
-        """The newest of a test's phases says what all of them say together."""
-        if entry["verdict"]:
-            self.results[nodeid] = entry
+def told(one: Finding, width: int) -> list[str]:
+    """One check that did not end well."""
+    what = f"proof of {one.name}: {one.title}" if one.proof else f"{one.title} ({one.name})"
+    reason = [line for text in one.reason.splitlines() for line in _wrapped(text, width)]
+    more = [f"{INDENT}…"] if len(reason) > REASON_LINES else []
+    lines = [f"{one.verdict.upper()}  {one.kind}  {what}", *reason[:REASON_LINES], *more]
+    if one.verdict is Verdict.FAILED and one.to_do:
+        lines += _wrapped(f"to do: {one.to_do}", width)
+    return [*lines, f"{INDENT}evidence: {one.evidence}"] if one.evidence else lines
 
-    def verdicts(self) -> list[Verdict]:
-        return [Verdict(entry["verdict"]) for entry in self.results.values()]
 
-    def lines(self) -> list[str]:
-        """The summary for a terminal."""
-        found = []
-        for entry in sorted(self.results.values(), key=lambda one: (one["kind"], one["name"], one["proof"])):
-            what = f"proof of {entry['name']}" if entry["proof"] else entry["title"]
-            found.append(f"{entry['verdict']:<12} {entry['kind']}  {what} ({entry['seconds']:.1f} s)")
-            if entry["verdict"] not in ("passed", "caught") and entry["reason"]:
-                found.append(f"{'':<15} {entry['reason'].splitlines()[0][:200]}")
-        counts = {verdict: self.verdicts().count(verdict) for verdict in Verdict}
-        told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
-        return [*found, f"checks: {told}"] if found else []
+def grouped(
+    found: Sequence[Finding], title: str, width: int, reason: Callable[[Finding], str] = lambda one: one.reason
+) -> list[str]:
+    """Checks that have the same to say, together."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        by_reason[reason(one).splitlines()[0] if reason(one) else ""].append(
+            f"proof of {one.name}" if one.proof else one.name
+        )
+    lines = []
+    for why, names in by_reason.items():
+        lines += textwrap.wrap(f"{title} ({len(names)}): {why}", width, subsequent_indent=INDENT)
+        lines += _wrapped(", ".join(names), width)
+    return lines
+
+
+def closing_line(findings: Findings) -> str:
+    """Counts and time."""
+    seconds = findings.ended - findings.began
+    return f"checks: {counted(one.verdict for one in findings.found)} in {seconds:.0f} s"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=INDENT, subsequent_indent=INDENT)

@@ -89,7 +89,7 @@ async def test_cors_inside_of_the_other_layers_would_be_caught() -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("the body limit answers first")
 
-    wrong = BodyLimitMiddleware(CORSMiddleware(inner, allow_origins=[ORIGIN]), limit=1)
+    wrong = BodyLimitMiddleware(CORSMiddleware(inner, allow_origins=[ORIGIN]), limit=1, seconds=1)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(wrong), base_url="https://api.test") as client:
         answer = await client.post("/", content=b"xx", headers={"Origin": ORIGIN})
     with pytest.raises(KeyError):

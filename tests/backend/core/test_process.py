@@ -1,11 +1,14 @@
 """The backend as a process: uvicorn as the image starts it, on local files."""
 
 import asyncio
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +17,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-BACKEND = Path(__file__).parents[3] / "src" / "backend"
+from app.settings import from_environment
+
+ROOT = Path(__file__).parents[3]
+BACKEND = ROOT / "src" / "backend"
 USER = {"X-User-ID": "alice"}
 
 
@@ -23,14 +29,14 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Its address and its process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "app.main:app", "--fd", str(listener.fileno())],
             cwd=BACKEND,
-            env=environment(tmp_path, LOCAL_STORAGE_URL=f"http://127.0.0.1:{port}"),
+            env=environment(tmp_path, LOCAL_STORAGE_URL=f"http://127.0.0.1:{port}", **getattr(request, "param", {})),
             pass_fds=[listener.fileno()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -81,6 +87,71 @@ def test_it_stops_cleanly_on_sigterm_and_keeps_what_it_acknowledged(
     assert "Traceback" not in log
     assert list((tmp_path / ".objects/objects/dev/users/alice/profiles/main/database/0000").glob("*.ltx"))
     assert not (tmp_path / "alice/profiles/main/database.sqlite").exists()
+
+
+ENDLESS = (
+    b"POST /api/projects HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\nX-Profile-ID: main\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+)
+
+
+@pytest.mark.parametrize("backend", [{"MAX_BODY_SECONDS": "0.5"}], indirect=True)
+def test_a_body_that_does_not_arrive_is_answered_and_its_connection_closed(
+    backend: tuple[str, subprocess.Popen[str]],
+) -> None:
+    url, _ = backend
+    with httpx.Client(base_url=url, timeout=30) as client:
+        client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":")[-1])), timeout=30) as slow:
+        slow.sendall(ENDLESS)
+        answer = b"".join(iter(lambda: slow.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"did not arrive within 0.5 s (1 bytes did)" in answer
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [{"MAX_BODY_SECONDS": "600", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "1"}, {"MAX_BODY_SECONDS": "1"}],
+    ids=["by the server's deadline", "by the deadline of bodies"],
+    indirect=True,
+)
+def test_a_body_that_never_ends_does_not_keep_the_shutdown_from_running(
+    backend: tuple[str, subprocess.Popen[str]],
+) -> None:
+    url, process = backend
+    with httpx.Client(base_url=url, timeout=30) as client:
+        client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":")[-1])), timeout=30) as slow:
+        slow.sendall(ENDLESS)
+        # The answer of a later request shows that this one has been read.
+        httpx.get(f"{url}/api/health", timeout=30).raise_for_status()
+        process.send_signal(signal.SIGINT)
+        log = process.communicate(timeout=30)[0]
+    assert "INFO app.lifecycle: stopped" in log
+    assert "Application shutdown complete" in log
+
+
+def test_the_deadlines_of_a_stop_fit_into_flys_kill_timeout() -> None:
+    fly = tomllib.loads((ROOT / "deploy" / "fly.staging.toml").read_text())
+    settings = from_environment({})
+    command = server_command()
+    graceful = float(command[command.index("--timeout-graceful-shutdown") + 1])
+    assert settings.max_body_seconds <= graceful
+    # What remains is for uploads of databases that are under way.
+    assert graceful + settings.shutdown_seconds <= float(fly["kill_timeout"].removesuffix("s")) - 10
+
+
+def test_machines_without_docker_start_the_server_as_the_image_does() -> None:
+    command = tomllib.loads((ROOT / "parity.toml").read_text())["app"]["process"]["command"]
+    placed = {"{host}": "0.0.0.0", "{port}": "8080"}
+    assert [placed.get(word, word) for word in command[2:]] == server_command()
+
+
+def server_command() -> list[str]:
+    """The image's CMD."""
+    dockerfile = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    command: list[str] = json.loads(re.findall(r"^CMD (\[.*\])$", dockerfile, re.MULTILINE)[-1])
+    return command
 
 
 def test_wrong_settings_stop_the_start_with_every_name(tmp_path: Path) -> None:

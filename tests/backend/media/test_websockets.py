@@ -71,6 +71,45 @@ async def test_an_unknown_export_closes_with_4404_and_a_reason(api: Api, address
     assert export_id in closed.value.rcvd.reason
 
 
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b"\x00\xff", 1003),
+        ("[" * 100_000, 1009),
+        ("x" * 2000, 1009),
+        ("\U0001f3c6" * 1000, None),
+        ("[" * 1000, None),
+        ('{"type": {"type": "ping"}}', None),
+        ("null", None),
+        ("", None),
+    ],
+)
+async def test_an_odd_message_is_ignored_or_ends_the_connection_with_a_code(
+    api: Api, address: str, message: str | bytes, code: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with websockets.connect(f"{address}/ws/extractions?{WHO}") as connection:
+        await receive(connection)
+        await connection.send(message)
+        if code is None:
+            await connection.send("ping")
+            assert await asyncio.wait_for(connection.recv(), 30) == "pong"
+        else:
+            with pytest.raises(websockets.ConnectionClosedError) as closed:
+                await asyncio.wait_for(connection.recv(), 30)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == code
+    assert [record.message for record in caplog.records if record.exc_info] == []
+
+
+async def test_the_reason_of_a_close_frame_is_cut_to_what_it_holds(api: Api, address: str) -> None:
+    async with websockets.connect(f"{address}/ws/export/{'%C3%BC' * 64}?{WHO}") as connection:
+        with pytest.raises(websockets.ConnectionClosedError) as closed:
+            await asyncio.wait_for(connection.recv(), 30)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4404
+    assert "üüü" in closed.value.rcvd.reason
+
+
 async def test_progress_of_another_machine_is_seen_too(
     app: FastAPI, api: Api, address: str, make_video: Callable[..., bytes]
 ) -> None:

@@ -7,10 +7,11 @@ import sys
 
 import httpx
 import pytest
-from tests.parity.fly.support import Edge, StartEdge, until
+from tests.parity.fly.support import CHECKS, Edge, StartEdge, until
 from websockets.asyncio.client import connect
 
 from parity.fly.machines.driver import DriverError
+from parity.fly.machines.machine import Port
 from parity.fly.machines.state import State
 
 
@@ -210,3 +211,70 @@ async def test_http_clients_can_be_many_on_one_sleeping_machine(edge: Edge) -> N
 
     async with edge.client() as first, edge.client(http2=True) as second:
         assert list(await asyncio.gather(one(first), one(second))) == [404, 404]
+
+
+async def test_a_stop_waits_for_what_is_in_flight_before_it_signals(start_edge: StartEdge) -> None:
+    edge = await start_edge(cordon_s=30)
+    async with edge.client() as client:
+        held = asyncio.create_task(client.get("/hold"))
+        await until(lambda: edge.machine.load == 1, "one is in")
+        stopping = asyncio.create_task(edge.machine.stop())
+        await until(lambda: edge.machine.state is State.STOPPING, "no new traffic")
+        assert "signal" not in [event.type for event in edge.machine.life.events]
+        (edge.state_dir / "machines" / edge.machine.id / "source" / "go").write_text("")
+        assert (await held).content == b"held"
+        await stopping
+    assert [event.detail["signal"] for event in edge.machine.life.events if event.type == "signal"] == ["SIGINT"]
+
+
+async def test_a_stop_signals_after_the_wait_whatever_is_in_flight(start_edge: StartEdge) -> None:
+    edge = await start_edge(cordon_s=0.1)
+    async with edge.client() as client:
+        held = asyncio.create_task(client.get("/hold"))
+        await until(lambda: edge.machine.load == 1, "one is in")
+        stopping = asyncio.create_task(edge.machine.stop())
+        await until(lambda: "signal" in [event.type for event in edge.machine.life.events], "signalled")
+        held.cancel()
+        await stopping
+
+
+LATE = (
+    "import os, sys, time, http.server as h\n"
+    "while not os.path.exists('../../../listen'): time.sleep(0.01)\n"
+    "h.HTTPServer((sys.argv[1], int(sys.argv[2])), h.SimpleHTTPRequestHandler).serve_forever()"
+)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+async def test_a_port_that_opens_after_the_tries_makes_the_machine_healthy(
+    start_edge: StartEdge, checked: bool
+) -> None:
+    command = [sys.executable, "-c", LATE, "{host}", "{port}"]
+    checks = CHECKS.replace("/health", "/echo.py").replace('"5s"', '"1s"') if checked else ""
+    edge = await start_edge(command=command, wait=False, checks=checks, start_tries=2, start_window_s=0.2)
+    await until(lambda: edge.machine.port is Port.CLOSED, "the tries are over")
+    assert not edge.machine.healthy
+    deploy = asyncio.create_task(edge.standin.fleet.deploy(None, None, {}, wait=True, timeout_s=20))
+    await until(lambda: edge.standin.fleet.release.number == 2 and edge.machine.port is Port.CLOSED, "again")
+    (edge.state_dir / "listen").write_text("")
+    assert (await deploy).status == "complete"
+    assert await status_of(edge, "/echo.py") == 200
+
+
+async def test_the_restarts_are_counted_anew_at_each_start(start_edge: StartEdge) -> None:
+    toml = "\n[[restart]]\nretries = 1\n"
+    edge = await start_edge(command=[sys.executable, "-c", "exit(3)  # {port}"], wait=False, toml=toml)
+    machine = edge.machine
+    for starts in (2, 4):
+        await until(lambda: machine.given_up, "given up")
+        assert len([event for event in machine.life.events if event.type == "started"]) == starts
+        await machine.start()
+
+
+async def test_a_request_is_sent_to_the_app_once(edge: Edge) -> None:
+    """Also a GET on a kept-alive connection that the app ends without an answer."""
+    async with edge.client() as client:
+        assert (await client.get("/nowhere")).status_code == 404
+        assert (await client.get("/crash")).status_code == 502
+    await until(lambda: edge.machine.healthy and len(edge.machine.life.events) > 3, "up again")
+    assert len([event for event in edge.machine.life.events if event.type == "stopped"]) == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from parity.fly.edge.wish import Wish
-from parity.fly.routing import Decision, Phase, Use, View, Wait, decide, excess
+from parity.fly.routing import Decision, Phase, Use, View, Wait, decide, excess, least_loaded
 
 
 def choose(
@@ -94,9 +96,23 @@ def test_min_machines_running_are_kept() -> None:
     assert excess([Use("a", 0, used=False)], soft=10, minimum=1) is None
 
 
-def test_of_several_the_idle_one_stops_when_the_rest_can_carry_the_load() -> None:
-    assert excess([Use("a", 9, used=True), Use("b", 0, used=True)], soft=10, minimum=0) == "b"
+@pytest.mark.parametrize(
+    ("loads", "stops"),
+    [
+        ({"a": 9, "b": 0}, {"b"}),
+        ({"a": 9, "b": 3}, {"b"}),  # whatever their load
+        ({"a": 11, "b": 0}, set()),  # 2 - (1 + 1) = 0
+        ({"a": 10, "b": 10}, {"a", "b"}),  # at the soft limit is not over it
+        ({"a": 11, "b": 4, "c": 5}, {"b"}),
+        ({"a": 11, "b": 12, "c": 0}, set()),
+    ],
+)
+def test_of_several_one_stops_by_flys_formula(loads: dict[str, int], stops: set[str]) -> None:
+    machines = [Use(name, load, used=True) for name, load in loads.items()]
+    chosen = excess(machines, soft=10, minimum=0)
+    assert chosen in stops if stops else chosen is None
 
 
-def test_none_stops_when_the_rest_could_not_carry_the_load() -> None:
-    assert excess([Use("a", 11, used=True), Use("b", 0, used=False)], soft=10, minimum=0) is None
+def test_ties_are_broken_at_random() -> None:
+    views = [View(name, Phase.READY, 1) for name in "abc"] + [View("busy", Phase.READY, 2)]
+    assert {least_loaded(views).id for _ in range(200)} == {"a", "b", "c"}

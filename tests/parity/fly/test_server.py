@@ -124,8 +124,9 @@ async def test_a_taken_port_is_named_and_nothing_is_left_running(project: Projec
         async with asyncio.timeout(20):
             _, errors = await process.communicate()
     assert process.returncode == 2
-    assert str(project.ports[which]) in errors.decode()
-    assert "to do:" in errors.decode()
+    named = ["PARITY_API_PORT", "PARITY_API_HTTP_PORT", "PARITY_ADMIN_PORT"][which]
+    assert f"{named}: cannot listen on 127.0.0.1 port {project.ports[which]}" in errors.decode()
+    assert f"set {named}" in errors.decode()
     assert project.machines() == []
 
 

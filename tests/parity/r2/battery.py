@@ -11,7 +11,7 @@ from dataclasses import replace
 from tests.parity.r2.conftest import ADMIN_TOKEN, BUCKET, OBJECT_TOKEN, ORIGIN
 from tests.parity.r2.lab import HOST, Answer, Call, Lab, signed
 
-from parity.r2 import answers
+from parity.r2 import answers, locks
 from parity.r2.sigv4 import Token
 from parity.r2.throttle import WriteWindow
 
@@ -322,6 +322,114 @@ async def sigv2(ask: Lab) -> Answer:
 @trigger(answers.BUCKET_PARAMETER)
 async def bucket_parameter(ask: Lab) -> Answer:
     return await ask("PUT", "/another-bucket", query="colour=red", token=ADMIN_TOKEN)
+
+
+@trigger(answers.BUCKET_EXISTS)
+async def bucket_exists(ask: Lab) -> Answer:
+    return await ask("PUT", f"/{BUCKET}", token=ADMIN_TOKEN)
+
+
+@trigger(answers.CORS_DOCUMENT)
+async def cors_document(ask: Lab) -> Answer:
+    rule = "<AllowedOrigin>http://localhost:*</AllowedOrigin><AllowedMethod>GET</AllowedMethod>"
+    body = f"<CORSConfiguration><CORSRule>{rule}</CORSRule></CORSConfiguration>".encode()
+    return await ask("PUT", f"/{BUCKET}", query="cors=", body=body, token=ADMIN_TOKEN)
+
+
+@trigger(answers.COPY_DESTINATION)
+async def copy_destination(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/source", body=b"of a copy")
+    headers = {"x-amz-copy-source": f"/{BUCKET}/source", "cf-copy-destination-if-match": '"never"'}
+    return await ask("PUT", headers=headers)
+
+
+async def _part_copy(ask: Lab, copied: str) -> Answer:
+    upload, _ = await _upload(ask, [])
+    await ask("PUT", f"/{BUCKET}/source", body=b"12345")
+    headers = {"x-amz-copy-source": f"/{BUCKET}/source", "x-amz-copy-source-range": copied}
+    return await ask("PUT", query=f"partNumber=1&uploadId={upload}", headers=headers)
+
+
+@trigger(answers.COPY_RANGE_FORM)
+async def copy_range_form(ask: Lab) -> Answer:
+    return await _part_copy(ask, "bytes=-3")
+
+
+@trigger(answers.COPY_RANGE_INVERTED)
+async def copy_range_inverted(ask: Lab) -> Answer:
+    return await _part_copy(ask, "bytes=3-1")
+
+
+@trigger(answers.COPY_RANGE_PAST_END)
+async def copy_range_past_end(ask: Lab) -> Answer:
+    ask.front.behave(replace(ask.front.behaviour, copy_range="refuse"))
+    return await _part_copy(ask, "bytes=0-9")
+
+
+@trigger(answers.DUPLICATE_PART)
+async def duplicate_part(ask: Lab) -> Answer:
+    upload, etags = await _upload(ask, [10])
+    return await _complete(ask, upload, [(1, etags[0]), (1, etags[0])])
+
+
+@trigger(answers.SEVERAL_CHECKSUMS)
+async def several_checksums(ask: Lab) -> Answer:
+    headers = {"content-md5": base64.b64encode(hashlib.md5(b"x").digest()).decode(), "x-amz-checksum-crc32": "jNxZig=="}
+    return await ask("PUT", headers=headers, body=b"x")
+
+
+@trigger(answers.CHECKSUM_TYPE)
+async def checksum_type(ask: Lab) -> Answer:
+    headers = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}
+    return await ask("POST", query="uploads=", headers=headers)
+
+
+@trigger(answers.PART_CHECKSUM)
+async def part_checksum(ask: Lab) -> Answer:
+    upload, _ = await _upload(ask, [])
+    digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
+    query, headers = f"partNumber=1&uploadId={upload}", {"x-amz-checksum-sha256": digest}
+    return await ask("PUT", query=query, headers=headers, body=b"x")
+
+
+@trigger(answers.LOCKED)
+async def locked(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/locked", body=b"x")
+    rule = {"id": "all", "prefix": "locked", "condition": {"type": "Indefinite"}}
+    ask.front.configured.locks[BUCKET] = locks.from_json({"rules": [rule]})
+    return await ask("PUT", f"/{BUCKET}/locked", body=b"y")
+
+
+@trigger(answers.LIFECYCLE_FEATURE)
+async def lifecycle_feature(ask: Lab) -> Answer:
+    rule = "<Status>Enabled</Status><NoncurrentVersionExpiration/>"
+    body = f"<LifecycleConfiguration><Rule>{rule}</Rule></LifecycleConfiguration>".encode()
+    return await ask("PUT", f"/{BUCKET}", query="lifecycle=", body=body, token=ADMIN_TOKEN)
+
+
+def sse_c(key: bytes, prefix: str = "x-amz-") -> dict[str, str]:
+    """The headers that encrypt with ``key``, 32 bytes."""
+    start = f"{prefix}server-side-encryption-customer-"
+    digest = base64.b64encode(hashlib.md5(key).digest()).decode()
+    return {f"{start}algorithm": "AES256", f"{start}key": base64.b64encode(key).decode(), f"{start}key-md5": digest}
+
+
+@trigger(answers.CUSTOMER_KEY_MISSING)
+async def customer_key_missing(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/encrypted", headers=sse_c(b"k" * 32), body=b"x")
+    return await ask("GET", f"/{BUCKET}/encrypted")
+
+
+@trigger(answers.CUSTOMER_KEY_UNUSED)
+async def customer_key_unused(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/plain", body=b"x")
+    return await ask("GET", f"/{BUCKET}/plain", headers=sse_c(b"k" * 32))
+
+
+@trigger(answers.CUSTOMER_KEY_WRONG)
+async def customer_key_wrong(ask: Lab) -> Answer:
+    await ask("PUT", f"/{BUCKET}/encrypted", headers=sse_c(b"k" * 32), body=b"x")
+    return await ask("GET", f"/{BUCKET}/encrypted", headers=sse_c(b"o" * 32))
 
 
 async def together(*calls: Awaitable[Answer]) -> list[Answer]:

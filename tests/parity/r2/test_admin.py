@@ -200,3 +200,31 @@ def test_the_buckets_cors_policy_can_be_changed_and_put_back(r2: StandIn) -> Non
     assert _ask(r2, "GET", "/r2/cors").json() == changed
     assert _ask(r2, "PUT", "/r2/cors", json={"CORSRules": [{"AllowedOrigins": ["x/y"]}]}).status_code == 400
     assert _ask(r2, "DELETE", "/r2/cors").json() == configured
+
+
+def test_lifecycle_rules_and_locks_are_set_told_and_carried_out(r2: StandIn) -> None:
+    rules = {"Rules": [{"ID": "a", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 1}}]}
+    locks = {"rules": [{"id": "l", "enabled": True, "prefix": "tmp/held", "condition": {"type": "Indefinite"}}]}
+    assert _ask(r2, "PUT", "/r2/lifecycle", json=rules).json() == rules == _ask(r2, "GET", "/r2/lifecycle").json()
+    assert _ask(r2, "PUT", "/r2/locks", json=locks).json() == locks == _ask(r2, "GET", "/r2/locks").json()
+    for key in ("tmp/a", "tmp/held", "kept"):
+        r2.client().put_object(Bucket=BUCKET, Key=key, Body=b"")
+    met = _ask(r2, "POST", "/r2/lifecycle/run", json={"days": 2}).json()
+    assert met == {"deleted": ["tmp/a"], "infrequent": [], "aborted": [], "locked": ["tmp/held"]}
+    assert _ask(r2, "PUT", "/r2/locks", json={"rules": []}).json() == {"rules": []}
+    assert _ask(r2, "POST", "/r2/lifecycle/run", json={"days": 2}).json()["deleted"] == ["tmp/held"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/r2/lifecycle", {"Rules": [{"ID": "a"}]}),
+        ("PUT", "/r2/locks", {"rules": [{"id": "a"}]}),
+        ("POST", "/r2/lifecycle/run", {"days": "many"}),
+        ("POST", "/r2/lifecycle/run", {"days": -1}),
+    ],
+)
+def test_a_wrong_rule_or_clock_is_refused_with_the_reason(r2: StandIn, method: str, path: str, body: object) -> None:
+    answer = _ask(r2, method, path, json=body)
+    assert answer.status_code == 400
+    assert "rule 1" in answer.json()["detail"] or "days" in answer.json()["detail"]

@@ -96,3 +96,9 @@ def test_costs_are_told_by_endpoint_of_the_backend(
     assert (tally["calls"], tally["class_a"], tally["class_b"]) == (1, 1, 1)
     assert "paths are shown as they were asked for" in told.stderr
     assert "POST /api/clips" in run("cost").stdout
+
+
+def test_the_lifecycle_runs_ahead_of_time_and_tells_what_it_met(r2: StandIn, run: Run) -> None:
+    r2.client().create_multipart_upload(Bucket=BUCKET, Key="unfinished")
+    assert run("lifecycle", "--days", "6").output == ""
+    assert run("lifecycle", "--days", "8").output == "aborted  unfinished\n"

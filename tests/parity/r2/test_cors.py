@@ -132,7 +132,7 @@ async def test_an_age_that_is_no_number_of_seconds_is_malformed(ask: Lab, age: s
 
 
 async def test_a_star_origin_is_answered_with_a_star(ask: Lab) -> None:
-    ask.front.policies[BUCKET] = (CorsRule(("*",), ("GET",)),)
+    ask.front.configured.cors[BUCKET] = (CorsRule(("*",), ("GET",)),)
     answer = await _preflight(ask, "https://any.example", "GET")
     assert answer.headers["access-control-allow-origin"] == "*"
 

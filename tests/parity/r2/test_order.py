@@ -50,9 +50,6 @@ async def test_a_body_that_nobody_reads_is_accepted_with_its_hash(ask: Lab) -> N
 @pytest.mark.parametrize(
     ("method", "parameter"),
     [
-        ("GET", "lifecycle"),
-        ("PUT", "lifecycle"),
-        ("DELETE", "lifecycle"),
         ("PUT", "encryption"),
         ("DELETE", "encryption"),
     ],

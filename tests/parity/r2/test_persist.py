@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from tests.parity.r2.conftest import ADMIN_TOKEN, BUCKET, ORIGIN, SETTINGS
 from tests.parity.r2.lab import Lab, lab
 
 from parity.config.errors import ConfigError
+from parity.r2 import lifecycle, locks
 from parity.r2.admin import Admin
 from parity.r2.content import BlobFolder, Content, ContentWriter
 from parity.r2.cors import CorsRule
@@ -240,10 +242,42 @@ async def test_the_policy_file_counts_when_it_changed_since_the_last_start(tmp_p
     async with lab(settings) as ask:
         await ask("PUT", f"/{BUCKET}", query="cors=", body=put.encode(), token=ADMIN_TOKEN)
     async with lab(settings) as ask:
-        assert ask.front.policies[BUCKET][0].origins == ("https://put.example",)
+        assert ask.front.configured.cors[BUCKET][0].origins == ("https://put.example",)
     changed = (CorsRule((ORIGIN, "https://new.example"), ("GET",)),)
     async with lab(replace(settings, policy=changed)) as ask:
-        assert ask.front.policies[BUCKET] == changed
+        assert ask.front.configured.cors[BUCKET] == changed
+
+
+async def test_what_a_bucket_is_configured_with_survives_a_restart(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, state=tmp_path)
+    lock = {"rules": [{"id": "l", "condition": {"type": "Age", "maxAgeSeconds": 100}}]}
+    rules = {"Rules": [{"ID": "a", "Status": "Enabled", "Expiration": {"Days": 1}}]}
+    async with lab(settings) as ask:
+        await ask("PUT", "/another-bucket", token=ADMIN_TOKEN)
+        await ask("DELETE", "/another-bucket", query="lifecycle=", token=ADMIN_TOKEN)
+        ask.front.configured.locks[BUCKET] = locks.from_json(lock)
+        ask.front.configured.lifecycles[BUCKET] = lifecycle.from_json(rules)
+        before = ask.front.configured.to_json()
+    async with lab(settings) as ask:
+        assert ask.front.configured.to_json() == before
+        assert (await ask("GET", "/another-bucket", query="lifecycle=", token=ADMIN_TOKEN)).status == 404
+
+
+async def test_a_save_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, state=tmp_path)
+    async with lab(settings) as ask:
+        await ask("PUT", headers={"x-amz-meta-a": "1"}, body=b"old")
+    manifest = tmp_path / "manifest.json"
+    state = json.loads(manifest.read_bytes().partition(b"\n")[2])
+    state["policies"] = state.pop("configurations")["cors"]
+    for entry in state["buckets"][0]["objects"]:
+        for name in ("written_key", "checksum", "customer_key"):
+            del entry[name]
+    body = json.dumps(state).encode()
+    manifest.write_bytes(json.dumps({"format": 2, "sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n" + body)
+    async with lab(settings) as ask:
+        assert (await ask()).body == b"old"
+        assert ask.front.configured.cors[BUCKET] == SETTINGS.policy
 
 
 async def test_saving_goes_on_by_itself(tmp_path: Path) -> None:

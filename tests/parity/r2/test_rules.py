@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.parity.r2.battery import TRIGGERS
 from tests.parity.r2.conftest import SETTINGS
+from tests.parity.r2.effects import EFFECTS
 from tests.parity.r2.lab import Answer, Lab, lab
 from tests.parity.r2.stores import STORES, available
 
@@ -45,6 +46,19 @@ def test_every_answer_belongs_to_a_rule_and_has_a_trigger() -> None:
 
 def test_the_rules_are_numbered_from_one_without_gaps() -> None:
     assert [rule.number for rule in RULES] == list(range(1, len(RULES) + 1))
+
+
+def test_every_rule_that_refuses_nothing_has_an_effect_that_is_looked_at() -> None:
+    assert EFFECTS.keys() == {rule.number for rule in RULES if not rule.answers}
+
+
+@pytest.mark.parametrize("number", EFFECTS)
+async def test_an_effect_is_there_with_its_rule_and_not_without_it(ask: Lab, number: int) -> None:
+    effect = EFFECTS[number]
+    assert await effect.look(ask) == effect.on
+    await ask.service.reset()
+    ask.without(number)
+    assert await effect.look(ask) == effect.off
 
 
 @pytest.mark.parametrize("name", ANSWERS)

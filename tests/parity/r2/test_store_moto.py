@@ -62,11 +62,11 @@ async def test_a_completed_upload_keeps_its_bytes_and_an_aborted_one_does_not() 
     for key, keep in (("kept", True), ("dropped", False)):
         upload = await store.create_upload(BUCKET, key, Attributes())
         content = Content.of(key.encode())
-        part = await store.put_part(BUCKET, key, upload, 1, content, "d" * 32)
+        part = await store.put_part(BUCKET, key, upload, 1, content, "d" * 32, None)
         seen = weakref.ref(content)
         del content
         if keep:
-            await store.complete(BUCKET, key, upload, [part], "d" * 32 + "-1", lambda _: None)
+            await store.complete(BUCKET, key, upload, [part], "d" * 32 + "-1", None, lambda _: None)
             assert store.get_now(BUCKET, key)[1].read() == b"kept"
         else:
             await store.abort(BUCKET, key, upload)

@@ -1,29 +1,36 @@
-"""One run with every outcome, and an identity."""
+"""One run with every verdict, and an identity."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
-
 import pytest
 
+from parity.report.findings import Finding, Findings, Verdict
 from parity.report.identity import Identity
-from parity.report.results import Outcome, Proof, Result, Run
 
 DIGEST = "sha256:" + "a" * 64
 
 
 @pytest.fixture
-def run() -> Run:
-    results = [
-        Result("fine", "It holds", "A", Outcome.PASSED, (), 1.0, Proof("bad env", True, ("caught it",), 2.0)),
-        Result("broken", "It breaks", "B", Outcome.FAILED, ("<b>wrong</b> \x00 & odd",), 2.0, None, Path("f/broken")),
-        Result("unmade", "No observation", "C", Outcome.ERROR, ("refused",), 0.5),
-        Result("blind", "It sees nothing", "E", Outcome.PASSED, (), 1.0, Proof("bad cors", False, (), 3.0)),
-        Result("elsewhere", "Needs the image", "A", Outcome.SKIPPED, ("needs Docker",)),
-    ]
-    known = [result.id for result in results] + ["unasked"]
-    return Run("local", "docker", datetime(2026, 11, 24, tzinfo=UTC), results, known, {"python": "3.11.2"})
+def findings() -> Findings:
+    """A run with every verdict."""
+    found = [
+        Finding("test_fine", "A", "It holds", False, Verdict.PASSED, seconds=1.0, broken="Env(x)"),
+        Finding("test_fine", "A", "It holds", True, Verdict.CAUGHT, "as it must", seconds=2.0, broken="Env(x)"),
+        Finding(
+            "test_wrong", "B", "It breaks", False, Verdict.FAILED, "<b>2 of 3</b> are lost\nmore", "look there", 2.0,
+            evidence=".parity/failures/test_wrong",
+        ),
+        Finding("test_wrong", "B", "It breaks", True, Verdict.VOID, "the check as it is: failed"),
+        Finding("test_gone", "C", "No answer", False, Verdict.ERROR, "StackError: refused"),
+        Finding("test_blind", "E", "It sees nothing", True, Verdict.NOT_CAUGHT, "it passes although it is broken"),
+        Finding("test_rests", "B", "It rests", False, Verdict.NOT_JUDGED, "it rests on test_wrong, which is failed"),
+        Finding("test_edit", "B", "Edits", False, Verdict.NOT_DECLARED, "the contract does not say: edit"),
+        Finding("test_more_edits", "B", "More edits", False, Verdict.NOT_DECLARED, "the contract does not say: edit"),
+        Finding("test_image", "A", "The image", False, Verdict.NOT_SHOWN, "the process stack runs the sources"),
+        Finding("test_host", "J", "The host", False, Verdict.PASSED, unproven="it is about the host"),
+    ]  # fmt: skip
+    known = [*{one.name: None for one in found}, "test_killed"]
+    return Findings("local", "process", "https://localhost:8443", 1.8e9, 1.8e9 + 61, 1, known, found)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from app import problems
 from app.clips import extractions
 from app.db.rows import Row
-from app.dependencies import ContextDep, ProfileKeysDep, SessionDep, SettingsDep, StoreDep
+from app.dependencies import ContextDep, CoreDep, ProfileKeysDep, SessionDep, SettingsDep, StoreDep
 from app.games import rows, uploads
 from app.games.models import (
     FinishUpload,
@@ -83,13 +83,13 @@ async def finalize_upload(
     game_id: GameId,
     done: FinishUpload,
     session: SessionDep,
-    store: StoreDep,
-    keys: ProfileKeysDep,
-    settings: SettingsDep,
+    context: ContextDep,
+    core: CoreDep,
 ) -> GameView:
-    game = await session.read(lambda connection: rows.required(connection, game_id))
+    # A write although it changes nothing: what it says is the newest state, as of the change that follows.
+    game = await session.write(lambda connection: rows.required(connection, game_id))
     if game["status"] == "uploading":
-        game = await uploads.finish(game, done.parts, session, store, keys, settings)
+        game = await uploads.finish(game, done.parts, core, context)
     return view(game)
 
 

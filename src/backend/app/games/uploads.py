@@ -1,31 +1,45 @@
 """Finishing an upload: joined, measured, looked at, and only then a game; or gone without a trace."""
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import apsw
 
 from app import problems
+from app.context import UserContext
+from app.core import Core
 from app.db.rows import Row
 from app.games import rows
 from app.games.models import FinishedPart
 from app.games.validation import inspect
-from app.settings import Settings
+from app.jobs import steps
 from app.storage.interface import InvalidRequest, ObjectInfo, ObjectMissing, ObjectStore, UploadedPart
-from app.storage.keys import ProfileKeys
-from app.sync.interface import Session
 from reel.errors import UnusableVideo
 from reel.media import MediaInfo
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-async def finish(
-    game: Row, parts: list[FinishedPart], session: Session, store: ObjectStore, keys: ProfileKeys, settings: Settings
-) -> Row:
+async def finish(game: Row, parts: list[FinishedPart], core: Core, context: UserContext) -> Row:
     """The game, `ready`. Raises a 4xx problem: what can be repaired leaves the upload open, what cannot removes row and
     object.
 
-    The video is looked at outside of any transaction; that the game is still being uploaded is decided by the write.
+    The video is looked at outside of any transaction. The write at the end decides whether the game is still being
+    uploaded, so it needs no view that held all that time: it has a session of its own and survives conflicts.
     """
+    store, keys = core.store, core.profile_keys(context)
+
+    async def write(change: Callable[[apsw.Connection], T]) -> T:
+        return await steps.write(core.databases, context, change)
+
+    async def discard() -> None:
+        if not await write(lambda connection: rows.discard(connection, game["id"])):
+            raise problems.CONFLICT.error(f"The upload of game {game['id']!r} was finished or deleted meanwhile")
+        # Rows first: a file without a row is waste, a row without its file is a broken game.
+        await store.delete_prefix(keys.game_folder(game["id"]))
+
     key = keys.game_source(game["id"], game["extension"])
     if game["upload_id"] is not None:
         await _join(game, parts, store, key)
@@ -33,21 +47,21 @@ async def finish(
         raise problems.INVALID.error("body.parts: this upload is a single PUT, expected an empty list")
     stored = await _stored(store, key)
     if stored.size != game["size_bytes"]:
-        await _discard(game, session, store, keys)
+        await discard()
         raise problems.INVALID.error(
             f"The uploaded file has {stored.size} bytes, {game['size_bytes']} were announced; nothing was stored, "
             "prepare the upload again"
         )
     try:
-        media = await inspect(store, key, stored.size, settings.user_data_dir / ".work")
+        media = await inspect(store, key, stored.size, core.settings.user_data_dir / ".work")
     except UnusableVideo as error:
-        await _discard(game, session, store, keys)
+        await discard()
         raise problems.INVALID.error(f"{error}; nothing was stored") from error
     try:
-        return await session.write(lambda connection: rows.set_ready(connection, game["id"], _facts(media)))
+        return await write(lambda connection: rows.set_ready(connection, game["id"], _facts(media)))
     except problems.ProblemError:
         # Deleted meanwhile: an upload that was joined after that has left its object.
-        await _remove_object(game, session, store, keys)
+        await store.delete_prefix(keys.game_folder(game["id"]))
         raise
 
 
@@ -80,21 +94,6 @@ async def _stored(store: ObjectStore, key: str) -> ObjectInfo:
         raise problems.CONFLICT.error(
             "Nothing was uploaded yet: PUT the file to the URL of prepare-upload, then finalize again"
         ) from error
-
-
-async def _discard(game: Row, session: Session, store: ObjectStore, keys: ProfileKeys) -> None:
-    """Removes row and object of an upload that cannot be used, unless another request has finished it meanwhile."""
-    if not await session.write(lambda connection: rows.discard(connection, game["id"])):
-        found = await session.read(lambda connection: rows.find(connection, game["id"]))
-        if found is not None:
-            raise problems.CONFLICT.error(f"Another request has finished the upload of game {game['id']!r} meanwhile")
-    await _remove_object(game, session, store, keys)
-
-
-async def _remove_object(game: Row, session: Session, store: ObjectStore, keys: ProfileKeys) -> None:
-    """The row's end first, and in R2: a file without a row is waste, a row without its file is a broken game."""
-    await session.settle()
-    await store.delete_prefix(keys.game_folder(game["id"]))
 
 
 def _facts(media: MediaInfo) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Refuses bodies that are too large, declared or streamed."""
+"""Refuses bodies that are too large, declared or streamed, and those that take too long to arrive."""
+
+import asyncio
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,14 +9,16 @@ from app import problems
 
 
 class BodyLimitMiddleware:
-    """Answers 413 for a body over `limit` bytes; a declared length is refused before a byte is read.
+    """Answers 413 for a body over `limit` bytes, where its length is declared before a byte is read, and 408 for one
+    that is not there after `seconds`: a server that is told to stop waits for the requests that it has begun.
 
-    Paths that begin with one of `unlimited` take videos in development and have a limit of their own.
+    Paths that begin with one of `unlimited` take videos in development and have limits of their own.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, unlimited: tuple[str, ...] = ()) -> None:
+    def __init__(self, app: ASGIApp, limit: int, seconds: float, unlimited: tuple[str, ...] = ()) -> None:
         self.app = app
         self.limit = limit
+        self.seconds = seconds
         self.unlimited = unlimited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,21 +32,30 @@ class BodyLimitMiddleware:
             await problems.response(refusal, detail, instance=scope["path"])(scope, receive, send)
             return
         if declared is not None and int(declared) > self.limit:
-            answer = problems.response(problems.BODY_TOO_LARGE, self._detail(), instance=scope["path"])
+            answer = problems.response(problems.BODY_TOO_LARGE, self._too_large(), instance=scope["path"])
             await answer(scope, receive, send)
             return
-        received = 0
+        received, complete = 0, False
+        deadline = asyncio.get_running_loop().time() + self.seconds
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+        async def bounded() -> Message:
+            nonlocal received, complete
+            # What follows the body is the client's end, which may be long in coming.
+            try:
+                async with asyncio.timeout_at(None if complete else deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise problems.REQUEST_TIMEOUT.error(
+                    f"The body did not arrive within {self.seconds:g} s ({received} bytes did)"
+                ) from error
             received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if received > self.limit:
                 # An HTTPException passes through whatever reads the body, up to the exception handlers.
-                raise problems.BODY_TOO_LARGE.error(self._detail())
+                raise problems.BODY_TOO_LARGE.error(self._too_large())
             return message
 
-        await self.app(scope, counted, send)
+        await self.app(scope, bounded, send)
 
-    def _detail(self) -> str:
+    def _too_large(self) -> str:
         return f"The body is larger than {self.limit} bytes; videos are uploaded by presigned URL"

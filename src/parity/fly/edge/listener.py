@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from parity.certs import Certificates
+from parity.fly.binding import binding
 from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.http1 import Http1Connection
 from parity.fly.edge.http2 import Http2Connection
@@ -66,18 +67,20 @@ class Ports:
 async def listening(
     context: EdgeContext, certificates: Certificates, host: str, https_port: int, http_port: int
 ) -> AsyncIterator[Ports]:
-    """Serve the edge on both ports (0: any). Raises ``OSError`` when one is taken, with neither left open."""
+    """Serve the edge on both ports (0: any). Raises ``ConfigError`` when one is taken, with neither left open."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     tls.load_cert_chain(certificates.chain, certificates.key)
     tls.set_alpn_protocols(["h2", "http/1.1"])
     loop = asyncio.get_running_loop()
-    async with await loop.create_server(lambda: TlsFront(context), host, https_port, ssl=tls, backlog=BACKLOG) as https:
+    with binding("PARITY_API_PORT", host, https_port):
+        https = await loop.create_server(lambda: TlsFront(context), host, https_port, ssl=tls, backlog=BACKLOG)
+    async with https:
         bound = int(https.sockets[0].getsockname()[1])
         redirect = (context.settings.public_port or bound) if context.config.service.force_https else None
-        async with await loop.create_server(
-            lambda: PlainFront(context, redirect), host, http_port, backlog=BACKLOG
-        ) as http:
+        with binding("PARITY_API_HTTP_PORT", host, http_port):
+            http = await loop.create_server(lambda: PlainFront(context, redirect), host, http_port, backlog=BACKLOG)
+        async with http:
             sweeper = loop.create_task(_sweep(context))
             try:
                 yield Ports(bound, int(http.sockets[0].getsockname()[1]))

@@ -11,8 +11,6 @@ import httptools
 from parity.fly.edge.headers import Headers, value_of
 from parity.fly.edge.request import Body
 
-# Reuse only what was used so recently that no server's keep-alive timeout (uvicorn: 5 s) is about to end it.
-REUSE_WITHIN_S = 2.0
 # Bytes queued towards a Machine before reading from the client stops.
 WRITE_HIGH_WATER = 128 * 1024
 
@@ -39,7 +37,6 @@ class Upstream(asyncio.Protocol):
         self._pool = pool
         self.transport: asyncio.Transport
         self.closed = False
-        self.reused = False
         self.idle_since = 0.0
         self._client: Client | None = None
         self._tunnel = False
@@ -209,12 +206,16 @@ def response_body(head_request: bool, status: int, headers: Headers) -> Body:
 
 
 class Pool:
-    """Idle connections to each Machine, by its id."""
+    """Idle connections to each Machine, by its id.
 
-    def __init__(self, local_address: tuple[str, int] | None = None) -> None:
+    An app whose keep-alive timeout is shorter than ``reuse_s`` closes them itself (uvicorn: 5 s). A request that is
+    sent at that moment fails with 502: it is not sent a second time.
+    """
+
+    def __init__(self, local_address: tuple[str, int] | None = None, reuse_s: float = 60.0) -> None:
         self._idle: dict[str, list[Upstream]] = {}
         self._owner: dict[Upstream, str] = {}
-        self._local = local_address
+        self._local, self._reuse_s = local_address, reuse_s
 
     def take(self, machine: str) -> Upstream | None:
         """A connection that can be used at once, or None."""
@@ -224,10 +225,9 @@ class Pool:
             connection = idle.pop()
             if connection.closed or connection.transport.is_closing():
                 continue
-            if now - connection.idle_since > REUSE_WITHIN_S:
+            if now - connection.idle_since > self._reuse_s:
                 connection.transport.close()
                 continue
-            connection.reused = True
             return connection
         return None
 

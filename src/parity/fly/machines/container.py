@@ -15,11 +15,18 @@ MACHINE_LABEL = "parity.fly.machine"
 # A container's log on the engine's side stays within this; the stand-in keeps earlier starts in a file of its own.
 LOG_OPTIONS = {"max-size": "10m", "max-file": "1"}
 
-_NANO = 1_000_000_000
+# The scheduler's period as Fly sets it, and the least quota that Linux takes, in microseconds.
+CPU_PERIOD_US = 80_000
+LEAST_QUOTA_US = 1_000
 _MEBIBYTE = 1024 * 1024
 
 # Labels of the stand-in's own container that its Machines carry too, where it runs in compose.
 INHERITED = ("com.docker.compose.project.working_dir", "com.docker.compose.project.config_files")
+
+
+def cpu_quota(share: float) -> int:
+    """Microseconds of each period for ``share`` CPUs."""
+    return max(LEAST_QUOTA_US, round(share * CPU_PERIOD_US))
 
 
 def container_name(project: str, spec: MachineSpec) -> str:
@@ -43,7 +50,8 @@ def container_config(
             "Init": True,
             "Memory": spec.memory_mb * _MEBIBYTE,
             "MemorySwap": spec.memory_mb * _MEBIBYTE,
-            "NanoCpus": spec.cpus * _NANO,
+            "CpuPeriod": CPU_PERIOD_US,
+            "CpuQuota": cpu_quota(spec.cpus if spec.cpu_share is None else spec.cpu_share),
             "NetworkMode": network,
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "json-file", "Config": LOG_OPTIONS},

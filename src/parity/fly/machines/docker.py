@@ -14,11 +14,13 @@ import aiodocker
 import aiohttp
 
 from parity.fly.machines.container import (
+    CPU_PERIOD_US,
     INHERITED,
     MACHINE_LABEL,
     SERVICE,
     container_config,
     container_name,
+    cpu_quota,
     file_archive,
 )
 from parity.fly.machines.driver import Address, DriverError, Exit, Image, MachineSpec, ignore_notice
@@ -28,6 +30,9 @@ from parity.fly.settings import FlySettings
 DEFAULT_PROJECT = "parity"
 # How long after its end a container may be removed by whoever stopped it, in seconds.
 VANISH_S = 0.5
+# Containers that may hold addresses while one Machine gets another address; one does, unless lower ones are free.
+MOST_HOLDERS = 8
+HOLDER_LABEL = "parity.fly.holder"
 COMMIT_LABEL = "org.opencontainers.image.revision"
 VARIANT_LABEL = "parity.broken"  # parity.report.engine puts it on an image that a check built
 # Lines of an ended container's log that are kept when it is removed.
@@ -49,8 +54,9 @@ class DockerDriver:
         self._project = settings.project
         self._network = settings.network
         self._inherited: dict[str, str] = {}
-        self._owner = ""
+        self._owner = self._own_image = ""
         self._signalled: set[str] = set()  # Machines whose end the driver itself asked for
+        self._ports: dict[str, int] = {}
         self._ids: dict[str, str] = {}  # Machine → container
         self._events: asyncio.Task[None] | None = None
         self.notice: Callable[[str, str], None] = ignore_notice
@@ -83,15 +89,18 @@ class DockerDriver:
             labels: dict[str, str] = {}
         else:
             labels = own["Config"]["Labels"]
-            self._owner = str(own["Id"])
+            self._owner, self._own_image = str(own["Id"]), str(own["Image"])
         self._inherited = {name: labels[name] for name in INHERITED if name in labels}
         self._project = self._project or labels.get("com.docker.compose.project", DEFAULT_PROJECT)
         self._network = self._network or f"{self._project}_machines"
 
     async def _leftovers(self) -> list[Any]:
-        labels = [f"com.docker.compose.project={self._project}", f"com.docker.compose.service={SERVICE}", MACHINE_LABEL]
-        async with _errors("containers cannot be listed"):
-            return list(await self._docker.containers.list(all=1, filters=json.dumps({"label": labels})))
+        project, found = f"com.docker.compose.project={self._project}", []
+        for labels in ([f"com.docker.compose.service={SERVICE}", MACHINE_LABEL], [HOLDER_LABEL]):
+            filters = json.dumps({"label": [project, *labels]})
+            async with _errors("containers cannot be listed"):
+                found += await self._docker.containers.list(all=1, filters=filters)
+        return found
 
     async def _remove_leftovers(self) -> None:
         for container in await self._leftovers():
@@ -168,6 +177,7 @@ class DockerDriver:
         if not address and not spec.once:
             state = shown["State"]
             raise DriverError(f"Machine {spec.id} ended at once: exit {state['ExitCode']} {state['Error']}")
+        self._ports[spec.id] = spec.internal_port
         return address, spec.internal_port
 
     def _container(self, machine_id: str) -> Any:
@@ -208,13 +218,66 @@ class DockerDriver:
             if error.status not in (404, 409):  # it has ended already
                 raise DriverError(f"Machine {machine_id} cannot be sent {name}: {error.message}") from error
 
-    async def suspend(self, machine_id: str) -> None:
+    async def suspend(self, machine_id: str) -> Address | None:
+        """No connection survives a suspend on Fly. Here the frozen container gets another address on the network, so
+        that what it had open goes nowhere from then on."""
+        container = self._container(machine_id)
         async with _errors(f"Machine {machine_id} cannot be suspended"):
-            await self._container(machine_id).pause()
+            await container.pause()
+            return await self._move(container), self._ports[machine_id]
+
+    async def _move(self, container: Any) -> str:
+        """Give the container another address. The engine would give it the same again, so others hold that one."""
+        network = await self._docker.networks.get(self._network)
+        before = await self._address(container)
+        await network.disconnect({"Container": container.id, "Force": True})
+        holders: list[Any] = []
+        try:
+            while len(holders) < MOST_HOLDERS and before not in [await self._address(one) for one in holders]:
+                holders.append(await self._holder())
+            await network.connect({"Container": container.id, "EndpointConfig": {"Aliases": [SERVICE]}})
+        finally:
+            for one in holders:
+                await one.delete(force=True)
+        return await self._address(container)
+
+    async def _holder(self) -> Any:
+        """A container that does nothing but have an address on the network."""
+        config = {
+            "Image": self._own_image or (await self._docker.images.inspect(self._image))["Id"],
+            "Entrypoint": ["sleep"],
+            "Cmd": ["60"],
+            "Labels": {"com.docker.compose.project": self._project, HOLDER_LABEL: "1"},
+            "HostConfig": {"NetworkMode": self._network},
+        }
+        holder = await self._docker.containers.create(config)
+        await holder.start()
+        return holder
+
+    async def _address(self, container: Any) -> str:
+        networks = (await container.show())["NetworkSettings"]["Networks"]
+        return str(networks.get(self._network, {}).get("IPAddress", ""))
 
     async def resume(self, machine_id: str) -> None:
         async with _errors(f"Machine {machine_id} cannot be resumed"):
             await self._container(machine_id).unpause()
+
+    async def limit_cpu(self, machine_id: str, share: float) -> None:
+        path = f"containers/{self._container(machine_id).id}/update"
+        body = {"CpuPeriod": CPU_PERIOD_US, "CpuQuota": cpu_quota(share)}
+        async with _errors(f"Machine {machine_id}: the engine does not set its CPU quota"):
+            await self._docker._query_json(path, method="POST", data=body)
+
+    async def cpu_seconds(self, machine_id: str) -> float | None:
+        if machine_id not in self._ids:
+            return None
+        try:
+            stats = await self._docker._query_json(
+                f"containers/{self._ids[machine_id]}/stats", params={"stream": "false", "one-shot": "true"}
+            )
+        except (aiodocker.DockerError, aiohttp.ClientError):
+            return None
+        return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
 
     async def remove(self, machine_id: str) -> None:
         container_id = self._ids.pop(machine_id, None)

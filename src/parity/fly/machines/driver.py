@@ -41,6 +41,7 @@ class MachineSpec:
     internal_port: int
     cpus: int
     memory_mb: int
+    cpu_share: float | None = None  # CPUs that it may use at first; None: all of them
     command: tuple[str, ...] = ()
     once: bool = False
 
@@ -99,11 +100,17 @@ class Driver(Protocol):
     async def signal(self, machine_id: str, name: str) -> None:
         """Send a signal, such as ``SIGINT``; nothing happens when it has ended."""
 
-    async def suspend(self, machine_id: str) -> None:
-        """Freeze it."""
+    async def suspend(self, machine_id: str) -> Address | None:
+        """Freeze it, and leave its connections dead. Returns its address when that changed by it."""
 
     async def resume(self, machine_id: str) -> None:
         """Let it go on."""
+
+    async def limit_cpu(self, machine_id: str, share: float) -> None:
+        """Let it use ``share`` CPUs at most. Raises when this driver cannot."""
+
+    async def cpu_seconds(self, machine_id: str) -> float | None:
+        """CPU time that it used since it started, in seconds; None when that is not known."""
 
     async def remove(self, machine_id: str) -> None:
         """Remove what is left of it, running or not."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from parity.config.fly_toml import FlyConfig
 from parity.fly.machines.checks import CheckRunner
+from parity.fly.machines.cpu import STEP_S, CpuMode, CpuQuota
 from parity.fly.machines.driver import Address, Driver, DriverError, Exit, MachineSpec
 from parity.fly.machines.image_log import ImageLog
 from parity.fly.machines.restart import RestartPolicy
@@ -19,6 +20,9 @@ from parity.fly.settings import FlySettings
 SUSPEND_MEMORY_MB = 2048
 # How long a process may take to be gone after SIGKILL, in seconds.
 KILL_WAIT_S = 10.0
+# Between two tries of a port that did not open in time, and between two looks at what is in flight, in seconds.
+LATE_PAUSE_S = 1.0
+DRAIN_POLL_S = 0.01
 # How long one try of the port may take to connect, at least, in seconds.
 CONNECT_WAIT_S = 0.5
 
@@ -52,6 +56,7 @@ class Surroundings:
     leaving: Callable[[str, bool], None]  # before traffic ends: Machine id, whether its WebSockets are to be closed
     removed: Callable[[str], None]  # someone else took away what ran a Machine
     images: ImageLog
+    cpu_mode: Callable[[], CpuMode]
     local: Address | None = None
     check_local: Address | None = None
 
@@ -71,13 +76,18 @@ class Machine:
         self.restarting = False
         self.given_up = False  # it ended by itself and is not started again
         self.checks: CheckRunner | None = None
-        restart = surroundings.config.restart_policy
-        self._policy = RestartPolicy(restart.policy, restart.max_retries)
+        self.cpu = CpuQuota(CpuMode.OFF, "", spec.cpus)
+        self._accounting: asyncio.Task[None] | None = None
+        self._policy = self._new_policy()
         self._lock = asyncio.Lock()
         self._ended: asyncio.Task[Exit] | None = None
         self._probe: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
         self._doomed = False
+
+    def _new_policy(self) -> RestartPolicy:
+        restart = self._with.config.restart_policy
+        return RestartPolicy(restart.policy, restart.max_retries)
 
     @property
     def id(self) -> str:
@@ -94,12 +104,16 @@ class Machine:
 
     @property
     def healthy(self) -> bool:
-        """Started, its port open, every check passing."""
-        return self.state is State.STARTED and self.port is Port.OPEN and (self.checks is None or self.checks.passing)
+        """Started and every check passing; without checks, its port open. flyctl looks at the checks alone."""
+        if self.state is not State.STARTED:
+            return False
+        return self.port is Port.OPEN if self.checks is None else self.checks.passing
 
     async def start(self) -> None:
-        """From created, stopped or suspended to started; the port may open later."""
+        """From created, stopped or suspended to started; the port may open later. Its restarts are counted anew."""
         async with self._lock:
+            if self.state is not State.STARTED:
+                self._policy = self._new_policy()
             await self._start()
 
     async def _start(self) -> None:
@@ -115,7 +129,9 @@ class Machine:
             else:
                 await asyncio.sleep(self._with.settings.boot_s)
                 self._with.images.started(self.id, self.spec.image)
-                self.address = await self._with.driver.start(self.spec)
+                self.cpu = CpuQuota(self._with.cpu_mode(), self._with.config.machine.cpu_kind, self.spec.cpus)
+                share = self.cpu.share if self.cpu.limited else None
+                self.address = await self._with.driver.start(replace(self.spec, cpu_share=share))
             failure = None
         except DriverError as error:
             failure = str(error)
@@ -130,37 +146,87 @@ class Machine:
             self._ended = asyncio.create_task(self._with.driver.wait(self.id))
             self._ended.add_done_callback(self._exited)
             self.probe()
+        self._account()
         self._start_checks()
+
+    def _account(self) -> None:
+        if self._accounting:
+            self._accounting.cancel()
+        self._accounting = asyncio.create_task(self._keep_account()) if self.cpu.limited else None
+
+    async def _keep_account(self) -> None:
+        """Take what the Machine used from its CPU balance and set its quota by what is left, until it ends."""
+        driver, loop = self._with.driver, asyncio.get_running_loop()
+        used, at, share = await driver.cpu_seconds(self.id), loop.time(), self.cpu.share
+        while self.state is State.STARTED:
+            await asyncio.sleep(STEP_S)
+            now_used, now = await driver.cpu_seconds(self.id), loop.time()
+            if used is not None and now_used is not None:
+                self.cpu.spend(now_used - used, now - at)
+            used, at = now_used, now
+            if self.cpu.share != share and self.state is State.STARTED:
+                share = self.cpu.share
+                try:
+                    await driver.limit_cpu(self.id, share)
+                except DriverError as error:
+                    self.life.note("cpu quota not set", reason=str(error))
+
+    async def set_cpu(self, mode: CpuMode) -> None:
+        """Another mode from now on, with a first balance. Raises ``DriverError`` where the driver has no quota."""
+        async with self._lock:
+            self.cpu = CpuQuota(mode, self._with.config.machine.cpu_kind, self.spec.cpus)
+            if self.state is State.STARTED:
+                await self._with.driver.limit_cpu(self.id, self.cpu.share)
+                self._account()
 
     def _start_checks(self) -> None:
         assert self.address is not None
         checks = self._with.config.service.checks
         if checks:
             interval = self._with.settings.grace_check_s
-            self.checks = CheckRunner(checks, self.address, self._with.check_local, interval, self._with.changed)
+            self.checks = CheckRunner(checks, self.address, self._with.check_local, interval, self._checked)
+
+    def _checked(self) -> None:
+        """A check has another result. One that passes shows that the port is open, however late that was."""
+        if self.port is Port.CLOSED and self.checks is not None and self.checks.passing:
+            self.probe()
+        self._with.changed()
 
     def probe(self) -> None:
         """Try the port again and again, as the edge does for a Machine that it has just started."""
-        if self.state is State.STARTED and (self._probe is None or self._probe.done()):
+        if self.state is State.STARTED and self.port is not Port.PROBING:
+            if self._probe:
+                self._probe.cancel()
             self.port = Port.PROBING
             self._probe = asyncio.create_task(self._probing())
 
     async def _probing(self) -> None:
-        settings = self._with.settings
-        assert self.address is not None
-        loop = asyncio.get_running_loop()
+        """Requests wait for as many tries as the edge makes. An app that opens its port later is found out as long as
+        a deploy would wait for it."""
+        settings, loop = self._with.settings, asyncio.get_running_loop()
+        deadline = loop.time() + self._with.config.deploy.wait_timeout_s
         for pause in probe_pauses(settings.start_tries, settings.start_window_s):
-            began = loop.time()
-            try:
-                async with asyncio.timeout(max(pause, CONNECT_WAIT_S)):
-                    _, writer = await asyncio.open_connection(*self.address, local_addr=self._with.local)
-                writer.close()
-            except (OSError, TimeoutError):
-                await asyncio.sleep(max(0.0, pause - (loop.time() - began)))
-            else:
-                self._probed(Port.OPEN)
+            if await self._tried(pause):
                 return
         self._probed(Port.CLOSED)
+        while loop.time() < deadline:
+            if await self._tried(LATE_PAUSE_S):
+                return
+
+    async def _tried(self, pause: float) -> bool:
+        """One try of the port, which takes ``pause`` seconds unless the port is open."""
+        assert self.address is not None
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(max(pause, CONNECT_WAIT_S)):
+                _, writer = await asyncio.open_connection(*self.address, local_addr=self._with.local)
+            writer.close()
+        except (OSError, TimeoutError):
+            await asyncio.sleep(max(0.0, pause - (loop.time() - began)))
+            return False
+        self._probed(Port.OPEN)
+        return True
 
     def _probed(self, port: Port) -> None:
         if self.state is State.STARTED:
@@ -169,8 +235,8 @@ class Machine:
             self._with.changed()
 
     async def stop(self) -> None:
-        """No new traffic, a close frame for each WebSocket, ``kill_signal``, SIGTERM at ``kill_timeout``, SIGKILL at
-        twice that."""
+        """No new traffic, a close frame for each WebSocket, a short wait for what is in flight, ``kill_signal``;
+        SIGTERM at ``kill_timeout``, SIGKILL at twice that."""
         async with self._lock:
             if self.state in (State.STOPPED, State.CREATED, State.DESTROYED):
                 return
@@ -180,10 +246,22 @@ class Machine:
                 self._leave(State.STOPPING, close_websockets=True)
             if suspended:
                 await self._with.driver.resume(self.id)
+            else:
+                await self._settled(lambda: self.load)
             for signal in (config.kill_signal, "SIGTERM"):
                 if await self._end(signal, config.kill_timeout_s):
                     return
             await self._end("SIGKILL", KILL_WAIT_S)
+
+    async def _settled(self, busy: Callable[[], int]) -> None:
+        """Returns when nothing is ``busy``, or after the wait before a signal: an app that has just been sent a request
+        can still take it, and WebSockets get their close frame."""
+        try:
+            async with asyncio.timeout(self._with.settings.cordon_s):
+                while busy() and not (self._ended and self._ended.done()):  # noqa: ASYNC110 - a plain counter
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            return
 
     async def kill(self) -> None:
         """The VM is gone at once, as when its host fails: no close frames, no signal that could be handled."""
@@ -218,6 +296,8 @@ class Machine:
         self.port = Port.UNKNOWN
         if self._probe:
             self._probe.cancel()
+        if self._accounting:
+            self._accounting.cancel()
         if self.checks:
             self.checks.close()
             self.checks = None
@@ -228,9 +308,10 @@ class Machine:
             config = self._with.config
             if config.machine.memory_mb > SUSPEND_MEMORY_MB or config.swap_size_mb:
                 raise WrongState(f"Fly suspends no Machine with more than {SUSPEND_MEMORY_MB} MB or with swap")
-            self._leave(State.SUSPENDING, close_websockets=False)
+            self._leave(State.SUSPENDING, close_websockets=True)
+            await self._settled(lambda: self.websockets)
             try:
-                await self._with.driver.suspend(self.id)
+                self.address = await self._with.driver.suspend(self.id) or self.address
             except DriverError:
                 self.life.note("suspend failed")
                 await self._with.driver.signal(self.id, "SIGKILL")
@@ -298,6 +379,7 @@ class Machine:
             "healthy": self.healthy,
             "requests": self.requests,
             "websockets": self.websockets,
+            "cpu": self.cpu.as_json(),
             "checks": [state.as_json() for state in self.checks.states] if self.checks else [],
             "events": [{"time": e.time, "type": e.type, **e.detail} for e in self.life.events],
             "config": {

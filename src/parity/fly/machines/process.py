@@ -154,11 +154,18 @@ class ProcessDriver:
         else:
             running.process.send_signal(number)
 
-    async def suspend(self, machine_id: str) -> None:
+    async def suspend(self, machine_id: str) -> Address | None:
         _kill_group(self._running[machine_id].process.pid, signal.SIGSTOP)
+        return None
 
     async def resume(self, machine_id: str) -> None:
         _kill_group(self._running[machine_id].process.pid, signal.SIGCONT)
+
+    async def limit_cpu(self, machine_id: str, share: float) -> None:  # noqa: ARG002 - the interface's
+        raise DriverError("processes have no CPU quota: PARITY_FLY_CPU needs the docker driver")
+
+    async def cpu_seconds(self, machine_id: str) -> float | None:  # noqa: ARG002 - the interface's
+        return None
 
     async def remove(self, machine_id: str) -> None:
         running = self._running.pop(machine_id, None)

@@ -1,22 +1,20 @@
-"""Buckets themselves and their CORS policies."""
+"""Buckets themselves and what they are configured with."""
 
 from __future__ import annotations
 
-import re
-
-from parity.r2 import answers, cors, xml
-from parity.r2.errors import R2Error, invalid_argument, invalid_bucket_name, no_cors_configuration
+from parity.r2 import answers, cors, lifecycle, xml
+from parity.r2.errors import R2Error, invalid_argument, invalid_bucket_name, malformed_xml, no_cors_configuration
 from parity.r2.operations.context import Context, Handler
 from parity.r2.operations.listing import require_bucket
+from parity.r2.operations.objects import BUCKET_NAME
 from parity.r2.reply import Reply, xml_reply
+from parity.r2.routes import is_ignored
 from parity.r2.sigv4 import REGIONS
-
-BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 async def head_bucket(context: Context) -> Reply:
     await require_bucket(context)
-    return Reply(200)
+    return Reply(200, [("x-amz-bucket-region", "auto")] if context.rules.holds(45) else [])
 
 
 async def create_bucket(context: Context) -> Reply:
@@ -27,20 +25,22 @@ async def create_bucket(context: Context) -> Reply:
         region = xml.child(xml.parse(body, "CreateBucketConfiguration"), "LocationConstraint") or ""
         if region.lower() not in REGIONS:
             context.rules.refuse_if_on(answers.REGION, region=region)
+    if await context.store.has_bucket(context.request.bucket):
+        context.rules.refuse_if_on(answers.BUCKET_EXISTS)
     await context.store.create_bucket(context.request.bucket)
     return Reply(200, [("Location", f"/{context.request.bucket}")])
 
 
 async def delete_bucket(context: Context) -> Reply:
     await context.store.delete_bucket(context.request.bucket)
-    context.policies.pop(context.request.bucket, None)
+    context.configured.forget(context.request.bucket)
     return Reply(204)
 
 
 async def get_location(context: Context) -> Reply:
     await require_bucket(context)
     for name in context.request.params:
-        if name not in ("location", "x-id") and not name.startswith("X-Amz-"):
+        if name != "location" and not is_ignored(name, context.rules):
             raise invalid_argument(f"Search param {name} is unsupported for bucket location")
     return xml_reply("LocationConstraint", ["auto"])
 
@@ -90,7 +90,7 @@ async def accept_post(context: Context) -> Reply:
 
 async def get_cors(context: Context) -> Reply:
     await require_bucket(context)
-    policy = context.policies.get(context.request.bucket)
+    policy = context.configured.cors.get(context.request.bucket)
     if policy is None:
         raise no_cors_configuration()
     return Reply(200, [("Content-Type", "application/xml")], cors.to_xml(policy))
@@ -102,13 +102,42 @@ async def put_cors(context: Context) -> Reply:
     try:
         policy = cors.from_xml(body)
     except cors.PolicyError as error:
+        if error.malformed:
+            context.rules.refuse_if_on(answers.CORS_DOCUMENT)
         context.rules.refuse_if_on(answers.CORS_POLICY, problem=str(error))
         raise R2Error(400, "InvalidRequest", str(error)) from None
-    context.policies[context.request.bucket] = policy
+    context.configured.cors[context.request.bucket] = policy
     return Reply(200)
 
 
 async def delete_cors(context: Context) -> Reply:
     await require_bucket(context)
-    context.policies.pop(context.request.bucket, None)
+    context.configured.cors.pop(context.request.bucket, None)
+    return Reply(204)
+
+
+async def get_lifecycle(context: Context) -> Reply:
+    await require_bucket(context)
+    rules = context.configured.lifecycle(context.request.bucket)
+    if not rules:
+        raise R2Error(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist.")
+    return Reply(200, [("Content-Type", "application/xml")], lifecycle.to_xml(rules))
+
+
+async def put_lifecycle(context: Context) -> Reply:
+    body = await context.xml_body()
+    await require_bucket(context)
+    try:
+        rules = lifecycle.from_xml(body)
+    except lifecycle.LifecycleError as error:
+        if error.missing:
+            context.rules.refuse_if_on(answers.LIFECYCLE_FEATURE, name=error.missing)
+        raise malformed_xml() from error
+    context.configured.lifecycles[context.request.bucket] = rules
+    return Reply(200)
+
+
+async def delete_lifecycle(context: Context) -> Reply:
+    await require_bucket(context)
+    context.configured.lifecycles[context.request.bucket] = ()
     return Reply(204)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from parity.r2.body import Body, Receive, receive_body, receive_xml
+from parity.r2.configuration import Configurations
 from parity.r2.content import BlobFolder
-from parity.r2.cors import Policy
 from parity.r2.errors import invalid_argument
+from parity.r2.locks import guarded
 from parity.r2.reply import Reply
-from parity.r2.request import Request
+from parity.r2.request import Request, normalized
 from parity.r2.rules import Rulebook
 from parity.r2.seen import Seen
 from parity.r2.sigv4 import Authenticated
-from parity.r2.store.interface import Store
+from parity.r2.store.interface import Check, Store
 from parity.r2.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One request on its way. ``policies`` are the CORS policies by bucket, which the stand-in keeps itself; ``seen``
-    is what the log will tell of it, ``throttle`` knows the writes on their way."""
+    """One request on its way. ``configured`` is what buckets are configured with, ``seen`` what the log will tell of
+    the request; ``throttle`` knows the writes on their way."""
 
     request: Request
     receive: Receive
@@ -29,18 +31,26 @@ class Context:
     store: Store
     rules: Rulebook
     folder: BlobFolder
-    policies: dict[str, Policy]
+    configured: Configurations
     seen: Seen
     throttle: Throttle
 
     async def body(self) -> Body:
         return await receive_body(self.receive, self.request, self.authenticated, self.rules, self.folder)
 
-    async def xml_body(self) -> bytes:
-        return await receive_xml(self.receive, self.request, self.authenticated, self.rules)
+    async def xml_body(self, *, checksums: bool = True) -> bytes:
+        return await receive_xml(self.receive, self.request, self.authenticated, self.rules, checksums=checksums)
 
     def param(self, name: str) -> str:
         return self.request.params.get(name, "")
+
+    def kept(self, key: str) -> str:
+        """``key`` in the form under which R2 keeps it (rule 35)."""
+        return normalized(key, self.rules)
+
+    def guarded(self, check: Check) -> Check:
+        """``check`` of a write to the request's bucket, and that no lock holds the object. Raises rule 48 too."""
+        return guarded(check, self.configured.locks.get(self.request.bucket, ()), time.time(), self.rules)
 
     def number(self, name: str, default: int) -> int:
         """A search parameter that is a count. Raises ``InvalidArgument``."""

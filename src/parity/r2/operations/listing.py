@@ -13,13 +13,14 @@ from parity.r2 import answers, xml
 from parity.r2.errors import R2Error, invalid_argument, no_such_bucket
 from parity.r2.operations.context import Context
 from parity.r2.operations.objects import iso_date
-from parity.r2.reply import Reply, xml_reply
+from parity.r2.reply import Headers, Reply, xml_reply
+from parity.r2.routes import is_ignored
 from parity.r2.store.interface import ObjectInfo, Page, UploadInfo
 from parity.r2.store.pages import LAST, next_marker
 
 MAX_KEYS = 1000
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
-_COMMON = {"prefix", "delimiter", "encoding-type", "max-keys", "list-type", "x-id"}
+_COMMON = {"prefix", "delimiter", "encoding-type", "max-keys", "list-type"}
 _KNOWN = {
     "2": _COMMON | {"continuation-token", "start-after", "fetch-owner"},
     "": _COMMON | {"marker"},
@@ -34,7 +35,7 @@ def _screen(context: Context) -> bool:
     if not version and "continuation-token" in context.request.params:
         raise invalid_argument("continuation-token not supported in ListObjects")
     for name in context.request.params:
-        if name not in _KNOWN[version] and not name.startswith("X-Amz-"):
+        if name not in _KNOWN[version] and not is_ignored(name, context.rules):
             context.rules.refuse_if_on(answers.LIST_PARAMETER, operation=f"ListObjectsV{version or 1}", name=name)
     return version == "2"
 
@@ -46,9 +47,8 @@ def _encoder(context: Context) -> Callable[[str], str]:
     return (lambda key: quote(key, safe="-_.~")) if kind else (lambda key: key)
 
 
-def _max_keys(context: Context) -> int:
-    """R2 takes any number that is not negative, rounds it down, answers it back and lists at most 1000."""
-    text = context.request.params.get("max-keys")
+def _count(text: str | None) -> int:
+    """``max-keys``: R2 takes any number from 0 on, rounds it down, answers it back and lists at most 1000."""
     if text is None:
         return MAX_KEYS
     if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(float(text)):
@@ -70,14 +70,16 @@ def decode_token(token: str) -> str:
 
 async def list_objects(context: Context) -> Reply:
     modern, encode = _screen(context), _encoder(context)
-    asked = _max_keys(context)
+    asked = _count(context.request.params.get("max-keys"))
     prefix, delimiter = context.param("prefix"), context.param("delimiter")
     token, start, marker = (context.param(name) for name in ("continuation-token", "start-after", "marker"))
     after = (decode_token(token) if token else start) if modern else marker
     if not modern and delimiter and marker.endswith(delimiter) and marker.startswith(prefix):
         # The marker may be a common prefix of the page before: all that it stands for was told.
         after = marker + LAST
-    page = await context.store.list_page(context.request.bucket, prefix, delimiter, after, max(min(asked, MAX_KEYS), 1))
+    page = await context.store.list_page(
+        context.request.bucket, context.kept(prefix), delimiter, context.kept(after), max(min(asked, MAX_KEYS), 1)
+    )
     truncated = bool(page.next_after)
     if not asked:
         # Nothing is told, but that there is something.
@@ -107,7 +109,7 @@ def _entries(page: Page, encode: Callable[[str], str]) -> list[str]:
     def entry(info: ObjectInfo) -> str:
         return xml.element(
             "Contents",
-            xml.text("Key", encode(info.key)),
+            xml.text("Key", encode(info.shown_key)),
             xml.text("Size", info.size),
             xml.text("LastModified", iso_date(info.modified)),
             xml.text("ETag", f'"{info.etag}"'),
@@ -123,9 +125,10 @@ async def list_uploads(context: Context) -> Reply:
     prefix, delimiter = context.param("prefix"), context.param("delimiter")
     limit = min(context.number("max-uploads", MAX_KEYS), MAX_KEYS)
     key_marker, id_marker = context.param("key-marker"), context.param("upload-id-marker")
-    found = [info for info in await context.store.uploads(request.bucket) if info.key.startswith(prefix)]
-    rest = _uploads_after(sorted(found, key=lambda info: info.key), key_marker, id_marker)
-    entries = _grouped(rest, prefix, delimiter, key_marker)
+    kept_prefix, kept_marker = context.kept(prefix), context.kept(key_marker)
+    found = [info for info in await context.store.uploads(request.bucket) if info.key.startswith(kept_prefix)]
+    rest = _uploads_after(sorted(found, key=lambda info: info.key), kept_marker, id_marker)
+    entries = _grouped(rest, kept_prefix, delimiter, kept_marker)
     page = entries[:limit]
     # A page of nothing has no marker to go on from.
     truncated = bool(page) and len(entries) > len(page)
@@ -173,7 +176,7 @@ def _grouped(uploads: Sequence[UploadInfo], prefix: str, delimiter: str, told: s
 def _upload(info: UploadInfo, encode: Callable[[str], str]) -> str:
     return xml.element(
         "Upload",
-        xml.text("Key", encode(info.key)),
+        xml.text("Key", encode(info.shown_key)),
         xml.text("UploadId", info.id),
         xml.text("StorageClass", info.attributes.storage_class),
         xml.text("Initiated", iso_date(info.initiated)),
@@ -181,12 +184,40 @@ def _upload(info: UploadInfo, encode: Callable[[str], str]) -> str:
 
 
 async def list_buckets(context: Context) -> Reply:
+    """R2 takes the parameters of a list of objects, and headers that win over them (rule 44)."""
+    extended = context.rules.holds(44)
+
+    def asked(name: str) -> str:
+        return context.request.headers.get(f"cf-{name}", context.param(name)) if extended else ""
+
+    prefix, start, token = asked("prefix"), asked("start-after"), asked("continuation-token")
+    limit = _count(asked("max-keys") or None)
+    after = decode_token(token) if token else start
+    found = sorted(await context.store.buckets(), key=lambda bucket: bucket.name)
+    rest = [bucket for bucket in found if bucket.name.startswith(prefix) and bucket.name > after]
+    page = rest[: min(limit, MAX_KEYS)] if extended else rest
     entries = [
         xml.element("Bucket", xml.text("CreationDate", iso_date(bucket.created)), xml.text("Name", bucket.name))
-        for bucket in await context.store.buckets()
+        for bucket in page
     ]
     owner = xml.element("Owner", xml.text("DisplayName", "r2-standin"), xml.text("ID", "r2-standin"))
-    return xml_reply("ListAllMyBucketsResult", [xml.element("Buckets", *entries), owner])
+    content = [xml.element("Buckets", *entries), owner]
+    headers: Headers = []
+    if extended:
+        truncated = len(rest) > len(page)
+        content += [
+            xml.text("IsTruncated", "true" if truncated else "false"),
+            xml.text("KeyCount", len(page)),
+            xml.text("MaxKeys", limit),
+            *([xml.text("StartAfter", start)] if start else []),
+            *([xml.text("ContinuationToken", token)] if token else []),
+        ]
+        headers.append(("cf-is-truncated", "true" if truncated else "false"))
+        if truncated and page:
+            following = encode_token(page[-1].name)
+            content.append(xml.text("NextContinuationToken", following))
+            headers.append(("cf-next-continuation-token", following))
+    return xml_reply("ListAllMyBucketsResult", content, headers)
 
 
 async def require_bucket(context: Context) -> None:

@@ -10,6 +10,7 @@ TAKES_BODY = frozenset(
     {
         "CreateBucket",
         "PutBucketCors",
+        "PutBucketLifecycleConfiguration",
         "DeleteObjects",
         "PutObject",
         "CopyObject",
@@ -34,6 +35,9 @@ HANDLERS: dict[str, Handler] = {
     "GetBucketCors": buckets.get_cors,
     "PutBucketCors": buckets.put_cors,
     "DeleteBucketCors": buckets.delete_cors,
+    "GetBucketLifecycleConfiguration": buckets.get_lifecycle,
+    "PutBucketLifecycleConfiguration": buckets.put_lifecycle,
+    "DeleteBucketLifecycle": buckets.delete_lifecycle,
     "ListObjects": listing.list_objects,
     "ListMultipartUploads": listing.list_uploads,
     "PutObject": objects.put_object,

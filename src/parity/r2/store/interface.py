@@ -14,12 +14,29 @@ from parity.r2.content import Content
 
 
 @dataclass(frozen=True, slots=True)
+class Checksum:
+    """``algorithm`` as in ``x-amz-checksum-…``, ``value`` in base64 (of a COMPOSITE with ``-N``), ``kind`` FULL_OBJECT
+    or COMPOSITE. An upload that is not complete has no value yet."""
+
+    algorithm: str
+    value: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attributes:
     """What the client said of an object: ``headers`` by their wire names in lower case (content-type and its like,
-    ``x-amz-meta-…``), and the storage class."""
+    ``x-amz-meta-…``), and the storage class.
+
+    ``customer_key`` is the MD5, in base64, of the key that the customer encrypts it with (SSE-C); the bytes are kept as
+    they came. ``written_key`` is the key as the client wrote it, where that is not the form that is kept (rule 35).
+    """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     storage_class: str = "STANDARD"
+    written_key: str = ""
+    checksum: Checksum | None = None
+    customer_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +50,21 @@ class ObjectInfo:
     attributes: Attributes
     part_sizes: tuple[int, ...] = ()
 
+    @property
+    def shown_key(self) -> str:
+        """The key as a list tells it."""
+        return self.attributes.written_key or self.key
+
 
 @dataclass(frozen=True, slots=True)
 class PartInfo:
+    """``checksum`` in base64, of the upload's algorithm; empty where the part was sent without one."""
+
     number: int
     size: int
     etag: str
     modified: float
+    checksum: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +73,11 @@ class UploadInfo:
     key: str
     initiated: float
     attributes: Attributes
+
+    @property
+    def shown_key(self) -> str:
+        """The key as a list tells it."""
+        return self.attributes.written_key or self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +96,7 @@ class Page:
 
 
 Check = Callable[[ObjectInfo | None], None]
+Change = Callable[[Attributes], Attributes]
 Read = Callable[[int, int], AsyncIterator[bytes]]
 
 
@@ -99,20 +130,38 @@ class Store(Protocol):
         self,
         source: tuple[str, str],
         target: tuple[str, str],
-        attributes: Attributes | None,
+        change: Change,
         check_source: Check,
         check: Check,
-    ) -> ObjectInfo: ...
+    ) -> ObjectInfo:
+        """``change`` makes the target's attributes of those that the source has at that moment."""
+        ...
+
     async def delete(self, bucket: str, key: str, check: Check) -> None: ...
+    async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
+        """Give an object another storage class."""
+        ...
+
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page: ...
 
     async def create_upload(self, bucket: str, key: str, attributes: Attributes) -> str: ...
     async def put_part(
-        self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str
+        self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str, checksum: Checksum | None
     ) -> PartInfo: ...
+    async def upload(self, bucket: str, key: str, upload: str) -> Attributes:
+        """What CreateMultipartUpload said of the object to be."""
+        ...
+
     async def parts(self, bucket: str, key: str, upload: str) -> list[PartInfo]: ...
     async def complete(
-        self, bucket: str, key: str, upload: str, parts: Sequence[PartInfo], etag: str, check: Check
+        self,
+        bucket: str,
+        key: str,
+        upload: str,
+        parts: Sequence[PartInfo],
+        etag: str,
+        checksum: Checksum | None,
+        check: Check,
     ) -> ObjectInfo: ...
     async def abort(self, bucket: str, key: str, upload: str) -> None: ...
     async def uploads(self, bucket: str) -> list[UploadInfo]: ...

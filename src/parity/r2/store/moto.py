@@ -14,6 +14,7 @@ import time
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from moto.s3.models import S3Backend
@@ -25,7 +26,9 @@ from parity.r2.store import pages
 from parity.r2.store.interface import (
     Attributes,
     BucketInfo,
+    Change,
     Check,
+    Checksum,
     ObjectInfo,
     Page,
     PartInfo,
@@ -173,17 +176,24 @@ class MotoStore:
         self,
         source: tuple[str, str],
         target: tuple[str, str],
-        attributes: Attributes | None,
+        change: Change,
         check_source: Check,
         check: Check,
     ) -> ObjectInfo:
         found, content = self.get_now(*source)
         check_source(found)
-        info = ObjectInfo(target[1], found.size, found.etag, time.time(), attributes or found.attributes)
+        info = ObjectInfo(target[1], found.size, found.etag, time.time(), change(found.attributes))
         return self.put_now(target[0], info, content, check)
 
     async def delete(self, bucket: str, key: str, check: Check = no_check) -> None:
         self.delete_now(bucket, key, check)
+
+    async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
+        """The object stays the same otherwise, its date too."""
+        with self._lock(bucket, key):
+            info, content = self.get_now(bucket, key)
+            changed = replace(info, attributes=replace(info.attributes, storage_class=storage_class))
+            self.put_now(bucket, changed, content, check)
 
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         with self._index_lock:
@@ -214,10 +224,16 @@ class MotoStore:
             self.changes += 1
         return info.id
 
-    async def put_part(self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str) -> PartInfo:
-        info = ObjectInfo(str(number), content.size, etag, time.time(), Attributes())
+    async def put_part(
+        self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str, checksum: Checksum | None
+    ) -> PartInfo:
+        info = ObjectInfo(str(number), content.size, etag, time.time(), Attributes(checksum=checksum))
         self.put_part_now(bucket, key, upload, info, content)
-        return PartInfo(number, content.size, etag, info.modified)
+        return _part(number, info)
+
+    async def upload(self, bucket: str, key: str, upload: str) -> Attributes:
+        with self._index_lock:
+            return self._upload(bucket, key, upload).r2_info.attributes
 
     def put_part_now(self, bucket: str, key: str, upload: str, info: ObjectInfo, content: Content) -> None:
         with self._index_lock:
@@ -234,7 +250,14 @@ class MotoStore:
             return _parts_of(self._upload(bucket, key, upload))
 
     async def complete(
-        self, bucket: str, key: str, upload: str, parts: Sequence[PartInfo], etag: str, check: Check
+        self,
+        bucket: str,
+        key: str,
+        upload: str,
+        parts: Sequence[PartInfo],
+        etag: str,
+        checksum: Checksum | None,
+        check: Check,
     ) -> ObjectInfo:
         with self._lock(bucket, key):
             with self._index_lock:
@@ -243,7 +266,8 @@ class MotoStore:
                     raise no_such_upload()
                 content = Content.join(found.parts[part.number].r2_content for part in parts)
             sizes = tuple(part.size for part in parts)
-            info = ObjectInfo(key, content.size, etag, time.time(), found.r2_info.attributes, sizes)
+            attributes = replace(found.r2_info.attributes, checksum=checksum)
+            info = ObjectInfo(key, content.size, etag, time.time(), attributes, sizes)
             self.put_now(bucket, info, content, check)
             with self._index_lock:
                 self._drop_upload(bucket, upload)
@@ -271,8 +295,12 @@ def _etag_of(upload: StoredUpload, number: int) -> str | None:
 
 
 def _parts_of(upload: StoredUpload) -> list[PartInfo]:
-    infos = ((number, part.r2_info) for number, part in sorted(upload.parts.items()))
-    return [PartInfo(number, info.size, info.etag, info.modified) for number, info in infos]
+    return [_part(number, part.r2_info) for number, part in sorted(upload.parts.items())]
+
+
+def _part(number: int, info: ObjectInfo) -> PartInfo:
+    checksum = info.attributes.checksum
+    return PartInfo(number, info.size, info.etag, info.modified, checksum.value if checksum else "")
 
 
 def _dispose(model: Any) -> None:

@@ -12,15 +12,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from parity.config.errors import ConfigError
-from parity.r2 import cors
+from parity.r2.configuration import Configurations
 from parity.r2.content import BlobFolder, Content
-from parity.r2.cors import Policy
 from parity.r2.pieces import Blob, Piece
-from parity.r2.store.interface import Attributes, ObjectInfo, UploadInfo
+from parity.r2.store.interface import Attributes, Checksum, ObjectInfo, UploadInfo
 from parity.r2.store.moto import MotoStore
 
 FORMAT = 2
@@ -171,7 +171,7 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def collect(store: MotoStore, policies: dict[str, Policy], policy_source: str) -> dict[str, Any]:
+def collect(store: MotoStore, configured: Configurations, policy_source: str) -> dict[str, Any]:
     """The whole state of one moment, without copying a body. ``policy_source`` is the digest of the policy file."""
     with store.frozen():
         buckets = [
@@ -191,7 +191,7 @@ def collect(store: MotoStore, policies: dict[str, Policy], policy_source: str) -
         ]
     return {
         "buckets": buckets,
-        "policies": {bucket: cors.to_json(policy) for bucket, policy in policies.items()},
+        "configurations": configured.to_json(),
         "policy_source": policy_source,
     }
 
@@ -202,8 +202,7 @@ def _object_entry(info: ObjectInfo, content: Content) -> dict[str, Any]:
         "size": info.size,
         "etag": info.etag,
         "modified": info.modified,
-        "headers": dict(info.attributes.headers),
-        "storage_class": info.attributes.storage_class,
+        **_attributes_entry(info.attributes),
         "part_sizes": list(info.part_sizes),
         "content": content,
     }
@@ -214,27 +213,48 @@ def _info_entry(info: UploadInfo) -> dict[str, Any]:
         "id": info.id,
         "key": info.key,
         "initiated": info.initiated,
-        "headers": dict(info.attributes.headers),
-        "storage_class": info.attributes.storage_class,
+        **_attributes_entry(info.attributes),
     }
 
 
+def _attributes_entry(attributes: Attributes) -> dict[str, Any]:
+    return {
+        "headers": dict(attributes.headers),
+        "storage_class": attributes.storage_class,
+        "written_key": attributes.written_key,
+        "customer_key": attributes.customer_key,
+        "checksum": astuple(attributes.checksum) if attributes.checksum else None,
+    }
+
+
+def _attributes(entry: dict[str, Any]) -> Attributes:
+    # Saves of before 2026-11-27 have none of the last three.
+    checksum = entry.get("checksum")
+    return Attributes(
+        entry["headers"],
+        entry["storage_class"],
+        entry.get("written_key", ""),
+        Checksum(*checksum) if checksum else None,
+        entry.get("customer_key", ""),
+    )
+
+
 def _object_info(entry: dict[str, Any]) -> ObjectInfo:
-    attributes = Attributes(entry["headers"], entry["storage_class"])
+    attributes = _attributes(entry)
     sizes = tuple(entry["part_sizes"])
     return ObjectInfo(entry["key"], entry["size"], entry["etag"], entry["modified"], attributes, sizes)
 
 
-def install(store: MotoStore, state: dict[str, Any]) -> dict[str, Policy]:
-    """Fill an empty store with a state of ``Saves.load``; returns the CORS policies."""
+def install(store: MotoStore, configured: Configurations, state: dict[str, Any]) -> None:
+    """Fill an empty store and what its buckets are configured with from a state of ``Saves.load``."""
     for bucket in state["buckets"]:
         store.create_bucket_now(bucket["name"], bucket["created"])
         for entry in bucket["objects"]:
             store.put_now(bucket["name"], _object_info(entry), entry["content"])
         for upload in bucket["uploads"]:
-            attributes = Attributes(upload["headers"], upload["storage_class"])
-            info = UploadInfo(upload["id"], upload["key"], upload["initiated"], attributes)
+            info = UploadInfo(upload["id"], upload["key"], upload["initiated"], _attributes(upload))
             store.create_upload_now(bucket["name"], info)
             for part in upload["parts"]:
                 store.put_part_now(bucket["name"], info.key, info.id, _object_info(part), part["content"])
-    return {bucket: cors.from_json(policy) for bucket, policy in state["policies"].items()}
+    # Saves of before 2026-11-27 have CORS policies only.
+    configured.load(state["configurations"] if "configurations" in state else {"cors": state["policies"]})

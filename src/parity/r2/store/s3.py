@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,7 +19,9 @@ from parity.r2.settings import Upstream
 from parity.r2.store.interface import (
     Attributes,
     BucketInfo,
+    Change,
     Check,
+    Checksum,
     ObjectInfo,
     Page,
     PartInfo,
@@ -47,6 +50,9 @@ class S3Store:
         self._calls = Calls(upstream)
         self._call = self._calls.call
         self._locks = KeyLocks()
+        # What an upstream does not tell of uploads: their attributes, and the checksums of parts by upload and number.
+        self._uploads: dict[str, Attributes] = {}
+        self._part_checksums: dict[tuple[str, int], str] = {}
 
     async def start(self) -> None:
         """Raises ``ConfigError`` when the upstream does not answer, or not to these credentials."""
@@ -141,7 +147,7 @@ class S3Store:
         self,
         source: tuple[str, str],
         target: tuple[str, str],
-        attributes: Attributes | None,
+        change: Change,
         check_source: Check,
         check: Check,
     ) -> ObjectInfo:
@@ -158,7 +164,7 @@ class S3Store:
                 Key=target[1],
                 CopySource={"Bucket": source[0], "Key": source[1]},
                 MetadataDirective="REPLACE",
-                **arguments_of(attributes or found.attributes),
+                **arguments_of(change(found.attributes)),
             )
             return await self._head(*target)
 
@@ -167,6 +173,14 @@ class S3Store:
             if check is not no_check:
                 check(await self._find(bucket, key))
             await self._call("delete_object", Bucket=bucket, Key=key)
+
+    async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
+        """By a copy onto itself: the object's date becomes that of the copy."""
+
+        def change(attributes: Attributes) -> Attributes:
+            return replace(attributes, storage_class=storage_class)
+
+        await self.copy((bucket, key), (bucket, key), change, no_check, check)
 
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         if limit <= 0:
@@ -201,16 +215,26 @@ class S3Store:
 
     async def create_upload(self, bucket: str, key: str, attributes: Attributes) -> str:
         answer = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **arguments_of(attributes))
-        return str(answer["UploadId"])
+        upload = str(answer["UploadId"])
+        self._uploads[upload] = attributes
+        return upload
 
-    async def put_part(self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str) -> PartInfo:
+    async def upload(self, bucket: str, key: str, upload: str) -> Attributes:
+        """Only of uploads since the start: an upstream does not tell an upload's attributes."""
+        await self.parts(bucket, key, upload)
+        return self._uploads.get(upload, Attributes())
+
+    async def put_part(
+        self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str, checksum: Checksum | None
+    ) -> PartInfo:
         arguments = {"Bucket": bucket, "Key": key, "UploadId": upload, "PartNumber": number}
         await self._call("upload_part", Body=body_of(content), ContentLength=content.size, **arguments)
         parts = await self.parts(bucket, key, upload)
         part = next((part for part in parts if part.number == number), None)
         if part is None or part.etag != etag:
             raise upstream_failed("upload_part: the part is not what was sent")
-        return part
+        self._part_checksums[upload, number] = checksum.value if checksum else ""
+        return replace(part, checksum=self._part_checksums[upload, number])
 
     async def parts(self, bucket: str, key: str, upload: str) -> list[PartInfo]:
         found: list[PartInfo] = []
@@ -219,13 +243,22 @@ class S3Store:
             answer = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload, PartNumberMarker=marker)
             for part in answer.get("Parts", []):
                 etag, modified = part["ETag"].strip('"'), part["LastModified"].timestamp()
-                found.append(PartInfo(part["PartNumber"], part["Size"], etag, modified))
+                number = part["PartNumber"]
+                checksum = self._part_checksums.get((upload, number), "")
+                found.append(PartInfo(number, part["Size"], etag, modified, checksum))
             if not answer.get("IsTruncated") or not found:
                 return found
             marker = found[-1].number
 
     async def complete(
-        self, bucket: str, key: str, upload: str, parts: Sequence[PartInfo], etag: str, check: Check
+        self,
+        bucket: str,
+        key: str,
+        upload: str,
+        parts: Sequence[PartInfo],
+        etag: str,
+        _checksum: Checksum | None,
+        check: Check,
     ) -> ObjectInfo:
         async with self._locks.hold(bucket, key):
             check(await self._find(bucket, key))
@@ -237,10 +270,17 @@ class S3Store:
                 UploadId=upload,
                 MultipartUpload={"Parts": wanted},
             )
+            self._forget(upload)
             return _same(etag, await self._head(bucket, key))
 
     async def abort(self, bucket: str, key: str, upload: str) -> None:
         await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
+        self._forget(upload)
+
+    def _forget(self, upload: str) -> None:
+        self._uploads.pop(upload, None)
+        for place in [place for place in self._part_checksums if place[0] == upload]:
+            del self._part_checksums[place]
 
     async def uploads(self, bucket: str) -> list[UploadInfo]:
         found: list[UploadInfo] = []

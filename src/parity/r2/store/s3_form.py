@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+from dataclasses import astuple
 from typing import Any
 from urllib.parse import quote, unquote
 
 from parity.r2.content import Content
-from parity.r2.headers import KEPT, METADATA, UNTYPED
+from parity.r2.headers import KEPT, METADATA
 from parity.r2.pieces import BLOCK
-from parity.r2.store.interface import Attributes, ObjectInfo
+from parity.r2.sniff import UNTYPED
+from parity.r2.store.interface import Attributes, Checksum, ObjectInfo
 
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 # Names of the metadata that carry what an upstream has no place for.
-_STORAGE_CLASS, _KEPT = "parity-storage-class", "parity-kept-"
+_STORAGE_CLASS, _WRITTEN_KEY = "parity-storage-class", "parity-written-key"
+_CHECKSUM, _CUSTOMER_KEY, _KEPT = "parity-checksum", "parity-customer-key", "parity-kept-"
 _ARGUMENTS = {name: "".join(word.title() for word in name.split("-")) for name in KEPT}
 
 
@@ -72,13 +75,20 @@ def arguments_of(attributes: Attributes) -> dict[str, Any]:
     if attributes.storage_class != "STANDARD":
         # Not every upstream has R2's classes.
         found["Metadata"][_STORAGE_CLASS] = attributes.storage_class
+    if attributes.checksum and attributes.checksum.value:
+        found["Metadata"][_CHECKSUM] = " ".join(astuple(attributes.checksum))
+    if attributes.customer_key:
+        found["Metadata"][_CUSTOMER_KEY] = attributes.customer_key
+    if attributes.written_key:
+        found["Metadata"][_WRITTEN_KEY] = _encoded(attributes.written_key)
     return found
 
 
 def info_of(key: str, answer: dict[str, Any]) -> ObjectInfo:
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     metadata = {name: unquote(value) for name, value in answer.get("Metadata", {}).items()}
-    storage_class = metadata.pop(_STORAGE_CLASS, "STANDARD")
+    storage_class, written_key = metadata.pop(_STORAGE_CLASS, "STANDARD"), metadata.pop(_WRITTEN_KEY, "")
+    checksum, customer_key = metadata.pop(_CHECKSUM, "").split(), metadata.pop(_CUSTOMER_KEY, "")
     found = {name: headers[name] for name in KEPT if name in headers}
     for name, value in metadata.items():
         if name.startswith(_KEPT):
@@ -86,7 +96,8 @@ def info_of(key: str, answer: dict[str, Any]) -> ObjectInfo:
         else:
             found[METADATA + name] = value
     size = int(answer.get("ContentLength", 0))
-    attributes = Attributes(found, storage_class)
+    kept = Checksum(*checksum) if checksum else None
+    attributes = Attributes(found, storage_class, written_key, kept, customer_key)
     return ObjectInfo(key, size, answer["ETag"].strip('"'), answer["LastModified"].timestamp(), attributes)
 
 

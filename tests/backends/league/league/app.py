@@ -69,8 +69,14 @@ def who() -> None:
     g.club = row["handle"]
 
 
+def given() -> dict[str, Any]:
+    """The request's JSON object; empty for anything else."""
+    body = request.get_json(silent=True)
+    return body if isinstance(body, dict) else {}
+
+
 def field(name: str, pattern: str = r"(?s).{1,10000}") -> str:
-    value = (request.get_json(silent=True) or {}).get(name)
+    value = given().get(name)
     if not isinstance(value, str) or not re.fullmatch(pattern, value):
         raise Refusal(400, f"{name} is missing or has another form")
     return value
@@ -159,8 +165,7 @@ def club() -> dict[str, str]:
 
 @app.patch("/club")
 def edit_club() -> dict[str, str]:
-    given = request.get_json(silent=True) or {}
-    wanted = {name: field(name) for name in ("name", "city") if name in given}
+    wanted = {name: field(name) for name in ("name", "city") if name in given()}
     if not wanted:
         raise Refusal(400, "name or city is wanted")
     if MISTAKE == "read_modify_write":

@@ -130,3 +130,12 @@ async def test_bytes_sent_before_the_101_reach_the_app(edge: Edge) -> None:
         assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
         assert await reader.readexactly(4) == b"\x81\x02hi"
     writer.transport.abort()
+
+
+async def test_a_suspend_sends_the_close_frame_too(edge: Edge) -> None:
+    async with open_socket(edge) as socket:
+        await socket.send("hello")
+        await socket.recv()
+        await edge.machine.suspend()
+        assert (await close_of(socket)).code == 1001
+    assert edge.machine.state is State.SUSPENDED

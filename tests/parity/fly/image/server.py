@@ -1,14 +1,30 @@
 """What a container Machine runs in these tests: the standard library alone."""
 
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 EAT = "b = bytearray(400 * 1024 * 1024); b[::4096] = b'x' * len(b[::4096])"
+
+
+DIALLED: list[http.client.HTTPConnection] = []
+
+
+def ask(connection: http.client.HTTPConnection) -> bool:
+    """Whether an answer comes over this very connection."""
+    connection.auto_open = 0 if connection.sock else 1
+    try:
+        connection.request("GET", "/env")
+        connection.getresponse().read()
+    except OSError:
+        return False
+    return True
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,6 +50,16 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/eat-child":
             done = subprocess.run([sys.executable, "-c", EAT], check=False)
             answer = {"code": done.returncode}
+        elif path == "/spin":
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                pass
+        elif path == "/dial":
+            host, _, port = query.partition(":")
+            DIALLED.append(http.client.HTTPConnection(host, int(port), timeout=2))
+            answer = {"answered": ask(DIALLED[-1])}
+        elif path == "/dialled":
+            answer = {"answered": ask(DIALLED[-1])}
         elif path == "/die":
             os.kill(os.getpid(), signal.SIGKILL)
         body = json.dumps(answer).encode()

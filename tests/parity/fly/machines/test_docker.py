@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from tests.parity.fly.machines.engine import CA_PATH, IMAGE, containers
 from tests.parity.fly.support import Edge, StartEdge, until
 
+from parity.fly.machines.cpu import CpuMode
 from parity.fly.machines.docker import DockerDriver
 from parity.fly.machines.driver import DriverError
 from parity.fly.machines.state import State
@@ -26,7 +28,8 @@ async def test_a_machine_is_a_container_of_the_compose_service_with_flys_limits(
     assert labels["com.docker.compose.service"] == "api"
     assert labels["com.docker.compose.oneoff"] == "False"
     assert labels["com.docker.compose.config-hash"]
-    assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (256 << 20, 256 << 20, 10**9)
+    assert (host["Memory"], host["MemorySwap"]) == (256 << 20, 256 << 20)
+    assert (host["CpuPeriod"], host["CpuQuota"]) == (80_000, 80_000)
     assert "api" in shown["NetworkSettings"]["Networks"][f"{project}_machines"]["Aliases"]
     assert shown["Config"]["Hostname"] == container_edge.machine.id
 
@@ -170,3 +173,56 @@ async def test_a_missing_network_is_named(image: str, tmp_path: Path) -> None:
     driver = DockerDriver(image, tmp_path / "state", settings, tmp_path / "ca.pem", None)
     with pytest.raises(DriverError, match="parity-no-such-project_machines"):
         await driver.open()
+
+
+async def test_the_cpu_quota_follows_the_mode_and_what_was_used(
+    container_edge: Edge, docker: Any, project: str
+) -> None:
+    fleet, machine = container_edge.standin.fleet, container_edge.machine
+
+    async def quota() -> int:
+        (shown,) = await containers(docker, project)
+        return int(shown["HostConfig"]["CpuQuota"])
+
+    await fleet.set_cpu(CpuMode.BASELINE)
+    assert await quota() == 5_000
+    assert machine.as_json()["cpu"]["throttled"]
+    await fleet.set_cpu(CpuMode.BURST)
+    assert await quota() == 80_000
+    machine.cpu.balance_s = 0.2
+    async with container_edge.client() as client:
+        spinning = asyncio.create_task(client.get("/spin", timeout=60))
+        await until(lambda: machine.cpu.balance_s == 0, "the balance is spent")
+
+        async def at_the_baseline() -> bool:
+            return await quota() <= 6_000
+
+        await until(at_the_baseline, "the quota is the baseline")
+        spinning.cancel()
+    await fleet.set_cpu(CpuMode.OFF)
+    assert await quota() == 80_000
+    second = await fleet.create()
+    assert second.cpu.mode is CpuMode.OFF
+
+
+async def test_a_machine_starts_with_the_quota_that_is_set(
+    driver: DockerDriver, start_edge: StartEdge, docker: Any, project: str
+) -> None:
+    await start_edge(driver=driver, cpu="baseline", wait=False)
+    (shown,) = await containers(docker, project)
+    assert shown["HostConfig"]["CpuQuota"] == 5_000
+
+
+async def test_outbound_connections_are_dead_after_a_resume(container_edge: Edge, docker: Any, project: str) -> None:
+    fleet, first = container_edge.standin.fleet, container_edge.machine
+    second = await fleet.create()
+    await until(lambda: second.healthy, "both healthy")
+    async with container_edge.client() as client:
+        force = {"fly-force-instance-id": first.id}
+        assert second.address is not None
+        target = f"{second.address[0]}:8080"
+        assert (await client.get(f"/dial?{target}", headers=force)).json() == {"answered": True}
+        assert (await client.get("/dialled", headers=force)).json() == {"answered": True}
+        await first.suspend()
+        assert (await client.get("/dialled", headers=force)).json() == {"answered": False}
+        assert (await client.get(f"/dial?{target}", headers=force)).json() == {"answered": True}

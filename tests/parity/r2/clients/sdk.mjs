@@ -6,14 +6,15 @@ import {
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 
 const Bucket = process.env.BUCKET;
-const s3 = new S3Client({
+const options = {
   region: "auto",
   endpoint: process.env.R2_URL,
   forcePathStyle: true,
   credentials: { accessKeyId: process.env.R2_KEY, secretAccessKey: process.env.R2_SECRET },
-  requestChecksumCalculation: "WHEN_REQUIRED",
-  responseChecksumValidation: "WHEN_REQUIRED",
   maxAttempts: 1,
+};
+const s3 = new S3Client({
+  ...options, requestChecksumCalculation: "WHEN_REQUIRED", responseChecksumValidation: "WHEN_REQUIRED",
 });
 const seen = {};
 
@@ -25,6 +26,12 @@ const put = await getSignedUrl(s3, new PutObjectCommand({ Bucket, Key: "js/sourc
 });
 seen.upload = (await fetch(put, { method: "PUT", body: video, headers: { "content-type": type } })).status;
 seen.otherType = (await fetch(put, { method: "PUT", body: video, headers: { "content-type": "text/html" } })).status;
+
+// What the presigner does by default: it signs the CRC32 of a body that it has not seen.
+const unset = new S3Client({ ...options, requestChecksumCalculation: "WHEN_SUPPORTED" });
+const presigned = await getSignedUrl(unset, new PutObjectCommand({ Bucket, Key: "js/default" }), { expiresIn: 600 });
+const refused = await fetch(presigned, { method: "PUT", body: video });
+seen.defaultPresigner = [refused.status, (await refused.text()).match(/<Code>(.*)<\/Code>/)?.[1]];
 
 const get = await getSignedUrl(s3, new GetObjectCommand({ Bucket, Key: "js/source.mp4" }), { expiresIn: 600 });
 const answer = await fetch(get);

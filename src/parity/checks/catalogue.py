@@ -1,0 +1,85 @@
+"""The list of checks: what ``parity check --list`` prints and ``docs/checks-list.md`` holds. From the marks alone.
+
+``python -m parity.checks.catalogue`` writes the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from parity.checks.mark import CLASSES, FACTS, About
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One check; ``own`` says that it belongs to the app, not to the harness."""
+
+    name: str
+    about: About
+    own: bool
+
+
+@dataclass
+class Catalogue:
+    """A pytest plugin that keeps what was collected."""
+
+    listed: list[Listed] = field(default_factory=list)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        generic = Path(__file__).parent
+        for item in session.items:
+            if about := About.of(item):
+                name = str(getattr(item, "originalname", item.name))
+                self.listed.append(Listed(name, about, generic not in item.path.parents))
+        self.listed.sort(key=lambda one: (one.about.kind, one.own, one.name))
+
+
+def list_lines(found: Catalogue) -> list[str]:
+    """For a terminal: class, name, what it needs, title."""
+    lines = []
+    for one in found.listed:
+        about = one.about
+        flags = [*about.needs, *(word for word, on in (("live", about.live), ("alone", about.alone)) if on)]
+        lines.append(f"{about.kind}  {one.name:<44} {about.title}" + (f"  [{', '.join(flags)}]" if flags else ""))
+    return [*lines, f"{len(found.listed)} checks, {sum(one.own for one in found.listed)} of them the app's own"]
+
+
+def markdown(found: Catalogue) -> str:
+    """The page of the docs: a table for each class."""
+    lines = [
+        "# Every check",
+        "",
+        "Written by `python -m parity.checks.catalogue` from the marks of the checks. What a check needs is an",
+        "optional method of the contract, or one of: "
+        + "; ".join(f"`{name}` ({what})" for name, what in FACTS.items())
+        + ".",
+        "",
+    ]
+    for kind, (name, look) in CLASSES.items():
+        of_kind = [one for one in found.listed if one.about.kind == kind]
+        if not of_kind:
+            continue
+        lines += [f"## {kind}: {name}", "", f"Where to look first: {look}.", ""]
+        lines += ["| check | promise | needs | broken variant that it must catch |", "|---|---|---|---|"]
+        for one in of_kind:
+            about = one.about
+            needs = ", ".join([*about.needs, *(["live"] if about.live else [])]) or "–"
+            variant = f"`{about.broken}`" if about.broken is not None else f"none: {about.unproven}"
+            lines.append(f"| `{one.name}`{' (own)' if one.own else ''} | {about.title} | {needs} | {variant} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the page of the repository in the current folder."""
+    from parity.checks.cli import catalogue
+    from parity.config.project import Project
+
+    Path("docs/checks-list.md").write_text(markdown(catalogue(Project.load())), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

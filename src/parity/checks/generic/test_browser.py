@@ -1,0 +1,299 @@
+"""What a browser on the page's origin meets: CORS on every answer, preflights, cookies, redirects."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from playwright.async_api import Page
+
+from parity.checks import Proxy, Wrap, check
+from parity.checks.browser import Pages
+from parity.checks.generic.support import readable
+from parity.checks.person import Person
+from parity.checks.stack import Stack
+from parity.checks.stage import Stage
+from parity.contract import Call
+from parity.wraps import boot
+
+CRASH = "/parity-crash"
+STRANGER = "https://stranger.example"
+SAFE_HEADERS = frozenset({"accept", "accept-language", "content-language"})
+# Runs in the page: what a script could see of an answer, or the error that it would get instead.
+FETCH = """async ([url, init]) => {
+  try {
+    const answer = await fetch(url, init);
+    return {status: answer.status, read: (await answer.text()).length};
+  } catch (error) { return {error: String(error)}; }
+}"""
+
+
+def unreadable(answer: httpx.Response, origin: str | None) -> str:
+    """What is wrong with an answer for a page of that origin; empty where it may read it."""
+    if readable(answer.headers, origin):
+        return ""
+    allowed = answer.headers.get("access-control-allow-origin")
+    said = f"with Access-Control-Allow-Origin: {allowed}" if allowed else "without Access-Control-Allow-Origin"
+    return f"{answer.request.method} {answer.request.url.path} answers {answer.status_code} {said}"
+
+
+async def used(person: Person, stack: Stack) -> list[tuple[str, str]]:
+    """Method and path of what the contract asks when it writes and reads."""
+    await person.write()
+    await person.read()
+    asked = [one["asked"].split(" ", 1) for one in stack.said if str(one["answer"]).startswith("2")]
+    api = urlsplit(stack.target.api_url).netloc
+    found = [(method, urlsplit(url)) for method, url in asked if urlsplit(url).netloc == api]
+    return list(dict.fromkeys((method, parts.path) for method, parts in found if method != "OPTIONS"))
+
+
+@check(
+    "E",
+    "Requests that must fail do so as the contract says, and the page can read it",
+    broken=Proxy("errors_without_cors"),
+    because="without Access-Control-Allow-Origin",
+    needs=("refused", "origin"),
+    live=True,
+    fast=True,
+)
+async def test_refusals_readable(person: Person, stack: Stack) -> None:
+    wrong = []
+    for refusal in await person.app.refused():
+        answer = await person.api.ask(refusal.method, refusal.path, refusal.json)
+        if answer.status_code != refusal.status:
+            wrong.append(f"{refusal.method} {refusal.path} answers {answer.status_code}, not {refusal.status}")
+        wrong += filter(None, [unreadable(answer, stack.site.origin)])
+    assert not wrong, f'{"; ".join(wrong)}. The page sees only "Failed to fetch": make CORS the outermost layer'
+
+
+@check(
+    "E",
+    "Whatever the framework refuses by itself the page can read: no such path, another method, a body of nonsense",
+    broken=Proxy("errors_without_cors"),
+    because="without Access-Control-Allow-Origin",
+    needs=("origin",),
+    live=True,
+    fast=True,
+)
+async def test_framework_errors_readable(person: Person, stack: Stack) -> None:
+    known = await used(person, stack)
+    asked = [("GET", f"/no-such-path-{secrets.token_hex(4)}"), *(("PROPFIND", path) for _, path in known)]
+    answers = [await person.api.ask(method, path) for method, path in asked]
+    for method, path in known:
+        if method not in ("GET", "HEAD"):
+            json = {"Content-Type": "application/json"}
+            answers.append(await person.api.ask(method, path, content=b"{", headers=json))
+    wrong = [text for one in answers if (text := unreadable(one, stack.site.origin)) and one.status_code >= 400]
+    assert not wrong, f'{"; ".join(wrong)}. The page sees only "Failed to fetch": make CORS the outermost layer'
+
+
+@check(
+    "E",
+    "A body that makes no sense is refused with 4xx, never an exception",
+    broken=Proxy("nonsense_breaks"),
+    because="is answered with 5",
+    live=True,
+    fast=True,
+)
+async def test_nonsense_refused(person: Person, stack: Stack) -> None:
+    bodies = {"half of a JSON object": b'{"a": ', "no text at all": b"\xff\xfe\x00", "a list": b"[1]", "nothing": b""}
+    wrong = []
+    for method, path in await used(person, stack):
+        if method in ("GET", "HEAD", "DELETE"):
+            continue
+        for what, body in bodies.items():
+            answer = await person.api.ask(method, path, content=body, headers={"Content-Type": "application/json"})
+            if answer.status_code >= 500:
+                wrong.append(f"{method} {path} with {what} is answered with {answer.status_code}")
+    assert not wrong, f"{'; '.join(wrong)}: check what comes in, and answer 400 or 422"
+
+
+@check(
+    "E",
+    "An exception that nobody expected is answered with 500, and the page can read it",
+    broken=Proxy("errors_without_cors"),
+    because="without Access-Control-Allow-Origin",
+    needs=("origin",),
+    alone=True,
+    deadline_s=150,
+)
+async def test_exception_readable(person: Person, staged: Stage) -> None:
+    origin = staged.stack.site.origin
+    if person.can("crash"):
+        answer = await ask(person, await person.app.crash())
+    else:
+        async with staged.changed(Wrap(boot.crash_route, {"path": CRASH})):
+            answer = await ask(person.on(None), Call("GET", CRASH))
+    assert answer.status_code == 500, f"an exception in a route is answered with {answer.status_code}, not 500"
+    assert not (wrong := unreadable(answer, origin)), (
+        f'{wrong}: the page sees only "Failed to fetch". Starlette\'s own handler of exceptions stands outside of every'
+        " middleware: handle Exception inside of CORS"
+    )
+
+
+async def ask(person: Person, call: Call) -> httpx.Response:
+    return await person.api.ask(call.method, call.path, call.json)
+
+
+@check(
+    "E",
+    "The preflight of everything that the page does is answered, without credentials, for its origin and its headers",
+    broken=Proxy("preflights_refused"),
+    because="preflight of",
+    needs=("origin",),
+    live=True,
+    fast=True,
+)
+async def test_preflights(person: Person, stack: Stack) -> None:
+    origin = str(stack.site.origin)
+    names = sorted({"content-type", *(name.lower() for name in person.api.headers)} - SAFE_HEADERS)
+    wrong = []
+    for method, path in await used(person, stack):
+        asked = {"Origin": origin, "Access-Control-Request-Method": method}
+        answer = await stack.http.options(path, headers={**asked, "Access-Control-Request-Headers": ",".join(names)})
+        granted = {word.strip().lower() for word in answer.headers.get("access-control-allow-headers", "").split(",")}
+        methods = answer.headers.get("access-control-allow-methods", "").upper()
+        refused = [name for name in names if name not in granted and ("*" not in granted or name == "authorization")]
+        what = f"the preflight of {method} {path} ({', '.join(names)})"
+        if not answer.is_success:
+            wrong.append(
+                f"{what} answers {answer.status_code}: a browser takes only 2xx, and sends no credentials with it"
+            )
+        elif not readable(answer.headers, origin):
+            wrong.append(f"{what} does not allow {origin}")
+        elif refused:
+            wrong.append(f"{what} does not allow the header {', '.join(refused)}")
+        elif method not in ("GET", "HEAD", "POST") and method not in methods and "*" not in methods:
+            wrong.append(f"{what} allows {methods or 'no methods'}")
+    assert not wrong, "; ".join(wrong)
+
+
+@check(
+    "E",
+    "A page on another site may not read with a person's credentials",
+    broken=Proxy("every_origin_allowed"),
+    because="to a page of",
+    needs=("origin",),
+    live=True,
+    fast=True,
+)
+async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
+    # An origin that only begins like the right one catches comparison by prefix.
+    for stranger in (STRANGER, f"{stack.site.origin}.stranger.example"):
+        for method, path in await used(person, stack):
+            answer = await stack.http.options(
+                path, headers={"Origin": stranger, "Access-Control-Request-Method": method}
+            )
+            read = await person.api.ask("GET", path, headers={"Origin": stranger}) if method == "GET" else answer
+            for one in (answer, read):
+                allowed = one.headers.get("access-control-allow-origin")
+                credentials = one.headers.get("access-control-allow-credentials") == "true"
+                open_to_all = allowed == stranger or (allowed == "*" and credentials)
+                assert not open_to_all, (
+                    f"{one.request.method} {path} gives access to a page of {stranger}: whoever is signed in and opens"
+                    " that"
+                    " page lets it read and change everything. Name the origins that you trust"
+                )
+
+
+@check(
+    "E",
+    "Every cookie that signing in sets comes back from a page on another site",
+    broken=Proxy("cookie_for_one_site"),
+    because="a browser does not send it",
+    needs=("origin",),
+    live=True,
+    fast=True,
+)
+async def test_cookies(newcomer: Person, stack: Stack) -> None:
+    found: list[str] = []
+
+    async def keep(response: httpx.Response) -> None:
+        found.extend(response.headers.get_list("set-cookie"))
+
+    newcomer.api.http.event_hooks["response"].append(keep)
+    await newcomer.app.sign_in()
+    await newcomer.app.read()
+    page, api = registrable(str(stack.site.origin)), registrable(f"https://{stack.site.project.api_hostname}")
+    for header in found:
+        for name, cookie in SimpleCookie(header).items():
+            same_site = str(cookie["samesite"]).lower()
+            assert page == api or same_site == "none", (
+                f"the cookie {name} has SameSite={cookie['samesite'] or 'Lax (the default)'}: from a page on {page} a"
+                " browser"
+                f" does not send it to {api}, so nobody stays signed in. SameSite=None; Secure is wanted"
+            )
+            assert same_site != "none" or cookie["secure"], (
+                f"the cookie {name} has SameSite=None without Secure: a browser does not send it, nor keep it"
+            )
+
+
+def registrable(url: str) -> str:
+    """The host by which browsers tell sites apart: two labels, three below fly.dev and pages.dev, which are public
+    suffixes (publicsuffix.org, 2026)."""
+    labels = (urlsplit(url).hostname or "").split(".")
+    public = ".".join(labels[-2:]) in ("fly.dev", "pages.dev", "workers.dev", "vercel.app", "netlify.app", "github.io")
+    return ".".join(labels[-3:] if public else labels[-2:])
+
+
+@check(
+    "E",
+    "No redirect of the app leads to plain http",
+    broken=Proxy("slash_to_http"),
+    because="leads to http://",
+    live=True,
+    fast=True,
+)
+async def test_redirects_stay_https(person: Person, stack: Stack) -> None:
+    wrong = []
+    for path in {path for _, path in await used(person, stack)}:
+        for other in {path.rstrip("/") or "/", f"{path.rstrip('/')}/"}:
+            answer = await person.api.ask("GET", other, follow_redirects=False)
+            location = answer.headers.get("location", "")
+            if location.startswith("http://"):
+                wrong.append(f"the redirect of {other} leads to {location}")
+    assert not wrong, (
+        f"{'; '.join(wrong)}: a browser blocks it as mixed content. The server must trust the edge's X-Forwarded-Proto"
+        ' (uvicorn: --proxy-headers --forwarded-allow-ips="*"), or the app must not redirect'
+    )
+
+
+@check(
+    "E",
+    "In a real browser a page on its own site reads what the app answers, errors too, and a stranger's page does not",
+    broken=Proxy("no_cors"),
+    because="the browser kept",
+    needs=("origin", "browser"),
+    deadline_s=120,
+)
+async def test_in_browser(person: Person, stack: Stack, page: Pages) -> None:
+    api, headers = f"https://{stack.site.project.api_hostname}", dict(person.on(None).api.headers)
+    reads = [path for method, path in await used(person, stack) if method == "GET"]
+    asked = [*reads, f"/no-such-path-{secrets.token_hex(4)}"]
+    # A page asks for cookies to be sent only where it signs in by one; an app of tokens need not allow it.
+    cookies = bool(person.api.http.cookies)
+    async with page() as tab:
+        await open_blank(tab, str(stack.site.origin))
+        seen = {path: await fetched(tab, f"{api}{path}", headers, cookies=cookies) for path in asked}
+        await open_blank(tab, STRANGER)
+        strange = {path: await fetched(tab, f"{api}{path}", headers, cookies=cookies) for path in reads}
+    kept = [f"{path}: {one['error']}" for path, one in seen.items() if one.get("status") is None]
+    assert not kept, f"the browser kept the answer from a page of {stack.site.origin}: {'; '.join(kept)}"
+    open_to_all = [path for path, one in strange.items() if one.get("status") is not None and headers]
+    assert not open_to_all, f"a page of {STRANGER} reads {open_to_all[0]} with the person's headers"
+
+
+async def open_blank(tab: Page, origin: str) -> None:
+    """An empty page of that origin, whether or not anything is served there."""
+    await tab.route(f"{origin}/**", lambda route: route.fulfill(body="<p>", content_type="text/html"))
+    await tab.goto(f"{origin}/")
+
+
+async def fetched(tab: Page, url: str, headers: Mapping[str, str], *, cookies: bool) -> dict[str, Any]:
+    init = {"headers": dict(headers), "credentials": "include" if cookies else "omit"}
+    got: dict[str, Any] = await tab.evaluate(FETCH, [url, init])
+    return got

@@ -1,0 +1,189 @@
+"""An acknowledged write lasts: on the Machine that took it, in the bucket, on a Machine with an empty disk."""
+
+from __future__ import annotations
+
+import asyncio
+
+from parity.checks import Proxy, check, not_judged
+from parity.checks.bucket import Bucket
+from parity.checks.generic.support import acknowledged, empty_machine, until
+from parity.checks.machines import Machines
+from parity.checks.person import Attempt, People, Person, missing
+from parity.checks.stack import Stack
+from parity.contract import InBucket
+
+TEXTS = ("Zürich – 東京 ⚽ ‘quoted’", 'İstanbul <b>&amp;</b> \\n "x" \'; --')
+
+
+@check(
+    "B",
+    "An acknowledged write is in the bucket, and shown by a Machine with an empty disk",
+    broken=Proxy("answered_early", seconds=15.0),
+    because="no object|is not shown by a Machine with an empty disk",
+    deadline_s=120,
+    rests_on=("test_writes_last",),
+    fast=True,
+)
+async def test_durable(person: Person, machines: Machines, bucket: Bucket) -> None:
+    await person.write()
+    keeps = person.keeps
+    before = await bucket.objects(person.owns)
+    text = await person.write()
+    if isinstance(keeps, InBucket):
+        after = await until(lambda: bucket.objects(person.owns), lambda found: found != before, keeps.within_s)
+        assert after != before, (
+            f"a write was acknowledged, but no object below {person.owns or 'the bucket'} changed ({len(after)} are"
+            " there):"
+            " answer only when R2 has it"
+        )
+    async with empty_machine(person, machines) as cold:
+        shown = await person.on(cold).reads()
+    assert text in shown, f"{text} was acknowledged and is not shown by a Machine with an empty disk, but: {shown}"
+
+
+@check(
+    "B",
+    "What was written is shown after the Machine that took it was started anew",
+    broken=Proxy("answered_early", seconds=600.0),
+    because="lost over a restart",
+    alone=True,
+    deadline_s=120,
+    rests_on=("test_durable",),
+)
+async def test_restart(person: Person, machines: Machines) -> None:
+    await person.write()
+    kept = [await person.attempt() for _ in range(3)]
+    first = await machines.first()
+    await machines.stop(first)
+    shown = await person.on(await machines.first()).reads()
+    lost = missing(kept, shown)
+    assert not lost, (
+        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost over a restart: Fly resets the root disk"
+        " when a"
+        f" Machine starts anew. Shown: {shown}"
+    )
+
+
+@check(
+    "B",
+    "What one person writes no other person sees, with both at once",
+    broken=Proxy("first_answer_kept", for_all=True),
+    because="is shown to another person|is not shown what they wrote",
+    live=True,
+    rests_on=("test_writes_last",),
+    fast=True,
+)
+async def test_people_apart(people: People) -> None:
+    several = await asyncio.gather(*(people() for _ in range(3)))
+    kept = [await one.attempt() for one in several]
+    for one in several:  # in turn, so that a cache that forgets who asked has something to give
+        await one.read()
+    kept += await asyncio.gather(*(one.attempt() for one in several))
+    shown = await asyncio.gather(*(one.read() for one in several))
+    for number, seen in enumerate(shown):
+        others = [w.text for n, w in enumerate(kept) if n % 3 != number and w.text in seen]
+        assert not others, (
+            f"what one person wrote is shown to another person: {others[0]}. A key or a cache lacks the person"
+        )
+        lost = missing([w for n, w in enumerate(kept) if n % 3 == number], seen)
+        assert not lost, f"person {number + 1} of 3 is not shown what they wrote while others did: {', '.join(lost)}"
+
+
+@check(
+    "B",
+    "A deleted thing stays deleted, on a Machine with an empty disk too",
+    broken=Proxy("writes_dropped", method="DELETE"),
+    because="is still shown|comes back",
+    needs=("delete",),
+    deadline_s=120,
+    rests_on=("test_durable",),
+)
+async def test_delete(person: Person, machines: Machines) -> None:
+    app = person.app
+    kept, gone = [await person.write() for _ in range(2)], [await person.write() for _ in range(2)]
+    for text in gone:
+        if text not in await person.read():
+            not_judged(f"{text} was never shown: see the first check of class B")
+        await app.delete(text)
+    shown = set(await person.read())
+    assert not shown & set(gone), f"{', '.join(shown & set(gone))} was deleted and is still shown"
+    assert set(kept) <= shown, f"the delete of {gone[0]} took {', '.join(set(kept) - shown)} along"
+    async with empty_machine(person, machines) as cold:
+        again = set(await person.on(cold).read())
+    assert not again & set(gone), (
+        f"{', '.join(again & set(gone))} was deleted and comes back on a Machine with an empty disk"
+    )
+    assert set(kept) <= again, f"{', '.join(set(kept) - again)} is gone on a Machine with an empty disk"
+
+
+@check(
+    "W",
+    "Text beyond Latin-1 is kept as it was written",
+    broken=Proxy("only_ascii"),
+    because="is shown as",
+    live=True,
+    rests_on=("test_writes_last",),
+    fast=True,
+)
+async def test_any_text(person: Person) -> None:
+    for text in TEXTS:
+        before = set(await person.read())
+        await person.app.write(text)
+        shown = set(await person.read()) - before
+        assert text in shown, f"{text!r} was acknowledged and is shown as {sorted(shown)!r}"
+
+
+@check(
+    "W",
+    "More than a thousand writes are all shown by a Machine with an empty disk",
+    broken=Proxy("answered_early", seconds=60.0),
+    because="are not shown by a Machine with an empty disk",
+    deadline_s=240,
+    rests_on=("test_durable",),
+)
+async def test_many(person: Person, machines: Machines) -> None:
+    number, at_once = 1020, asyncio.Semaphore(16)
+
+    async def one() -> Attempt:
+        async with at_once:
+            return await person.attempt()
+
+    kept = [await person.attempt(), *await asyncio.gather(*(one() for _ in range(number)))]
+    assert acknowledged(kept) > 1000, f"only {acknowledged(kept)} of {number} writes are acknowledged: {refusal(kept)}"
+    async with empty_machine(person, machines) as cold:
+        lost = missing(kept, await person.on(cold).reads())
+    assert not lost, (
+        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are not shown by a Machine with an empty disk:"
+        " a list of R2's ends at 1,000 keys and says so (IsTruncated)"
+    )
+
+
+def refusal(attempts: list[Attempt]) -> str:
+    return next((one.answer for one in attempts if not one.acknowledged), "none was refused")
+
+
+@check(
+    "S",
+    "What a person reads is asked anew each time: no answer may be kept by a cache",
+    broken=Proxy("cacheable"),
+    because="may be kept",
+    live=True,
+    rests_on=("test_writes_last",),
+    fast=True,
+)
+async def test_not_cacheable(person: Person, stack: Stack) -> None:
+    await person.write()
+    await person.read()
+    said = [one for one in stack.said if one["asked"].startswith("GET ") and str(one["answer"]).startswith("2")]
+    if not said:
+        not_judged("what the contract reads is not asked with GET")
+    kept = {one["asked"]: one["answer_headers"].get("cache-control", "") for one in said}
+    wrong = [f"{asked} says Cache-Control: {value}" for asked, value in kept.items() if may_be_kept(value)]
+    assert not wrong, f"an answer that changes with the next write may be kept by a browser or proxy: {wrong[0]}"
+
+
+def may_be_kept(value: str) -> bool:
+    """Whether ``Cache-Control`` lets somebody show the answer again without asking."""
+    words = {word.strip().lower() for word in value.split(",")}
+    ages = [word.partition("=")[2] for word in words if word.startswith(("max-age=", "s-maxage="))]
+    return not words & {"no-store", "no-cache"} and any(age.isdigit() and int(age) > 0 for age in ages)

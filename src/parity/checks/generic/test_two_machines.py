@@ -1,0 +1,274 @@
+"""Two Machines serve one person, as while a deploy replaces one by the other, or when Fly adds one."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+
+from parity.checks import Proxy, R2Rules, check, not_judged
+from parity.checks.faults import Faults
+from parity.checks.generic.support import acknowledged, several_machines, until
+from parity.checks.machines import Machines
+from parity.checks.person import Attempt, Person, missing
+from parity.contract import BY_WAY_OF, Edit, Refused
+
+# What an app may know of R2 without asking is at most so old in this check, in seconds.
+GROWS_OLD_S = 1.2
+# A read on another Machine may lag behind that long before it is called stale.
+FRESH_S = 5.0
+
+
+@check(
+    "D",
+    "Two Machines that write in turn show every acknowledged write",
+    broken=R2Rules(off="16"),
+    because="acknowledged writes are not shown",
+    deadline_s=120,
+    rests_on=("test_durable",),
+    fast=True,
+)
+async def test_in_turn(person: Person, machines: Machines) -> None:
+    several_machines(person)
+    one = await machines.first()
+    async with machines.one_more() as two:
+        kept = [await person.on(machine).attempt() for machine in (one, two) * 3]
+        if not acknowledged(kept):
+            not_judged(f"no write is acknowledged: {kept[-1].answer}")
+        await shown_everywhere(person, machines, kept, {"first": one, "second": two})
+
+
+@check(
+    "D",
+    "Two Machines that write at once lose no acknowledged write",
+    broken=R2Rules(off="16"),
+    because="acknowledged writes are not shown",
+    deadline_s=120,
+    rests_on=("test_durable",),
+)
+async def test_at_once(person: Person, machines: Machines, faults: Faults) -> None:
+    several_machines(person)
+    one = await machines.first()
+    kept: list[Attempt] = []
+    async with machines.one_more() as two:
+        await person.on(two).reads()
+        async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):  # so that the writes meet
+            for _ in range(3):
+                kept += await asyncio.gather(*(person.on(machine).attempt() for machine in (one, two, one, two)))
+        assert acknowledged(kept), f"of 12 writes by two Machines at once none is acknowledged: {kept[-1].answer}"
+        await shown_everywhere(person, machines, kept, {"first": one, "second": two})
+
+
+async def shown_everywhere(person: Person, machines: Machines, kept: Sequence[Attempt], two: dict[str, str]) -> None:
+    async with machines.one_more() as cold:
+        everywhere = {**two, "empty": cold}
+
+        async def lost() -> dict[str, list[str]]:
+            return {name: missing(kept, await person.on(m).reads()) for name, m in everywhere.items()}
+
+        gone = await until(lost, lambda found: not any(found.values()), FRESH_S)
+    assert not any(gone.values()), (
+        "acknowledged writes are not shown: "
+        + ", ".join(
+            f"{len(texts)} of {acknowledged(kept)} by the {name} Machine" for name, texts in gone.items() if texts
+        )
+        + ". The later upload must fail where another Machine wrote since (If-Match), and be done again on the newer"
+        " state"
+    )
+
+
+@check(
+    "D",
+    "What one Machine acknowledged the other one shows",
+    broken=Proxy("first_answer_kept"),
+    because="is not shown by the other Machine",
+    deadline_s=90,
+    rests_on=("test_durable",),
+)
+async def test_seen_by_the_other(person: Person, machines: Machines) -> None:
+    several_machines(person)
+    one = await machines.first()
+    async with machines.one_more() as two:
+        for writer, reader in ((one, two), (two, one), (one, two)):
+            await person.on(reader).reads()  # it has a view that grows old
+            write = await person.on(writer).attempt()
+            if not write.acknowledged:
+                continue
+
+            async def gone(reader: str = reader, write: Attempt = write) -> list[str]:
+                return missing([write], await person.on(reader).reads())
+
+            assert not await until(gone, lambda found: not found, FRESH_S), (
+                f"{write.text}, acknowledged by one Machine, is not shown by the other Machine within {FRESH_S:g} s:"
+                " it serves a view of the bucket that it never renews"
+            )
+
+
+@check(
+    "D",
+    "After a conflict with another Machine writes are acknowledged again",
+    broken=Proxy("stuck_after_failure"),
+    because="no write is acknowledged any more",
+    deadline_s=120,
+    rests_on=("test_durable",),
+)
+async def test_heals_after_conflict(person: Person, machines: Machines, faults: Faults) -> None:
+    several_machines(person)
+    one = await machines.first()
+    async with machines.one_more() as two:
+        await person.on(two).attempt()
+        async with faults.on(f"{person.owns}*", "PutObject", status=412, times=6):
+            for machine in (one, two, one, two):
+                await person.on(machine).attempt()
+        for name, machine in (("first", one), ("second", two)):
+
+            async def again(machine: str = machine) -> Attempt:
+                return await person.on(machine).attempt()
+
+            last = await until(again, lambda write: write.acknowledged, 15.0)
+            assert last.acknowledged, (
+                f"15 s after its conflicts were over no write is acknowledged any more by the {name} Machine:"
+                f" {last.answer}"
+            )
+
+
+@check(
+    "B",
+    "Two edits of one record at once both last",
+    broken=Proxy("second_edit_dropped"),
+    because="one edit undid the other",
+    needs=("edit",),
+    deadline_s=90,
+    rests_on=("test_writes_last",),
+)
+async def test_edits_at_once(person: Person, faults: Faults) -> None:
+    fields = await person.app.edit()
+    await edits_last(fields)
+    undone: list[str] = []
+    # R2 is slow, and one edit stands amid several of the other field, so that they meet.
+    async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):
+        for turn in range(4):
+            await asyncio.sleep(GROWS_OLD_S)
+            undone += await amid(fields[turn % 2], fields[1 - turn % 2], fields[turn % 2])
+    assert not undone, (
+        f"one edit undid the other in {len(undone)} of 4 turns: {undone[0]}. The record is read, changed and written"
+        " back"
+        " as a whole outside of one transaction"
+    )
+
+
+@check(
+    "D",
+    "Two edits of one record by two Machines at once both last",
+    broken=R2Rules(off="16"),
+    because="one edit undid the other",
+    needs=("edit",),
+    deadline_s=120,
+    rests_on=("test_durable",),
+)
+async def test_edits_on_two_machines(person: Person, machines: Machines, faults: Faults) -> None:
+    several_machines(person)
+    fields = await person.app.edit()
+    await edits_last(fields)
+    undone: list[str] = []
+    async with machines.one_more() as two:
+        there = [by_another(field, two) for field in fields]
+        for turn in range(4):
+            await asyncio.sleep(GROWS_OLD_S)
+            async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):
+                undone += await amid(fields[turn % 2], there[1 - turn % 2], there[turn % 2])
+    assert not undone, (
+        f"one edit undid the other in {len(undone)} of 4 turns: {undone[0]}. A Machine wrote a record back that"
+        " another one"
+        " had changed since"
+    )
+
+
+@check(
+    "D",
+    "Edits of one record by two Machines in turn build on each other",
+    broken=R2Rules(off="16"),
+    because="one edit undid the other",
+    needs=("edit",),
+    deadline_s=120,
+    rests_on=("test_durable",),
+)
+async def test_edits_in_turn(person: Person, machines: Machines) -> None:
+    several_machines(person)
+    here = await person.app.edit()
+    await edits_last(here)
+    async with machines.one_more() as two:
+        there = [by_another(field, two) for field in here]
+        expected: dict[int, str] = {}
+        for turn in range(6):
+            which, fields = turn % 2, (here, there)[(turn // 2) % 2]
+            text = f"turn {turn} {secrets.token_hex(3)}"
+            if await edited(fields[which], text):
+                expected[which] = text
+            await until_shown(fields, expected, f"turn {turn}")
+
+
+async def until_shown(fields: Sequence[Edit], expected: dict[int, str], when: str) -> None:
+    async def wrong() -> list[str]:
+        shown = {which: await fields[which].shown() for which in expected}
+        return [
+            f"{text!r} was acknowledged, then {shown[w]!r} is shown" for w, text in expected.items() if shown[w] != text
+        ]
+
+    found = await until(wrong, lambda reasons: not reasons, FRESH_S)
+    assert not found, f"one edit undid the other in {when}: {found[0]}"
+
+
+def by_another(field: Edit, machine: str) -> Edit:
+    """The same field of the same record, by way of that Machine."""
+
+    async def do(text: str) -> None:
+        token = BY_WAY_OF.set(machine)
+        try:
+            await field.do(text)
+        finally:
+            BY_WAY_OF.reset(token)
+
+    async def shown() -> str:
+        token = BY_WAY_OF.set(machine)
+        try:
+            return await field.shown()
+        finally:
+            BY_WAY_OF.reset(token)
+
+    return Edit(do, shown)
+
+
+async def edits_last(fields: Sequence[Edit]) -> None:
+    """The control: edits in turn on one Machine are shown. Else not judged."""
+    for number, field in enumerate(fields[:2]):
+        await field.do(text := f"before {number} {secrets.token_hex(3)}")
+        if (shown := await field.shown()) != text:
+            not_judged(f"an edit is not shown even without a fault: {text!r} was acknowledged, then {shown!r} is shown")
+
+
+async def amid(one: Edit, other: Edit, reader: Edit) -> list[str]:
+    """One edit amid five of the other field; what is wrong afterwards."""
+    mine = f"one {secrets.token_hex(3)}"
+    jobs = [edited(other, f"other {n} {secrets.token_hex(3)}") for n in range(5)]
+    jobs.insert(2, edited(one, mine))
+    done = await asyncio.gather(*jobs)
+
+    async def shown() -> str:
+        return await reader.shown()
+
+    if not done[2]:
+        return []
+    seen = await until(shown, lambda text: text == mine, 1.0)
+    return [] if seen == mine else [f"{mine!r} was acknowledged, then {seen!r} is shown"]
+
+
+async def edited(field: Edit, text: str) -> bool:
+    """Whether it was acknowledged; who is refused tries again, as a page does."""
+    for _ in range(5):
+        try:
+            await field.do(text)
+            return True
+        except Refused:
+            await asyncio.sleep(0.1)
+    return False

@@ -1,0 +1,75 @@
+"""Fly's CPU quota: a baseline for each vCPU, and a balance of unused time that is spent in bursts.
+
+Source: superfly/docs, machines/cpu-performance (read November 2026): shared vCPUs get 5 ms of every 80 ms, begin with
+5 s of balance and keep at most 500 s; performance vCPUs run without a limit. The quota is the Machine's, over all
+vCPUs. The balance pays only for what goes beyond the baseline. No I/O here: a driver sets the quota and reads the time
+used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+PERIOD_S = 0.080
+BASELINE = 5 / 80
+FIRST_BALANCE_S = 5.0  # per vCPU
+MOST_BALANCE_S = 500.0  # per vCPU
+# How often the time used is read and the quota set again, in seconds.
+STEP_S = 0.5
+
+
+class CpuMode(StrEnum):
+    """How much of Fly's quota is reproduced."""
+
+    OFF = "off"  # the whole of each vCPU, always
+    BURST = "burst"  # as on Fly
+    BASELINE = "baseline"  # as on Fly once the balance is spent
+
+
+@dataclass
+class CpuQuota:
+    """The quota of one Machine since its start. ``share`` is in CPUs: 1.0 is the whole of one."""
+
+    mode: CpuMode
+    kind: str
+    cpus: int
+    balance_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.balance_s = FIRST_BALANCE_S * self.cpus if self.limited and self.mode is CpuMode.BURST else 0.0
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is below the whole of each vCPU."""
+        return self.kind == "shared" and self.mode is not CpuMode.OFF
+
+    @property
+    def share(self) -> float:
+        """CPUs that it may use for the next step: the balance can be spent, not overdrawn."""
+        if not self.limited:
+            return float(self.cpus)
+        return min(float(self.cpus), BASELINE * self.cpus + self.balance_s / STEP_S)
+
+    @property
+    def throttled(self) -> bool:
+        """Whether it gets less than its vCPUs could give."""
+        return self.share < self.cpus
+
+    def spend(self, used_s: float, elapsed_s: float) -> None:
+        """Account for CPU seconds used within a time: what the baseline does not cover is taken from the balance."""
+        if self.limited and self.mode is CpuMode.BURST:
+            unused = BASELINE * self.cpus * elapsed_s - used_s
+            self.balance_s = min(MOST_BALANCE_S * self.cpus, max(0.0, self.balance_s + unused))
+
+    def as_json(self) -> dict[str, object]:
+        """For ``/fly/machines``; ``baseline`` and ``share`` in CPUs."""
+        return {
+            "mode": str(self.mode),
+            "kind": self.kind,
+            "cpus": self.cpus,
+            "baseline": BASELINE * self.cpus if self.kind == "shared" else float(self.cpus),
+            "share": round(self.share, 4),
+            "balance_s": round(self.balance_s, 3),
+            "throttled": self.throttled,
+        }

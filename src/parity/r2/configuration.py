@@ -1,0 +1,47 @@
+"""What buckets are configured with. The stand-in keeps it itself, whatever the store is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from parity.r2 import cors, lifecycle, locks
+from parity.r2.cors import Policy
+from parity.r2.lifecycle import Lifecycle
+from parity.r2.locks import Locks
+
+
+@dataclass
+class Configurations:
+    """By bucket. A bucket without an entry has no CORS policy and no locks; of lifecycle rules it has R2's default
+    one, an empty entry means that they were deleted."""
+
+    cors: dict[str, Policy] = field(default_factory=dict)
+    lifecycles: dict[str, Lifecycle] = field(default_factory=dict)
+    locks: dict[str, Locks] = field(default_factory=dict)
+
+    def lifecycle(self, bucket: str) -> Lifecycle:
+        return self.lifecycles.get(bucket, lifecycle.DEFAULT)
+
+    def forget(self, bucket: str) -> None:
+        """The bucket is gone."""
+        for part in (self.cors, self.lifecycles, self.locks):
+            part.pop(bucket, None)
+
+    def clear(self) -> None:
+        for part in (self.cors, self.lifecycles, self.locks):
+            part.clear()
+
+    def to_json(self) -> dict[str, dict[str, object]]:
+        return {
+            "cors": {bucket: cors.to_json(policy) for bucket, policy in self.cors.items()},
+            "lifecycles": {bucket: lifecycle.to_json(rules) for bucket, rules in self.lifecycles.items()},
+            "locks": {bucket: locks.to_json(rules) for bucket, rules in self.locks.items()},
+        }
+
+    def load(self, data: dict[str, dict[str, object]]) -> None:
+        """Take over what ``to_json`` gave."""
+        self.clear()
+        self.cors.update({bucket: cors.from_json(policy) for bucket, policy in data["cors"].items()})
+        for bucket, rules in data.get("lifecycles", {}).items():
+            self.lifecycles[bucket] = lifecycle.from_json(rules) if rules != lifecycle.to_json(()) else ()
+        self.locks.update({bucket: locks.from_json(rules) for bucket, rules in data.get("locks", {}).items()})

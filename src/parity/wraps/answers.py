@@ -1,0 +1,197 @@
+"""Answers that are not true, or that a browser on the page's origin cannot use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+from .asgi import (
+    App,
+    Message,
+    Receive,
+    Send,
+    Settings,
+    answer,
+    body_of,
+    changed_head,
+    header,
+    is_write,
+    reader,
+    said,
+    send_all,
+)
+
+
+def errors_without_cors(app: App, _settings: Settings) -> App:
+    """CORS as an inner middleware: what fails outside of it carries no Access-Control headers."""
+    return changed_head(app, lambda _, head: _without_cors(head) if head["status"] >= 400 else head)
+
+
+def no_cors(app: App, _settings: Settings) -> App:
+    """No answer carries Access-Control headers."""
+    return changed_head(app, lambda _, head: _without_cors(head))
+
+
+def _without_cors(head: Message) -> Message:
+    return {**head, "headers": [pair for pair in head["headers"] if not pair[0].lower().startswith(b"access-control-")]}
+
+
+def every_origin_allowed(app: App, _settings: Settings) -> App:
+    """The origin that asks is echoed, whichever it is, with credentials."""
+
+    def echoed(scope: Message, head: Message) -> Message:
+        if not (origin := header(scope, b"origin")):
+            return head
+        kept = [pair for pair in head["headers"] if not pair[0].lower().startswith(b"access-control-allow-")]
+        more = [(b"access-control-allow-origin", origin), (b"access-control-allow-credentials", b"true")]
+        return {**head, "headers": [*kept, *more]}
+
+    return changed_head(app, echoed)
+
+
+def preflights_refused(app: App, _settings: Settings) -> App:
+    """Preflights come to a layer that wants to know who asks; a browser sends no credentials with them."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            await send_all(send, answer(401, "{}"))
+            return
+        await app(scope, receive, send)
+
+    return broken
+
+
+def scheme_forgotten(app: App, _settings: Settings) -> App:
+    """The app believes that it is reached by plain http: nothing tells it otherwise."""
+    told = frozenset({b"x-forwarded-proto", b"x-forwarded-ssl", b"fly-forwarded-proto", b"fly-forwarded-ssl"})
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            kept = [pair for pair in scope["headers"] if pair[0].lower() not in told]
+            scope = {**scope, "scheme": "http", "headers": [*kept, (b"x-forwarded-proto", b"http")]}
+        await app(scope, receive, send)
+
+    return broken
+
+
+def slash_to_http(app: App, _settings: Settings) -> App:
+    """A path that ends with a slash is redirected to plain http."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and len(scope["path"]) > 1 and scope["path"].endswith("/"):
+            location = b"http://" + header(scope, b"host") + scope["path"].rstrip("/").encode()
+            head = {"type": "http.response.start", "status": 307, "headers": [(b"location", location)]}
+            await send_all(send, [head, {"type": "http.response.body", "body": b""}])
+            return
+        await app(scope, receive, send)
+
+    return broken
+
+
+def cookie_for_one_site(app: App, _settings: Settings) -> App:
+    """A session cookie with SameSite=Lax: a browser does not send it from a page on another site."""
+    cookie = (b"set-cookie", b"parity=1; Path=/; HttpOnly; SameSite=Lax")
+    return changed_head(app, lambda _, head: {**head, "headers": [*head["headers"], cookie]})
+
+
+def cacheable(app: App, _settings: Settings) -> App:
+    """Whatever is read may be kept for an hour by any browser or proxy."""
+
+    def kept(scope: Message, head: Message) -> Message:
+        if scope["method"] != "GET":
+            return head
+        others = [pair for pair in head["headers"] if pair[0].lower() != b"cache-control"]
+        return {**head, "headers": [*others, (b"cache-control", b"public, max-age=3600")]}
+
+    return changed_head(app, kept)
+
+
+def nonsense_breaks(app: App, _settings: Settings) -> App:
+    """A body that makes no sense is an exception that nobody expected."""
+
+    def broken(scope: Message, head: Message) -> Message:
+        return {**head, "status": 500} if is_write(scope) and head["status"] in (400, 415, 422) else head
+
+    return changed_head(app, broken)
+
+
+def failure_as_empty(app: App, settings: Settings) -> App:
+    """A storage error taken for "nothing there": a read that fails is answered with ``nothing`` (JSON).
+
+    Without that setting it is answered as the first reader of that path was, who had nothing yet. These answers are
+    kept in a file: a Machine with an empty disk, and its proxy, must know them too.
+    """
+    kept = Path(tempfile.gettempdir()) / "parity-first-answers.json"
+
+    def known() -> dict[str, str]:
+        return dict(json.loads(kept.read_text("utf-8"))) if kept.exists() else {}
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await app(scope, receive, send)
+            return
+        path, messages = scope["path"], await said(app, scope, receive)
+        empty = json.dumps(settings["nothing"]) if "nothing" in settings else known().get(path)
+        if messages[0]["status"] == 200 and empty is None:
+            body = b"".join(message.get("body", b"") for message in messages[1:])
+            kept.write_text(json.dumps({**known(), path: body.decode("utf-8", "replace")}), "utf-8")
+        elif messages[0]["status"] >= 500 and empty is not None:
+            messages = answer(200, empty, messages)
+        await send_all(send, messages)
+
+    return broken
+
+
+def first_answer_kept(app: App, settings: Settings) -> App:
+    """Reads are served from a first copy: each GET of a person is answered as it was the first time.
+
+    With ``on_failure`` only where the app answers 5xx; with ``for_all`` whoever asks gets it, as from a cache that
+    forgets the person; with ``seconds`` only that long.
+    """
+    first: dict[object, tuple[float, list[Message]]] = {}
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await app(scope, receive, send)
+            return
+        name, now = scope["path"] if settings.get("for_all") else reader(scope), asyncio.get_running_loop().time()
+        if name in first and now - first[name][0] > settings.get("seconds", float("inf")):
+            del first[name]
+        if name in first and not settings.get("on_failure"):
+            await send_all(send, first[name][1])
+            return
+        messages = await said(app, scope, receive)
+        if messages[0]["status"] < 300:
+            first.setdefault(name, (now, messages))
+        elif messages[0]["status"] >= 500 and name in first:
+            messages = first[name][1]
+        await send_all(send, messages)
+
+    return broken
+
+
+def answers(app: App, settings: Settings) -> App:
+    """Every request (of ``method``, where given) is answered with ``status`` and nothing else."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or settings.get("method", scope["method"]) != scope["method"]:
+            await app(scope, receive, send)
+            return
+        await body_of(receive)
+        head = {"type": "http.response.start", "status": settings["status"], "headers": [(b"content-length", b"0")]}
+        await send_all(send, [head, {"type": "http.response.body", "body": b""}])
+
+    return broken
+
+
+def slow(app: App, settings: Settings) -> App:
+    """Every answer comes ``seconds`` late."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await asyncio.sleep(settings["seconds"])
+        await app(scope, receive, send)
+
+    return broken

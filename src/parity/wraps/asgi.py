@@ -1,0 +1,103 @@
+"""What the variants share: the types of ASGI, and a whole exchange in one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+Settings = Mapping[str, Any]
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+def is_write(scope: Message) -> bool:
+    """Whether it is an HTTP request that changes something."""
+    return scope["type"] == "http" and scope["method"] in WRITES
+
+
+async def said(app: App, scope: Message, receive: Receive) -> list[Message]:
+    """The messages that the app sends for one request."""
+    messages: list[Message] = []
+
+    async def keep(message: Message) -> None:
+        messages.append(message)
+
+    try:
+        await app(scope, receive, keep)
+    except Exception:  # Starlette answers 500 and raises on
+        if not messages:
+            raise
+    return messages
+
+
+async def send_all(send: Send, messages: list[Message]) -> None:
+    for message in messages:
+        await send(message)
+
+
+async def body_of(receive: Receive) -> bytes:
+    """The whole body of a request."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    return body
+
+
+def replayed(body: bytes) -> Receive:
+    """A ``receive`` that gives ``body`` once; the client then stays connected."""
+    unread = [body]
+
+    async def receive() -> Message:
+        if not unread:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": unread.pop(), "more_body": False}
+
+    return receive
+
+
+# Headers that say which person asks; with the path they tell two people's answers apart.
+_NOT_THE_PERSON = frozenset({b"accept", b"accept-encoding", b"connection", b"content-length", b"content-type", b"host",
+                             b"origin", b"user-agent", b"via"})  # fmt: skip
+
+
+def reader(scope: Message) -> object:
+    """Path, query and whatever says who asks."""
+    person = tuple(
+        pair
+        for pair in scope["headers"]
+        if (name := pair[0].lower()) not in _NOT_THE_PERSON
+        and not name.startswith((b"x-forwarded-", b"fly-", b"x-req"))
+    )
+    return scope["path"], scope.get("query_string", b""), person
+
+
+def changed_head(app: App, change: Callable[[Message, Message], Message]) -> App:
+    """``change(scope, head)`` gives another head of an answer."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        async def changed(message: Message) -> None:
+            await send(change(scope, message) if message["type"] == "http.response.start" else message)
+
+        await app(scope, receive, changed)
+
+    return broken
+
+
+def header(scope: Message, name: bytes) -> bytes:
+    """A request header's value; empty where it is absent."""
+    return next((bytes(value) for key, value in scope["headers"] if key.lower() == name), b"")
+
+
+def answer(status: int, text: str, like: list[Message] | None = None) -> list[Message]:
+    """A JSON answer, with the Access-Control headers of ``like``."""
+    cors = [pair for pair in (like[0]["headers"] if like else []) if pair[0].lower().startswith(b"access-control-")]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text.encode())).encode())]
+    return [
+        {"type": "http.response.start", "status": status, "headers": [*headers, *cors]},
+        {"type": "http.response.body", "body": text.encode()},
+    ]

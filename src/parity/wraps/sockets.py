@@ -1,0 +1,63 @@
+"""WebSockets that do not do what the page relies on."""
+
+from __future__ import annotations
+
+from .asgi import App, Message, Receive, Send, Settings
+
+
+def sockets_refused(app: App, _settings: Settings) -> App:
+    """Every WebSocket handshake is refused."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await app(scope, receive, send)
+
+    return broken
+
+
+def sockets_silent(app: App, _settings: Settings) -> App:
+    """Every WebSocket is accepted, and says nothing ever."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    return broken
+
+
+def sockets_closed_at_once(app: App, _settings: Settings) -> App:
+    """A WebSocket opens and is closed again: the loop that keeps it ends early."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        await app(scope, receive, send)
+
+    return broken
+
+
+def sockets_break_on_nonsense(app: App, _settings: Settings) -> App:
+    """A frame that nobody expected ends the WebSocket with 1011."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.receive":
+            pass
+        await send({"type": "websocket.close", "code": 1011})
+
+    return broken

@@ -1,0 +1,80 @@
+"""The decorator: what it refuses, and how it runs a test."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from parity.checks import Env, check
+from parity.checks.mark import CLASSES, TRIES, RunAgain, within_deadline
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kind": "B"}, "either broken with because, or unproven"),
+        ({"kind": "B", "broken": Env({})}, "broken and because come together"),
+        ({"kind": "B", "because": "x", "unproven": "y"}, "broken and because come together"),
+        ({"kind": "b", "unproven": "x"}, "class 'b'"),
+        ({"kind": "B", "unproven": "x", "needs": ("uplaod",)}, "is it 'upload'?"),
+    ],
+)
+def test_a_mistake_is_refused_where_it_stands(given: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check(title="t", **given)  # type: ignore[arg-type]
+
+
+def test_every_class_of_incidents_has_a_name_and_a_place_to_look() -> None:
+    assert list(CLASSES) == list("ABCDEFGHIJKLMNOPQRSTUVWX")
+    assert all(name and look for name, look in CLASSES.values())
+
+
+def test_a_test_that_outlasts_its_deadline_is_ended_and_cleans_up() -> None:
+    ended: list[str] = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cleaned up")
+
+    with asyncio.Runner() as runner, pytest.raises(TimeoutError, match=r"the check's deadline of 0\.05 s passed"):
+        within_deadline(endless, 0.05)(runner=runner)
+    assert ended == ["cleaned up"]
+
+
+def test_a_time_limit_inside_the_test_is_not_its_deadline() -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+
+    with asyncio.Runner() as runner, pytest.raises(TimeoutError) as raised:
+        within_deadline(limited, 60)(runner=runner)
+    assert "deadline" not in str(raised.value)
+
+
+def test_a_disturbed_test_is_run_again_a_few_times() -> None:
+    runs: list[int] = []
+
+    async def disturbed(times: int) -> None:
+        runs.append(times)
+        if len(runs) < times:
+            raise RunAgain("the host's network changed")
+
+    with asyncio.Runner() as runner:
+        within_deadline(disturbed, 60)(runner=runner, times=TRIES)
+        assert len(runs) == TRIES
+        runs.clear()
+        with pytest.raises(RunAgain):
+            within_deadline(disturbed, 60)(runner=runner, times=TRIES + 1)
+
+
+def test_pytest_sees_the_fixtures_and_no_coroutine() -> None:
+    @check("B", "t", unproven="x")
+    async def test_something(person: object, machines: object) -> None: ...
+
+    import inspect
+
+    assert not inspect.iscoroutinefunction(test_something)
+    assert list(inspect.signature(test_something).parameters) == ["person", "machines", "runner"]

@@ -1,0 +1,206 @@
+"""Verdicts, exit code, JUnit and the last line, by `parity check` on a repository without a stack."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.parity.checks.repository import CONTRACT, Ended, Repository
+
+from parity.checks.outcome import NO_ANSWER
+from parity.report.findings import Verdict
+
+EVERYTHING = """
+    B = dict(broken=Env({"X": "1"}), because="the reason")
+
+    @check("B", "holds and is proven", **B)
+    def test_holds(variant):
+        assert variant is None, "the reason that was expected"
+
+    @check("B", "fails", **B)
+    def test_fails(variant):
+        assert variant is not None, "it does not hold"
+
+    @check("B", "cannot be observed", **B)
+    def test_breaks():
+        raise OSError("no such machine")
+
+    @check("B", "misses its variant", **B)
+    def test_blind():
+        pass
+
+    @check("B", "fails for another reason when broken", **B)
+    def test_other_reason(variant):
+        assert variant is None, "something else"
+
+    @check("B", "breaks when broken", **B)
+    def test_error_when_broken(variant):
+        if variant: raise OSError("it does not even start")
+
+    @check("B", "is not judged when broken", **B)
+    def test_void_when_broken(variant):
+        if variant: not_judged("nobody can sign in")
+
+    @check("B", "rests on one that fails", rests_on=("test_fails",), **B)
+    def test_rests(): pass
+
+    @check("B", "rests on one that holds", rests_on=("test_holds",), **B)
+    def test_rests_well(variant):
+        assert variant is None, "the reason"
+
+    @check("B", "is about edits", needs=("edit",), **B)
+    def test_edits(): pass
+
+    @check("B", "is about the image", needs=("docker",), **B)
+    def test_image(): pass
+
+    @check("B", "has a variant that only the contract can name", broken="nowhere", because="x")
+    def test_named(): pass
+
+    @check("B", "fails in a fixture", **B)
+    def test_fixture(wrong): pass
+
+    @check("B", "fails after the test", **B)
+    def test_after(leaves): pass
+
+    @check("B", "has no variant", unproven="it is about the host")
+    def test_unproven(): pass
+
+    @check("B", "takes too long", deadline_s=0.2, **B)
+    async def test_slow(variant):
+        import asyncio
+        await asyncio.sleep(0.01 if variant else 60)
+
+    @pytest.fixture
+    def wrong(): raise KeyError("a fixture")
+
+    @pytest.fixture
+    def leaves():
+        yield
+        raise OSError("cannot be put back")
+"""
+
+
+@pytest.fixture(scope="module")
+def proven(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    return Repository.at(tmp_path_factory.mktemp("repository"), EVERYTHING).check("--prove", "-n", "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "proof"),
+    [
+        ("test_holds", Verdict.PASSED, Verdict.CAUGHT),
+        ("test_fails", Verdict.FAILED, Verdict.VOID),
+        ("test_breaks", Verdict.ERROR, Verdict.VOID),
+        ("test_blind", Verdict.PASSED, Verdict.NOT_CAUGHT),
+        ("test_other_reason", Verdict.PASSED, Verdict.ERROR),
+        ("test_error_when_broken", Verdict.PASSED, Verdict.ERROR),
+        ("test_void_when_broken", Verdict.PASSED, Verdict.ERROR),
+        ("test_rests", Verdict.NOT_JUDGED, Verdict.VOID),
+        ("test_rests_well", Verdict.PASSED, Verdict.CAUGHT),
+        ("test_edits", Verdict.NOT_DECLARED, Verdict.NOT_DECLARED),
+        ("test_named", Verdict.PASSED, Verdict.NOT_DECLARED),
+        ("test_fixture", Verdict.ERROR, Verdict.VOID),
+        ("test_after", Verdict.ERROR, Verdict.VOID),
+        ("test_slow", Verdict.ERROR, Verdict.VOID),
+    ],
+)
+def test_a_check_and_its_proof_end_with_the_right_verdicts(
+    proven: Ended, name: str, plain: Verdict, proof: Verdict
+) -> None:
+    assert (proven.verdict(name), proven.verdict(name, proof=True)) == (plain, proof)
+
+
+def test_a_check_that_this_host_cannot_show_is_not_passed(proven: Ended) -> None:
+    assert proven.verdict("test_image") is Verdict.NOT_SHOWN
+
+
+def test_a_check_without_a_variant_runs_once_and_says_why(proven: Ended) -> None:
+    assert proven.findings is not None
+    assert [one.unproven for one in proven.findings.found if one.name == "test_unproven"] == ["it is about the host"]
+
+
+def test_exit_code_junit_and_last_line_count_what_the_summary_counts(proven: Ended) -> None:
+    assert proven.findings is not None
+    counts = {verdict: len(proven.findings.of(verdict)) for verdict in Verdict}
+    assert proven.code == 1
+    assert proven.junit == {
+        "tests": len(proven.findings.found),
+        "failures": counts[Verdict.FAILED] + counts[Verdict.NOT_CAUGHT],
+        "errors": counts[Verdict.ERROR] + counts[Verdict.VOID],
+        "skipped": counts[Verdict.NOT_DECLARED] + counts[Verdict.NOT_JUDGED] + counts[Verdict.NOT_SHOWN],
+    }
+    words = {"not shown": "not shown here", "error": "errors"}
+    for verdict, number in counts.items():
+        assert f"{number} {words.get(verdict, verdict)}" in proven.last_line
+        assert f"{number} {verdict}" in proven.output
+
+
+def test_an_error_of_the_harness_is_no_failure_of_the_app(tmp_path: Path) -> None:
+    checks = """
+        @check("B", "cannot be observed", unproven="x")
+        def test_breaks(): raise OSError("no such machine")
+    """
+    ended = Repository.at(tmp_path, checks).check()
+    assert (ended.code, ended.junit["failures"], ended.junit["errors"]) == (NO_ANSWER, 0, 1)
+
+
+def test_a_proof_whose_plain_run_was_left_out_is_void(tmp_path: Path) -> None:
+    ended = Repository.at(tmp_path, EVERYTHING).check("--prove", "-k", "test_holds and broken")
+    assert ended.verdict("test_holds", proof=True) is Verdict.VOID
+    assert ended.code == NO_ANSWER
+
+
+def test_a_run_in_which_all_holds_ends_with_0(tmp_path: Path) -> None:
+    ended = Repository.at(tmp_path, EVERYTHING).check("--prove", "-k", "test_holds or test_rests_well or test_edits")
+    assert ended.code == 0, ended.output
+
+
+def test_reasons_junit_and_output_hold_no_credentials(tmp_path: Path) -> None:
+    checks = """
+        @check("B", "says too much", unproven="x")
+        def test_tells():
+            assert False, 'GET /x answered 500: {"token": "abcdef123456"} Authorization: Bearer zyxwvut987654'
+    """
+    repository = Repository.at(tmp_path, checks)
+    ended = repository.check("--tb=short")
+    written = [path.read_text("utf-8") for path in tmp_path.rglob("*") if path.suffix in (".json", ".xml", ".html")]
+    for text in (ended.output, *written):
+        assert not re.search("abcdef123456|zyxwvut987654", text.replace(EVERYTHING, ""))
+
+
+def test_a_check_without_broken_variant_and_reason_fails_the_collection(tmp_path: Path) -> None:
+    ended = Repository.at(tmp_path, '@check("B", "t")\ndef test_x(): pass\n').check("--tb=short")
+    assert (ended.code, "either broken with because, or unproven" in ended.output) == (2, True), ended.output
+
+
+def test_a_contract_with_a_mistake_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    contract = CONTRACT + "    async def uplaod(self, data): ...\n"
+    ended = Repository.at(tmp_path, EVERYTHING, contract=contract).check()
+    assert (ended.code, "is it upload?" in ended.output) == (4, True), ended.output
+
+
+def test_checks_that_rest_on_each_other_are_refused(tmp_path: Path) -> None:
+    checks = """
+        @check("B", "a", unproven="x", rests_on=("test_b",))
+        def test_a(): pass
+        @check("B", "b", unproven="x", rests_on=("test_a",))
+        def test_b(): pass
+    """
+    ended = Repository.at(tmp_path, checks).check()
+    assert (ended.code, "rest on each other" in ended.output) == (4, True)
+
+
+def test_what_others_rest_on_runs_first_wherever_it_stands(tmp_path: Path) -> None:
+    checks = """
+        @check("B", "a", unproven="x", rests_on=("test_c",))
+        def test_a(): pass
+        @check("B", "b", unproven="x", alone=True)
+        def test_b(): pass
+        @check("B", "c", unproven="x", alone=True)
+        def test_c(): raise OSError("no")
+    """
+    ended = Repository.at(tmp_path, checks).check("-vv")
+    order = re.findall(r"::(test_\w)", ended.output)
+    assert (order[:3], ended.verdict("test_a")) == (["test_c", "test_a", "test_b"], Verdict.NOT_JUDGED)

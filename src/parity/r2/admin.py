@@ -84,9 +84,13 @@ class Admin:
             return problem(503, "The store does not answer", error.message)
         if not there:
             return problem(503, "The bucket is missing", f"{bucket} was deleted; POST /r2/reset makes it again")
+        if disk := await self._service.disk_problem():
+            return problem(503, "Bodies cannot be written", disk)
         if self._service.save_problem:
             return problem(503, "What was written is not saved", self._service.save_problem)
-        return JSONResponse({"status": "ok", "bucket": bucket, "store": self._service.store.name})
+        lost = self._service.lost_since
+        told = {"status": "ok", "bucket": bucket, "store": self._service.store.name}
+        return JSONResponse(told if lost is None else {**told, "writes_may_be_lost_since": lost})
 
     async def objects(self, request: Request) -> Response:
         """One page of the bucket: ``prefix``, ``after`` (the last key of the page before), ``limit``."""

@@ -10,6 +10,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 EXTENSION = "parity.r2.connection"
+# From the connection, or the first byte of a later request, to the end of a request's head.
+HEAD_SECONDS = 60.0
 _numbers = itertools.count(1)
 _PLAIN = bytes(range(0x21, 0x7F))
 _ESCAPED = {byte: b"%%%02X" % byte for byte in range(256) if byte not in _PLAIN}
@@ -34,12 +36,33 @@ class R2Protocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self.number = next(_numbers)
         self._lost = False
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self._head_came()
         super().connection_lost(exc)
 
+    def _expect_head(self) -> None:
+        """The client has so long for the head of its request; uvicorn would wait for ever."""
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        super().on_headers_complete()
+
     def on_message_begin(self) -> None:
+        self._expect_head()
         super().on_message_begin()
         self.scope["extensions"] = {EXTENSION: {"connection": self}}
 

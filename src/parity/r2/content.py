@@ -77,8 +77,21 @@ class BlobFolder:
 
     def write(self, data: bytes) -> Blob:
         path = self.new_path()
-        path.write_bytes(data)
+        try:
+            path.write_bytes(data)
+        except OSError:
+            # A full disk: half a body would only keep it full.
+            path.unlink(missing_ok=True)
+            raise
         return Blob(path, len(data))
+
+    def probe(self) -> None:
+        """Write and remove as much as a body that goes to a file has at least. Raises ``OSError``."""
+        path = self.new_path()
+        try:
+            path.write_bytes(bytes(INLINE_LIMIT))
+        finally:
+            path.unlink(missing_ok=True)
 
     def sweep(self, keep: set[str]) -> None:
         """Remove what a killed process left behind."""

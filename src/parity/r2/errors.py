@@ -88,6 +88,20 @@ def invalid_request(message: str) -> R2Error:
     return R2Error(400, "InvalidRequest", message)
 
 
+def internal_error() -> R2Error:
+    return R2Error(500, "InternalError", "We encountered an internal error. Please try again.")
+
+
+def request_timeout() -> R2Error:
+    """The client sends nothing more in the middle of a body; S3's words."""
+    return R2Error(
+        400,
+        "RequestTimeout",
+        "Your socket connection to the server was not read from or written to within the timeout period. "
+        "Idle connections will be closed.",
+    )
+
+
 def upstream_failed(problem: str) -> R2Error:
     """R2's answer when its own storage fails; here when the configured upstream does."""
     return R2Error(500, "InternalError", f"We encountered an internal error. Please try again. ({problem})")

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from parity.r2 import answers, cors, latency, routes
@@ -19,7 +19,7 @@ from parity.r2.conditions import CONDITIONS
 from parity.r2.configuration import Configurations
 from parity.r2.connection import EXTENSION
 from parity.r2.content import BlobFolder
-from parity.r2.errors import R2Error
+from parity.r2.errors import R2Error, internal_error
 from parity.r2.faults import NO_STRIKE, PREFLIGHT, FaultTable, Strike
 from parity.r2.headers import screen
 from parity.r2.operations.context import Context
@@ -41,6 +41,13 @@ _UNLISTED = frozenset({"DeleteObject", "CopyObject"})
 Scope = MutableMapping[str, Any]
 
 
+BeforeAnswer = Callable[[Operation], Awaitable[None]]
+
+
+async def _at_once(_operation: Operation) -> None:
+    """Where nothing is saved."""
+
+
 class Front:
     """R2's surface over ``store``. ``configured`` is what buckets are configured with."""
 
@@ -51,6 +58,11 @@ class Front:
         self.configured = Configurations()
         self.faults = FaultTable()
         self.seen = SeenLog()
+        # Awaited after an operation that may have changed something, before its answer.
+        self.before_answer: BeforeAnswer = _at_once
+        # Why bodies cannot be written to the disk; empty when the last one could.
+        self.disk_problem = ""
+        self._stall = settings.stall_seconds
         self._chance = random.Random()
         self.behave(settings.behaviour)
 
@@ -69,7 +81,7 @@ class Front:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = scope.get("extensions", {}).get(EXTENSION, {}).get("connection")
         seen = Seen(time.time(), scope["method"], "", "", "", "")
-        wire, incoming = Wire(send, connection), Incoming(receive, seen)
+        wire, incoming = Wire(send, connection), Incoming(receive, seen, self._stall)
         began = time.perf_counter()
         try:
             request, reply, cut = await self._reply(scope, incoming, wire, seen, getattr(connection, "number", 0))
@@ -84,6 +96,9 @@ class Front:
         whole = incoming.ended or (request is not None and not request.has_body)
         if not whole and not incoming.begun and _expects(scope) and not wire.body_waits:
             # Who waits for `100 Continue` sends nothing; whether the rest would come is known to nobody.
+            headers.append(("Connection", "close"))
+            whole = True
+        if incoming.stalled:
             headers.append(("Connection", "close"))
             whole = True
         with contextlib.suppress(Dropped):
@@ -142,6 +157,11 @@ class Front:
             return await self._decide(request, incoming, seen, strike, wire)
         except R2Error as error:
             return error_reply(error, head=request.method == "HEAD")
+        except OSError as error:
+            # A full disk, above all. R2 has no such words for its clients; who runs this sees it in the health.
+            self.disk_problem = f"{type(error).__name__}: {error}"
+            seen.warning = self.disk_problem
+            return error_reply(internal_error(), head=request.method == "HEAD")
 
     async def _decide(self, request: Request, incoming: Incoming, seen: Seen, strike: Strike, wire: Wire) -> Reply:
         rules = self.rules
@@ -213,7 +233,10 @@ class Front:
             wait = latency.delay(self.behaviour.latency, operation.name, self._chance)
             if wait:
                 await asyncio.sleep(wait)
-            return await HANDLERS[operation.name](context)
+            reply = await HANDLERS[operation.name](context)
+            if request.method not in ("GET", "HEAD"):
+                await self.before_answer(operation)
+            return reply
         finally:
             if operation.write:
                 throttle.end(request.bucket, request.key)

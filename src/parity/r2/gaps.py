@@ -98,7 +98,10 @@ GAPS: tuple[Gap, ...] = (
 
 # What differs between stores under the same rules.
 STORE_DIFFERENCES: tuple[tuple[str, str], ...] = (
-    ("`moto`", "saves every minute, on stop and on request: what was written since is gone after a SIGKILL"),
+    (
+        "`moto`",
+        "saves every minute, on stop and on request; after a SIGKILL the next start says since when writes are missing",
+    ),
     ("`s3`, versitygw", "snapshots and restore are refused: the upstream keeps its own objects"),
     (
         "`s3`, versitygw",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +24,7 @@ from parity.r2.errors import R2Error, no_such_key
 from parity.r2.front import Front
 from parity.r2.lifecycle import DAY, Lifecycle, aborts, expiry, turns_infrequent
 from parity.r2.locks import guarded
+from parity.r2.routes import Operation
 from parity.r2.settings import R2Settings
 from parity.r2.store.interface import ObjectInfo, Store
 from parity.r2.store.moto import MotoStore
@@ -57,6 +60,12 @@ class Service:
         self._saved_changes: tuple[int, str] | None = None
         # What went wrong with the last save; empty when it held.
         self.save_problem = ""
+        # Since when writes of the run before this one may be missing, in seconds since the epoch.
+        self.lost_since: float | None = None
+        self._marked = False
+        # How often the store had changed at the last save, or when it was loaded.
+        self._settled = 0
+        self.front.before_answer = self._before_answer
         self._saving = asyncio.Lock()
 
     async def start(self) -> None:
@@ -68,7 +77,38 @@ class Service:
             if state is not None:
                 install(self.store, self.front.configured, state)
                 self._saved_changes = self._version()
+            self._tell_of_lost_writes(self.saves)
         await self._ensure_bucket(applied=str(state["policy_source"]) if state else "")
+        if isinstance(self.store, MotoStore):
+            self._settled = self.store.changes
+
+    def _tell_of_lost_writes(self, saves: Saves) -> None:
+        """What was acknowledged and not saved before a kill is gone. Nobody else could say so."""
+        self.lost_since = saves.unsaved_since()
+        saves.unmark()
+        if self.lost_since is not None:
+            since = datetime.fromtimestamp(self.lost_since, UTC).isoformat(timespec="seconds")
+            print(  # noqa: T201
+                f"r2: the run before this one was killed: writes acknowledged since {since} may be missing\n"
+                "  to do:    PARITY_R2_DURABLE=always makes each write durable before its answer",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    async def _before_answer(self, operation: Operation) -> None:
+        """After an operation and before its answer: what it changed is on the disk, or it is noted that it is not.
+
+        Raises ``OSError`` where neither can be done.
+        """
+        if self.saves is None or not isinstance(self.store, MotoStore):
+            return
+        if not operation.admin and self.store.changes == self._settled:
+            return
+        if self.settings.durable:
+            await self.save()
+        elif not self._marked:
+            self.saves.mark_unsaved(time.time())
+            self._marked = True
 
     async def _ensure_bucket(self, applied: str) -> None:
         """The policy file counts when it is another one than at the last start: a PutBucketCors since then stays."""
@@ -86,17 +126,30 @@ class Service:
         changes = self.store.changes if isinstance(self.store, MotoStore) else 0
         return changes, _digest(self.front.configured.to_json())
 
+    async def disk_problem(self) -> str:
+        """Why bodies cannot be written; empty when they can, which is tried again after a failure."""
+        if self.front.disk_problem:
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self.front.folder.probe)
+                self.front.disk_problem = ""
+        return self.front.disk_problem
+
     async def save(self) -> bool:
         """Save what changed since the last save; whether there was anything to save."""
         if self.saves is None or not isinstance(self.store, MotoStore):
             return False
         async with self._saving:
-            version = self._version()
+            version, began = self._version(), time.time()
             if version == self._saved_changes:
                 return False
             state = collect(self.store, self.front.configured, self._policy_source())
             await _to_its_end(self.saves.save, state)
-            self._saved_changes, self.save_problem = version, ""
+            self._saved_changes, self._settled, self.save_problem = version, version[0], ""
+            if self._version() == version:
+                self.saves.unmark()
+                self._marked = False
+            elif self._marked:
+                self.saves.mark_unsaved(began)
         return True
 
     async def snapshot(self, name: str) -> None:

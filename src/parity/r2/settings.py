@@ -109,6 +109,18 @@ class R2Variables:
         "60",
         "how often what changed is saved (0: only on stop)",
     )
+    durable: str = setting(
+        "PARITY_R2_DURABLE",
+        choice("interval", "always"),
+        "interval",
+        "when a write is on the disk: at the next save, or before each answer, which saves the whole list of objects",
+    )
+    stall_seconds: float = setting(
+        "PARITY_R2_STALL_SECONDS",
+        Kind(number(0.01, 3600).parse, "seconds, at most an hour"),
+        "60",
+        "how long a client may send nothing in the middle of a body",
+    )
     admin_access_key_id: str = setting(
         "PARITY_R2_ADMIN_ACCESS_KEY_ID", TEXT, "", "a token that may configure buckets; empty: none"
     )
@@ -168,6 +180,8 @@ class R2Settings:
     hosts: tuple[str, ...] = ("localhost",)
     state: Path | None = None
     save_seconds: float = 60.0
+    durable: bool = False
+    stall_seconds: float = 60.0
     upstream: Upstream | None = None
     behaviour: Behaviour = field(default_factory=Behaviour)
 
@@ -200,6 +214,8 @@ def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) 
         hosts=tuple(sorted(hosts)),
         state=project.settings.state_dir / "r2",
         save_seconds=given.save_seconds,
+        durable=given.durable == "always",
+        stall_seconds=given.stall_seconds,
         upstream=_upstream(given),
         behaviour=Behaviour(**chosen),
     )

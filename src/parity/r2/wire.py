@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 from parity.r2.body import Receive
+from parity.r2.errors import request_timeout
 from parity.r2.reply import Reply
 from parity.r2.seen import Seen
 
@@ -29,8 +30,10 @@ class Incoming:
     most clients look for an answer when they have sent all, and a connection that is closed under them loses it.
     """
 
-    def __init__(self, receive: Receive, seen: Seen) -> None:
-        self._receive, self._seen = receive, seen
+    def __init__(self, receive: Receive, seen: Seen, stall: float) -> None:
+        self._receive, self._seen, self._stall = receive, seen, stall
+        # Whether the client sent nothing for ``stall`` seconds in the middle of the body.
+        self.stalled = False
         # Whether the client was asked for the body (uvicorn says `100 Continue` to who waits for it), and all is in.
         self.begun = self.ended = False
         self._peeked: list[Mapping[str, Any]] = []
@@ -48,7 +51,12 @@ class Incoming:
 
     async def _take(self) -> Mapping[str, Any]:
         self.begun = True
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(self._stall):
+                message = await self._receive()
+        except TimeoutError:
+            self.stalled = True
+            raise request_timeout() from None
         self._seen.bytes_in += len(message.get("body", b""))
         self.ended = not message.get("more_body", False)
         return message
@@ -58,7 +66,8 @@ class Incoming:
         longer than anyone waits for."""
         async with asyncio.timeout(DISCARD_SECONDS):
             while not self.ended:
-                self.ended = not (await self._receive()).get("more_body", False)
+                async with asyncio.timeout(self._stall):
+                    self.ended = not (await self._receive()).get("more_body", False)
 
 
 class Connection(Protocol):

@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from tests.parity.r2.conftest import BUCKET, StandIn
 from tests.parity.r2.lab import Call, signed
 
+from parity.r2 import connection as connection_module
 from parity.r2 import wire
 from parity.r2.sigv4 import Token
 from parity.r2.store.interface import Attributes, ObjectInfo
@@ -173,3 +174,50 @@ def test_what_a_client_that_left_does_not_hear_is_not_read(r2: StandIn, monkeypa
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
     _until(lambda: ended[0])
     assert read[0] < blocks / 10
+
+
+def test_a_body_that_stops_halfway_is_answered_and_the_connection_closed(start: Callable[..., StandIn]) -> None:
+    r2 = start(stall_seconds=0.3)
+    with _connection(r2) as connection:
+        connection.sendall(_head(r2, Call("PUT", headers=UNSIGNED), {"content-length": "10"}) + b"half")
+        status, body = _answer(connection)
+        assert (status, "<Code>RequestTimeout</Code>" in body) == (400, True)
+        assert connection.recv(1) == b""
+    with pytest.raises(ClientError, match="404"):
+        r2.client().head_object(Bucket=BUCKET, Key="k")
+
+
+def test_the_rest_of_a_refused_body_that_does_not_come_closes_the_connection(start: Callable[..., StandIn]) -> None:
+    r2 = start(stall_seconds=0.3)
+    with _connection(r2) as connection:
+        connection.sendall(_head(r2, REFUSED, {"content-length": "10"}) + b"half")
+        assert b"401" in connection.recv(65536)
+        _drained(connection)
+
+
+def _drained(connection: ssl.SSLSocket) -> None:
+    """Read to the end of the connection, however it ends."""
+    with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+        while connection.recv(65536):
+            pass
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /k HTTP/1.1\r\nHost: local"])
+def test_half_a_head_closes_the_connection(r2: StandIn, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.3)
+    with _connection(r2) as connection:
+        connection.sendall(sent)
+        _drained(connection)
+
+
+def test_a_client_that_thinks_between_requests_is_not_disturbed(r2: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.3)
+    with _connection(r2) as connection:
+        for _ in range(2):
+            connection.sendall(_head(r2, Call("GET"), {}))
+            assert _answer(connection)[0] == 404
+            # Longer than a head may take: this is the client's own time, and nothing comes.
+            connection.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            connection.settimeout(20)

@@ -89,6 +89,29 @@ class Saves:
             for blob in blobs:
                 blob.keep()
 
+    @property
+    def _marker(self) -> Path:
+        return self.folder / "unsaved.json"
+
+    def mark_unsaved(self, since: float) -> None:
+        """Note on the disk that what was written after ``since``, in seconds since the epoch, is not saved."""
+        part = self._marker.with_suffix(".part")
+        _write_synced(part, json.dumps({"since": since}).encode())
+        part.replace(self._marker)
+
+    def unmark(self) -> None:
+        """All is saved."""
+        self._marker.unlink(missing_ok=True)
+
+    def unsaved_since(self) -> float | None:
+        """Since when writes of an earlier run may be missing, as it was killed; ``None`` when it saved all."""
+        try:
+            return float(json.loads(self._marker.read_bytes())["since"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            return self._marker.stat().st_mtime
+
     def load(self) -> dict[str, Any] | None:
         """The newest whole state, its entries with ``content``; ``None`` when nothing was ever saved.
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import apsw
 import pytest
-from tests.backend.api.machines import Machines
+from tests.backend.api.machines import CONTEXT, Machines
 from tests.backend.fakes import Fault
 
-from app.db.rows import fetch_all
+from app.db.rows import execute, fetch_all
 from app.storage.interface import StorageUnavailable
 
 ROUNDS = 10
@@ -208,6 +208,15 @@ async def test_a_clip_whose_bounds_move_ends_the_extraction_of_the_old_ones(two:
     assert jobs[first["id"]]["payload"] != jobs[second["id"]]["payload"]
     assert '"end_s": 20' in jobs[second["id"]]["payload"]
     assert f"clips/{clip}.mp4" not in jobs[second["id"]]["payload"], "the cancelled work may still write that file"
+
+
+async def test_an_extracted_clip_whose_job_is_not_known_has_the_key_of_the_first_extraction(two: Machines) -> None:
+    await two.add_game("game")
+    clip = await new_clip(two)
+    async with two.cores[0].databases.session(CONTEXT) as session:
+        await session.write(lambda connection: execute(connection, "UPDATE clips SET extracted_s = 1"))
+    shown = await two.ok(0, "GET", f"/api/clips/{clip}")
+    assert (shown["status"], shown["key"]) == ("ready", f"clips/{clip}.mp4")
 
 
 async def test_deleting_a_game_ends_the_jobs_that_need_it(two: Machines) -> None:

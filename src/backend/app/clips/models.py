@@ -76,10 +76,15 @@ def view(row: Row) -> ClipView:
         duration=row["end_s"] - row["start_s"],
         status=_status(extracted, row["job_status"]),
         reason=row["job_reason"] if not extracted and row["job_status"] == "failed" else None,
-        key=relative_key(json.loads(row["job_result"])) if extracted else None,
+        key=_key(row) if extracted else None,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def _key(row: Row) -> str:
+    """Of the newest complete extraction; the key of a clip's first one where that job is not known."""
+    return relative_key(json.loads(row["job_result"])) if row["job_result"] else f"clips/{row['id']}.mp4"
 
 
 def _status(extracted: bool, job_status: str | None) -> ClipStatus:

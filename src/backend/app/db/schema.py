@@ -1,40 +1,68 @@
-"""Brings a database to the newest schema."""
+"""Brings a database to the newest schema, and says which releases can still work with it.
+
+A deploy is taken back by starting the older release again, after the newer one has migrated databases: each migration
+says from which schema version on a release can still read and write behind it. A database carries the highest of these
+numbers in PRAGMA application_id, below the schema version that it belongs to (``version << 16 | oldest``), so that a
+release can tell whether a schema that it does not know is one that it can work with.
+"""
 
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import cast
+from typing import Protocol, cast
 
 import apsw
 
 from app.db import migrations
 
-Migration = Callable[[apsw.Connection], None]
 _NAME = re.compile(r"m(\d{4})_[a-z0-9_]+")
 
 
 class NewerSchema(Exception):
-    """The database has seen migrations that this code does not know."""
+    """The database has seen migrations that this release does not know and cannot work behind."""
 
-    def __init__(self, found: int, known: int) -> None:
-        self.found = found
-        self.known = known
+    def __init__(self, found: int, known: int, oldest: int | None = None) -> None:
+        self.found, self.known, self.oldest = found, known, oldest or found
         super().__init__(
-            f"The database has schema version {found}, this release knows {known}: deploy a release that knows it"
+            f"The database has schema version {found}, which releases from schema version {self.oldest} on can use;"
+            f" this release knows {known}: deploy a newer one"
         )
+
+
+class _Up(Protocol):
+    def __call__(self, connection: apsw.Connection, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step. A release that knows the schema up to version ``oldest`` can read and write a database behind it."""
+
+    name: str
+    oldest: int
+    up: _Up
 
 
 @cache
 def all_migrations() -> tuple[Migration, ...]:
-    """The migrations in order; raises RuntimeError when their numbers have a gap or repeat."""
+    """The migrations in order. Raises RuntimeError when their numbers have a gap or repeat, or when one does not name
+    the oldest schema that can work behind it."""
     names = sorted(module.name for module in pkgutil.iter_modules(migrations.__path__) if module.name.startswith("m"))
     numbers = [int(match[1]) for name in names if (match := _NAME.fullmatch(name))]
     if numbers != list(range(1, len(names) + 1)):
         raise RuntimeError(f"Migrations must be numbered 0001, 0002, … without a gap, found: {', '.join(names)}")
-    modules = [importlib.import_module(f"{migrations.__name__}.{name}") for name in names]
-    return tuple(cast(Migration, module.up) for module in modules)
+    found = []
+    for number, name in enumerate(names, 1):
+        module = importlib.import_module(f"{migrations.__name__}.{name}")
+        oldest = getattr(module, "OLDEST", None)
+        if not isinstance(oldest, int) or not 1 <= oldest <= number:
+            raise RuntimeError(
+                f"Migration {name}: expected OLDEST = a schema version from 1 to {number}, got {oldest!r}"
+            )
+        found.append(Migration(name, oldest, module.up))
+    return tuple(found)
 
 
 def version(connection: apsw.Connection) -> int:
@@ -42,16 +70,35 @@ def version(connection: apsw.Connection) -> int:
     return cast(int, connection.pragma("user_version"))
 
 
+def oldest_version(steps: Sequence[Migration]) -> int:
+    """The lowest schema version that a release must know to work with a database that has seen these migrations."""
+    return max((step.oldest for step in steps), default=0)
+
+
+def is_behind(connection: apsw.Connection, steps: Sequence[Migration] | None = None) -> bool:
+    """Whether `migrate` would change anything. Raises `NewerSchema`."""
+    known = all_migrations() if steps is None else steps
+    check(version(connection), cast(int, connection.pragma("application_id")), len(known))
+    return version(connection) < len(known)
+
+
+def check(found: int, application_id: int, known: int) -> None:
+    """Raises `NewerSchema` when a release that knows ``known`` migrations cannot use a database that has seen
+    ``found`` of them. An application_id that belongs to no schema version, or to another one, says nothing: then only a
+    release that knows them all can."""
+    oldest = application_id & 0xFFFF if application_id >> 16 == found else found
+    if found > known and oldest > known:
+        raise NewerSchema(found, known, oldest)
+
+
 def migrate(connection: apsw.Connection, steps: Sequence[Migration] | None = None) -> bool:
     """Runs what the database lacks, in one transaction; whether that was anything. Raises `NewerSchema`."""
     known = all_migrations() if steps is None else steps
-    found = version(connection)
-    if found > len(known):
-        raise NewerSchema(found, len(known))
-    if found == len(known):
+    if not is_behind(connection, known):
         return False
     with connection:
-        for step in known[found:]:
-            step(connection)
+        for step in known[version(connection) :]:
+            step.up(connection)
         connection.pragma("user_version", len(known))
+        connection.pragma("application_id", len(known) << 16 | oldest_version(known))
     return True

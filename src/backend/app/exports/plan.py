@@ -7,6 +7,9 @@ from app.db.rows import Row
 from app.storage.keys import ProfileKeys
 from reel.payloads import ReelClip, RenderOptions, RenderReel
 
+# A newer release may have stored more.
+_OPTIONS = RenderOptions.__dataclass_fields__
+
 
 def plan(connection: apsw.Connection, project: Row, export_id: str, keys: ProfileKeys) -> RenderReel:
     """The clips as they are now; later changes do not touch an export. Raises PayloadError: empty or too long."""
@@ -15,7 +18,7 @@ def plan(connection: apsw.Connection, project: Row, export_id: str, keys: Profil
         export_id=export_id,
         output_key=keys.export(export_id),
         clips=tuple(_clip(clip, keys) for clip in found if clip is not None),
-        options=RenderOptions(**project["options"]),
+        options=RenderOptions(**{name: value for name, value in project["options"].items() if name in _OPTIONS}),
     )
 
 

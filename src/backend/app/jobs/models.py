@@ -50,9 +50,10 @@ class Job:
 
 
 def from_row(row: Row) -> Job:
+    """A newer release may have added columns: they are none of this one's business."""
     return Job(
         **{
-            **row,
+            **{name: row[name] for name in Job.__dataclass_fields__},
             "kind": JobKind(row["kind"]),
             "status": JobStatus(row["status"]),
             "payload": json.loads(row["payload"]),

@@ -106,4 +106,6 @@ async def delete_project(project_id: ProjectId, session: SessionDep) -> Response
 
 
 def view(row: Row) -> ProjectView:
-    return ProjectView(**row)
+    """A newer release may have added columns and options: they are kept, not shown."""
+    options = {name: value for name, value in row["options"].items() if name in Options.model_fields}
+    return ProjectView(**{**{name: row[name] for name in ProjectView.model_fields}, "options": Options(**options)})

@@ -154,9 +154,12 @@ class Operator:
             image = legacy.prepared(data, scratch, page_size)
         except NotADatabase as error:
             raise Refused(f"the given file {error}") from error
-        found, known = int.from_bytes(image[60:64], "big"), len(schema.all_migrations())
-        if found > known:
-            raise Refused(f"the given file has schema version {found}, this release knows {known}")
+        # PRAGMA user_version and application_id (https://www.sqlite.org/fileformat.html, 1.3).
+        found, oldest = (int.from_bytes(image[at : at + 4], "big") for at in (60, 68))
+        try:
+            schema.check(found, oldest, len(schema.all_migrations()))
+        except schema.NewerSchema as error:
+            raise Refused(f"the given file cannot be used: {error}") from error
         txid = highest(files) + 1
         await self._create(image, page_size, transaction(txid))
         if txid > 1:

@@ -2,6 +2,8 @@
 
 import apsw
 
+OLDEST = 1
+
 
 def up(connection: apsw.Connection) -> None:
     connection.execute(

@@ -2,6 +2,8 @@
 
 import apsw
 
+OLDEST = 1  # only adds tables
+
 
 def up(connection: apsw.Connection) -> None:
     for statement in _TABLES:

@@ -213,9 +213,9 @@ async def test_a_clip_whose_bounds_move_ends_the_extraction_of_the_old_ones(two:
 async def test_an_extracted_clip_whose_job_is_not_known_has_the_key_of_the_first_extraction(two: Machines) -> None:
     await two.add_game("game")
     clip = await new_clip(two)
-    async with two.cores[0].databases.session(CONTEXT) as session:
+    async with two.cores[1].databases.session(CONTEXT) as session:
         await session.write(lambda connection: execute(connection, "UPDATE clips SET extracted_s = 1"))
-    shown = await two.ok(0, "GET", f"/api/clips/{clip}")
+    shown = await two.ok(1, "GET", f"/api/clips/{clip}")
     assert (shown["status"], shown["key"]) == ("ready", f"clips/{clip}.mp4")
 
 

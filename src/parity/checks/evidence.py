@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.checks.browser import Notes
-from parity.checks.secrecy import without_credentials
+from parity.checks.secrecy import cleaned, without_credentials
 from parity.checks.stack import Stack, StackError
 
 # File name → admin path.
@@ -47,7 +47,8 @@ async def leave(folder: Path, reason: str, stack: Stack, notes: Notes, secrets: 
             except StackError as error:
                 problems.append(f"log of {machine['id']}: {error}")
     texts = {"reason.txt": reason + "\n"}
-    texts |= {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in found.items()}
+    for name, content in found.items():
+        texts[name] = json.dumps(cleaned(content, secrets), indent=1, ensure_ascii=False) + "\n"
     texts |= {f"machine-{machine}.log": "\n".join(lines) + "\n" for machine, lines in stack.logs.items()}
     if notes.console or notes.failed:
         texts["browser.txt"] = "\n".join([*notes.console, *notes.failed]) + "\n"

@@ -19,9 +19,7 @@ def load_contract(path: Path) -> type[FullContract]:
     """The class ``Contract`` of the file. Raises ``ConfigError`` with every mistake of a file that cannot be used."""
     if not path.is_file():
         raise ConfigError(str(path), "there is no such file", "the app's contract", "parity init writes a skeleton")
-    # The file may import its neighbours, as a script does.
-    if (folder := str(path.parent.resolve())) not in sys.path:
-        sys.path.insert(0, folder)
+    importable(path.parent)
     spec = importlib.util.spec_from_file_location(MODULE, path)
     assert spec is not None
     assert spec.loader is not None
@@ -38,6 +36,12 @@ def load_contract(path: Path) -> type[FullContract]:
         raise ConfigError(f"{path}: Contract", "; ".join(wrong), "what parity.contract describes")
     contract: type[Any] = found
     return contract
+
+
+def importable(folder: Path) -> None:
+    """The contract and the app's own checks may import their neighbours, as scripts do."""
+    if (found := str(folder.resolve())) not in sys.path:
+        sys.path.insert(0, found)
 
 
 def mistakes(found: type) -> list[str]:

@@ -6,6 +6,7 @@ JUnit and editors need nothing special. A second runner for proofs was what stoo
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import shutil
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 from parity.checks import fixtures
-from parity.checks.loading import load_contract
+from parity.checks.loading import importable, load_contract
 from parity.checks.mark import CLASSES, About
 from parity.checks.outcome import DURING, Ended, exit_code, status_letters
 from parity.checks.session import RUN, Run
@@ -58,6 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[COLLECTED] = Collected()
     config.pluginmanager.register(_Xdist(), "parity-xdist")
     name = config.getoption("--parity-target")
+    with contextlib.suppress(ConfigError):  # without a target the checks are only listed
+        project = Project.load()
+        if project.parity.checks.folder:
+            importable(project.path(project.parity.checks.folder))
     if name is None:
         return
     try:

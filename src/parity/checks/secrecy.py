@@ -7,11 +7,13 @@ value of one of the app's own secrets, is replaced before anything is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 HIDDEN = "(hidden)"
 _HEADERS = re.compile(r"authorization|cookie|token|secret|password|api[-_]?key|session|csrf", re.I)
 _WORD = r"(?:[\w-]*(?:token|secret|password|passwd|api[-_]?key|apikey|signature|session|jwt|credential|csrf)[\w-]*)"
+_HIDDEN_FIELD = re.compile(_WORD + r"|authorization|cookie|set-cookie", re.I)
 _PATTERNS = (
     # JSON and Python literals: "token": "…"
     re.compile(rf"""(["']{_WORD}["']\s*[:=]\s*["'])([^"']{{4,}})(["'])""", re.I),
@@ -41,3 +43,17 @@ def without_credentials(text: str, secrets: Collection[str] = ()) -> str:
     for pattern in _PATTERNS:
         text = pattern.sub(rf"\g<1>{HIDDEN}\g<3>", text)
     return text
+
+
+def cleaned(content: Any, secrets: Collection[str] = ()) -> Any:
+    """JSON with every text in it cleaned, and with whatever a name such as ``token`` says hidden."""
+    if isinstance(content, Mapping):
+        return {
+            key: HIDDEN
+            if isinstance(value, str) and value and _HIDDEN_FIELD.fullmatch(str(key))
+            else cleaned(value, secrets)
+            for key, value in content.items()
+        }
+    if isinstance(content, list | tuple):
+        return [cleaned(one, secrets) for one in content]
+    return without_credentials(content, secrets) if isinstance(content, str) else content

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,16 @@ class Stack:
         if answer.is_error:
             raise StackError(f"admin {method} {path}: {answer.status_code} {answer.text[:400]}")
         return answer.json() if answer.content else None
+
+    @asynccontextmanager
+    async def r2_behaviour(self, **fields: object) -> AsyncIterator[None]:
+        """R2 with these fields of ``POST /r2/behaviour`` (``latency``, ``write_window`` …); as before afterwards."""
+        before = await self.admin("GET", "/r2/behaviour")
+        await self.admin("POST", "/r2/behaviour", fields)
+        try:
+            yield
+        finally:
+            await self.admin("POST", "/r2/behaviour", {name: before[name] for name in fields})
 
     def client(self) -> httpx.AsyncClient:
         """A client of its own: another person's browser, with its own cookies. What it says is kept in ``said``."""

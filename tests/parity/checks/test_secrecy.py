@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from parity.checks.secrecy import HIDDEN, hidden_headers, without_credentials
+from parity.checks.secrecy import HIDDEN, cleaned, hidden_headers, without_credentials
 
 TOKEN = "s3cr3tS3cr3tS3cr3t"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLWlzLWhlcmU"
@@ -45,3 +47,12 @@ def test_reasons_stay_readable(text: str) -> None:
 def test_headers_that_carry_credentials_are_hidden_and_others_joined() -> None:
     shown = hidden_headers([("Cookie", TOKEN), ("X-Api-Key", TOKEN), ("Vary", "Origin"), ("Vary", "Cookie")])
     assert shown == {"Cookie": HIDDEN, "X-Api-Key": HIDDEN, "Vary": "Origin, Cookie"}
+
+
+def test_json_stays_json() -> None:
+    content = [
+        {"body": f'{{"token": "{TOKEN}"}}', "token": TOKEN, "n": 1, "machine": None, "headers": {"cookie": TOKEN}}
+    ]
+    shown = json.loads(json.dumps(cleaned(content)))
+    assert TOKEN not in str(shown)
+    assert (shown[0]["n"], shown[0]["token"]) == (1, HIDDEN)

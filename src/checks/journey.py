@@ -1,0 +1,121 @@
+"""The product's main job, step by step: a video goes up, clips are cut, a reel is made, the result comes down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parity.checks.media import Media, Probe
+from parity.checks.person import Person
+
+OVER = frozenset({"complete", "failed", "cancelled"})
+POLL_S = 0.3
+# How long a render of a few seconds may take on a shared CPU.
+RENDER_S = 150.0
+# Containers add codec padding at both ends of each clip.
+TOLERANCE_S = 0.35
+SMALL, SMALL_SECONDS = "640x360", 6
+DRAFT_FRAME = (854, 480)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A clip: seconds from the start of the video."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+SMALL_CUTS = (Cut(0.5, 2.0), Cut(3.0, 4.5))
+
+
+def profile_prefix(person: Person) -> str:
+    """Where everything of this person's profile lies in the bucket."""
+    return f"{person.owns}profiles/{person.api.headers['X-Profile-ID']}/"
+
+
+async def prepare(person: Person, size: int) -> Mapping[str, Any]:
+    """What prepare-upload answers for a video of ``size`` bytes."""
+    wanted = {"name": "check", "filename": "check.mp4", "content_type": "video/mp4", "size": size}
+    prepared: Mapping[str, Any] = await person.api.call("POST", "/api/games/prepare-upload", wanted, expect=201)
+    return prepared
+
+
+async def upload(person: Person, video: Path) -> Mapping[str, Any]:
+    """A small video by one presigned PUT. The game as the API shows it."""
+    data = video.read_bytes()
+    prepared = await prepare(person, len(data))
+    await person.api.send_file(prepared["upload"]["url"], data, "video/mp4")
+    game: Mapping[str, Any] = await person.api.call(
+        "POST", f"/api/games/{prepared['game_id']}/finalize-upload", {"parts": []}
+    )
+    return game
+
+
+async def cut(person: Person, game_id: str, cuts: Sequence[Cut]) -> list[str]:
+    """Ids of the clips."""
+    made = []
+    for number, one in enumerate(cuts, 1):
+        body = {"game_id": game_id, "name": f"clip {number}", "start": one.start, "end": one.end}
+        made.append((await person.api.call("POST", "/api/clips", body, expect=201))["id"])
+    return made
+
+
+async def extract(person: Person, clip: str) -> str:
+    """Begin to cut one clip out; the job's id."""
+    return str((await person.api.call("POST", f"/api/clips/{clip}/extract", expect=(200, 201, 202)))["id"])
+
+
+async def start_export(person: Person, clips: Sequence[str], *, overlay: str, quality: str) -> str:
+    """Begin a reel of ``clips``; the export's id."""
+    options = {"overlay_text": overlay, "aspect": "16:9", "quality": quality, "transition": "cut"}
+    body = {"name": "check", "clip_ids": list(clips), "options": options}
+    project = await person.api.call("POST", "/api/projects", body, expect=201)
+    return str((await person.api.call("POST", "/api/exports", {"project_id": project["id"]}, expect=202))["id"])
+
+
+async def until_over(person: Person, path: str, within_s: float = RENDER_S) -> Mapping[str, Any]:
+    """The job at ``path`` once nothing more will happen to it."""
+    end = time.monotonic() + within_s
+    while True:
+        job: Mapping[str, Any] = await person.api.call("GET", path)
+        if job["status"] in OVER:
+            return job
+        assert time.monotonic() < end, (
+            f"{path} is still {job['status']} at {job['progress']:.0%} after {within_s:.0f} s"
+        )
+        await asyncio.sleep(POLL_S)
+
+
+async def signed_url(person: Person, key: str) -> str:
+    """A presigned URL of a key below the profile."""
+    return str((await person.api.call("GET", "/api/storage/url", params={"key": key}))["url"])
+
+
+async def download(person: Person, media: Media, key: str, folder: Path) -> Probe:
+    """The file behind a presigned GET, as ffprobe reads it."""
+    answer = await person.api.http.get(await signed_url(person, key))
+    assert answer.status_code == 200, f"the presigned GET of {key} answered {answer.status_code}: {answer.text[:300]}"
+    path = folder / "downloaded.mp4"
+    path.write_bytes(answer.content)
+    return await media.probe(path)
+
+
+def wrong_with_reel(probe: Probe, seconds: float, frame: tuple[int, int]) -> list[str]:
+    """A reel is H.264 with AAC, as long as its clips together, in the frame that was asked for."""
+    wrong = []
+    if (probe.video, probe.audio) != ("h264", "aac"):
+        wrong.append(f"the reel is {probe.video}/{probe.audio or 'silent'}, h264/aac expected")
+    if abs(probe.duration_s - seconds) > TOLERANCE_S:
+        wrong.append(f"the reel lasts {probe.duration_s:.2f} s, its clips {seconds:.2f} s")
+    if (probe.width, probe.height) != frame:
+        wrong.append(f"the reel is {probe.width}×{probe.height}, {frame[0]}×{frame[1]} expected")
+    return wrong

@@ -1,0 +1,63 @@
+"""Many writes at once from requests and a job: R2 never sees two writes to one object, and no request waits long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+from broken import one_object_for_all
+from journey import SMALL, SMALL_CUTS, SMALL_SECONDS, cut, extract, until_over, upload
+from parity.checks import Wrap, check
+from parity.checks.media import Media
+from parity.checks.person import Attempt, Person, missing
+from parity.checks.stack import Stack
+
+# What a page and its uploads may fire at once, and how many such bursts.
+AT_ONCE, BURSTS = 30, 2
+# A crowded object costs R2's Retry-After of 5 s a time; waits of a minute were what people saw.
+STALL_S = 10.0
+# R2 as it is documented: one write a second to a key; and a latency that lets a burst pile up.
+STRICT = {"write_window": "strict", "latency": "realistic"}
+
+
+@check(
+    "H",
+    "A burst of writes beside a job: all are kept, none stalls, and R2 sees no two writers of one object",
+    broken=Wrap(one_object_for_all.wrap),
+    because="several writers of one object at once",
+    needs=("gpu", "ffmpeg"),
+    alone=True,
+    deadline_s=270,
+)
+async def test_burst_beside_job(person: Person, stack: Stack, media: Media) -> None:
+    game = await upload(person, await media.file(SMALL_SECONDS, SMALL))
+    clip = (await cut(person, game["id"], SMALL_CUTS[:1]))[0]
+    async with stack.r2_behaviour(**STRICT):
+        job = await extract(person, clip)
+        timed: list[tuple[Attempt, float]] = []
+        for _ in range(BURSTS):
+            timed += await asyncio.gather(*(_timed(person) for _ in range(AT_ONCE)))
+        ended = (await until_over(person, f"/api/extractions/{job}"))["status"]
+        seen = await stack.admin("GET", f"/r2/requests?limit=20000&status=429&prefix={person.owns}")
+        crowded = Counter(request["key"] for request in seen["requests"])
+    writes = [write for write, _ in timed]
+    wrong = [
+        f"R2 answered 429 {times} × for {key}: several writers of one object at once"
+        for key, times in sorted(crowded.items())
+    ]
+    if refused := [write.answer for write in writes if not write.acknowledged]:
+        wrong.append(f"{len(refused)} of {len(writes)} writes were refused: {refused[0]}")
+    slowest = max(seconds for _, seconds in timed)
+    if slowest > STALL_S:
+        wrong.append(f"writes took up to {slowest:.1f} s, {STALL_S:g} s at most expected")
+    if ended != "complete":
+        wrong.append(f"the job beside the burst is {ended}")
+    if lost := missing(writes, await person.reads()):
+        wrong.append(f"{len(lost)} acknowledged writes are not shown")
+    assert not wrong, "\n".join(wrong)
+
+
+async def _timed(person: Person) -> tuple[Attempt, float]:
+    began = time.monotonic()
+    return await person.attempt(), time.monotonic() - began

@@ -1,0 +1,47 @@
+"""An upload took effect and its answer was lost: the app recognises its own object, and work goes on."""
+
+from __future__ import annotations
+
+from broken import stuck_after_lost_answer
+from journey import profile_prefix
+from parity.checks import Wrap, check
+from parity.checks.faults import Faults
+from parity.checks.person import Person, missing
+
+AFTERWARDS = 3
+
+
+@check(
+    "D",
+    "An upload whose answer was lost is known as one's own: the write counts, and so do those after it",
+    broken=Wrap(stuck_after_lost_answer.wrap),
+    because="writes after it are refused",
+    deadline_s=120,
+)
+async def test_lost_answer(person: Person, faults: Faults) -> None:
+    # The profile's database is there, and this Machine is the one that writes to it.
+    await person.write()
+    async with faults.on(f"{profile_prefix(person)}database/*", "PutObject", times=1, drop="after"):
+        during = await person.attempt()
+    after = [await person.attempt() for _ in range(AFTERWARDS)]
+    wrong = [] if during.acknowledged else [f"its own upload stopped the write: {during.answer}"]
+    if refused := [write.answer for write in after if not write.acknowledged]:
+        wrong.append(f"{len(refused)} of {AFTERWARDS} writes after it are refused: {refused[0]}")
+    if lost := missing([during, *after], await person.reads()):
+        wrong.append(f"{len(lost)} acknowledged writes are not shown")
+    assert not wrong, "\n".join(wrong)
+
+
+@check(
+    "D",
+    "A profile whose registration's answer was lost is there once",
+    unproven="a broken registry cannot be told from outside; the unit tests of profiles have it",
+    deadline_s=120,
+)
+async def test_lost_answer_of_a_profile(person: Person, faults: Faults) -> None:
+    async with faults.on(f"{person.owns}profiles.json", "PutObject", times=1, drop="after"):
+        answer = await person.api.ask("POST", "/api/profiles", {"name": "second"})
+    listed = (await person.api.call("GET", "/api/profiles"))["profiles"]
+    shown = [profile["name"] for profile in listed].count("second")
+    assert answer.status_code == 201, f"a profile whose upload's answer was lost: {answer.status_code}, 201 expected"
+    assert shown == 1, f"the profile whose upload's answer was lost is listed {shown} times"

@@ -1,0 +1,122 @@
+"""The new image meets databases of earlier releases, and after a rollback one of a later release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from broken import schema_left_behind
+from parity.checks import Wrap, check
+from parity.checks.bucket import Bucket
+from parity.checks.machines import Machines
+from parity.checks.person import Person
+from parity.checks.stack import Stack
+from released_schemas import NEWER, OVERLAY, STEPS, database, ids
+
+SHOWN = 150
+FILE = "database.sqlite"
+# Path → status and body.
+Reads = Mapping[str, tuple[int, str]]
+
+
+@check(
+    "K",
+    "A database of every earlier schema is migrated, in the bucket too, and the old file stays",
+    broken=Wrap(schema_left_behind.wrap),
+    because="no such table",
+    alone=True,
+    deadline_s=120,
+)
+async def test_old_databases(newcomer: Person, stack: Stack, machines: Machines, bucket: Bucket) -> None:
+    paths = await _lists(stack)
+    assert paths, "the API describes no list of a profile: nothing was read"
+    wrong = []
+    for version in range(1, len(STEPS) + 1):
+        wrong += [
+            f"a database of schema {version}: {reason}"
+            for reason in await _migrated(newcomer, machines, bucket, version, paths)
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+@check(
+    "K",
+    "A database of a later release is left alone: 503 with Retry-After until the release is there again",
+    unproven="a release that ignores the schema's number would have to be built from other sources",
+    deadline_s=120,
+)
+async def test_later_database(newcomer: Person, bucket: Bucket) -> None:
+    key = await _placed(newcomer, bucket, "schema-later", database(len(STEPS), NEWER))
+    before = await bucket.objects(key)
+    answers = {
+        "read": await newcomer.api.ask("GET", "/api/settings"),
+        "write": await newcomer.api.ask("PATCH", "/api/settings", {"theme": "light"}),
+    }
+    wrong = [
+        f"a {what} answered {answer.status_code} {answer.text[:SHOWN]}, 503 with Retry-After expected"
+        for what, answer in answers.items()
+        if answer.status_code != 503 or "retry-after" not in answer.headers
+    ]
+    if await bucket.objects(key) != before:
+        wrong.append("the file of a later release was changed")
+    assert not wrong, "\n".join(wrong)
+
+
+async def _lists(stack: Stack) -> list[str]:
+    """Every GET that needs no more than the profile, from the API's own description: a new one is covered too."""
+    paths: Mapping[str, Any] = (await stack.http.get("/openapi.json")).json()["paths"]
+
+    def of_a_profile(operation: Mapping[str, Any]) -> bool:
+        needed = {one["name"].lower() for one in operation.get("parameters", []) if one.get("required")}
+        return needed == {"x-user-id", "x-profile-id"}
+
+    return sorted(path for path, item in paths.items() if "{" not in path and of_a_profile(item.get("get") or {}))
+
+
+async def _placed(person: Person, bucket: Bucket, profile: str, data: bytes) -> str:
+    """A profile as a release before replication left it; the client that names it is how the app learns of it."""
+    person.api.headers.update({"X-User-ID": person.api.user, "X-Profile-ID": profile})
+    key = f"staging/users/{person.api.user}/profiles/{profile}/{FILE}"
+    await bucket.put(key, data)
+    return key
+
+
+async def _read(person: Person, paths: Sequence[str]) -> Reads:
+    answers = {path: await person.api.ask("GET", path) for path in paths}
+    return {path: (answer.status_code, answer.text) for path, answer in answers.items()}
+
+
+async def _migrated(
+    person: Person, machines: Machines, bucket: Bucket, version: int, paths: Sequence[str]
+) -> list[str]:
+    person = person.on(await machines.first())
+    key = await _placed(person, bucket, f"schema-{version}", database(version))
+    folder, kept = key.removesuffix(FILE), (await bucket.objects(key))[key]
+    warm = await _read(person, paths)
+    written = await person.api.ask("POST", "/api/projects", {"name": "of the new release"})
+    stored = await bucket.objects(folder)
+    async with machines.one_more() as other:
+        cold = await _read(person.on(other), paths)
+    after = await bucket.objects(folder)
+
+    wrong = [f"GET {path} answered {status} {body[:SHOWN]}" for path, (status, body) in warm.items() if status != 200]
+    if written.status_code != 201:
+        wrong.append(f"a write answered {written.status_code} {written.text[:SHOWN]}, 201 expected")
+    shown = "".join(body for status, body in warm.values() if status == 200)
+    wrong += [f"{one!r}, which was in it, is shown nowhere" for one in (OVERLAY, *ids(version)) if one not in shown]
+    if not any("/database/" in name for name in stored):
+        wrong.append("nothing of it is in the bucket but the old file: the migration never got there")
+    if after.get(key) != kept:
+        wrong.append("the old file is gone or changed: there is no way back")
+    for path, (status, body) in cold.items():
+        if status != 200:
+            wrong.append(f"on a Machine with an empty disk GET {path} answered {status}")
+        elif warm[path][0] == 200 and path != "/api/projects" and body != warm[path][1]:
+            wrong.append(f"a Machine with an empty disk shows another {path}")
+    if written.status_code == 201 and not any(written.json()["id"] in body for _, body in cold.values()):
+        wrong.append("a Machine with an empty disk does not show what was written after the migration")
+    # A Machine takes over a profile by a claim of its own; what it reads must not need a migration again.
+    changed = [name for name in stored if name != key and name in after and stored[name] != after[name]]
+    if changed:
+        wrong.append(f"a Machine that only read changed {', '.join(changed[:3])}")
+    return wrong

@@ -1,0 +1,29 @@
+"""The app says of itself what fly.toml says, and reaches what it needs."""
+
+from __future__ import annotations
+
+from parity.checks import Env, check
+from parity.checks.stack import Stack
+
+
+@check(
+    "J",
+    "The status page names this environment and this app, and reaches R2 and Modal",
+    broken=Env({"R2_ENDPOINT": "http://localhost:9"}),
+    because="r2: enabled True, reachable False",
+    live=True,
+    fast=True,
+)
+async def test_status_tells_what_runs(stack: Stack) -> None:
+    fly = stack.site.project.fly
+    answer = await stack.http.get("/api/status")
+    assert answer.status_code == 200, f"/api/status answers {answer.status_code}"
+    body, wrong = answer.json(), []
+    for name, expected in (("app_env", fly.env.get("APP_ENV", "")), ("app", fly.app)):
+        if body.get(name) != expected:
+            wrong.append(f"{name} is {body.get(name)!r}, fly.toml says {expected!r}")
+    for service in ("r2", "modal"):
+        state = body.get(service) or {}
+        if state.get("enabled") is not True or state.get("reachable") is not True:
+            wrong.append(f"{service}: enabled {state.get('enabled')}, reachable {state.get('reachable')}")
+    assert not wrong, "\n".join(wrong)

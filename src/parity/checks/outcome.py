@@ -40,9 +40,6 @@ class Ended:
         self.seconds += max(0.0, seconds)
         if verdict is None:
             return
-        if self.proof and verdict is Verdict.NOT_JUDGED:
-            # As it is the check was judged: the variant broke what it rests on, and not what it is about.
-            verdict, reason = Verdict.ERROR, f"the variant breaks something else: {reason}"
         if self.verdict in (None, Verdict.PASSED, Verdict.CAUGHT):
             self.verdict, self.reason = verdict, reason
 

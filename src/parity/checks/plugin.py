@@ -25,7 +25,7 @@ from parity.checks.outcome import DURING, Ended, exit_code, status_letters
 from parity.checks.session import RUN, Run
 from parity.checks.stack import Site
 from parity.checks.stage import Stage
-from parity.checks.verdict import NotDeclared, NotJudged, NotShown, Void, judge
+from parity.checks.verdict import AsItIs, NotDeclared, NotJudged, NotShown, Void, judge
 from parity.config.errors import ConfigError
 from parity.config.project import Project
 from parity.contract import FullContract
@@ -35,6 +35,7 @@ from parity.stack.target import Target, local_project
 
 BROKEN, AS_IT_IS = "broken", "as-it-is"
 LOCAL = "local"
+SKIPS = {Verdict.NOT_DECLARED: NotDeclared, Verdict.NOT_SHOWN: NotShown, Verdict.NOT_JUDGED: AsItIs}
 GENERIC = Path(__file__).parent / "generic"
 COLLECTED = pytest.StashKey[Collected]()
 RUN_FOLDER = "parity_run_folder"
@@ -220,8 +221,8 @@ def _needs_its_plain_run(item: pytest.Item, run: Run, about: About) -> None:
             return
         case None:
             raise Void("the check as it is was not run")
-        case Verdict.NOT_DECLARED | Verdict.NOT_SHOWN as verdict:
-            raise (NotDeclared if verdict is Verdict.NOT_DECLARED else NotShown)(f"the check as it is: {verdict}")
+        case Verdict.NOT_DECLARED | Verdict.NOT_SHOWN | Verdict.NOT_JUDGED as verdict:
+            raise SKIPS[verdict](f"the check as it is: {verdict}")
         case verdict:
             raise Void(f"the check as it is: {verdict}")
 

@@ -30,6 +30,10 @@ class NotJudged(Skipped):
     """What the check rests on does not hold: nothing is known of what it is about."""
 
 
+class AsItIs(NotJudged):
+    """The check as it is was not judged, so neither is its proof."""
+
+
 class NotShown(Skipped):
     """This target or this host cannot show it."""
 
@@ -57,6 +61,9 @@ def judge(error: BaseException | None, *, in_test: bool, because: str | None) ->
         if not in_test:
             return None, ""
         return (Verdict.PASSED, "") if because is None else (Verdict.NOT_CAUGHT, "it passes although it is broken")
+    if isinstance(error, NotJudged) and not isinstance(error, AsItIs) and because is not None:
+        # As it is the check was judged: the variant broke what it rests on, and not what it is about.
+        return Verdict.ERROR, f"the variant breaks something else: {reason}"
     if isinstance(error, Skipped):
         return next(
             (verdict for kind, verdict in _SKIPPED.items() if isinstance(error, kind)), Verdict.NOT_SHOWN

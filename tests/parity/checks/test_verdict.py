@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parity.checks.verdict import NotDeclared, NotJudged, NotShown, Void, judge, not_judged
+from parity.checks.verdict import AsItIs, NotDeclared, NotJudged, NotShown, Void, judge, not_judged
 from parity.contract import RateLimited, Refused
 from parity.report.findings import Verdict
 
@@ -25,6 +25,8 @@ from parity.report.findings import Verdict
         (TimeoutError(), True, None, Verdict.ERROR),
         (NotDeclared("no edit"), False, None, Verdict.NOT_DECLARED),
         (NotJudged("the control failed"), True, None, Verdict.NOT_JUDGED),
+        (NotJudged("nobody can sign in"), False, "is lost", Verdict.ERROR),
+        (AsItIs("the check as it is: not judged"), False, "is lost", Verdict.NOT_JUDGED),
         (NotShown("no Chromium"), False, None, Verdict.NOT_SHOWN),
         (pytest.skip.Exception("by hand"), True, None, Verdict.NOT_SHOWN),
         (Void("it failed as it is"), False, "is lost", Verdict.VOID),

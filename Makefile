@@ -1,5 +1,5 @@
 # What a developer and CI run. Docker is used where an engine answers; nothing here needs it.
-# Settings are environment variables: PARITY_*_PORT, PARITY_CA_FILE (a CA for builds), VENV; see README.md.
+# Settings are environment variables, docs/settings-parity.md; VENV is the virtual environment.
 VENV ?= .venv
 PYTHON = $(VENV)/bin/python
 export VENV
@@ -14,13 +14,13 @@ venv: ## the virtual environment: Python 3.11, pinned and hashed requirements, f
 	@scripts/venv $(VENV)
 
 up: ## start the whole stack and print its addresses
-	@scripts/up
+	@scripts/stack up
 
 down: ## stop it; what R2 holds is kept
 	@scripts/stack down
 
 logs: ## follow the logs of every part
-	@scripts/stack logs
+	@scripts/stack logs --follow
 
 status: ## what runs and how healthy it is
 	@scripts/stack status
@@ -29,7 +29,7 @@ urls: ## the addresses again
 	@scripts/stack urls
 
 check: ## run the checks against the stack that is up
-	@scripts/stack check
+	@scripts/stack run-checks
 
 test: ## everything: lint, types, tests, then the checks on a fresh stack
 	@scripts/test

@@ -10,7 +10,7 @@ import fcntl
 import ipaddress
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,21 @@ def ensure_certificates(ca_dir: Path, trust_dir: Path, names: Sequence[str]) -> 
         if not _covers(found, names):
             _make_leaf(found, ca_pem, ca_key, names)
     return found
+
+
+def publish_ca(ca: Path, state: Path, owner_of: Path) -> None:
+    """Copy ``ca`` to ``trust/ca.pem`` in ``state``, a folder of the developer's checkout, mounted into a container.
+
+    A folder that the engine made belongs to root: it is given to the owner of ``owner_of``, a file of the checkout.
+    """
+    folder = state / "trust"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "ca.pem", ca.read_bytes(), 0o644)
+    owner = owner_of.stat()
+    for path in (state, folder, folder / "ca.pem"):
+        if path.stat().st_uid == 0 != owner.st_uid:
+            with suppress(PermissionError):  # a file system of the host that keeps owners to itself
+                os.chown(path, owner.st_uid, owner.st_gid)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,6 +41,34 @@ def run() -> Run:
         )
 
     return run_
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(listener.getsockname()[1]) for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+def copy_of_checkout(target: Path) -> Path:
+    """A fresh checkout in ``target``: what git tracks, as it is in the working tree, committed again."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        source = ROOT / name
+        if source.exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+    git = ["git", "-C", str(target), "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], capture_output=True, check=True)
+    return target
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return copy_of_checkout(tmp_path / "checkout")
 
 
 @pytest.fixture(scope="session")

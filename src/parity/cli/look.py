@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 import click
 
 from parity.config.project import Project
-from parity.stack import addresses, compose
+from parity.stack import addresses
 from parity.stack.admin_client import ask
 from parity.stack.errors import NotRunning, StackError
 from parity.stack.follow import follow_lines
 from parity.stack.plan import kinds
 from parity.stack.state import read_state
-from parity.stack.status import PartStatus, compose_status, process_status
+from parity.stack.status import PartStatus, machine_state, process_status
 from parity.stack.supervisor import tail
-from parity.stack.target import Driver, Target, local_project
+from parity.stack.target import Driver, Target, containers_of, local_project, require_own_stack
 
 
 def show_urls(target: Target) -> None:
@@ -29,21 +29,15 @@ def show_urls(target: Target) -> None:
         click.echo(f"{key:<9} {value}")
 
 
-def fetch_ca(project: Project, environ: Mapping[str, str]) -> None:
-    """Copy the containers' ``ca.pem`` to where people and tools on this machine find it."""
-    ca = project.settings.trust_dir / "ca.pem"
-    ca.parent.mkdir(parents=True, exist_ok=True)
-    compose.output(compose.copy_ca(project.settings.root, ca), compose.environment(project.settings, environ))
-
-
 def _parts(project: Project, driver: Driver, environ: Mapping[str, str]) -> list[PartStatus]:
     if driver == "process":
         state = read_state(project.settings.state_dir)
         return process_status(state) if state else []
-    if compose.engine_problem(environ) or not compose.has_containers(project.settings, environ):
-        return []
-    own = compose.environment(project.settings, environ)
-    return compose_status(compose.output(compose.ps(project.settings.root), own))
+    stack = containers_of(project, environ)
+    problem = stack.engine_problem()
+    if problem:
+        raise NotRunning(f"no stack can be seen: {problem}", "start Docker, or `parity up` for a stack of processes")
+    return stack.parts() if stack.exist() else []
 
 
 @click.command()
@@ -52,26 +46,23 @@ def status(as_json: bool) -> None:
     """Show each part and each Machine; exit code 1 unless all parts are healthy."""
     project, driver = local_project(os.environ)
     parts = _parts(project, driver, os.environ)
-    # A stopped Machine shows as its own line; Machines started by the fly stand-in carry compose's labels too.
-    services = [part for part in parts if part.name != "api"]
-    whole = bool(services) and all(part.state == "healthy" or part.state == "running" for part in services)
+    whole = bool(parts) and all(part.state in ("healthy", "running") for part in parts)
     machines: list[dict[str, object]] = []
-    if services:
+    if parts:
         try:
             machines = ask(project.settings.admin_url, "GET", "/fly/machines")
         except StackError as error:
             click.echo(f"Machines: {error.problem}", err=True)
     if as_json:
-        body = {"driver": driver, "healthy": whole, "parts": [p.as_json() for p in services], "machines": machines}
+        body = {"driver": driver, "healthy": whole, "parts": [p.as_json() for p in parts], "machines": machines}
         click.echo(json.dumps(body, indent=2))
-    elif not services:
+    elif not parts:
         click.echo("no stack is running; `parity up` starts one")
     else:
-        for part in services:
+        for part in parts:
             click.echo(f"{part.name:<10} {part.state:<10} {part.detail}")
         for found in machines:
-            healthy = "healthy" if found.get("healthy") else "not healthy"
-            click.echo(f"Machine {found.get('id')}  {found.get('state')}  {healthy}  {found.get('image_ref', '')}")
+            click.echo(f"Machine {found.get('id')}  {machine_state(found)}  {found.get('image_ref', '')}")
     raise SystemExit(0 if whole else 1)
 
 
@@ -79,9 +70,7 @@ def status(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One object with the keys api, frontend, r2, modal, admin, ca.")
 def urls(as_json: bool) -> None:
     """Show where the stack is reached."""
-    project, driver = local_project(os.environ)
-    if driver == "docker" and not compose.engine_problem(os.environ):
-        compose.has_containers(project.settings, os.environ)
+    require_own_stack(os.environ)
     target = Target.from_environment()
     if as_json:
         click.echo(json.dumps(addresses.urls(target), indent=2))
@@ -92,11 +81,8 @@ def urls(as_json: bool) -> None:
 @click.command()
 def env() -> None:
     """Print shell exports that point the aws CLI, boto3 and modal at the stack: eval "$(parity env)"."""
-    project, driver = local_project(os.environ)
+    project = require_own_stack(os.environ)
     target = Target.from_environment()
-    if driver == "docker" and not compose.engine_problem(os.environ):
-        compose.has_containers(project.settings, os.environ)
-        fetch_ca(project, os.environ)
     resolves = _resolves(urlsplit(target.r2_url).hostname or "")
     click.echo(addresses.shell_exports(addresses.tool_environment(project, target, r2_resolves=resolves)), nl=False)
 
@@ -117,10 +103,8 @@ def logs(name: str | None, follow: bool, count: int) -> None:
     """Show the lines of one part, or of all; a Machine's own are `parity machine logs`."""
     project, driver = local_project(os.environ)
     if driver == "docker":
-        if not compose.has_containers(project.settings, os.environ):
-            raise NotRunning("no stack of this checkout is running", "start the stack: `parity up`")
-        own = compose.environment(project.settings, os.environ)
-        raise SystemExit(compose.call(compose.logs(project.settings.root, name, follow=follow, tail=count), own))
+        require_own_stack(os.environ)
+        raise SystemExit(containers_of(project, os.environ).show_logs(name, follow=follow, tail=count))
     names = [kind.name for kind in kinds(project)]
     if name is not None and name not in names:
         raise click.BadParameter(f"{name!r}: expected one of {', '.join(names)}", param_hint="NAME")

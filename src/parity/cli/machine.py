@@ -11,7 +11,8 @@ import click
 
 from parity.stack.admin_client import ask
 from parity.stack.errors import StackError
-from parity.stack.target import local_project
+from parity.stack.status import machine_state
+from parity.stack.target import require_own_stack
 
 ACTIONS = {
     "start": "Start a stopped Machine.",
@@ -24,7 +25,7 @@ ACTIONS = {
 
 
 def _admin(method: str, path: str, body: object = None) -> Any:
-    project, _ = local_project(os.environ)
+    project = require_own_stack(os.environ)
     return ask(project.settings.admin_url, method, path, body)
 
 
@@ -57,8 +58,7 @@ def list_machines(as_json: bool) -> None:
         click.echo("there is no Machine")
     for one in found:
         click.echo(
-            f"{one['id']}  {one['state']:<10} {'healthy' if one.get('healthy') else 'not healthy':<12}"
-            f"{one.get('requests', 0)} request(s)  {one.get('image_ref', '')}"
+            f"{one['id']}  {machine_state(one)}  {one.get('requests', 0)} request(s)  {one.get('image_ref', '')}"
         )
 
 

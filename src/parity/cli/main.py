@@ -10,8 +10,10 @@ import click
 
 from parity.cli import browser, config, look, machine, settings, stack
 from parity.cli.lazy import LazyGroup, Mount
+from parity.config.dotenv import take_dotenv
 from parity.config.errors import ConfigError
 from parity.stack.errors import StackError
+from parity.stack.hands import hands
 
 # Commands of other rooms, by name.
 MOUNTS = (
@@ -45,6 +47,7 @@ def parity(root: Path | None) -> None:
 for _command in (
     stack.up,
     stack.down,
+    stack.run_checks,
     look.status,
     look.urls,
     look.env,
@@ -61,6 +64,8 @@ for _command in (
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Raises ``SystemExit``: 1 when a stack fails, 2 when arguments or configuration are wrong."""
     try:
+        take_dotenv(Path(os.environ.get("PARITY_ROOT") or "."))
+        hands()
         settings.refuse_misspelt(os.environ)
         parity.main(arguments, prog_name="parity")
     except ConfigError as error:

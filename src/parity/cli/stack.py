@@ -1,21 +1,29 @@
-"""``parity up`` and ``parity down``."""
+"""``parity up``, ``parity down`` and ``parity run-checks``."""
 
 from __future__ import annotations
 
 import os
+import socket
 
 import click
 
 from parity.cli.look import show_urls
 from parity.config.project import Project
-from parity.stack import compose, lifecycle
-from parity.stack.errors import StackError
-from parity.stack.ownership import OtherCheckout
-from parity.stack.target import Target, running_process_stack, with_driver
+from parity.stack import container_lifecycle, lifecycle
+from parity.stack.errors import NotRunning, StackError
+from parity.stack.target import (
+    COMPOSE_R2_HOST,
+    Target,
+    containers_of,
+    local_project,
+    running_process_stack,
+    with_driver,
+)
 
 _START_S = 120.0
 # The first one builds the images.
 _CONTAINERS_S = 900.0
+INTERRUPTED = 130
 
 
 @click.command()
@@ -27,14 +35,18 @@ def up(driver: str | None, timeout: float | None) -> None:
     """Start the whole stack and leave it running."""
     environ = dict(os.environ)
     chosen = driver or environ.get("PARITY_DRIVER") or _choose(environ)
-    if chosen == "docker":
-        _containers(environ, timeout or _CONTAINERS_S)
-    else:
-        _processes(environ, timeout or _START_S)
+    try:
+        if chosen == "docker":
+            _containers(environ, timeout or _CONTAINERS_S)
+        else:
+            _processes(environ, timeout or _START_S)
+    except KeyboardInterrupt:
+        click.echo("Error: up was interrupted; nothing that it had started is left running", err=True)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _choose(environ: dict[str, str]) -> str:
-    problem = compose.engine_problem(environ)
+    problem = containers_of(Project.load(with_driver(environ, "docker")), environ).engine_problem()
     if not problem:
         return "docker"
     click.echo(f"no Docker engine ({problem}): using processes")
@@ -46,32 +58,31 @@ def _processes(environ: dict[str, str], timeout_s: float) -> None:
     click.echo(lifecycle.NOT_PROVED)
     if not lifecycle.up(project, environ, timeout_s, click.echo):
         click.echo("the stack is already running")
-    _foreign_origin(project)
     show_urls(Target.local(project, "process"))
 
 
 def _containers(environ: dict[str, str], timeout_s: float) -> None:
     project = Project.load(with_driver(environ, "docker"))
-    problem = compose.engine_problem(environ)
-    if problem:
-        raise StackError(
-            f"no Docker engine can be used: {problem}",
-            "start Docker (or set DOCKER_HOST), or use `parity up --driver process`",
-        )
+    stack = containers_of(project, environ)
+    stack.require_engine()
     if running_process_stack(project):
         raise StackError("the process stack of this checkout is running", "`parity down` first")
-    compose.has_containers(project.settings, environ)
-    compose.run(compose.up(project.settings.root, timeout_s), compose.environment(project.settings, environ))
-
-
-def _foreign_origin(project: Project) -> None:
-    """Say so when the page's address is one that neither the bucket nor the app lets a browser call from."""
-    port = project.settings.frontend_port
-    if port != 5173 and project.parity.app.frontend_origin:
+    container_lifecycle.up(stack, timeout_s, click.echo)
+    click.echo("\nEverything is healthy.")
+    show_urls(Target.local(project, "docker"))
+    if not _resolves(COMPOSE_R2_HOST):
         click.echo(
-            f"note: http://localhost:{port} is no origin that the app and the bucket allow (they know "
-            f"http://localhost:5173 and {project.parity.app.frontend_origin}); `parity browser` opens the latter"
+            f"This machine's resolver does not know {COMPOSE_R2_HOST}: browsers and curl do, other programs need "
+            f"`echo '127.0.0.1 {COMPOSE_R2_HOST}' | sudo tee -a /etc/hosts`, or https://localhost:{project.settings.r2_port}"
         )
+
+
+def _resolves(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except socket.gaierror:
+        return False
+    return True
 
 
 @click.command()
@@ -79,36 +90,25 @@ def _foreign_origin(project: Project) -> None:
 def down(volumes: bool) -> None:
     """Stop the stack of this checkout: its processes, else its containers. Nothing of another checkout is touched."""
     environ = dict(os.environ)
-    project = Project.load(environ)
-    stopped = lifecycle.down(project)
+    stopped = lifecycle.down(Project.load(environ))
     if stopped:
         click.echo(f"stopped {', '.join(stopped)}")
         return
-    _containers_down(Project.load(with_driver(environ, "docker")), environ, volumes=volumes)
+    project = Project.load(with_driver(environ, "docker"))
+    container_lifecycle.down(containers_of(project, environ), click.echo, volumes=volumes)
 
 
-def _containers_down(project: Project, environ: dict[str, str], *, volumes: bool) -> None:
-    problem = compose.engine_problem(environ)
-    if problem:
-        if compose.engine_may_exist(environ):
-            raise StackError(
-                f"no Docker engine can be reached ({problem}): containers of this checkout may still be running",
-                "start Docker, or set DOCKER_HOST to the engine that runs them, and repeat",
-            )
-        click.echo("nothing was running")
-        return
-    try:
-        ours = compose.has_containers(project.settings, environ)
-    except OtherCheckout as other:
-        click.echo(f"nothing of this checkout was running; project {other.project} is of {other.folder} and stays")
-        return
-    if ours:
-        own = compose.environment(project.settings, environ)
-        compose.run(compose.down(project.settings.root, volumes=volumes), own)
-    elif volumes:
-        raise StackError(
-            "there is no container by which this checkout's volumes can be told from another's of the same name",
-            f"`parity up` first, or look at `docker volume ls --filter name={project.settings.compose_project_name}`",
-        )
-    else:
-        click.echo("nothing was running")
+@click.command("run-checks", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.pass_context
+def run_checks(context: click.Context) -> None:
+    """Run `parity check …` where the stack runs: in the checks container, or here beside processes."""
+    environ = dict(os.environ)
+    project, driver = local_project(environ)
+    if driver == "docker" and not environ.get("PARITY_API_URL"):
+        stack = containers_of(project, environ)
+        if stack.engine_problem() or not stack.exist():
+            raise NotRunning("no stack of this checkout is running", "start the stack: `make up`")
+        raise SystemExit(container_lifecycle.check(stack, context.args))
+    from parity.checks.cli import check
+
+    check.main(context.args, prog_name="parity check")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parity.config.variables import PATH, TEXT, integer, setting
+from parity.config.variables import PATH, TEXT, choice, integer, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,15 @@ class BuildSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolSettings:
-    """Programs beside the harness."""
+    """How commands run programs beside the harness."""
 
+    hands: str = setting(
+        "PARITY_HANDS",
+        choice("local", "pipe"),
+        "local",
+        "pipe: commands for this machine are handed to scripts/stack, which started the harness image",
+        inside=True,
+    )
     chromium: str = setting(
         "PARITY_CHROMIUM", PATH, "", "the Chromium of browser checks and of `parity browser`; empty: from PATH"
     )

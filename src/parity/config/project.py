@@ -63,8 +63,8 @@ class Project:
         if parity.secrets:
             with mistakes.collected():
                 secrets = load_env_file(settings.root / parity.secrets.file, variables)
-        extra, overrides = _differences(path, parity, variables, mistakes)
         given = {**fly.env, **secrets}
+        extra, overrides = _differences(path, parity, variables, given, mistakes)
         for name in extra:
             if name in given:
                 mistakes.found.append(
@@ -223,7 +223,7 @@ def _upper(name: str) -> str:
 
 
 def _differences(
-    path: Path, parity: ParityConfig, variables: Mapping[str, str], mistakes: Mistakes
+    path: Path, parity: ParityConfig, variables: Mapping[str, str], given: Mapping[str, str], mistakes: Mistakes
 ) -> tuple[dict[str, str], dict[str, str]]:
     """``[standin.env]`` and ``[standin.override]`` with their references filled in."""
     extra: dict[str, str] = {}
@@ -233,7 +233,9 @@ def _differences(
             extra[name] = interpolate(value, variables, f"{path}: standin.env.{name}")
     for name, override in parity.standin.override.items():
         with mistakes.collected():
-            overrides[name] = interpolate(override.value, variables, f"{path}: standin.override.{name}")
+            # The value that Fly has can be extended: a change of it must show here too.
+            known = {**variables, name: given[name]} if name in given else variables
+            overrides[name] = interpolate(override.value, known, f"{path}: standin.override.{name}")
     return extra, overrides
 
 

@@ -19,6 +19,13 @@ class HarnessSettings:
     """The shared table. Defaults that depend on other settings are filled in by ``load_settings``."""
 
     root: Path = setting("PARITY_ROOT", _FOLDER, ".", "the checkout: parity.toml lies in it", inside=True)
+    checkout: Path = setting(
+        "PARITY_CHECKOUT",
+        _FOLDER,
+        "",
+        "the checkout on the developer's machine, where PARITY_ROOT is a copy of it in an image; empty: PARITY_ROOT",
+        inside=True,
+    )
     state_dir: Path = setting("PARITY_STATE_DIR", _FOLDER, ".parity", "state of this checkout's stack")
     ca_dir: Path = setting(
         "PARITY_CA_DIR",
@@ -29,6 +36,13 @@ class HarnessSettings:
     )
     trust_dir: Path = setting(
         "PARITY_TRUST_DIR", _FOLDER, "", "ca.pem for everything that trusts it; empty: trust/ in the state", inside=True
+    )
+    publish_dir: str = setting(
+        "PARITY_PUBLISH_DIR",
+        PATH,
+        "",
+        "the state folder of the checkout as fly's container sees it, for a copy of ca.pem; empty: none",
+        inside=True,
     )
     driver: str = setting(
         "PARITY_DRIVER", choice("docker", "process"), "process", "what a Machine is: a container or a process"
@@ -83,6 +97,12 @@ class HarnessSettings:
         return f"{self.compose_project_name}-api"
 
     @property
+    def people_ca(self) -> Path:
+        """Where people and tools find ca.pem: in the checkout, which may be another folder than ``root``."""
+        ca = self.trust_dir / "ca.pem"
+        return self.checkout / ca.relative_to(self.root) if ca.is_relative_to(self.root) else ca
+
+    @property
     def r2_url(self) -> str:
         return f"https://{self.r2_host}:{self.r2_port}"
 
@@ -107,6 +127,7 @@ class HarnessSettings:
         return {
             "PARITY_R2_URL": self.r2_url,
             "PARITY_MODAL_URL": self.modal_url,
+            "PARITY_FRONTEND_URL": self.frontend_url,
             "PARITY_CA_PATH": self.ca_path,
         }
 
@@ -136,7 +157,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> HarnessSettings:
     for name, folder in (("ca_dir", "ca"), ("trust_dir", "trust")):
         given = environ.get(f"PARITY_{name.upper()}")
         values[name] = root / given if given else state / folder
-    values["compose_project_name"] = project_name(root, environ)
+    values["checkout"] = values["checkout"] if environ.get("PARITY_CHECKOUT") else root
+    values["compose_project_name"] = project_name(values["checkout"], environ)
     values.update(_moved_ports(environ, values["port_offset"]))
     values["ca_path"] = values["ca_path"] or str(values["trust_dir"] / "ca.pem")
     here = "127.0.0.1" if values["bind"] == "0.0.0.0" else values["bind"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from parity.admin.app import serving
 from parity.admin.gateway import gateway_routes
-from parity.certs import Certificates, ensure_certificates
+from parity.certs import Certificates, ensure_certificates, publish_ca
 from parity.config.errors import ConfigError
 from parity.config.fly_toml import FlyConfig
 from parity.config.project import Project, machine_environment
@@ -122,6 +122,9 @@ async def serve(environ: Mapping[str, str]) -> None:
             harness.root, process.directory, process.command, harness.state_dir, host, project.python
         )
     certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
+    if harness.publish_dir:
+        publish = Path(harness.publish_dir)
+        publish_ca(certificates.ca, publish, publish.parent / "parity.toml")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

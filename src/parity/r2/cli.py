@@ -16,12 +16,11 @@ from parity.r2.cost import cost_by_endpoint, routes_of, table
 from parity.r2.faults import DROPS
 from parity.stack.admin_client import ask
 from parity.stack.errors import StackError
-from parity.stack.target import Target, local_project
+from parity.stack.target import Target, require_own_stack
 
 
 def _url() -> str:
-    project, _ = local_project(os.environ)
-    return project.settings.admin_url
+    return require_own_stack(os.environ).settings.admin_url
 
 
 def _admin(method: str, path: str, body: object = None) -> Any:

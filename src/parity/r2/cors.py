@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -193,6 +193,19 @@ def load_policy(path: Path) -> Policy:
         raise ConfigError(str(path), "there is no such file", "the bucket's CORS policy") from None
     except ValueError as error:
         raise ConfigError(str(path), str(error), "what `aws s3api put-bucket-cors` takes") from None
+
+
+def with_page_of_stack(policy: Policy, origin: str) -> Policy:
+    """``policy`` with ``origin``, the page of this stack on this machine, in each rule that allows some local origin.
+
+    The port of the page can be moved, and a real bucket's policy cannot know that.
+    """
+    return tuple(
+        replace(rule, origins=(*rule.origins, origin))
+        if origin not in rule.origins and any(known.startswith("http://localhost:") for known in rule.origins)
+        else rule
+        for rule in policy
+    )
 
 
 def _matches(pattern: str, value: str) -> bool:

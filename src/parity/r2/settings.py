@@ -23,7 +23,7 @@ from parity.config.variables import (
     rows,
     setting,
 )
-from parity.r2.cors import Policy, load_policy
+from parity.r2.cors import Policy, load_policy, with_page_of_stack
 from parity.r2.latency import PROFILES
 from parity.r2.rules import RULES, Choices
 from parity.r2.sigv4 import Token
@@ -210,7 +210,7 @@ def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) 
     return R2Settings(
         bucket=project.bucket,
         tokens=tuple(tokens),
-        policy=load_policy(project.path(project.parity.r2.cors)) if project.parity.r2.cors else None,
+        policy=_policy(project),
         hosts=tuple(sorted(hosts)),
         state=project.settings.state_dir / "r2",
         save_seconds=given.save_seconds,
@@ -219,6 +219,12 @@ def load_r2_settings(project: Project, environ: Mapping[str, str] = os.environ) 
         upstream=_upstream(given),
         behaviour=Behaviour(**chosen),
     )
+
+
+def _policy(project: Project) -> Policy | None:
+    if not project.parity.r2.cors:
+        return None
+    return with_page_of_stack(load_policy(project.path(project.parity.r2.cors)), project.settings.frontend_url)
 
 
 def _upstream(given: R2Variables) -> Upstream | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from parity.stack.errors import StackError
@@ -29,15 +29,17 @@ def list_folders(project: str) -> list[str]:
     return ["docker", "ps", "--all", *filters, "--format", f'{{{{.Label "{FOLDER_LABEL}"}}}}']
 
 
-def other_folder(folders: Iterable[str], root: Path) -> str:
+def other_folder(folders: Iterable[str], root: str, resolved: Callable[[str], str]) -> str:
     """The first folder that is not ``root``; empty when every container was started from ``root``, or there is none.
 
-    Containers without the label were not started by Compose: they count as another's.
+    ``resolved`` gives a folder without symbolic links, on the developer's machine. Containers without the label were
+    not started by Compose: they count as another's.
     """
-    here = root.resolve()
-    for folder in folders:
-        if not folder or Path(folder).resolve() != here:
-            return folder or "(unknown: a container without the label of a folder)"
+    for folder in sorted(set(folders)):
+        if not folder:
+            return "(unknown: a container without the label of a folder)"
+        if folder != root and resolved(folder) != resolved(root):
+            return folder
     return ""
 
 

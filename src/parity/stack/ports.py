@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,9 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def clashes(host: str, ports: Mapping[str, int]) -> list[Clash]:
-    """Every one of ``ports`` (variable → port) that is not free."""
-    return [Clash(name, port, owner_of(port)) for name, port in ports.items() if not is_free(host, port)]
+def clashes(host: str, ports: Mapping[str, int], holder: Callable[[int], str]) -> list[Clash]:
+    """Every one of ``ports`` (variable → port) that is not free; ``holder`` names what has a port."""
+    return [Clash(name, port, holder(port)) for name, port in ports.items() if not is_free(host, port)]
 
 
 def duplicates(ports: Mapping[str, int]) -> list[tuple[str, str, int]]:
@@ -55,15 +55,22 @@ def duplicates(ports: Mapping[str, int]) -> list[tuple[str, str, int]]:
     return found
 
 
-def require_free(host: str, ports: Mapping[str, int]) -> None:
-    """Raises ``PortTaken`` naming each taken port, its variable, and who has it where that can be seen."""
+def require_distinct(ports: Mapping[str, int]) -> None:
+    """Raises ``PortTaken`` when two variables choose the same port."""
     for first, second, port in duplicates(ports):
         raise PortTaken(f"port {port} is wanted twice: by {first} and by {second}", f"set {second} to another port")
-    taken = clashes(host, ports)
+
+
+def require_free(host: str, ports: Mapping[str, int], holder: Callable[[int], str] | None = None) -> None:
+    """Raises ``PortTaken`` naming each taken port, its variable, and who has it where that can be seen."""
+    require_distinct(ports)
+    taken = clashes(host, ports, holder or owner_of)
     if taken:
         lines = [f"port {c.port} ({c.variable}) is taken" + (f" by {c.owner}" if c.owner else "") for c in taken]
         names = ", ".join(clash.variable for clash in taken)
-        raise PortTaken("\n".join(lines), f"stop what has it, or choose other ports: {names}")
+        raise PortTaken(
+            "\n".join(lines), f"stop what has it, move all ports with PARITY_PORT_OFFSET=100, or set {names}"
+        )
 
 
 def owner_of(port: int, proc: Path = Path("/proc")) -> str:

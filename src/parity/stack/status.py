@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from parity.stack.processes import is_alive
@@ -44,3 +45,16 @@ def compose_status(ps_output: str) -> list[PartStatus]:
         state = "ended" if row.get("State") in ("exited", "dead", "removing") else row.get("Health") or row.get("State")
         found.append(PartStatus(str(row.get("Service")), str(state), str(row.get("Status") or "")))
     return sorted(found, key=lambda part: part.name)
+
+
+def machine_state(machine: Mapping[str, object]) -> str:
+    """A Machine of ``GET /fly/machines`` in words; one that was asked to stop is asleep."""
+    state = str(machine.get("state"))
+    if state == "suspended":
+        return "asleep (suspended; the next request resumes it)"
+    if state == "stopped":
+        events = machine.get("events")
+        types = [str(event.get("type")) for event in events] if isinstance(events, list) else []
+        asked = "stopping" in types[-3:]
+        return "asleep (stopped; the next request starts it)" if asked else "ended by itself (parity machine logs)"
+    return f"{state}, {'healthy' if machine.get('healthy') else 'not healthy'}"

@@ -11,7 +11,9 @@ from typing import Literal
 from parity.config.errors import ConfigError
 from parity.config.project import Project
 from parity.config.variables import PATH, URL, read, setting
-from parity.stack.errors import StackError
+from parity.stack.containers import Containers
+from parity.stack.errors import NotRunning, StackError
+from parity.stack.hands import hands
 from parity.stack.state import read_state
 
 Driver = Literal["docker", "process", "live"]
@@ -58,7 +60,7 @@ class Target:
             r2_url=settings.r2_url,
             modal_url=settings.modal_url if driver == "process" else f"http://localhost:{settings.modal_port}",
             admin_url=settings.admin_url,
-            ca=settings.trust_dir / "ca.pem",
+            ca=settings.people_ca,
             driver=driver,
         )
 
@@ -103,6 +105,25 @@ def local_project(environ: Mapping[str, str]) -> tuple[Project, Driver]:
     if wanted == "process":
         return project, "process"
     return Project.load(with_driver(environ, "docker")), "docker"
+
+
+def containers_of(project: Project, environ: Mapping[str, str]) -> Containers:
+    """The container stack of this checkout; ``project`` was loaded for the driver docker."""
+    return Containers(project.settings, project.settings.checkout, environ, hands())
+
+
+def require_own_stack(environ: Mapping[str, str]) -> Project:
+    """The project of the stack of this checkout that runs. Raises ``StackError`` when none does.
+
+    What answers on a port may be the stack of another checkout: whose containers they are is asked first. An address
+    that was given, as in the devcontainer, is used as it is.
+    """
+    project, driver = local_project(environ)
+    if driver == "docker" and not environ.get("PARITY_ADMIN_URL"):
+        stack = containers_of(project, environ)
+        if stack.engine_problem() or not stack.exist():
+            raise NotRunning("no stack of this checkout is running", "start the stack: `parity up`")
+    return project
 
 
 def running_process_stack(project: Project) -> bool:

@@ -1,7 +1,8 @@
-"""Which way ``parity up`` takes: the script for containers, the process stack where no engine answers."""
+"""``parity up``, ``down`` and the commands that look: which stack they take, and whose."""
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,19 +10,18 @@ import pytest
 from parity.cli import stack
 from parity.cli.main import main
 from parity.stack import lifecycle
+from parity.stack.containers import Containers
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What ``up`` reads of a checkout; its ``scripts/up`` and a process stack only write down that they were called."""
+    """What ``up`` reads of a checkout; a process stack only writes down that it was called."""
     shutil.copy(ROOT / "parity.toml", tmp_path)
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     (tmp_path / "src").symlink_to(ROOT / "src")
-    for folder in ("scripts", "bin"):
-        (tmp_path / folder).mkdir()
-    executable(tmp_path / "scripts/up", f'echo "$@" > {tmp_path}/containers')
+    (tmp_path / "bin").mkdir()
     for name in [name for name in os.environ if name.startswith("PARITY_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
@@ -47,12 +47,17 @@ def engine(checkout: Path, *, answers: bool) -> None:
         executable(checkout / "bin/docker", "echo no engine at the socket >&2; exit 1")
 
 
-def containers(checkout: Path, *folders: Path) -> None:
-    """An engine with one container of each folder; each command that changes something is written to ``commands``."""
+def containers(checkout: Path, *folders: Path, up_code: int = 0) -> None:
+    """An engine with one container of each folder; each Compose command that changes something is written down."""
     listed = "".join(f"echo '{folder}'; " for folder in folders)
     executable(
         checkout / "bin/docker",
-        f'case "$*" in *version*) echo 28.0 ;; "ps "*) {listed}: ;; *) echo "$@" >> {checkout}/commands ;; esac',
+        f"""case "$*" in
+*version*) echo 28.0 ;;
+*working_dir*) {listed}: ;;
+*" ps "* | "ps "* | *" logs "*) : ;;
+*) echo "$PARITY_API_PORT $@" >> {checkout}/commands; case "$*" in *" up "*) exit {up_code} ;; esac ;;
+esac""",
     )
 
 
@@ -73,20 +78,25 @@ def up(*options: str) -> int:
 
 
 def taken(checkout: Path) -> set[str]:
-    return {way for way in ("containers", "processes") if (checkout / way).exists()}
+    ways = {"processes"} if (checkout / "processes").exists() else set()
+    return ways | ({"containers"} if " up --build --wait" in commands(checkout) else set())
 
 
-def test_where_an_engine_answers_containers_are_started_by_the_script(checkout: Path) -> None:
+def test_where_an_engine_answers_containers_are_started(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine(checkout, answers=True)
+    monkeypatch.setenv("PARITY_PORT_OFFSET", "12345")
     assert up() == 0
     assert taken(checkout) == {"containers"}
-    assert (checkout / "containers").read_text() == "--timeout 900\n"
+    # Compose gets the port that it cannot compute.
+    assert commands(checkout).startswith("20788 compose --project-directory")
+    assert "--wait-timeout 900" in commands(checkout)
+    assert (checkout / ".parity/trust").is_dir()
 
 
 def test_the_time_that_was_given_is_passed_on(checkout: Path) -> None:
     engine(checkout, answers=True)
     assert up("--driver", "docker", "--timeout", "12.5") == 0
-    assert (checkout / "containers").read_text() == "--timeout 13\n"
+    assert "--wait-timeout 13" in commands(checkout)
 
 
 def test_where_no_engine_answers_processes_are_started_and_the_reason_is_told(
@@ -123,11 +133,49 @@ def test_containers_are_not_started_beside_processes_of_the_same_checkout(
     assert "parity down" in capsys.readouterr().err
 
 
-def test_a_script_that_fails_is_told_by_its_code(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    engine(checkout, answers=True)
-    executable(checkout / "scripts/up", "exit 7")
+def test_containers_that_do_not_get_healthy_are_taken_down_again(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    containers(checkout, up_code=1)
     assert up() == 1
-    assert "ended with 7" in capsys.readouterr().err
+    assert " down --remove-orphans --timeout=10" in commands(checkout)
+    shown = capsys.readouterr()
+    assert "taken down again" in shown.out
+    assert "did not become healthy" in shown.err
+
+
+def test_a_stack_that_ran_before_is_left_when_it_does_not_get_healthy(checkout: Path) -> None:
+    containers(checkout, checkout, up_code=1)
+    assert up() == 1
+    assert " down " not in commands(checkout)
+
+
+def test_an_interrupted_up_says_so_and_leaves_nothing(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    containers(checkout)
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Containers, "start", interrupted)
+    assert up() == 130
+    assert " down --remove-orphans" in commands(checkout)
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["PARITY_API_PORT", "PARITY_MODAL_BLOB_PORT"])
+def test_a_taken_port_starts_nothing_and_names_its_holder(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], port: str
+) -> None:
+    engine(checkout, answers=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv(port, str(server.getsockname()[1]))
+        assert up() == 1
+    assert commands(checkout) == ""
+    error = capsys.readouterr().err
+    assert f"({port}) is taken by pid {os.getpid()}" in error
+    assert "PARITY_PORT_OFFSET=100" in error
 
 
 def test_down_stops_the_containers_that_were_started_from_this_folder(checkout: Path) -> None:

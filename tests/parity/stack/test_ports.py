@@ -10,7 +10,7 @@ def test_a_taken_port_is_refused_with_its_variable_and_its_owner(taken_port: int
     with pytest.raises(PortTaken) as refused:
         require_free("127.0.0.1", {"PARITY_API_PORT": taken_port})
     assert f"port {taken_port} (PARITY_API_PORT) is taken by pid {os.getpid()}" in str(refused.value)
-    assert "choose other ports: PARITY_API_PORT" in str(refused.value)
+    assert "PARITY_PORT_OFFSET=100, or set PARITY_API_PORT" in str(refused.value)
 
 
 def test_two_settings_with_one_port_are_refused(free_port: int) -> None:

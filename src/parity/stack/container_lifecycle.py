@@ -1,0 +1,150 @@
+"""``up``, ``down`` and ``check`` of the container stack: whatever goes wrong, nothing is left half started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from parity.stack.admin_client import ask
+from parity.stack.containers import Containers
+from parity.stack.errors import PartFailed, StackError
+from parity.stack.ownership import OtherCheckout
+from parity.stack.ports import owner_of, require_distinct, require_free
+
+Say = Callable[[str], None]
+HERE = "127.0.0.1"
+TAIL_LINES = 25
+MACHINES_S = 60.0
+AWAKE = ("created", "starting", "started", "stopping")
+
+
+def up(stack: Containers, timeout_s: float, say: Say) -> None:
+    """Build, start, and return when every part is healthy.
+
+    Raises ``StackError``; a stack that did not run before was then taken down again, one that ran was left as it
+    is. The same when it is interrupted.
+    """
+    stack.require_engine()
+    settings = stack.settings
+    ran_before = stack.exist()
+    ports = settings.published_ports()
+    require_distinct(ports)
+    own = stack.own_ports()
+    wanted = {name: port for name, port in ports.items() if port not in own}
+    require_free(HERE, wanted, lambda port: stack.holder_of(port) or owner_of(port))
+    awake = stack.machines_running()
+    try:
+        code = stack.start(timeout_s)
+        if code == 0 and awake and not machines_return(stack, MACHINES_S):
+            code = 1
+    except KeyboardInterrupt:
+        say("interrupted")
+        _take_back(stack, ran_before, say)
+        raise
+    if code != 0:
+        for line in explanation(stack):
+            say(line)
+        _take_back(stack, ran_before, say)
+        raise PartFailed("the stack did not become healthy", "the last lines above say why; what R2 held is kept")
+
+
+def _take_back(stack: Containers, ran_before: bool, say: Say) -> None:
+    if ran_before:
+        say("the stack that ran before was left as it is; `make status` shows it, `make down` stops it")
+        return
+    stack.stop(quickly=True)
+    say("what had been started was taken down again")
+
+
+def machines_return(stack: Containers, timeout_s: float) -> bool:
+    """Wait until the Machines that the engine shows pass their checks; ``False`` after ``timeout_s``.
+
+    Compose takes the Machines of a running stack away, as ``api`` has no replicas, and waits only for containers that
+    it started itself: the Machines that come in their place are waited for here.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            machines = ask(stack.settings.admin_url, "GET", "/fly/machines")
+        except StackError:
+            machines = []
+        if all_healthy(machines, stack.machines_running()):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.3)
+
+
+def all_healthy(machines: Sequence[dict[str, object]], running: int) -> bool:
+    """Whether each Machine that is not asleep passes its checks, and there are as many as containers ``running``."""
+    awake = [machine for machine in machines if machine.get("state") in AWAKE]
+    return bool(awake) and len(awake) == running and all(machine.get("healthy") for machine in awake)
+
+
+def explanation(stack: Containers) -> list[str]:
+    """What a developer needs when ``up`` failed: each part's state, and the last lines of those that are not well."""
+    try:
+        parts = stack.parts()
+    except StackError as error:
+        return [error.problem]
+    lines = ["", *(f"{part.name:<10} {part.state:<10} {part.detail}" for part in parts)]
+    for part in parts:
+        if part.state not in ("healthy", "running"):
+            lines += ["", f"last lines of {part.name}:", *stack.log_tail(part.name, TAIL_LINES)]
+    return lines + machine_lines(stack)
+
+
+def machine_lines(stack: Containers) -> list[str]:
+    """The last lines of each Machine that does not pass its checks; the stand-in keeps those of ended ones."""
+    url = stack.settings.admin_url
+    try:
+        unwell = [one for one in ask(url, "GET", "/fly/machines") if not one.get("healthy")]
+        logs = {str(one["id"]): ask(url, "GET", f"/fly/machines/{one['id']}/logs?tail={TAIL_LINES}") for one in unwell}
+    except StackError:
+        return []
+    lines = []
+    for machine, log in logs.items():
+        lines += ["", f"last lines of Machine {machine}, the app itself:", *log["lines"]]
+    return lines
+
+
+def down(stack: Containers, say: Say, *, volumes: bool = False) -> None:
+    """Stop this checkout's containers; what another checkout started is left alone, and its folder is named.
+
+    Raises ``StackError`` when no engine can be reached although containers may be running.
+    """
+    problem = stack.engine_problem()
+    if problem:
+        if stack.engine_may_exist():
+            raise StackError(
+                f"no Docker engine can be reached ({problem}): containers of this checkout may still be running",
+                "start Docker, or set DOCKER_HOST to the engine that runs them, and repeat",
+            )
+        say("nothing was running")
+        return
+    try:
+        ours = stack.exist()
+    except OtherCheckout as other:
+        say(f"nothing of this checkout was running; the project {other.project} belongs to {other.folder} and stays")
+        return
+    if ours:
+        code = stack.stop(volumes=volumes)
+        if code != 0:
+            raise StackError(f"docker compose down ended with {code}", "its own lines above say why")
+    elif volumes:
+        raise StackError(
+            "there is no container by which this checkout's volumes can be told from another's of the same name",
+            f"`make up` first, or look at `docker volume ls --filter name={stack.project}`",
+        )
+    else:
+        say("nothing was running")
+
+
+def check(stack: Containers, arguments: Sequence[str]) -> int:
+    """Run ``parity check ARGUMENTS`` in the checks container, beside the stack that is up; returns its exit code."""
+    build = stack.run("--profile", "checks", "build", "--quiet", "checks", env=stack.build_environment())
+    if build != 0:
+        raise StackError("the image of the checks could not be built", "the builder's lines above say why")
+    return stack.run(
+        "--profile", "checks", "run", "--rm", "-T", "checks", "check", *arguments, env={"COMPOSE_PROGRESS": "quiet"}
+    )

@@ -1,0 +1,209 @@
+"""The container stack of one checkout: what ``docker compose`` is asked, and for whom.
+
+Every command names the project and every port, because Compose cannot add ``PARITY_PORT_OFFSET``. Nothing is done to
+containers that another folder started.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity.config.settings import HarnessSettings
+from parity.stack.errors import StackError
+from parity.stack.hands import Hands, Output
+from parity.stack.ownership import PROJECT_LABEL, OtherCheckout, list_folders, other_folder, own_names
+from parity.stack.status import PartStatus, compose_status
+
+FILE = "compose.yaml"
+_ENGINE_TIMEOUT_S = 20.0
+_SOCKET = Path("/var/run/docker.sock")
+# A bundle of trusted roots, where the machine names one: what intercepts TLS here does so in builds too.
+_CA_VARIABLES = ("PARITY_CA_FILE", "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+BUILD_CA = ".parity/build/ca.pem"
+
+
+@dataclass(frozen=True)
+class Containers:
+    """``folder`` is the checkout as the developer's machine names it; ``environ`` what the developer has set."""
+
+    settings: HarnessSettings
+    folder: Path
+    environ: Mapping[str, str]
+    hands: Hands
+
+    @property
+    def project(self) -> str:
+        return self.settings.compose_project_name
+
+    def compose(self, *words: str) -> list[str]:
+        """``docker compose`` on this checkout's file, whatever the current directory is."""
+        root = str(self.folder)
+        return ["docker", "compose", "--project-directory", root, "-f", f"{root}/{FILE}", *words]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The variables that give Compose the project and the ports."""
+        return own_names(self.project, self.settings.published_ports())
+
+    def run(self, *words: str, env: Mapping[str, str] | None = None) -> int:
+        """``docker compose WORDS`` with the terminal's output; returns its exit code."""
+        return self.hands.run(self.compose(*words), {**self.names, **(env or {})})
+
+    def output(self, *words: str) -> Output:
+        """What ``docker compose WORDS`` prints."""
+        return self.hands.output(self.compose(*words), self.names)
+
+    # ---- the engine -------------------------------------------------------------------------------------------------
+
+    def engine_problem(self) -> str:
+        """Why no Docker engine with Compose can be used; empty when one answers."""
+        for command in (["docker", "version", "--format", "{{.Server.Version}}"], ["docker", "compose", "version"]):
+            done = self.hands.output(command, {}, _ENGINE_TIMEOUT_S)
+            if done.code == 127:
+                return "there is no docker command"
+            if done.code != 0:
+                lines = (done.errors or done.text).strip().splitlines()
+                return lines[-1] if lines else f"`{' '.join(command)}` ended with {done.code}"
+        return ""
+
+    def require_engine(self) -> None:
+        """Raises ``StackError`` when no engine answers."""
+        problem = self.engine_problem()
+        if problem:
+            raise StackError(
+                f"no Docker engine can be used: {problem}",
+                "start Docker (or set DOCKER_HOST), or use `parity up --driver process`",
+            )
+
+    def engine_may_exist(self) -> bool:
+        """Whether an engine may run here although none answers: a command, an address or a socket says so."""
+        command = self.hands.output(["docker", "--version"], {}, _ENGINE_TIMEOUT_S).code != 127
+        return command or bool(self.environ.get("DOCKER_HOST")) or _SOCKET.exists()
+
+    # ---- whose containers -------------------------------------------------------------------------------------------
+
+    def exist(self) -> bool:
+        """Whether containers of this checkout exist, stopped ones too. Raises ``OtherCheckout``."""
+        folders = self._lines(list_folders(self.project))
+        other = other_folder(folders, str(self.folder), self._resolved)
+        if other:
+            raise OtherCheckout(self.project, other, self.folder)
+        return bool(folders)
+
+    def _resolved(self, folder: str) -> str:
+        """``folder`` without symbolic links; as it is where it does not exist."""
+        script = 'cd "$1" 2>/dev/null && pwd -P || printf "%s\\n" "$1"'
+        return self.hands.output(["sh", "-c", script, "sh", folder], {}).text.rstrip("\n")
+
+    def own_ports(self) -> set[int]:
+        """Ports that containers of this project publish."""
+        shown = self._lines(["docker", "ps", *self._of_project(), "--format", "{{.Ports}}"])
+        # Neighbouring ports are shown as one range: 127.0.0.1:9900-9901->9900-9901/tcp.
+        ranges = [found for line in shown for found in re.findall(r":(\d+)(?:-(\d+))?->", line)]
+        return {port for first, last in ranges for port in range(int(first), int(last or first) + 1)}
+
+    def holder_of(self, port: int) -> str:
+        """The container that publishes ``port``, with the folder that started it; empty when none does."""
+        form = '{{.Names}}\t{{.Label "com.docker.compose.project.working_dir"}}'
+        for line in self._lines(["docker", "ps", "--filter", f"publish={port}", "--format", form]):
+            name, _, folder = line.partition("\t")
+            return f"container {name}" + (f" of {folder}" if folder else "")
+        return ""
+
+    def _of_project(self) -> list[str]:
+        return ["--filter", f"label={PROJECT_LABEL}={self.project}"]
+
+    def _lines(self, command: list[str]) -> list[str]:
+        done = self.hands.output(command, {})
+        if done.code != 0:
+            raise StackError(f"`{' '.join(command)}` ended with {done.code}: {done.errors.strip()}")
+        return done.text.splitlines()
+
+    # ---- what runs --------------------------------------------------------------------------------------------------
+
+    def parts(self) -> list[PartStatus]:
+        """Each service that has a container; Machines are no service."""
+        done = self.output("ps", "--all", "--format", "json")
+        if done.code != 0:
+            raise StackError(f"docker compose ps ended with {done.code}: {done.errors.strip()}")
+        return [part for part in compose_status(done.text) if part.name != "api"]
+
+    def machines_running(self) -> int:
+        """How many Machine containers run."""
+        done = self.output("ps", "-q", "--status", "running", "api")
+        return len(done.text.split())
+
+    def log_tail(self, service: str, lines: int) -> list[str]:
+        """The last lines of a service."""
+        done = self.output("logs", "--no-color", "--no-log-prefix", f"--tail={lines}", service)
+        return (done.text + done.errors).splitlines()[-lines:]
+
+    # ---- verbs ------------------------------------------------------------------------------------------------------
+
+    def build_environment(self) -> dict[str, str]:
+        """What builds get beside the names: the commit, and a CA bundle that lies inside the checkout.
+
+        Compose's builder asks for permission to read a secret from outside of the project.
+        """
+        return {"GIT_COMMIT": self.environ.get("GIT_COMMIT") or self._commit(), **self._build_ca()}
+
+    def _commit(self) -> str:
+        git = ["git", "-C", str(self.folder)]
+        head = self.hands.output([*git, "rev-parse", "HEAD"], {})
+        if head.code != 0:
+            return "unknown"
+        changed = self.hands.output([*git, "status", "--porcelain", "--untracked-files=no"], {})
+        return head.text.strip() + ("-dirty" if changed.code == 0 and changed.text.strip() else "")
+
+    def _build_ca(self) -> dict[str, str]:
+        given = self.environ.get("PARITY_CA_FILE", "")
+        if given and self._on_host("test", "-r", self._absolute(given)) != 0:
+            raise StackError(
+                f"PARITY_CA_FILE={given} cannot be read",
+                "name a file of PEM certificates; unset it where TLS is not intercepted",
+            )
+        for name in _CA_VARIABLES:
+            file = self.environ.get(name, "")
+            if file and self._on_host("test", "-s", self._absolute(file)) == 0:
+                copy = f"{self.folder}/{BUILD_CA}"
+                if self._absolute(file) != copy:
+                    self._on_host("mkdir", "-p", str(Path(copy).parent))
+                    self._on_host("cp", self._absolute(file), copy)
+                return {"PARITY_CA_FILE": f"./{BUILD_CA}"}
+        return {}
+
+    def _absolute(self, path: str) -> str:
+        return os.path.normpath(self.folder / path)
+
+    def _on_host(self, *argv: str) -> int:
+        return self.hands.output(argv, {}).code
+
+    def start(self, timeout_s: float) -> int:
+        """Build and start; returns Compose's exit code when all services are healthy or it gives up."""
+        wait = ["--wait", "--wait-timeout", str(math.ceil(timeout_s))]
+        # Made here, the folder belongs to the developer; the engine would make it for root.
+        self._on_host("mkdir", "-p", f"{self._absolute(str(self._state_folder))}/trust")
+        return self.run("up", "--build", *wait, "--quiet-pull", env=self.build_environment())
+
+    @property
+    def _state_folder(self) -> Path:
+        return Path(self.environ.get("PARITY_STATE_DIR") or ".parity")
+
+    def stop(self, *, volumes: bool = False, quickly: bool = False) -> int:
+        """Stop and remove; ``volumes`` also forgets what R2, Modal and the CA hold."""
+        words = [
+            "down",
+            "--remove-orphans",
+            *(["--volumes"] if volumes else []),
+            *(["--timeout=10"] if quickly else []),
+        ]
+        return self.run("--profile", "*", *words)
+
+    def show_logs(self, service: str | None, *, follow: bool, tail: int) -> int:
+        options = [*(["--follow"] if follow else []), f"--tail={tail}"]
+        return self.run("logs", *options, *([service] if service else []))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
 
 import click
+
+
+class CommandUnusable(click.ClickException):
+    """A command of the list that cannot be imported."""
 
 
 @dataclass(frozen=True)
@@ -17,39 +20,31 @@ class Mount:
     source: str
     help: str
 
-    @property
-    def module(self) -> str:
-        return self.source.partition(":")[0]
-
-    def present(self) -> bool:
-        """Whether the module exists; a package without it is no error."""
-        try:
-            return importlib.util.find_spec(self.module) is not None
-        except ModuleNotFoundError:  # its package does not exist
-            return False
-
     def load(self) -> click.Command:
-        attribute = self.source.partition(":")[2]
-        command = getattr(importlib.import_module(self.module), attribute)
+        """Raises ``CommandUnusable`` when a package that the command needs is missing."""
+        module, _, attribute = self.source.partition(":")
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            raise CommandUnusable(f"parity {self.name} cannot be used: {error}; `make venv` installs all") from error
         if not isinstance(command, click.Command):
             raise TypeError(f"{self.source} is not a click command")
         return command
 
 
 class LazyGroup(click.Group):
-    """Beside its own commands those of ``mounts`` whose module exists."""
+    """Beside its own commands those of ``mounts``, each imported when it is used."""
 
     def __init__(self, *args: object, mounts: tuple[Mount, ...] = (), **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # click's own arguments, passed on
         self.mounts = {mount.name: mount for mount in mounts}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        mounted = [name for name, mount in self.mounts.items() if mount.present()]
-        return sorted({*super().list_commands(ctx), *mounted})
+        return sorted({*super().list_commands(ctx), *self.mounts})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         mount = self.mounts.get(cmd_name)
-        if mount is not None and mount.present():
+        if mount is not None:
             return mount.load()
         return super().get_command(ctx, cmd_name)
 

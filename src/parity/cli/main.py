@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
+from parity import __version__
 from parity.cli import browser, config, look, machine, settings, stack
 from parity.cli.lazy import LazyGroup, Mount
 from parity.config.dotenv import take_dotenv
 from parity.config.errors import ConfigError
+from parity.report.identity import git_state
 from parity.stack.errors import StackError
 from parity.stack.hands import hands
 
@@ -21,9 +23,16 @@ MOUNTS = (
     Mount("compare", "parity.checks.cli:compare", "Run the live-safe checks on two targets and show the differences."),
     Mount("promote", "parity.promote.cli:promote", "Ship the image that a receipt speaks for, or go back."),
     Mount("r2", "parity.r2.cli:group", "What the bucket holds, faults, snapshots."),
-    Mount("modal", "parity.modal.cli:group", "Deployed apps, calls, faults."),
     Mount("bench", "parity.bench.cli:bench", "Benchmarks."),
 )
+
+
+def show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """The harness's version and commit."""
+    if wanted and not context.resilient_parsing:
+        commit, dirty = git_state(Path(__file__).parents[3])
+        click.echo(f"parity {__version__} ({commit or 'commit unknown'}{', changed since' if dirty else ''})")
+        context.exit()
 
 
 @click.group(
@@ -37,6 +46,7 @@ MOUNTS = (
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The repository with parity.toml; default: PARITY_ROOT, else the current folder.",
 )
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show it.")
 def parity(root: Path | None) -> None:
     """Find out before a deploy what Fly, R2, Modal and the browser will do to the app."""
     if root is not None:

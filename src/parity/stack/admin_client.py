@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from parity.stack.errors import AdminRefused, NotRunning
+from parity.stack.errors import AdminRefused, NotRunning, StackError
 
 # Stopping a Machine takes up to fly.toml's kill_timeout.
 _TIMEOUT = httpx.Timeout(120.0, connect=2.0)
@@ -23,6 +23,19 @@ def ask(base_url: str, method: str, path: str, body: object = None) -> Any:
     if answer.is_success:
         return answer.json() if answer.content else None
     raise AdminRefused(f"{method} {path}: {answer.status_code} {_reason(answer)}")
+
+
+def unwell_machines(base_url: str, lines: int = 25) -> list[str]:
+    """The last lines of each Machine that does not pass its checks; the stand-in keeps those of ended ones.
+
+    Nothing where the stand-in does not answer.
+    """
+    try:
+        unwell = [str(one["id"]) for one in ask(base_url, "GET", "/fly/machines") if not one.get("healthy")]
+        logs = {one: ask(base_url, "GET", f"/fly/machines/{one}/logs?tail={lines}") for one in unwell}
+    except StackError:
+        return []
+    return [line for one, log in logs.items() for line in ("", f"last lines of Machine {one}, the app:", *log["lines"])]
 
 
 def _reason(answer: httpx.Response) -> str:

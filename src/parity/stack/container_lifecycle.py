@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from parity.stack.admin_client import ask
+from parity.stack.admin_client import ask, unwell_machines
 from parity.stack.containers import Containers
 from parity.stack.errors import PartFailed, StackError
 from parity.stack.ownership import OtherCheckout
@@ -91,21 +91,7 @@ def explanation(stack: Containers) -> list[str]:
     for part in parts:
         if part.state not in ("healthy", "running"):
             lines += ["", f"last lines of {part.name}:", *stack.log_tail(part.name, TAIL_LINES)]
-    return lines + machine_lines(stack)
-
-
-def machine_lines(stack: Containers) -> list[str]:
-    """The last lines of each Machine that does not pass its checks; the stand-in keeps those of ended ones."""
-    url = stack.settings.admin_url
-    try:
-        unwell = [one for one in ask(url, "GET", "/fly/machines") if not one.get("healthy")]
-        logs = {str(one["id"]): ask(url, "GET", f"/fly/machines/{one['id']}/logs?tail={TAIL_LINES}") for one in unwell}
-    except StackError:
-        return []
-    lines = []
-    for machine, log in logs.items():
-        lines += ["", f"last lines of Machine {machine}, the app itself:", *log["lines"]]
-    return lines
+    return lines + unwell_machines(stack.settings.admin_url)
 
 
 def down(stack: Containers, say: Say, *, volumes: bool = False) -> None:

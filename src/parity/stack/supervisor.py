@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from parity.stack.admin_client import unwell_machines
 from parity.stack.errors import PartFailed
 from parity.stack.plan import Part
 from parity.stack.processes import ProcessId, exit_code, stop_all
@@ -127,6 +128,8 @@ def _wait_healthy(running: Sequence[tuple[Part, int, Path]], timeout_s: float, s
 
 def _failure(part: Part, log: Path, what: str) -> PartFailed:
     lines = tail(log)
+    if part.name == "fly":  # what is unhealthy is most often the app
+        lines += unwell_machines(part.health_url.removesuffix("/fly/healthz"))
     shown = "".join(f"\n    {line}" for line in lines) if lines else " (empty)"
     return PartFailed(
         f"{what}\n  last lines of {log}:{shown}\n  everything that had been started was stopped again", part.first_aid

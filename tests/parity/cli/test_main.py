@@ -4,6 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from parity import __version__
 from parity.cli.lazy import LazyGroup, Mount
 from parity.cli.main import MOUNTS, main, parity
 
@@ -22,11 +23,24 @@ def test_every_mounted_command_is_named_in_the_manual() -> None:
     assert [mount.name for mount in MOUNTS if f"`parity {mount.name}`" not in manual] == []
 
 
-def test_a_room_that_does_not_exist_is_left_out_of_the_list() -> None:
-    group = LazyGroup("x", mounts=(Mount("gone", "parity.nothing.cli:group", "-"), Mount("r", "parity.nil:g", "-")))
-    shown = CliRunner().invoke(group, ["--help"])
-    assert "gone" not in shown.output
-    assert CliRunner().invoke(group, ["gone"]).exit_code == 2
+def test_a_command_that_cannot_be_imported_says_what_is_missing() -> None:
+    group = LazyGroup("x", mounts=(Mount("gone", "parity.nothing.cli:group", "-"),))
+    assert "gone" in CliRunner().invoke(group, ["--help"]).output
+    used = CliRunner().invoke(group, ["gone"])
+    assert used.exit_code == 1
+    assert "parity gone cannot be used: No module named 'parity.nothing'" in used.output
+
+
+@pytest.mark.parametrize("mount", MOUNTS, ids=lambda mount: mount.name)
+def test_every_mounted_command_can_be_imported(mount: Mount) -> None:
+    assert isinstance(mount.load(), click.Command)
+
+
+def test_version_and_commit_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"parity {__version__} (")
 
 
 def test_a_room_is_imported_only_when_its_command_is_used() -> None:

@@ -1,5 +1,6 @@
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -89,3 +90,25 @@ def test_a_state_that_cannot_be_read_is_refused_with_what_to_do(tmp_path: Path) 
 def test_a_second_up_at_the_same_time_is_refused(tmp_path: Path) -> None:
     with exclusive(tmp_path), pytest.raises(StackError, match="another `parity up`"), exclusive(tmp_path):
         pass
+
+
+APP = """
+import http.server, json, sys
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        machines = [{"id": "m1", "healthy": False}, {"id": "m2", "healthy": True}]
+        body = machines if self.path == "/fly/machines" else {"lines": ["KeyError: 'DATABASE_URL'"]}
+        code = 503 if self.path == "/fly/healthz" else 200
+        self.send_response(code); self.end_headers(); self.wfile.write(json.dumps(body).encode())
+    def log_message(self, *a): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
+"""
+
+
+def test_a_fly_that_does_not_get_healthy_shows_the_lines_of_the_app(tmp_path: Path, free_port: int) -> None:
+    fly = replace(part("fly", tmp_path, APP, free_port), health_url=f"http://127.0.0.1:{free_port}/fly/healthz")
+    with pytest.raises(PartFailed) as failed:
+        start([fly], tmp_path, {}, 4.0, quiet)
+    assert "last lines of Machine m1, the app:" in str(failed.value)
+    assert "KeyError: 'DATABASE_URL'" in str(failed.value)
+    assert "m2" not in str(failed.value)

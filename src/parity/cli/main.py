@@ -19,6 +19,7 @@ from parity.stack.hands import hands
 
 # Commands of other rooms, by name.
 MOUNTS = (
+    Mount("init", "parity.cli.init:init", "Write parity.toml and a contract for a repository."),
     Mount("check", "parity.checks.cli:check", "Run the checks against the stack or a deployed app."),
     Mount("compare", "parity.checks.cli:compare", "Run the live-safe checks on two targets and show the differences."),
     Mount("promote", "parity.promote.cli:promote", "Ship the image that a receipt speaks for, or go back."),

@@ -1,0 +1,74 @@
+"""``parity init``: write parity.toml, stand-in secrets and a contract's skeleton from what a repository shows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import httpx
+
+from parity.config.project import PARITY_TOML
+from parity.init.find import Findings, look
+from parity.init.openapi import Route, from_source, from_url
+from parity.init.write import CONTRACT_FILE, SECRETS_FILE, contract, parity_toml, secrets_env
+
+# While the app is imported for its OpenAPI document: what clients take for an address. Nothing is asked there.
+_ADDRESS = "https://localhost:9"
+
+
+@click.command()
+@click.option("--url", help="A running app, asked for its OpenAPI document; default: the app is imported.")
+@click.option("--force", is_flag=True, help="Write over files that are there.")
+def init(url: str | None, force: bool) -> None:
+    """Write parity.toml, stand-in secrets and a contract's skeleton for the repository, and say what is missing."""
+    root = Path(os.environ.get("PARITY_ROOT") or ".").resolve()
+    found = look(root)
+    routes = _routes(root, found, url)
+    texts = {
+        PARITY_TOML: parity_toml(found),
+        SECRETS_FILE: secrets_env(found),
+        CONTRACT_FILE: contract(found, routes),
+    }
+    for name, text in texts.items():
+        path = root / name
+        if path.exists() and not force:
+            click.echo(f"kept     {name} (--force writes over it)")
+            continue
+        path.write_text(text, "utf-8")
+        click.echo(f"wrote    {name}")
+    for line in missing(found, texts, routes):
+        click.echo(f"to do    {line}")
+    click.echo("then     `parity config check`, `parity up`, `parity check`")
+
+
+def _routes(root: Path, found: Findings, url: str | None) -> list[Route]:
+    if url is not None:
+        try:
+            return from_url(url)
+        except (httpx.HTTPError, ValueError) as error:
+            raise click.ClickException(f"{url} has no OpenAPI document: {error}") from None
+    own = root / ".venv/bin/python"
+    values = {name: _ADDRESS if name.endswith(("URL", "ENDPOINT")) else "stand-in" for name in found.must} | found.env
+    return from_source(own if own.exists() else Path(sys.executable), root / found.directory, found.command, values)
+
+
+def missing(found: Findings, texts: dict[str, str], routes: list[Route]) -> list[str]:
+    """What a person has to add, most important first."""
+    told = list(found.problems)
+    told += [
+        f"no variable for {ours} was found: name it in [secrets.names] of parity.toml"
+        for ours in ("R2_ENDPOINT", "R2_BUCKET", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY")
+        if ours not in found.r2
+    ]
+    unknown = [line.partition("=")[0] for line in texts[SECRETS_FILE].splitlines() if line.endswith("=TODO")]
+    if unknown:
+        told.append(f"{SECRETS_FILE}: stand-in values for {', '.join(unknown)}")
+    if not found.origin:
+        told.append("parity.toml: frontend_origin, if the page has another origin than the API")
+    if not found.cors:
+        told.append("parity.toml: [r2] cors, if a browser uploads to the bucket or plays from it")
+    if not routes:
+        told.append(f"{CONTRACT_FILE}: no OpenAPI document was found, so its routes are to be written by hand")
+    return [*told, f"{CONTRACT_FILE}: sign_in, write and read are guesses; correct them"]

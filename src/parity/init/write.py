@@ -1,0 +1,178 @@
+"""The three files that ``parity init`` writes, as texts. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from parity.init.find import Findings, as_process
+from parity.init.openapi import Route, first
+
+SECRETS_FILE, CONTRACT_FILE = "parity.secrets.env", "parity_contract.py"
+_SIGN_IN = r"login|log-in|sign|session|register|auth|users?$|profiles?$|guest"
+_VALUES = {
+    "R2_ENDPOINT": "${PARITY_R2_URL}",
+    "R2_ACCESS_KEY_ID": "0123456789abcdef0123456789abcdef",
+    "R2_SECRET_ACCESS_KEY": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "R2_BUCKET": "uploads",
+    "MODAL_TOKEN_ID": "ak-standin",
+    "MODAL_TOKEN_SECRET": "as-standin",
+}
+_SERVICES = {
+    "postgres": (
+        'port = 15432\nuser = "postgres" # the server refuses to run as root\n'
+        'prepare = ["initdb", "-D", "{data}", "-U", "app", "--auth=trust", "--encoding=UTF8"]\n'
+        'command = ["postgres", "-D", "{data}", "-h", "{host}", "-p", "{port}", "-k", ""]\n'
+        'ready = ["pg_isready", "-q", "-h", "{host}", "-p", "{port}"]\n'
+        'address = "postgres:5432" # the service of your compose.yaml, for Docker\n',
+        "postgresql://app@${PARITY_SERVICE_POSTGRES}/postgres",
+    ),
+    "redis": (
+        'port = 16379\ncommand = ["redis-server", "--port", "{port}", "--bind", "{host}", "--dir", "{data}"]\n'
+        'address = "redis:6379" # the service of your compose.yaml, for Docker\n',
+        "redis://${PARITY_SERVICE_REDIS}/0",
+    ),
+}
+
+
+def _list(words: Sequence[str]) -> str:
+    return json.dumps(list(words), ensure_ascii=False)
+
+
+def parity_toml(found: Findings) -> str:
+    """``parity.toml``: what was found, and as comments what could not be known."""
+    lines = ["# What Parity knows of this app beside its fly.toml. Paths are relative to this file.", "", "[app]"]
+    lines.append(f'fly_config = "{found.fly_config or "fly.toml"}"')
+    if found.origin:
+        lines.append(f'frontend_origin = "{found.origin}" # from {found.origin_name} of fly.toml')
+    else:
+        lines.append("# frontend_origin = \"https://app.example\" # the page's origin, if it is another than the API's")
+    lines.append('# frontend_dir = "frontend" # the built page, if it lies in this repository')
+    lines += ["", "[app.process] # how a Machine starts where there is no Docker"]
+    if found.directory != ".":
+        lines.append(f'directory = "{found.directory}"')
+    command = found.command or ["{python}", "-m", "uvicorn", "main:app", "--host", "{host}", "--port", "{port}"]
+    lines.append(f"command = {_list(command)}" + ("" if found.command else " # TODO: a guess"))
+    for group, line in found.groups.items():
+        if group not in ("web", "app"):
+            lines += ["", f"[processes.{group}]", f"command = {_list(as_process(line))}"]
+    lines += ["", "[secrets]", f'file = "{SECRETS_FILE}"']
+    others = {ours: theirs for ours, theirs in found.r2.items() if ours != theirs}
+    if others:
+        lines += ["[secrets.names] # what this app calls them"]
+        lines += [f'{ours} = "{theirs}"' for ours, theirs in others.items()]
+    lines += ["", "[standin.env] # what a Machine has here and not on Fly", 'AWS_CA_BUNDLE = "${PARITY_CA_PATH}"']
+    if found.gpu_app:
+        lines.append('MODAL_SERVER_URL = "${PARITY_MODAL_URL}"')
+    lines.append("")
+    if found.cors:
+        lines += ["[r2]", f'cors = "{found.cors}"', ""]
+    else:
+        lines += ["# [r2]", '# cors = "r2.cors.json" # the bucket\'s CORS policy; without it no browser may upload', ""]
+    if found.gpu_app:
+        lines += ["[gpu]", f'app = "{found.gpu_app}"', f'entry = "{found.gpu_entry}"']
+        for name in found.gpu_secrets:
+            lines += [f"[gpu.secrets.{name}] # TODO: the variables that the functions read from this Modal secret"]
+            lines += [f'{ours} = "${{{theirs}}}"' for ours, theirs in found.r2.items()]
+        lines.append("")
+    for service in found.services:
+        lines += [f"[services.{service}]", _SERVICES[service][0].rstrip()]
+        if service == "postgres":
+            command = found.migrate or ["{python}", "-m", "alembic", "upgrade", "head"]
+            lines.append(("" if found.migrate else "# ") + f"migrate = {_list(command)}")
+        lines.append("")
+    lines += ["[checks]", f'contract = "{CONTRACT_FILE}"', ""]
+    return "\n".join(lines)
+
+
+def secrets_env(found: Findings) -> str:
+    """Stand-in values for the secrets; a real one belongs nowhere here."""
+    by_name = {found.r2.get(ours, ours): value for ours, value in _VALUES.items()}
+    by_name |= {variable: _SERVICES[service][1] for service, variable in found.services.items()}
+    wanted = [
+        found.r2.get(ours, ours) for ours in ("R2_ENDPOINT", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET")
+    ]
+    if found.gpu_app:
+        wanted += ["MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"]
+    names = dict.fromkeys([*(name for name in wanted if name not in found.env), *found.secrets])
+    lines = ["# Stand-in values for exactly the secrets that Fly holds (`fly secrets list`); no real one belongs here."]
+    lines += [f"{name}={by_name.get(name, 'TODO')}" for name in names]
+    optional = [name for name in found.optional if name not in names]
+    if optional:
+        lines += ["# Read where they are set; those that Fly holds belong here too:"]
+        lines += [f"# {name}=" for name in optional]
+    return "\n".join(lines) + "\n"
+
+
+def contract(found: Findings, routes: Sequence[Route]) -> str:
+    """A skeleton of the contract: required methods filled in by guesses, optional ones as comments."""
+    sign_in = first(routes, "POST", _SIGN_IN)
+    posts = [r for r in routes if r.method == "POST" and r.plain and r.fields and r is not sign_in]
+    gets = {r.path.rstrip("/"): r for r in routes if r.method == "GET"}
+    write = next((r for r in posts if r.path.rstrip("/") in gets), None) or (posts[0] if posts else None)
+    read = gets.get(write.path.rstrip("/")) if write else None
+    prefix = next((v for k, v in found.env.items() if k in ("APP_ENV", "ENV", "ENVIRONMENT")), "")
+    seen = [f"    {r.method:<6} {r.path}{' ' + ', '.join(r.fields) if r.fields else ''}" for r in routes]
+    listing = "\n".join(["", "The routes of its OpenAPI document:", "", *seen]) if seen else ""
+    return _CONTRACT.format(
+        app=found.app or "this app",
+        listing=listing,
+        prefix=f"{prefix}/" if prefix else "",
+        environments=f'environments = Prefix("{prefix}")' if prefix else '# environments = Prefix("staging")',
+        sign_in=_call(sign_in, "self.api.user") if sign_in else 'self.api.headers["X-User-ID"] = self.api.user # TODO',
+        write=_call(write, "text") if write else 'await self.api.call("POST", "/TODO", {"text": text}, expect=201)',
+        field=write.fields[0] if write else "text",
+        read=read.path if read else "/TODO",
+    )
+
+
+def _call(route: Route, value: str) -> str:
+    body = ", ".join(f'"{name}": {value}' for name in route.fields)
+    expect = f", expect={route.status}" if route.status != 200 else ""
+    return f'await self.api.call("{route.method}", "{route.path}", {{{body}}}{expect})'
+
+
+_CONTRACT = '''"""What {app} says of itself, for Parity's checks: one instance is one person.
+
+`parity.contract` describes each method. What is absent makes the checks that need it "not declared".
+{listing}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from parity.contract import Api, InBucket, Prefix  # noqa: F401
+
+
+class Contract:
+    # Where people's data lives: InBucket(prefix), with within_s=… for a replica that follows later, or Elsewhere().
+    keeps = InBucket("{prefix}")
+    {environments}
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+
+    async def sign_in(self) -> None:
+        """A new person comes; self.api.user is an id that nobody had before. Cookies are kept; a token goes into
+        self.api.headers."""
+        {sign_in}
+
+    async def write(self, text: str) -> None:
+        """Store a text; api.call raises for any other status than the expected one."""
+        {write}
+
+    async def read(self) -> Collection[str]:
+        """Every text that this person stored."""
+        found = await self.api.call("GET", "{read}")
+        items = found if isinstance(found, list) else next(value for value in found.values() if isinstance(value, list))
+        return [item["{field}"] for item in items]
+
+    # async def owns(self) -> str: the prefix in the bucket of this person's data
+    # async def edit(self): two fields of one record: [Edit(do, shown), Edit(do, shown)]
+    # async def delete(self, text: str) -> None
+    # async def refused(self): [Refusal("GET", "/no-such-path", 404), …]
+    # async def sockets(self): [Socket("/ws/…", expect="pattern")]
+    # async def upload(self, data: bytes): Uploaded(key, url), by self.api.send_file(presigned_url, data, "video/mp4")
+    # async def job(self): Job(state, done_s=60); state() gives JobState("running" | "done" | "failed", reason, keys)
+'''

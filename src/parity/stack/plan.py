@@ -98,6 +98,8 @@ def child_environment(project: Project, environ: Mapping[str, str], path: str) -
         "PARITY_DRIVER": "process",
         "PATH": path,
         "PYTHONPATH": str(PACKAGE),
+        # The parts run in the app's folder, whose modules must not take the place of the harness's own imports.
+        "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -61,3 +64,10 @@ def test_an_app_without_gpu_functions_and_page_has_no_parts_for_them(project: Pr
     app = project.parity.app.model_copy(update={"frontend_origin": ""})
     parity = project.parity.model_copy(update={"gpu": None, "app": app})
     assert [part.name for part in plan(replace(project, parity=parity), {}, "python3", "")] == ["r2", "fly"]
+
+
+def test_a_module_of_the_apps_folder_takes_no_place_of_the_harnesss_own(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit('the app has a module of this name')")
+    environment = child_environment(project, os.environ, os.environ["PATH"])
+    done = subprocess.run([sys.executable, "-m", "parity.fly", "--help"], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0

@@ -1,0 +1,127 @@
+"""``parity init`` on repositories: what it writes is right, and what is missing is told."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from parity.checks.loading import load_contract
+from parity.cli.main import main
+from parity.config.project import Project
+from parity.init.find import look
+from parity.init.openapi import Route, routes
+from parity.init.write import contract
+
+BACKENDS = Path(__file__).parents[2] / "backends"
+
+
+def initialised(root: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Project:
+    monkeypatch.setenv("PARITY_ROOT", str(root))
+    with pytest.raises(SystemExit) as ended:
+        main(["--root", str(root), "init", *options])
+    assert ended.value.code == 0
+    return Project.load({"PARITY_ROOT": str(root)})
+
+
+@pytest.fixture
+def sideline(tmp_path: Path) -> Path:
+    """The second backend, before anybody described it."""
+    return _without_description(tmp_path, "sideline")
+
+
+def _without_description(tmp_path: Path, name: str) -> Path:
+    root = tmp_path / name
+    shutil.copytree(BACKENDS / name, root)
+    for file in ("parity.toml", "secrets.env", "contract.py"):
+        (root / file).unlink()
+    return root
+
+
+def test_what_it_writes_describes_the_second_backend(sideline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = initialised(sideline, monkeypatch)
+    assert project.process.command[:4] == ["{python}", "-m", "uvicorn", "sideline.main:app"]
+    assert project.parity.app.frontend_origin == "https://sideline-staging.example"
+    assert project.parity.r2.cors == "bucket.cors.json"
+    assert project.r2.bucket == project.secrets["FILMS_BUCKET"]
+    assert project.variable("R2_ENDPOINT") == "S3_URL"
+    assert load_contract(sideline / project.parity.checks.contract).keeps.prefix == "staging/"  # type: ignore[union-attr]
+
+
+def test_the_contracts_guesses_come_from_the_apps_openapi_document(
+    sideline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initialised(sideline, monkeypatch)
+    written = (sideline / "parity_contract.py").read_text()
+    assert 'await self.api.call("POST", "/login", {"coach": self.api.user}, expect=201)' in written
+    assert 'await self.api.call("POST", "/journal/entries/", {"body": text}, expect=201)' in written
+    assert "PATCH  /card" in written
+
+
+def test_postgres_a_worker_and_a_release_command_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = initialised(_without_description(tmp_path, "league"), monkeypatch)
+    assert project.parity.services["postgres"].migrate == ["{python}", "-m", "league.migrate"]
+    assert project.parity.processes["worker"].command == ["{python}", "-m", "league.worker"]
+    assert "{host}:{port}" in project.process.command
+    assert project.secrets["DATABASE_URL"].startswith("postgresql://")
+    assert project.variable("R2_ACCESS_KEY_ID") == "AWS_ACCESS_KEY_ID"
+
+
+def test_files_that_are_there_are_kept_unless_told_otherwise(
+    sideline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    initialised(sideline, monkeypatch)
+    kept = (sideline / "parity.toml").read_text() + "# mine\n"
+    (sideline / "parity.toml").write_text(kept)
+    initialised(sideline, monkeypatch)
+    assert "kept     parity.toml" in capsys.readouterr().out
+    assert (sideline / "parity.toml").read_text() == kept
+    initialised(sideline, monkeypatch, "--force")
+    assert (sideline / "parity.toml").read_text() != kept
+
+
+def test_an_empty_folder_is_told_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
+    with pytest.raises(SystemExit):
+        main(["init"])
+    told = capsys.readouterr().out
+    for lacking in ("there is no fly.toml", "there is no Dockerfile", "no variable for R2_BUCKET", "no OpenAPI"):
+        assert lacking in told
+
+
+def test_sources_in_a_folder_and_the_modal_app_are_found(tmp_path: Path) -> None:
+    files = {
+        "deploy/fly.staging.toml": 'app = "x"\n[build]\ndockerfile = "../api/Dockerfile"\n[http_service]\n',
+        "api/Dockerfile": 'FROM a\nCMD ["uvicorn", "web.main:app", "--host", "0.0.0.0", "--port", "8080"]\n',
+        "api/web/main.py": 'import os\nimport modal\nKEY = os.environ["STRIPE_KEY"]\nos.getenv("SENTRY_DSN")\n',
+        "gpu/video.py": 'app = modal.App("video-jobs")\nsecrets = [modal.Secret.from_name("bucket")]\n',
+        "tests/test_x.py": 'os.environ["ONLY_IN_TESTS"]\n',
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = look(tmp_path)
+    assert (found.fly_config, found.dockerfile, found.directory) == ("deploy/fly.staging.toml", "api/Dockerfile", "api")
+    assert (found.gpu_app, found.gpu_entry, found.gpu_secrets) == ("video-jobs", "gpu/video.py", ["bucket"])
+    assert (found.secrets, found.optional) == (["STRIPE_KEY"], ["SENTRY_DSN"])
+
+
+def test_the_required_texts_of_a_body_are_its_fields() -> None:
+    schema = {"required": ["name", "size"], "properties": {"name": {"type": "string"}, "size": {"type": "integer"}}}
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/New"}}}}
+    document = {
+        "paths": {"/things": {"post": {"requestBody": body, "responses": {"201": {}, "422": {}}}}},
+        "components": {"schemas": {"New": schema}},
+    }
+    assert routes(document) == [Route("POST", "/things", ("name",), 201)]
+
+
+def test_a_contract_without_routes_can_be_loaded_too(tmp_path: Path) -> None:
+    file = tmp_path / "contract.py"
+    file.write_text(contract(look(tmp_path), []))
+    assert load_contract(file).__name__ == "Contract"
+    assert str(file) not in sys.modules

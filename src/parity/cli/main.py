@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from parity import __version__
-from parity.cli import browser, config, look, machine, settings, stack
+from parity.cli import browser, config, init, look, machine, settings, stack
 from parity.cli.lazy import LazyGroup, Mount
 from parity.config.dotenv import take_dotenv
 from parity.config.errors import ConfigError
@@ -19,7 +19,6 @@ from parity.stack.hands import hands
 
 # Commands of other rooms, by name.
 MOUNTS = (
-    Mount("init", "parity.cli.init:init", "Write parity.toml and a contract for a repository."),
     Mount("check", "parity.checks.cli:check", "Run the checks against the stack or a deployed app."),
     Mount("compare", "parity.checks.cli:compare", "Run the live-safe checks on two targets and show the differences."),
     Mount("promote", "parity.promote.cli:promote", "Ship the image that a receipt speaks for, or go back."),
@@ -56,6 +55,7 @@ def parity(root: Path | None) -> None:
 
 
 for _command in (
+    init.init,
     stack.up,
     stack.down,
     stack.run_checks,

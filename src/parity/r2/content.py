@@ -85,11 +85,12 @@ class BlobFolder:
             raise
         return Blob(path, len(data))
 
-    def probe(self) -> None:
-        """Write and remove as much as a body that goes to a file has at least. Raises ``OSError``."""
+    def probe(self, size: int) -> None:
+        """Raises ``OSError`` while a body of ``size`` bytes does not find room."""
         path = self.new_path()
         try:
-            path.write_bytes(bytes(INLINE_LIMIT))
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
         finally:
             path.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from parity.r2.checksums import check_one
 from parity.r2.conditions import CONDITIONS
 from parity.r2.configuration import Configurations
 from parity.r2.connection import EXTENSION
-from parity.r2.content import BlobFolder
+from parity.r2.content import INLINE_LIMIT, BlobFolder
 from parity.r2.errors import R2Error, internal_error
 from parity.r2.faults import NO_STRIKE, PREFLIGHT, FaultTable, Strike
 from parity.r2.headers import screen
@@ -62,6 +62,8 @@ class Front:
         self.before_answer: BeforeAnswer = _at_once
         # Why bodies cannot be written to the disk; empty when the last one could.
         self.disk_problem = ""
+        # How many bytes did not find room then.
+        self.disk_wanted = 0
         self._stall = settings.stall_seconds
         self._chance = random.Random()
         self.behave(settings.behaviour)
@@ -160,6 +162,7 @@ class Front:
         except OSError as error:
             # A full disk, above all. R2 has no such words for its clients; who runs this sees it in the health.
             self.disk_problem = f"{type(error).__name__}: {error}"
+            self.disk_wanted = max(request.content_length or 0, INLINE_LIMIT)
             seen.warning = self.disk_problem
             return error_reply(internal_error(), head=request.method == "HEAD")
 

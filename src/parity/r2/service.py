@@ -130,7 +130,7 @@ class Service:
         """Why bodies cannot be written; empty when they can, which is tried again after a failure."""
         if self.front.disk_problem:
             with contextlib.suppress(OSError):
-                await asyncio.to_thread(self.front.folder.probe)
+                await asyncio.to_thread(self.front.folder.probe, self.front.disk_wanted)
                 self.front.disk_problem = ""
         return self.front.disk_problem
 

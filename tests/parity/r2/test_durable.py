@@ -133,6 +133,7 @@ def _full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "writev", full)
+        patched.setattr(os, "posix_fallocate", full)
         patched.setattr(Path, "write_bytes", full)
         yield
 

@@ -54,7 +54,7 @@ class Proxy:
 
 @dataclass(frozen=True)
 class R2Rules:
-    """An R2 in which the rules with these numbers do not hold (docs/standins/r2.md), such as ``"16"`` or ``"2,5"``."""
+    """An R2 in which the rules with these numbers (docs/standins/r2-rules.md) do not hold, such as ``"16"``."""
 
     off: str
 

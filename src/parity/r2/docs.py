@@ -1,17 +1,28 @@
-"""The tables of ``docs/standins/r2.md``; ``python -m parity.r2 docs`` writes them into the page."""
+"""The pages about the stand-in: ``python -m parity.r2 docs`` renews them.
+
+``docs/standins/r2-rules.md`` is made of the tables in the code; ``docs/standins/r2.md`` is written by hand but for its
+marked sections.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
+from parity.r2.answers import ANSWERS
 from parity.r2.faults import FIELDS
 from parity.r2.gaps import GAPS, STORE_DIFFERENCES
 from parity.r2.routes import operations
-from parity.r2.rules import RULES, Rule
+from parity.r2.rules import RULE_OF, RULES, Rule
+from parity.r2.sources import DISAGREEMENTS, PAGES, READ
 
 _SECTION = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+_CODE = Path(__file__).parent
+# Modules that name answers without giving them.
+_TABLES = {"answers.py", "rules.py", "errors.py", "docs.py"}
 
 
 def _cell(text: str) -> str:
@@ -23,14 +34,34 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
 
 
+@cache
+def where() -> Mapping[int, tuple[str, ...]]:
+    """Number of a rule → the modules that apply it: they name one of its answers, or ask whether it holds."""
+    found: dict[int, set[str]] = {rule.number: set() for rule in RULES}
+    for path in sorted(_CODE.rglob("*.py")):
+        if path.name in _TABLES:
+            continue
+        name = str(path.relative_to(_CODE))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in ANSWERS:
+                found[RULE_OF[ANSWERS[node.attr]].number].add(name)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "holds":
+                (number,) = node.args
+                if isinstance(number, ast.Constant) and isinstance(number.value, int):
+                    found[number.value].add(name)
+    return {number: tuple(sorted(modules)) for number, modules in found.items()}
+
+
 def _answers(rule: Rule) -> str:
-    told = []
+    told: list[str] = []
     for answer in rule.answers:
         message = f" “{answer.message}”" if answer.message != answer.code else ""
         retry = f", `Retry-After: {answer.retry_after}`" if answer.retry_after else ""
         always = ", with the rule off too" if answer.always else ""
         captured = f" (captured: {answer.captured[0]} `{answer.captured[1]}`)" if answer.captured else ""
-        told.append(f"{answer.status} `{answer.code}`{captured}{message}{retry}{always}")
+        line = f"{answer.status} `{answer.code}`{captured}{message}{retry}{always}"
+        if line not in told:
+            told.append(line)
     return "<br>".join(told) or "–"
 
 
@@ -41,11 +72,12 @@ def _rules() -> str:
             rule.trigger,
             _answers(rule),
             "; ".join(part for part in (rule.note, f"`{rule.setting}`" if rule.setting else "") if part) or "–",
+            ", ".join(f"`{module}`" for module in where()[rule.number]),
             rule.source,
         )
         for rule in RULES
     ]
-    return _table(("#", "when", "answer", "note, setting", "source"), rows)
+    return _table(("#", "when", "answer", "note, setting", "where", "source"), rows)
 
 
 def _operations() -> str:
@@ -59,36 +91,60 @@ def _operations() -> str:
     return _table(("billing", "operations"), [*rows, ("501 not implemented", ", ".join(missing))])
 
 
-def _faults() -> str:
-    return ", ".join(f"`{field}`" for field in FIELDS) + "\n"
+def rules_page() -> str:
+    """``docs/standins/r2-rules.md``, whole."""
+    return f"""# The R2 stand-in: rules, operations, gaps
+
+`python -m parity.r2 docs` writes this page from the tables of `src/parity/r2`. How to use the stand-in:
+[r2.md](r2.md).
+
+## Rules
+
+Where R2 differs from S3, moto or MinIO. `PARITY_R2_RULES_OFF=16,34` switches rules off; the tests run each one on and
+off. “Where” is the module of `src/parity/r2` that applies the rule. Errors are
+`<Error><Code>…</Code><Message>…</Message></Error>` without a namespace; HEAD and 304 have no body.
+
+{_rules()}
+## Operations
+
+{_operations()}
+## What it does not reproduce
+
+{_table(("on R2", "here", "seen"), [(gap.what, gap.here, gap.since) for gap in GAPS])}
+## Where stores differ
+
+{_table(("store", "difference"), list(STORE_DIFFERENCES))}
+## Where sources disagree
+
+R2 itself could not be asked. Miniflare's simulator of its S3 endpoint (4.20260730.0) has answers captured from a real
+bucket on 2026-06-11; `tests/parity/r2/test_miniflare.py` compares ours with them. It is a source only for what it
+implements.
+
+{_table(("on", "what is done here, and why"), list(DISAGREEMENTS))}
+## R2's documentation, page by page
+
+Read on {READ} in the repository of cloudflare-docs, under `r2/`. Numbers are those of rules.
+
+{_table(("page", "what was taken from it"), [(f"`{page}`", taken) for page, taken in PAGES.items()])}"""
 
 
-def _gaps() -> str:
-    return _table(("on R2", "here", "seen"), [(gap.what, gap.here, gap.since) for gap in GAPS])
-
-
-def _stores() -> str:
-    return _table(("store", "difference"), list(STORE_DIFFERENCES))
-
-
-SECTIONS = {
-    "rules": _rules,
-    "operations": _operations,
-    "faults": _faults,
-    "gaps": _gaps,
-    "stores": _stores,
-}
+SECTIONS = {"faults": lambda: ", ".join(f"`{field}`" for field in FIELDS) + "\n"}
 
 
 def render(page: str) -> str:
-    """``page`` with every marked section as the tables have it. Raises ``KeyError`` for an unknown section."""
+    """``page`` with every marked section as the code has it. Raises ``KeyError`` for an unknown section."""
     return _SECTION.sub(lambda found: f"{found[1]}{SECTIONS[found[2]]()}{found[3]}", page)
 
 
-def page_path(root: Path) -> Path:
-    return root / "docs" / "standins" / "r2.md"
+def pages(root: Path) -> dict[Path, str]:
+    """Each page with the text that it should have."""
+    folder = root / "docs" / "standins"
+    return {
+        folder / "r2.md": render((folder / "r2.md").read_text("utf-8")),
+        folder / "r2-rules.md": rules_page(),
+    }
 
 
 def write(root: Path) -> None:
-    path = page_path(root)
-    path.write_text(render(path.read_text("utf-8")), "utf-8")
+    for path, text in pages(root).items():
+        path.write_text(text, "utf-8")

@@ -5,19 +5,29 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from parity.r2.docs import SECTIONS, page_path, render
+from parity.r2.docs import pages, where
 from parity.r2.gaps import GAPS
 from parity.r2.operations.table import HANDLERS
 from parity.r2.routes import operations
 from parity.r2.rules import RULES
+from parity.r2.sources import PAGES
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_page_holds_every_table_as_it_is() -> None:
-    page = page_path(ROOT).read_text("utf-8")
-    assert sorted(re.findall(r"<!-- begin (\w+) -->", page)) == sorted(SECTIONS)
-    assert render(page) == page, "run `python -m parity.r2 docs`"
+def test_the_pages_are_what_the_tables_say() -> None:
+    for path, text in pages(ROOT).items():
+        assert path.read_text("utf-8") == text, f"{path}: run `python -m parity.r2 docs`"
+
+
+def test_every_rule_is_applied_somewhere() -> None:
+    assert [number for number, modules in where().items() if not modules] == []
+
+
+def test_every_page_of_the_documentation_says_what_was_taken_from_it() -> None:
+    assert all(PAGES.values())
+    numbers = {int(number) for taken in PAGES.values() for number in re.findall(r"[( ,](\d\d?)[),–]", taken)}
+    assert numbers <= {rule.number for rule in RULES}
 
 
 def test_every_rule_names_a_source_with_a_date() -> None:

@@ -138,7 +138,7 @@ def _nonsense(upstream: Upstream | None, found: list[Call]) -> None:
 
 
 def test_signed_nonsense_is_answered_over_an_upstream() -> None:
-    # Not over versitygw, which refuses some keys; docs/standins/r2.md lists them.
+    # Not over versitygw, which refuses some keys; docs/standins/r2-rules.md lists them.
     with available("s3") as upstream:
         _nonsense(upstream)
 

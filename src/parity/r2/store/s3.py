@@ -1,7 +1,7 @@
 """Any S3 endpoint as the store: versitygw for durability, or whatever the developer has.
 
 The stand-in is its only writer, so checks hold under a lock of this process. What an upstream cannot do shows through;
-``docs/standins/r2.md`` lists it.
+``docs/standins/r2-rules.md`` lists it.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ function put(blob, part, signal, sent) {
     request.upload.addEventListener("progress", (event) => sent(event.loaded));
     request.addEventListener("load", () => {
       const etag = request.getResponseHeader("ETag");
-      if (request.status < 200 || request.status > 299) settle(reject, refusal(request));
+      // The URL of a whole file creates it and never replaces it: an earlier try, whose answer was lost, has arrived.
+      if (request.status === 412 && part.headers?.["If-None-Match"]) settle(resolve, "");
+      else if (request.status < 200 || request.status > 299) settle(reject, refusal(request));
       else if (!etag) settle(reject, Object.assign(new Error("R2 hides the ETag: its CORS rule must expose it"), { final: true }));
       else {
         sent(blob.size);

@@ -13,6 +13,7 @@ from app.storage.interface import (
     ObjectInfo,
     ObjectMissing,
     PreconditionFailed,
+    PresignedPut,
     StorageError,
     UploadedPart,
 )
@@ -151,7 +152,8 @@ class FakeStore:
     async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
         await self._enter("list", prefix)
         found = sorted(key for key in self.objects if key.startswith(prefix) and key > after)[:limit]
-        return [ObjectInfo(key, len(self.objects[key][0]), self.objects[key][1], None, None) for key in found]
+        now = datetime.now(UTC)
+        return [ObjectInfo(key, len(self.objects[key][0]), self.objects[key][1], None, now) for key in found]
 
     async def list_folders(self, prefix: str) -> Sequence[str]:
         await self._enter("list", prefix)
@@ -161,16 +163,16 @@ class FakeStore:
     async def presign_get(self, key: str, *, filename: str | None = None) -> str:
         return f"https://store.test/{key}" + (f"?filename={filename}" if filename else "")
 
-    async def presign_put(self, key: str, content_type: str) -> str:
-        return f"https://store.test/{key}?type={content_type}"
+    async def presign_put(self, key: str, content_type: str, size: int) -> PresignedPut:
+        return PresignedPut(f"https://store.test/{key}?size={size}", {"Content-Type": content_type})
 
     async def create_multipart(self, key: str, content_type: str) -> str:
         await self._enter("create_multipart", key)
         self.uploads[f"upload-{len(self.uploads)}"] = {}
         return f"upload-{len(self.uploads) - 1}"
 
-    async def presign_part(self, key: str, upload_id: str, number: int) -> str:
-        return f"https://store.test/{key}?upload={upload_id}&part={number}"
+    async def presign_parts(self, key: str, upload_id: str, sizes: Sequence[int]) -> Sequence[str]:
+        return [f"https://store.test/{key}?upload={upload_id}&part={number}" for number in range(1, len(sizes) + 1)]
 
     async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[UploadedPart]) -> str:
         await self._enter("complete_multipart", key)

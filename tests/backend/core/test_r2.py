@@ -275,20 +275,24 @@ async def test_listing_and_deleting_stay_below_the_prefix(r2: R2Store) -> None:
         await r2.delete_prefix("dev/u/one")
 
 
-async def test_presigned_urls_read_write_and_insist_on_the_content_type(
-    r2: R2Store, certificates: Certificates
-) -> None:
+async def test_a_presigned_put_creates_one_object_of_one_type_and_size(r2: R2Store, certificates: Certificates) -> None:
     import ssl
 
     trust = ssl.create_default_context(cafile=str(certificates.ca))
     async with httpx.AsyncClient(verify=trust) as client:
-        put = await r2.presign_put("dev/v.mp4", "video/mp4")
-        assert (await client.put(put, content=b"v", headers={"Content-Type": "text/plain"})).status_code == 403
-        assert (await client.put(put, content=b"v", headers={"Content-Type": "video/mp4"})).status_code == 200
+        put = await r2.presign_put("dev/v.mp4", "video/mp4", 1)
+        assert (await client.put(put.url, content=b"vv", headers=put.headers)).status_code == 403
+        for missing in put.headers:
+            rest = {name: value for name, value in put.headers.items() if name != missing}
+            assert (await client.put(put.url, content=b"v", headers=rest)).status_code == 403
+        other = {**put.headers, "Content-Type": "text/plain"}
+        assert (await client.put(put.url, content=b"v", headers=other)).status_code == 403
+        assert (await client.put(put.url, content=b"v", headers=put.headers)).status_code == 200
+        assert (await client.put(put.url, content=b"w", headers=put.headers)).status_code == 412
         answer = await client.get(await r2.presign_get("dev/v.mp4", filename='mein "Film".mp4'))
         assert answer.content == b"v"
         assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''mein%20%22Film%22.mp4"
-        assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in put
+        assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in put.url
 
 
 async def test_a_multipart_upload_by_presigned_urls(r2: R2Store, certificates: Certificates) -> None:
@@ -297,14 +301,19 @@ async def test_a_multipart_upload_by_presigned_urls(r2: R2Store, certificates: C
     upload = await r2.create_multipart("dev/v.mp4", "video/mp4")
     parts = []
     async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(certificates.ca))) as client:
-        for number, size in ((1, 5 * MIB), (2, 10)):
-            answer = await client.put(await r2.presign_part("dev/v.mp4", upload, number), content=bytes(size))
+        sizes = (5 * MIB, 10)
+        urls = await r2.presign_parts("dev/v.mp4", upload, sizes)
+        assert (await client.put(urls[0], content=bytes(5 * MIB + 1))).status_code == 403
+        for number, (url, size) in enumerate(zip(urls, sizes, strict=True), 1):
+            answer = await client.put(url, content=bytes(size))
             parts.append(UploadedPart(number, answer.headers["etag"]))
     with pytest.raises(InvalidRequest):
         await r2.complete_multipart("dev/v.mp4", upload, [UploadedPart(1, '"no"'), parts[1]])
     with pytest.raises(InvalidRequest):
         await r2.complete_multipart("dev/v.mp4", upload, [])
     await r2.complete_multipart("dev/v.mp4", upload, parts)
+    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(certificates.ca))) as client:
+        assert (await client.put(urls[1], content=bytes(10))).status_code == 404
     assert (await r2.head("dev/v.mp4")).size == 5 * MIB + 10
     with pytest.raises(ObjectMissing):
         await r2.complete_multipart("dev/v2.mp4", "unknown", parts)

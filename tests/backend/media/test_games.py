@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+import apsw
 import pytest
+from fastapi import FastAPI
 from tests.backend.fakes import FakeStore
 from tests.backend.media.conftest import PREFIX, Api, stored
 
+from app import timestamps
+from app.context import UserContext
+from app.db.rows import execute
+from app.games.sweep import sweep
+from app.games.upload_plan import plan_parts
+from app.settings import Settings
+from app.storage.r2 import R2Store
+
+CONTEXT = UserContext("alice", "main")
 MIB = 1024 * 1024
 
 
@@ -139,3 +151,59 @@ async def test_a_clip_outside_of_its_game_is_refused(
     problem = await api.call("POST", "/api/clips", body, expect=422)
     assert "body." in problem["detail"]
     assert (await api.call("GET", "/api/clips"))["clips"] == []
+
+
+async def begun(api: Api, app: FastAPI, at: str, size: int) -> str:
+    """The id of an upload that was prepared at that time."""
+    game_id = str((await api.prepare(b"", size=size))["game_id"])
+
+    def change(connection: apsw.Connection) -> None:
+        execute(connection, "UPDATE games SET created_at = ? WHERE id = ?", (at, game_id))
+
+    async with app.state.core.databases.session(CONTEXT) as session:
+        await session.write(change)
+    return game_id
+
+
+async def test_an_upload_that_is_never_finished_is_swept_with_what_was_sent(
+    api: Api, app: FastAPI, make_video: Callable[..., bytes]
+) -> None:
+    kept = await api.upload(make_video())
+    old = await begun(api, app, "2020-01-01T00:00:00.000Z", 5)
+    in_parts = await begun(api, app, "2020-01-01T00:00:00.000Z", 300 * MIB)
+    new = await begun(api, app, timestamps.now(), 5)
+    for game_id in (old, new):
+        await api.store.put_bytes(api.key(game_id), b"x")
+    assert await sweep(app.state.core, CONTEXT) == 2
+    for game_id in (old, in_parts):
+        await api.call("GET", f"/api/games/{game_id}", expect=404)
+    assert api.store.uploads == {}
+    assert [key for key in stored(api.store) if "/games/" in key] == sorted([api.key(kept["id"]), api.key(new)])
+    assert await sweep(app.state.core, CONTEXT) == 0
+
+
+async def test_a_file_without_a_game_is_swept_when_no_restore_can_bring_its_row_back(
+    api: Api, app: FastAPI, make_video: Callable[..., bytes]
+) -> None:
+    game = await api.upload(make_video())
+    await api.store.put_bytes(api.key("game_none"), b"x")
+    api.store.clock = time.time() + 29 * 86_400
+    assert await sweep(app.state.core, CONTEXT) == 0
+    api.store.clock = time.time() + 31 * 86_400
+    assert await sweep(app.state.core, CONTEXT) == 1
+    assert [key for key in stored(api.store) if "/games/" in key] == [api.key(game["id"])]
+
+
+async def test_a_sweep_that_finds_nothing_writes_nothing(api: Api, app: FastAPI) -> None:
+    before = stored(api.store)
+    assert await sweep(app.state.core, CONTEXT) == 0
+    assert stored(api.store) == before
+
+
+async def test_the_urls_of_ten_gibibytes_are_signed_in_one_answer(make_settings: Callable[..., Settings]) -> None:
+    store = R2Store(make_settings())
+    parts = plan_parts(10 * 1024 * MIB, make_settings())
+    urls = await store.presign_parts("dev/v.mp4", "upload", [part.size for part in parts])
+    assert len(urls) == len(parts) == 640
+    assert all("content-length" in url and f"partNumber={number}" in url for number, url in enumerate(urls, 1))
+    await store.close()

@@ -61,19 +61,14 @@ async def prepare_upload(
     await session.write(lambda connection: rows.create(connection, row))
     upload: SingleUpload | MultipartUpload
     if upload_id is None:
-        url = await store.presign_put(key, wanted.content_type)
-        upload = SingleUpload(url=url, headers={"Content-Type": wanted.content_type})
+        signed = await store.presign_put(key, wanted.content_type, wanted.size)
+        upload = SingleUpload(url=signed.url, headers=dict(signed.headers))
     else:
-        upload = MultipartUpload(
-            upload_id=upload_id,
-            part_size=parts[0].size,
-            parts=[
-                UploadPart(
-                    part_number=part.number, size=part.size, url=await store.presign_part(key, upload_id, part.number)
-                )
-                for part in parts
-            ],
-        )
+        urls = await store.presign_parts(key, upload_id, [part.size for part in parts])
+        listed = [
+            UploadPart(part_number=part.number, size=part.size, url=url) for part, url in zip(parts, urls, strict=True)
+        ]
+        upload = MultipartUpload(upload_id=upload_id, part_size=parts[0].size, parts=listed)
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=settings.presign_seconds)
     return PreparedUpload(game_id=game_id, upload=upload, expires_at=expires.isoformat(timespec="seconds"))
 

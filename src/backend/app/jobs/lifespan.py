@@ -5,10 +5,12 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
 from app.core import Core
+from app.games.sweep import sweep
 from app.ids import new_id
 from app.jobs.hub import Hub
 from app.jobs.runner import Runner
@@ -23,7 +25,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     # What a killed process left of its sources and pieces; on Fly the disk is new after each start anyway.
     await asyncio.to_thread(shutil.rmtree, settings.user_data_dir / ".work", ignore_errors=True)
     owner = f"{settings.fly_machine_id or socket.gethostname()}/{new_id()}"
-    runner = Runner(core.databases, make_worker(core), Hub(), owner, clear=settings.clear_pending_jobs_on_startup)
+    worker, tidy = make_worker(core), partial(sweep, core)
+    runner = Runner(core.databases, worker, Hub(), owner, clear=settings.clear_pending_jobs_on_startup, tidy=tidy)
     app.state.runner = runner
     try:
         yield

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import apsw
@@ -24,14 +24,22 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 5.0
 LEASE_SECONDS: Final = 30.0
+TIDY_AFTER_SECONDS: Final = 60.0
 CLEARED: Final = "Cleared at start of the backend (CLEAR_PENDING_JOBS_ON_STARTUP)"
 
 
-class Runner:
-    """All jobs of this process. `owner` is `machine/process`."""
+Tidy = Callable[[UserContext], Awaitable[object]]
 
-    def __init__(self, databases: Databases, worker: Worker, hub: Hub, owner: str, *, clear: bool) -> None:
+
+class Runner:
+    """All jobs of this process. `owner` is `machine/process`; `tidy` is done for a profile some time after its first
+    request: nobody waits for it, and a cold start has other things to do."""
+
+    def __init__(
+        self, databases: Databases, worker: Worker, hub: Hub, owner: str, *, clear: bool, tidy: Tidy | None = None
+    ) -> None:
         self.hub = hub
+        self._tidy = tidy
         self._databases = databases
         self._worker = worker
         self._owner = owner
@@ -112,6 +120,13 @@ class Runner:
         except (SyncError, StorageError) as error:
             log.warning("jobs of %s: %s; the next request tries again", context, error)
             self._awake.pop(context, None)
+            return
+        if self._tidy is not None:
+            await asyncio.sleep(TIDY_AFTER_SECONDS)
+            try:
+                await self._tidy(context)
+            except (SyncError, StorageError) as error:
+                log.warning("sweep of %s: %s; the next start of a Machine does it", context, error)
 
     async def _run(self, context: UserContext, job_id: str) -> None:
         while True:

@@ -40,6 +40,9 @@ async def write(key: str, request: Request, store: StoreDep, settings: SettingsD
     wanted = request.query_params.get("content_type")
     if wanted is not None and request.headers.get("content-type") != wanted:
         raise problems.FORBIDDEN.error(f"The URL was signed for Content-Type {wanted!r}")
+    size = request.query_params.get("size")
+    if size is not None and request.headers.get("content-length") != size:
+        raise problems.FORBIDDEN.error(f"The URL was signed for Content-Length {size}")
     keep = local.incoming(key, dict(request.query_params))
     async with anyio.NamedTemporaryFile("wb", dir=str(settings.user_data_dir), prefix=".incoming-") as file:
         received = 0

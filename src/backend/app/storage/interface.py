@@ -61,6 +61,14 @@ class UploadedPart:
     etag: str
 
 
+@dataclass(frozen=True)
+class PresignedPut:
+    """A URL, and the headers that belong to its signature: the client must send exactly these."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
 class ObjectStore(Protocol):
     """All methods raise `StorageUnavailable`; what else they raise is said at each."""
 
@@ -124,16 +132,17 @@ class ObjectStore(Protocol):
         """A URL that reads the object; with `filename` a browser saves it under that name."""
         ...
 
-    async def presign_put(self, key: str, content_type: str) -> str:
-        """A URL that writes the object; the client must send exactly this Content-Type."""
+    async def presign_put(self, key: str, content_type: str, size: int) -> PresignedPut:
+        """A URL that creates the object, of this type and of `size` bytes, and never replaces one: after the first
+        upload it is dead for as long as the object is there."""
         ...
 
     async def create_multipart(self, key: str, content_type: str) -> str:
         """The id of a new multipart upload."""
         ...
 
-    async def presign_part(self, key: str, upload_id: str, number: int) -> str:
-        """A URL that uploads one part; numbers begin at 1."""
+    async def presign_parts(self, key: str, upload_id: str, sizes: Sequence[int]) -> Sequence[str]:
+        """URLs that upload the parts 1, 2, … of these sizes in bytes; all are signed in one go."""
         ...
 
     async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[UploadedPart]) -> str:

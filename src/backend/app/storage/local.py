@@ -26,6 +26,7 @@ from app.storage.interface import (
     ObjectInfo,
     ObjectMissing,
     PreconditionFailed,
+    PresignedPut,
     StorageUnavailable,
     UploadedPart,
 )
@@ -138,16 +139,20 @@ class LocalStore:
     async def presign_get(self, key: str, *, filename: str | None = None) -> str:
         return self._sign("GET", key, {} if filename is None else {"filename": filename})
 
-    async def presign_put(self, key: str, content_type: str) -> str:
-        return self._sign("PUT", key, {"content_type": content_type})
+    async def presign_put(self, key: str, content_type: str, size: int) -> PresignedPut:
+        url = self._sign("PUT", key, {"content_type": content_type, "size": str(size), "create": "1"})
+        return PresignedPut(url, {"Content-Type": content_type, "If-None-Match": "*"})
 
     async def create_multipart(self, key: str, content_type: str) -> str:  # noqa: ARG002 - told by the name here
         upload_id = secrets.token_hex(16)
         await _in_thread(lambda: self._upload_folder(key, upload_id).mkdir(parents=True))
         return upload_id
 
-    async def presign_part(self, key: str, upload_id: str, number: int) -> str:
-        return self._sign("PUT", key, {"upload_id": upload_id, "part_number": str(number)})
+    async def presign_parts(self, key: str, upload_id: str, sizes: Sequence[int]) -> Sequence[str]:
+        return [
+            self._sign("PUT", key, {"upload_id": upload_id, "part_number": str(number), "size": str(size)})
+            for number, size in enumerate(sizes, 1)
+        ]
 
     async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[UploadedPart]) -> str:
         def complete() -> str:
@@ -190,6 +195,8 @@ class LocalStore:
     def incoming(self, key: str, query: dict[str, str]) -> Callable[[Callable[[Path], object]], str]:
         """Where the body of a verified PUT goes; the result takes a writer of a file and returns the new ETag."""
         if "upload_id" not in query:
+            if "create" in query and self._path(key).exists():
+                raise PreconditionFailed(f"{key}: there is an object already")
             return lambda write: self._store(key, write)
         folder = self._upload_folder(key, query["upload_id"])
         if not folder.is_dir():

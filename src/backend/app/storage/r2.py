@@ -17,6 +17,7 @@ from app.storage.interface import (
     ObjectBytes,
     ObjectInfo,
     ObjectMissing,
+    PresignedPut,
     StorageUnavailable,
     UploadedPart,
 )
@@ -168,10 +169,14 @@ class R2Store:
         parameters: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
         if filename is not None:
             parameters["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
-        return await self._presign("get_object", parameters)
+        (url,) = await self._presign("get_object", [parameters])
+        return url
 
-    async def presign_put(self, key: str, content_type: str) -> str:
-        return await self._presign("put_object", {"Bucket": self._bucket, "Key": key, "ContentType": content_type})
+    async def presign_put(self, key: str, content_type: str, size: int) -> PresignedPut:
+        # A client sends Content-Length by itself; a browser lets nobody set it.
+        signed = {"ContentType": content_type, "ContentLength": size, "IfNoneMatch": "*"}
+        (url,) = await self._presign("put_object", [{"Bucket": self._bucket, "Key": key, **signed}])
+        return PresignedPut(url, {"Content-Type": content_type, "If-None-Match": "*"})
 
     async def create_multipart(self, key: str, content_type: str) -> str:
         def create(_: int) -> str:
@@ -180,10 +185,10 @@ class R2Store:
 
         return await self._write(f"POST {key}?uploads", create)
 
-    async def presign_part(self, key: str, upload_id: str, number: int) -> str:
-        return await self._presign(
-            "upload_part", {"Bucket": self._bucket, "Key": key, "UploadId": upload_id, "PartNumber": number}
-        )
+    async def presign_parts(self, key: str, upload_id: str, sizes: Sequence[int]) -> Sequence[str]:
+        common = {"Bucket": self._bucket, "Key": key, "UploadId": upload_id}
+        parts = [{**common, "PartNumber": number, "ContentLength": size} for number, size in enumerate(sizes, 1)]
+        return await self._presign("upload_part", parts)
 
     async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[UploadedPart]) -> str:
         if not parts:
@@ -261,11 +266,10 @@ class R2Store:
                 return pages
             parameters["ContinuationToken"] = page["NextContinuationToken"]
 
-    async def _presign(self, operation: Any, parameters: dict[str, Any]) -> str:
-        def sign() -> str:
-            return self._client.generate_presigned_url(
-                operation, Params=parameters, ExpiresIn=self._settings.presign_seconds
-            )
+    async def _presign(self, operation: Any, parameters: Sequence[dict[str, Any]]) -> Sequence[str]:
+        def sign() -> Sequence[str]:
+            expires = self._settings.presign_seconds
+            return [self._client.generate_presigned_url(operation, Params=one, ExpiresIn=expires) for one in parameters]
 
         try:
             # Asks nobody, so it waits for no one: a thread only because the first use imports and makes the client.

@@ -13,6 +13,16 @@ export function onSyncStatus(listener) {
   syncListener = listener;
 }
 
+/** By profile: the newest `X-Sync-Position` of an answer. Sent back, it makes a Machine that is behind catch up first. */
+const POSITIONS = "reel-ballers.positions";
+const positions = () => JSON.parse(sessionStorage.getItem(POSITIONS) ?? "{}");
+const position = () => positions()[profileId()] ?? 0;
+function notePosition(profile, answer) {
+  const told = Number(answer.headers.get("X-Sync-Position") ?? 0);
+  if (!profile || told <= (positions()[profile] ?? 0)) return;
+  sessionStorage.setItem(POSITIONS, JSON.stringify({ ...positions(), [profile]: told }));
+}
+
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
@@ -44,11 +54,15 @@ export async function call(method, path, body) {
 
 async function send(method, path, body) {
   const headers = { "X-User-ID": userId() };
-  if (profileId()) headers["X-Profile-ID"] = profileId();
+  const profile = profileId();
+  if (profile) headers["X-Profile-ID"] = profile;
+  if (profile && position()) headers["X-Sync-Position"] = String(position());
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const url = config().api + path;
   try {
-    return await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    const answer = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    notePosition(profile, answer);
+    return answer;
   } catch {
     throw new Unreachable("The API", url);
   }
@@ -69,5 +83,6 @@ export function socketUrl(path) {
   url.protocol = url.protocol === "http:" ? "ws:" : "wss:";
   url.searchParams.set("user_id", userId());
   url.searchParams.set("profile_id", profileId() ?? "");
+  if (position()) url.searchParams.set("sync_position", String(position()));
   return url.href;
 }

@@ -20,10 +20,14 @@ class UserContext:
 
 @dataclass(frozen=True)
 class Caller:
-    """What the headers of a request said; None where a header was absent."""
+    """What the headers of a request said; None where a header was absent.
+
+    ``position`` is the newest TXID that the client has been told of for this profile, 0 where it told none.
+    """
 
     user_id: str | None = None
     profile_id: str | None = None
+    position: int = 0
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)

@@ -24,32 +24,33 @@ PROFILE_HEADER = "X-Profile-ID"
 _REQUIRED = {"required": True, "pattern": ID_PATTERN}
 
 
-def core(connection: HTTPConnection) -> Core:
+# All of these are `async def`: FastAPI runs a plain `def` in a thread, which costs more than what they do.
+async def core(connection: HTTPConnection) -> Core:
     return core_of(connection)
 
 
 CoreDep = Annotated[Core, Depends(core)]
 
 
-def settings(core: CoreDep) -> Settings:
+async def settings(core: CoreDep) -> Settings:
     return core.settings
 
 
-def store(core: CoreDep) -> ObjectStore:
+async def store(core: CoreDep) -> ObjectStore:
     return core.store
 
 
-def keys(core: CoreDep) -> Keys:
+async def keys(core: CoreDep) -> Keys:
     return core.keys
 
 
-def databases(core: CoreDep) -> Databases:
+async def databases(core: CoreDep) -> Databases:
     return core.databases
 
 
 # The middleware has read and validated the headers (for WebSockets the query too); here they are declared for the
 # OpenAPI document and their presence is required.
-def user_id(
+async def user_id(
     _header: Annotated[
         str | None, Header(alias=USER_HEADER, description="The user.", json_schema_extra=_REQUIRED)
     ] = None,
@@ -86,7 +87,7 @@ async def profile_context(
 ContextDep = Annotated[UserContext, Depends(profile_context)]
 
 
-def profile_keys(context: ContextDep, core: CoreDep) -> ProfileKeys:
+async def profile_keys(context: ContextDep, core: CoreDep) -> ProfileKeys:
     return core.profile_keys(context)
 
 

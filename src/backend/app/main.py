@@ -14,6 +14,7 @@ from app.lifecycle import make_lifespan
 from app.middleware.body_limit import BodyLimitMiddleware
 from app.middleware.database_sync import DatabaseSyncMiddleware
 from app.middleware.head import HeadMiddleware
+from app.middleware.owner import OwnerMiddleware
 from app.middleware.request_id import RequestIdMiddleware
 from app.middleware.unexpected import UnexpectedErrorMiddleware
 from app.middleware.user_context import UserContextMiddleware
@@ -24,7 +25,7 @@ from app.storage.local import LocalStore
 
 LOCAL_ORIGINS: Final = ("http://localhost:5173", "http://localhost:3000")
 OPEN_PATHS: Final = frozenset({"/", "/api/health", "/api/status", "/docs", "/openapi.json"})
-EXPOSED_HEADERS: Final = ("X-Sync-Status", "Retry-After", "Content-Disposition", "Location", "ETag")
+EXPOSED_HEADERS: Final = ("X-Sync-Status", "X-Sync-Position", "Retry-After", "Content-Disposition", "Location", "ETag")
 
 
 def middleware(settings: Settings) -> list[Middleware]:
@@ -50,6 +51,7 @@ def middleware(settings: Settings) -> list[Middleware]:
             unlimited=(local_objects.PATH_PREFIX,),
         ),
         Middleware(UserContextMiddleware, origins=frozenset(origins), open_paths=OPEN_PATHS),
+        Middleware(OwnerMiddleware),
         Middleware(DatabaseSyncMiddleware),
     ]
 

@@ -63,6 +63,8 @@ class ProblemKind:
 
 
 SYNC_STATUS_HEADER = "X-Sync-Status"
+POSITION_HEADER = "X-Sync-Position"
+"""The TXID that holds all that an answer shows; sent back, nothing older is shown (`docs/replication.md`)."""
 
 BAD_REQUEST = ProblemKind("bad-request", 400, "Bad request")
 MISSING_HEADER = ProblemKind("missing-header", 400, "A required header is missing")

@@ -144,9 +144,9 @@ class Settings:
 
     max_body_bytes: int = _variable(
         "MAX_BODY_BYTES",
-        values.integer(1024, 64 * 1024 * 1024),
-        1024 * 1024,
-        "Largest request body; videos go to the bucket directly.",
+        values.integer(1024, 1_000_000),
+        1_000_000,
+        "Largest request body; Fly's proxy sends no larger one to another Machine. Videos go to the bucket directly.",
     )
     max_body_seconds: float = _variable(
         "MAX_BODY_SECONDS",

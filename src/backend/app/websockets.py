@@ -11,10 +11,11 @@ from typing import Any, Final
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from app.context import current_caller
 from app.core import Core
 from app.dependencies import ContextDep, CoreDep
 from app.ids import is_id
-from app.jobs import rows, steps
+from app.jobs import rows
 from app.jobs.dependencies import RunnerDep
 from app.jobs.models import Job, JobKind, event
 from app.storage.interface import StorageError
@@ -42,7 +43,10 @@ async def export_events(
     runner.awaken(context)
 
     async def look() -> list[Job]:
-        job = await steps.look(core.databases, context, export_id) if is_id(export_id) else None
+        if not is_id(export_id):
+            return []
+        async with core.databases.session(context, at_least=current_caller().position, serving=True) as session:
+            job = await session.read(lambda connection: rows.find(connection, export_id))
         return [job] if job is not None and job.kind is JobKind.EXPORT else []
 
     async def serve(events: asyncio.Queue[Job]) -> None:
@@ -75,7 +79,7 @@ async def extraction_events(websocket: WebSocket, context: ContextDep, core: Cor
 
 
 async def _extractions(core: Core, context: ContextDep) -> list[Job]:
-    async with core.databases.session(context) as session:
+    async with core.databases.session(context, at_least=current_caller().position, serving=True) as session:
         return await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
 
 

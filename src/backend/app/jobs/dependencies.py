@@ -9,7 +9,7 @@ from app.dependencies import ContextDep
 from app.jobs.runner import Runner
 
 
-def runner(connection: HTTPConnection) -> Runner:
+async def runner(connection: HTTPConnection) -> Runner:
     """The process's runner."""
     found: Runner = connection.app.state.runner
     return found

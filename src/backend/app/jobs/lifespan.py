@@ -28,6 +28,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     worker, tidy = make_worker(core), partial(sweep, core)
     runner = Runner(core.databases, worker, Hub(), owner, clear=settings.clear_pending_jobs_on_startup, tidy=tidy)
     app.state.runner = runner
+    core.databases.when_owned = runner.take_over
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from app.jobs.models import Job, JobStatus
 from app.services.export_worker import finish
 from app.services.worker import Work, Worker, WorkFailed
 from app.storage.interface import StorageError
-from app.sync.interface import Databases, SyncError
+from app.sync.interface import Databases, OwnedElsewhere, SyncError
 from app.timestamps import now
 from reel.errors import ReelError
 
@@ -55,6 +55,11 @@ class Runner:
         """On the first sight of a profile: what an earlier process left unfinished is resumed, or cleared."""
         if context not in self._awake:
             self._awake[context] = asyncio.create_task(self._awaken(context))
+
+    def take_over(self, context: UserContext) -> None:
+        """This Machine has become the profile's owner: resume what the one before left unfinished."""
+        self._awake.pop(context, None)
+        self.awaken(context)
 
     def submit(self, context: UserContext, job_id: str) -> None:
         """Carry out a job whose row is stored; one that already runs here is left alone."""
@@ -144,6 +149,10 @@ class Runner:
                 if found is None or found.status.over:
                     return
                 wait = max(1.0, min(LEASE_SECONDS, found.lease_until - time.time()))
+            except OwnedElsewhere as error:
+                # The owner resumes the job when this process's lease has run out.
+                log.info("job %s: %s", job_id, error)
+                return
             except (SyncError, StorageError) as error:
                 log.warning("job %s: %s", job_id, error)
                 wait = LEASE_SECONDS
@@ -220,6 +229,8 @@ class Runner:
 
             try:
                 kept = await steps.write(self._databases, context, renew)
+            except OwnedElsewhere:
+                kept = False
             except (SyncError, StorageError) as error:
                 log.warning("lease of job %s: %s", job.id, error)
                 continue

@@ -11,7 +11,7 @@ from app.jobs import rows
 from app.jobs.models import Job
 from app.storage.interface import StorageError
 from app.storage.retry import Policy
-from app.sync.interface import Databases, SyncError
+from app.sync.interface import Databases, OwnedElsewhere, SyncError
 
 T = TypeVar("T")
 
@@ -21,11 +21,18 @@ RETRY: Final = Policy(attempts=7, first=0.5, longest=12.0)
 
 async def write(databases: Databases, context: UserContext, change: Callable[[apsw.Connection], T]) -> T:
     """One change, in object storage when this returns. It is made again after a conflict or an outage, so its WHERE
-    must say from which state it may happen. Raises SyncError or StorageError after the last try."""
+    must say from which state it may happen.
+
+    Raises OwnedElsewhere where another Machine serves the profile: jobs follow the owner, they never take a profile
+    over. Raises SyncError or StorageError after the last try."""
     for wait in (*RETRY.waits(), None):
         try:
+            if owner := await databases.elsewhere(context):
+                raise OwnedElsewhere(f"Machine {owner} serves the profile")
             async with databases.session(context) as session:
                 return await session.write(change)
+        except OwnedElsewhere:
+            raise
         except (SyncError, StorageError):
             if wait is None:
                 raise

@@ -1,2 +1,2 @@
 """The layers around every request, pure ASGI, from the outside in: CORS, request id, unexpected errors, body limit,
-user context, database sync."""
+user context, owner, database sync."""

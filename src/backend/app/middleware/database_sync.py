@@ -7,9 +7,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.context import UserContext
+from app.context import UserContext, current_caller
 from app.error_handlers import sync_problem
-from app.problems import SYNC_STATUS_HEADER
+from app.problems import POSITION_HEADER, SYNC_STATUS_HEADER
 from app.storage.interface import StorageError
 from app.sync.interface import Databases, Session, SyncError, SyncStatus
 
@@ -29,12 +29,20 @@ class _Open:
         order = (SyncStatus.CONFLICT, SyncStatus.FAILED, SyncStatus.PENDING, SyncStatus.SYNCED)
         return next((status for status in order if status in states), None)
 
+    def position(self) -> int | None:
+        """The TXID that the response tells the client to come back with; a request touches one profile's database."""
+        return max(
+            (session.position for session in self.sessions.values() if session.position is not None), default=None
+        )
+
 
 async def open_session(request: Request, databases: Databases, context: UserContext) -> Session:
     """The request's session for a profile, opened on first use."""
     opened: _Open = request.scope[_SCOPE_KEY]
     if context not in opened.sessions:
-        opened.sessions[context] = await opened.stack.enter_async_context(databases.session(context))
+        opened.sessions[context] = await opened.stack.enter_async_context(
+            databases.session(context, at_least=current_caller().position, serving=True)
+        )
     return opened.sessions[context]
 
 
@@ -71,6 +79,9 @@ class DatabaseSyncMiddleware:
                 status = opened.worst()
                 if status is not None:
                     MutableHeaders(scope=message).setdefault(SYNC_STATUS_HEADER, status.value)
+                position = opened.position()
+                if position is not None:
+                    MutableHeaders(scope=message).setdefault(POSITION_HEADER, str(position))
             await send(message)
 
         try:

@@ -10,16 +10,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import problems
 from app.context import Caller, caller_variable
 from app.ids import ID_FORM, is_id
+from app.problems import POSITION_HEADER
 
 USER_HEADER = "X-User-ID"
 PROFILE_HEADER = "X-Profile-ID"
-_QUERY_NAMES = {USER_HEADER: "user_id", PROFILE_HEADER: "profile_id"}
+_QUERY_NAMES = {USER_HEADER: "user_id", PROFILE_HEADER: "profile_id", POSITION_HEADER: "sync_position"}
+_POSITION_DIGITS = 18
 
 
 def read_caller(headers: Headers, query: Mapping[str, list[str]]) -> Caller:
     """The caller that headers (or, where they may be used, query parameters) name.
 
-    Raises a 400 problem that names the header or parameter when an id is not valid.
+    Raises a 400 problem that names the header or parameter when its value is not valid.
     """
     found: dict[str, str | None] = {}
     for header, parameter in _QUERY_NAMES.items():
@@ -30,10 +32,15 @@ def read_caller(headers: Headers, query: Mapping[str, list[str]]) -> Caller:
             name = parameter
         if len(given) > 1:
             raise problems.INVALID_HEADER.error(f"{name} was sent {len(given)} times: expected once")
-        if given and not is_id(given[0]):
+        if given and header == POSITION_HEADER:
+            if not (given[0].isascii() and given[0].isdigit() and len(given[0]) <= _POSITION_DIGITS):
+                raise problems.INVALID_HEADER.error(
+                    f"{name} {given[0][:80]!r} is not valid: expected the value of an earlier {POSITION_HEADER}"
+                )
+        elif given and not is_id(given[0]):
             raise problems.INVALID_HEADER.error(f"{name} {given[0][:80]!r} is not valid: expected {ID_FORM}")
         found[header] = given[0] if given else None
-    return Caller(found[USER_HEADER], found[PROFILE_HEADER])
+    return Caller(found[USER_HEADER], found[PROFILE_HEADER], int(found[POSITION_HEADER] or 0))
 
 
 class UserContextMiddleware:

@@ -33,6 +33,7 @@ class Claims:
 
     def __init__(self, copy: LocalCopy, log: Log, uploader: Uploader, follower: Follower) -> None:
         self._copy, self._log, self._uploader, self._follower = copy, log, uploader, follower
+        self.after_claim: Callable[[], None] = lambda: None
 
     async def claim(self, enough: Callable[[], bool] = lambda: False) -> None:
         """Create the next file, empty and this Machine's, and bring the schema up; what others wrote meanwhile is
@@ -48,6 +49,7 @@ class Claims:
                 lost = await self._try(database)
             if lost is None:
                 self._uploader.kick()
+                self.after_claim()
                 return
             if log.now() - began > _CLAIM_SECONDS:
                 raise Lost(lost) from lost

@@ -81,6 +81,7 @@ class ReplicatedDatabases:
         self._bytes = 0
         self._closing: dict[UserContext, asyncio.Task[None]] = {}
         self._closed = False
+        self.when_owned: Callable[[UserContext], None] = lambda _: None
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sqlite")
 
     @asynccontextmanager
@@ -164,6 +165,7 @@ class ReplicatedDatabases:
             was_begun=functools.partial(self._must_exist, context),
         )
         Maintainer(replica)
+        replica.claims.after_claim = lambda: self.when_owned(context)
         return _Entry(replica, keys.database_folder)
 
     async def _must_exist(self, context: UserContext) -> bool:

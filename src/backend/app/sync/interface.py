@@ -88,7 +88,9 @@ class Session(Protocol):
 
 
 class Databases(Protocol):
-    """The databases of all profiles."""
+    """The databases of all profiles. ``when_owned`` is called each time this Machine becomes the owner of one."""
+
+    when_owned: Callable[[UserContext], None]
 
     def session(
         self, context: UserContext, *, at_least: int = 0, serving: bool = False

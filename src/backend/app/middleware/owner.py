@@ -1,0 +1,69 @@
+"""Sends a request for a profile that another Machine owns to that Machine, by Fly's `fly-replay`.
+
+The proxy repeats the request there, and with the session replay cache of `fly.staging.toml` sends later requests with
+the same `X-Profile-ID` straight to the owner. A replay carries at most 1 MB of body (superfly/docs, "Dynamic request
+routing", 2026), which is why no request body may be larger. Preflights are answered further out, on any Machine.
+
+A request is served here, and this Machine becomes the owner, when the proxy could not reach the preferred one, when the
+request was replayed already, and when this process has no Machine id. The fence in the log makes that safe when the old
+owner is only frozen.
+"""
+
+import logging
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.context import UserContext, current_caller
+from app.core import Core
+from app.middleware.user_context import deny
+from app.problems import ProblemError
+from app.storage.interface import StorageError
+from app.sync.interface import SyncError
+
+log = logging.getLogger(__name__)
+
+UNAVAILABLE: Final = "fly-preferred-instance-unavailable"
+REPLAYED: Final = ("fly-replay-src", "fly-replay-failed")
+CACHE_STATUS: Final = "fly-replay-cache-status"
+
+
+class OwnerMiddleware:
+    """Answers with `fly-replay` before a database is opened, a body is read, or a WebSocket is accepted."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        owner = await self._owner(scope) if scope["type"] in ("http", "websocket") else ""
+        if not owner:
+            await self.app(scope, receive, send)
+            return
+        headers = {"fly-replay": f"prefer_instance={owner}"}
+        if Headers(scope=scope).get(CACHE_STATUS) == "hit":
+            # A cached replay brought it to the wrong Machine.
+            headers["fly-replay-cache"] = "invalidate"
+        # Only the proxy sees this answer. Where there is none, its status must not look like a success.
+        answer = Response(f"Machine {owner} serves this profile", 503, {**headers, "Retry-After": "1"})
+        if scope["type"] == "websocket":
+            await deny(answer, scope, receive, send)
+        else:
+            await answer(scope, receive, send)
+
+    async def _owner(self, scope: Scope) -> str:
+        """The Machine that this request must go to; empty where it is served here."""
+        core: Core = scope["app"].state.core
+        caller, headers = current_caller(), Headers(scope=scope)
+        if not core.settings.fly_machine_id or caller.user_id is None or caller.profile_id is None:
+            return ""
+        if UNAVAILABLE in headers or any(name in headers for name in REPLAYED):
+            return ""
+        context = UserContext(caller.user_id, caller.profile_id)
+        try:
+            return await core.databases.elsewhere(context) if await core.profiles.exists(context) else ""
+        except (ProblemError, SyncError, StorageError) as error:
+            # The handler meets the same error, and answers it.
+            log.info("who owns %s is not known: %s", context, error)
+            return ""

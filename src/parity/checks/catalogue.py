@@ -67,7 +67,7 @@ def markdown(found: Catalogue) -> str:
         for one in of_kind:
             about = one.about
             needs = ", ".join([*about.needs, *(["live"] if about.live else [])]) or "–"
-            variant = f"`{about.broken}`" if about.broken is not None else f"none: {about.unproven}"
+            variant = f"`{about.broken}`".replace("|", "\\|") if about.broken is not None else f"none: {about.unproven}"
             lines.append(f"| `{one.name}`{' (own)' if one.own else ''} | {about.title} | {needs} | {variant} |")
         lines.append("")
     return "\n".join(lines)

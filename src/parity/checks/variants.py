@@ -12,14 +12,18 @@ from typing import Any
 from parity import wraps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Env:
     """A release with these variables over the configured ones; None removes one."""
 
     values: Mapping[str, str | None]
 
+    def __repr__(self) -> str:
+        given = (f"{name} removed" if value is None else f"{name}={value}" for name, value in self.values.items())
+        return f"Env({', '.join(given)})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Wrap:
     """A release whose ASGI application is ``function(app, settings)``.
 
@@ -31,13 +35,20 @@ class Wrap:
     settings: Mapping[str, Any] = field(default_factory=dict)
     starts: bool = True
 
+    def __repr__(self) -> str:
+        module, name = self.function.__module__.rpartition(".")[2], self.function.__name__
+        return f"Wrap({module if name == 'wrap' else name}{f', {dict(self.settings)}' if self.settings else ''})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Layer:
     """The image with these files on top, by absolute path in the image. Needs containers."""
 
     files: Mapping[str, str]
     starts: bool = True
+
+    def __repr__(self) -> str:
+        return f"Layer({', '.join(self.files)})"
 
 
 class Proxy:
@@ -59,11 +70,14 @@ class R2Rules:
     off: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BucketCors:
     """The bucket with this CORS policy in place of the configured one."""
 
     rules: Sequence[Mapping[str, object]]
+
+    def __repr__(self) -> str:
+        return f"BucketCors({', '.join(f'{name} {value}' for rule in self.rules for name, value in rule.items())})"
 
 
 class Fault:
@@ -78,12 +92,15 @@ class Fault:
         return f"Fault({self.standin}, {self.body})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Named:
     """The variant ``broken[name]`` of the contract; ``otherwise`` where the contract has none."""
 
     name: str
     otherwise: Change | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.name} of the contract" + (f", or {self.otherwise}" if self.otherwise is not None else "")
 
 
 @dataclass(frozen=True)

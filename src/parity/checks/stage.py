@@ -74,8 +74,10 @@ class Stage:
         if release["env"] or release["source"] or release["image"]:
             await self.stack.admin("POST", "/fly/releases", {"wait": HEALTHY_WITHIN_S}, timeout_s=HEALTHY_WITHIN_S + 60)
         await self.stack.admin("DELETE", "/fly/interposer")
-        await self.stack.admin("POST", "/r2/behaviour", {"rules_off": ""})
+        await self.stack.admin("DELETE", "/r2/behaviour")
         await self.stack.admin("DELETE", "/r2/cors")
+        for name in self.stack.site.project.parity.services:
+            await self.stack.admin("POST", f"/services/{name}/back")
         await self.as_one_finds_it()
 
     async def as_one_finds_it(self) -> None:

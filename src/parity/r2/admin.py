@@ -63,6 +63,7 @@ class Admin:
             Route("/r2/object", self.object),
             Route("/r2/behaviour", self.behaviour),
             Route("/r2/behaviour", self.behave, methods=["POST"]),
+            Route("/r2/behaviour", self.configured_behaviour, methods=["DELETE"]),
             Route("/r2/cors", self.cors_policy),
             Route("/r2/cors", self.change_cors, methods=["PUT"]),
             Route("/r2/cors", self.configured_cors, methods=["DELETE"]),
@@ -193,6 +194,11 @@ class Admin:
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
         return JSONResponse(behaviour_to_json(self._front.behaviour))
+
+    async def configured_behaviour(self, request: Request) -> Response:
+        """Back to what the settings say."""
+        self._front.behave(self._service.settings.behaviour)
+        return await self.behaviour(request)
 
     async def cors_policy(self, _request: Request) -> Response:
         """The bucket's CORS policy that is in force."""

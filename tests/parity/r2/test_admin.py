@@ -89,6 +89,7 @@ def test_behaviour_changes_from_the_next_request_on(r2: StandIn) -> None:
         s3.put_object(Bucket=BUCKET, Key="k", Body=b"")
     refused = _ask(r2, "POST", "/r2/behaviour", json={"latency": "slow"})
     assert (refused.status_code, "off or realistic" in refused.json()["detail"]) == (400, True)
+    assert _ask(r2, "DELETE", "/r2/behaviour").json()["rules_off"] == ""
 
 
 def test_a_snapshot_is_what_a_restore_goes_back_to(start: Callable[..., StandIn], tmp_path: Path) -> None:

@@ -1,0 +1,220 @@
+"""Variants in place and taken back, and a stack put right, against an admin API that remembers what it was told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from parity import wraps
+from parity.checks import Both, BucketCors, Env, Fault, Layer, Named, Proxy, R2Rules, Wrap, evidence
+from parity.checks.browser import Notes
+from parity.checks.faults import Faults
+from parity.checks.machines import Machines
+from parity.checks.stack import Site, Stack, StackError
+from parity.checks.stage import Stage, wrapped_files
+from parity.checks.verdict import NotDeclared, NotJudged, NotShown
+from parity.stack.target import Target
+
+ADMIN = "http://admin.example"
+SECRET = "an-app-secret-0123456789"
+
+
+class Standins:
+    """An admin API: what is in force, and every change in order."""
+
+    def __init__(self) -> None:
+        self.release: dict[str, Any] = {"env": {}, "source": None, "image": None}
+        self.machines: dict[str, str] = {"m1": "started"}
+        self.faults: dict[str, dict[str, Any]] = {}
+        self.wraps: list[Any] = []
+        self.rules = ""
+        self.cors: Any = None
+        self.refuse = ""
+        self.changes: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        method, path = request.method, request.url.path
+        body = json.loads(request.content) if request.content else {}
+        if method != "GET":
+            self.changes.append(f"{method} {path}")
+        if self.refuse and self.refuse in f"{method} {path}":
+            return httpx.Response(504, text="not healthy")
+        return httpx.Response(200, json=self._answer(method, path, body, dict(request.url.params)))
+
+    def _answer(self, method: str, path: str, body: dict[str, Any], query: dict[str, str]) -> Any:
+        match method, path.split("/")[1:]:
+            case "GET", ["fly", "release"]:
+                return self.release
+            case "POST", ["fly", "releases"]:
+                self.release = {"env": body.get("env", {}), "source": body.get("source"), "image": body.get("image")}
+            case "PUT" | "DELETE", ["fly", "interposer"]:
+                self.wraps = body.get("wraps", [])
+            case "POST" | "DELETE", ["r2", "behaviour"]:
+                self.rules = body.get("rules_off", "")
+            case "PUT" | "DELETE", ["r2", "cors"]:
+                self.cors = body.get("CORSRules")
+            case "POST", ["r2", "faults"]:
+                made = f"f{len(self.changes)}"
+                self.faults[made] = {"id": made, "fired": 0, **body}
+                return self.faults[made]
+            case "GET", ["r2", "faults"]:
+                return {"faults": list(self.faults.values())}
+            case "DELETE", ["r2", "faults"]:
+                [self.faults.pop(one) for one in list(self.faults) if query.get("id", one) == one]
+            case "GET", ["fly", "machines"]:
+                return [self._machine(name) for name in self.machines]
+            case "POST", ["fly", "machines", name, "destroy"]:
+                self.machines.pop(name)
+            case "GET", ["fly", "machines", name]:
+                return self._machine(name)
+            case "GET", ["fly", "machines", name, "logs"]:
+                return {"lines": [f"log of {name}", f"password={SECRET}"]}
+        return {}
+
+    def _machine(self, name: str) -> dict[str, Any]:
+        return {"id": name, "state": self.machines.get(name, "started"), "port": "open", "events": []}
+
+
+@pytest.fixture
+def standins() -> Standins:
+    return Standins()
+
+
+@pytest.fixture
+async def stack(standins: Standins, tmp_path: Path) -> AsyncIterator[Stack]:
+    parity = SimpleNamespace(gpu=None, services={})
+    project = SimpleNamespace(parity=parity, settings=SimpleNamespace(state_dir=tmp_path), health_path="/health")
+    target = Target("local", "https://app", "", "", "", "", ADMIN, None, "process")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(standins)) as http:
+        yield Stack(Site(target, cast(Any, project), None), http)
+
+
+@pytest.fixture
+def stage(stack: Stack) -> Stage:
+    return Stage(stack, {"off": Env({"R2": "off"}), "both": Both([Named("off"), R2Rules("16")])})
+
+
+def in_force(standins: Standins) -> tuple[Any, ...]:
+    return standins.release["env"], standins.wraps, standins.rules, standins.cors, len(standins.faults)
+
+
+CONFIGURED: tuple[Any, ...] = ({}, [], "", None, 0)
+EVERYTHING = Both(
+    [Env({"A": "1"}), Proxy("no_cors"), R2Rules("2"), BucketCors([{"AllowedOrigins": []}]), Fault("r2", status=503)]
+)
+BROKEN: tuple[Any, ...] = ({"A": "1"}, [{"name": "no_cors", "settings": {}}], "2", [{"AllowedOrigins": []}], 1)
+
+
+async def test_every_kind_of_variant_is_put_in_place_and_taken_back(stage: Stage, standins: Standins) -> None:
+    async with stage.changed(EVERYTHING):
+        assert in_force(standins) == BROKEN
+    assert in_force(standins) == CONFIGURED
+
+
+async def test_a_failing_test_takes_its_variant_back(stage: Stage, standins: Standins) -> None:
+    with suppress(AssertionError):
+        async with stage.changed(EVERYTHING):
+            raise AssertionError
+    assert in_force(standins) == CONFIGURED
+
+
+async def test_what_a_check_changes_itself_stands_on_top_of_its_variant(stage: Stage, standins: Standins) -> None:
+    async with stage.changed(Env({"A": "1"})):
+        async with stage.changed(Env({"B": "2"}), Proxy("no_cors")):
+            assert standins.release["env"] == {"A": "1", "B": "2"}
+        assert in_force(standins) == ({"A": "1"}, [], "", None, 0)
+
+
+async def test_a_proxy_needs_no_release(stage: Stage, standins: Standins) -> None:
+    async with stage.changed(Proxy("answers", status=500)):
+        pass
+    assert "POST /fly/releases" not in standins.changes
+
+
+async def test_a_variant_that_does_not_start_is_an_error_and_leaves_nothing(stage: Stage, standins: Standins) -> None:
+    standins.refuse = "POST /fly/releases"
+    with pytest.raises(StackError, match="not healthy"):
+        async with stage.changed(R2Rules("2"), Env({"A": "1"})):
+            raise AssertionError("the test must not run")
+    assert standins.rules == ""
+    assert standins.changes.count("POST /fly/releases") == 2  # there and back
+
+
+async def test_names_are_looked_up_in_the_contract(stage: Stage, standins: Standins) -> None:
+    async with stage.changed(Named("both")):
+        assert in_force(standins) == ({"R2": "off"}, [], "16", None, 0)
+    async with stage.changed(Named("absent", otherwise=R2Rules("3"))):
+        assert standins.rules == "3"
+    with pytest.raises(NotDeclared, match="no broken variant 'absent'"):
+        async with stage.changed(Named("absent")):
+            pass
+
+
+async def test_a_layer_cannot_be_shown_by_processes(stage: Stage) -> None:
+    with pytest.raises(NotShown):
+        async with stage.changed(Layer({"/app/x": ""})):
+            pass
+
+
+async def test_whatever_a_killed_run_left_is_put_right(stage: Stage, standins: Standins) -> None:
+    standins.release = {"env": {"A": "1"}, "source": "/tmp/x", "image": None}
+    standins.wraps, standins.rules, standins.cors = [{"name": "no_cors"}], "2", [{}]
+    standins.faults, standins.machines = {"f": {"id": "f"}}, {"m1": "stopped", "m2": "started", "m3": "suspended"}
+    await stage.as_configured()
+    assert in_force(standins) == CONFIGURED
+    assert list(standins.machines) == ["m1"]
+    assert "POST /fly/machines/m1/start" in standins.changes
+
+
+async def test_a_stack_that_is_right_gets_no_release(stage: Stage, standins: Standins) -> None:
+    await stage.as_configured()
+    assert "POST /fly/releases" not in standins.changes
+
+
+async def test_a_fault_that_no_request_met_is_not_judged(stack: Stack, standins: Standins) -> None:
+    with pytest.raises(NotJudged, match="no request met the fault"):
+        async with Faults(stack).on("k*", status=503):
+            pass
+    assert standins.faults == {}
+    async with Faults(stack).on("k*", status=503):
+        next(iter(standins.faults.values()))["fired"] = 2
+    async with Faults(stack).on("k*", must_fire=False, status=503):
+        pass
+
+
+async def test_a_failure_is_told_before_a_fault_that_never_fired(stack: Stack) -> None:
+    with pytest.raises(AssertionError, match="lost"):
+        async with Faults(stack).on("k*", status=503):
+            raise AssertionError("lost")
+
+
+async def test_evidence_has_the_logs_of_machines_that_are_gone_and_no_secret(
+    stack: Stack, standins: Standins, tmp_path: Path
+) -> None:
+    standins.machines["m2"] = "started"
+    await Machines(stack).destroy("m2")
+    stack.said.append({"asked": "GET /x?token=abcdef123456", "body": f'{{"key": "{SECRET}"}}'})
+    folder = tmp_path / "evidence"
+    await evidence.leave(folder, f"failed: {SECRET}", stack, Notes(), [SECRET])
+    assert {"machine-m1.log", "machine-m2.log", "reason.txt", "requests.json"} <= {f.name for f in folder.iterdir()}
+    assert "log of m2" in (folder / "machine-m2.log").read_text()
+    everything = "".join(file.read_text() for file in folder.iterdir())
+    assert SECRET not in everything
+    assert "abcdef123456" not in everything
+    json.loads((folder / "requests.json").read_text())
+
+
+def test_wraps_are_put_around_the_app_from_the_inside_out() -> None:
+    inner, outer = Wrap(wraps.answers.slow, {"seconds": 1}), Wrap(wraps.answers.no_cors)
+    files = wrapped_files("app = object()\n", "app/main.py", "app", [inner, outer])
+    entry = files["app/main.py"]
+    assert entry.index("slow") < entry.index("no_cors")
+    assert "app/parity_wraps/answers.py" in files
+    compile(entry, "app/main.py", "exec")

@@ -18,7 +18,7 @@ from video_jobs.bucket import Bucket
 from video_jobs.progress import ProgressReport
 
 # The versions of the backend's requirements; a test holds them equal.
-PINNED = ("boto3==1.44.5", "pillow==13.0.0")
+PINNED = ("boto3==1.44.5", "pillow==13.0.0", "fontpkg-noto-sans==2.15")
 PROGRESS_DEADLINE_S = 5.0
 
 image = (

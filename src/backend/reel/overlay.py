@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from reel import fonts
 
 MAX_LINES = 3
 _MARGIN = 0.04
@@ -24,15 +27,16 @@ class Placed:
 
 def draw_overlay(text: str, frame: tuple[int, int], path: Path) -> Placed:
     """Write `text` as a PNG: white on a dark box, centred near the bottom, at most three lines, then …"""
-    from PIL import Image, ImageDraw, ImageFont  # heavy: only renders need it
+    from PIL import Image, ImageDraw  # heavy: only renders need it
 
+    text = unicodedata.normalize("NFC", text)
     width, height = frame
     margin = max(4, round(min(frame) * _MARGIN))
     size = max(12, round(min(frame) * _TEXT_HEIGHT))
-    font = ImageFont.load_default(size)
+    font = fonts.font(size)
     room = width - 4 * margin
     lines = wrap(text, lambda part: font.getlength(part), room)
-    line_height = round(size * 1.3)
+    line_height = round(size * 1.4)
     box_width = min(width, round(max(font.getlength(line) for line in lines)) + 2 * margin)
     box_height = line_height * len(lines) + margin
     picture = Image.new("RGBA", (box_width, box_height), (0, 0, 0, 160))

@@ -4,15 +4,23 @@ import apsw
 
 from app.clips import rows as clip_rows
 from app.db.rows import Row
+from app.overlay_text import drawable
 from app.storage.keys import ProfileKeys
-from reel.payloads import ReelClip, RenderOptions, RenderReel
+from reel.payloads import PayloadError, ReelClip, RenderOptions, RenderReel
 
 # A newer release may have stored more.
 _OPTIONS = RenderOptions.__dataclass_fields__
 
 
 def plan(connection: apsw.Connection, project: Row, export_id: str, keys: ProfileKeys) -> RenderReel:
-    """The clips as they are now; later changes do not touch an export. Raises PayloadError: empty or too long."""
+    """The clips as they are now; later changes do not touch an export.
+
+    Raises PayloadError: empty, too long, or with a text that an older release took and that cannot be drawn.
+    """
+    try:
+        drawable(str(project["options"].get("overlay_text", "")))
+    except ValueError as error:
+        raise PayloadError(str(error)) from error
     found = [clip_rows.find(connection, clip_id) for clip_id in project["clip_ids"]]
     return RenderReel(
         export_id=export_id,

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import apsw
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.db.rows import fetch_all
 from app.models import Body
+from app.overlay_text import drawable
 
 AspectRatio = Literal["16:9", "9:16", "1:1", "4:5"]
 Quality = Literal["low", "medium", "high"]
@@ -33,7 +34,7 @@ class ProfileSettings(BaseModel):
 class SettingsChange(Body):
     """Settings to change; those that are absent stay."""
 
-    overlay_text: OverlayText = ""
+    overlay_text: Annotated[OverlayText, AfterValidator(drawable)] = ""
     aspect_ratio: AspectRatio = "16:9"
     quality: Quality = "medium"
     transition: Transition = "none"

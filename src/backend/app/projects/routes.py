@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from app import problems
 from app.db.rows import Row
@@ -11,6 +11,7 @@ from app.dependencies import SessionDep
 from app.ids import ID_PATTERN, new_id
 from app.jobs.dependencies import WAKE_JOBS
 from app.models import Body, View
+from app.overlay_text import drawable
 from app.projects import rows
 from reel.payloads import MAX_CLIPS, MAX_OVERLAY_TEXT, Aspect, Quality, Transition
 
@@ -30,10 +31,11 @@ _ONE: Final = problems.responses(problems.NOT_FOUND, problems.UNKNOWN_PROFILE)
 
 
 OverlayText = Annotated[str, Field(max_length=MAX_OVERLAY_TEXT, description="Empty for none.")]
+NewOverlayText = Annotated[OverlayText, AfterValidator(drawable)]
 
 
 class Options(Body):
-    """How the reel looks."""
+    """How the reel looks; a text that an older release took may hold characters that cannot be drawn."""
 
     overlay_text: OverlayText = ""
     aspect: Aspect = "16:9"
@@ -41,16 +43,22 @@ class Options(Body):
     transition: Transition = "cut"
 
 
+class NewOptions(Options):
+    """How the reel looks."""
+
+    overlay_text: NewOverlayText = ""
+
+
 class NewProject(Body):
     name: Name
     clip_ids: Clips = Field(default_factory=list)
-    options: Options = Options()
+    options: NewOptions = NewOptions()
 
 
 class OptionsChange(Body):
     """Options to change; those that are absent stay."""
 
-    overlay_text: OverlayText = ""
+    overlay_text: NewOverlayText = ""
     aspect: Aspect = "16:9"
     quality: Quality = "standard"
     transition: Transition = "cut"

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from parity.config.errors import ConfigError, Mistakes
+from parity.config.fly_toml import FlyConfig
 from parity.config.project import Project
 from parity.modal.config import modal_secrets
 from parity.stack.target import local_project
@@ -20,9 +21,10 @@ def config() -> None:
 
 
 @config.command()
-def check() -> None:
+@click.option("--as-flyctl", is_flag=True, help="Read fly.toml as a deploy does: drop what flyctl does not know.")
+def check(as_flyctl: bool) -> None:
     """Read fly.toml, parity.toml, the secrets and the bucket's CORS file; exit code 2 says that one is wrong."""
-    project = Project.load(os.environ)
+    project = Project.load({**os.environ, "PARITY_AS_FLYCTL": "true"} if as_flyctl else os.environ)
     require_usable(project)
     parity, service = project.parity, project.fly.service
     click.echo(f"{parity.app.fly_config}: app {project.fly.app}, port {service.internal_port}, "
@@ -32,8 +34,15 @@ def check() -> None:
         click.echo(f"{parity.secrets.file}: {len(project.secrets)} secret(s), bucket {project.bucket}")
     if parity.r2.cors:
         click.echo(f"{parity.r2.cors}: {len(cors_rules(project.path(parity.r2.cors)))} rule(s)")
-    if project.fly.not_reproduced:
-        click.echo(f"read, but not acted on here: {', '.join(project.fly.not_reproduced)}")
+    for line in difference_lines(project.fly):
+        click.echo(line)
+
+
+def difference_lines(fly: FlyConfig) -> list[str]:
+    """What of fly.toml is not reproduced: first what changes how the app behaves, then the rest."""
+    loud = [f"NOT REPRODUCED  {entry}" for entry in fly.not_reproduced if entry.loud]
+    quiet = [f"not reproduced  {entry}" for entry in fly.not_reproduced if not entry.loud]
+    return [*(f"DROPPED by flyctl  {key}" for key in fly.dropped), *loud, *quiet]
 
 
 def require_usable(project: Project) -> None:

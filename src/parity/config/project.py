@@ -55,7 +55,7 @@ class Project:
             parity = load_parity_config(path)
         names = parity.app.fly_config if parity else _fly_config_named(path)
         with mistakes.collected():
-            fly = load_fly_config(settings.root / names)
+            fly = load_fly_config(settings.root / names, as_flyctl=settings.as_flyctl)
         if parity is None or fly is None:
             mistakes.raise_any()
             raise AssertionError("a file that could not be read is a mistake")

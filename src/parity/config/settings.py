@@ -9,7 +9,7 @@ from pathlib import Path
 
 from parity.config.errors import ConfigError
 from parity.config.names import project_name
-from parity.config.variables import HOST, PATH, PORT, TEXT, URL, Kind, choice, integer, read, rows, setting
+from parity.config.variables import HOST, PATH, PORT, SWITCH, TEXT, URL, Kind, choice, integer, read, rows, setting
 
 _FOLDER = Kind(Path, "a path")
 
@@ -56,6 +56,9 @@ class HarnessSettings:
     )
     port_offset: int = setting(
         "PARITY_PORT_OFFSET", integer(0, 55_000), "0", "added to each port that is not set itself"
+    )
+    as_flyctl: bool = setting(
+        "PARITY_AS_FLYCTL", SWITCH, "false", "read fly.toml as a deploy does: what flyctl does not know is dropped"
     )
     api_port: int = setting("PARITY_API_PORT", PORT, "8443", "the edge, TLS")
     api_http_port: int = setting("PARITY_API_HTTP_PORT", PORT, "8080", "the edge, plain HTTP")

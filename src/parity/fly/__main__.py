@@ -10,6 +10,7 @@ import click
 
 from parity.config.errors import ConfigError
 from parity.fly.machines.driver import DriverError
+from parity.fly.machines.release import ReleaseFailed
 from parity.fly.server import serve as run
 from parity.services.errors import ServiceError
 
@@ -24,7 +25,7 @@ def serve() -> None:
     """Serve edge, Machines and admin API until SIGINT or SIGTERM."""
     try:
         asyncio.run(run(os.environ))
-    except (ConfigError, DriverError, ServiceError) as error:
+    except (ConfigError, DriverError, ReleaseFailed, ServiceError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
 

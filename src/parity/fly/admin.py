@@ -22,6 +22,7 @@ from parity.fly.machines.driver import DriverError
 from parity.fly.machines.machine import Machine
 from parity.fly.machines.release import ReleaseFailed
 from parity.fly.machines.state import WrongState
+from parity.fly.rollout import STRATEGIES
 
 LOG_LINES = 1000
 
@@ -120,10 +121,20 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
         return JSONResponse({"checkout": fleet.driver.checkout, "images": [asdict(image) for image in found]})
 
     async def deploy(request: Request) -> Response:
-        wanted = await read_object(request, ("image", "source", "env", "wait"))
+        wanted = await read_object(request, ("image", "source", "env", "wait", "strategy"))
+        strategy = wanted.get("strategy")
+        if strategy not in (None, *STRATEGIES):
+            raise HTTPException(400, f"strategy={strategy!r}: expected one of {', '.join(STRATEGIES)}")
         image, source, env, wait = release_fields(wanted)
         seconds = parts.wait_timeout_s if isinstance(wait, bool) else wait
-        done = await fleet.deploy(image, source, env, wait=wait is not False, timeout_s=seconds)
+        done = await fleet.deploy(
+            image,
+            source,
+            env,
+            wait=wait is not False,
+            timeout_s=seconds,
+            strategy=None if strategy is None else str(strategy),
+        )
         return JSONResponse(done.as_json(), 201)
 
     async def interposer(request: Request) -> Response:

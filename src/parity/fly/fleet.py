@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from parity.fly.machines.image_log import ImageLog
 from parity.fly.machines.machine import Machine, Port, Surroundings
 from parity.fly.machines.release import Release, ReleaseFailed, ReleaseStatus
 from parity.fly.machines.state import State, WrongState
+from parity.fly.rollout import roll_out
 from parity.fly.routing import Phase, Use, excess
 from parity.fly.settings import FlySettings
 
@@ -55,6 +57,8 @@ class Fleet:
         self.gate = AppGate(self.machines, parts.config, parts.settings)
         self.release = Release(1)
         self._numbers = 0
+        self._last = 0  # number of the newest release, in force or not
+        self._slots: dict[str, int] = {}  # Machine → number of its volumes
         self._passed = False
         self._closed = False
         self._changed = asyncio.Condition()
@@ -93,6 +97,8 @@ class Fleet:
             self.release.resolved = await driver.resolve(None, None)
             self.release.move(ReleaseStatus.RUNNING)
         await self._parts.prepare(self.run_once)
+        if self.release.status is ReleaseStatus.RUNNING:
+            await self._release_command(self.release)
         for _ in range(max(1, self._parts.config.service.min_machines_running)):
             await self.create()
         if self.release.status is ReleaseStatus.RUNNING:
@@ -159,11 +165,12 @@ class Fleet:
             for machine in self.machines.values()
         )
 
-    async def create(self) -> Machine:
-        """One more Machine of the current release, started."""
+    async def create(self, release: Release | None = None, *, cordoned: bool = False) -> Machine:
+        """One more Machine, started: of the current release unless another is given."""
         self._numbers += 1
-        spec = self._spec(secrets.token_hex(7), self._numbers, self.release)
+        spec = self._spec(secrets.token_hex(7), self._numbers, release or self.release)
         machine = self.machines[spec.id] = Machine(spec, self._surroundings)
+        machine.cordoned = cordoned
         try:
             await machine.start()
         except DriverError:
@@ -176,8 +183,15 @@ class Fleet:
 
         Returns its exit code and its last lines. Fly runs a release command so, in a Machine of its own.
         """
+        return await self._run_once(command, self.release, {})
+
+    async def _run_once(
+        self, command: Sequence[str], release: Release, environment: dict[str, str]
+    ) -> tuple[int, list[str]]:
         driver = self._parts.driver
-        spec = replace(self._spec(f"once{secrets.token_hex(5)}", 0, self.release), command=tuple(command), once=True)
+        spec = self._spec(f"once{secrets.token_hex(5)}", 0, release)
+        environment = {**spec.environment, **environment}
+        spec = replace(spec, command=tuple(command), once=True, environment=environment, volumes=())
         try:
             await driver.start(spec)
             ended = await driver.wait(spec.id)
@@ -194,6 +208,7 @@ class Fleet:
     async def destroy(self, machine_id: str) -> None:
         await self.machines[machine_id].destroy()
         self.machines.pop(machine_id, None)
+        self._slots.pop(machine_id, None)
         self._on_change()
 
     def _spec(self, machine_id: str, number: int, release: Release) -> MachineSpec:
@@ -208,32 +223,65 @@ class Fleet:
             internal_port=config.service.internal_port,
             cpus=config.machine.cpus,
             memory_mb=config.machine.memory_mb,
+            command=self._command(),
+            entrypoint=tuple(config.experimental.entrypoint) if self._parts.driver.runs_images else (),
+            volumes=self._volumes(machine_id),
         )
+
+    def _command(self) -> tuple[str, ...]:
+        """What fly.toml runs in the image's CMD's place; a process is started as parity.toml says."""
+        config = self._parts.config
+        if not self._parts.driver.runs_images:
+            return ()
+        if config.group in config.processes:
+            return tuple(shlex.split(config.processes[config.group]))
+        return tuple(config.experimental.cmd)
+
+    def _volumes(self, machine_id: str) -> tuple[tuple[str, str], ...]:
+        """Volumes are Fly's: one Machine at a time has one, and it outlives the Machine. The lowest free number is
+        taken, so that Machines of a later stand-in find what is there."""
+        if not self._parts.config.volumes or not self._parts.driver.runs_images:
+            return ()
+        taken = set(self._slots.values())
+        slot = self._slots.setdefault(machine_id, next(n for n in range(len(taken) + 1) if n not in taken))
+        return tuple((f"{mount.source}_{slot}", mount.destination) for mount in self._parts.config.volumes)
 
     # releases
 
     async def deploy(
-        self, image: str | None, source: Path | None, env: dict[str, str | None], *, wait: bool, timeout_s: float
+        self,
+        image: str | None,
+        source: Path | None,
+        env: dict[str, str | None],
+        *,
+        wait: bool,
+        timeout_s: float,
+        strategy: str | None = None,
     ) -> Release:
-        """Replace every Machine's release, one after the other, each under its id.
+        """Put another release in force by fly.toml's strategy, or by ``strategy``.
 
-        With ``wait`` a Machine must become healthy within ``timeout_s`` before the next one is replaced; when it does
-        not, the release is failed, nothing is rolled back, and ``ReleaseFailed`` says which Machine it was.
+        The release command runs first; when it fails, nothing is replaced. With ``wait`` a Machine must become healthy
+        within ``timeout_s``; when it does not, the release is failed and ``ReleaseFailed`` says which Machine it was.
+        Nothing is rolled back but by bluegreen, which leaves the old Machines in force.
         """
         async with self._releasing:
-            release = Release(self.release.number + 1, image, source, env)
+            deploy = self._parts.config.deploy
+            chosen = strategy or deploy.strategy
+            self._last = max(self._last, self.release.number) + 1
+            before, release = self.release, Release(self._last, image, source, env)
             release.resolved = await self._parts.driver.resolve(image, source)
             release.move(ReleaseStatus.RUNNING)
-            self.release = release
-            self._save_release()
-            self._passed = False
             try:
-                for machine in list(self.machines.values()):
-                    await self._replace(machine, release)
-                    if wait:
-                        await self._until_healthy(machine, timeout_s)
+                await self._release_command(release)
+                self.release = release
+                self._save_release()
+                self._passed = False
+                steps = _Steps(self, release, timeout_s if wait else None)
+                await roll_out(steps, chosen, deploy.max_unavailable)
             except (DriverError, WrongState, ReleaseFailed) as error:
                 release.move(ReleaseStatus.FAILED, str(error))
+                if chosen == "bluegreen":
+                    self.release = before  # the old Machines are still there, and alone
                 raise
             else:
                 release.move(ReleaseStatus.COMPLETE)
@@ -241,12 +289,32 @@ class Fleet:
                 self._save_release()
             return release
 
-    async def _replace(self, machine: Machine, release: Release) -> None:
+    async def _release_command(self, release: Release) -> None:
+        """Run ``[deploy] release_command`` in a Machine of its own, without volumes. Raises ``ReleaseFailed``."""
+        deploy = self._parts.config.deploy
+        if not deploy.release_command:
+            return
+        timeout = deploy.release_command_timeout_s
+        try:
+            async with asyncio.timeout(timeout):
+                words = shlex.split(deploy.release_command)
+                code, lines = await self._run_once(words, release, {"RELEASE_COMMAND": "1"})
+        except TimeoutError:
+            raise ReleaseFailed(
+                f"release_command {deploy.release_command!r} did not end within {timeout:g} s"
+            ) from None
+        if code:
+            output = "\n".join(lines[-10:])
+            raise ReleaseFailed(f"release_command {deploy.release_command!r} ended with code {code}:\n{output}")
+
+    async def replace(self, machine: Machine, release: Release) -> None:
+        """Start ``release`` under the Machine's id."""
         await machine.stop()
         machine.replace(self._spec(machine.id, machine.spec.number, release))
         await machine.start()
 
-    async def _until_healthy(self, machine: Machine, timeout_s: float) -> None:
+    async def until_healthy(self, machine: Machine, timeout_s: float) -> None:
+        """Returns once it is healthy. Raises ``ReleaseFailed``."""
         try:
             async with asyncio.timeout(timeout_s), self._changed:
                 await self._changed.wait_for(lambda: machine.healthy or _hopeless(machine))
@@ -326,6 +394,33 @@ class Fleet:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class _Steps:
+    """What a strategy does, on a fleet; ``timeout_s`` None waits for nothing."""
+
+    def __init__(self, fleet: Fleet, release: Release, timeout_s: float | None) -> None:
+        self._fleet, self._release, self._timeout_s = fleet, release, timeout_s
+
+    def existing(self) -> list[Machine]:
+        return [machine for machine in self._fleet.machines.values() if not machine.cordoned]
+
+    async def replace(self, machine: Machine) -> None:
+        await self._fleet.replace(machine, self._release)
+
+    async def healthy(self, machine: Machine) -> None:
+        if self._timeout_s is not None:
+            await self._fleet.until_healthy(machine, self._timeout_s)
+
+    async def add(self, *, cordoned: bool) -> Machine:
+        return await self._fleet.create(self._release, cordoned=cordoned)
+
+    async def destroy(self, machine: Machine) -> None:
+        await self._fleet.destroy(machine.id)
+
+    def uncordon(self, machine: Machine) -> None:
+        machine.cordoned = False
+        self._fleet.gate.pump()
 
 
 def _hopeless(machine: Machine) -> bool:

@@ -25,6 +25,8 @@ class _Waiting:
 
 def phase_of(machine: Machine, *, route_unchecked: bool) -> Phase:
     """What a Machine's state, port and checks mean for traffic."""
+    if machine.cordoned:
+        return Phase.GONE
     state = machine.state
     if state in (State.STARTING, State.STOPPED) and (machine.restarting or state is State.STARTING):
         return Phase.STARTING

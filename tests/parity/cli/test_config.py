@@ -91,3 +91,23 @@ def test_all_that_up_would_miss_is_told_in_one_run(checkout: Path, capsys: pytes
     told = capsys.readouterr().err
     assert "R2_BUCKET is missing" in told
     assert "MODAL_TOKEN_ID is missing" in told
+
+
+def test_what_is_not_reproduced_is_printed_and_what_changes_the_meaning_comes_first(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = checkout / "deploy/fly.staging.toml"
+    file.write_text(file.read_text() + '\n[metrics]\nport = 9\npath = "/m"\n[deploy]\nseed_command = "seed"\n')
+    assert code_of("config", "check") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "reproduced" in line.lower()]
+    assert lines[0] == "NOT REPRODUCED  deploy.seed_command: runs once after the first deploy"
+    assert [line.split()[2] for line in lines[1:]] == ["build:", "metrics:"]
+
+
+def test_as_flyctl_reads_it_a_misspelt_key_is_dropped_and_told(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = checkout / "deploy/fly.staging.toml"
+    file.write_text(file.read_text().replace("force_https", "force_http"))
+    assert code_of("config", "check", "--as-flyctl") == 0
+    assert "DROPPED by flyctl  http_service.force_http" in capsys.readouterr().out

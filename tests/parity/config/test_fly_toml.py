@@ -46,7 +46,7 @@ def test_memory_is_read_in_each_spelling(tmp_path: Path, given: str, mebibytes: 
 
 def test_a_section_that_only_flyctl_acts_on_is_listed_not_dropped_silently(tmp_path: Path) -> None:
     config = load(tmp_path, MINIMAL + '[metrics]\nport = 9\npath = "/m"\n[build]\ndockerfile = "D"\n')
-    assert config.not_reproduced == ["build", "metrics"]
+    assert [entry.key for entry in config.not_reproduced] == ["build", "metrics"]
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,14 @@ def test_a_section_that_only_flyctl_acts_on_is_listed_not_dropped_silently(tmp_p
         ('app = "a"\nkill_timeout = "301s"\n[http_service]\n', "kill_timeout"),
         ('app = "a"\nkill_signal = "TERM"\n[http_service]\n', "kill_signal"),
         (MINIMAL + '[env]\nFLY_REGION = "lax"\n', "env"),
-        (MINIMAL + "[env]\nDEBUG = false\n", "env.DEBUG"),
-        (MINIMAL + "[[vm]]\nmemory = '512 bananas'\n", "vm.0.memory"),
+        (MINIMAL + "[env]\nDEBUG = [1]\n", "env.DEBUG"),
+        (MINIMAL + '[[vm]]\nsize = "shared-cpu-3x"\n', "vm.0"),
+        (MINIMAL + '[deploy]\nstrategy = "bluegreen"\n', "deploy.strategy"),
+        (MINIMAL + '[[statics]]\nguest_path = "/a"\nurl_prefix = "/b"\n', "statics"),
+        (MINIMAL + '[mounts]\nsource = "data"\ndestination = "relative"\n', "mounts.0.destination"),
+        (MINIMAL + 'processes = ["web"]\n', "http_service.processes"),
+        ('app = "a"\n[[services]]\ninternal_port = 1\nprotocol = "udp"\n', "services"),
+        (MINIMAL + "[[vm]]\nmemory = '512 bananas'\n", "vm.0.memory_mb"),
         (MINIMAL + "[[http_service.checks]]\npath = 'h'\n", "http_service.checks.0.path"),
     ],
 )
@@ -82,3 +88,192 @@ def test_a_missing_and_a_broken_file_name_the_file(tmp_path: Path) -> None:
         load_fly_config(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load(tmp_path, "app = ")
+
+
+@pytest.mark.parametrize(
+    ("lines", "machine"),
+    [
+        ('size = "performance-2x"', ("performance", 2, 4096)),
+        ('size = "shared-cpu-4x"', ("shared", 4, 1024)),
+        ('size = "shared-cpu-4x"\nmemory = "2gb"', ("shared", 4, 2048)),
+        ('size = "performance-1x"\ncpus = 4\nmemory_mb = 9000', ("performance", 4, 9000)),
+        ('memory = "1gb"\nmemory_mb = 512', ("shared", 1, 1024)),
+    ],
+)
+@pytest.mark.parametrize("header", ["[[vm]]", "[vm]"])
+def test_a_size_is_a_preset_below_the_other_keys(
+    tmp_path: Path, header: str, lines: str, machine: tuple[str, int, int]
+) -> None:
+    found = load(tmp_path, f"{MINIMAL}{header}\n{lines}\n").machine
+    assert (found.cpu_kind, found.cpus, found.memory_mb) == machine
+
+
+def test_numbers_and_booleans_of_the_environment_become_text(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL + '[env]\nA = 1\nB = true\nC = 1.5\nD = 2.0\nE = "x"\n')
+    assert config.env == {"A": "1", "B": "true", "C": "1.5", "D": "2", "E": "x"}
+
+
+EVERY_KEY = """
+app = "a"
+primary_region = "lax"
+swap_size_mb = 512
+console_command = "/bin/sh"
+machine_config = "containers.json"
+container = "app"
+host_dedication_id = "h"
+[experimental]
+cmd = ["serve"]
+auto_rollback = true
+enable_consul = true
+lazy_load_images = true
+use_zstd = true
+[build]
+dockerfile = "Dockerfile"
+[deploy]
+strategy = "canary"
+max_unavailable = 0.5
+wait_timeout = "2m"
+release_command = "migrate now"
+release_command_timeout = "9m"
+seed_command = "seed"
+[deploy.release_command_vm]
+size = "performance-1x"
+[http_service]
+internal_port = 8080
+force_https = true
+[http_service.tls_options]
+alpn = ["h2"]
+[http_service.http_options]
+compress = true
+idle_timeout = 600
+headers_read_timeout = 10
+h2_backend = true
+[[http_service.http_options.replay_cache]]
+type = "cookie"
+name = "sid"
+ttl_seconds = 20
+[[http_service.checks]]
+path = "/h"
+protocol = "https"
+tls_skip_verify = true
+tls_server_name = "a.example"
+[[http_service.tcp_checks]]
+timeout = "2s"
+[[http_service.machine_checks]]
+command = ["true"]
+[[machine_checks]]
+command = ["true"]
+[[vm]]
+gpu_kind = "l40s"
+kernel_args = "quiet"
+persist_rootfs = "always"
+[[files]]
+guest_path = "/etc/x"
+raw_value = "x"
+[metrics]
+port = 9
+path = "/m"
+[checks.other]
+type = "tcp"
+port = 1
+"""
+
+
+def test_every_key_that_flyctl_knows_is_acted_on_or_listed(tmp_path: Path) -> None:
+    config = load(tmp_path, EVERY_KEY)
+    assert config.deploy.release_command == "migrate now"
+    assert (config.deploy.strategy, config.deploy.release_command_timeout_s) == ("canary", 540)
+    assert (config.service.checks[0].protocol, config.service.tcp_checks[0].timeout_s) == ("https", 2)
+    assert config.experimental.cmd == ["serve"]
+    loud = [entry.key for entry in config.not_reproduced if entry.loud]
+    assert loud == [
+        "machine_config", "container", "files", "deploy.seed_command", "deploy.release_command_vm",
+        "http_service.http_options.h2_backend", "checks", "machine_checks", "http_service.machine_checks",
+        "vm.persist_rootfs", "vm.gpu_kind",
+    ]  # fmt: skip
+    quiet = {entry.key for entry in config.not_reproduced if not entry.loud}
+    assert quiet >= {"vm.kernel_args", "http_service.tls_options", "swap_size_mb", "build", "metrics"}
+
+
+def test_a_top_level_key_below_env_is_told_as_the_variable_that_it_becomes(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL + "[env]\nkill_timeout = 60\n")
+    assert config.env == {"kill_timeout": "60"}
+    assert [(entry.key, entry.loud) for entry in config.not_reproduced] == [("env.kill_timeout", True)]
+
+
+def test_a_setting_that_asks_for_nothing_is_not_listed(tmp_path: Path) -> None:
+    text = MINIMAL + '[http_service.http_options]\nh2_backend = false\n[[vm]]\npersist_rootfs = "never"\n'
+    assert load(tmp_path, text).not_reproduced == []
+
+
+GROUPS = """
+app = "a"
+[processes]
+web = "serve --port 8080"
+worker = "work"
+[http_service]
+processes = ["web"]
+[[vm]]
+memory = 512
+[[vm]]
+memory = 1024
+processes = ["web"]
+[[mounts]]
+source = "data"
+destination = "/data"
+processes = ["worker"]
+"""
+
+
+def test_the_group_that_serves_http_is_run_and_the_others_are_listed(tmp_path: Path) -> None:
+    config = load(tmp_path, GROUPS)
+    assert (config.group, config.machine.memory_mb, config.volumes) == ("web", 1024, [])
+    assert [str(entry) for entry in config.not_reproduced] == ["processes.worker: runs on Machines of its own"]
+
+
+SERVICES = """
+app = "a"
+[[services]]
+internal_port = 9000
+protocol = "tcp"
+auto_stop_machines = true
+[[services.ports]]
+port = 80
+handlers = ["http"]
+force_https = true
+[[services.ports]]
+port = 443
+handlers = ["tls", "http"]
+[services.ports.http_options]
+compress = false
+[services.concurrency]
+soft_limit = 7
+[[services.http_checks]]
+path = "/h"
+[[services.tcp_checks]]
+interval = "20s"
+"""
+
+
+def test_one_http_service_of_the_long_form_is_the_http_service(tmp_path: Path) -> None:
+    service = load(tmp_path, SERVICES).service
+    assert (service.internal_port, service.force_https, service.auto_stop_machines) == (9000, True, "stop")
+    assert (service.concurrency.soft_limit, service.http_options.compress) == (7, False)
+    assert (service.checks[0].path, service.tcp_checks[0].interval_s) == ("/h", 20)
+
+
+MISPLACED = MINIMAL + '[env]\nA = "1"\n[http_service.concurrency]\nkill_signal = "SIGTERM"\nsoft = 3\n'
+
+
+def test_a_top_level_key_inside_a_table_is_named_as_what_flyctl_drops(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="flyctl drops kill_signal here") as caught:
+        load(tmp_path, MISPLACED)
+    assert "before the first [table]" in caught.value.expected
+
+
+def test_as_flyctl_reads_it_unknown_keys_are_dropped_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "fly.toml"
+    path.write_text(MISPLACED)
+    config = load_fly_config(path, as_flyctl=True)
+    assert config.kill_signal == "SIGINT"
+    assert config.dropped == ["http_service.concurrency.kill_signal", "http_service.concurrency.soft"]

@@ -40,6 +40,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             checks: str = "",
             toml: str = "",
             options: str = "",
+            service: str = "",
             command: list[str] | None = None,
             environment: dict[str, str] | None = None,
             wait: bool = True,
@@ -55,7 +56,9 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
                     autostop=autostop,
                     checks=checks,
                     force_https=str(force_https).lower(),
-                ).replace("compress = true", f"compress = true\n{options}")
+                )
+                .replace("compress = true", f"compress = true\n{options}")
+                .replace("internal_port = 8080", f"internal_port = 8080\n{service}")
                 + toml
             )
             config: FlyConfig = load_fly_config(path)

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from parity.config.fly_toml import Check
+from parity.config.fly_toml import Check, TcpCheck
 from parity.fly.machines.driver import Address
 
 OUTPUT_LIMIT = 1024
@@ -53,12 +54,38 @@ def request_bytes(check: Check, address: Address) -> bytes:
     return ("\r\n".join([*lines, "Connection: close", "", ""])).encode("latin-1")
 
 
+def tls_context(check: Check) -> ssl.SSLContext | None:
+    """TLS for ``protocol = "https"``; ``tls_skip_verify`` accepts any certificate."""
+    if check.protocol != "https":
+        return None
+    context = ssl.create_default_context()
+    if check.tls_skip_verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+async def connect(check: TcpCheck, address: Address, local: Address | None) -> tuple[int | None, str]:
+    """One call of a TCP check: 200 stands for a connection that was accepted."""
+    try:
+        async with asyncio.timeout(check.timeout_s):
+            _, writer = await asyncio.open_connection(*address, local_addr=local)
+    except TimeoutError:
+        return None, f"no connection within {check.timeout_s:g} s"
+    except OSError as error:
+        return None, f"{type(error).__name__}: {error}"
+    writer.close()
+    return 200, "connected"
+
+
 async def call(check: Check, address: Address, local: Address | None) -> tuple[int | None, str]:
     """One call: the status, None when there was none, and what to show for it."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(check.timeout_s):
-            reader, writer = await asyncio.open_connection(*address, local_addr=local)
+            name = check.tls_server_name or address[0] if check.protocol == "https" else None
+            reader, writer = await asyncio.open_connection(
+                *address, local_addr=local, ssl=tls_context(check), server_hostname=name
+            )
             writer.write(request_bytes(check, address))
             head = await reader.readuntil(b"\r\n")
             words = head.split(None, 2)
@@ -81,13 +108,16 @@ class CheckRunner:
 
     def __init__(
         self,
-        checks: list[Check],
+        checks: Sequence[Check | TcpCheck],
         address: Address,
         local: Address | None,
         grace_interval: float,
         changed: Callable[[], None],
     ) -> None:
-        self.states = [CheckState(f"servicecheck-{number:02}-http") for number in range(len(checks))]
+        self.states = [
+            CheckState(f"servicecheck-{number:02}-{'http' if isinstance(check, Check) else 'tcp'}-{address[1]}")
+            for number, check in enumerate(checks)
+        ]
         self._local, self._grace_interval, self._changed = local, grace_interval, changed
         self._address = address
         self._tasks = [
@@ -102,11 +132,14 @@ class CheckRunner:
     def passing(self) -> bool:
         return all(state.health is Health.PASSING for state in self.states)
 
-    async def _run(self, check: Check, state: CheckState) -> None:
+    async def _run(self, check: Check | TcpCheck, state: CheckState) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
-            status, output = await call(check, self._address, self._local)
+            if isinstance(check, Check):
+                status, output = await call(check, self._address, self._local)
+            else:
+                status, output = await connect(check, self._address, self._local)
             in_grace = loop.time() - started < check.grace_period_s
             before, state.health = state.health, judge(status, in_grace=in_grace, before=state.health)
             state.output, state.updated = output if status is None else f"{status}: {output}", time.time()

@@ -12,6 +12,7 @@ from parity.fly.machines.driver import MachineSpec
 
 SERVICE = "api"
 MACHINE_LABEL = "parity.fly.machine"
+VOLUME_LABEL = "parity.fly.volume"
 # A container's log on the engine's side stays within this; the stand-in keeps earlier starts in a file of its own.
 LOG_OPTIONS = {"max-size": "10m", "max-file": "1"}
 
@@ -42,22 +43,36 @@ def container_config(
     has to be there for compose to count the container as its own (measured: ps, logs, down); as the service has no
     replicas, compose never compares it, so it is this configuration's own hash.
     """
+    host: dict[str, object] = {
+        "Init": True,
+        "Memory": spec.memory_mb * _MEBIBYTE,
+        "MemorySwap": spec.memory_mb * _MEBIBYTE,
+        "CpuPeriod": CPU_PERIOD_US,
+        "CpuQuota": cpu_quota(spec.cpus if spec.cpu_share is None else spec.cpu_share),
+        "NetworkMode": network,
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": {"Type": "json-file", "Config": LOG_OPTIONS},
+    }
     config: dict[str, object] = {
         "Image": image,
         "Hostname": spec.id,
         "Env": [f"{name}={value}" for name, value in spec.environment.items()],
-        "HostConfig": {
-            "Init": True,
-            "Memory": spec.memory_mb * _MEBIBYTE,
-            "MemorySwap": spec.memory_mb * _MEBIBYTE,
-            "CpuPeriod": CPU_PERIOD_US,
-            "CpuQuota": cpu_quota(spec.cpus if spec.cpu_share is None else spec.cpu_share),
-            "NetworkMode": network,
-            "RestartPolicy": {"Name": "no"},
-            "LogConfig": {"Type": "json-file", "Config": LOG_OPTIONS},
-        },
+        "HostConfig": host,
         "NetworkingConfig": {"EndpointsConfig": {network: {"Aliases": [SERVICE]}}},
     }
+    if spec.volumes:
+        mounts = [
+            {
+                "Type": "volume",
+                "Source": f"{project}_{name}",
+                "Target": target,
+                "VolumeOptions": {"Labels": {"com.docker.compose.project": project, VOLUME_LABEL: name}},
+            }
+            for name, target in spec.volumes
+        ]
+        config["HostConfig"] = {**host, "Mounts": mounts}
+    if spec.entrypoint:
+        config["Entrypoint"] = list(spec.entrypoint)
     if spec.command:
         config["Cmd"] = list(spec.command)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -46,6 +46,7 @@ class DockerDriver:
     """
 
     name = "docker"
+    runs_images = True
 
     def __init__(self, image: str, state_dir: Path, settings: FlySettings, ca: Path, ca_path: str | None) -> None:
         self._image, self._settings, self._ca, self._ca_path = image, settings, ca, ca_path

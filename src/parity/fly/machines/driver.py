@@ -41,6 +41,8 @@ class MachineSpec:
     internal_port: int
     cpus: int
     memory_mb: int
+    entrypoint: tuple[str, ...] = ()
+    volumes: tuple[tuple[str, str], ...] = ()  # name and where it is mounted
     cpu_share: float | None = None  # CPUs that it may use at first; None: all of them
     command: tuple[str, ...] = ()
     once: bool = False
@@ -69,6 +71,7 @@ class Driver(Protocol):
     """Runs Machines by their ids. Everything raises ``DriverError``."""
 
     name: str
+    runs_images: bool  # whether fly.toml's commands and volumes apply
     notice: Callable[[str, str], None]  # called with a Machine's id and a kind, "oom" or "removed"
 
     async def open(self) -> None:

@@ -21,6 +21,6 @@ def fly_environment(config: FlyConfig, machine_id: str, version: str, image_ref:
         "FLY_PRIVATE_IP": PRIVATE_IP,
         "FLY_IMAGE_REF": image_ref,
         "FLY_MACHINE_VERSION": version,
-        "FLY_PROCESS_GROUP": "app",
+        "FLY_PROCESS_GROUP": config.group,
         "FLY_VM_MEMORY_MB": str(config.machine.memory_mb),
     }

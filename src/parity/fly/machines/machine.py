@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from parity.config.fly_toml import FlyConfig
+from parity.config.fly_toml import Check, FlyConfig, TcpCheck
 from parity.fly.machines.checks import CheckRunner
 from parity.fly.machines.cpu import STEP_S, CpuMode, CpuQuota
 from parity.fly.machines.driver import Address, Driver, DriverError, Exit, MachineSpec
@@ -73,6 +73,7 @@ class Machine:
         self.requests = 0
         self.websockets = 0
         self.used = False
+        self.cordoned = False  # gets no traffic: a release is not in force yet
         self.restarting = False
         self.given_up = False  # it ended by itself and is not started again
         self.checks: CheckRunner | None = None
@@ -181,7 +182,7 @@ class Machine:
 
     def _start_checks(self) -> None:
         assert self.address is not None
-        checks = self._with.config.service.checks
+        checks: list[Check | TcpCheck] = [*self._with.config.service.checks, *self._with.config.service.tcp_checks]
         if checks:
             interval = self._with.settings.grace_check_s
             self.checks = CheckRunner(checks, self.address, self._with.check_local, interval, self._checked)

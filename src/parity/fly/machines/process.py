@@ -41,6 +41,7 @@ class ProcessDriver:
     """
 
     name = "process"
+    runs_images = False
 
     def __init__(
         self,

@@ -38,8 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/headers":
             answer = {"headers": list(self.headers.items()), "peer": self.client_address[0]}
         elif path == "/write":
-            existed = Path("written").exists()
-            Path("written").write_text("x")
+            file = Path(query or "written")
+            existed = file.exists()
+            file.write_text("x")
             answer = {"existed": existed}
         elif path == "/read":
             answer = {"text": Path(query).read_text(), "uid": os.getuid()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import ssl
 
 import pytest
 from tests.parity.fly.support import CHECKS, Edge, StartEdge, until
 
-from parity.config.fly_toml import Check
-from parity.fly.machines.checks import Health, judge, request_bytes
+from parity.certs import Certificates
+from parity.config.fly_toml import Check, TcpCheck
+from parity.fly.machines.checks import Health, call, connect, judge, request_bytes
 from parity.fly.machines.state import State
 
 
@@ -67,3 +70,37 @@ async def test_what_a_check_saw_is_shown(start_edge: StartEdge) -> None:
     (check,) = edge.machine.as_json()["checks"]
     assert (check["status"], check["output"]) == ("passing", "200: well")
     assert json.dumps(edge.machine.as_json())
+
+
+async def serving(certificates: Certificates, host: str) -> asyncio.Server:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell")
+        writer.close()
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates.chain, certificates.key)
+    return await asyncio.start_server(answer, host, 0, ssl=tls)
+
+
+async def test_a_check_over_tls_verifies_unless_it_is_told_not_to(certificates: Certificates) -> None:
+    async with await serving(certificates, "127.0.0.1") as server:
+        address = ("127.0.0.1", int(server.sockets[0].getsockname()[1]))
+        unverified = Check.model_validate({"protocol": "https", "tls_skip_verify": True})
+        assert await call(unverified, address, None) == (200, "well")
+        status, output = await call(Check(protocol="https"), address, None)
+        assert status is None
+        assert "certificate" in output.lower()
+
+
+async def test_a_tcp_check_passes_when_the_port_accepts_a_connection(certificates: Certificates) -> None:
+    async with await serving(certificates, "127.0.0.1") as server:
+        address = ("127.0.0.1", int(server.sockets[0].getsockname()[1]))
+        assert (await connect(TcpCheck(), address, None))[0] == 200
+    assert (await connect(TcpCheck(), address, None))[0] is None
+
+
+async def test_a_service_with_a_tcp_check_is_healthy_by_it(start_edge: StartEdge) -> None:
+    edge = await start_edge(checks='[[http_service.tcp_checks]]\ninterval = "1s"\n')
+    assert [state.health for state in edge.machine.checks.states] == [Health.PASSING]
+    assert "-tcp-" in edge.machine.checks.states[0].name

@@ -226,3 +226,45 @@ async def test_outbound_connections_are_dead_after_a_resume(container_edge: Edge
         await first.suspend()
         assert (await client.get("/dialled", headers=force)).json() == {"answered": False}
         assert (await client.get(f"/dial?{target}", headers=force)).json() == {"answered": True}
+
+
+GROUP = """
+[processes]
+web = "python3 -u /server.py web"
+other = "sleep 1000"
+[[mounts]]
+source = "data"
+destination = "/data"
+"""
+
+
+async def test_a_groups_command_runs_with_its_volume_which_outlives_stops_and_releases(
+    driver: DockerDriver, start_edge: StartEdge, docker: Any, project: str
+) -> None:
+    edge = await start_edge(driver=driver, toml=GROUP, service='processes = ["web"]')
+    fleet = edge.standin.fleet
+    (shown,) = await containers(docker, project)
+    assert shown["Config"]["Cmd"] == ["python3", "-u", "/server.py", "web"]
+    assert (await edge.get("/env"))["FLY_PROCESS_GROUP"] == "web"
+    try:
+        assert await edge.get("/write?/data/x") == {"existed": False}
+        await edge.machine.stop()
+        assert await edge.get("/write?/data/x") == {"existed": True}
+        await fleet.deploy(None, None, {"A": "1"}, wait=True, timeout_s=20)
+        assert await edge.get("/write?/data/x") == {"existed": True}
+        second = await fleet.create()
+        await until(lambda: second.healthy, "healthy")
+        async with edge.client() as client:
+            force = {"fly-force-instance-id": second.id}
+            assert (await client.get("/write?/data/x", headers=force)).json() == {"existed": False}
+        await fleet.destroy(edge.machine.id)
+        third = await fleet.create()
+        await until(lambda: third.healthy, "healthy")
+        async with edge.client() as client:
+            force = {"fly-force-instance-id": third.id}
+            assert (await client.get("/write?/data/x", headers=force)).json() == {"existed": True}
+    finally:
+        await fleet.close()
+        for number in (0, 1):
+            async with docker._query(f"volumes/{project}_data_{number}", method="DELETE") as answer:
+                assert answer.status == 204

@@ -34,6 +34,30 @@ def test_a_client_that_trusts_the_ca_reaches_a_server_with_the_leaf(tmp_path: Pa
         server.server_close()
 
 
+def test_any_bucket_is_reached_under_the_name_of_its_host(tmp_path: Path) -> None:
+    files = make(tmp_path, ("localhost", "*.r2.localhost"))
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=files.ca)
+    server.load_cert_chain(files.chain, files.key)
+    _shake_hands(server, client, "made-on-demand.r2.localhost")
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        _shake_hands(server, client, "a.b.r2.localhost")
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None:
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname=name),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    while ends:
+        for end in list(ends):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            ends.remove(end)
+
+
 def test_a_second_call_keeps_the_files(tmp_path: Path) -> None:
     before = make(tmp_path).chain.read_bytes()
     assert make(tmp_path).chain.read_bytes() == before

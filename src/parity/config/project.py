@@ -145,10 +145,13 @@ class Project:
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
-        """Every name under which a stand-in is reached by TLS; R2 also by bucket: ``{bucket}.{host}``."""
-        names = ["localhost", "127.0.0.1", "::1", "fly", "frontend", "r2", "r2.localhost", self.settings.r2_host]
+        """Every name under which a stand-in is reached by TLS; R2 also by ``{bucket}.{host}``, for any bucket where the
+        host has a dot: clients take no wildcard for a top-level name."""
+        r2_hosts = dict.fromkeys(["r2.localhost", self.settings.r2_host])
+        names = ["localhost", "127.0.0.1", "::1", "fly", "frontend", "r2", *r2_hosts]
+        names += [f"*.{host}" for host in r2_hosts if "." in host]
         bucket = self.value("R2_BUCKET")
-        names += [f"{bucket}.{self.settings.r2_host}"] if bucket else []
+        names += [f"{bucket}.{host}" for host in ("localhost", *r2_hosts)] if bucket else []
         names += [self.api_hostname, self.frontend_hostname, *self.parity.stubs]
         return tuple(dict.fromkeys(filter(None, names)))
 

@@ -26,15 +26,15 @@ PAGES: dict[str, str] = {
     "buckets/storage-classes": "two classes (28), no way back from Infrequent Access by a rule",
     "buckets/create-buckets, delete-buckets": "names of buckets; a bucket must be empty to be deleted, its "
     "configuration goes with it",
-    "buckets/public-buckets, event-notifications, local-uploads, data-access-logs": "nothing: they do not concern the "
-    "S3 endpoint's answers",
+    "buckets/local-uploads, data-access-logs": "nothing: they do not change the S3 endpoint's answers",
     "examples/ssec": "which operations take a customer's key (33)",
     "examples/aws/boto3, aws-cli, aws-sdk-js-v3": "that SDKs since January 2025 need `WHEN_REQUIRED` (11, 34)",
     "objects/multipart-objects, upload-objects": "sizes and number of parts (17, 18), the ETag of parts",
     "platform/limits": "key and metadata lengths, sizes (20), one write a second for each key (1)",
     "platform/release-notes": "dates of: sorted parts (19), ignored parameters (46), bucket region (45), inferred "
     "types (42), conditional completion (40), unknown CORS elements (26), 412 at CreateMultipartUpload (40)",
-    "pricing": "classes of operations and prices (`parity r2 cost`)",
+    "pricing": "classes of operations and prices, and that what fails for its credentials is not billed "
+    "(`parity r2 cost`)",
     "reference/consistency": "reads and lists see every write at once; the last writer to complete wins",
     "reference/data-location": "the hints that CreateBucket takes (10); jurisdictions are not reproduced",
     "reference/unicode-interoperability": "keys in NFC, shown as last written (35)",
@@ -51,9 +51,9 @@ DISAGREEMENTS: tuple[tuple[str, str], ...] = (
     ("*POST on an object* that is no multipart call", "stores its body as PUT does: captured"),
     (
         "*Error codes*",
-        "R2's page of 2026 says 400 for an expired URL, `TooManyRequests` and `BucketConflict`; captures and "
-        "reports say 403, `ServiceUnavailable` and `BucketAlreadyOwnedByYou`: the page, unless "
-        "`PARITY_R2_ERROR_CODES=captured`",
+        "R2's page on errors says 400 for an expired URL, `TooManyRequests` and `BucketConflict`; its page on prices "
+        "says 403 for the first, captures and reports say 403, `ServiceUnavailable` and `BucketAlreadyOwnedByYou`: the "
+        "page on errors, unless `PARITY_R2_ERROR_CODES=captured`",
     ),
     (
         "*HEAD with Range*",

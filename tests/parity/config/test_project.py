@@ -86,10 +86,10 @@ def test_a_wrong_file_is_refused_with_its_place(checkout: Path, file: str, old: 
 
 def test_the_certificate_names_the_bucket_under_r2s_host(checkout: Path) -> None:
     project = Project.load({"PARITY_ROOT": str(checkout), "PARITY_R2_HOST": "r2.example"})
-    assert {"r2.example", "box.r2.example"} <= set(project.certificate_names)
+    assert {"r2.example", "box.r2.example", "*.r2.example", "box.localhost"} <= set(project.certificate_names)
     (checkout / "secrets.env").write_text("R2_ENDPOINT=${PARITY_R2_URL}\n")
     without = Project.load({"PARITY_ROOT": str(checkout), "PARITY_R2_HOST": "r2.example"})
-    assert [name for name in without.certificate_names if name.endswith("r2.example")] == ["r2.example"]
+    assert [name for name in without.certificate_names if name.endswith("r2.example")] == ["r2.example", "*.r2.example"]
 
 
 MINIMAL_FLY = 'app = "api"\n[http_service]\n[[http_service.checks]]\npath = "/up"\n'

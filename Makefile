@@ -46,7 +46,7 @@ types: venv ## mypy, strict
 unit: venv ## unit and integration tests (PYTEST_ARGS="tests/fly -k edge")
 	@$(VENV)/bin/pytest $(PYTEST_ARGS)
 
-test-tools: venv ## what tests run of others: boto3 of four ages, aws CLI, rclone, node, versitygw; kept in ~/.cache/parity
+test-tools: venv ## what tests run of others: S3 clients in four languages, node, versitygw; kept in ~/.cache/parity
 	@$(PYTHON) -m tests.tools
 
 bench: venv ## numbers with their conditions: replication to R2, the R2 stand-in (BENCH="replication --only write")

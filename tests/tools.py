@@ -1,5 +1,6 @@
-"""Programs of others that tests run: old and new boto3, the aws CLI, rclone, the SDK of another language, Miniflare,
-versitygw. Each is kept in a cache folder outside the checkout, so that a fresh clone finds what an earlier one got.
+"""Programs of others that tests run: old and new boto3, other clients of S3 in Python, JavaScript and Go, the aws CLI,
+rclone, restic, Miniflare, versitygw. Each is kept in a cache folder outside the checkout, so that a fresh clone finds
+what an earlier one got.
 
 ``python -m tests.tools [MISSING.tsv]`` provides them all, in parallel, from the package registries; ``make test`` does
 so beside its first steps. What could not be had is told with the reason: in the file, by name, and by the tests that
@@ -22,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VERSITYGW = ROOT / "src" / "parity" / "r2" / "versitygw"
+GO_CLIENT = ROOT / "tests" / "parity" / "r2" / "clients" / "go"
 # For one command: the slowest, building versitygw with nothing at hand, took 80 s on two cores.
 SECONDS = 600
 _HINT = "; `python -m tests.tools` provides it"
@@ -129,12 +131,18 @@ def _node_packages(folder: Path, packages: tuple[str, ...]) -> None:
     _run("npm install", [npm, "install", "--no-audit", "--no-fund", "--fetch-retries=2", *packages], folder, PATH=path)
 
 
-def _go_program(folder: Path, recipe: tuple[str, ...]) -> None:
-    for name in ("go.mod", "go.sum"):
-        shutil.copy(VERSITYGW / name, folder)
-    # Without what only a debugger reads, which takes a while to link.
-    build = [GO.provide(), "build", "-trimpath", "-ldflags", "-s -w", "-o", folder / "versitygw", recipe[0]]
-    _run("go build", build, folder, CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-mod=readonly")
+def _go_program(source: Path, program: str) -> Callable[[Path, tuple[str, ...]], None]:
+    """Builds the package that the recipe names first with the modules of ``source``, whose files it may use."""
+
+    def build(folder: Path, recipe: tuple[str, ...]) -> None:
+        for name in ("go.mod", "go.sum", "main.go"):
+            if (source / name).exists():
+                shutil.copy(source / name, folder)
+        # Without what only a debugger reads, which takes a while to link.
+        command = [GO.provide(), "build", "-trimpath", "-ldflags", "-s -w", "-o", folder / program, recipe[0]]
+        _run("go build", command, folder, CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-mod=readonly")
+
+    return build
 
 
 def _debian_package(folder: Path, packages: tuple[str, ...]) -> None:
@@ -185,13 +193,24 @@ TOOLS: Mapping[str, Tool] = {
             "versitygw",
             "versitygw",
             ("github.com/versity/versitygw/cmd/versitygw", (VERSITYGW / "go.mod").read_text()),
-            _go_program,
+            _go_program(VERSITYGW, "versitygw"),
             on_path=True,
+        ),
+        Tool(
+            "go-client",
+            "go-client",
+            (".", *((GO_CLIENT / name).read_text() for name in ("go.mod", "main.go"))),
+            _go_program(GO_CLIENT, "go-client"),
         ),
         Tool(
             "node-packages",
             "node_modules",
-            ("@aws-sdk/client-s3@3.1169.0", "@aws-sdk/s3-request-presigner@3.1169.0", "miniflare@4.20260730.0"),
+            (
+                "@aws-sdk/client-s3@3.1169.0",
+                "@aws-sdk/s3-request-presigner@3.1169.0",
+                "aws4fetch@1.0.20",
+                "miniflare@4.20260730.0",
+            ),
             _node_packages,
         ),
         NODE,
@@ -200,6 +219,13 @@ TOOLS: Mapping[str, Tool] = {
         # Without a version: whatever is the newest when it is first asked for.
         Tool("boto3-newest", "bin/python", ("boto3",), _python),
         Tool("awscli", "bin/aws", ("awscli",), _python),
+        Tool(
+            "python-clients",
+            "bin/python",
+            ("boto3", "s3fs==2026.9.0", "obstore==0.12.1", "opendal==0.47.12", "minio==7.2.20", "s3cmd==2.4.0"),
+            _python,
+        ),
+        Tool("restic", "usr/bin/restic", ("restic",), _debian_package, on_path=True),
         Tool("rclone", "usr/bin/rclone", ("rclone",), _debian_package, on_path=True),
         Tool("postgres", "usr/lib/postgresql/15/bin/postgres", POSTGRES, _postgres, on_path=True),
         # The interpreter of tests/backends/league, with its requirements.

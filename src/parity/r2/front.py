@@ -189,7 +189,8 @@ class Front:
             if authenticated.streams:
                 seen.warning = f"{authenticated.payload} accepted here; R2 is reported to refuse it"
             check_length(request, operation.name, authenticated, rules)
-            check_one(request.headers, rules)
+            if operation.name in ("PutObject", "UploadPart"):
+                check_one(request.headers, rules)
         if operation.name in _UNLISTED and rules.choices.unlisted_conditions == "ignore":
             ignored = [name for name in CONDITIONS if name in request.headers]
             if ignored:

@@ -255,7 +255,7 @@ RULES: tuple[Rule, ...] = (
     Rule(37, "`x-amz-metadata-directive: MERGE` adds to the source's metadata", (), EXTENSIONS),
     Rule(
         38,
-        "more than one checksum, Content-MD5 counted",
+        "a PutObject or UploadPart with more than one checksum, Content-MD5 counted",
         (answers.SEVERAL_CHECKSUMS,),
         "vector issue 23029, 2025-05-11; aws-sdk-ruby issue 3174, 2025-01-26; miru-web pull request 2054, 2026-01-28",
     ),

@@ -1,4 +1,4 @@
-"""Unchanged clients over TLS: boto3 of four ages, the aws CLI, rclone, the SDK of another language.
+"""Unchanged clients over TLS: boto3 of five ages, others in Python, JavaScript and Go, the aws CLI, rclone, restic.
 
 They are those of ``tests/tools.py``; a test skips, saying why, where one could not be had.
 """
@@ -135,6 +135,75 @@ def test_rclone_lists_copies_and_syncs(r2: StandIn, tmp_path: Path) -> None:
     assert [found["Key"] for found in r2.client().list_objects_v2(Bucket=BUCKET)["Contents"]] == ["r/sub/a b.txt"]
 
 
+IN_PYTHON: dict[str, dict[str, object]] = {
+    "boto3_resource": {"same": True, "keys": ["resource/copy", "resource/large"], "left": 0},
+    "s3fs": {
+        "same": True,
+        "keys": [f"{BUCKET}/s3fs/{name}" for name in ("copy", "large", "small")],
+        "exists": [True, False],
+        "left": 0,
+    },
+    "obstore": {
+        "same": True,
+        "range": True,
+        "create again": "refused",
+        "keys": ["obstore/copy", "obstore/large", "obstore/small"],
+        "left": 0,
+    },
+    "opendal": {
+        "same": True,
+        "type": "text/plain",
+        "keys": ["opendal/copy", "opendal/large", "opendal/small"],
+        "left": 0,
+    },
+    "minio": {
+        "same": True,
+        "signed": 200,
+        "keys": ["minio/copy", "minio/large", "minio/signed"],
+        "missing": "NoSuchKey",
+        "left": 0,
+    },
+    "s3cmd": {"same": True, "keys": ["s3cmd/copy", "s3cmd/large"], "left": 0},
+}
+
+
+@pytest.mark.parametrize("client", IN_PYTHON)
+def test_another_client_in_python_writes_reads_lists_and_deletes(r2: StandIn, client: str) -> None:
+    script = [str(program("python-clients")), str(HERE / "python_clients.py"), client]
+    assert json.loads(_run(script, _environment(r2))) == IN_PYTHON[client]
+
+
+def test_the_transfer_manager_of_go_writes_reads_and_presigns(r2: StandIn) -> None:
+    seen = json.loads(_run([str(program("go-client"))], _environment(r2)))
+    assert seen == {
+        "parts": 3,
+        "same": True,
+        "create again": "PreconditionFailed",
+        # Its default is the trailer that R2 refuses.
+        "default checksums": "Unauthorized",
+        "presigned": 200,
+    }
+
+
+def test_restic_backs_up_checks_and_restores(r2: StandIn, tmp_path: Path) -> None:
+    restic, source = str(program("restic")), tmp_path / "source"
+    source.mkdir()
+    (source / "small.txt").write_text("small")
+    (source / "large.bin").write_bytes(os.urandom(20 << 20))
+    environment = _environment(r2) | {
+        "RESTIC_REPOSITORY": f"s3:{r2.url}/{BUCKET}/restic",
+        "RESTIC_PASSWORD": "secret",
+        "RESTIC_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    restic_ = [restic, "--cacert", str(r2.ca), "-o", "s3.bucket-lookup=path", "-o", "s3.region=auto"]
+    _run([*restic_, "init"], environment)
+    _run([*restic_, "backup", "."], environment, source)
+    _run([*restic_, "check", "--read-data"], environment)
+    _run([*restic_, "restore", "latest", "--target", str(tmp_path / "back")], environment)
+    assert (tmp_path / "back" / "large.bin").read_bytes() == (source / "large.bin").read_bytes()
+    _run([*restic_, "forget", "latest", "--prune", "--keep-last", "1"], environment)
+
+
 def node_folder(folder: Path, script: str) -> tuple[str, Path]:
     """The node to run and a folder with the script of ``clients`` beside the packages that it imports."""
     (folder / "node_modules").symlink_to(program("node-packages"))
@@ -154,4 +223,17 @@ def test_the_sdk_of_another_language_uploads_and_downloads(r2: StandIn, tmp_path
         "parts": 10 * (1 << 20) + 10,
         "keys": ["js/parts.mp4", "js/source.mp4"],
         "createAgain": [412, "PreconditionFailed"],
+    }
+
+
+def test_aws4fetch_writes_reads_and_presigns(r2: StandIn, tmp_path: Path) -> None:
+    node, folder = node_folder(tmp_path, "aws4fetch.mjs")
+    assert json.loads(_run([node, "aws4fetch.mjs"], _environment(r2), folder)) == {
+        "put": 200,
+        "same": True,
+        "createAgain": 412,
+        "presigned": 200,
+        "presignedOtherVerb": 403,
+        "listed": ["aws4fetch/a b+ü.bin", "aws4fetch/signed"],
+        "deleted": 204,
     }

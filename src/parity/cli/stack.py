@@ -86,13 +86,17 @@ def _resolves(host: str) -> bool:
 
 
 @click.command()
-@click.option("--volumes", is_flag=True, help="With Docker: also forget what R2 and Modal hold, and the CA.")
+@click.option("--volumes", is_flag=True, help="Also forget what R2, Modal and services hold; with Docker the CA too.")
 def down(volumes: bool) -> None:
     """Stop the stack of this checkout: its processes, else its containers. Nothing of another checkout is touched."""
     environ = dict(os.environ)
-    stopped = lifecycle.down(Project.load(environ))
+    processes = Project.load(environ)
+    stopped = lifecycle.down(processes)
     if stopped:
         click.echo(f"stopped {', '.join(stopped)}")
+    if volumes and lifecycle.forget(processes.settings.state_dir):
+        click.echo("forgot what R2, Modal and the services of the process stack held")
+    if stopped:
         return
     project = Project.load(with_driver(environ, "docker"))
     container_lifecycle.down(containers_of(project, environ), click.echo, volumes=volumes)

@@ -54,6 +54,7 @@ class ServiceProcess:
         """Returns once it is ready."""
         self._state.mkdir(parents=True, exist_ok=True)
         self._log.write_bytes(b"")
+        (self._state / "place").write_text(str(self.data), "utf-8")
         self.port = _free_port()
         self.data.mkdir(parents=True, exist_ok=True)
         if self._user is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from parity.config.project import Project
 from parity.stack.errors import StackError
@@ -66,6 +68,18 @@ def down(project: Project) -> tuple[str, ...]:
         return ()
     with exclusive(state_dir):
         return stop(state_dir)
+
+
+def forget(state_dir: Path) -> bool:
+    """Remove what R2, Modal and the services of a process stack that is down held; whether there was anything."""
+    held = [state_dir / name for name in ("r2", "modal", "services") if (state_dir / name).exists()]
+    if state_dir.exists():
+        with exclusive(state_dir):
+            for place in state_dir.glob("services/*/place"):
+                shutil.rmtree(place.read_text("utf-8"), ignore_errors=True)  # a service of another user lies elsewhere
+            for folder in held:
+                shutil.rmtree(folder)
+    return bool(held)
 
 
 def _is_whole(state: StackState) -> bool:

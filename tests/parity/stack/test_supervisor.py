@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from parity.stack import lifecycle
 from parity.stack.errors import PartFailed, StackError
 from parity.stack.plan import Part
 from parity.stack.processes import ProcessId, descendants, is_alive, wait_gone
@@ -112,3 +113,14 @@ def test_a_fly_that_does_not_get_healthy_shows_the_lines_of_the_app(tmp_path: Pa
     assert "last lines of Machine m1, the app:" in str(failed.value)
     assert "KeyError: 'DATABASE_URL'" in str(failed.value)
     assert "m2" not in str(failed.value)
+
+
+def test_what_a_stack_held_is_forgotten_wherever_it_lies(tmp_path: Path) -> None:
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    for folder in (state / "r2", state / "services/db", elsewhere, state / "logs"):
+        folder.mkdir(parents=True)
+    (state / "services/db/place").write_text(str(elsewhere))
+    assert lifecycle.forget(state)
+    assert not elsewhere.exists()
+    assert sorted(path.name for path in state.iterdir()) == ["lock", "logs"]
+    assert not lifecycle.forget(state)

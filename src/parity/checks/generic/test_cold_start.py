@@ -13,7 +13,7 @@ from parity.checks.generic.support import PATIENCE_S, asked_since, patterns, sev
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, People, Person, missing
 from parity.checks.stack import Stack
-from parity.contract import Elsewhere, Refused
+from parity.contract import Refused
 
 AT_ONCE = 3
 # What each request meets: one failure, which a retry would overcome; failures until an answer was given; a reset.
@@ -29,6 +29,7 @@ FAILURES: dict[str, dict[str, object]] = {
     "No failed request to R2 is taken for a person who has nothing, while a Machine boots or first serves them",
     broken=Proxy("failure_as_empty"),
     because="as if the person had nothing",
+    needs=("in_bucket",),
     alone=True,
     deadline_s=300,
     rests_on=("test_durable",),
@@ -110,13 +111,12 @@ async def one_fault(
     "A Machine that boots while R2 is down does not begin anew",
     broken=Proxy("failure_as_empty"),
     because="as if the person had nothing",
+    needs=("in_bucket",),
     alone=True,
     deadline_s=150,
     rests_on=("test_durable",),
 )
 async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults) -> None:
-    if isinstance(person.keeps, Elsewhere):
-        not_judged("the contract keeps data elsewhere: a boot without R2 cannot lose it")
     await person.read()
     early = [await person.attempt()]
     await asyncio.sleep(within_s(person))

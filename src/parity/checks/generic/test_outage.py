@@ -12,6 +12,7 @@ from parity.checks.generic.support import (
     acknowledged,
     asked_since,
     empty_machine,
+    in_bucket,
     patterns,
     probed,
     r2_behaviour,
@@ -49,7 +50,7 @@ FAILURES: dict[str, dict[str, object]] = {
 )
 async def test_down(person: Person, faults: Faults, stack: Stack) -> None:
     early = await person.write()
-    async with faults.on("*", status=503):
+    async with faults.on("*", status=503, must_fire=in_bucket(person)):
         write = await person.attempt()
         last = stack.said[-1]
         read = await person.reads()
@@ -90,7 +91,7 @@ async def test_health_in_outage(person: Person, machines: Machines, faults: Faul
     probe = await probed(stack, await machines.first())
     if not probe.startswith("2"):
         not_judged(f"the health check answers {probe} without any fault")
-    async with faults.on("*", status=503):
+    async with faults.on("*", status=503, must_fire=in_bucket(person)):
         await person.attempt()
         await person.reads()
         probe = await probed(stack, await machines.first())
@@ -114,7 +115,7 @@ async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, 
     checks = stack.site.project.fly.service.checks
     timeout_s = min([check_.timeout_s for check_ in checks], default=5.0)
     machine = await machines.first()
-    async with faults.on("*", delay=timeout_s / 2):
+    async with faults.on("*", delay=timeout_s / 2, must_fire=in_bucket(person)):
         busy = [asyncio.create_task(person.attempt()) for _ in range(4)]
         await until(
             lambda: machines.get(machine), lambda m: m["requests"] > 0 or all(b.done() for b in busy), PATIENCE_S
@@ -145,7 +146,7 @@ async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, 
     rests_on=("test_writes_last",),
 )
 async def test_slow(person: Person, faults: Faults) -> None:
-    async with faults.on("*", delay=1.5):
+    async with faults.on("*", delay=1.5, must_fire=in_bucket(person)):
         kept = await asyncio.gather(*(person.attempt() for _ in range(5)))
         shown = await person.reads()
     refused = [write.answer for write in kept if not write.acknowledged]
@@ -162,6 +163,7 @@ async def test_slow(person: Person, faults: Faults) -> None:
     "Any one failure of R2 during a write loses nothing acknowledged, and the writes after it work",
     broken=Proxy("failure_acknowledged"),
     because="acknowledged, and not shown",
+    needs=("in_bucket",),
     deadline_s=200,
     alone=True,
     rests_on=("test_writes_last",),

@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator
 
 from parity.checks import Proxy, Wrap, check, not_judged
 from parity.checks.faults import Faults
-from parity.checks.generic.support import PATIENCE_S, acknowledged, until, within_s
+from parity.checks.generic.support import PATIENCE_S, acknowledged, in_bucket, until, within_s
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person, missing
 from parity.checks.stack import Stack
-from parity.contract import Elsewhere
 from parity.wraps import boot
 
 MANY = 8
@@ -29,7 +28,7 @@ async def inside(machines: Machines, machine: str, under_way: list[asyncio.Task[
 
 def must_fire(person: Person) -> bool:
     """Whether a write that is under way must be seen by R2."""
-    return not isinstance(person.keeps, Elsewhere) and within_s(person) == 0
+    return in_bucket(person) and within_s(person) == 0
 
 
 @check(
@@ -96,6 +95,7 @@ async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faul
     "What R2 refused is stored at the stop, or was not acknowledged",
     broken=Proxy("failure_acknowledged"),
     because="was acknowledged while R2 refused it",
+    needs=("in_bucket",),
     alone=True,
     deadline_s=120,
     rests_on=("test_durable",),

@@ -109,6 +109,7 @@ async def test_seen_by_the_other(person: Person, machines: Machines) -> None:
     "After a conflict with another Machine writes are acknowledged again",
     broken=Proxy("stuck_after_failure"),
     because="no write is acknowledged any more",
+    needs=("in_bucket",),
     deadline_s=120,
     rests_on=("test_durable",),
 )

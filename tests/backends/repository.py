@@ -1,0 +1,77 @@
+"""A foreign backend as its own developer has it: a copy of its folder outside of this checkout, its own interpreter, a
+process stack, and ``parity --root`` for everything."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one check ended."""
+
+    verdict: str
+    reason: str
+
+
+@dataclass
+class Repository:
+    """``python`` is the interpreter that has its requirements."""
+
+    folder: Path
+    environ: Mapping[str, str]
+
+    @classmethod
+    def copied(cls, name: str, to: Path, python: Path, offset: int, path: str = "") -> Repository:
+        """``offset`` moves every port of its stack; ``path`` is searched before PATH."""
+        folder = to / name
+        shutil.copytree(HERE / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        link = folder / ".venv/bin/python"
+        link.parent.mkdir(parents=True)
+        link.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
+        link.chmod(0o755)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PARITY_", "COMPOSE_"))}
+        search = os.pathsep.join(filter(None, [path, kept["PATH"]]))
+        return cls(folder, {**kept, "PATH": search, "PARITY_PORT_OFFSET": str(offset), "PARITY_DRIVER": "process"})
+
+    def parity(self, *words: str, expect: tuple[int, ...] = (0,)) -> str:
+        """Run ``parity`` on it; what it printed. Fails for another exit code than the expected ones."""
+        done = subprocess.run(
+            [sys.executable, "-m", "parity", "--root", str(self.folder), *words],
+            env={**self.environ, "PYTHONPATH": str(HERE.parents[1] / "src"), "PYTHONSAFEPATH": "1"},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode in expect, f"parity {' '.join(words)} ended with {done.returncode}:\n{said[-4000:]}"
+        return said
+
+    def up(self, mistake: str = "", *, expect: tuple[int, ...] = (0,)) -> str:
+        """Start it anew, with one mistake or correct."""
+        self.down()
+        secrets = self.folder / "secrets.env"
+        kept = [line for line in secrets.read_text().splitlines() if not line.startswith("MISTAKE=")]
+        secrets.write_text("\n".join([*kept, *([f"MISTAKE={mistake}"] if mistake else [])]) + "\n")
+        return self.parity("up", expect=expect)
+
+    def down(self) -> None:
+        self.parity("down")
+
+    def check(self, only: str = "") -> dict[str, Ended]:
+        """Run all generic checks, or those whose names ``only`` selects as pytest's ``-k`` does."""
+        self.parity("check", "-q", *(["-k", only] if only else []), expect=(0, 1, 6))
+        findings = json.loads((self.folder / ".parity/checks/last.json").read_text())
+        return {one["name"]: Ended(one["verdict"], one["reason"]) for one in findings["found"] if not one["proof"]}

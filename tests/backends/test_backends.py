@@ -1,0 +1,114 @@
+"""Two backends that the harness was not written for: correct they pass every generic check, and each of their mistakes
+is named by a check under its right cause.
+
+Each mistake is one that a real team made. All checks run once on each correct backend; a mistake is then judged by the
+check that must name it, and by the controls that it rests on. A check that only some of the mistakes need is not run
+for the others: each start of a stack takes some seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.backends.repository import Repository
+from tests.tools import TOOLS, Unavailable
+
+OFFSET = int(os.environ.get("PARITY_TEST_PORT_OFFSET") or 20000) + 500
+# Verdicts of a backend that is right: what it does not have is not declared, what this host cannot do is not shown.
+RIGHT = {"passed", "not declared", "not shown"}
+# The controls: a mistake that they name would be blamed on the wrong cause.
+CONTROLS = "test_someone_new_can_come or test_writes_last"
+
+pytestmark = [pytest.mark.timeout(1200)]
+
+SIDELINE = {
+    "acknowledged_early": ("test_durable", "no object below .* changed"),
+    "conditions_forgotten": ("test_in_turn", "acknowledged writes are not shown"),
+    "cookie_lax": ("test_cookies", "SameSite=lax"),
+    "cors_inside": ("test_refusals_readable", "without Access-Control-Allow-Origin"),
+    "dirty_at_stop": ("test_down", "is acknowledged while R2 is down"),
+    "error_as_new": ("test_each_fault", "as if the person had nothing"),
+    "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers 503"),
+    "http_behind_proxy": ("test_redirects_stay_https", "http://"),
+    "loop_blocked": ("test_loop_is_free", "is not answered within its timeout"),
+    "stale_read_modify_write": ("test_edits_at_once", "one edit undid the other"),
+}
+LEAGUE = {
+    "bucket_needed_for_writes": ("test_down", "no write works while R2 is down"),
+    "commit_later": ("test_writes_last", "are not shown"),
+    "errors_without_cors": ("test_refusals_readable", "without Access-Control-Allow-Origin"),
+    "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers"),
+    "http_behind_proxy": ("test_redirects_stay_https", "http://"),
+    "read_modify_write": ("test_edits_at_once", "one edit undid the other"),
+}
+
+
+@pytest.fixture(scope="module")
+def sideline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """Cookies, one SQLite file a coach kept whole in the bucket, no Modal."""
+    found = Repository.copied("sideline", tmp_path_factory.mktemp("backends"), Path(sys.executable), OFFSET)
+    yield found
+    found.down()
+
+
+@pytest.fixture(scope="module")
+def league(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """WSGI, Postgres, a worker, bearer tokens."""
+    try:
+        python, postgres = TOOLS["league"].find(), TOOLS["postgres"].find()
+    except Unavailable as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("backends")
+    found = Repository.copied("league", folder, python, OFFSET + 60, str(postgres.parent))
+    yield found
+    found.down()
+
+
+def wrong(repository: Repository) -> dict[str, str]:
+    ended = repository.check()
+    assert sum(one.verdict == "passed" for one in ended.values()) >= 25, ended
+    return {name: f"{one.verdict}: {one.reason}" for name, one in ended.items() if one.verdict not in RIGHT}
+
+
+def test_the_second_backend_passes_every_check(sideline: Repository) -> None:
+    sideline.up()
+    assert wrong(sideline) == {}
+
+
+def test_the_third_backend_passes_every_check(league: Repository) -> None:
+    league.up()
+    assert wrong(league) == {}
+
+
+@pytest.mark.parametrize("mistake", SIDELINE)
+def test_each_mistake_of_the_second_backend_is_named(sideline: Repository, mistake: str) -> None:
+    _named(sideline, mistake, *SIDELINE[mistake])
+
+
+@pytest.mark.parametrize("mistake", LEAGUE)
+def test_each_mistake_of_the_third_backend_is_named(league: Repository, mistake: str) -> None:
+    _named(league, mistake, *LEAGUE[mistake])
+
+
+def test_migrations_that_fail_on_an_empty_database_are_named_before_anything_starts(league: Repository) -> None:
+    league.up()
+    league.parity("down", "--volumes")  # the database of the tests before: a new environment has none
+    said = league.up("migration_needs_rows", expect=(1,))
+    assert re.search(r"services\.postgres\.migrate fails on an empty database with exit code 1", said), said[-2000:]
+    assert "'NoneType' object is not subscriptable" in said
+
+
+def _named(repository: Repository, mistake: str, check: str, because: str) -> None:
+    """The check fails for this reason, and no control blames the backend for something else."""
+    repository.up(mistake)
+    ended = repository.check(f"{CONTROLS} or {check}")
+    found = ended[check]
+    assert found.verdict == "failed", f"{check} does not name {mistake}: {found}"
+    assert re.search(because, found.reason), f"{check} gives another cause for {mistake}: {found.reason}"
+    others = {name: one for name, one in ended.items() if name != check and one.verdict != "passed"}
+    assert others == {}, f"{mistake} is blamed on another cause: {others}"

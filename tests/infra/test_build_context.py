@@ -53,4 +53,4 @@ def test_the_fly_image_is_built_from_the_product_and_nothing_else(context: Path)
 
 def test_the_harness_is_built_without_the_backend_s_application(context: Path) -> None:
     files = received(context, context / "src/parity/Dockerfile")
-    assert files == {*HARNESS, "src/backend/reel/payloads.py"}
+    assert files == {*HARNESS, *PRODUCT} - {"src/backend/app/main.py"}

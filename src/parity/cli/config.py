@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from parity.config.compose_env import FILE, compose_env_text
 from parity.config.errors import ConfigError, Mistakes
 from parity.config.fly_toml import FlyConfig
 from parity.config.project import Project
@@ -18,6 +19,16 @@ from parity.stack.target import local_project
 @click.group()
 def config() -> None:
     """The files that describe the app."""
+
+
+@config.command()
+def write() -> None:
+    """Write deploy/parity.env, from which Compose takes names and default ports."""
+    project = Project.load(os.environ)
+    path = project.path(FILE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(compose_env_text(project), "utf-8")
+    click.echo(f"wrote {path}")
 
 
 @config.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from parity.config.compose_env import FILE, ComposeNames
 from parity.config.development import BuildSettings, ScriptSettings, ToolSettings
 from parity.config.settings import HarnessSettings
 from parity.config.variables import help_text, markdown, names, refuse_unknown
@@ -48,6 +49,11 @@ SECTIONS = (
         "the settings above say.",
         TargetSettings,
         ("checks", "dev"),
+    ),
+    Section(
+        "Names for Compose",
+        f"Derived, not set: `parity config write` writes them and the default ports into `{FILE}`.",
+        ComposeNames,
     ),
     Section("Builds of images", "What compose.yaml hands to the builds.", BuildSettings),
     Section("Programs", "What checks and commands run.", ToolSettings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -91,6 +92,15 @@ class Project:
     def path(self, relative: str) -> Path:
         """A path of ``parity.toml``, absolute."""
         return self.settings.root / relative
+
+    def configuration_digest(self) -> str:
+        """A hash of the files that describe the app: another one means that the stand-ins must be started anew."""
+        parity = self.parity
+        named = [PARITY_TOML, parity.app.fly_config, parity.secrets.file if parity.secrets else "", parity.r2.cors]
+        total = hashlib.sha256()
+        for name in filter(None, named):
+            total.update(f"{name}\0".encode() + self.path(name).read_bytes())
+        return total.hexdigest()[:16]
 
     @property
     def variables(self) -> dict[str, str]:

@@ -9,7 +9,21 @@ from pathlib import Path
 
 from parity.config.errors import ConfigError
 from parity.config.names import project_name
-from parity.config.variables import HOST, PATH, PORT, SWITCH, TEXT, URL, Kind, choice, integer, read, rows, setting
+from parity.config.variables import (
+    HOST,
+    PATH,
+    PORT,
+    SWITCH,
+    TEXT,
+    URL,
+    Kind,
+    as_text,
+    choice,
+    integer,
+    read,
+    rows,
+    setting,
+)
 
 _FOLDER = Kind(Path, "a path")
 
@@ -19,6 +33,13 @@ class HarnessSettings:
     """The shared table. Defaults that depend on other settings are filled in by ``load_settings``."""
 
     root: Path = setting("PARITY_ROOT", _FOLDER, ".", "the checkout: parity.toml lies in it", inside=True)
+    configuration: str = setting(
+        "PARITY_CONFIGURATION",
+        TEXT,
+        "",
+        "hash of the configuration: another one starts containers anew",
+        inside=True,
+    )
     checkout: Path = setting(
         "PARITY_CHECKOUT",
         _FOLDER,
@@ -136,7 +157,7 @@ class HarnessSettings:
 
     def environment(self) -> dict[str, str]:
         """Every setting as the variable that gives it: a child that reads them gets exactly these settings."""
-        return {row.name: str(getattr(self, row.field)) for row in rows(HarnessSettings)}
+        return {row.name: as_text(getattr(self, row.field)) for row in rows(HarnessSettings)}
 
     def published_ports(self) -> dict[str, int]:
         """Variable → port of everything that the container stack publishes on this host."""

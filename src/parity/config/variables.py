@@ -152,6 +152,11 @@ def _switch(text: str) -> bool:
     return text == "true"
 
 
+def as_text(value: object) -> str:
+    """The text that a variable takes for a value of a text, number, path or switch."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _url(text: str) -> str:
     if text and not text.startswith(("http://", "https://")):
         raise ValueError(text)

@@ -16,7 +16,7 @@ from parity.admin.gateway import gateway_routes
 from parity.certs import Certificates, ensure_certificates, publish_ca
 from parity.config.errors import ConfigError
 from parity.config.fly_toml import FlyConfig
-from parity.config.project import Project, machine_environment
+from parity.config.project import PARITY_TOML, Project, machine_environment
 from parity.fly.admin import AdminParts, admin_app
 from parity.fly.binding import binding
 from parity.fly.edge.context import EdgeContext
@@ -123,8 +123,7 @@ async def serve(environ: Mapping[str, str]) -> None:
         )
     certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
     if harness.publish_dir:
-        publish = Path(harness.publish_dir)
-        publish_ca(certificates.ca, publish, publish.parent / "parity.toml")
+        publish_ca(certificates.ca, Path(harness.publish_dir), harness.root / PARITY_TOML)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -128,9 +128,10 @@ def down(stack: Containers, say: Say, *, volumes: bool = False) -> None:
 
 def check(stack: Containers, arguments: Sequence[str]) -> int:
     """Run ``parity check ARGUMENTS`` in the checks container, beside the stack that is up; returns its exit code."""
-    build = stack.run("--profile", "checks", "build", "--quiet", "checks", env=stack.build_environment())
+    env = stack.build_environment()
+    build = stack.run("--profile", "checks", "build", "--quiet", "checks", env=env)
     if build != 0:
         raise StackError("the image of the checks could not be built", "the builder's lines above say why")
-    return stack.run(
-        "--profile", "checks", "run", "--rm", "-T", "checks", "check", *arguments, env={"COMPOSE_PROGRESS": "quiet"}
-    )
+    # `run` builds again what the image is made from: with another commit it would replace the app's image.
+    quiet = {**env, "COMPOSE_PROGRESS": "quiet"}
+    return stack.run("--profile", "checks", "run", "--rm", "-T", "checks", "check", *arguments, env=quiet)

@@ -29,12 +29,16 @@ BUILD_CA = ".parity/build/ca.pem"
 
 @dataclass(frozen=True)
 class Containers:
-    """``folder`` is the checkout as the developer's machine names it; ``environ`` what the developer has set."""
+    """``folder`` is the checkout as the developer's machine names it; ``environ`` what the developer has set.
+
+    ``configuration`` is the digest of the files that describe the app.
+    """
 
     settings: HarnessSettings
     folder: Path
     environ: Mapping[str, str]
     hands: Hands
+    configuration: str = ""
 
     @property
     def project(self) -> str:
@@ -146,11 +150,12 @@ class Containers:
     # ---- verbs ------------------------------------------------------------------------------------------------------
 
     def build_environment(self) -> dict[str, str]:
-        """What builds get beside the names: the commit, and a CA bundle that lies inside the checkout.
+        """What Compose gets beside the names: the commit, the configuration, a CA bundle that lies inside the checkout.
 
         Compose's builder asks for permission to read a secret from outside of the project.
         """
-        return {"GIT_COMMIT": self.environ.get("GIT_COMMIT") or self._commit(), **self._build_ca()}
+        commit = self.environ.get("GIT_COMMIT") or self._commit()
+        return {"GIT_COMMIT": commit, "PARITY_CONFIGURATION": self.configuration, **self._build_ca()}
 
     def _commit(self) -> str:
         git = ["git", "-C", str(self.folder)]

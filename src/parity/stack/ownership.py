@@ -44,5 +44,9 @@ def other_folder(folders: Iterable[str], root: str, resolved: Callable[[str], st
 
 
 def own_names(project: str, ports: Mapping[str, int]) -> dict[str, str]:
-    """Variables that make ``docker compose`` use this project and these ports, whatever was set as an offset."""
-    return {"COMPOSE_PROJECT_NAME": project, **{name: str(port) for name, port in ports.items()}}
+    """Variables that make ``docker compose`` use this project and these ports, which have the offset in them."""
+    return {
+        "COMPOSE_PROJECT_NAME": project,
+        "PARITY_PORT_OFFSET": "",
+        **{name: str(port) for name, port in ports.items()},
+    }

@@ -109,7 +109,7 @@ def local_project(environ: Mapping[str, str]) -> tuple[Project, Driver]:
 
 def containers_of(project: Project, environ: Mapping[str, str]) -> Containers:
     """The container stack of this checkout; ``project`` was loaded for the driver docker."""
-    return Containers(project.settings, project.settings.checkout, environ, hands())
+    return Containers(project.settings, project.settings.checkout, environ, hands(), project.configuration_digest())
 
 
 def require_own_stack(environ: Mapping[str, str]) -> Project:

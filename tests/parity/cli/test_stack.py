@@ -133,6 +133,19 @@ def test_containers_are_not_started_beside_processes_of_the_same_checkout(
     assert "parity down" in capsys.readouterr().err
 
 
+def test_checks_are_built_and_run_with_the_same_commit(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker compose run` builds the app's image again: without the commit it would become an unknown one."""
+    containers(checkout, checkout)
+    script = (checkout / "bin/docker").read_text().replace("$PARITY_API_PORT", "$GIT_COMMIT")
+    (checkout / "bin/docker").write_text(script)
+    monkeypatch.setenv("GIT_COMMIT", "c0ffee")
+    assert ended("run-checks", "-k", "cors") == 0
+    build, run = [line for line in commands(checkout).splitlines() if "--profile checks" in line]
+    assert build.startswith("c0ffee ")
+    assert run.startswith("c0ffee ")
+    assert run.endswith("run --rm -T checks check -k cors")
+
+
 def test_containers_that_do_not_get_healthy_are_taken_down_again(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

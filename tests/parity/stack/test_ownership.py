@@ -31,4 +31,8 @@ def test_stopped_containers_are_looked_at_too() -> None:
 
 
 def test_compose_is_given_the_project_and_every_port() -> None:
-    assert own_names("demo", {"PARITY_R2_PORT": 9100}) == {"COMPOSE_PROJECT_NAME": "demo", "PARITY_R2_PORT": "9100"}
+    assert own_names("demo", {"PARITY_R2_PORT": 9100}) == {
+        "COMPOSE_PROJECT_NAME": "demo",
+        "PARITY_PORT_OFFSET": "",
+        "PARITY_R2_PORT": "9100",
+    }

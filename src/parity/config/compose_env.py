@@ -1,0 +1,53 @@
+"""``deploy/parity.env``: what Compose needs of fly.toml, parity.toml and the settings, as it cannot read TOML.
+
+The app's compose.yaml includes the harness's with this file as ``env_file``. It holds defaults: the shell goes first.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity.config.project import Project
+from parity.config.settings import PUBLISHED, HarnessSettings
+from parity.config.variables import HOST, PATH, rows, setting
+
+FILE = "deploy/parity.env"
+HOME = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposeNames:
+    """Names in the harness's compose file beside the ports; derived, so that no developer sets them."""
+
+    home: str = setting("PARITY_HOME", PATH, "", "folder of the harness, relative to the app's", inside=True)
+    api_host: str = setting("PARITY_API_HOST", HOST, "api.invalid", "the app's public name on Fly", inside=True)
+    frontend_host: str = setting(
+        "PARITY_FRONTEND_HOST",
+        HOST,
+        "page.invalid",
+        "the page's public name",
+        inside=True,
+    )
+
+
+def compose_environment(project: Project) -> dict[str, str]:
+    """The variables of the file: names, and the defaults of the ports."""
+    defaults = {row.name: row.default for row in rows(HarnessSettings)}
+    names = ComposeNames(
+        home=os.path.relpath(HOME, project.settings.root),
+        api_host=project.api_hostname,
+        **({"frontend_host": project.frontend_hostname} if project.frontend_hostname else {}),
+    )
+    found = {row.name: str(getattr(names, row.field)) for row in rows(ComposeNames)}
+    return {**found, **{name: defaults[name] for name in PUBLISHED}}
+
+
+def compose_env_text(project: Project) -> str:
+    """The text of the file."""
+    lines = [
+        "# Made by `parity config write` from fly.toml, parity.toml and the harness's settings; a test compares them.",
+        *(f"{name}={value}" for name, value in compose_environment(project).items()),
+    ]
+    return "\n".join(lines) + "\n"

@@ -31,7 +31,7 @@ SIDELINE = {
     "conditions_forgotten": ("test_in_turn", "acknowledged writes are not shown"),
     "cookie_lax": ("test_cookies", "SameSite=lax"),
     "cors_inside": ("test_refusals_readable", "without Access-Control-Allow-Origin"),
-    "dirty_at_stop": ("test_down", "is acknowledged while R2 is down"),
+    "dirty_at_stop": ("test_stop_after_failed_upload", "was acknowledged while R2 refused it"),
     "error_as_new": ("test_each_fault", "as if the person had nothing"),
     "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers 503"),
     "http_behind_proxy": ("test_redirects_stay_https", "http://"),

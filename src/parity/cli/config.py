@@ -70,6 +70,8 @@ def require_usable(project: Project) -> None:
     if project.settings.driver == "process":
         with mistakes.collected():
             _ = project.process
+        with mistakes.collected():
+            _ = project.group_commands
     if parity.r2.cors:
         with mistakes.collected():
             _require_origin(project, cors_rules(project.path(parity.r2.cors)))

@@ -244,6 +244,16 @@ class FlyConfig(_Table):
         return "app" if "app" in self.processes or not self.processes else min(self.processes)
 
     @property
+    def other_groups(self) -> list[str]:
+        """The process groups whose Machines serve no HTTP, in the file's order."""
+        return [name for name in self.processes if name != self.group]
+
+    def of_group(self, name: str) -> FlyConfig:
+        """The configuration as the Machines of another group have it: its size, its mounts, no HTTP checks."""
+        service = self.http_service.model_copy(update={"processes": [name], "checks": [], "tcp_checks": []})
+        return self.model_copy(update={"http_service": service})
+
+    @property
     def machine(self) -> Vm:
         """The size of a Machine of the group; Fly's default where the file has none."""
         return next(iter(_of_group(self.vm, self.group)), Vm())
@@ -297,9 +307,6 @@ def load_fly_config(path: Path, *, as_flyctl: bool = False) -> FlyConfig:
         raise _placed(error) from None
     for name in TOP_LEVEL & config.env.keys():
         left_out.insert(0, NotReproduced(f"env.{name}", "is a variable here; the key belongs before [env]", loud=True))
-    for name in config.processes:
-        if name != config.group:
-            left_out.insert(0, NotReproduced(f"processes.{name}", "runs on Machines of its own", loud=True))
     if config.group not in {"app", *config.processes}:
         raise refuse("http_service.processes", f"there is no process group {config.group!r} in [processes]")
     if config.deploy.strategy == "bluegreen" and not config.service.checks and not config.service.tcp_checks:

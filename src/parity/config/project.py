@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from parity.config.errors import ConfigError, Mistakes
+from parity.config.errors import ConfigError, Mistakes, nearest
 from parity.config.fly_toml import FlyConfig, load_fly_config
 from parity.config.parity_toml import ParityConfig, Process, SecretNames, load_parity_config
 from parity.config.secrets_env import interpolate, load_env_file
@@ -127,6 +127,31 @@ class Project:
                 "add [app.process] with what CMD is in the Dockerfile, or use --driver docker",
             )
         return self.parity.app.process
+
+    @property
+    def group_commands(self) -> dict[str, tuple[str, ...]]:
+        """How the Machines of each further process group of fly.toml start as processes.
+
+        Raises ``ConfigError`` for every group that ``parity.toml`` does not describe, and for one that fly.toml lacks.
+        """
+        path, mistakes = self.settings.root / PARITY_TOML, Mistakes()
+        groups, given = self.fly.other_groups, self.parity.processes
+        for name in groups:
+            if name not in given:
+                line = self.fly.processes[name]
+                mistakes.found.append(
+                    ConfigError(
+                        f"{path}: processes.{name}",
+                        f"fly.toml runs {line!r} on Machines of its own; nothing says how that starts without Docker",
+                        f'[processes.{name}] command = ["{{python}}", "-m", …]',
+                    )
+                )
+        for name in given:
+            if name not in groups:
+                known = nearest(name, groups) or "it has no further group"
+                mistakes.found.append(ConfigError(f"{path}: processes.{name}", "fly.toml has no such group", known))
+        mistakes.raise_any()
+        return {name: tuple(given[name].command) for name in groups}
 
     @property
     def python(self) -> Path:

@@ -100,6 +100,9 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             return Response(status_code=204)
         return JSONResponse(parts.edge.replay_cache.as_json())
 
+    async def groups(_request: Request) -> Response:
+        return JSONResponse(fleet.workers.as_json())
+
     async def release(_request: Request) -> Response:
         newer = await fleet.newer_build()
         return JSONResponse({**fleet.release.as_json(), "newer_build": asdict(newer) if newer else None})
@@ -163,6 +166,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             Route("/fly/interposer", interposer, methods=["GET", "PUT", "DELETE"]),
             Route("/fly/images", images),
             Route("/fly/cpu", cpu, methods=["GET", "PUT"]),
+            Route("/fly/groups", groups),
             Route("/fly/release", release),
             Route("/fly/releases", deploy, methods=["POST"]),
             *extra_routes,

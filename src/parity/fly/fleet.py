@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shlex
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parity.config.fly_toml import FlyConfig
 from parity.fly.gate import AppGate, phase_of
+from parity.fly.groups import Workers
 from parity.fly.machines import release_file
 from parity.fly.machines.cpu import CpuMode
 from parity.fly.machines.driver import Address, Driver, DriverError, Image, MachineSpec
@@ -35,7 +36,9 @@ async def _nothing(_run_once: RunOnce) -> None:
 @dataclass
 class FleetParts:
     """What a fleet is made of. ``leaving`` is told before a Machine's traffic ends; ``prepare`` runs before the first
-    Machine starts, and is given what runs a command in a Machine's environment."""
+    Machine starts, and is given what runs a command in a Machine's environment. ``commands`` are those of the other
+    process groups, where a Machine is a process.
+    """
 
     config: FlyConfig
     settings: FlySettings
@@ -46,6 +49,7 @@ class FleetParts:
     check_local: Address | None = None
     leaving: Callable[[str, bool], None] = field(default=lambda _machine, _close_websockets: None)
     prepare: Callable[[RunOnce], Awaitable[None]] = _nothing
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Fleet:
@@ -67,7 +71,7 @@ class Fleet:
         self._tasks: set[asyncio.Task[None]] = set()
         self.images = ImageLog(parts.state_dir)
         self.cpu_mode = CpuMode(parts.settings.cpu)
-        self._surroundings = Surroundings(
+        self._surroundings = surroundings = Surroundings(
             parts.driver,
             parts.config,
             parts.settings,
@@ -79,6 +83,8 @@ class Fleet:
             parts.local,
             parts.check_local,
         )
+
+        self.workers = Workers(parts.config, surroundings, self._spec_of)
 
     async def open(self) -> None:
         """Start ``max(1, min_machines_running)`` Machines, as a first deploy with ``--ha=false`` does.
@@ -101,6 +107,7 @@ class Fleet:
             await self._release_command(self.release)
         for _ in range(max(1, self._parts.config.service.min_machines_running)):
             await self.create()
+        await self.workers.open(self.release)
         if self.release.status is ReleaseStatus.RUNNING:
             self.release.move(ReleaseStatus.COMPLETE)
         self._save_release()
@@ -135,11 +142,12 @@ class Fleet:
         for task in self._tasks:
             task.cancel()
         self.gate.close()
-        await asyncio.gather(*(machine.destroy() for machine in list(self.machines.values())))
+        await asyncio.gather(*(machine.destroy() for machine in list(self.machines.values())), self.workers.close())
         await self._parts.driver.close()
 
     def get(self, machine_id: str) -> Machine:
-        return self.machines[machine_id]
+        """Of any process group."""
+        return self.workers.machines.get(machine_id) or self.machines[machine_id]
 
     @property
     def driver(self) -> Driver:
@@ -212,7 +220,9 @@ class Fleet:
         self._on_change()
 
     def _spec(self, machine_id: str, number: int, release: Release) -> MachineSpec:
-        config = self._parts.config
+        return self._spec_of(self._parts.config, machine_id, number, release)
+
+    def _spec_of(self, config: FlyConfig, machine_id: str, number: int, release: Release) -> MachineSpec:
         own = fly_environment(config, machine_id, release.version, release.resolved.ref)
         return MachineSpec(
             id=machine_id,
@@ -223,28 +233,27 @@ class Fleet:
             internal_port=config.service.internal_port,
             cpus=config.machine.cpus,
             memory_mb=config.machine.memory_mb,
-            command=self._command(),
+            command=self._command(config),
             entrypoint=tuple(config.experimental.entrypoint) if self._parts.driver.runs_images else (),
-            volumes=self._volumes(machine_id),
+            volumes=self._volumes(config, machine_id),
         )
 
-    def _command(self) -> tuple[str, ...]:
+    def _command(self, config: FlyConfig) -> tuple[str, ...]:
         """What fly.toml runs in the image's CMD's place; a process is started as parity.toml says."""
-        config = self._parts.config
         if not self._parts.driver.runs_images:
-            return ()
+            return self._parts.commands.get(config.group, ())
         if config.group in config.processes:
             return tuple(shlex.split(config.processes[config.group]))
         return tuple(config.experimental.cmd)
 
-    def _volumes(self, machine_id: str) -> tuple[tuple[str, str], ...]:
+    def _volumes(self, config: FlyConfig, machine_id: str) -> tuple[tuple[str, str], ...]:
         """Volumes are Fly's: one Machine at a time has one, and it outlives the Machine. The lowest free number is
         taken, so that Machines of a later stand-in find what is there."""
-        if not self._parts.config.volumes or not self._parts.driver.runs_images:
+        if not config.volumes or not self._parts.driver.runs_images:
             return ()
         taken = set(self._slots.values())
         slot = self._slots.setdefault(machine_id, next(n for n in range(len(taken) + 1) if n not in taken))
-        return tuple((f"{mount.source}_{slot}", mount.destination) for mount in self._parts.config.volumes)
+        return tuple((f"{mount.source}_{slot}", mount.destination) for mount in config.volumes)
 
     # releases
 
@@ -278,6 +287,7 @@ class Fleet:
                 self._passed = False
                 steps = _Steps(self, release, timeout_s if wait else None)
                 await roll_out(steps, chosen, deploy.max_unavailable)
+                await self.workers.replace(release)
             except (DriverError, WrongState, ReleaseFailed) as error:
                 release.move(ReleaseStatus.FAILED, str(error))
                 if chosen == "bluegreen":
@@ -366,7 +376,7 @@ class Fleet:
         self._spawn(self._announce())
 
     def _on_notice(self, machine_id: str, kind: str) -> None:
-        machine = self.machines.get(machine_id)
+        machine = self.machines.get(machine_id) or self.workers.machines.get(machine_id)
         if machine is None:
             return
         machine.life.note(kind)

@@ -60,6 +60,7 @@ async def standin(
     peers: tuple[Address | None, Address | None] = (None, None),
     state_dir: Path | None = None,
     prepare: Callable[[RunOnce], Awaitable[None]] | None = None,
+    commands: Mapping[str, tuple[str, ...]] | None = None,
 ) -> AsyncIterator[Standin]:
     """Edge, gate and Machines. On leaving, Machines are stopped and removed.
 
@@ -68,6 +69,7 @@ async def standin(
     parts = FleetParts(config, settings, driver, environment, state_dir, *peers)
     if prepare is not None:
         parts.prepare = prepare
+    parts.commands = commands or {}
     fleet = Fleet(parts)
     interposer = Interposer(peers[0])
     context = EdgeContext(config, settings, fleet.gate, Pool(peers[0], settings.reuse_s), interposer)
@@ -105,6 +107,7 @@ async def serve(environ: Mapping[str, str]) -> None:
     harness = project.settings
     edge_peer, check_peer, host = loopback_peers()
     driver: Driver
+    commands: dict[str, tuple[str, ...]] = {}
     if harness.driver == "docker":
         edge_peer = check_peer = None
         driver = DockerDriver(
@@ -117,7 +120,7 @@ async def serve(environ: Mapping[str, str]) -> None:
     else:
         if settings.cpu != CpuMode.OFF:
             raise ConfigError("PARITY_FLY_CPU", "processes have no CPU quota", "off, or PARITY_DRIVER=docker")
-        process = project.process
+        process, commands = project.process, project.group_commands
         driver = ProcessDriver(
             harness.root, process.directory, process.command, harness.state_dir, host, project.python
         )
@@ -141,6 +144,7 @@ async def serve(environ: Mapping[str, str]) -> None:
         (edge_peer, check_peer),
         harness.state_dir,
         services.open,
+        commands,
     )
     async with services, running as fly:
         urls = {

@@ -225,10 +225,17 @@ processes = ["worker"]
 """
 
 
-def test_the_group_that_serves_http_is_run_and_the_others_are_listed(tmp_path: Path) -> None:
+def test_each_process_group_has_its_own_size_and_volumes(tmp_path: Path) -> None:
     config = load(tmp_path, GROUPS)
     assert (config.group, config.machine.memory_mb, config.volumes) == ("web", 1024, [])
-    assert [str(entry) for entry in config.not_reproduced] == ["processes.worker: runs on Machines of its own"]
+    assert config.other_groups == ["worker"]
+    worker = config.of_group("worker")
+    assert (worker.group, worker.machine.memory_mb, [mount.source for mount in worker.volumes]) == (
+        "worker",
+        512,
+        ["data"],
+    )
+    assert config.not_reproduced == []
 
 
 SERVICES = """

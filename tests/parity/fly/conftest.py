@@ -45,6 +45,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             environment: dict[str, str] | None = None,
             wait: bool = True,
             driver: Driver | None = None,
+            commands: dict[str, tuple[str, ...]] | None = None,
             **changed: Any,
         ) -> Edge:
             path = tmp_path / "fly.toml"
@@ -79,6 +80,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
                 0,
                 (edge_peer, check_peer),
                 tmp_path / "state",
+                commands=commands,
             )
             edge = Edge(await stack.enter_async_context(running), certificates, tmp_path / "state")
             if wait:

@@ -30,7 +30,8 @@ class Image:
 class MachineSpec:
     """What to run. ``source`` is a folder laid out like the configured one; None: as configured.
 
-    ``command`` replaces the image's or the configured one; one that runs ``once`` may end at once.
+    ``command`` replaces the image's or the configured one; one that runs ``once`` may end at once. One that does not
+    ``serve`` has no port that the edge would try.
     """
 
     id: str
@@ -46,6 +47,7 @@ class MachineSpec:
     cpu_share: float | None = None  # CPUs that it may use at first; None: all of them
     command: tuple[str, ...] = ()
     once: bool = False
+    serves: bool = True
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,8 @@ class Machine:
         """Started and every check passing; without checks, its port open. flyctl looks at the checks alone."""
         if self.state is not State.STARTED:
             return False
+        if not self.spec.serves:
+            return True
         return self.port is Port.OPEN if self.checks is None else self.checks.passing
 
     async def start(self) -> None:
@@ -195,7 +197,7 @@ class Machine:
 
     def probe(self) -> None:
         """Try the port again and again, as the edge does for a Machine that it has just started."""
-        if self.state is State.STARTED and self.port is not Port.PROBING:
+        if self.state is State.STARTED and self.port is not Port.PROBING and self.spec.serves:
             if self._probe:
                 self._probe.cancel()
             self.port = Port.PROBING

@@ -110,6 +110,8 @@ class ProcessDriver:
         port = _free_port(self._host)
         words = command_words(list(spec.command) or self._command, self._values(port))
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        # As in an image: `python` and the programs of its packages are the app's own.
+        environment["PATH"] = os.pathsep.join([str(Path(self._python).parent), environment.get("PATH", os.defpath)])
         environment |= {"HOME": str(home), "PYTHONUNBUFFERED": "1", **spec.environment}
         with LogFile(self._logs, spec.id).appending() as log:
             try:

@@ -22,7 +22,7 @@ from parity.r2.content import INLINE_LIMIT, BlobFolder
 from parity.r2.errors import R2Error, internal_error
 from parity.r2.faults import NO_STRIKE, PREFLIGHT, FaultTable, Strike
 from parity.r2.headers import screen
-from parity.r2.operations.context import Context
+from parity.r2.operations.context import Context, EndedUploads
 from parity.r2.operations.objects import keys_to_delete
 from parity.r2.operations.table import HANDLERS, TAKES_BODY
 from parity.r2.reply import Reply, error_reply
@@ -66,6 +66,7 @@ class Front:
         self.disk_wanted = 0
         self._stall = settings.stall_seconds
         self._chance = random.Random()
+        self._ended = EndedUploads()
         self.behave(settings.behaviour)
 
     def behave(self, behaviour: Behaviour) -> None:
@@ -209,6 +210,7 @@ class Front:
             self.configured,
             seen,
             self.throttle,
+            self._ended,
         )
         return _kept_back(await self._carry_out(operation, context), strike, seen, wire)
 

@@ -48,7 +48,8 @@ class Request:
         return int(value) if value and value.isascii() and value.isdecimal() else None
 
 
-def _decode(text: str) -> str:
+def decode_text(text: str) -> str:
+    """``text`` without its percent-encoding. Raises ``R2Error`` 400 for what is not UTF-8."""
     if "%" not in text:
         return text
     try:
@@ -63,7 +64,7 @@ def parse_query(raw: str) -> tuple[tuple[str, str], ...]:
     for item in raw.split("&"):
         if item:
             name, _, value = item.replace("+", "%20").partition("=")
-            pairs.append((_decode(name), _decode(value)))
+            pairs.append((decode_text(name), decode_text(value)))
     return tuple(pairs)
 
 
@@ -73,9 +74,9 @@ def split_path(raw_path: str, host: str, hosts: Collection[str]) -> tuple[str, s
     bucket, dot, rest = name.partition(".")
     path = raw_path.removeprefix("/")
     if dot and rest in hosts and name not in hosts:
-        return bucket, _decode(path)
+        return bucket, decode_text(path)
     first, _, key = path.partition("/")
-    return _decode(first), _decode(key)
+    return decode_text(first), decode_text(key)
 
 
 def normalized(key: str, rules: Rulebook) -> str:

@@ -323,6 +323,13 @@ RULES: tuple[Rule, ...] = (
         "cloudflare-docs r2/buckets/object-lifecycles, read 2026-11-27 (lists no such thing)",
         note="R2's answer is not known; with the rule off `MalformedXML`",
     ),
+    Rule(
+        50,
+        "an upload that was aborted or completed may be aborted again: 204",
+        (),
+        f"{NOTES} (2022-06-10); {CAPTURE}",
+        note="S3 says `NoSuchUpload`; the last 10,000 uploads since the start are known",
+    ),
 )
 
 RULE_OF: dict[Answer, Rule] = {answer: rule for rule in RULES for answer in rule.answers}

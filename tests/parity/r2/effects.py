@@ -125,3 +125,12 @@ async def bucket_region(ask: Lab) -> object:
 @effect(46, on=200, off=501)
 async def purpose(ask: Lab) -> object:
     return (await ask("GET", f"/{BUCKET}", query="list-type=2&x-purpose=any")).status
+
+
+@effect(50, on=[204, 204, 404], off=[204, 404, 404])
+async def abort_again(ask: Lab) -> object:
+    upload = (await ask("POST", query="uploads=")).xml.findtext("{*}UploadId") or ""
+    query = f"uploadId={quote(upload, safe='')}"
+    answers = [await ask("DELETE", query=query), await ask("DELETE", query=query)]
+    answers.append(await ask("DELETE", f"/{BUCKET}/another", query=query))
+    return [answer.status for answer in answers]

@@ -223,3 +223,21 @@ async def test_only_uploads_of_bytes_need_a_length(ask: Lab) -> None:
     chunked = {"transfer-encoding": "chunked", "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
     part = await ask("PUT", query=f"partNumber=1&uploadId={upload}", headers=chunked, body=b"x", length=False)
     assert (part.status, part.code) == (411, "MissingContentLength")
+
+
+@pytest.mark.parametrize(("source", "key"), [("a+b", "a+b"), ("a%2Bb", "a+b"), ("a%20b", "a b"), ("a%2Fb", "a/b")])
+async def test_the_source_of_a_copy_is_decoded_once(ask: Lab, source: str, key: str) -> None:
+    await ask("PUT", f"/{BUCKET}/{key}", body=b"copied")
+    for named in (f"/{BUCKET}/{source}", f"{BUCKET}/{source}", f"{BUCKET}%2F{source}"):
+        assert (await ask("PUT", headers={"x-amz-copy-source": named})).status == 200, named
+    assert (await ask()).body == b"copied"
+
+
+async def test_a_completed_upload_may_be_aborted_and_the_object_stays(ask: Lab) -> None:
+    upload = (await ask("POST", query="uploads=")).xml.findtext("{*}UploadId") or ""
+    part = await ask("PUT", query=f"partNumber=1&uploadId={upload}", body=b"x")
+    listed = f"<Part><PartNumber>1</PartNumber><ETag>{part.etag}</ETag></Part>"
+    body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+    await ask("POST", query=f"uploadId={upload}", body=body)
+    assert (await ask("DELETE", query=f"uploadId={upload}")).status == 204
+    assert (await ask()).body == b"x"

@@ -19,11 +19,28 @@ from parity.r2.sigv4 import Authenticated
 from parity.r2.store.interface import Check, Store
 from parity.r2.throttle import Throttle
 
+KEPT_UPLOADS = 10_000
+
+
+class EndedUploads:
+    """The last uploads that were aborted or completed, by bucket, key and id: R2 lets them be aborted again."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str, str], None] = {}
+
+    def __contains__(self, place: tuple[str, str, str]) -> bool:
+        return place in self._places
+
+    def add(self, place: tuple[str, str, str]) -> None:
+        self._places[place] = None
+        if len(self._places) > KEPT_UPLOADS:
+            del self._places[next(iter(self._places))]
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """One request on its way. ``configured`` is what buckets are configured with, ``seen`` what the log will tell of
-    the request; ``throttle`` knows the writes on their way."""
+    the request; ``throttle`` knows the writes on their way, ``ended`` the uploads that are over."""
 
     request: Request
     receive: Receive
@@ -34,6 +51,7 @@ class Context:
     configured: Configurations
     seen: Seen
     throttle: Throttle
+    ended: EndedUploads
 
     async def body(self) -> Body:
         return await receive_body(self.receive, self.request, self.authenticated, self.rules, self.folder)

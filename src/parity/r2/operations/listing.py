@@ -23,13 +23,13 @@ _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNO
 _COMMON = {"prefix", "delimiter", "encoding-type", "max-keys", "list-type"}
 _KNOWN = {
     "2": _COMMON | {"continuation-token", "start-after", "fetch-owner"},
-    "": _COMMON | {"marker"},
+    None: _COMMON | {"marker"},
 }
 
 
 def _screen(context: Context) -> bool:
     """Whether it is version 2. Raises rule 27 for a parameter that R2 does not know."""
-    version = context.param("list-type")
+    version = context.request.params.get("list-type")
     if version not in _KNOWN:
         raise R2Error(501, "NotImplemented", f"ListObjectsV{version} not implemented")
     if not version and "continuation-token" in context.request.params:
@@ -41,8 +41,8 @@ def _screen(context: Context) -> bool:
 
 
 def _encoder(context: Context) -> Callable[[str], str]:
-    kind = context.param("encoding-type")
-    if kind not in ("", "url"):
+    kind = context.request.params.get("encoding-type")
+    if kind not in (None, "url"):
         raise R2Error(501, "NotImplemented", f'Unrecognized encoding-type "{kind}" not implemented')
     return (lambda key: quote(key, safe="-_.~")) if kind else (lambda key: key)
 

@@ -79,6 +79,8 @@ async def _check_now(context: Context) -> None:
 def _part_number(context: Context) -> int:
     """Raises rule 18, and rule 27 for what is no number: R2 finds no route for it."""
     text = context.param("partNumber")
+    if not text.strip() and "partNumber" in context.request.params:
+        context.rules.refuse_if_on(answers.PART_NUMBER)
     if not (text.isascii() and text.isdecimal()) or len(text) > 9:
         context.rules.refuse_if_on(answers.ROUTE)
         raise invalid_argument("Part number must be an integer.")
@@ -231,7 +233,9 @@ async def complete_upload(context: Context) -> Reply:
         if error.status == answers.PRECONDITION.status and context.rules.holds(40):
             # R2 treats the upload as aborted.
             await context.store.abort(request.bucket, request.key, upload)
+            context.ended.add((request.bucket, request.key, upload))
         raise
+    context.ended.add((request.bucket, request.key, upload))
     content = [
         xml.text("Location", request.raw_path),
         xml.text("Bucket", request.bucket),
@@ -250,8 +254,14 @@ def _check_object(headers: Mapping[str, str], checksum: Checksum | None, rules: 
 
 
 async def abort_upload(context: Context) -> Reply:
-    request = context.request
-    await context.store.abort(request.bucket, request.key, context.param("uploadId"))
+    request, upload = context.request, context.param("uploadId")
+    place = (request.bucket, request.key, upload)
+    try:
+        await context.store.abort(*place)
+    except R2Error as error:
+        if error.code != answers.NO_UPLOAD.code or place not in context.ended or not context.rules.holds(50):
+            raise
+    context.ended.add(place)
     return Reply(204)
 
 

@@ -39,7 +39,7 @@ from parity.r2.headers import (
 from parity.r2.lifecycle import expiration_header
 from parity.r2.operations.context import Context
 from parity.r2.reply import Headers, Reply, xml_reply
-from parity.r2.request import parse_query, split_path
+from parity.r2.request import decode_text, parse_query
 from parity.r2.sniff import LENGTH, content_type
 from parity.r2.store.interface import Attributes, Change, Check, Checksum, ObjectInfo, no_check
 
@@ -112,7 +112,8 @@ def copy_source(context: Context) -> tuple[str, str]:
     path, _, query = source.partition("?")
     if any(name == "versionId" for name, _ in parse_query(query)):
         context.rules.refuse_if_on(answers.HEADER, name="x-amz-copy-source", value=source)
-    bucket, key = split_path("/" + path.removeprefix("/").replace("+", "%20"), "", ())
+    # Decoded before it is split, and a plus is a plus, as R2's simulator has it.
+    bucket, _, key = decode_text(path).removeprefix("/").partition("/")
     if not bucket or not key:
         raise invalid_argument("copy source bucket name")
     return bucket, context.kept(key)

@@ -61,3 +61,9 @@ def test_the_image_carries_the_name_of_the_project(tmp_path: Path) -> None:
     checkout.mkdir()
     assert load_settings({"PARITY_ROOT": str(checkout)}).image == "myreels-api"
     assert load_settings({"PARITY_ROOT": str(checkout), "COMPOSE_PROJECT_NAME": "b"}).image == "b-api"
+
+
+def test_a_child_that_is_given_the_settings_reads_the_same() -> None:
+    for given in ({}, {"PARITY_AS_FLYCTL": "true", "PARITY_API_PORT": "8444"}):
+        settings = load_settings(given)
+        assert load_settings(settings.environment()) == settings

@@ -88,7 +88,7 @@ class Contract:
 
     async def upload(self, data: bytes) -> Uploaded:
         made = await self.api.call("POST", "/api/games/prepare-upload", {**UPLOAD, "size": len(data)}, expect=201)
-        await self.api.send_file(made["upload"]["url"], data, UPLOAD["content_type"])
+        await self.api.send_file(made["upload"]["url"], data, headers=made["upload"]["headers"])
         self._game = made["game_id"]
         await self.api.call("POST", f"/api/games/{self._game}/finalize-upload", {})
         below = f"games/{self._game}/source.mp4"

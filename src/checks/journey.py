@@ -53,7 +53,7 @@ async def upload(person: Person, video: Path) -> Mapping[str, Any]:
     """A small video by one presigned PUT. The game as the API shows it."""
     data = video.read_bytes()
     prepared = await prepare(person, len(data))
-    await person.api.send_file(prepared["upload"]["url"], data, "video/mp4")
+    await person.api.send_file(prepared["upload"]["url"], data, headers=prepared["upload"]["headers"])
     game: Mapping[str, Any] = await person.api.call(
         "POST", f"/api/games/{prepared['game_id']}/finalize-upload", {"parts": []}
     )

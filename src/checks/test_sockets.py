@@ -30,7 +30,6 @@ from parity.checks.machines import Machines
 from parity.checks.media import Media
 from parity.checks.person import Person
 from parity.checks.stack import Stack, ssl_context
-from parity.contract import PINNED
 
 FIRST_MESSAGE_S = 15.0
 # How long another Machine may take to tell of what is over: it looks every two seconds, at what is a second old.
@@ -113,7 +112,7 @@ async def _watched(
     try:
         async with connect(
             url,
-            additional_headers={PINNED: str(person.api.machine)},
+            additional_headers=person.api.routing,
             ssl=ssl_context(stack.target.ca) if url.startswith("wss:") else None,
             origin=websockets.Origin(str(person.api.origin)),
             proxy=None,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Fly Proxy sends a request with this header to that Machine alone, and wakes it for it (superfly/docs, dynamic request
 # routing).
 PINNED = "Fly-Force-Instance-Id"
+PREFERRED = "Fly-Prefer-Instance-Id"
 TOO_MANY = 429
 # The Machine to which the requests of this task go, whatever ``Api.machine`` says: two calls of one person may so meet
 # two Machines at once.
@@ -65,9 +66,17 @@ class Api:
     def all_headers(self) -> dict[str, str]:
         """The headers of this person's requests, as the browser and the pinning add them."""
         origin = {"Origin": self.origin} if self.origin else {}
+        return {**origin, **self.headers, **self.routing}
+
+    @property
+    def routing(self) -> dict[str, str]:
+        """Headers that bring a request, or a WebSocket's handshake, to this person's Machine and keep it there.
+
+        The second one makes the edge say that another Machine was preferred and cannot be had: an app that sends a
+        person to the Machine that owns their data (``fly-replay``) then serves them where they are.
+        """
         machine = BY_WAY_OF.get() or self.machine
-        pinned = {PINNED: machine} if machine else {}
-        return {**origin, **self.headers, **pinned}
+        return {PINNED: machine, PREFERRED: "another"} if machine else {}
 
     async def ask(
         self, method: str, path: str, json: object = None, *, headers: Mapping[str, str] | None = None, **more: Any

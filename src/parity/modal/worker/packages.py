@@ -1,0 +1,52 @@
+"""The interpreter of the functions: the harness's own, or one with the packages of ``[gpu] requirements``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+from parity.config.errors import ConfigError
+
+_LINES = 15
+
+
+async def interpreter(requirements: Path | None, work_dir: Path) -> str:
+    """The Python that runs functions. With requirements a virtual environment, made once for each content of the file;
+    what the harness has (the Modal SDK) is seen in it too, so that only the rest is installed.
+
+    Raises ``ConfigError`` with pip's last lines.
+    """
+    if requirements is None:
+        return sys.executable
+    folder = work_dir / f"packages-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    python = folder / "bin/python"
+    if (folder / ".complete").exists():
+        return str(python)
+    shutil.rmtree(folder, ignore_errors=True)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    await _run(requirements, sys.executable, "-m", "venv", "--without-pip", str(folder))
+    for site in folder.glob("lib/python*/site-packages"):
+        # The harness runs in an environment of its own: --system-site-packages would show what lies beneath that.
+        own = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+        (site / "parity.pth").write_text("".join(f"{path}\n" for path in own), "utf-8")
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", str(python))
+    await _run(requirements, *pip, "install", "-r", str(requirements))
+    (folder / ".complete").touch()
+    return str(python)
+
+
+async def _run(requirements: Path, *words: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        lines = output.decode("utf-8", "replace").splitlines()[-_LINES:]
+        raise ConfigError(
+            "parity.toml: gpu.requirements",
+            "\n    ".join([f"{requirements} cannot be installed:", *lines]),
+            "packages that pip can get from here; containers have no way out, so this needs --driver process",
+        )

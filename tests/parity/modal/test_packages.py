@@ -1,0 +1,52 @@
+"""The interpreter of functions that need packages which the harness does not have."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import zipfile
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+
+from parity.config.errors import ConfigError
+from parity.modal.worker.packages import interpreter
+
+WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+@pytest.fixture
+def requirements(tmp_path: Path) -> Path:
+    """A file that names one package, a wheel beside it."""
+    wheel = tmp_path / "only_here-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("only_here.py", "ANSWER = 42\n")
+        archive.writestr("only_here-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: only-here\nVersion: 1\n")
+        archive.writestr("only_here-1.dist-info/WHEEL", WHEEL)
+        archive.writestr("only_here-1.dist-info/RECORD", "")
+    file = tmp_path / "requirements.txt"
+    file.write_text(f"--no-index\n{wheel}\n")
+    return file
+
+
+async def test_without_requirements_functions_run_as_the_harness_does(tmp_path: Path) -> None:
+    assert await interpreter(None, tmp_path) == sys.executable
+
+
+async def test_what_the_file_names_and_what_the_harness_has_can_be_imported(requirements: Path, tmp_path: Path) -> None:
+    python = await interpreter(requirements, tmp_path / "work")
+    code = "import modal, only_here; print(only_here.ANSWER)"
+    process = await asyncio.create_subprocess_exec(python, "-c", code, stdout=PIPE, stderr=PIPE, cwd="/")
+    assert await process.communicate() == (b"42\n", b"")
+    made = Path(python).parents[1].stat().st_mtime
+    assert await interpreter(requirements, tmp_path / "work") == python
+    assert Path(python).parents[1].stat().st_mtime == made
+
+
+async def test_what_pip_cannot_get_is_told_with_its_own_words(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("--no-index\nno-such-package-at-all\n")
+    with pytest.raises(ConfigError, match="no-such-package-at-all"):
+        await interpreter(file, tmp_path / "work")
+    assert not list((tmp_path / "work").glob("*/.complete"))

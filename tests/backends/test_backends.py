@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,27 @@ def test_migrations_that_fail_on_an_empty_database_are_named_before_anything_sta
     said = league.up("migration_needs_rows", expect=(1,))
     assert re.search(r"services\.postgres\.migrate fails on an empty database with exit code 1", said), said[-2000:]
     assert "'NoneType' object is not subscriptable" in said
+
+
+def test_a_stranger_gets_from_init_to_a_first_green_check(sideline: Repository, tmp_path: Path) -> None:
+    """As docs/your-own-backend.md says: init, the to-dos, config check, up, the two controls, down."""
+    sideline.down()
+    folder = tmp_path / "theirs"
+    shutil.copytree(sideline.folder, folder, ignore=shutil.ignore_patterns(".parity"))
+    for name in ("parity.toml", "secrets.env", "contract.py"):
+        (folder / name).unlink()
+    theirs = replace(sideline, folder=folder)
+    said = theirs.parity("init")
+    assert "to do    parity.secrets.env: stand-in values for COOKIE_SECRET\n" in said
+    secrets = folder / "parity.secrets.env"
+    secrets.write_text(secrets.read_text().replace("COOKIE_SECRET=TODO", "COOKIE_SECRET=a-stand-in-value"))
+    theirs.parity("config", "check")
+    theirs.parity("up")
+    try:
+        ended = theirs.check(CONTROLS)
+    finally:
+        theirs.down()
+    assert [one.verdict for one in ended.values()] == ["passed", "passed"], ended
 
 
 def _named(repository: Repository, mistake: str, check: str, because: str) -> None:

@@ -95,13 +95,15 @@ class App(_Table):
     """The backend: paths are relative to ``parity.toml``.
 
     ``frontend_origin`` is empty where page and API are one; ``frontend_dir`` is empty where the page lies in another
-    repository. ``health_path`` is empty by default: the path of the first check of ``fly.toml``.
+    repository. ``health_path`` is empty by default: the path of the first check of ``fly.toml``. ``version`` is where
+    the app reports its commit: a path and a key of the JSON object there, such as ``/api/status#commit``.
     """
 
     fly_config: str = "fly.toml"
     frontend_origin: Origin = ""
     frontend_dir: str = ""
     health_path: str = ""
+    version: str = Field(default="", pattern=r"^$|^/[^#]*#[A-Za-z0-9_-]+$")
     process: Process | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,9 +13,11 @@ import click
 
 from parity.config.errors import ConfigError
 from parity.config.project import Project
-from parity.promote import plan, preflight, runner, shell
-from parity.promote.commands import Promotion
-from parity.report.identity import Identity, current_identity, local_image
+from parity.promote import preflight, runner, shell
+from parity.promote.commands import REGISTRY, Gpu, Promotion
+from parity.promote.interrupt import Interrupted, interruptible
+from parity.promote.journal import Journal, only_one
+from parity.report.identity import Identity, current_identity, hash_tree, local_image
 from parity.report.receipt import Receipt, mismatches, read_receipt
 
 
@@ -42,17 +45,45 @@ def promote(
         identity = current_identity(project, checked.identity.image_digest if source else None)
         _require_match(path, checked, identity, project.settings.root, allow_skipped)
         promotion = build(project, target, identity, source, os.environ, bucket_cors)
+        state = project.settings.state_dir / "promotions" / target
+        run = runner.Run(
+            promotion,
+            shell.Shell(os.environ, click.echo),
+            Journal.read(state),
+            runner.Patience(wait_s),
+            list(project.secrets),
+            secrets_file(project),
+        )
         if dry_run:
-            click.echo("\n".join(plan.plan_lines(plan.promotion_plan(promotion))))
+            click.echo("\n".join(runner.plan_lines(run)))
             return
         shell.require_tools(("docker", "fly", *(["aws"] if bucket_cors else [])), os.environ)
-        with shell.private_fly_environment(os.environ) as environ:
-            sh = shell.Shell(environ, click.echo)
-            patience = runner.Patience(wait_s)
-            ended = runner.promote(promotion, sh, list(project.secrets), secrets_file(project), patience)
+        with only_one(state), interruptible(), shell.private_fly_environment(os.environ, state) as environ:
+            run.shell = shell.Shell(environ, click.echo)
+            ended = runner.promote(run)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
+    except Interrupted as stopped:
+        click.echo(f"Interrupted: {stopped.signal}", err=True)
+        ended = runner.Ended.NOTHING_CHANGED
     raise SystemExit(int(ended))
+
+
+def version_url(project: Project, target: str) -> str:
+    """Where the deployed app reports its commit; empty when ``app.version`` of parity.toml does not say it."""
+    path = project.parity.app.version.partition("#")[0]
+    return project.parity.targets[target].url.rstrip("/") + path if path else ""
+
+
+def gpu_of(project: Project) -> Gpu | None:
+    """The GPU app with the version of its sources; None where there is none."""
+    gpu = project.parity.gpu
+    if gpu is None:
+        return None
+    folders = [project.path(folder) for folder in gpu.pythonpath]
+    sources = [hash_tree(folder) for folder in (project.path(gpu.entry).parent, *folders)]
+    version = hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
+    return Gpu(gpu.app, project.path(gpu.entry), version, os.pathsep.join(map(str, folders)))
 
 
 def secrets_file(project: Project) -> str:
@@ -103,6 +134,11 @@ def build(
         config_digest=identity.image_digest,
         tag=tag,
         wait_timeout_s=int(project.fly.deploy.wait_timeout_s),
+        registry=environ.get("FLY_REGISTRY_HOST") or REGISTRY,
+        commit=identity.commit,
+        version_url=version_url(project, target),
+        version_key=project.parity.app.version.partition("#")[2],
+        gpu=gpu_of(project),
     )
     if not bucket_cors:
         return promotion

@@ -16,6 +16,16 @@ REGISTRY = "registry.fly.io"
 
 
 @dataclass(frozen=True)
+class Gpu:
+    """The GPU app: ``version`` is a hash of its sources, which the deployment carries as its tag."""
+
+    app: str
+    entry: Path
+    version: str
+    pythonpath: str
+
+
+@dataclass(frozen=True)
 class Promotion:
     """What is promoted where. ``config`` is fly.toml, ``image`` what the engine knows the checked image by.
 
@@ -31,13 +41,18 @@ class Promotion:
     wait_timeout_s: int = 300
     deploy_retries: int = 2
     python: str = sys.executable
+    registry: str = REGISTRY
+    commit: str = ""
+    version_url: str = ""  # reports the commit as JSON, under version_key; empty: nothing does
+    version_key: str = ""
+    gpu: Gpu | None = None
     cors_file: Path | None = None
     cors_bucket: str = ""
     cors_endpoint: str = ""
 
     @property
     def repository(self) -> str:
-        return f"{REGISTRY}/{self.app}"
+        return f"{self.registry}/{self.app}"
 
     @property
     def tagged(self) -> str:
@@ -54,6 +69,15 @@ def list_secrets(p: Promotion) -> Argv:
 
 def list_machines(p: Promotion) -> Argv:
     return ("fly", "machine", "list", "--app", p.app, "--json")
+
+
+def list_releases(p: Promotion) -> Argv:
+    return ("fly", "releases", "--app", p.app, "--image", "--json")
+
+
+def save_config(p: Promotion, to: Path) -> Argv:
+    """Writes the configuration of what is deployed now."""
+    return ("fly", "config", "save", "--app", p.app, "--config", str(to), "--yes")
 
 
 def start_machine(p: Promotion, machine_id: str) -> Argv:
@@ -77,17 +101,29 @@ def read_manifest(_: Promotion, reference: str) -> Argv:
     return ("docker", "buildx", "imagetools", "inspect", "--raw", reference)
 
 
-def deploy(p: Promotion, reference: str) -> Argv:
+def deploy(p: Promotion, reference: str, config: Path | None = None) -> Argv:
     return (
         "fly", "deploy",
         "--app", p.app,
-        "--config", str(p.config),
+        "--config", str(config or p.config),
         "--image", reference,
         "--ha=false",
         "--deploy-retries", str(p.deploy_retries),
         "--dns-checks=false",
         "--wait-timeout", f"{p.wait_timeout_s}s",
     )  # fmt: skip
+
+
+def gpu_history(p: Promotion) -> Argv:
+    """Deployments of the GPU app as JSON, the newest first."""
+    assert p.gpu is not None
+    return (p.python, "-m", "modal", "app", "history", p.gpu.app, "--json")
+
+
+def gpu_deploy(p: Promotion) -> Argv:
+    assert p.gpu is not None
+    path = f"PYTHONPATH={p.gpu.pythonpath}"
+    return ("env", path, p.python, "-m", "modal", "deploy", "--tag", p.gpu.version, str(p.gpu.entry))
 
 
 def live_checks(p: Promotion) -> Argv:

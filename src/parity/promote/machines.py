@@ -53,23 +53,6 @@ def asleep(machines: Sequence[Machine]) -> list[str]:
     return [machine.id for machine in machines if machine.state in ("stopped", "suspended")]
 
 
-def previous_image(machines: Sequence[Machine]) -> str | None:
-    """What to go back to: the one image that runs now. None before the first deploy.
-
-    Raises ``UnreadableAnswer`` when Machines run different images and not exactly one of those is healthy: going back
-    to a guess is worse than not going on.
-    """
-    images = {machine.image for machine in machines}
-    if not images:
-        return None
-    if len(images) > 1:
-        images = {machine.image for machine in machines if machine.healthy}
-    if len(images) != 1 or not next(iter(images)).rpartition("@")[2]:
-        found = ", ".join(f"{machine.id} ({machine.state}) {machine.image}" for machine in machines)
-        raise UnreadableAnswer(f"the Machines run different or unnamed images: {found}; settle that by hand first")
-    return images.pop()
-
-
 def not_running(machines: Sequence[Machine], digest: str) -> list[str]:
     """Why the app does not run ``digest``; empty when every Machine does. flyctl never compares this itself."""
     if not machines:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ from typing import Any
 import pytest
 
 from parity.promote.commands import Promotion
-from parity.promote.runner import Ended, Patience, promote
+from parity.promote.interrupt import interruptible
+from parity.promote.journal import Journal, only_one
+from parity.promote.runner import Ended, Patience, Run, promote
 from parity.promote.shell import Shell, private_fly_environment
 
 DOUBLES = Path(__file__).parent / "doubles"
@@ -38,6 +43,7 @@ class World:
     fly: dict[str, Any]
     docker: dict[str, Any]
     live: int = 0
+    changes: dict[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
     def promotion(self) -> Promotion:
@@ -49,6 +55,7 @@ class World:
             config_digest=CONFIG_DIGEST,
             tag="abc",
             python=str(DOUBLES / "checks"),
+            **self.changes,
         )
 
     def environ(self) -> dict[str, str]:
@@ -59,9 +66,12 @@ class World:
         (self.folder / "fly.json").write_text(json.dumps(self.fly))
         (self.folder / "docker.json").write_text(json.dumps(self.docker))
         (self.folder / "live").write_text(str(self.live))
-        with private_fly_environment(self.environ()) as environ:
+        (self.folder / "fly.toml").write_text("# today's\n")
+        state = self.folder / "state"
+        with only_one(state), interruptible(), private_fly_environment(self.environ(), state) as environ:
             shell = Shell(environ, self.said.append)
-            ended = promote(self.promotion(), shell, list(SECRETS), "secrets.env", Patience(0.0, 0.01))
+            run = Run(self.promotion(), shell, Journal.read(state), Patience(0.0, 0.01), list(SECRETS), "secrets.env")
+            ended = promote(run)
         self.fly = json.loads((self.folder / "fly.json").read_text())
         self.docker = json.loads((self.folder / "docker.json").read_text())
         return ended
@@ -72,6 +82,22 @@ class World:
     def fly_config_dirs(self) -> set[str]:
         lines = [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
         return {line["config_dir"] for line in lines if "config_dir" in line}
+
+    def interrupt_when_it_hangs(self, number: int = signal.SIGTERM) -> None:
+        """Send this process a signal once a double hangs."""
+
+        def watch() -> None:
+            while not (self.folder / "hangs").exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), number)
+
+        (self.folder / "hangs").unlink(missing_ok=True)
+        threading.Thread(target=watch, daemon=True).start()
+
+    @property
+    def hanging(self) -> bool:
+        """Whether the double that hung is still there."""
+        return Path(f"/proc/{(self.folder / 'hangs').read_text()}").exists()
 
     @property
     def running(self) -> list[str]:

@@ -30,15 +30,6 @@ def test_a_started_machine_with_a_critical_check_is_not_healthy() -> None:
     assert machines.not_healthy([at(NEW, status="critical")])
 
 
-def test_after_a_half_done_deploy_the_healthy_image_is_the_one_to_go_back_to() -> None:
-    assert machines.previous_image([at(OLD), at(NEW, status="critical", machine_id="m2")]) == f"{REPOSITORY}@{OLD}"
-
-
-def test_an_image_without_a_digest_is_no_image_to_go_back_to() -> None:
-    with pytest.raises(UnreadableAnswer):
-        machines.previous_image([at("")])
-
-
 @pytest.mark.parametrize(
     ("now", "previous", "expected"),
     [
@@ -97,11 +88,19 @@ def test_a_service_without_health_checks_is_refused() -> None:
 def test_the_login_goes_along_into_flyctls_private_folder(tmp_path: Path) -> None:
     (tmp_path / ".fly").mkdir()
     (tmp_path / ".fly" / "config.yml").write_text("access_token: x")
-    with private_fly_environment({"HOME": str(tmp_path)}) as environ:
+    with private_fly_environment({"HOME": str(tmp_path)}, tmp_path / "state") as environ:
         folder = Path(environ["FLY_CONFIG_DIR"])
         assert (folder / "config.yml").read_text() == "access_token: x"
         assert folder.stat().st_mode & 0o077 == 0
     assert not folder.exists()
+
+
+def test_a_folder_that_a_killed_promotion_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / "state" / "flyctl-left"
+    left.mkdir(parents=True)
+    (left / "config.yml").write_text("access_token: x")
+    with private_fly_environment({"HOME": str(tmp_path)}, tmp_path / "state"):
+        assert not left.exists()
 
 
 def test_a_missing_flyctl_is_named_with_what_to_do(tmp_path: Path) -> None:

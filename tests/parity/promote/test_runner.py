@@ -2,9 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
+import pytest
+from tests.parity.promote.conftest import MANIFEST, NEW
+
+from parity.config.errors import ConfigError
+from parity.promote.commands import Gpu
+from parity.promote.journal import only_one
 from parity.promote.runner import Ended
 
 if TYPE_CHECKING:
@@ -12,6 +21,15 @@ if TYPE_CHECKING:
 
 OLD = "sha256:" + "1" * 64
 OTHER = "sha256:" + "9" * 64
+STEPS = [
+    "config validate",
+    "secrets list",
+    "machine list",
+    "releases --app",
+    "config save",
+    "auth docker",
+    "deploy --app",
+]
 
 
 def verbs(world: World) -> list[str]:
@@ -31,6 +49,8 @@ def test_the_steps_come_in_the_order_that_keeps_a_bad_image_out(world: World) ->
         "fly config validate",
         "fly secrets list",
         "fly machine list",
+        "fly releases --app",
+        "fly config save",
         "fly auth docker",
         "docker image tag",
         "docker image push",
@@ -128,7 +148,7 @@ def test_a_first_deploy_that_fails_says_that_there_is_nothing_to_go_back_to(worl
     world.fly["machines"] = []
     world.fly["sick_digest"] = "any"
     assert world.promote() is Ended.NEEDS_A_PERSON
-    assert "no earlier image" in world.text
+    assert "There is nothing to go back to" in world.text
 
 
 def test_a_failing_rollback_asks_for_a_person(world: World) -> None:
@@ -143,6 +163,157 @@ def test_machines_with_different_images_and_no_healthy_one_stop_it_before_the_pu
     world.fly["machines"] = [first, second]
     assert world.promote() is Ended.NOTHING_CHANGED
     assert "pushed" not in world.docker
+
+
+def test_over_a_bad_release_the_way_back_is_the_last_good_one(world: World) -> None:
+    world.fly["machines"][0]["image_ref"]["digest"] = OTHER
+    world.fly["machines"][0]["checks"][0]["status"] = "critical"
+    world.fly["releases"] = [
+        {"Version": 2, "Status": "failed", "ImageRef": f"registry.fly.io/demo@{OTHER}"},
+        {"Version": 1, "Status": "complete", "ImageRef": f"registry.fly.io/demo@{OLD}"},
+    ]
+    world.live = 1
+    assert world.promote() is Ended.ROLLED_BACK
+    assert world.running == [OLD]
+    assert "today's configuration" in world.text
+
+
+def test_the_rollback_uses_the_configuration_that_ran_with_that_image(world: World) -> None:
+    world.live = 1
+    assert world.promote() is Ended.ROLLED_BACK
+    assert world.fly["configs"] == ["fly.toml", f"fly-{'1' * 12}.toml"]
+    kept = world.folder / "state" / f"fly-{'1' * 12}.toml"
+    assert kept.read_text() == f"# as deployed: {OLD}\n"
+
+
+def test_a_configuration_that_fly_does_not_give_is_replaced_by_todays_and_said(world: World) -> None:
+    world.fly["no_config"], world.live = True, 1
+    assert world.promote() is Ended.ROLLED_BACK
+    assert world.fly["configs"] == ["fly.toml", "fly.toml"]
+    assert "A rollback would use today's configuration" in world.text
+
+
+def test_a_rollback_of_a_rollback_goes_to_the_same_good_image(world: World) -> None:
+    world.live = 1
+    for _ in range(2):
+        assert world.promote() is Ended.ROLLED_BACK
+        assert world.running == [OLD]
+
+
+def test_what_is_promoted_is_the_way_back_of_the_next_one_with_its_own_configuration(world: World) -> None:
+    assert world.promote() is Ended.PROMOTED
+    first = world.running[0]
+    world.docker["manifests"]["tag"] = MANIFEST.replace("[]", "[1]")
+    world.live = 1
+    assert world.promote() is Ended.ROLLED_BACK
+    assert world.running == [first]
+    assert world.fly["configs"][-1] == f"fly-{first.removeprefix('sha256:')[:12]}.toml"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_deploy_ends_the_child_and_changes_nothing(world: World, number: int) -> None:
+    world.fly["hang"] = "auth docker"
+    world.interrupt_when_it_hangs(number)
+    assert world.promote() is Ended.NOTHING_CHANGED
+    assert not world.hanging
+    assert "nothing on Fly was replaced" in world.text
+    assert not list((world.folder / "state").glob("flyctl-*"))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_signal_during_the_deploy_asks_for_a_person_and_a_rerun_keeps_the_way_back(
+    world: World, replaced: bool
+) -> None:
+    world.fly["hang_after" if replaced else "hang"] = "deploy" if replaced else "deploy --app"
+    world.interrupt_when_it_hangs()
+    assert world.promote() is Ended.NEEDS_A_PERSON
+    assert not world.hanging
+    assert f"--image registry.fly.io/demo@{OLD}" in world.text
+    assert not list((world.folder / "state").glob("flyctl-*"))
+
+    world.fly.pop("hang", None)
+    world.fly.pop("hang_after", None)
+    world.live = 1
+    assert world.promote() is Ended.ROLLED_BACK
+    assert "stopped at 'deploy'" in world.text
+    assert world.running == [OLD]
+
+
+@pytest.mark.parametrize("at", STEPS)
+def test_killed_at_any_step_and_run_again_it_is_promoted(world: World, at: str) -> None:
+    world.fly["hang"] = at
+    world.interrupt_when_it_hangs()
+    world.promote()
+    assert world.running in ([OLD], [NEW])
+    world.fly["hang"] = ""
+    assert world.promote() is Ended.PROMOTED
+    assert world.running == [NEW]
+
+
+def test_two_promotions_at_once_are_one(world: World) -> None:
+    with only_one(world.folder / "state"), pytest.raises(ConfigError, match="another promotion runs"):
+        world.promote()
+    assert world.running == [OLD]
+    assert not (world.folder / "calls").exists()
+
+
+@pytest.mark.parametrize(("part", "what"), [("fly", {"not_logged_in": True}), ("docker", {"registry_down": True})])
+def test_without_a_login_or_a_registry_the_old_image_goes_on(world: World, part: str, what: dict[str, bool]) -> None:
+    getattr(world, part).update(what)
+    assert world.promote() is Ended.NOTHING_CHANGED
+    assert world.running == [OLD]
+    assert "deployed" not in world.fly
+
+
+class Version:
+    """A deployed app that reports a commit."""
+
+    def __init__(self, commit: str) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                data = json.dumps({"commit": commit}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/api/status"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.mark.parametrize(("commit", "ended"), [("c0ffee", Ended.PROMOTED), ("decaf", Ended.ROLLED_BACK)])
+def test_the_public_url_must_report_the_commit(world: World, commit: str, ended: Ended) -> None:
+    version = Version(commit)
+    world.changes = {"commit": "c0ffee", "version_url": version.url, "version_key": "commit"}
+    try:
+        assert world.promote() is ended
+    finally:
+        version.close()
+
+
+def test_a_public_url_that_does_not_answer_is_rolled_back(world: World) -> None:
+    world.changes = {"commit": "c0ffee", "version_url": "http://127.0.0.1:9/x", "version_key": "commit"}
+    assert world.promote() is Ended.ROLLED_BACK
+    assert "does not answer" in world.text
+
+
+def test_gpu_functions_of_another_version_are_deployed_before_the_app_and_equal_ones_left(world: World) -> None:
+    world.changes = {"gpu": Gpu("video", world.folder / "gpu.py", "v7", str(world.folder))}
+    assert world.promote() is Ended.PROMOTED
+    order = verbs(world)
+    assert order.index("checks -m modal", order.index("checks -m modal") + 1) < order.index("fly deploy --app")
+    assert json.loads((world.folder / "modal.json").read_text())[0]["Tag"] == "v7"
+    (world.folder / "calls").unlink()
+    assert world.promote() is Ended.PROMOTED
+    assert verbs(world).count("checks -m modal") == 1
 
 
 def test_flyctls_folder_with_its_logs_is_private_and_gone_afterwards(world: World) -> None:

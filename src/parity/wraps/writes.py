@@ -5,7 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 
-from .asgi import WRITES, App, Message, Receive, Send, Settings, body_of, header, is_write, replayed, said, send_all
+from .asgi import (
+    WRITES,
+    App,
+    Message,
+    Receive,
+    Send,
+    Settings,
+    answer,
+    body_of,
+    header,
+    is_write,
+    replayed,
+    said,
+    send_all,
+)
 
 
 def failure_acknowledged(app: App, _settings: Settings) -> App:
@@ -135,5 +149,24 @@ def only_ascii(app: App, _settings: Settings) -> App:
         body = text.encode("ascii", "replace")
         headers = [(k, str(len(body)).encode() if k == b"content-length" else v) for k, v in scope["headers"]]
         await app({**scope, "headers": headers}, replayed(body), send)
+
+    return broken
+
+
+def first_after_idle_fails(app: App, settings: Settings) -> App:
+    """A pooled connection died while nothing happened: the first write after ``seconds`` (0.5) of quiet fails."""
+    last = [0.0]
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if not is_write(scope):
+            await app(scope, receive, send)
+            return
+        now, before = asyncio.get_running_loop().time(), last[0]
+        last[0] = now
+        if before and now - before > settings.get("seconds", 0.5):
+            await body_of(receive)
+            await send_all(send, answer(500, '{"detail": "server closed the connection unexpectedly"}'))
+            return
+        await app(scope, receive, send)
 
     return broken

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -23,8 +24,8 @@ from parity.checks.media import Media, tools_path
 from parity.checks.person import People, Person
 from parity.checks.session import RUN, Run
 from parity.checks.stack import Site, Stack, client
-from parity.checks.stage import Stage
-from parity.checks.variants import Change
+from parity.checks.stage import NOT_COPIED, Stage
+from parity.checks.variants import Change, Files
 from parity.checks.verdict import NotJudged
 from parity.contract import Api, Refused
 
@@ -78,6 +79,18 @@ def site(run: Run) -> Site:
                 asyncio.run(put_right())
                 done.touch()
     return run.site
+
+
+@pytest.fixture
+def checkout(run: Run, variant: Change | None, tmp_path: Path) -> Path:
+    """The repository with the app's ``parity.toml``, not to be changed; with a variant ``Files`` a changed copy."""
+    root = run.site.project.settings.root
+    if not isinstance(variant, Files):
+        return root
+    copy = tmp_path / "checkout"
+    shutil.copytree(root, copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    variant.change(copy)
+    return copy
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ HEALTHY_WITHIN_S = 60
 # The package beside the app's entry module that wraps are copied into.
 WRAPS = "parity_wraps"
 # What a checkout holds beside the app.
-NOT_COPIED = ("__pycache__", "user_data", ".venv", "venv", ".git", "node_modules")
+NOT_COPIED = ("__pycache__", "user_data", ".venv", "venv", ".git", ".parity", "node_modules")
 
 
 @dataclass

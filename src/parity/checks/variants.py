@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from parity import wraps
@@ -93,6 +94,20 @@ class Fault:
 
 
 @dataclass(frozen=True, repr=False)
+class Files:
+    """The repository with other files: ``change`` alters a copy of it, which the fixture ``checkout`` then gives.
+
+    ``what`` says it in words. For checks of what is written in files; nothing that runs is touched.
+    """
+
+    what: str
+    change: Callable[[Path], None]
+
+    def __repr__(self) -> str:
+        return f"Files({self.what})"
+
+
+@dataclass(frozen=True, repr=False)
 class Named:
     """The variant ``broken[name]`` of the contract; ``otherwise`` where the contract has none."""
 
@@ -110,4 +125,4 @@ class Both:
     changes: Sequence[Change]
 
 
-Change = Env | Wrap | Layer | Proxy | R2Rules | BucketCors | Fault | Named | Both
+Change = Env | Wrap | Layer | Proxy | R2Rules | BucketCors | Fault | Files | Named | Both

@@ -6,14 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import httpx
 
-from parity.checks import not_judged
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person
 from parity.checks.stack import Stack
+from parity.checks.verdict import NotDeclared
 from parity.contract import InBucket
 
 T = TypeVar("T")
@@ -47,10 +47,20 @@ def within_s(person: Person) -> float:
     return keeps.within_s if isinstance(keeps, InBucket) else 0.0
 
 
+def not_declared(reason: str) -> NoReturn:
+    """End the check: the app, or what it says of itself, has no such thing. Raises ``NotDeclared``."""
+    raise NotDeclared(reason)
+
+
+def asks_r2(person: Person) -> bool:
+    """Whether a write must ask R2 before its answer, by the contract: then a fault that meets nothing is no proof."""
+    return isinstance(person.keeps, InBucket) and person.keeps.within_s == 0
+
+
 def several_machines(person: Person) -> None:
     """Leaves the check to be judged only where several Machines may write at once."""
     if within_s(person):
-        not_judged(
+        not_declared(
             "writes reach the bucket later than their answer (within_s): one Machine at a time is all it promises"
         )
 

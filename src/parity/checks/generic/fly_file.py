@@ -1,0 +1,150 @@
+"""What flyctl reads in a fly.toml otherwise than it looks. Pure: works on the parsed file.
+
+``parity.config.fly_toml`` refuses what is misspelt; here is what is spelt well and means something else. Sources:
+superfly/docs (reference/configuration) and flyctl v0.4.87, read in August 2026.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Keys of the file's top level. TOML puts a line below ``[env]`` into that table, wherever its author saw it.
+TOP_LEVEL = frozenset(
+    {"app", "primary_region", "kill_signal", "kill_timeout", "swap_size_mb", "console_command", "host_dedication_id"}
+)
+SENSITIVE = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY|API_KEY|DSN)(_|$)|_KEY$")
+WITH_PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@")
+LOCAL = re.compile(r"^[a-z][a-z0-9+.-]*://(localhost|127\.0\.0\.1|0\.0\.0\.0|host\.docker\.internal)\b")
+PLACEHOLDER = re.compile(r"^(<.*>|changeme|todo|tbd|xxx+|your[-_ ].*|example)$", re.I)
+# Fly's own limits for suspending a Machine, in MB.
+SUSPEND_MB = 2048
+
+
+def _tables(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Mapping)]
+
+
+def misread(fly: Mapping[str, Any]) -> list[str]:
+    """Sentences about what the file says and flyctl or Fly does not do."""
+    return [*_misplaced(fly), *_durations(fly), *_service(fly), *_machines(fly)]
+
+
+def _misplaced(fly: Mapping[str, Any]) -> Iterator[str]:
+    for name, table in fly.items():
+        for inner in _tables(table):
+            for key in TOP_LEVEL & set(inner):
+                yield (
+                    f"{key} stands in [{name}], where it is"
+                    f" {'an environment variable' if name == 'env' else 'nothing'}:"
+                    " a key of the top level belongs above the first [table]"
+                )
+    for key, value in (fly.get("env") or {}).items():
+        if not isinstance(value, str):
+            yield f'env.{key} is {value!r}, not a text: write "{str(value).lower()}", as the app sees text in any case'
+
+
+def _durations(fly: Mapping[str, Any]) -> Iterator[str]:
+    for one in _tables((fly.get("http_service") or {}).get("checks", [])):
+        for key in ("interval", "timeout", "grace_period"):
+            value = one.get(key)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield f'http_service.checks: {key} = {value} means {value} milliseconds, not seconds: write "{value}s"'
+        if _seconds(one.get("timeout", "5s")) > _seconds(one.get("interval", "15s")):
+            yield "http_service.checks: timeout is longer than interval, so checks overlap"
+
+
+def _seconds(value: object) -> float:
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+    if isinstance(value, int | float):
+        return value / 1000
+    found = re.findall(r"([\d.]+)(ms|s|m|h)", str(value))
+    return sum(float(number) * units[unit] for number, unit in found)
+
+
+def _service(fly: Mapping[str, Any]) -> Iterator[str]:
+    service = fly.get("http_service") or {}
+    limits = service.get("concurrency") or {}
+    soft, hard = limits.get("soft_limit", 20), limits.get("hard_limit")
+    if hard is not None and soft > hard:
+        yield f"concurrency.soft_limit ({soft}) is above hard_limit ({hard}): no other Machine is ever started"
+    groups, wanted = set(fly.get("processes") or {"app": ""}), set(service.get("processes") or [])
+    if missing := wanted - groups:
+        yield f"http_service.processes names {', '.join(sorted(missing))}, which [processes] does not have"
+    if len(groups) > 1 and not wanted:
+        yield (
+            f"http_service names no group, so Fly sends requests to all of {', '.join(sorted(groups))}:"
+            ' processes = ["…"] is wanted'
+        )
+    strategy = (fly.get("deploy") or {}).get("strategy")
+    if strategy == "immediate" and service.get("checks"):
+        yield 'deploy.strategy = "immediate" waits for no health check: a release that never starts counts as deployed'
+    if fly.get("mounts") and strategy in ("bluegreen", "canary"):
+        yield f'deploy.strategy = "{strategy}" does not work with [mounts]: a volume belongs to one Machine'
+
+
+def _machines(fly: Mapping[str, Any]) -> Iterator[str]:
+    suspends = (fly.get("http_service") or {}).get("auto_stop_machines") == "suspend"
+    for one in _tables(fly.get("vm", [])):
+        memory = _megabytes(one.get("memory", one.get("memory_mb", 256)))
+        if suspends and memory > SUSPEND_MB:
+            yield f"auto_stop_machines is suspend, and Fly suspends no Machine with {memory} MB (2048 at most)"
+        if "memory" in one and "memory_mb" in one:
+            yield "[[vm]] has memory and memory_mb: one of them is ignored"
+    if suspends and fly.get("swap_size_mb"):
+        yield "auto_stop_machines is suspend, and Fly suspends no Machine with swap"
+    if _seconds(fly.get("kill_timeout", "5s")) > 300:
+        yield "kill_timeout is longer than 300 s, the most that Fly grants"
+
+
+def _megabytes(value: object) -> int:
+    found = re.fullmatch(r"(\d+)\s*(mb|gb|g|m)?", str(value).strip().lower())
+    if not found:
+        return 0
+    return int(found[1]) * (1024 if (found[2] or "").startswith("g") else 1)
+
+
+def exposed(env: Mapping[str, Any]) -> list[str]:
+    """Variables of ``[env]`` that look like a secret: the file is in the repository and in ``fly config show``."""
+    return [
+        name
+        for name, value in env.items()
+        if isinstance(value, str) and value and (SENSITIVE.search(name) or WITH_PASSWORD.match(value))
+    ]
+
+
+def unfit(values: Mapping[str, Any]) -> list[str]:
+    """Sentences about values that cannot be right on Fly."""
+    wrong = []
+    for name, value in values.items():
+        if not isinstance(value, str):
+            continue
+        if value != value.strip() or "\n" in value:
+            wrong.append(f"{name} has white space around its value, which becomes part of it")
+        elif len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            wrong.append(f"{name} is quoted twice: the app sees the quotes")
+        elif PLACEHOLDER.match(value):
+            wrong.append(f"{name} is still a placeholder ({value})")
+    return wrong
+
+
+def local(env: Mapping[str, Any]) -> list[str]:
+    """Variables of ``[env]`` whose whole value is an address on the developer's own machine."""
+    return [name for name, value in env.items() if isinstance(value, str) and LOCAL.match(value) and "," not in value]
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What ``other``, the file of another environment, lacks of ``one``."""
+    wrong = []
+    if gone := set(one.get("processes") or {}) - set(other.get("processes") or {}):
+        wrong.append(f"no process group {', '.join(sorted(gone))}")
+    if one.get("mounts") and not other.get("mounts"):
+        wrong.append("no [mounts]")
+    if _checks(one) and not _checks(other):
+        wrong.append("no health check")
+    return wrong
+
+
+def _checks(fly: Mapping[str, Any]) -> object:
+    return (fly.get("http_service") or {}).get("checks") or fly.get("checks")

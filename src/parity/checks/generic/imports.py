@@ -1,0 +1,118 @@
+"""What an app's sources import, and whether its requirements bring it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_LEFT_OUT = frozenset({"tests", "test", ".venv", "venv", "node_modules", "__pycache__", ".git"})
+_NAME = re.compile(r"^\s*([A-Za-z0-9][\w.-]*)")
+_INCLUDED = re.compile(r"^\s*(?:-r|--requirement)[ =](\S+)")
+# Runs in the interpreter of the app: which distributions give a module, and what each needs.
+_ASK = """
+import importlib.metadata as m, json
+print(json.dumps({"modules": dict(m.packages_distributions()),
+                  "needs": {d.metadata["Name"]: d.requires or [] for d in m.distributions()}}))
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Of an interpreter: distributions by module, and the distributions that each needs; names normalised."""
+
+    modules: Mapping[str, Sequence[str]]
+    needs: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, python: Path) -> Installed:
+        """Raises ``subprocess.SubprocessError`` or ``OSError`` when the interpreter cannot be asked."""
+        said = subprocess.run([str(python), "-c", _ASK], capture_output=True, text=True, check=True, timeout=60)
+        found = json.loads(said.stdout)
+        modules = {module: [normal(name) for name in names] for module, names in found["modules"].items()}
+        return cls(modules, {normal(name): list(_names(needs)) for name, needs in found["needs"].items()})
+
+    def brought_by(self, required: Sequence[str]) -> set[str]:
+        """The requirements with all that they need in turn."""
+        found, todo = set[str](), list(required)
+        while todo:
+            if (name := todo.pop()) not in found:
+                found.add(name)
+                todo += self.needs.get(name, ())
+        return found
+
+
+def normal(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _names(lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        # What an extra of a requirement would need is not brought without the extra; too much here hides, and too
+        # little would accuse: it counts.
+        if found := _NAME.match(line):
+            yield normal(found[1])
+
+
+def required(file: Path) -> list[str]:
+    """Normalised names of a requirements file, files that it includes among them."""
+    found: list[str] = []
+    for line in file.read_text("utf-8").splitlines():
+        if included := _INCLUDED.match(line):
+            other = file.parent / included[1]
+            found += required(other) if other.is_file() else []
+        elif not line.lstrip().startswith(("#", "-")):
+            found += _names([line])
+    return found
+
+
+def imported(folder: Path) -> dict[str, str]:
+    """Modules of others that the sources import without saying what else to do, each with the first place."""
+    own = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
+    found: dict[str, str] = {}
+    for file in sorted(folder.rglob("*.py")):
+        if _LEFT_OUT & set(file.relative_to(folder).parts):
+            continue
+        try:
+            tree = ast.parse(file.read_text("utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        for module, line in _imports(tree):
+            if module not in sys.stdlib_module_names and module not in own:
+                found.setdefault(module, f"{file.relative_to(folder)}:{line}")
+    return found
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[str, int]]:
+    if isinstance(node, ast.Try) and any(_catches_import(handler) for handler in node.handlers):
+        return
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        return
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.name.split(".")[0], node.lineno
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        yield node.module.split(".")[0], node.lineno
+    for child in ast.iter_child_nodes(node):
+        yield from _imports(child)
+
+
+def _catches_import(handler: ast.ExceptHandler) -> bool:
+    caught = ast.dump(handler.type) if handler.type else "Exception"
+    return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "'Exception'"))
+
+
+def not_brought(modules: Mapping[str, str], requirements: Sequence[str], installed: Installed) -> list[str]:
+    """Sentences about modules that this machine has and the requirements do not bring."""
+    brought = installed.brought_by(requirements)
+    return [
+        f"{place} imports {module} ({installed.modules[module][0]})"
+        for module, place in modules.items()
+        if module in installed.modules and not brought & {*installed.modules[module], normal(module)}
+    ]

@@ -1,0 +1,66 @@
+"""The pure parts of the generic checks."""
+
+from __future__ import annotations
+
+import pytest
+
+from parity.checks.generic.support import patterns, readable
+from parity.checks.generic.test_browser import registrable
+from parity.checks.generic.test_durability import may_be_kept
+
+PAGE = "https://page.example"
+
+
+def test_what_differs_between_two_people_becomes_a_wildcard() -> None:
+    one = [("GetObject", "s/users/a/profiles/p1/db"), ("HeadBucket", ""), ("ListObjectsV2", "s/users/a/")]
+    other = [("GetObject", "s/users/b/profiles/p2/db"), ("HeadBucket", ""), ("ListObjectsV2", "s/users/b/")]
+    assert patterns(one, other, ("s/users/a/", "s/users/b/")) == [
+        ("GetObject", "{owns}profiles/*/db"),
+        ("HeadBucket", ""),
+        ("ListObjectsV2", "{owns}"),
+    ]
+
+
+def test_another_order_of_operations_loses_no_pattern() -> None:
+    one = [("GetObject", "k1"), ("PutObject", "c")]
+    other = [("PutObject", "c"), ("GetObject", "k2")]
+    assert patterns(one, other, ("", "")) == [("GetObject", "*"), ("PutObject", "c")]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "credentials", "origin", "is_readable"),
+    [
+        (PAGE, "true", PAGE, True),
+        ("*", "", PAGE, True),
+        ("*", "true", PAGE, False),
+        ("https://other.example", "true", PAGE, False),
+        (None, "", PAGE, False),
+        (None, "", None, True),
+    ],
+)
+def test_a_page_reads_what_cors_lets_it(
+    allowed: str | None, credentials: str, origin: str | None, is_readable: bool
+) -> None:
+    headers = {"access-control-allow-credentials": credentials}
+    if allowed is not None:
+        headers["access-control-allow-origin"] = allowed
+    assert readable(headers, origin) is is_readable
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("", False),
+        ("no-store", False),
+        ("max-age=0", False),
+        ("private, max-age=60", True),
+        ("no-cache, max-age=9", False),
+    ],
+)
+def test_what_a_cache_may_keep(value: str, kept: bool) -> None:
+    assert may_be_kept(value) == kept
+
+
+def test_two_apps_of_fly_are_two_sites_and_two_hosts_of_a_domain_are_one() -> None:
+    assert registrable("https://a.fly.dev") != registrable("https://b.fly.dev")
+    assert registrable("https://api.shop.example") == registrable("https://www.shop.example")

@@ -1,0 +1,213 @@
+"""WebSockets as a page opens them: by wss, on any Machine, until their Machine stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from parity.checks import Proxy, check
+from parity.checks.generic.support import not_declared, several_machines
+from parity.checks.machines import Machines
+from parity.checks.person import People, Person
+from parity.checks.stack import Stack, ssl_context
+from parity.contract import Socket
+
+OPEN_S, SAID_S, CLOSED_S = 20.0, 15.0, 60.0
+# How long a WebSocket on which nothing happens must stay open in these checks, in seconds.
+IDLE_S = 3.0
+NORMAL, GOING_AWAY, CRASHED, GONE = 1000, 1001, 1011, 1006
+NONSENSE: tuple[str | bytes, ...] = ("", "no JSON", "[]", '{"type": 7}', b"\x00\xff", "x" * 70_000)
+
+
+class NotOpened(AssertionError):
+    """The handshake was refused."""
+
+
+@asynccontextmanager
+async def opened(person: Person, socket: Socket, stack: Stack, *, path: str = "") -> AsyncIterator[ClientConnection]:
+    """The WebSocket as this person's browser opens it, on the Machine that the person is pinned to."""
+    url = httpx.URL(stack.target.api_url).join(path or socket.path)
+    request = person.api.http.build_request("GET", url, headers={**person.api.all_headers, **socket.headers})
+    wanted = {"cookie", *(name.lower() for name in (*person.api.all_headers, *socket.headers))}
+    sent = {name: value for name, value in request.headers.items() if name in wanted}
+    try:
+        connection = await websockets.connect(
+            str(url).replace("https://", "wss://", 1).replace("http://", "ws://", 1),
+            ssl=ssl_context(stack.target.ca) if url.scheme == "https" else None,
+            origin=None,
+            additional_headers=sent,
+            open_timeout=OPEN_S,
+            proxy=None,
+        )
+    except (websockets.InvalidStatus, websockets.InvalidMessage, TimeoutError, OSError) as error:
+        raise NotOpened(f"{url.path} was refused: {error}") from None
+    async with connection:
+        yield connection
+
+
+async def first_message(connection: ClientConnection, socket: Socket) -> str | None:
+    """What the WebSocket says after ``send``; None where it says nothing in time, or was closed."""
+    if socket.send:
+        await connection.send(socket.send)
+    with contextlib.suppress(TimeoutError, websockets.ConnectionClosed):
+        return str(await asyncio.wait_for(connection.recv(), SAID_S))
+    return None
+
+
+@check(
+    "I",
+    "WebSockets open through the edge by wss, and stay open while nothing happens",
+    broken=Proxy("sockets_refused"),
+    because="was refused",
+    needs=("sockets",),
+    fast=True,
+)
+async def test_sockets_open(person: Person, stack: Stack) -> None:
+    for socket in await person.app.sockets():
+        async with opened(person, socket, stack) as connection:
+            if socket.send:
+                await connection.send(socket.send)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(connection.wait_closed(), IDLE_S)
+            assert connection.close_code is None, (
+                f"{socket.path.partition('?')[0]} was closed with {connection.close_code} within {IDLE_S:g} s,"
+                " although its"
+                " page had not left: the loop that serves it ends early"
+            )
+
+
+@check(
+    "I",
+    "A WebSocket says what the page waits for",
+    broken=Proxy("sockets_silent"),
+    because="says nothing",
+    needs=("sockets",),
+    rests_on=("test_sockets_open",),
+)
+async def test_sockets_speak(person: Person, stack: Stack) -> None:
+    expecting = [socket for socket in await person.app.sockets() if socket.expect]
+    if not expecting:
+        not_declared("the contract expects no message (Socket.expect)")
+    for socket in expecting:
+        async with opened(person, socket, stack) as connection:
+            said = await first_message(connection, socket)
+        path = socket.path.partition("?")[0]
+        assert said is not None, f"{path} opens and says nothing within {SAID_S:g} s"
+        assert re.search(socket.expect, said), f"{path} says {said[:200]!r}, and {socket.expect!r} is expected"
+
+
+@check(
+    "D",
+    "A WebSocket opens on a Machine that has never seen the person, and says the same there",
+    broken=Proxy("sockets_refused"),
+    because="was refused",
+    needs=("sockets",),
+    rests_on=("test_durable",),
+)
+async def test_sockets_on_another_machine(person: Person, machines: Machines, stack: Stack) -> None:
+    several_machines(person)
+    await person.write()
+    sockets = await person.app.sockets()
+    async with machines.one_more() as two:
+        for socket in sockets:
+            async with opened(person.on(two), socket, stack) as connection:
+                said = await first_message(connection, socket) if socket.expect else ""
+            assert said is not None, (
+                f"{socket.path.partition('?')[0]} says nothing on another Machine than the person's first"
+            )
+            assert re.search(socket.expect, said), (
+                f"on another Machine it says {said[:200]!r}, {socket.expect!r} is expected"
+            )
+
+
+@check(
+    "I",
+    "When its Machine stops a WebSocket is closed with 1001, so that the page opens another one",
+    broken=Proxy("sockets_closed_at_once"),
+    because="ended with 1000",
+    needs=("sockets",),
+    alone=True,
+    deadline_s=150,
+)
+async def test_sockets_at_a_stop(person: Person, machines: Machines, stack: Stack) -> None:
+    for socket in await person.app.sockets():
+        machine = await machines.first()
+        async with opened(person.on(machine), socket, stack) as connection:
+            if socket.send:
+                await connection.send(socket.send)
+            stop = asyncio.create_task(machines.stop(machine))
+            await asyncio.wait_for(connection.wait_closed(), CLOSED_S)
+            signals = await stop
+        path = socket.path.partition("?")[0]
+        assert connection.close_code == GOING_AWAY, (
+            f"{path} ended with {connection.close_code} when its Machine stopped, and {GOING_AWAY} is expected"
+        )
+        assert len(signals) == 1, (
+            f"with {path} open the Machine did not end at its kill_signal, but needed {', '.join(signals)}"
+        )
+
+
+@check(
+    "I",
+    "A frame that makes no sense does not crash a WebSocket",
+    broken=Proxy("sockets_break_on_nonsense"),
+    because="ended with 1011",
+    needs=("sockets",),
+    rests_on=("test_sockets_open",),
+)
+async def test_sockets_take_nonsense(person: Person, stack: Stack) -> None:
+    for socket in await person.app.sockets():
+        for frame in NONSENSE:
+            async with opened(person, socket, stack) as connection:
+                with contextlib.suppress(websockets.ConnectionClosed):
+                    await connection.send(frame)
+                    await connection.ping()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(connection.wait_closed(), 0.5)
+                code = connection.close_code
+            path = socket.path.partition("?")[0]
+            assert code not in (CRASHED, GONE), (
+                f"{path} ended with {code} after the frame {frame[:20]!r}: an exception in its handler. Ignore what"
+                " makes no"
+                " sense, or close with 1003 or 1008"
+            )
+
+
+@check(
+    "V",
+    "Another person's id in the path opens none of their WebSockets",
+    broken=Proxy("sockets_silent"),
+    because="opens the WebSocket of",
+    needs=("sockets",),
+    rests_on=("test_sockets_open",),
+)
+async def test_sockets_of_others(person: Person, people: People, stack: Stack) -> None:
+    other = await people()
+    mine = [socket for socket in await person.app.sockets() if person.api.user in socket.path]
+    if not mine:
+        not_declared("no WebSocket's path names the person")
+    if person.api.user in person.api.headers.values():
+        not_declared("the app authenticates nobody: its requests name the person in a header that anyone can write")
+    for socket in mine:
+        stolen = socket.path.replace(person.api.user, other.api.user)
+        try:
+            async with opened(person, socket, stack, path=stolen) as connection:
+                if socket.send:
+                    await connection.send(socket.send.replace(person.api.user, other.api.user))
+                with contextlib.suppress(TimeoutError, websockets.ConnectionClosed):
+                    await asyncio.wait_for(connection.recv(), IDLE_S)
+                told = connection.close_code is None
+        except NotOpened:
+            continue
+        assert not told, (
+            f"with the id of another person in its path {socket.path.partition('?')[0]} opens the WebSocket of that"
+            " person:"
+            " take who it is from the cookie or token, as the routes do, never from the query"
+        )

@@ -114,7 +114,7 @@ class Contract:
             if seen["status"] == "complete":
                 return JobState("done", keys=(key,))
             if seen["status"] in FAILED:
-                return JobState("failed", reason=str(seen.get("error") or ""))
+                return JobState("failed", reason=str(seen["reason"] or ""))
             await asyncio.sleep(0.2)
             return JobState("running")
 

@@ -61,6 +61,8 @@ class Api:
     user: str = field(default_factory=lambda: f"chk{secrets.token_hex(5)}")
     headers: dict[str, str] = field(default_factory=dict)
     machine: str | None = None
+    # Whether a Machine that would hand requests over to another one is to serve them itself.
+    served_here: bool = True
 
     @property
     def all_headers(self) -> dict[str, str]:
@@ -76,7 +78,8 @@ class Api:
         person to the Machine that owns their data (``fly-replay``) then serves them where they are.
         """
         machine = BY_WAY_OF.get() or self.machine
-        return {PINNED: machine, PREFERRED: "another"} if machine else {}
+        here = {PREFERRED: "another"} if self.served_here else {}
+        return {PINNED: machine, **here} if machine else {}
 
     async def ask(
         self, method: str, path: str, json: object = None, *, headers: Mapping[str, str] | None = None, **more: Any

@@ -36,11 +36,6 @@ async def until(probe: Callable[[], Awaitable[T]], good: Callable[[T], bool], wi
         await asyncio.sleep(POLL_S)
 
 
-def in_bucket(person: Person) -> bool:
-    """Whether what this person writes is kept in the bucket, so that a write must ask R2 for something."""
-    return isinstance(person.keeps, InBucket)
-
-
 def within_s(person: Person) -> float:
     """How many seconds after its acknowledgement a write may reach the bucket, by the contract; 0: before it."""
     keeps = person.keeps

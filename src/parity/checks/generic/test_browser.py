@@ -13,7 +13,7 @@ from playwright.async_api import Page
 
 from parity.checks import Proxy, Wrap, check
 from parity.checks.browser import Pages
-from parity.checks.generic.support import readable
+from parity.checks.generic.support import not_declared, readable
 from parity.checks.person import Person
 from parity.checks.stack import Stack
 from parity.checks.stage import Stage
@@ -21,6 +21,8 @@ from parity.contract import Call
 from parity.wraps import boot
 
 CRASH = "/parity-crash"
+# As many reads as an impatient person causes in a minute, and more than a limiter usually lets through.
+MANY_READS = 150
 STRANGER = "https://stranger.example"
 SAFE_HEADERS = frozenset({"accept", "accept-language", "content-language"})
 # Runs in the page: what a script could see of an answer, or the error that it would get instead.
@@ -297,3 +299,23 @@ async def fetched(tab: Page, url: str, headers: Mapping[str, str], *, cookies: b
     init = {"headers": dict(headers), "credentials": "include" if cookies else "omit"}
     got: dict[str, Any] = await tab.evaluate(FETCH, [url, init])
     return got
+
+
+@check(
+    "H",
+    "Whoever asks too often is told so in a way that the page can read",
+    broken=Proxy("limited", requests=60),
+    because="without Access-Control-Allow-Origin",
+    needs=("origin",),
+)
+async def test_limits_readable(person: Person, stack: Stack) -> None:
+    path = next((path for method, path in await used(person, stack) if method == "GET"), None)
+    if path is None:
+        not_declared("what the contract reads is not asked with GET")
+        return
+    answers = [await person.api.ask("GET", path) for _ in range(MANY_READS)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    wrong = [text for answer in refused if (text := unreadable(answer, stack.site.origin))]
+    assert not wrong, f'{wrong[0]}: the page sees "Failed to fetch". The limiter stands outside of CORS'
+    broken = [answer.status_code for answer in answers if answer.status_code >= 500]
+    assert not broken, f"of {MANY_READS} reads one after another {len(broken)} are answered with {broken[0]}"

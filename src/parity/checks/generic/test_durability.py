@@ -6,7 +6,7 @@ import asyncio
 
 from parity.checks import Proxy, check, not_judged
 from parity.checks.bucket import Bucket
-from parity.checks.generic.support import acknowledged, empty_machine, until
+from parity.checks.generic.support import acknowledged, empty_machine, not_declared, until
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, People, Person, missing
 from parity.checks.stack import Stack
@@ -176,7 +176,7 @@ async def test_not_cacheable(person: Person, stack: Stack) -> None:
     await person.read()
     said = [one for one in stack.said if one["asked"].startswith("GET ") and str(one["answer"]).startswith("2")]
     if not said:
-        not_judged("what the contract reads is not asked with GET")
+        not_declared("what the contract reads is not asked with GET")
     kept = {one["asked"]: one["answer_headers"].get("cache-control", "") for one in said}
     wrong = [f"{asked} says Cache-Control: {value}" for asked, value in kept.items() if may_be_kept(value)]
     assert not wrong, f"an answer that changes with the next write may be kept by a browser or proxy: {wrong[0]}"

@@ -17,6 +17,8 @@ from parity.contract import BY_WAY_OF, Edit, Refused
 GROWS_OLD_S = 1.2
 # A read on another Machine may lag behind that long before it is called stale.
 FRESH_S = 5.0
+# How often two edits are made to meet.
+TURNS = 3
 
 
 @check(
@@ -148,11 +150,12 @@ async def test_edits_at_once(person: Person, faults: Faults) -> None:
     undone: list[str] = []
     # R2 is slow, and one edit stands amid several of the other field, so that they meet.
     async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):
-        for turn in range(4):
+        for turn in range(TURNS):
             await asyncio.sleep(GROWS_OLD_S)
             undone += await amid(fields[turn % 2], fields[1 - turn % 2], fields[turn % 2])
     assert not undone, (
-        f"one edit undid the other in {len(undone)} of 4 turns: {undone[0]}. The record is read, changed and written"
+        f"one edit undid the other in {len(undone)} of {TURNS} turns: {undone[0]}. The record is read, changed and"
+        " written"
         " back"
         " as a whole outside of one transaction"
     )
@@ -174,12 +177,12 @@ async def test_edits_on_two_machines(person: Person, machines: Machines, faults:
     undone: list[str] = []
     async with machines.one_more() as two:
         there = [by_another(field, two) for field in fields]
-        for turn in range(4):
+        for turn in range(TURNS):
             await asyncio.sleep(GROWS_OLD_S)
             async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):
                 undone += await amid(fields[turn % 2], there[1 - turn % 2], there[turn % 2])
     assert not undone, (
-        f"one edit undid the other in {len(undone)} of 4 turns: {undone[0]}. A Machine wrote a record back that"
+        f"one edit undid the other in {len(undone)} of {TURNS} turns: {undone[0]}. A Machine wrote a record back that"
         " another one"
         " had changed since"
     )

@@ -16,7 +16,6 @@ from tests.parity.modal.support import CHECKOUT, Stack, until
 
 from reel.tools import Tools, find_tools
 
-PORT = 21200
 BUCKET = "reel-ballers-users"
 PREFIX = "staging/users/u1/profiles/p1"
 SOURCE = f"{PREFIX}/games/g1/source.mp4"
@@ -30,9 +29,8 @@ def tools() -> Tools:
 @pytest.fixture(scope="session")
 def gpu(tmp_path_factory: pytest.TempPathFactory, tools: Tools) -> Iterator[Stack]:
     gpu_folder = CHECKOUT / "src" / "gpu"
-    running = Stack(
-        tmp_path_factory.mktemp("gpu"), PORT, gpu_folder / "video_app.py", [CHECKOUT / "src/backend", gpu_folder]
-    )
+    pythonpath = [CHECKOUT / "src/backend", gpu_folder]
+    running = Stack(tmp_path_factory.mktemp("gpu"), gpu_folder / "video_app.py", pythonpath)
     running.environ["PATH"] = f"{Path(tools.ffmpeg).parent}{os.pathsep}{running.environ['PATH']}"
     trust = running.root / ".parity" / "trust" / "ca.pem"
     try:
@@ -69,7 +67,7 @@ def bucket(gpu: Stack) -> Any:
     )
     made = boto3.client(
         "s3",
-        endpoint_url=f"https://localhost:{PORT + 3}",
+        endpoint_url=f"https://localhost:{gpu.ports['R2_PORT']}",
         aws_access_key_id=secrets["R2_ACCESS_KEY_ID"],
         aws_secret_access_key=secrets["R2_SECRET_ACCESS_KEY"],
         verify=str(gpu.root / ".parity" / "trust" / "ca.pem"),

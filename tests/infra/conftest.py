@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,15 +40,6 @@ def run() -> Run:
         )
 
     return run_
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 def copy_of_checkout(target: Path) -> Path:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.infra.conftest import Run, copy_of_checkout, free_ports
+from tests.infra.conftest import Run, copy_of_checkout
+from tests.ports import free_ports
 
 from parity.config.names import project_name
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.infra.conftest import Run, free_ports
+from tests.infra.conftest import Run
+from tests.ports import free_ports
 
 PROJECT = f"parity-infra-{os.getpid()}"
 docker = [pytest.mark.docker, pytest.mark.usefixtures("engine")]

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from tests.ports import free_ports
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from parity.admin.app import http_exception_as_problem, read_object, serving
@@ -29,8 +30,7 @@ APP = Starlette(
 @pytest.fixture
 async def gateway() -> AsyncIterator[httpx.AsyncClient]:
     """A gateway in front of ``APP`` and of a stand-in that is not there."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        closed = free.getsockname()[1]
+    (closed,) = free_ports(1)
     async with serving(APP, "127.0.0.1", 0) as port:
         routes = gateway_routes({"r2": f"http://127.0.0.1:{port}", "modal": f"http://127.0.0.1:{closed}"})
         async with (

@@ -6,9 +6,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests.ports import free_ports
 
 from parity.cli import stack
 from parity.cli.main import main
+from parity.config.settings import PUBLISHED
 from parity.stack import lifecycle
 from parity.stack.containers import Containers
 
@@ -25,6 +27,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("PARITY_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
+    for name, port in zip(PUBLISHED, free_ports(len(PUBLISHED)), strict=True):
+        monkeypatch.setenv(name, str(port))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
 
     def processes(*_: object) -> bool:
@@ -84,11 +88,13 @@ def taken(checkout: Path) -> set[str]:
 
 def test_where_an_engine_answers_containers_are_started(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine(checkout, answers=True)
-    monkeypatch.setenv("PARITY_PORT_OFFSET", "12345")
+    (offset,) = free_ports(1)
+    monkeypatch.setenv("PARITY_PORT_OFFSET", str(offset - 8443))
+    monkeypatch.delenv("PARITY_API_PORT")
     assert up() == 0
     assert taken(checkout) == {"containers"}
     # Compose gets the port that it cannot compute.
-    assert commands(checkout).startswith("20788 compose --project-directory")
+    assert commands(checkout).startswith(f"{offset} compose --project-directory")
     assert "--wait-timeout 900" in commands(checkout)
     assert (checkout / ".parity/trust").is_dir()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.parity.fly.support import FLY_TOML, SOURCE, until
+from tests.ports import free_ports
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -70,14 +71,6 @@ class Project:
                 return (await client.get(f"http://127.0.0.1:{self.ports[2]}/fly/healthz")).status_code == 200
         except httpx.TransportError:
             return False
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -8,16 +7,9 @@ import time
 from pathlib import Path
 
 import httpx
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[3]
-
-
-def free_ports(count: int) -> list[int]:
-    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in servers]
-    for server in servers:
-        server.close()
-    return ports
 
 
 def test_the_page_is_served_over_http_and_tls_until_sigterm(tmp_path: Path) -> None:

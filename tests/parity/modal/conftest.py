@@ -12,13 +12,11 @@ import modal
 import pytest
 from tests.parity.modal.support import Gate, Stack
 
-PORT = 21100
-
 
 @pytest.fixture(scope="session")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     app = Path(__file__).parent / "app"
-    running = Stack(tmp_path_factory.mktemp("modal"), PORT, app / "deployed.py", [app])
+    running = Stack(tmp_path_factory.mktemp("modal"), app / "deployed.py", [app])
     try:
         running.start("serve")
         running.start("worker")

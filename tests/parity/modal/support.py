@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.ports import free_ports
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -20,17 +21,17 @@ CHECKOUT = Path(__file__).parents[3]
 class Stack:
     """A project folder with its own ports, and the two processes."""
 
-    def __init__(self, root: Path, first_port: int, entry: Path, pythonpath: list[Path]) -> None:
-        self.root, self.first_port = root, first_port
-        self.url = f"http://127.0.0.1:{first_port}"
-        self.admin = httpx.Client(base_url=f"http://127.0.0.1:{first_port + 2}/modal", trust_env=False, timeout=20)
+    def __init__(self, root: Path, entry: Path, pythonpath: list[Path]) -> None:
+        names = ("MODAL_PORT", "MODAL_BLOB_PORT", "MODAL_ADMIN_PORT", "R2_PORT", "R2_ADMIN_PORT")
+        self.root, self.ports = root, dict(zip(names, free_ports(len(names)), strict=True))
+        self.url = f"http://127.0.0.1:{self.ports['MODAL_PORT']}"
+        admin = f"http://127.0.0.1:{self.ports['MODAL_ADMIN_PORT']}/modal"
+        self.admin = httpx.Client(base_url=admin, trust_env=False, timeout=20)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         write_project(root, entry, pythonpath)
-        names = ("MODAL_PORT", "MODAL_BLOB_PORT", "MODAL_ADMIN_PORT", "R2_PORT", "R2_ADMIN_PORT")
-        ports = zip(names, range(first_port, first_port + len(names)), strict=True)
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "MODAL_"))},
-            **{f"PARITY_{name}": str(port) for name, port in ports},
+            **{f"PARITY_{name}": str(port) for name, port in self.ports.items()},
             "PARITY_MODAL_HOST": "127.0.0.1",
             "PARITY_ROOT": str(root),
             "PYTHONPATH": str(CHECKOUT / "src"),

@@ -72,7 +72,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own, whose worker watches a file: it can be emptied without loss for other tests."""
     folder = tmp_path_factory.mktemp("watched")
     (folder / "growing.py").write_text(GROWING)
-    own = Stack(folder / "project", 21150, folder / "growing.py", [folder])
+    own = Stack(folder / "project", folder / "growing.py", [folder])
     try:
         own.start("serve")
         own.start("worker", "-m", "parity.modal", "worker", "--watch")
@@ -115,4 +115,4 @@ def test_a_port_that_is_taken_is_named(stack: Stack) -> None:
     command = [sys.executable, "-m", "parity.modal", "serve"]
     done = subprocess.run(command, env=stack.environ, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
-    assert "PARITY_MODAL_PORT: port 21100" in done.stderr
+    assert f"PARITY_MODAL_PORT: port {stack.ports['MODAL_PORT']}" in done.stderr

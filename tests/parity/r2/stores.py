@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.parity.r2.conftest import run_stand_in
+from tests.ports import free_ports
 from tests.tools import TOOLS, Unavailable
 
 from parity.r2.rules import RULES
@@ -33,8 +34,7 @@ def _lenient_s3() -> Iterator[str]:
 @contextmanager
 def _versitygw(binary: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="versitygw-") as folder:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        (port,) = free_ports(1)
         for name in ("data", "meta"):
             Path(folder, name).mkdir()
         environment = {"ROOT_ACCESS_KEY": "upstream", "ROOT_SECRET_KEY": "upstream-secret", "HOME": folder}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from tests.parity.r2.conftest import BUCKET, StandIn
+from tests.ports import free_ports
 
 from parity.r2 import cli
 from parity.stack.errors import StackError
@@ -24,8 +24,7 @@ def r2(start: Callable[..., StandIn], tmp_path: Path) -> StandIn:
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @pytest.fixture

@@ -1,6 +1,21 @@
 """The base of every JSON body: unknown fields are refused, types are not guessed."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Takes 5.0 for an integer, as JSON Schema does."""
+
+
+def name(max_length: int) -> Any:
+    """The field of a name: spaces around it are dropped, so the document says that they alone are none."""
+    return Field(min_length=1, max_length=max_length, json_schema_extra={"pattern": r"\S"})
 
 
 class Body(BaseModel):

@@ -1,12 +1,14 @@
 """app.ids and app.storage.keys: no text of a client reaches another folder."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.context import UserContext
 from app.ids import InvalidId, is_id, new_id
-from app.storage.keys import InvalidKey, Keys
+from app.storage.keys import RELATIVE_PATTERN, InvalidKey, Keys
 
 PROFILE = Keys("staging").profile(UserContext("alice", "main"))
 PREFIX = "staging/users/alice/profiles/main/"
@@ -41,6 +43,16 @@ def test_a_relative_key_stays_below_the_media_folders_of_its_profile(text: str) 
     assert key == PREFIX + text
     assert text.split("/")[0] in {"games", "clips", "exports"}
     assert not {"", ".", ".."} & set(text.split("/"))
+
+
+@given(st.one_of(st.text(max_size=30), st.from_regex(r"(games|clips|exports|x)(/[A-Za-z0-9._/%\n-]{0,8}){0,4}")))
+def test_the_documents_pattern_of_a_key_says_what_is_accepted(text: str) -> None:
+    try:
+        PROFILE.relative(text)
+    except InvalidKey:
+        assert not re.fullmatch(RELATIVE_PATTERN.strip("^$"), text)
+    else:
+        assert re.fullmatch(RELATIVE_PATTERN.strip("^$"), text)
 
 
 @pytest.mark.parametrize(

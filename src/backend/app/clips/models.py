@@ -9,9 +9,9 @@ from pydantic import Field
 from app.db.rows import Row
 from app.ids import ID_PATTERN
 from app.jobs.models import JobView, relative_key
-from app.models import Body, View
+from app.models import Body, View, name
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, name(200)]
 Second = Annotated[float, Field(ge=0, allow_inf_nan=False, description="Seconds from the start of the game.")]
 
 

@@ -5,16 +5,30 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from app.db.rows import Row
-from app.models import Body, View
+from app.games.upload_plan import EXTENSIONS
+from app.models import WHOLE, Body, View, name
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, name(200)]
+
+
+# The document's pattern names the endings too; a wrong one gets a better message than a pattern from the handler.
+_ENDINGS = "|".join("".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in ending) for ending in EXTENSIONS)
+Filename = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^/\\\x00-\x1f]+$",
+        json_schema_extra={"pattern": rf"^[^/\\\x00-\x1f]*[^/\\\x00-\x20]\.({_ENDINGS})$"},
+    ),
+]
 
 
 class NewUpload(Body):
     name: Name
-    filename: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\\x00-\x1f]+$")]
+    filename: Filename
     content_type: Annotated[str, Field(pattern=r"^(video/[A-Za-z0-9.+-]{1,60}|application/octet-stream)$")]
-    size: Annotated[int, Field(ge=1, description="Bytes.")]
+    size: Annotated[int, Field(ge=1, description="Bytes."), WHOLE]
 
 
 class SingleUpload(View):
@@ -43,7 +57,7 @@ class PreparedUpload(View):
 
 
 class FinishedPart(Body):
-    part_number: Annotated[int, Field(ge=1, le=10_000)]
+    part_number: Annotated[int, Field(ge=1, le=10_000), WHOLE]
     etag: Annotated[str, Field(min_length=1, max_length=100, description="ETag header of the PUT of this part.")]
 
 

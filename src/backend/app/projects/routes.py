@@ -10,7 +10,7 @@ from app.db.rows import Row
 from app.dependencies import SessionDep
 from app.ids import ID_PATTERN, new_id
 from app.jobs.dependencies import WAKE_JOBS
-from app.models import Body, View
+from app.models import Body, View, name
 from app.overlay_text import drawable
 from app.projects import rows
 from reel.payloads import MAX_CLIPS, MAX_OVERLAY_TEXT, Aspect, Quality, Transition
@@ -22,7 +22,7 @@ router = APIRouter(
     dependencies=[WAKE_JOBS],
 )
 ProjectId = Annotated[str, Path(pattern=ID_PATTERN, description="The project.")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, name(200)]
 Clips = Annotated[
     list[Annotated[str, Field(pattern=ID_PATTERN)]],
     Field(max_length=MAX_CLIPS, description="In order; a clip may come twice."),

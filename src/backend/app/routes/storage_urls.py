@@ -10,7 +10,7 @@ from app import problems
 from app.dependencies import ProfileKeysDep, SettingsDep, StoreDep
 from app.models import Body, View
 from app.storage.interface import ObjectMissing, ObjectStore
-from app.storage.keys import RELATIVE_FORM, InvalidKey, ProfileKeys
+from app.storage.keys import RELATIVE_FORM, RELATIVE_PATTERN, InvalidKey, ProfileKeys
 
 MAX_KEYS = 100
 
@@ -39,7 +39,9 @@ class StorageUrls(View):
 
 @router.get("/url", summary="A URL that reads one media file")
 async def url(
-    key: Annotated[str, Query(description=_KEY_HELP)],
+    key: Annotated[
+        str, Query(description=_KEY_HELP, json_schema_extra={"pattern": RELATIVE_PATTERN, "maxLength": 300})
+    ],
     keys: ProfileKeysDep,
     store: StoreDep,
     settings: SettingsDep,

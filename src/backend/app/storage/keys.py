@@ -13,6 +13,8 @@ from app.ids import check_id
 _EXTENSION = re.compile(r"[a-z0-9]{1,8}")
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _SERVED_FOLDERS = frozenset({"games", "clips", "exports"})
+RELATIVE_PATTERN = r"^(games|clips|exports)(/[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,99})+$"
+"""What `ProfileKeys.relative` accepts, up to 300 characters, for the OpenAPI document."""
 RELATIVE_FORM = "games/…, clips/… or exports/… with plain names between slashes"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,5 +153,78 @@ def test_a_claim_alone_replaces_no_view(tmp_path: Path) -> None:
         assert await session.read(rows) == [0]
         await session.write(adding(1))
         assert await session.settle() is SyncStatus.SYNCED
+
+    play(run)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3])
+def test_a_write_beside_a_read_that_looks_far_back_is_not_told_as_a_conflict_with_itself(
+    tmp_path: Path, delay: float
+) -> None:
+    """Nothing was verified for half the retention, so the read lists; the list has the file that this Machine is just
+    uploading."""
+
+    async def run() -> None:
+        one = machine(bucket(0.1, 0.1), tmp_path / "one", read_check=1.0)
+        await insert(one, 0)
+        await one.sleep(2.0)
+        verified = one.replica.verified
+        assert verified is not None
+        one.replica.verified = verified - 16 * 86400
+        reading = asyncio.ensure_future(select(one, "SELECT count(*) FROM row"))
+        await one.sleep(delay)
+        session = ReplicatedSession(one.replica, "folder/")
+        await session.write(adding(1))
+        assert await session.settle() is SyncStatus.SYNCED
+        await reading
+        assert await select(one, "SELECT id FROM row") == [0, 1]
+
+    play(run)
+
+
+class Refusal(Exception):
+    """What a handler raises."""
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_refusal_is_judged_on_the_state_that_another_machine_has_written(tmp_path: Path, raises: bool) -> None:
+    """The first Machine still takes itself for the owner; nothing that it uploads would tell it otherwise."""
+
+    async def run() -> None:
+        _, other, session = await two(tmp_path)
+        await insist(other, 10)
+
+        def unless_there(connection: apsw.Connection) -> str:
+            if 10 not in rows(connection):
+                if raises:
+                    raise Refusal("there is no row 10")
+                return "nothing done"
+            adding(1)(connection)
+            return "done"
+
+        assert await session.write(unless_there) == "done"
+        assert await session.settle() is SyncStatus.SYNCED
+        assert await select(other, "SELECT id FROM row") == [0, 1, 10]
+
+    play(run)
+
+
+def test_a_refusal_leaves_only_when_the_state_that_it_was_judged_on_is_durable(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.1, 0.1), tmp_path / "one")
+        await insert(one, 0)
+        written = asyncio.ensure_future(insert(one, 7))
+        session = ReplicatedSession(one.replica, "folder/")
+
+        def unless_free(connection: apsw.Connection) -> None:
+            if 7 in rows(connection):
+                raise Refusal("row 7 is taken")
+
+        await one.sleep(0.01)
+        with pytest.raises(Refusal):
+            await session.write(unless_free)
+        await session.settle()
+        assert written.done()
+        await written
 
     play(run)

@@ -1,4 +1,4 @@
-"""A Machine's monotonic clock: it stands still while the Machine is frozen and leaps over what no one plays."""
+"""A Machine's clocks: the monotonic one stands still while the Machine is frozen, the wall clock may jump."""
 
 from __future__ import annotations
 
@@ -56,3 +56,27 @@ class Clock:
 
     def _go_on(self, local: float, *, runs: bool) -> None:
         self._pieces.append(_Piece(asyncio.get_running_loop().time(), local, runs))
+
+
+class WallClock:
+    """The loop's time and an error, which changes where the clock is set."""
+
+    def __init__(self, error: float) -> None:
+        self._errors = [(0.0, error)]
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time() + self._errors[-1][1]
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock forward, or back."""
+        self._errors.append((asyncio.get_running_loop().time(), self._errors[-1][1] + seconds))
+
+    def first_within(self, seconds: float, since: float) -> float:
+        """The first moment of the loop from ``since`` on of which this clock says now that it is less than ``seconds``
+        ago, and no moment to come. Now, where there is none."""
+        loop, shows = asyncio.get_running_loop().time(), self.now()
+        for (begins, error), (ends, _) in zip(self._errors, [*self._errors[1:], (loop, 0.0)], strict=True):
+            first = max(begins, since, shows - seconds - error)
+            if first <= min(ends, shows - error):
+                return first
+        return loop

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import apsw
+from tests.backend.replication.simulation.clients import COUNTER
 from tests.backend.replication.simulation.ledger import Ledger
 from tests.backend.replication.simulation.world import Bucket, Machine
 
+from app.replication.deletion import is_over
 from app.replication.errors import ForeignWriter, GapError, LtxError
-from app.replication.layout import SNAPSHOT, FileRef, highest, restore_plan, transaction
+from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, highest, restore_plan, transaction
 from app.replication.local import LocalDatabase
 from app.replication.ltx import decode
 
-_UNUSABLE = (GapError, LtxError, ForeignWriter, ValueError, apsw.Error)
+UNUSABLE = (GapError, LtxError, ForeignWriter, ValueError, apsw.Error)
 
 
 def check_end(bucket: Bucket, machines: list[Machine], retention: float, ledger: Ledger, folder: Path) -> None:
@@ -24,11 +26,18 @@ def check_end(bucket: Bucket, machines: list[Machine], retention: float, ledger:
     if bucket.unfenced:
         ledger.violate(f"created twice: {bucket.unfenced}")
     try:
-        replay = _replay(bucket, highest(refs), folder)
-        rows, _ = replay.read(lambda connection: {row for (row,) in connection.execute("SELECT id FROM row")})
-    except _UNUSABLE as error:
+        newest = replay(bucket, highest(refs), folder)
+        rows, _ = newest.read(
+            lambda connection: {row for (row,) in connection.execute("SELECT id FROM row WHERE id <> ?", (COUNTER,))}
+        )
+        count, _ = newest.read(
+            lambda connection: connection.execute("SELECT pad FROM row WHERE id = ?", (COUNTER,)).get or 0
+        )
+    except UNUSABLE as error:
         ledger.violate(f"the replica cannot be restored: {error!r}")
         return
+    if not ledger.counted <= count <= ledger.tried:
+        ledger.violate(f"the counter is {count}: {ledger.counted} increments were acknowledged, {ledger.tried} tried")
     for name, wanted in (("acknowledged", ledger.acknowledged), ("shown", ledger.shown)):
         if lost := set(wanted) - rows:
             ledger.violate(f"{name} rows are lost: {sorted(lost)}")
@@ -43,12 +52,21 @@ def check_end(bucket: Bucket, machines: list[Machine], retention: float, ledger:
             continue
         live = database.durable_image()
         try:
-            same = _replay(bucket, live.txid, folder).image() == live
-        except _UNUSABLE as error:
+            same = replay(bucket, live.txid, folder).image() == live
+        except UNUSABLE as error:
             ledger.violate(f"{machine.name} at TXID {live.txid:x} cannot be replayed: {error!r}")
             continue
         if not same:
             ledger.violate(f"{machine.name} differs from the replica at TXID {live.txid:x}")
+
+
+def check_deleted(bucket: Bucket, ledger: Ledger) -> None:
+    """Nothing but emptied transactions is left, the newest of them younger than any writer's next one."""
+    for name, stored in bucket.objects.items():
+        if stored.ref is None or (stored.ref.level == 0 and stored.data != EMPTIED):
+            ledger.violate(f"the deletion left {name}")
+    if not is_over([ref for ref in bucket.refs() if ref.level == 0]):
+        ledger.violate("the log is not fenced")
 
 
 def _check_merged(bucket: Bucket, ledger: Ledger) -> None:
@@ -72,7 +90,7 @@ def _check_merged(bucket: Bucket, ledger: Ledger) -> None:
                 ledger.violate(f"{ref.name} is not what the transactions make")
 
 
-def _replay(bucket: Bucket, txid: int, folder: Path) -> LocalDatabase:
+def replay(bucket: Bucket, txid: int, folder: Path) -> LocalDatabase:
     """The database at ``txid``, from the bucket alone."""
     refs = [ref for ref in bucket.refs() if ref.max_txid <= txid]
     files = [decode(bucket.objects[ref.name].data) for ref in restore_plan(refs, txid)]

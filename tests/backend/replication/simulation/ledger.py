@@ -12,12 +12,20 @@ from dataclasses import dataclass, field
 class Ledger:
     """``acknowledged`` and ``shown``: rows with the moment at which a client first knew that they are there.
     ``conflicts``: rows of requests that were told that nothing of them was kept, and by whom.
-    ``strange``: rows that an older release wrote into a newer one's schema."""
+    ``strange``: rows that an older release wrote into a newer one's schema. ``authors``: the Machine of each row.
+    ``counted`` and ``tried``: increments of the one shared counter that were acknowledged, and that were asked for.
+    ``deleting`` and ``deleted``: when a deletion of the profile began, and when one was first over."""
 
     acknowledged: dict[int, float] = field(default_factory=dict)
     shown: dict[int, float] = field(default_factory=dict)
     conflicts: dict[int, str] = field(default_factory=dict)
     strange: dict[int, str] = field(default_factory=dict)
+    authors: dict[int, str] = field(default_factory=dict)
+    replaced: dict[int, str] = field(default_factory=dict)
+    counted: int = 0
+    tried: int = 0
+    deleting: float | None = None
+    deleted: float | None = None
     violations: list[str] = field(default_factory=list)
     schedule: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)

@@ -11,17 +11,24 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import apsw
 from tests.backend.replication.simulation.clients import Client
-from tests.backend.replication.simulation.end import check_end
+from tests.backend.replication.simulation.end import UNUSABLE, check_deleted, check_end, replay
 from tests.backend.replication.simulation.ledger import Ledger
 from tests.backend.replication.simulation.loop import Deadlock, VirtualLoop
-from tests.backend.replication.simulation.world import Bucket, Faults, Machine, task_factory
+from tests.backend.replication.simulation.store import SimulatedObjects
+from tests.backend.replication.simulation.world import Bucket, Faults, Machine, Stored, Table, task_factory
 
+from app.context import UserContext
+from app.replication import deletion
 from app.replication.core import DAY, Options
-from app.replication.layout import FANOUT
+from app.replication.layout import FANOUT, SNAPSHOT, FileRef, highest, transaction
+from app.replication.ltx import Header, encode
 from app.replication.replica import Replica
+from app.storage.keys import Keys
 
 _BASE = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 # By then one who is alone with a kind store must have written, in seconds and in requests.
@@ -37,8 +44,14 @@ _TROUBLES = (
     "sleep through",
     "outage",
     "outage",
+    "stop",
+    "set the clock",
+    "set the clock",
+    "set the clock",
+    "import",
 )
 _OPERATIONS = ("GET", "PUT", "LIST")
+KEYS = Keys("sim").profile(UserContext("alice", "main"))
 
 
 class Scenario:
@@ -67,6 +80,10 @@ class Scenario:
         # Small, so that a short run has merges, snapshots and deletions.
         self.fanout = rnd.choice([2, 2, 3, FANOUT])
         self.day = rnd.choice([0.0, self.options.retention / 30, DAY])
+        # One in so many seeds: a whole-file database of an earlier release is there; the profile is deleted.
+        self.legacy = rnd.random() < 0.2
+        self.deletes = rnd.random() < 0.15
+        self.named = rnd.random() < 0.6
         self.machines: list[Machine] = []
         self.ledger = Ledger()
 
@@ -94,13 +111,19 @@ class Scenario:
         self.bucket = Bucket(self.rnd, self.faults)
         self._folder = folder
         Machine.count = 0
+        if self.legacy:
+            self._put_legacy(folder)
         for _ in range(self.rnd.randint(1, 3)):
             self._add_machine()
         clients = [Client(self, number) for number in range(self.rnd.randint(1, 5))]
-        await asyncio.gather(self._trouble(), *(client.run() for client in clients))
+        deletion = [self._delete()] if self.deletes else []
+        await asyncio.gather(self._trouble(), *deletion, *(client.run() for client in clients))
         self.bucket.faults = Faults()
         for machine in self.machines:
             machine.thaw()
+        if self.deletes:
+            await self._check_deletion()
+            return
         last = Client(self, len(clients))
         self._add_machine()
         newest = max(machine.version for machine in self.machines)
@@ -120,7 +143,7 @@ class Scenario:
         if version is None:
             version = self.rnd.randint(1, 2) if self.upgrade else 1
         folder = folder or self._folder / f"disk{len(self.machines)}"
-        machine = Machine(self.bucket, folder, self.options, self.make, version)
+        machine = Machine(self.bucket, folder, self.options, self.make, version, named=self.named)
         self.machines.append(machine)
         self.ledger.note(f"{machine.name} starts, release {version}")
         return machine
@@ -143,12 +166,89 @@ class Scenario:
                 asyncio.get_running_loop().call_later(rnd.uniform(0.1, longest), machine.thaw)
             elif kind == "another":
                 self._add_if_few()
+            elif kind == "stop" and machine.awake and len(self.alive()) > 1:
+                await self._stop(machine)
+            elif kind == "set the clock":
+                machine.wall.jump(rnd.choice([-7200.0, -1.0, -0.5, 0.5, 2.0, 7200.0]))
+            elif kind == "import":
+                self._import()
             elif kind == "skip time":
                 self._skip(rnd.choice([0.3, 0.6, 1.1, 2.5]))
             elif kind == "sleep through":
                 await self._sleep_through(machine)
             elif kind == "outage":
                 await self._outage()
+
+    async def _stop(self, machine: Machine) -> None:
+        """An orderly stop; afterwards the newest file names nobody, where this Machine had written it."""
+        machine.alive = False
+        task = machine.start(machine.replica.close(release_seconds=20.0))
+        await asyncio.wait((task,), timeout=120)
+        machine.alive = True
+        await machine.crash()
+
+    def _import(self) -> None:
+        """What the operator's command does: the whole database as the next transaction, and as a snapshot."""
+        refs = self.bucket.refs()
+        txid = highest(refs) + 1
+        if txid == 1 or self.ledger.deleting is not None:
+            return
+        try:
+            database = replay(self.bucket, txid - 1, self._folder)
+        except UNUSABLE as error:
+            self.ledger.violate(f"the replica cannot be restored for an import: {error!r}")
+            return
+        image = database.image()
+        for ref in (transaction(txid), FileRef(SNAPSHOT, 1, txid)):
+            header = Header(database.page_size, image.commit, ref.min_txid, ref.max_txid, 0, 77)
+            self.bucket.create(ref.name, encode(header, image.pages))
+        database.remove()
+
+    def _put_legacy(self, folder: Path) -> None:
+        """A database that shrinks when rows lose what they hold, with rows that every client knows."""
+        path = folder / "legacy.sqlite"
+        connection = apsw.Connection(str(path))
+        connection.pragma("page_size", self.rnd.choice([1024, 4096]))
+        connection.pragma("auto_vacuum", 1)
+        Table(1).migrate(connection)
+        for row in range(-9, 0):
+            connection.execute("INSERT INTO row VALUES (?, ?)", (row, self.rnd.randbytes(3000)))
+        connection.close()
+        self.bucket.objects["legacy"] = Stored(path.read_bytes(), None)
+        for row in range(-9, 0):
+            self.ledger.acknowledge(row)
+
+    async def _delete(self) -> None:
+        """Delete the profile on some Machine, now and then on two at once, until one of them says that it is done."""
+        await asyncio.sleep(self.rnd.uniform(1, 15))
+        self.ledger.deleting = asyncio.get_running_loop().time()
+        self.ledger.note("the profile is deleted")
+        while self.ledger.deleted is None:
+            self._add_if_few()
+            await asyncio.gather(
+                *(self._delete_on(self.rnd.choice(self.alive())) for _ in range(self.rnd.randint(1, 2)))
+            )
+            await asyncio.sleep(1)
+
+    async def _delete_on(self, machine: Machine) -> None:
+        objects: Any = SimulatedObjects(machine.store, KEYS.database_folder)
+        task = machine.start(deletion.empty(objects, KEYS, self.options.retention))
+        await asyncio.wait((task,), timeout=60)
+        if task.done() and not task.cancelled() and task.exception() is None and self.ledger.deleted is None:
+            self.ledger.deleted = asyncio.get_running_loop().time()
+            self.ledger.note("the deletion is over")
+
+    async def _check_deletion(self) -> None:
+        """Each Machine, asked once more, refuses; what is left is what a deletion leaves."""
+        last = Client(self, 99)
+        for machine in self.alive():
+            for _ in range(3):
+                await last.ask(machine, last.write)
+        await self._delete_on(self._add_machine())
+        self.ledger.counts.update(self.bucket.counts)
+        check_deleted(self.bucket, self.ledger)
+        for machine in self.machines:
+            await machine.crash()
 
     def _add_if_few(self) -> None:
         if len(self.alive()) < 3:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.replication.errors import FileExists, StoreError
 from app.replication.layout import FileRef, highest
 from app.replication.store import Listed, NewFile
-from app.storage.interface import StorageUnavailable
+from app.storage.interface import ObjectInfo, PreconditionFailed, StorageUnavailable
 from app.storage.retry import Policy, TryAgain
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class SimulatedStore:
 
     async def legacy(self) -> tuple[bytes, str] | None:
         stored, _ = await self._call("GET", lambda: self.bucket.objects.get("legacy"))
-        return (stored.data, str(hash(stored.data))) if stored else None
+        return (stored.data, f"{zlib.crc32(stored.data):08x}") if stored else None
 
     async def legacy_etag(self) -> str | None:
         found = await self.legacy()
@@ -123,3 +125,52 @@ class SimulatedStore:
         if isinstance(answer, TryAgain):
             raise answer
         return answer, date
+
+
+class SimulatedObjects:
+    """The same bucket as the object store that a deletion works on."""
+
+    def __init__(self, store: SimulatedStore, folder: str) -> None:
+        self._store, self._folder = store, folder
+        self._date = 0.0
+
+    async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> list[ObjectInfo]:
+        def act() -> list[ObjectInfo]:
+            found = self._store.bucket.objects.items()
+            return [
+                ObjectInfo(self._folder + name, len(stored.data), "", None, _utc(stored.ref))
+                for name, stored in sorted(found)
+                if (self._folder + name).startswith(prefix) and self._folder + name > after
+            ]
+
+        found, self._date = await self._call("LIST", act)
+        return list(found)[:limit]
+
+    async def put_bytes(self, key: str, data: bytes, *, if_none_match: bool = False, **_: Any) -> str:
+        name, bucket = key.removeprefix(self._folder), self._store.bucket
+        if if_none_match:
+            accepted, self._date = await self._call("PUT", lambda: bucket.create(name, data), name)
+            if not accepted:
+                raise PreconditionFailed(name)
+        else:
+            _, self._date = await self._call("PUT", lambda: bucket.empty(name, data), name)
+        return ""
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            await self._call("DELETE", lambda: self._store.bucket.delete(key.removeprefix(self._folder)))  # noqa: B023
+
+    def date(self) -> float:
+        return self._date
+
+    sure_date = date
+
+    async def _call(self, operation: str, act: Callable[[], Any], writes: str = "") -> tuple[Any, float]:
+        try:
+            return await self._store._call(operation, act, writes)
+        except StoreError as error:
+            raise StorageUnavailable(str(error)) from error
+
+
+def _utc(ref: FileRef | None) -> datetime.datetime | None:
+    return datetime.datetime.fromtimestamp(ref.modified, datetime.UTC) if ref else None

@@ -8,12 +8,12 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import apsw
-from tests.backend.replication.simulation.clock import Clock
+from tests.backend.replication.simulation.clock import Clock, WallClock
 from tests.backend.replication.simulation.store import SimulatedStore
 
 from app.db.schema import NewerSchema
@@ -58,7 +58,6 @@ class Bucket:
     faults: Faults
     objects: dict[str, Stored] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
-    requests: set[int] = field(default_factory=set)
     unfenced: list[str] = field(default_factory=list)
     history: dict[str, bytes] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -83,6 +82,10 @@ class Bucket:
             self.created.append(name)
             self.history.setdefault(name, data)
         return True
+
+    def empty(self, name: str, data: bytes) -> None:
+        """Overwrite an object, as only a deletion does."""
+        self.objects[name] = Stored(data, parse_name(name, len(data), self.date))
 
     def delete(self, name: str) -> None:
         if self.objects.pop(name, None) is not None:
@@ -138,17 +141,22 @@ class Machine:
         options: Options,
         make: Callable[..., Replica] = Replica,
         version: int = 1,
+        *,
+        named: bool = False,
     ) -> None:
         Machine.count += 1
         self.number = Machine.count
         self.name = f"m{self.number}"
         self.bucket, self.alive, self.folder = bucket, True, folder
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._frozen_at = 0.0
         self._thawed = asyncio.Event()
         self._thawed.set()
         self.clock = Clock()
-        self.wall_error = bucket.rnd.uniform(-40 * 86400, 40 * 86400)
+        self.wall = WallClock(bucket.rnd.uniform(-40 * 86400, 40 * 86400))
         self.store, self.version = SimulatedStore(bucket, self), version
+        if named:
+            options = replace(options, machine=self.name)
         self.replica = make(
             self.store,
             folder / "database.sqlite",
@@ -157,7 +165,7 @@ class Machine:
             Table(version),
             run=self.run,
             now=self.monotonic,
-            wall_ms=lambda: int((EPOCH + self.wall_error + self.monotonic()) * 1000),
+            wall_ms=lambda: int((EPOCH + self.wall.now()) * 1000),
         )
         self.maintainer = Maintainer(self.replica)
 
@@ -185,12 +193,22 @@ class Machine:
         return asyncio.get_running_loop().create_task(work, context=context)
 
     def freeze(self) -> None:
+        if self.awake:
+            self._frozen_at = asyncio.get_running_loop().time()
         self.clock.stop()
         self._thawed.clear()
 
     def thaw(self) -> None:
+        """The wall clock mostly has run on; sometimes it goes on where it stood."""
+        if not self._thawed.is_set() and self.bucket.rnd.random() < 0.3:
+            self.wall.jump(self._frozen_at - asyncio.get_running_loop().time())
         self.clock.start()
         self._thawed.set()
+
+    async def stop(self) -> None:
+        """End in order: what is under way ends, and what this Machine owns is released."""
+        await self.replica.close(release_seconds=20.0)
+        await self.crash()
 
     @property
     def awake(self) -> bool:

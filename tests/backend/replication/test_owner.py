@@ -121,6 +121,12 @@ async def test_a_request_that_may_not_be_replayed_is_served_here_and_moves_the_p
     assert (await other.read()).json()["theme"] == "dark"
 
 
+async def test_a_request_that_could_not_reach_a_former_owner_goes_to_the_owner(two: tuple[Machine, Machine]) -> None:
+    """The proxy remembers a Machine that is gone; those that are left must not take the profile from each other."""
+    answer = await two[1].read(**{"fly-preferred-instance-unavailable": "m9"})
+    assert (answer.headers["fly-replay"], answer.headers["fly-replay-cache"]) == ("prefer_instance=m1", "invalidate")
+
+
 async def test_a_machine_without_an_id_serves_everything(two: tuple[Machine, Machine], start: Start) -> None:
     here, _ = await start("")
     assert (await here.read()).json()["theme"] == "dark"

@@ -4,9 +4,10 @@ The proxy repeats the request there, and with the session replay cache of `fly.s
 the same `X-Profile-ID` straight to the owner. A replay carries at most 1 MB of body (superfly/docs, "Dynamic request
 routing", 2026), which is why no request body may be larger. Preflights are answered further out, on any Machine.
 
-A request is served here, and this Machine becomes the owner, when the proxy could not reach the preferred one, when the
-request was replayed already, and when this process has no Machine id. The fence in the log makes that safe when the old
-owner is only frozen.
+A request is served here, and this Machine becomes the owner, when the proxy could not reach the owner, when the request
+was replayed already, and when this process has no Machine id. The fence in the log makes that safe when the old owner
+is only frozen. Where the proxy could not reach a Machine that is not the owner any more, the request goes to the owner:
+otherwise the Machines that are left would take the profile from each other for as long as the proxy remembers the dead.
 """
 
 import logging
@@ -42,7 +43,8 @@ class OwnerMiddleware:
             await self.app(scope, receive, send)
             return
         headers = {"fly-replay": f"prefer_instance={owner}"}
-        if Headers(scope=scope).get(CACHE_STATUS) == "hit":
+        given = Headers(scope=scope)
+        if given.get(CACHE_STATUS) == "hit" or UNAVAILABLE in given:
             # A cached replay brought it to the wrong Machine.
             headers["fly-replay-cache"] = "invalidate"
         # Only the proxy sees this answer. Where there is none, its status must not look like a success.
@@ -58,11 +60,12 @@ class OwnerMiddleware:
         caller, headers = current_caller(), Headers(scope=scope)
         if not core.settings.fly_machine_id or caller.user_id is None or caller.profile_id is None:
             return ""
-        if UNAVAILABLE in headers or any(name in headers for name in REPLAYED):
+        if any(name in headers for name in REPLAYED):
             return ""
         context = UserContext(caller.user_id, caller.profile_id)
         try:
-            return await core.databases.elsewhere(context) if await core.profiles.exists(context) else ""
+            owner = await core.databases.elsewhere(context) if await core.profiles.exists(context) else ""
+            return "" if owner == headers.get(UNAVAILABLE) else owner
         except (ProblemError, SyncError, StorageError) as error:
             # The handler meets the same error, and answers it.
             log.info("who owns %s is not known: %s", context, error)

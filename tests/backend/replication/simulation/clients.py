@@ -199,7 +199,8 @@ class Client:
         await machine.sleep(0)
         await machine.sleep(1e-6)
         await step(machine)
-        machine.replica.claim_soon()
+        if self.scenario.rnd.random() < 0.3:
+            machine.replica.claim_soon()
 
     def _pick(self) -> Machine:
         """Often the one that answered last, mostly one that is awake."""

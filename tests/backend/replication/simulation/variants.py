@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -414,14 +415,14 @@ def merged_pages_behind_the_end() -> AbstractContextManager[None]:
 
 def a_database_that_never_shrinks() -> AbstractContextManager[None]:
     """What another Machine cut off its database stays in the local file."""
-    honest = local.os.truncate
+    honest = os.truncate
 
     def truncate(target: Any, size: int) -> None:
-        if isinstance(target, int) and local.os.fstat(target).st_size > size:
+        if isinstance(target, int) and os.fstat(target).st_size > size:
             return
         honest(target, size)
 
-    return _patched(mock.patch.object(local.os, "truncate", truncate))
+    return _patched(mock.patch.object(os, "truncate", truncate))
 
 
 def an_old_database_read_before_it_is_taken_over() -> AbstractContextManager[None]:

@@ -17,6 +17,8 @@ import httpx
 
 BACKEND = Path(__file__).parents[3] / "src" / "backend"
 HEADERS = {"X-User-ID": "alice", "X-Profile-ID": "main"}
+PARTS = ("name", "overlay_text")
+"""Parts of a project that clients change on their own."""
 # A frozen backend never answers: its client goes elsewhere. Longer than any answer of a living one.
 PATIENCE = 4.0
 
@@ -75,9 +77,14 @@ class Backend:
 
 @dataclass
 class Ledger:
-    """Names of projects by what their clients were told."""
+    """Names of projects by what their clients were told.
+
+    ``shared`` has, for each setting that its one writer changes again and again, the last value that was acknowledged
+    and those that were asked for since.
+    """
 
     acknowledged: set[str] = field(default_factory=set)
+    shared: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
     unknown: int = 0
     conflicts: int = 0
@@ -92,8 +99,9 @@ class Clients:
         self.ledger = Ledger()
         self.preferred = 0
         self._backends, self._rnd, self._numbers = backends, rnd, 0
+        self.project, self._changing = "", set[str]()
         self._client = httpx.AsyncClient(trust_env=False, timeout=PATIENCE, headers=HEADERS)
-        self._tasks = [asyncio.ensure_future(self._work()) for _ in range(count)]
+        self._count, self._tasks = count, list[asyncio.Task[None]]()
 
     async def stop(self) -> None:
         """End the clients; what they had under way counts as unknown. Raises what went wrong in them."""
@@ -127,7 +135,7 @@ class Clients:
             if self._rnd.random() < 0.1:
                 backend = self._rnd.choice(self._backends)
             try:
-                await (self._write(backend) if self._rnd.random() < 0.8 else self._read(backend))
+                await self._rnd.choices((self._write, self._change, self._read), (5, 3, 2))[0](backend)
             except httpx.TransportError:
                 self.ledger.unknown += 1
                 await asyncio.sleep(0.02)
@@ -141,13 +149,40 @@ class Clients:
         else:
             await self._refused(answer)
 
+    async def begin(self) -> None:
+        """Make the one row that all clients change, each another part of it, and start the clients."""
+        made = await self._client.post(f"{self._backends[0].url}/api/projects", json={"name": "shared"})
+        assert made.status_code == 201, made.text
+        self.project = made.json()["id"]
+        self._tasks = [asyncio.ensure_future(self._work()) for _ in range(self._count)]
+
+    async def _change(self, backend: Backend) -> None:
+        """Change one part of the shared row, which no other request changes at the moment."""
+        part = self._rnd.choice([part for part in PARTS if part not in self._changing] or [""])
+        if not part:
+            return
+        self._numbers += 1
+        value = f"v{self._numbers}"
+        known, asked = self.ledger.shared.get(part, ("", set[str]()))
+        self.ledger.shared[part] = known, {*asked, value}
+        self._changing.add(part)
+        try:
+            change = {"name": value} if part == "name" else {"options": {part: value}}
+            answer = await self._client.patch(f"{backend.url}/api/projects/{self.project}", json=change)
+        finally:
+            self._changing.discard(part)
+        if answer.status_code == 200 and answer.headers.get("x-sync-status") == "synced":
+            self.ledger.shared[part] = value, set()
+        else:
+            await self._refused(answer)
+
     async def _read(self, backend: Backend) -> None:
         expected = self.ledger.acknowledged | self.ledger.shown
         answer = await self._client.get(f"{backend.url}/api/projects")
         if answer.status_code != 200:
             await self._refused(answer)
             return
-        found = {project["name"] for project in answer.json()["projects"]}
+        found = {item["name"] for item in answer.json()["projects"] if item["id"] != self.project}
         if missing := expected - found:
             self.ledger.problems.append(f"a read lacks {sorted(missing)[:5]}, acknowledged or shown before it began")
         self.ledger.shown |= found

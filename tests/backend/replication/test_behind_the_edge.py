@@ -149,8 +149,7 @@ async def test_sessions_follow_the_owner_and_nothing_is_lost_when_a_machine_is_k
     total = sum(calm.values())
     for line in (
         f"{PROFILES} profiles, 3 Machines, seed {SEED}: {total} answers without trouble, {calm}",
-        f"replays of a profile's session: {dict(Counter(replays.values()))}; {len(unreached)} met a Machine that the edge"
-        " could not reach",
+        f"replays a session: {dict(Counter(replays.values()))}; {len(unreached)} sessions met an unreachable Machine",
         f"with a kill: {dict(told.answers - before)}",
     ):
         sys.stdout.write(f"\n{line}")

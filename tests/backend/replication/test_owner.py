@@ -100,6 +100,7 @@ async def test_a_request_that_a_cached_replay_brought_to_the_wrong_machine_empti
     "header",
     [
         {"fly-preferred-instance-unavailable": "m1"},
+        {"fly-prefer-instance-id": "m2"},
         {"fly-replay-src": "instance=m3;region=lax;t=1;state="},
         {"fly-replay-failed": "instance=m1;app=a;region=lax;replay_source=m2;reason=timeout;elapsed_ms=9"},
     ],

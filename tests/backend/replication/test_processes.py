@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -61,6 +62,7 @@ async def test_kills_and_freezes_lose_nothing_acknowledged(
     await asyncio.gather(*(backend.ready() for backend in backends))
     await make_profile(backends[0])
     clients = Clients(backends, 4, rnd)
+    await clients.begin()
     ledger = clients.ledger
     kills = freezes = blocked = 0
     for number in range(ROUNDS):
@@ -93,7 +95,8 @@ async def test_kills_and_freezes_lose_nothing_acknowledged(
         backend.kill()
 
     report = await Operator(r2, PROFILE).verify(tmp_path / "scratch")
-    names = _names(await _restored(server, r2, tmp_path))
+    restored = await _restored(server, r2, tmp_path)
+    names, shared = _names(restored), _shared(restored, clients.project)
     took = time.monotonic() - begun
     for line in (
         f"{ROUNDS} rounds in {took:.0f} s, seed {SEED}",
@@ -105,6 +108,9 @@ async def test_kills_and_freezes_lose_nothing_acknowledged(
     ):
         sys.stdout.write(f"\n{line}")
     assert ledger.problems == []
+    # An acknowledged change may only have given way to one that was asked for later.
+    for part, (value, asked) in ledger.shared.items():
+        assert shared[part] in {value, *asked}, f"{part}: {value} was acknowledged, then {asked} asked for"
     assert ledger.acknowledged - names == set()
     assert ledger.shown - names == set()
     assert report.problems == ()
@@ -122,6 +128,14 @@ async def _restored(server: Server, r2: R2Store, folder: Path) -> Path:
     else:
         out.write_bytes(await GoTools(server, folder).restore("-integrity-check", "full"))
     return out
+
+
+def _shared(path: Path, project: str) -> dict[str, str]:
+    """The parts of the shared row."""
+    connection = apsw.Connection(str(path))
+    name, options = next(iter(connection.execute("SELECT name, options FROM projects WHERE id = ?", (project,))))
+    connection.close()
+    return {"name": name, "overlay_text": json.loads(options).get("overlay_text", "")}
 
 
 def _names(path: Path) -> set[str]:

@@ -5,9 +5,11 @@ the same `X-Profile-ID` straight to the owner. A replay carries at most 1 MB of 
 routing", 2026), which is why no request body may be larger. Preflights are answered further out, on any Machine.
 
 A request is served here, and this Machine becomes the owner, when the proxy could not reach the owner, when the request
-was replayed already, and when this process has no Machine id. The fence in the log makes that safe when the old owner
-is only frozen. Where the proxy could not reach a Machine that is not the owner any more, the request goes to the owner:
-otherwise the Machines that are left would take the profile from each other for as long as the proxy remembers the dead.
+was replayed already, when its client asked for this very Machine (`Fly-Prefer-Instance-Id`, as operators and checks
+do), and when this process has no Machine id. The fence in the log makes that safe when the old owner is only frozen.
+
+Where the proxy could not reach a Machine that is not the owner any more, the request goes to the owner. Otherwise the
+Machines that are left would take the profile from each other for as long as the proxy remembers the one that is gone.
 """
 
 import logging
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 UNAVAILABLE: Final = "fly-preferred-instance-unavailable"
 REPLAYED: Final = ("fly-replay-src", "fly-replay-failed")
 CACHE_STATUS: Final = "fly-replay-cache-status"
+ASKED_FOR: Final = "fly-prefer-instance-id"
 
 
 class OwnerMiddleware:
@@ -60,7 +63,7 @@ class OwnerMiddleware:
         caller, headers = current_caller(), Headers(scope=scope)
         if not core.settings.fly_machine_id or caller.user_id is None or caller.profile_id is None:
             return ""
-        if any(name in headers for name in REPLAYED):
+        if any(name in headers for name in REPLAYED) or headers.get(ASKED_FOR) == core.settings.fly_machine_id:
             return ""
         context = UserContext(caller.user_id, caller.profile_id)
         try:

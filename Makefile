@@ -5,7 +5,7 @@ PYTHON = $(VENV)/bin/python
 export VENV
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv up down logs status urls check test lint types unit test-tools format bench simulate lock deploy-gpu devcontainer-test
+.PHONY: help venv up down logs status urls check mutants test lint types unit test-tools format bench simulate lock deploy-gpu devcontainer-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -30,6 +30,9 @@ urls: ## the addresses again
 
 check: ## run the checks against the stack that is up
 	@scripts/stack run-checks
+
+mutants: ## put mistakes into the backend, one at a time, and say which the checks notice (MUTANTS="-k cors")
+	@scripts/stack run-checks --mutants src/checks/mutants.py $(MUTANTS)
 
 test: ## everything: lint, types, tests, then the checks on a fresh stack
 	@scripts/test

@@ -74,11 +74,12 @@ class Api:
     def routing(self) -> dict[str, str]:
         """Headers that bring a request, or a WebSocket's handshake, to this person's Machine and keep it there.
 
-        The second one makes the edge say that another Machine was preferred and cannot be had: an app that sends a
-        person to the Machine that owns their data (``fly-replay``) then serves them where they are.
+        The others make the edge say that another Machine was preferred and cannot be had, and that the request was
+        replayed once already: an app that sends a person to the Machine that owns their data (``fly-replay``) then
+        serves them where they are. The stand-in takes ``Fly-Replay-Src`` from a client only beside the first one.
         """
         machine = BY_WAY_OF.get() or self.machine
-        here = {PREFERRED: "another"} if self.served_here else {}
+        here = {PREFERRED: "another", "Fly-Replay-Src": "instance=harness"} if self.served_here else {}
         return {PINNED: machine, **here} if machine else {}
 
     async def ask(

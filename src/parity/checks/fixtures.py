@@ -25,7 +25,7 @@ from parity.checks.person import People, Person
 from parity.checks.session import RUN, Run
 from parity.checks.stack import Site, Stack, client
 from parity.checks.stage import NOT_COPIED, Stage
-from parity.checks.variants import Change, Files
+from parity.checks.variants import Change, Files, Mutant
 from parity.checks.verdict import NotJudged
 from parity.contract import Api, Refused
 
@@ -57,8 +57,8 @@ def runner() -> Iterator[asyncio.Runner]:
 @pytest.fixture
 def variant(request: pytest.FixtureRequest) -> Change | None:
     """What is broken on purpose, by ``--prove``; None for the check as it is."""
-    change: Change | None = getattr(request, "param", None)
-    return change
+    given: Change | Mutant | None = getattr(request, "param", None)
+    return given.change if isinstance(given, Mutant) else given
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,15 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from parity.checks.variants import Mutant
 from parity.config.errors import ConfigError
 from parity.contract import KNOWN, REQUIRED, Elsewhere, FullContract, InBucket
 
@@ -42,6 +47,14 @@ def importable(folder: Path) -> None:
     """The contract and the app's own checks may import their neighbours, as scripts do."""
     if (found := str(folder.resolve())) not in sys.path:
         sys.path.insert(0, found)
+
+
+def load_mutants(path: Path) -> Sequence[Mutant]:
+    """``MUTANTS`` of the file. Raises ``UsageError`` where there are none."""
+    found = runpy.run_path(str(path)).get("MUTANTS", ())
+    if not found:
+        raise pytest.UsageError(f"{path}: it has no MUTANTS")
+    return tuple(found)
 
 
 def mistakes(found: type) -> list[str]:

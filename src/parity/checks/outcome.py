@@ -26,6 +26,7 @@ class Ended:
     about: About
     proof: bool
     to_do: str = ""
+    variant: str = ""
     verdict: Verdict | None = None
     reason: str = ""
     evidence: str = ""
@@ -51,7 +52,7 @@ class Ended:
         if self.verdict is Verdict.CAUGHT and report.when == "call":
             report.outcome, report.longrepr = "passed", None
         elif self.verdict is Verdict.NOT_CAUGHT and report.when == "call":
-            report.outcome, report.longrepr = "failed", f"not caught: {self.about.broken} is in place, and it passes"
+            report.outcome, report.longrepr = "failed", f"not caught: {self.variant} is in place, and it passes"
         elif self.verdict is Verdict.ERROR and report.when == "call":
             report.outcome, report.when = "failed", "setup"
             report.longrepr = report.longrepr if verdict is Verdict.ERROR and report.longrepr else self.reason
@@ -73,7 +74,7 @@ class Ended:
             "reason": self.reason,
             "seconds": round(self.seconds, 3),
             "to_do": self.to_do,
-            "broken": repr(self.about.broken) if self.about.broken is not None else "",
+            "broken": self.variant,
             "unproven": self.about.unproven,
             "evidence": self.evidence,
         }

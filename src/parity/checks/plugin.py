@@ -12,19 +12,20 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parity.checks import fixtures
-from parity.checks.loading import importable, load_contract
+from parity.checks.loading import importable, load_contract, load_mutants
 from parity.checks.mark import CLASSES, About
 from parity.checks.outcome import DURING, Ended, exit_code, status_letters
 from parity.checks.session import RUN, Run
 from parity.checks.stack import Site
 from parity.checks.stage import Stage
+from parity.checks.variants import Change, Mutant
 from parity.checks.verdict import AsItIs, NotDeclared, NotJudged, NotShown, Void, judge
 from parity.config.errors import ConfigError
 from parity.config.project import Project
@@ -37,6 +38,7 @@ BROKEN, AS_IT_IS = "broken", "as-it-is"
 LOCAL = "local"
 SKIPS = {Verdict.NOT_DECLARED: NotDeclared, Verdict.NOT_SHOWN: NotShown, Verdict.NOT_JUDGED: AsItIs}
 GENERIC = Path(__file__).parent / "generic"
+MUTANTS = pytest.StashKey[Sequence[Mutant]]()
 COLLECTED = pytest.StashKey[Collected]()
 RUN_FOLDER = "parity_run_folder"
 
@@ -50,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--parity-out", type=Path, metavar="DIR", help="evidence of failures; default: the state folder")
     group.addoption("--parity-results", type=Path, metavar="FILE", help="write what the checks found there, as JSON")
     group.addoption("--prove", action="store_true", help="also run each check against its broken variant")
+    group.addoption("--mutants", type=Path, metavar="FILE", help="the mistakes of FILE in place of broken variants")
     group.addoption("--fast", action="store_true", help="only the checks that take a second or two")
     group.addoption("--live-only", action="store_true", help="only the checks that may run against a deployed app")
 
@@ -58,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "check(kind, title, …): a check of the app; see parity.checks.check")
     config.pluginmanager.register(fixtures, "parity-fixtures")
     config.stash[COLLECTED] = Collected()
+    config.stash[MUTANTS] = load_mutants(file) if (file := config.getoption("--mutants")) else ()
     config.pluginmanager.register(_Xdist(), "parity-xdist")
     name = config.getoption("--parity-target")
     with contextlib.suppress(ConfigError):  # without a target the checks are only listed
@@ -70,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = _run(config, name)
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
-    if config.getoption("--prove") and config.stash[RUN].site.live:
+    if (config.getoption("--prove") or config.stash[MUTANTS]) and config.stash[RUN].site.live:
         raise pytest.UsageError("--prove breaks the app on purpose: leave it out for a deployed one")
 
 
@@ -125,16 +129,30 @@ class _Xdist:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     about = About.of(metafunc.definition)
-    if about and about.broken is not None and metafunc.config.getoption("--prove"):
+    if about is None:
+        return
+    variants: dict[str, Change | Mutant | None] = {AS_IT_IS: None}
+    if metafunc.config.stash[MUTANTS]:
+        name = metafunc.definition.originalname
+        variants |= {one.name: one for one in metafunc.config.stash[MUTANTS] if one.caught_by == name}
+    elif about.broken is not None and metafunc.config.getoption("--prove"):
+        variants[BROKEN] = about.broken
+    if len(variants) > 1:
         if "variant" not in metafunc.fixturenames:
             metafunc.fixturenames.append("variant")
-        metafunc.parametrize("variant", [None, about.broken], ids=[AS_IT_IS, BROKEN], indirect=True)
+        metafunc.parametrize("variant", list(variants.values()), ids=list(variants), indirect=True)
+
+
+def variant_of(item: pytest.Item) -> Change | Mutant | None:
+    """What is broken on purpose for ``item``."""
+    callspec = getattr(item, "callspec", None)
+    found: Change | Mutant | None = callspec.params.get("variant") if callspec is not None else None
+    return found
 
 
 def is_proof(item: pytest.Item) -> bool:
-    """Whether ``item`` is the broken variant of a check."""
-    callspec = getattr(item, "callspec", None)
-    return callspec is not None and callspec.params.get("variant") is not None
+    """Whether ``item`` is a check with something broken on purpose."""
+    return variant_of(item) is not None
 
 
 def name_of(item: pytest.Item) -> str:
@@ -148,6 +166,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     known = [(item, about) for item in items if (about := About.of(item))]
     fast, live = config.getoption("--fast"), config.getoption("--live-only")
     left_out = {item for item, about in known if (fast and not about.fast) or (live and not about.live)}
+    if mutants := config.stash[MUTANTS]:
+        needed = {one.caught_by for one in mutants}
+        left_out |= {item for item, _ in known if name_of(item) not in needed}
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=list(left_out))
@@ -205,17 +226,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if why := run.not_here(about):
         raise NotShown(why)
     if is_proof(item):
-        _needs_its_plain_run(item, run, about)
+        _needs_its_plain_run(item, run)
     for name in about.rests_on:
         verdict = run.verdict(name)
         if verdict not in (None, Verdict.PASSED, Verdict.NOT_DECLARED):
             raise NotJudged(f"it rests on {name}, which is {verdict}")
 
 
-def _needs_its_plain_run(item: pytest.Item, run: Run, about: About) -> None:
+def _needs_its_plain_run(item: pytest.Item, run: Run) -> None:
     """Raises ``Void`` where the check as it is did not pass: its failing when broken would prove nothing."""
-    assert about.broken is not None
-    Stage.plain_of([about.broken], run.named)
+    variant = variant_of(item)
+    if variant is not None and not isinstance(variant, Mutant):
+        Stage.plain_of([variant], run.named)
     match run.verdict(name_of(item)):
         case Verdict.PASSED:
             return
@@ -242,9 +264,10 @@ def pytest_runtest_makereport(
     verdict, reason = judge(
         call.excinfo.value if call.excinfo else None,
         in_test=call.when == "call",
-        because=about.because if proof else None,
+        because=because_of(item, about),
     )
-    ended = item.stash.setdefault(DURING, Ended(name_of(item), about, proof, to_do(item, about)))
+    variant = str(variant_of(item) or about.broken or "")
+    ended = item.stash.setdefault(DURING, Ended(name_of(item), about, proof, to_do(item, about), variant))
     ended.add(verdict, run.clean(reason), report.duration - _waited(item, call))
     ended.change(report, verdict, evidence=fixtures.evidence_folder(item))
     if ended.bad:
@@ -254,6 +277,14 @@ def pytest_runtest_makereport(
         run.tell(ended.name, ended.verdict)
     report.parity = ended.as_dict()  # type: ignore[attr-defined]  # pytest-xdist carries it over
     return report
+
+
+def because_of(item: pytest.Item, about: About) -> str | None:
+    """The pattern of the reason for which ``item`` must fail; None for a check as it is."""
+    variant = variant_of(item)
+    if isinstance(variant, Mutant):
+        return variant.because or about.because
+    return about.because if variant is not None else None
 
 
 def to_do(item: pytest.Item, about: About) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from parity.checks.machines import Machines
 from parity.checks.stack import Stack, StackError
-from parity.checks.variants import Both, BucketCors, Change, Env, Fault, Layer, Named, Proxy, R2Rules, Wrap
+from parity.checks.variants import Both, BucketCors, Change, Env, Fault, Layer, Named, Patch, Proxy, R2Rules, Wrap
 from parity.checks.verdict import NotDeclared, NotShown
 from parity.config.project import Project
 from parity.report.engine import Engine, EngineError
@@ -115,41 +115,49 @@ class Stage:
         files = {path: text for change in changes if isinstance(change, Layer) for path, text in change.files.items()}
         # The last of them is the innermost: what a check itself puts there is inside of its broken variant.
         wraps = [change for change in changes if isinstance(change, Wrap)][::-1]
-        starts = all(change.starts for change in changes if isinstance(change, Wrap | Layer))
+        patches = [change for change in changes if isinstance(change, Patch)]
+        starts = all(change.starts for change in changes if isinstance(change, Wrap | Layer | Patch))
         body: dict[str, object] = {"wait": HEALTHY_WITHIN_S if starts else False, "env": env}
         docker = self.stack.target.driver == "docker"
         if files and not docker:
             raise NotShown("a layer of the image needs containers: the process stack runs the sources")
         variants = self.stack.site.project.settings.state_dir / "variants"
         former = list(variants.glob("*"))
-        if wraps and not docker:
+        if (wraps or patches) and not docker:
             variants.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=variants))
-            body["source"] = str(wrapped_source(self.stack.site.project, wraps, folder))
-        elif wraps or files:
-            body["image"] = await asyncio.to_thread(self._image, files, wraps)
+            body["source"] = str(changed_source(self.stack.site.project, wraps, patches, folder))
+        elif wraps or patches or files:
+            body["image"] = await asyncio.to_thread(self._image, files, wraps, patches)
         await self.stack.admin("POST", "/fly/releases", body, timeout_s=HEALTHY_WITHIN_S + 120)
         for folder in former:  # no Machine starts from them any more
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _image(self, files: Mapping[str, str], wraps: Sequence[Wrap]) -> str:
-        """An image with these files and wraps on top of the app's. Raises ``StackError``."""
+    def _image(self, files: Mapping[str, str], wraps: Sequence[Wrap], patches: Sequence[Patch]) -> str:
+        """An image with these files, wraps and patches on top of the app's. Raises ``StackError``."""
         project, engine = self.stack.site.project, Engine()
         base = project.image
         tag = f"{base.partition(':')[0]}-broken"
         try:
             layered = dict(files)
+            workdir = str(engine.image(base)["Config"].get("WorkingDir") or "").rstrip("/")
+            for patch in patches:
+                place = f"{workdir}/{patch.file}"
+                layered[place] = patch.applied(layered.get(place) or _text_of(engine, base, place))
             if wraps:
                 entry, name = entry_point(project)
-                workdir = str(engine.image(base)["Config"].get("WorkingDir") or "").rstrip("/")
-                # The terminal of the throw-away container ends lines with CR LF.
-                text = engine.run_and_read(base, ["cat", f"{workdir}/{entry}"]).replace("\r\n", "\n")
+                text = layered.get(f"{workdir}/{entry}") or _text_of(engine, base, f"{workdir}/{entry}")
                 for path, content in wrapped_files(text, entry, name, wraps).items():
                     layered[f"{workdir}/{path}"] = content
             engine.build(tag, base, layered)
         except EngineError as error:
             raise StackError(f"the broken image cannot be built: {error}") from None
         return tag
+
+
+def _text_of(engine: Engine, image: str, path: str) -> str:
+    # The terminal of the throw-away container ends lines with CR LF.
+    return engine.run_and_read(image, ["cat", path]).replace("\r\n", "\n")
 
 
 def _rules(changes: Sequence[Change]) -> str:
@@ -165,7 +173,7 @@ def _proxies(changes: Sequence[Change]) -> list[dict[str, object]]:
 
 
 def _released(changes: Sequence[Change]) -> tuple[Change, ...]:
-    return tuple(change for change in changes if isinstance(change, Env | Wrap | Layer))
+    return tuple(change for change in changes if isinstance(change, Env | Patch | Wrap | Layer))
 
 
 def entry_point(project: Project) -> tuple[str, str]:
@@ -200,9 +208,9 @@ def wrapped_files(text: str, entry: str, name: str, wraps: Sequence[Wrap]) -> di
     return {entry: text, **files}
 
 
-def wrapped_source(project: Project, wraps: Sequence[Wrap], folder: Path) -> Path:
-    """A copy of the app's sources with the wraps, in ``folder``."""
-    (entry, name), copy = entry_point(project), folder / "source"
+def changed_source(project: Project, wraps: Sequence[Wrap], patches: Sequence[Patch], folder: Path) -> Path:
+    """A copy of the app's sources with the patches and the wraps, in ``folder``."""
+    copy = folder / "source"
     source = project.path(project.process.directory)
     state = project.settings.state_dir.resolve()
 
@@ -211,6 +219,12 @@ def wrapped_source(project: Project, wraps: Sequence[Wrap], folder: Path) -> Pat
         return {name for name in names if name in NOT_COPIED or (Path(place) / name).resolve() == state}
 
     shutil.copytree(source, copy, ignore=not_copied, symlinks=True)
+    for patch in patches:
+        file = copy / patch.file
+        file.write_text(patch.applied(file.read_text("utf-8")), "utf-8")
+    if not wraps:
+        return copy
+    entry, name = entry_point(project)
     for path, content in wrapped_files((copy / entry).read_text("utf-8"), entry, name, wraps).items():
         (copy / path).parent.mkdir(exist_ok=True)
         (copy / path).write_text(content, "utf-8")

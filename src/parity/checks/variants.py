@@ -41,6 +41,40 @@ class Wrap:
         return f"Wrap({module if name == 'wrap' else name}{f', {dict(self.settings)}' if self.settings else ''})"
 
 
+@dataclass(frozen=True)
+class Patch:
+    """A release whose source ``file``, a path below the app's sources, has ``new`` in place of ``old``, which must
+    stand there once."""
+
+    file: str
+    old: str
+    new: str
+    starts: bool = True
+
+    def applied(self, text: str) -> str:
+        """The file's text with the change. Raises ``ValueError`` where ``old`` is not there, or several times."""
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.file} has {text.count(self.old)} times, not once: {self.old.strip()[:80]!r}")
+        return text.replace(self.old, self.new)
+
+    def __str__(self) -> str:
+        return f"Patch({self.file})"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake in the app that a check must notice (``parity check --mutants FILE``): ``caught_by`` is the check's
+    name, ``because`` a pattern of its reason; empty: that of the check's own broken variant."""
+
+    name: str
+    change: Change
+    caught_by: str
+    because: str = ""
+
+    def __str__(self) -> str:
+        return f"mutant {self.name}"
+
+
 @dataclass(frozen=True, repr=False)
 class Layer:
     """The image with these files on top, by absolute path in the image. Needs containers."""
@@ -125,4 +159,4 @@ class Both:
     changes: Sequence[Change]
 
 
-Change = Env | Wrap | Layer | Proxy | R2Rules | BucketCors | Fault | Files | Named | Both
+Change = Env | Patch | Wrap | Layer | Proxy | R2Rules | BucketCors | Fault | Files | Named | Both

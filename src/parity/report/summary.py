@@ -37,7 +37,7 @@ def summary_lines(findings: Findings, width: int = 120) -> list[str]:
 
 def told(one: Finding, width: int) -> list[str]:
     """One check that did not end well."""
-    what = f"proof of {one.name}: {one.title}" if one.proof else f"{one.title} ({one.name})"
+    what = f"proof of {one.name} by {one.broken}: {one.title}" if one.proof else f"{one.title} ({one.name})"
     reason = [line for text in one.reason.splitlines() for line in _wrapped(text, width)]
     more = [f"{INDENT}…"] if len(reason) > REASON_LINES else []
     lines = [f"{one.verdict.upper()}  {one.kind}  {what}", *reason[:REASON_LINES], *more]

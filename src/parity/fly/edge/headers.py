@@ -87,6 +87,9 @@ def request_to_app(headers: Headers, origin: Origin, request_id: bytes, region: 
     ``received`` is Unix seconds. ``X-Forwarded-For`` keeps the client's own value first.
     """
     drop = HOP_BY_HOP | SET_BY_EDGE | ROUTING | connection_options(headers)
+    if value_of(headers, b"fly-force-instance-id") is not None:
+        # Unlike on Fly: a check that means one Machine can say that the request was replayed to it already.
+        drop -= {b"fly-replay-src"}
     forwarded: list[bytes] = []
     via: list[bytes] = []
     kept: Headers = []

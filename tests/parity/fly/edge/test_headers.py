@@ -37,6 +37,12 @@ def test_a_client_cannot_set_what_the_edge_sets() -> None:
     assert [v for n, v in headers if n.lower() == b"fly-client-ip"] == [b"198.51.100.7"]
     assert [v for n, v in headers if n.lower() == b"x-forwarded-proto"] == [b"https"]
     assert [v for n, v in headers if n.lower() == b"fly-region"] == [b"lax"]
+    assert value_of(to_app((b"Fly-Replay-Src", b"instance=x")), b"fly-replay-src") is None
+
+
+def test_a_check_may_say_that_a_request_to_one_machine_was_replayed_to_it() -> None:
+    headers = to_app((b"Fly-Force-Instance-Id", b"m1"), (b"Fly-Replay-Src", b"instance=harness"))
+    assert value_of(headers, b"fly-replay-src") == b"instance=harness"
 
 
 def test_hop_by_hop_headers_and_those_that_connection_names_are_not_passed_on() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import httpx
 
+from parity.config.compose_env import HOME
 from parity.config.project import PARITY_TOML
 from parity.init.find import Findings, look
 from parity.init.openapi import Route, from_source, from_url
-from parity.init.write import CONTRACT_FILE, SECRETS_FILE, contract, parity_toml, secrets_env
+from parity.init.write import CONTRACT_FILE, SECRETS_FILE, compose_yaml, contract, parity_toml, secrets_env
 
 # While the app is imported for its OpenAPI document: what clients take for an address. Nothing is asked there.
 _ADDRESS = "https://localhost:9"
@@ -31,8 +32,16 @@ def init(url: str | None, force: bool) -> None:
         SECRETS_FILE: secrets_env(found),
         CONTRACT_FILE: contract(found, routes),
     }
+    compose = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+    if found.dockerfile:
+        harness = os.path.relpath(HOME, root)
+        texts["compose.yaml"] = compose_yaml(found, harness)
     for name, text in texts.items():
         path = root / name
+        other = next((file for file in compose if name == compose[0] and file != name and (root / file).exists()), "")
+        if other:
+            click.echo(f"kept     {other}: the include and `api` of docs/your-own-backend.md go into it, for Docker")
+            continue
         if path.exists() and not force:
             click.echo(f"kept     {name} (--force writes over it)")
             continue

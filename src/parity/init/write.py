@@ -104,6 +104,11 @@ def secrets_env(found: Findings) -> str:
     return "\n".join(lines) + "\n"
 
 
+def compose_yaml(found: Findings, harness: str) -> str:
+    """``compose.yaml`` for the container stack; ``harness`` is the harness's folder, relative to the repository."""
+    return _COMPOSE.format(harness=harness, dockerfile=found.dockerfile)
+
+
 def contract(found: Findings, routes: Sequence[Route]) -> str:
     """A skeleton of the contract: required methods filled in by guesses, optional ones as comments."""
     sign_in = first(routes, "POST", _SIGN_IN)
@@ -132,6 +137,25 @@ def _call(route: Route, value: str) -> str:
     return f'await self.api.call("{route.method}", "{route.path}", {{{body}}}{expect})'
 
 
+_COMPOSE = """# With Docker: `parity config write`, then `parity up --driver docker`. The rest comes with the include.
+include:
+  - path: {harness}/src/parity/compose.yaml
+    project_directory: .
+    env_file: deploy/parity.env
+
+services:
+  # It never runs by itself: Machines are made from its image. What else the app needs goes here, on the network public.
+  api:
+    image: ${{COMPOSE_PROJECT_NAME}}-api
+    build:
+      context: .
+      dockerfile: {dockerfile}
+      platforms: [linux/amd64]
+      secrets: [ca]
+    networks: [machines]
+    deploy:
+      replicas: 0
+"""
 _CONTRACT = '''"""What {app} says of itself, for Parity's checks: one instance is one person.
 
 `parity.contract` describes each method. What is absent makes the checks that need it "not declared".

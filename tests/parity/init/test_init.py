@@ -69,6 +69,25 @@ def test_postgres_a_worker_and_a_release_command_are_found(tmp_path: Path, monke
     assert project.variable("R2_ACCESS_KEY_ID") == "AWS_ACCESS_KEY_ID"
 
 
+def test_the_compose_file_names_the_harness_and_the_apps_dockerfile(
+    sideline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initialised(sideline, monkeypatch)
+    text = (sideline / "compose.yaml").read_text()
+    assert "dockerfile: Dockerfile\n" in text
+    (path,) = [line.partition(": ")[2] for line in text.splitlines() if "- path:" in line]
+    assert (sideline / path).resolve() == BACKENDS.parents[1] / "src/parity/compose.yaml"
+
+
+def test_a_compose_file_of_another_name_is_kept_and_not_doubled(
+    sideline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sideline / "docker-compose.yml").write_text("services: {}\n")
+    initialised(sideline, monkeypatch)
+    assert not (sideline / "compose.yaml").exists()
+    assert "kept     docker-compose.yml" in capsys.readouterr().out
+
+
 def test_files_that_are_there_are_kept_unless_told_otherwise(
     sideline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,7 +130,9 @@ async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, 
     timeout_s = min([check_.timeout_s for check_ in checks], default=5.0)
     machine = await machines.first()
     async with faults.on("*", delay=timeout_s / 2, must_fire=asks_r2(person)):
-        busy = [asyncio.create_task(person.attempt()) for _ in range(4)]
+        # Reads too: a handler that blocks is one of either, and several at once block one after the other.
+        requests = (person.attempt, person.reads)
+        busy: list[asyncio.Task[object]] = [asyncio.create_task(ask()) for _ in range(4) for ask in requests]
         await until(
             lambda: machines.get(machine), lambda m: m["requests"] > 0 or all(b.done() for b in busy), PATIENCE_S
         )

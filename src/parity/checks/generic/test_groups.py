@@ -1,0 +1,64 @@
+"""Process groups beside the one that serves requests, such as a worker."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from parity.checks import Proxy, check
+from parity.checks.generic.support import PATIENCE_S, not_declared, until
+from parity.checks.generic.test_jobs import begun, ended, still_running
+from parity.checks.machines import Machines
+from parity.checks.person import Person
+from parity.checks.stack import Stack
+
+
+@check(
+    "N",
+    "A job is done although the Machine of each other process group ended just before",
+    broken=Proxy("first_answer_kept"),
+    because="is still running",
+    needs=("job", "ffmpeg"),
+    rests_on=("test_job_done",),
+    alone=True,
+    deadline_s=400,
+)
+async def test_job_after_its_worker_ended(person: Person, machines: Machines, stack: Stack, video: bytes) -> None:
+    """Let a worker take up what an earlier one left, and keep the queue outside of the process."""
+    if not (groups := await stack.admin("GET", "/fly/groups")):
+        not_declared("fly.toml has no process group beside the one that serves")
+    for worker in groups:
+        await machines.kill(worker["id"])
+    job = await begun(person, video)
+    for worker in groups:  # on-failure: Fly starts it again; nothing but that wakes a group without a service
+        await stack.admin("POST", f"/fly/machines/{worker['id']}/start")
+    state = await ended(job)
+    assert state.at != "running", (
+        f"{still_running(job)}. The Machine of {', '.join(one['group'] for one in groups)} was gone when it was begun,"
+        " and"
+        " came back: what it knew of the queue went with it"
+    )
+    assert state.at == "done", f"the job ended as failed: {state.reason or 'without a reason'}"
+
+
+@check(
+    "N",
+    "The Machine of each other process group stays up",
+    unproven="what a group runs stands in fly.toml; no proxy and no wrap of the serving app changes it",
+    alone=True,
+    deadline_s=90,
+)
+async def test_groups_stay_up(machines: Machines, stack: Stack) -> None:
+    """Look at the log of the group's Machine: parity logs."""
+    if not (groups := await stack.admin("GET", "/fly/groups")):
+        not_declared("fly.toml has no process group beside the one that serves")
+    for worker in groups:
+        look = partial(machines.get, worker["id"])
+        seen = await until(look, lambda one: one["state"] == "started", PATIENCE_S)
+        crashed = [event for event in seen["events"] if event.get("crashed") or event.get("oom_killed")]
+        last = " | ".join(line for line in (await machines.logs(worker["id"]))[-3:] if line.strip())
+        stays = not crashed and seen["state"] == "started"
+        assert stays, (
+            f"the Machine of group {worker['group']} ended by itself {len(crashed)} times and is {seen['state']}:"
+            f" {last}."
+            " Fly gives up after ten restarts within five minutes"
+        )

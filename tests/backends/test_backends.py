@@ -41,7 +41,7 @@ SIDELINE = {
     "stale_read_modify_write": ("test_edits_at_once", "one edit undid the other"),
 }
 LEAGUE = {
-    "bucket_needed_for_writes": ("test_down", "no write works while R2 is down"),
+    "bucket_needed_for_writes": ("test_down_and_kept_elsewhere", "no write works while R2 is down"),
     "commit_later": ("test_writes_last", "are not shown"),
     "errors_without_cors": ("test_refusals_readable", "without Access-Control-Allow-Origin"),
     "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers"),

@@ -32,6 +32,7 @@ COSTLY = ("Put", "Copy", "Create", "Complete", "Upload", "List")
     fast=True,
 )
 async def test_boots_in_time(machines: Machines, stack: Stack) -> None:
+    """Do at build time, or after the port is open, what takes long; listen on 0.0.0.0 and fly.toml's internal_port."""
     await opens(machines, stack, "")
 
 
@@ -65,6 +66,7 @@ def over(seen: dict[str, object]) -> bool:
     fast=True,
 )
 async def test_health_check_passes(machines: Machines, stack: Stack) -> None:
+    """Answer the health check with 200 over plain HTTP, without a redirect to https."""
     configured = stack.site.project.fly.service.checks
     assert configured, "fly.toml has no [[http_service.checks]]: a deploy would only see that the process started"
     machine = await machines.first()
@@ -91,6 +93,7 @@ async def test_health_check_passes(machines: Machines, stack: Stack) -> None:
     deadline_s=120,
 )
 async def test_hour_of_probes(machines: Machines, stack: Stack) -> None:
+    """Exempt the health check from rate limits, and let it ask R2 for nothing."""
     configured = stack.site.project.fly.service.checks
     if not configured:
         not_declared("fly.toml has no health check")
@@ -120,6 +123,7 @@ async def test_hour_of_probes(machines: Machines, stack: Stack) -> None:
     deadline_s=150,
 )
 async def test_boots_without_modal(machines: Machines, faults: Faults, stack: Stack) -> None:
+    """Ask Modal when a request needs it, never at start-up or in the health check."""
     async with faults.modal(kind="rpc", target="*", status="UNAVAILABLE", times=-1, must_fire=False):
         await opens(machines, stack, " that starts while Modal is away")
         async with machines.booting() as made:
@@ -141,6 +145,7 @@ async def test_boots_without_modal(machines: Machines, faults: Faults, stack: St
     deadline_s=120,
 )
 async def test_boot_fits_the_cpu(machines: Machines, stack: Stack) -> None:
+    """Compile bytecode in the image, import late, and move work out of the start."""
     vm = stack.site.project.fly.machine
     if vm.cpu_kind != "shared":
         not_declared("fly.toml asks for performance CPUs, which are not throttled")

@@ -63,6 +63,7 @@ async def used(person: Person, stack: Stack) -> list[tuple[str, str]]:
     fast=True,
 )
 async def test_refusals_readable(person: Person, stack: Stack) -> None:
+    """Make CORS the outermost middleware, so that every layer's errors carry its headers."""
     wrong = []
     for refusal in await person.app.refused():
         answer = await person.api.ask(refusal.method, refusal.path, refusal.json)
@@ -82,6 +83,7 @@ async def test_refusals_readable(person: Person, stack: Stack) -> None:
     fast=True,
 )
 async def test_framework_errors_readable(person: Person, stack: Stack) -> None:
+    """Make CORS the outermost middleware, so that the framework's own errors carry its headers."""
     known = await used(person, stack)
     asked = [("GET", f"/no-such-path-{secrets.token_hex(4)}"), *(("PROPFIND", path) for _, path in known)]
     answers = [await person.api.ask(method, path) for method, path in asked]
@@ -102,6 +104,7 @@ async def test_framework_errors_readable(person: Person, stack: Stack) -> None:
     fast=True,
 )
 async def test_nonsense_refused(person: Person, stack: Stack) -> None:
+    """Validate what comes in, and answer 400 or 422."""
     bodies = {"half of a JSON object": b'{"a": ', "no text at all": b"\xff\xfe\x00", "a list": b"[1]", "nothing": b""}
     wrong = []
     for method, path in await used(person, stack):
@@ -124,6 +127,7 @@ async def test_nonsense_refused(person: Person, stack: Stack) -> None:
     deadline_s=150,
 )
 async def test_exception_readable(person: Person, staged: Stage) -> None:
+    """Handle Exception inside of CORS: Starlette's own handler stands outside of every middleware."""
     origin = staged.stack.site.origin
     if person.can("crash"):
         answer = await ask(person, await person.app.crash())
@@ -151,6 +155,7 @@ async def ask(person: Person, call: Call) -> httpx.Response:
     fast=True,
 )
 async def test_preflights(person: Person, stack: Stack) -> None:
+    """Answer OPTIONS before anything asks who it is, and name every method and header that the page sends."""
     origin = str(stack.site.origin)
     names = sorted({"content-type", *(name.lower() for name in person.api.headers)} - SAFE_HEADERS)
     wrong = []
@@ -184,6 +189,7 @@ async def test_preflights(person: Person, stack: Stack) -> None:
     fast=True,
 )
 async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
+    """Name the origins that you trust; never echo the one that asks."""
     # An origin that only begins like the right one catches comparison by prefix.
     for stranger in (STRANGER, f"{stack.site.origin}.stranger.example"):
         for method, path in await used(person, stack):
@@ -212,6 +218,7 @@ async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
     fast=True,
 )
 async def test_cookies(newcomer: Person, stack: Stack) -> None:
+    """Set SameSite=None; Secure on cookies, or serve page and API from one site."""
     found: list[str] = []
 
     async def keep(response: httpx.Response) -> None:
@@ -251,6 +258,7 @@ def registrable(url: str) -> str:
     fast=True,
 )
 async def test_redirects_stay_https(person: Person, stack: Stack) -> None:
+    """Trust the edge's X-Forwarded-Proto, or do not redirect."""
     wrong = []
     for path in {path for _, path in await used(person, stack)}:
         for other in {path.rstrip("/") or "/", f"{path.rstrip('/')}/"}:
@@ -273,6 +281,7 @@ async def test_redirects_stay_https(person: Person, stack: Stack) -> None:
     deadline_s=120,
 )
 async def test_in_browser(person: Person, stack: Stack, page: Pages) -> None:
+    """Look at page.png, console.txt and the CORS headers in requests.json."""
     api, headers = f"https://{stack.site.project.api_hostname}", dict(person.on(None).api.headers)
     reads = [path for method, path in await used(person, stack) if method == "GET"]
     asked = [*reads, f"/no-such-path-{secrets.token_hex(4)}"]
@@ -309,6 +318,7 @@ async def fetched(tab: Page, url: str, headers: Mapping[str, str], *, cookies: b
     needs=("origin",),
 )
 async def test_limits_readable(person: Person, stack: Stack) -> None:
+    """Put the limiter inside of CORS."""
     path = next((path for method, path in await used(person, stack) if method == "GET"), None)
     if path is None:
         not_declared("what the contract reads is not asked with GET")

@@ -46,6 +46,7 @@ class Case:
     rests_on=("test_durable",),
 )
 async def test_each_fault(people: People, machines: Machines, faults: Faults, stack: Stack) -> None:
+    """Take only a 404 for 'nothing there'; pass every other error of R2 on as 503."""
     one, other = await people(), await people()
     several_machines(one)
     await one.read()
@@ -148,6 +149,7 @@ async def look_again(case: Case, machine: str) -> None:
     rests_on=("test_durable",),
 )
 async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults) -> None:
+    """Do not start, or answer 503, while R2 cannot be asked; never begin with an empty database."""
     await person.read()
     early = [await person.attempt()]
     await asyncio.sleep(within_s(person))

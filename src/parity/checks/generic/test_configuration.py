@@ -61,6 +61,7 @@ def with_variable(line: str) -> Files:
     fast=True,
 )
 def test_fly_toml_means_it(checkout: Path) -> None:
+    """Correct the file; `fly config show` says what Fly made of it."""
     wrong = fly_file.misread(fly_toml(checkout))
     assert not wrong, f"{fly_path(checkout).name}: {'; '.join(wrong)}"
 
@@ -73,6 +74,7 @@ def test_fly_toml_means_it(checkout: Path) -> None:
     fast=True,
 )
 def test_no_secret_in_fly_toml(checkout: Path) -> None:
+    """Move it to `fly secrets set`, and take a new value: this one has been seen."""
     found = fly_file.exposed(fly_toml(checkout).get("env", {}))
     assert not found, (
         f"{', '.join(found)} in [env] of {fly_path(checkout).name}: the file is in the repository. Use `fly secrets"
@@ -89,6 +91,7 @@ def test_no_secret_in_fly_toml(checkout: Path) -> None:
     fast=True,
 )
 def test_values_fit(checkout: Path, site: Site) -> None:
+    """Correct the value where it is set: fly.toml, or the secrets."""
     env = fly_toml(checkout).get("env", {})
     wrong = [f"{name} is an address on the developer's own machine" for name in fly_file.local(env)]
     wrong += fly_file.unfit(env) + fly_file.unfit(site.project.secrets)
@@ -110,6 +113,7 @@ def second_file(checkout: Path) -> None:
     fast=True,
 )
 def test_no_drift(checkout: Path) -> None:
+    """Give every environment's file the same groups, volumes and checks."""
     mine = fly_path(checkout)
     others = [path for path in sorted(mine.parent.glob("fly*.toml")) if path != mine]
     wrong = []
@@ -151,6 +155,7 @@ def no_requirements(checkout: Path) -> None:
     fast=True,
 )
 def test_requirements_cover_imports(checkout: Path, site: Site) -> None:
+    """Add the package to the requirements that the Dockerfile installs, or drop the import."""
     process = load_parity_config(checkout / "parity.toml").app.process
     files = requirement_files(checkout)
     if process is None or not files:
@@ -176,6 +181,7 @@ def test_requirements_cover_imports(checkout: Path, site: Site) -> None:
     fast=True,
 )
 async def test_environment(machines: Machines, stack: Stack) -> None:
+    """Declare the difference in parity.toml with its reason, or remove it."""
     project, machine = stack.site.project, await machines.first()
     env = (await machines.get(machine))["config"]["env"]
     expected = machine_environment(project)
@@ -201,6 +207,7 @@ async def test_environment(machines: Machines, stack: Stack) -> None:
     deadline_s=120,
 )
 async def test_image(stack: Stack) -> None:
+    """Leave it out in .dockerignore; a whitelist is the safer form."""
     release, project, engine = await stack.admin("GET", "/fly/release"), stack.site.project, Engine()
     name = release.get("image") or project.image
     try:

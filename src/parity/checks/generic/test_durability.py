@@ -25,6 +25,7 @@ TEXTS = ("Zürich – 東京 ⚽ ‘quoted’", 'İstanbul <b>&amp;</b> \\n "x" 
     fast=True,
 )
 async def test_durable(person: Person, machines: Machines, bucket: Bucket) -> None:
+    """Answer a write only when R2 has acknowledged the upload."""
     await person.write()
     keeps = person.keeps
     before = await bucket.objects(person.owns)
@@ -51,6 +52,7 @@ async def test_durable(person: Person, machines: Machines, bucket: Bucket) -> No
     rests_on=("test_durable",),
 )
 async def test_restart(person: Person, machines: Machines) -> None:
+    """Keep nothing that matters on the root disk: it is reset at every start."""
     await person.write()
     kept = [await person.attempt() for _ in range(3)]
     first = await machines.first()
@@ -74,6 +76,7 @@ async def test_restart(person: Person, machines: Machines) -> None:
     fast=True,
 )
 async def test_people_apart(people: People) -> None:
+    """Put the person into every key of a cache, a file or an object."""
     several = await asyncio.gather(*(people() for _ in range(3)))
     kept = [await one.attempt() for one in several]
     for one in several:  # in turn, so that a cache that forgets who asked has something to give
@@ -99,6 +102,7 @@ async def test_people_apart(people: People) -> None:
     rests_on=("test_durable",),
 )
 async def test_delete(person: Person, machines: Machines) -> None:
+    """Delete in R2 before the answer, and never restore from an older copy."""
     app = person.app
     kept, gone = [await person.write() for _ in range(2)], [await person.write() for _ in range(2)]
     for text in gone:
@@ -126,6 +130,7 @@ async def test_delete(person: Person, machines: Machines) -> None:
     fast=True,
 )
 async def test_any_text(person: Person) -> None:
+    """Read and write UTF-8 everywhere; percent-encode what goes into headers."""
     for text in TEXTS:
         before = set(await person.read())
         await person.app.write(text)
@@ -142,6 +147,7 @@ async def test_any_text(person: Person) -> None:
     rests_on=("test_durable",),
 )
 async def test_many(person: Person, machines: Machines) -> None:
+    """Follow R2's lists to their end (IsTruncated, NextContinuationToken)."""
     number, at_once = 1020, asyncio.Semaphore(16)
 
     async def one() -> Attempt:
@@ -172,6 +178,7 @@ def refusal(attempts: list[Attempt]) -> str:
     fast=True,
 )
 async def test_not_cacheable(person: Person, stack: Stack) -> None:
+    """Answer with Cache-Control: no-store, or no-cache with an ETag."""
     await person.write()
     await person.read()
     said = [one for one in stack.said if one["asked"].startswith("GET ") and str(one["answer"]).startswith("2")]

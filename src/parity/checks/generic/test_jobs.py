@@ -55,6 +55,7 @@ def still_running(job: Job) -> str:
     deadline_s=300,
 )
 async def test_job_done(person: Person, bucket: Bucket, video: bytes) -> None:
+    """Say done only after R2 has acknowledged every output."""
     job = await begun(person, video)
     state = await ended(job)
     there = {key: await bucket.read(key) for key in state.keys if key in await bucket.objects(key)}
@@ -77,6 +78,7 @@ async def test_job_done(person: Person, bucket: Bucket, video: bytes) -> None:
     deadline_s=600,
 )
 async def test_job_fails_with_a_reason(person: Person, faults: Faults, video: bytes) -> None:
+    """Catch what the call raises, and store failed with a reason that a person understands."""
     failures: list[dict[str, Any]] = [
         {"kind": "function", "target": "*", "status": "FAILURE", "message": "RuntimeError('by the harness')"},
         {"kind": "container", "target": "*", "times": 1},
@@ -104,6 +106,7 @@ async def test_job_fails_with_a_reason(person: Person, faults: Faults, video: by
     deadline_s=400,
 )
 async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -> None:
+    """Give the call a deadline of your own, and end the job as failed when it passes."""
     if person.can("upload"):
         await person.app.upload(video)
     async with faults.modal(kind="rpc", target="*", status="UNAVAILABLE", times=-1):
@@ -127,6 +130,7 @@ async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -
     deadline_s=300,
 )
 async def test_job_over_a_moment_without_modal(person: Person, faults: Faults, video: bytes) -> None:
+    """Treat a connection error as 'not known yet' until your own deadline."""
     job = await begun(person, video)
     asking: dict[str, Any] = {"target": "FunctionGetOutputs", "status": "UNAVAILABLE"}
     async with faults.modal(kind="rpc", times=3, must_fire=False, **asking) as away:
@@ -151,6 +155,7 @@ async def test_job_over_a_moment_without_modal(person: Person, faults: Faults, v
     deadline_s=400,
 )
 async def test_job_over_a_restart(person: Person, machines: Machines, video: bytes) -> None:
+    """Store the call's id, and ask for its result again after a start."""
     job = await begun(person, video)
     if (await job.state()).at != "running":
         not_declared("the job was over before its Machine could be stopped")
@@ -175,6 +180,7 @@ async def test_job_over_a_restart(person: Person, machines: Machines, video: byt
     deadline_s=400,
 )
 async def test_machine_survives_a_job(person: Person, machines: Machines, stack: Stack, video: bytes) -> None:
+    """Run the work in a process of its own with bounded memory, outside of the event loop."""
     checks = stack.site.project.fly.service.checks
     timeout_s = min([one.timeout_s for one in checks], default=5.0)
     machine = await machines.first()

@@ -51,6 +51,7 @@ FAILURES: dict[str, dict[str, Any]] = {
     needs=("in_bucket",),
 )
 async def test_down(person: Person, faults: Faults, stack: Stack) -> None:
+    """Answer 503 until R2 has the write; let the page try again."""
     early = await person.write()
     async with faults.on("*", status=503, must_fire=asks_r2(person)):
         write = await person.attempt()
@@ -85,6 +86,7 @@ async def test_down(person: Person, faults: Faults, stack: Stack) -> None:
     alone=True,
 )
 async def test_down_and_kept_elsewhere(person: Person, faults: Faults) -> None:
+    """Do not ask R2 for what is kept elsewhere."""
     async with faults.on("*", status=503, must_fire=False):
         write = await person.attempt()
         shown = await person.reads()
@@ -102,6 +104,7 @@ async def test_down_and_kept_elsewhere(person: Person, faults: Faults) -> None:
     fast=True,
 )
 async def test_health_in_outage(person: Person, machines: Machines, faults: Faults, stack: Stack) -> None:
+    """Let the health check say whether this process serves, and report R2 elsewhere."""
     probe = await probed(stack, await machines.first())
     if not probe.startswith("2"):
         not_judged(f"the health check answers {probe} without any fault")
@@ -126,6 +129,7 @@ async def test_health_in_outage(person: Person, machines: Machines, faults: Faul
     rests_on=("test_writes_last",),
 )
 async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, stack: Stack) -> None:
+    """Run synchronous calls in threads (asyncio.to_thread), boto3 among them."""
     checks = stack.site.project.fly.service.checks
     timeout_s = min([check_.timeout_s for check_ in checks], default=5.0)
     machine = await machines.first()
@@ -162,6 +166,7 @@ async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, 
     rests_on=("test_writes_last",),
 )
 async def test_slow(person: Person, faults: Faults) -> None:
+    """Hold no lock while R2 is asked, and give uploads more time than a slow day takes."""
     async with faults.on("*", delay=1.5, must_fire=asks_r2(person)):
         kept = await asyncio.gather(*(person.attempt() for _ in range(5)))
         shown = await person.reads()
@@ -185,6 +190,7 @@ async def test_slow(person: Person, faults: Faults) -> None:
     rests_on=("test_writes_last",),
 )
 async def test_each_fault_of_a_write(people: People, machines: Machines, faults: Faults, stack: Stack) -> None:
+    """Acknowledge what is stored, roll back what is not, and keep working after either."""
     one, other = await people(), await people()
     seen = []
     for person in (one, other):
@@ -259,6 +265,7 @@ async def one_write(people: People, faults: Faults, operation: str, key: str, fa
     needs=("in_bucket",),
 )
 async def test_burst(person: Person, stack: Stack) -> None:
+    """Group the writes of a moment into one upload, or give each a key of its own."""
     since = time.time()
     async with r2_behaviour(stack, write_window="strict", latency="realistic"):
         kept = await asyncio.gather(*(person.attempt() for _ in range(BURST)))

@@ -34,6 +34,7 @@ async def service(stack: Stack, name: str, action: str) -> AsyncIterator[None]:
     deadline_s=400,
 )
 async def test_service_away(person: Person, machines: Machines, stack: Stack) -> None:
+    """Give connections and queries a timeout, answer 503 inside of CORS, and reconnect by yourself."""
     machine = await machines.first()
     for name in stack.site.project.parity.services:
         early = await person.attempt()
@@ -74,6 +75,7 @@ async def test_service_away(person: Person, machines: Machines, stack: Stack) ->
     deadline_s=120,
 )
 async def test_connections_cut(person: Person, stack: Stack) -> None:
+    """Let the pool try a connection before it gives it out (pool_pre_ping)."""
     for name in stack.site.project.parity.services:
         # Several connections of a pool are to be in use before they are cut.
         kept = await asyncio.gather(*(person.attempt() for _ in range(6)))
@@ -99,6 +101,7 @@ async def test_connections_cut(person: Person, stack: Stack) -> None:
     deadline_s=200,
 )
 async def test_boot_without_service(person: Person, machines: Machines, stack: Stack) -> None:
+    """Connect when a request needs it, or end, so that Fly starts the Machine again."""
     for name in stack.site.project.parity.services:
         async with machines.booting() as made:
             async with service(stack, name, "away"):

@@ -70,6 +70,7 @@ async def first_message(connection: ClientConnection, socket: Socket) -> str | N
     fast=True,
 )
 async def test_sockets_open(person: Person, stack: Stack) -> None:
+    """Accept the WebSocket before the checks, and let its loop run until the client leaves."""
     for socket in await person.app.sockets():
         async with opened(person, socket, stack) as connection:
             if socket.send:
@@ -92,6 +93,7 @@ async def test_sockets_open(person: Person, stack: Stack) -> None:
     rests_on=("test_sockets_open",),
 )
 async def test_sockets_speak(person: Person, stack: Stack) -> None:
+    """Send the first state when the WebSocket opens, not only at the next change."""
     expecting = [socket for socket in await person.app.sockets() if socket.expect]
     if not expecting:
         not_declared("the contract expects no message (Socket.expect)")
@@ -112,6 +114,7 @@ async def test_sockets_speak(person: Person, stack: Stack) -> None:
     rests_on=("test_durable",),
 )
 async def test_sockets_on_another_machine(person: Person, machines: Machines, stack: Stack) -> None:
+    """Share events by the bucket or a channel, never by the memory of one Machine."""
     several_machines(person)
     await person.write()
     sockets = await person.app.sockets()
@@ -137,6 +140,7 @@ async def test_sockets_on_another_machine(person: Person, machines: Machines, st
     deadline_s=150,
 )
 async def test_sockets_at_a_stop(person: Person, machines: Machines, stack: Stack) -> None:
+    """End the loops of WebSockets when the server shuts down."""
     for socket in await person.app.sockets():
         machine = await machines.first()
         async with opened(person.on(machine), socket, stack) as connection:
@@ -163,6 +167,7 @@ async def test_sockets_at_a_stop(person: Person, machines: Machines, stack: Stac
     rests_on=("test_sockets_open",),
 )
 async def test_sockets_take_nonsense(person: Person, stack: Stack) -> None:
+    """Catch what reading or parsing a frame raises; ignore the frame, or close with 1003 or 1008."""
     for socket in await person.app.sockets():
         for frame in NONSENSE:
             async with opened(person, socket, stack) as connection:
@@ -189,6 +194,7 @@ async def test_sockets_take_nonsense(person: Person, stack: Stack) -> None:
     rests_on=("test_sockets_open",),
 )
 async def test_sockets_of_others(person: Person, people: People, stack: Stack) -> None:
+    """Take who it is from the cookie or token, as the routes do, never from the query."""
     other = await people()
     mine = [socket for socket in await person.app.sockets() if person.api.user in socket.path]
     if not mine:

@@ -38,6 +38,7 @@ async def inside(machines: Machines, machine: str, under_way: list[asyncio.Task[
     rests_on=("test_durable",),
 )
 async def test_stop_amid_writes(person: Person, machines: Machines, faults: Faults) -> None:
+    """Finish the requests that are under way before the process ends."""
     await person.write()
     machine = await machines.first()
     async with faults.on(f"*{person.owns}*", "PutObject", delay=0.4, must_fire=asks_r2(person)):
@@ -66,6 +67,7 @@ async def test_stop_amid_writes(person: Person, machines: Machines, faults: Faul
     rests_on=("test_durable",),
 )
 async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faults) -> None:
+    """Acknowledge only what R2 has: a killed process finishes nothing."""
     await person.write()
     machine = await machines.first()
     early = [await person.attempt() for _ in range(2)]
@@ -98,6 +100,7 @@ async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faul
     rests_on=("test_durable",),
 )
 async def test_stop_after_failed_upload(person: Person, machines: Machines, faults: Faults) -> None:
+    """Keep what R2 refused as not stored, and upload it at the stop or refuse the write."""
     early = await person.attempt()
     async with faults.on(f"*{person.owns}*", "PutObject", status=503):
         write = await person.attempt()
@@ -119,6 +122,7 @@ async def test_stop_after_failed_upload(person: Person, machines: Machines, faul
     deadline_s=400,
 )
 async def test_ends_at_its_signal(person: Person, machines: Machines, stack: Stack) -> None:
+    """Bound the shutdown: --timeout-graceful-shutdown below kill_timeout, and cancel background tasks."""
     await person.write()
     last = next(one for one in reversed(stack.said) if not one["asked"].startswith(("GET ", "OPTIONS ")))
     method, _, url = last["asked"].partition(" ")
@@ -157,6 +161,7 @@ async def test_ends_at_its_signal(person: Person, machines: Machines, stack: Sta
     rests_on=("test_writes_last",),
 )
 async def test_suspend(person: Person, machines: Machines) -> None:
+    """Replace connections that died, and measure time by a monotonic clock."""
     kept = [await person.attempt()]
     machine = await machines.first()
     await machines.suspend(machine)
@@ -183,6 +188,7 @@ async def test_suspend(person: Person, machines: Machines) -> None:
     rests_on=("test_durable",),
 )
 async def test_cold_request(person: Person, machines: Machines, stack: Stack) -> None:
+    """Open the port only when requests can be answered."""
     kept = [await person.attempt()]
     for machine in await machines.all():
         await machines.stop(machine["id"])

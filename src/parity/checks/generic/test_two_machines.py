@@ -31,6 +31,7 @@ TURNS = 3
     fast=True,
 )
 async def test_in_turn(person: Person, machines: Machines) -> None:
+    """Upload with If-Match, and do the write again on the newer state when it fails."""
     several_machines(person)
     one = await machines.first()
     async with machines.one_more() as two:
@@ -49,6 +50,7 @@ async def test_in_turn(person: Person, machines: Machines) -> None:
     rests_on=("test_durable",),
 )
 async def test_at_once(person: Person, machines: Machines, faults: Faults) -> None:
+    """Upload with If-Match, and do the write again on the newer state when it fails."""
     several_machines(person)
     one = await machines.first()
     kept: list[Attempt] = []
@@ -88,6 +90,7 @@ async def shown_everywhere(person: Person, machines: Machines, kept: Sequence[At
     rests_on=("test_durable",),
 )
 async def test_seen_by_the_other(person: Person, machines: Machines) -> None:
+    """Ask R2 whether there is something newer before a read, or send the person to one Machine."""
     several_machines(person)
     one = await machines.first()
     async with machines.one_more() as two:
@@ -122,6 +125,7 @@ async def test_seen_by_the_other(person: Person, machines: Machines) -> None:
     rests_on=("test_durable",),
 )
 async def test_heals_after_conflict(person: Person, machines: Machines, faults: Faults) -> None:
+    """After a conflict fetch the newer state and go on; never keep the conflict."""
     several_machines(person)
     one = await machines.first()
     async with machines.one_more() as two:
@@ -151,6 +155,7 @@ async def test_heals_after_conflict(person: Person, machines: Machines, faults: 
     rests_on=("test_writes_last",),
 )
 async def test_edits_at_once(person: Person, faults: Faults) -> None:
+    """Change only the field that was sent, in the transaction that writes."""
     fields = await person.app.edit()
     await edits_last(fields)
     undone: list[str] = []
@@ -177,6 +182,7 @@ async def test_edits_at_once(person: Person, faults: Faults) -> None:
     rests_on=("test_durable",),
 )
 async def test_edits_on_two_machines(person: Person, machines: Machines, faults: Faults) -> None:
+    """Change only the field that was sent, on the newest state."""
     several_machines(person)
     fields = await person.app.edit()
     await edits_last(fields)
@@ -204,6 +210,7 @@ async def test_edits_on_two_machines(person: Person, machines: Machines, faults:
     rests_on=("test_durable",),
 )
 async def test_edits_in_turn(person: Person, machines: Machines) -> None:
+    """Fetch what another Machine wrote before a record is changed."""
     several_machines(person)
     here = await person.app.edit()
     await edits_last(here)

@@ -17,6 +17,7 @@ from parity.checks.person import Attempt, People, Person, missing
     fast=True,
 )
 async def test_someone_new_can_come(people: People) -> None:
+    """Look at the answer to the sign-in in requests.json, and at the Machine's log."""
     await people()
 
 
@@ -30,6 +31,7 @@ async def test_someone_new_can_come(people: People) -> None:
     fast=True,
 )
 async def test_writes_last(person: Person) -> None:
+    """Decide and write in one transaction: nothing read before it may decide what is written."""
     two = [Attempt(await person.write(), True, "") for _ in range(2)]
     lost = missing(two, await person.reads())
     assert not lost, f"two writes in turn, one Machine, no fault: {len(lost)} of 2 acknowledged are not shown"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 from fastapi import FastAPI
-from tests.backend.fakes import FakeStore
+from tests.backend.fakes import FakeStore, Fault
 from tests.backend.media.conftest import PREFIX, Api, stored, until
 
 from app.context import UserContext
@@ -19,6 +19,7 @@ from app.jobs.models import Job, JobKind
 from app.main import create_app
 from app.services.worker import Work
 from app.settings import Settings
+from app.storage.interface import StorageUnavailable
 
 T = TypeVar("T")
 CONTEXT = UserContext("alice", "main")
@@ -113,6 +114,20 @@ async def test_a_restart_gives_the_job_back_and_the_next_process_finishes_it(
     job = await serve(store, make_settings(), resume)
     assert job["status"] == "complete"
     assert PREFIX + job["key"] in stored(store)
+
+
+async def test_a_stop_that_cannot_give_a_job_back_ends_all_the_same(
+    make_settings: Callable[..., Settings], store: FakeStore, make_video: Callable[..., bytes]
+) -> None:
+    async def begin(app: FastAPI, api: Api) -> tuple[str, list[asyncio.Task[None]]]:
+        hold(app)
+        export = await started(api, make_video)
+        store.faults.append(Fault("put", StorageUnavailable("down"), key="/database/"))
+        return export, list(app.state.runner._tasks.values())
+
+    _, tasks = await serve(store, make_settings(SHUTDOWN_SECONDS="0.2"), begin)
+    await asyncio.wait(tasks, timeout=5)
+    assert all(task.done() for task in tasks)
 
 
 async def test_pending_jobs_are_cleared_at_start_where_that_is_wanted(

@@ -50,6 +50,7 @@ class Runner:
         self._live: dict[tuple[UserContext, str], _Live] = {}
         self._awake: dict[UserContext, asyncio.Task[None]] = {}
         self._stopping: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def awaken(self, context: UserContext) -> None:
         """On the first sight of a profile: what an earlier process left unfinished is resumed, or cleared."""
@@ -107,11 +108,14 @@ class Runner:
 
     async def stop(self, deadline_s: float) -> None:
         """Give every job back: its row waits for the next process, a Modal call goes on."""
+        self._stopped = True
         tasks = [*self._tasks.values(), *self._awake.values(), *self._stopping]
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=deadline_s)
+            _, late = await asyncio.wait(tasks, timeout=deadline_s)
+            for task in late:  # their rows stay claimed until the lease runs out
+                task.cancel()
 
     async def _awaken(self, context: UserContext) -> None:
         try:
@@ -155,6 +159,8 @@ class Runner:
                 return
             except (SyncError, StorageError) as error:
                 log.warning("job %s: %s", job_id, error)
+                if self._stopped:  # giving the job back failed, which has taken the cancellation's place
+                    return
                 wait = LEASE_SECONDS
             await asyncio.sleep(wait)
 

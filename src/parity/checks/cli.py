@@ -41,6 +41,9 @@ TOOLS_NAMED = ("httpx", "playwright", "pytest", "websockets", "modal", "boto3", 
     "--target", default=LOCAL, metavar="NAME", help="A target of parity.toml: what a throw-away person can do."
 )
 @click.option("--prove", is_flag=True, help="Also run each check against its broken variant, which it must catch.")
+@click.option(
+    "--mutants", metavar="FILE", help="Put the mistakes of FILE into the app, one at a time: each must be caught."
+)
 @click.option("--fast", is_flag=True, help="Only the checks that take a second or two.")
 @click.option("--list", "listing", is_flag=True, help="Show the checks and run none.")
 @click.option("--junit", type=FILE, help="Write JUnit XML there.")
@@ -50,6 +53,7 @@ TOOLS_NAMED = ("httpx", "playwright", "pytest", "websockets", "modal", "boto3", 
 def check(
     target: str,
     prove: bool,
+    mutants: str | None,
     fast: bool,
     listing: bool,
     junit: Path | None,
@@ -72,6 +76,7 @@ def check(
     options = [f"--parity-target={target}", f"--parity-results={found}"]
     options += [option for option, wanted in (("--prove", prove), ("--fast", fast)) if wanted]
     options += [f"--junitxml={junit}"] if junit else []
+    options += [f"--mutants={project.path(mutants)}"] if mutants else []
     code = run_pytest(project, [*options, *pytest_args])
     if found.exists():
         findings = Findings.read(found)
@@ -79,7 +84,7 @@ def check(
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(html_page(findings), "utf-8")
         click.echo(f"page: {page}")
-        whole = not fast and not pytest_args
+        whole = not fast and not mutants and not pytest_args
         if receipt or (whole and where.driver != "live"):
             file = receipt or project.settings.state_dir / "receipts" / "latest.json"
             leave_receipt(file, project, where, findings)

@@ -74,6 +74,9 @@ class Contract:
         found = next(project for project in await self._projects() if project["name"] == text)
         await self.api.call("DELETE", f"/api/projects/{found['id']}", expect=204)
 
+    async def leave(self) -> None:
+        await self.api.call("DELETE", f"/api/profiles/{self.api.headers['X-Profile-ID']}", expect=204)
+
     async def refused(self) -> Sequence[Refusal]:
         return [
             Refusal("GET", "/api/no-such-path", 404),

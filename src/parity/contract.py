@@ -302,6 +302,10 @@ class FullContract(Contract, Protocol):
     async def delete(self, text: str) -> None:
         """Delete what ``write(text)`` stored."""
 
+    async def leave(self) -> None:
+        """The person deletes everything that is theirs: throw-away people of a deployed app end so. Absent: what they
+        wrote is deleted, where there is ``delete``."""
+
     async def refused(self) -> Sequence[Refusal]:
         """Requests that must fail, and how: an unknown path, an unknown id, a body that makes no sense …"""
 

@@ -23,7 +23,7 @@ from parity.checks.mark import About
 from parity.checks.media import Media, tools_path
 from parity.checks.person import People, Person
 from parity.checks.session import RUN, Run
-from parity.checks.stack import Site, Stack, client
+from parity.checks.stack import Site, Stack, StackError, client
 from parity.checks.stage import NOT_COPIED, Stage
 from parity.checks.variants import Change, Files, Mutant
 from parity.checks.verdict import NotJudged
@@ -154,8 +154,12 @@ def modal_calls(stack: Stack) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
 
 
 @pytest.fixture
-def people(stack: Stack, run: Run) -> People:
-    """``await people()``: one more person who has signed in, pinned to the first Machine. Raises ``Refused``."""
+def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
+    """``await people()``: one more person who has signed in, pinned to the first Machine. Raises ``Refused``.
+
+    At a deployed app they leave again. What then stays behind is an error of the check, as nobody else removes it.
+    """
+    made: list[Person] = []
 
     async def one_more() -> Person:
         if run.people is not None:
@@ -163,9 +167,19 @@ def people(stack: Stack, run: Run) -> People:
         machine = None if stack.site.live else await Machines(stack).first()
         app = run.contract(Api(stack.client(), stack.site.origin, machine=machine))
         await app.sign_in()
-        return await Person.of(app, stack.client)
+        made.append(person := await Person.of(app, stack.client))
+        return person
 
-    return one_more
+    async def leave() -> None:
+        for person in made:
+            await person.leaves()
+
+    yield one_more
+    if stack.site.live:
+        try:
+            runner.run(leave())
+        except Refused as refused:
+            raise StackError(f"a throw-away person could not be removed: {refused}") from None
 
 
 @pytest.fixture

@@ -82,6 +82,14 @@ class Person:
         await app.cold_person()
         return replace(self, app=app)
 
+    async def leaves(self) -> None:
+        """Leave as little behind as the contract can delete. Raises ``Refused``."""
+        if self.can("leave"):
+            await self.app.leave()
+        elif self.can("delete"):
+            for text in await self.app.read():
+                await self.app.delete(text)
+
     async def write(self) -> str:
         """A new text, acknowledged. Raises ``Refused``."""
         text = f"w{secrets.token_hex(5)}"

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from parity.config.flyctl import flyctl_environment
 from parity.config.project import Project
 from parity.stack import addresses
 from parity.stack.admin_client import ask
@@ -79,10 +80,14 @@ def urls(as_json: bool) -> None:
 
 
 @click.command()
-def env() -> None:
+@click.option("--fly", is_flag=True, help="Point flyctl at the Fly stand-in's API and registry instead.")
+def env(fly: bool) -> None:
     """Print shell exports that point the aws CLI, boto3 and modal at the stack: eval "$(parity env)"."""
     project = require_own_stack(os.environ)
     target = Target.from_environment()
+    if fly:
+        click.echo(addresses.shell_exports(flyctl_environment(project.settings.admin_url)), nl=False)
+        return
     resolves = _resolves(urlsplit(target.r2_url).hostname or "")
     click.echo(addresses.shell_exports(addresses.tool_environment(project, target, r2_resolves=resolves)), nl=False)
 

@@ -317,11 +317,25 @@ class Fleet:
             output = "\n".join(lines[-10:])
             raise ReleaseFailed(f"release_command {deploy.release_command!r} ended with code {code}:\n{output}")
 
-    async def replace(self, machine: Machine, release: Release) -> None:
-        """Start ``release`` under the Machine's id."""
+    async def replace(self, machine: Machine, release: Release, *, launch: bool = True) -> None:
+        """Start ``release`` under the Machine's id; without ``launch`` it is left stopped, for its next start."""
         await machine.stop()
         machine.replace(self._spec(machine.id, machine.spec.number, release))
-        await machine.start()
+        if launch:
+            await machine.start()
+
+    async def adopt(self, image: str | None, env: dict[str, str | None]) -> Release:
+        """The release of this image and environment, for Machines that someone else replaces one by one."""
+        resolved = await self._parts.driver.resolve(image, None)
+        now = self.release
+        if (now.image, now.env, now.resolved) == (image, env, resolved):
+            return now
+        self._last = max(self._last, now.number) + 1
+        self.release = Release(self._last, image, None, env, resolved)
+        self.release.move(ReleaseStatus.RUNNING)
+        self.release.move(ReleaseStatus.COMPLETE)
+        self._save_release()
+        return self.release
 
     async def until_healthy(self, machine: Machine, timeout_s: float) -> None:
         """Returns once it is healthy. Raises ``ReleaseFailed``."""

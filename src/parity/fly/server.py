@@ -18,6 +18,7 @@ from parity.config.errors import ConfigError
 from parity.config.fly_toml import FlyConfig
 from parity.config.project import PARITY_TOML, Project, machine_environment
 from parity.fly.admin import AdminParts, admin_app
+from parity.fly.api.web import api_routes
 from parity.fly.binding import binding
 from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.listener import Ports, listening
@@ -157,7 +158,11 @@ async def serve(environ: Mapping[str, str]) -> None:
         standins = {"r2": harness.r2_admin_url}
         if project.parity.gpu:
             standins["modal"] = harness.modal_admin_url
-        routes = [*gateway_routes(standins), *service_routes(services)]
+        routes = [
+            *gateway_routes(standins),
+            *service_routes(services),
+            *api_routes(project.fly, fly.fleet, harness.state_dir, project.secrets),
+        ]
         async with AsyncExitStack() as admin:
             with binding("PARITY_ADMIN_PORT", harness.bind, harness.admin_port):
                 await admin.enter_async_context(serving(admin_app(parts, routes), harness.bind, harness.admin_port))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from parity.config.errors import ConfigError
+from parity.config.flyctl import flyctl_environment
 from parity.config.project import Project
 from parity.promote import preflight, runner, shell
 from parity.promote.commands import REGISTRY, Gpu, Promotion
@@ -27,9 +28,16 @@ from parity.report.receipt import Receipt, mismatches, read_receipt
 @click.option("--receipt", type=click.Path(path_type=Path), help="Default: receipts/latest.json in the state.")
 @click.option("--allow-skipped", multiple=True, metavar="ID", help="Accept that this check was skipped; repeatable.")
 @click.option("--bucket-cors", is_flag=True, help="Also apply the bucket's CORS file (R2_ENDPOINT, aws CLI).")
+@click.option("--rehearse", is_flag=True, help="Promote to the Fly stand-in of this checkout's stack, with flyctl.")
 @click.option("--wait", "wait_s", default=120.0, show_default=True, help="Seconds for the Machines to turn healthy.")
 def promote(
-    target: str, dry_run: bool, receipt: Path | None, allow_skipped: tuple[str, ...], bucket_cors: bool, wait_s: float
+    target: str,
+    dry_run: bool,
+    receipt: Path | None,
+    allow_skipped: tuple[str, ...],
+    bucket_cors: bool,
+    rehearse: bool,
+    wait_s: float,
 ) -> None:
     """Ship the image that the receipt speaks for to TARGET of parity.toml, or go back to the one before.
 
@@ -44,11 +52,17 @@ def promote(
         source = local_image(project.image, checked.identity.image_digest)
         identity = current_identity(project, checked.identity.image_digest if source else None)
         _require_match(path, checked, identity, project.settings.root, allow_skipped)
-        promotion = build(project, target, identity, source, os.environ, bucket_cors)
+        environ = dict(os.environ)
+        if rehearse:
+            environ |= flyctl_environment(project.settings.admin_url)
+        promotion = build(project, target, identity, source, environ, bucket_cors)
+        if rehearse:
+            promotion = rehearsal(project, promotion)
+            target = "rehearsal"
         state = project.settings.state_dir / "promotions" / target
         run = runner.Run(
             promotion,
-            shell.Shell(os.environ, click.echo),
+            shell.Shell(environ, click.echo),
             Journal.read(state),
             runner.Patience(wait_s),
             list(project.secrets),
@@ -57,9 +71,9 @@ def promote(
         if dry_run:
             click.echo("\n".join(runner.plan_lines(run)))
             return
-        shell.require_tools(("docker", "fly", *(["aws"] if bucket_cors else [])), os.environ)
-        with only_one(state), interruptible(), shell.private_fly_environment(os.environ, state) as environ:
-            run.shell = shell.Shell(environ, click.echo)
+        shell.require_tools(("docker", "fly", *(["aws"] if bucket_cors else [])), environ)
+        with only_one(state), interruptible(), shell.private_fly_environment(environ, state) as private:
+            run.shell = shell.Shell(private, click.echo)
             ended = runner.promote(run)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
@@ -67,6 +81,20 @@ def promote(
         click.echo(f"Interrupted: {stopped.signal}", err=True)
         ended = runner.Ended.NOTHING_CHANGED
     raise SystemExit(int(ended))
+
+
+def rehearsal(project: Project, promotion: Promotion) -> Promotion:
+    """The same promotion to the stand-in, whose own URL reports the commit; nothing goes to Modal or to the bucket."""
+    path = project.parity.app.version.partition("#")[0]
+    return replace(
+        promotion,
+        target="rehearsal",
+        version_url=project.settings.api_url + path if path else "",
+        ca=project.settings.trust_dir / "ca.pem",
+        live=False,
+        gpu=None,
+        cors_file=None,
+    )
 
 
 def version_url(project: Project, target: str) -> str:

@@ -45,6 +45,8 @@ class Promotion:
     commit: str = ""
     version_url: str = ""  # reports the commit as JSON, under version_key; empty: nothing does
     version_key: str = ""
+    ca: Path | None = None  # what version_url's certificate is verified with; None: the system's roots
+    live: bool = True  # whether the live-safe checks run against the target's URL
     gpu: Gpu | None = None
     cors_file: Path | None = None
     cors_bucket: str = ""

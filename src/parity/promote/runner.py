@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -137,8 +138,8 @@ def steps(p: Promotion) -> list[Step]:
              lambda r: [commands.list_machines(r.p)], _verify_pushed),
         *([Step("commit", f"assert that {p.version_url} reports commit {p.commit}", lambda _: [], _commit)]
           if p.version_url else []),
-        Step("live checks", "run the live-safe checks against the public URL",
-             lambda r: [commands.live_checks(r.p)], _live),
+        *([Step("live checks", "run the live-safe checks against the public URL",
+                lambda r: [commands.live_checks(r.p)], _live)] if p.live else []),
     ]  # fmt: skip
 
 
@@ -333,7 +334,8 @@ def _commit(run: Run) -> None:
     p, deadline = run.p, time.monotonic() + run.patience.deadline_s
     while True:
         try:
-            with urllib.request.urlopen(p.version_url, timeout=30) as answer:
+            trust = ssl.create_default_context(cafile=str(p.ca)) if p.ca else None
+            with urllib.request.urlopen(p.version_url, timeout=30, context=trust) as answer:
                 said = json.load(answer)
             reported = str(said.get(p.version_key, "")) if isinstance(said, dict) else ""
             problem = "" if reported == p.commit else f"reports {p.version_key} {reported!r}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -156,3 +157,42 @@ def test_the_script_passes_its_arguments_on() -> None:
     done = subprocess.run([script, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--dry-run" in done.stdout
+
+
+def test_a_rehearsal_goes_to_the_stand_ins_registry_and_leaves_modal_and_the_public_url_alone(
+    receipt: Callable[[], Path], checkout: Path
+) -> None:
+    receipt()
+    code, output = promote("staging", "--dry-run", "--rehearse")
+    assert code == 0, output
+    settings = Project.load().settings
+    registry = settings.admin_url.removeprefix("http://")
+    assert f"docker image push {registry}/reel-ballers-api-staging:" in output
+    assert f"{settings.api_url}/api/status reports commit c0ffee" in output
+    assert "modal" not in output
+    assert "--target" not in output
+
+
+def test_a_promotion_asserts_the_commit_and_deploys_the_gpu_functions(receipt: Callable[[], Path]) -> None:
+    receipt()
+    code, output = promote("staging", "--dry-run")
+    assert code == 0
+    assert "https://reel-ballers-api-staging.fly.dev/api/status reports commit c0ffee" in output
+    assert "modal app history reel-ballers-video --json" in output
+
+
+def test_the_receipts_path_is_the_callers(receipt: Callable[[], Path], tmp_path: Path) -> None:
+    path = receipt()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(path, elsewhere / "mine.json")
+    script = str(ROOT / "deploy" / "promote.sh")
+
+    def told(*arguments: str) -> str:
+        environ = {**os.environ, "PATH": os.defpath}
+        command = [script, *arguments, "--dry-run"]
+        return subprocess.run(command, cwd=elsewhere, env=environ, capture_output=True, text=True, check=False).stderr
+
+    assert "no such target" in told("nowhere", "--receipt", "mine.json")
+    assert "none.json: there is no receipt" in told("staging", "--receipt", "none.json")
+    assert "the receipt does not match" in told("staging", "--receipt", "mine.json")

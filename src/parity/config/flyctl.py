@@ -1,0 +1,18 @@
+"""Where flyctl finds the Fly stand-in."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def flyctl_environment(admin_url: str) -> dict[str, str]:
+    """What points flyctl at the Fly stand-in: its API and registry are served beside the admin API."""
+    names = ("FLY_API_BASE_URL", "FLY_FLAPS_BASE_URL", "FLY_UIEX_BASE_URL")
+    quiet = ("FLY_NO_UPDATE_CHECK", "FLY_NO_INCIDENTS_CHECK")
+    return {
+        **dict.fromkeys(names, admin_url),
+        "FLY_REGISTRY_HOST": urlsplit(admin_url).netloc,
+        "FLY_API_TOKEN": "fo1_standin",
+        "FLY_SEND_METRICS": "0",
+        **dict.fromkeys(quiet, "1"),
+    }

@@ -1,0 +1,110 @@
+"""What the API remembers beside the fleet: secrets, releases, leases, what each Machine was configured with."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets as random
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+LEASE_S = 30.0
+
+
+def stamp(seconds: float | None = None) -> str:
+    """A time as Fly writes it."""
+    return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass
+class Lease:
+    """Who may change a Machine until ``expires`` (Unix seconds)."""
+
+    nonce: str
+    expires: float
+
+
+@dataclass
+class Secret:
+    """One secret. ``deployed`` says whether Machines have this value."""
+
+    value: str
+    updated: str
+    deployed: bool = False
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.value.encode()).hexdigest()[:16]
+
+
+@dataclass
+class ApiState:
+    """One app's state; ``configured`` is each Machine's configuration as flyctl sent it."""
+
+    secrets: dict[str, Secret] = field(default_factory=dict)
+    secrets_version: int = 0
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    definitions: dict[str, Any] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    configured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    addresses: list[dict[str, Any]] = field(default_factory=list)
+    builds: int = 0
+
+    def lease_of(self, machine: str) -> Lease | None:
+        """The lease in force."""
+        lease = self.leases.get(machine)
+        if lease and lease.expires < time.time():
+            del self.leases[machine]
+            return None
+        return lease
+
+    def take_lease(self, machine: str, nonce: str, ttl_s: float) -> Lease | None:
+        """A new lease, or the same one for longer; None when another holds it."""
+        lease = self.lease_of(machine)
+        if lease and lease.nonce != nonce:
+            return None
+        lease = lease or Lease(random.token_hex(8), 0)
+        lease.expires = time.time() + ttl_s
+        self.leases[machine] = lease
+        return lease
+
+    def add_release(self, image: str, strategy: str, definition: Any) -> dict[str, Any]:
+        """A pending release, as the newest."""
+        release = {
+            "id": f"rel{random.token_hex(6)}",
+            "version": len(self.releases) + 1,
+            "stable": True,
+            "in_progress": True,
+            "status": "pending",
+            "strategy": strategy,
+            "user": "developer@parity.test",
+            "created_at": stamp(),
+            "image_ref": image,
+        }
+        self.releases.append(release)
+        self.definitions[str(release["id"])] = definition
+        return release
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image reference in its parts; ``tag`` and ``digest`` may be empty."""
+
+    registry: str
+    repository: str
+    tag: str
+    digest: str
+
+
+def parse_reference(text: str) -> Reference:
+    """``host/repository:tag@sha256:…``. Raises ``ValueError``."""
+    found = re.fullmatch(
+        r"(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^:@]+)"
+        r"(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
+        text,
+    )
+    if found is None:
+        raise ValueError(f"{text!r} is not an image reference")
+    return Reference(found["registry"] or "docker.io", found["repository"], found["tag"] or "", found["digest"] or "")

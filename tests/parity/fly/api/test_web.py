@@ -1,0 +1,194 @@
+"""Fly's API as flyctl v0.4.87 was recorded with it: each command's calls in order, and what it needs in answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from tests.parity.fly.support import CHECKS, Edge, StartEdge, until
+
+from parity.fly.api.state import Reference, parse_reference
+from parity.fly.api.web import api_routes
+
+DIGEST = "sha256:" + "a" * 64
+APP_QUERY = "query($appName: String!) { appcompact: app(name: $appName) { id name status organization { slug } } }"
+IMAGE_QUERY = (
+    "query($appName: String!, $imageRef: String!) "
+    "{ app(name: $appName) { id image(ref: $imageRef) { id digest ref compressedSize } } }"
+)
+
+
+class Fly:
+    """A client of the API, and the edge behind it."""
+
+    def __init__(self, edge: Edge, http: httpx.AsyncClient) -> None:
+        self.edge, self.http = edge, http
+
+    async def call(self, method: str, path: str, body: Any = None, status: int = 200, **headers: str) -> Any:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = await self.http.request(method, path, json=body, headers=sent)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    async def query(self, text: str, **variables: str) -> Any:
+        return (await self.call("POST", "/graphql", {"query": text, "variables": variables}))["data"]
+
+    async def push(self, tag: str) -> str:
+        """Put a manifest into the registry; returns its digest."""
+        manifest = {"config": {"digest": DIGEST, "size": 1}, "layers": [{"size": 41}], "tag": tag}
+        kind = {"content-type": "application/vnd.oci.image.manifest.v1+json"}
+        answer = await self.http.put(
+            f"/v2/tiny/manifests/{tag}", content=json.dumps(manifest), headers=kind, auth=("x", "token")
+        )
+        return str(answer.headers["docker-content-digest"])
+
+
+@pytest.fixture
+async def fly(start_edge: StartEdge) -> AsyncIterator[Fly]:
+    edge = await start_edge(checks=CHECKS)
+    fleet = edge.standin.fleet
+    routes = api_routes(edge.standin.context.config, fleet, edge.state_dir, {"OLD": "deployed"})
+    transport = httpx.ASGITransport(Starlette(routes=routes))
+    async with httpx.AsyncClient(transport=transport, base_url="http://fly", timeout=60) as http:
+        yield Fly(edge, http)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("registry.fly.io/demo:v1", Reference("registry.fly.io", "demo", "v1", "")),
+        (f"localhost:9090/a/b@{DIGEST}", Reference("localhost:9090", "a/b", "", DIGEST)),
+        (f"localhost:9090/a:t@{DIGEST}", Reference("localhost:9090", "a", "t", DIGEST)),
+        ("demo", Reference("docker.io", "demo", "", "")),
+    ],
+)
+def test_an_image_reference_is_read_in_its_parts(text: str, found: Reference) -> None:
+    assert parse_reference(text) == found
+
+
+async def test_a_later_deploy_replaces_the_machine_and_its_release_completes(fly: Fly) -> None:
+    digest = await fly.push("v2")
+    await fly.call("GET", "/v1/apps/tiny")
+    await fly.call("GET", "/api/v1/organizations/parity")
+    build = await fly.call("POST", "/api/v1/builds", {"app_name": "tiny"})
+    image = (await fly.query(IMAGE_QUERY, appName="tiny", imageRef=f"r:1/tiny@{digest}"))["app"]["image"]
+    assert (image["digest"], image["compressedSize"]) == (digest, "41")
+    await fly.call("POST", "/api/v1/builds/finish", {"build_id": build["id"], "status": "completed"})
+    (machine,) = await fly.call("GET", "/v1/apps/tiny/machines")
+    assert (machine["host_status"], machine["config"]["metadata"]["fly_platform_version"]) == ("ok", "v2")
+    created = {"app_name": "tiny", "image": image["ref"], "strategy": "rolling", "definition": {"app": "tiny"}}
+    release = (await fly.call("POST", "/api/v1/releases", created, 201))["release"]
+    await fly.call("PATCH", f"/api/v1/releases/{release['id']}", {"status": "running"})
+
+    path = f"/v1/apps/tiny/machines/{machine['id']}"
+    nonce = (await fly.call("POST", f"{path}/lease?ttl=13"))["data"]["nonce"]
+    config = {**machine["config"], "env": {"COLOUR": "blue"}, "image": image["ref"]}
+    updated = await fly.call("POST", path, {"config": config}, fly_machine_lease_nonce=nonce)
+    assert (updated["id"], updated["config"]["image"]) == (machine["id"], image["ref"])
+    await fly.call("GET", f"{path}/wait?state=started&timeout=20")
+
+    async def healthy() -> bool:
+        found = await fly.call("GET", path)
+        return bool(found["checks"]) and all(check["status"] == "passing" for check in found["checks"])
+
+    await until(healthy, "healthy")
+    shown = await fly.call("GET", path)
+    assert shown["image_ref"]["digest"] == digest
+    assert (await fly.call("GET", f"{path}/ps"))[0]["listen_sockets"]
+    await fly.call("DELETE", f"{path}/lease", fly_machine_lease_nonce=nonce)
+    await fly.call("PATCH", f"/api/v1/releases/{release['id']}", {"status": "complete"})
+
+    environment = (await fly.edge.get("/show"))["env"]
+    assert environment["COLOUR"] == "blue"
+    text = "query($appName: String!) { app(name: $appName) { releases { nodes { version status imageRef } } } }"
+    (node,) = (await fly.query(text, appName="tiny"))["app"]["releases"]["nodes"]
+    assert node == {"version": 1, "status": "complete", "imageRef": image["ref"]}
+
+
+async def test_a_lease_of_another_is_a_conflict_until_it_ends(fly: Fly) -> None:
+    path = f"/v1/apps/tiny/machines/{fly.edge.machine.id}"
+    await fly.call("POST", f"{path}/lease?ttl=1")
+    refused = await fly.call("POST", f"{path}/lease?ttl=13", status=409)
+    assert (refused["status"], "lease currently held" in refused["message"]) == ("error", True)
+    assert "lease currently held" in (await fly.call("POST", f"{path}/stop", status=409))["error"]
+
+    async def free() -> bool:
+        return (await fly.http.post(f"{path}/lease?ttl=13")).status_code == 200
+
+    await until(free, "the lease ended")
+
+
+async def test_a_stopped_machine_is_updated_without_being_started(fly: Fly) -> None:
+    await fly.push("v2")
+    path = f"/v1/apps/tiny/machines/{fly.edge.machine.id}"
+    await fly.call("POST", f"{path}/stop")
+    machine = await fly.call("GET", path)
+    assert (machine["state"], machine["checks"]) == ("stopped", [])
+    config = {**machine["config"], "image": "r:1/tiny:v2", "env": {"COLOUR": "blue"}}
+    assert (await fly.call("POST", path, {"config": config, "skip_launch": True}))["state"] == "stopped"
+    assert (await fly.call("POST", f"{path}/start"))["previous_state"] == "stopped"
+    assert (await fly.edge.get("/show"))["env"]["COLOUR"] == "blue"
+
+
+async def test_a_wait_that_is_not_fulfilled_is_a_deadline(fly: Fly) -> None:
+    path = f"/v1/apps/tiny/machines/{fly.edge.machine.id}/wait?state=stopped&timeout=0.2"
+    assert "deadline_exceeded" in (await fly.call("GET", path, status=408))["error"]
+
+
+async def test_machines_are_created_and_destroyed(fly: Fly) -> None:
+    await fly.push("v1")
+    body = {"config": {"image": "r:1/tiny:v1", "env": {}, "metadata": {"fly_platform_version": "v2"}}, "lease_ttl": 13}
+    made = await fly.call("POST", "/v1/apps/tiny/machines", body)
+    assert made["nonce"]
+    assert len(await fly.call("GET", "/v1/apps/tiny/machines")) == 2
+    await fly.call("DELETE", f"/v1/apps/tiny/machines/{made['id']}", fly_machine_lease_nonce=made["nonce"])
+    assert len(await fly.call("GET", "/v1/apps/tiny/machines")) == 1
+
+
+async def test_secrets_are_listed_by_digest_and_reach_a_machine_with_the_next_update(fly: Fly) -> None:
+    values = {"values": {"A": "one # two", "OLD": None}}
+    answer = await fly.call("POST", "/v1/apps/tiny/secrets", values)
+    assert [secret["name"] for secret in answer["secrets"]] == ["A"]
+    assert "one # two" not in json.dumps(answer)
+    assert "A" not in (await fly.edge.get("/show"))["env"]
+    path = f"/v1/apps/tiny/machines/{fly.edge.machine.id}"
+    machine = await fly.call("GET", path)
+    await fly.call("POST", path, {"config": machine["config"]})
+    assert (await fly.edge.get("/show"))["env"]["A"] == "one # two"
+
+
+async def test_an_unknown_app_and_query_are_said(fly: Fly) -> None:
+    body = {"query": APP_QUERY, "variables": {"appName": "other"}}
+    assert (await fly.call("POST", "/graphql", body))["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+    body = {"query": "mutation Launch { launch { id } }", "variables": {}}
+    assert "Launch is not implemented" in (await fly.call("POST", "/graphql", body))["errors"][0]["message"]
+    await fly.call("GET", "/v1/apps/other", status=404)
+    taken = await fly.call("POST", "/v1/apps", {"name": "tiny"}, status=422)
+    assert "already been taken" in taken["error"]
+
+
+async def test_answers_hold_only_what_the_query_names(fly: Fly) -> None:
+    text = "query($appName: String!) { appcompact: app(name: $appName) { status organization { slug } } }"
+    found = (await fly.query(text, appName="tiny"))["appcompact"]
+    assert found.keys() == {"name", "status", "organization"}  # the name stands in the query as its argument
+    assert "billable" not in found["organization"]
+
+
+async def test_logs_are_given_once(fly: Fly) -> None:
+    await fly.edge.get("/show")
+    first = await fly.call("GET", "/api/v1/apps/tiny/logs")
+    assert first["meta"]["next_token"] == "end"
+    assert (await fly.call("GET", "/api/v1/apps/tiny/logs?next_token=end"))["data"] == []
+
+
+async def test_two_updates_with_the_same_image_and_environment_are_one_release(fly: Fly) -> None:
+    second = await fly.edge.standin.fleet.create()
+    await until(lambda: second.healthy, "healthy")
+    for machine in await fly.call("GET", "/v1/apps/tiny/machines"):
+        config = {**machine["config"], "env": {"COLOUR": "blue"}}
+        await fly.call("POST", f"/v1/apps/tiny/machines/{machine['id']}", {"config": config})
+    assert fly.edge.standin.fleet.release.number == 2

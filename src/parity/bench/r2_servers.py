@@ -90,19 +90,41 @@ def _moto_server() -> Path:
 
 
 @contextmanager
-def moto(*, tls: bool = False) -> Iterator[tuple[Target, int]]:
-    """``moto_server`` with an empty bucket, and its process id."""
+def moto() -> Iterator[tuple[Target, int]]:
+    """``moto_server`` over TLS with an empty bucket, and its process id."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as name:
         folder, port = Path(name), free_ports(1)[0]
-        arguments = [str(_moto_server()), "-H", "127.0.0.1", "-p", str(port)]
-        target = Target(f"http://localhost:{port}")
-        if tls:
-            certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost"])
-            arguments += ["-s", "-c", str(certificates.chain), "-k", str(certificates.key)]
-            target = Target(f"https://localhost:{port}", str(certificates.ca))
-        with process(arguments, port) as pid:
+        certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost"])
+        tls = ["-s", "-c", str(certificates.chain), "-k", str(certificates.key)]
+        target = Target(f"https://localhost:{port}", str(certificates.ca))
+        with process([str(_moto_server()), "-H", "127.0.0.1", "-p", str(port), *tls], port) as pid:
             client(target).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "auto"})
             yield target, pid
+
+
+@contextmanager
+def nginx(size: int) -> Iterator[Target | None]:
+    """nginx over TLS with one worker and a file of ``size`` bytes at ``/body``; ``None`` where it is not installed."""
+    program = shutil.which("nginx")
+    if program is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="parity-bench-") as name:
+        folder, port = Path(name), free_ports(1)[0]
+        certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost"])
+        (folder / "body").write_bytes(os.urandom(size))
+        paths = "".join(
+            f"{part}_temp_path {folder}/{part};" for part in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (folder / "nginx.conf").write_text(
+            f"daemon off; worker_processes 1; user root; pid {folder}/pid; error_log {folder}/log;"
+            "events {} http { access_log off; sendfile on; keepalive_requests 1000000; "
+            f"{paths} server {{ listen 127.0.0.1:{port} ssl; root {folder};"
+            f"ssl_certificate {certificates.chain}; ssl_certificate_key {certificates.key}; }} }}"
+        )
+        folder.chmod(0o755)
+        with process([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "log")], port):
+            yield Target(f"https://localhost:{port}", str(certificates.ca))
 
 
 def client(target: Target) -> Any:

@@ -80,6 +80,19 @@ RUN find /app -name __pycache__ -prune -exec rm -r {} + \
     && python -m compileall -q -j 0 --invalidation-mode checked-hash /app
 
 
+# Plain `docker compose up` cannot ask git for GIT_COMMIT. The commit of the checkout is read here, without git; whether
+# files differ from it cannot be seen, so it is marked as unverified. Empty where the context has no .git folder.
+FROM --platform=linux/amd64 ${BASE} AS revision
+RUN --mount=type=bind,target=/context set -eu; cd /context; commit=; \
+    if [ -f .git/HEAD ]; then \
+        read -r head < .git/HEAD; ref=${head#ref: }; \
+        if [ "$head" = "$ref" ]; then commit=$head; \
+        elif [ -f ".git/$ref" ]; then read -r commit < ".git/$ref"; \
+        elif [ -f .git/packed-refs ]; then commit=$(sed -n "s|^\([0-9a-f]*\) $ref\$|\1|p" .git/packed-refs); fi; \
+    fi; \
+    printf '%s' "${commit:+$commit-unverified}" > /REVISION
+
+
 FROM --platform=linux/amd64 ${BASE} AS api
 # The slim image has no bytecode of the standard library and a non-root user cannot write any: it costs 0.7 s at
 # each start. /user_data is where the backend keeps its cache: four levels above app/*.py.
@@ -106,6 +119,7 @@ CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8080", \
      "--timeout-graceful-shutdown", "10", "--timeout-keep-alive", "120", \
      "--ws-max-size", "65536", "--forwarded-allow-ips", "*"]
 # Last, so that another commit with the same code rebuilds nothing.
+COPY --from=revision /REVISION /app/app/REVISION
 ARG GIT_COMMIT=unknown
 ENV GIT_COMMIT=${GIT_COMMIT}
 LABEL org.opencontainers.image.title="reel-ballers-api" \

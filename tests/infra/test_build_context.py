@@ -19,6 +19,8 @@ DECOYS = (
     "src/backend/app/tls.key", "src/backend/app/ca.pem", "src/backend/app/__pycache__/main.cpython-311.pyc",
     "src/backend/user_data/u/profiles/p/database.sqlite", "src/backend/app/left.sqlite-wal",
 )  # fmt: skip
+# Of git only what names the commit.
+REVISION = (".git/HEAD", ".git/packed-refs", ".git/refs/heads/main")
 PRODUCT = ("src/backend/app/main.py", "src/backend/reel/payloads.py", "src/backend/requirements.prod.txt")
 HARNESS = ("parity.toml", "deploy/fly.staging.toml", "src/parity/cli/main.py", "src/gpu/app.py", "src/frontend/a.html")
 
@@ -36,7 +38,7 @@ def received(context: Path, dockerfile: Path) -> set[str]:
 
 @pytest.fixture
 def context(tmp_path: Path, root: Path) -> Path:
-    for name in (*DECOYS, *PRODUCT, *HARNESS):
+    for name in (*DECOYS, *PRODUCT, *REVISION, *HARNESS):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
@@ -48,7 +50,7 @@ def context(tmp_path: Path, root: Path) -> Path:
 
 
 def test_the_fly_image_is_built_from_the_product_and_nothing_else(context: Path) -> None:
-    assert received(context, context / "Dockerfile") == set(PRODUCT)
+    assert received(context, context / "Dockerfile") == {*PRODUCT, *REVISION}
 
 
 def test_the_harness_is_built_without_the_backend_s_application(context: Path) -> None:

@@ -7,11 +7,20 @@ from pathlib import Path
 from app.settings import Settings
 
 VERSION = "0.1.0"
+UNKNOWN = "unknown"
 
 
 def commit(settings: Settings) -> str:
-    """The commit baked into the image, else what git says of the checkout, else `unknown`."""
-    return settings.git_commit or _commit_of_checkout()
+    """The commit that the image's build was given, else the one that it read itself, else what git says here.
+
+    `unknown` where there is none. `-unverified` at its end: the build could not see whether files differ from it.
+    """
+    given = "" if settings.git_commit == UNKNOWN else settings.git_commit
+    return given or _commit_of_image() or _commit_of_checkout()
+
+
+def _commit_of_image(file: Path = Path(__file__).parent / "REVISION") -> str:
+    return file.read_text().strip() if file.exists() else ""
 
 
 @lru_cache(maxsize=1)
@@ -27,5 +36,5 @@ def _commit_of_checkout() -> str:
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return UNKNOWN
     return done.stdout.strip()

@@ -83,6 +83,19 @@ def main(arguments: list[str] | None = None) -> None:
         _refuse(str(error), 2)
     except StackError as error:
         _refuse(str(error), 1)
+    finally:
+        hand_over(Path(os.environ.get("PARITY_ROOT") or ".") / (os.environ.get("PARITY_STATE_DIR") or ".parity"))
+
+
+def hand_over(state: Path) -> None:
+    """Give what root made in ``state`` to the folder's owner: containers run as root on a developer's folder."""
+    if os.geteuid() != 0 or not state.is_dir():
+        return
+    owner = state.stat()
+    if owner.st_uid != 0:
+        for path in state.rglob("*"):
+            if path.lstat().st_uid == 0:
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _refuse(message: str, code: int) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import click
@@ -6,7 +7,7 @@ from click.testing import CliRunner
 
 from parity import __version__
 from parity.cli.lazy import LazyGroup, Mount
-from parity.cli.main import MOUNTS, main, parity
+from parity.cli.main import MOUNTS, hand_over, main, parity
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,3 +70,15 @@ def test_a_stack_that_does_not_run_ends_with_1_and_says_how_to_start_it(
         main(["machine", "list"])
     assert ended.value.code == 1
     assert "start the stack: `parity up`" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files that are not the developer's")
+def test_what_root_made_in_a_developers_folder_is_given_to_the_developer(tmp_path: Path) -> None:
+    (tmp_path / "receipts").mkdir()
+    (tmp_path / "receipts/latest.json").touch()
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    os.chown(tmp_path, 12345, 23456)
+    hand_over(tmp_path)
+    found = {path.name: (path.lstat().st_uid, path.lstat().st_gid) for path in tmp_path.rglob("*")}
+    assert found == dict.fromkeys(("receipts", "latest.json", "link"), (12345, 23456))
+    assert Path("/etc/hostname").stat().st_uid == 0

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
+import modal
+import modal.exception
 import pytest
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 from tests.backend.fakes import FakeStore
 
 from app.jobs.models import Job, JobKind, JobStatus
+from app.services import modal_client
 from app.services.modal_client import CallLost, ModalClient
 from app.services.modal_worker import ModalWorker
 from app.services.worker import Work, WorkFailed
@@ -23,16 +30,21 @@ RESULT = RenderReelResult("e1", OUT, 3, 1.0, 1280, 720, "h264", "aac").to_dict()
 class Answers(ModalClient):
     """A client whose control plane is this object."""
 
-    def __init__(self, settings: Settings, known: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, known: dict[str, Any], store: FakeStore | None = None) -> None:
+        """With a ``store`` a call puts its file there."""
         super().__init__(settings)
+        object.__setattr__(self, "store", store)
         object.__setattr__(self, "known", known)
         object.__setattr__(self, "spawned", [])
 
     known: dict[str, Any]
+    store: FakeStore | None
     spawned: list[str]
 
     async def spawn(self, function: str, payload: dict[str, Any]) -> str:
         self.spawned.append(f"{function}-{len(self.spawned)}")
+        if self.store is not None:
+            await self.store.put_bytes(payload["output_key"], b"abc")
         return self.spawned[-1]
 
     async def result(
@@ -41,6 +53,8 @@ class Answers(ModalClient):
         await on_wait()
         if call_id not in self.known:
             raise CallLost(call_id)
+        if isinstance(self.known[call_id], Exception):
+            raise self.known[call_id]
         found: dict[str, Any] = self.known[call_id]
         return found
 
@@ -86,11 +100,111 @@ async def test_a_call_of_an_earlier_process_is_waited_for_and_not_made_again(
 
 
 async def test_a_call_that_modal_forgot_is_made_again_once(settings: Settings, store: FakeStore) -> None:
-    await store.put_bytes(OUT, b"abc")
-    client = Answers(settings, {"render_reel-0": RESULT})
+    client = Answers(settings, {"render_reel-0": RESULT}, store)
     row = Row("forgotten")
     assert await ModalWorker(store, client, 60).run(row.work) == RESULT
     assert row.calls == ["render_reel-0"]
+
+
+@pytest.mark.parametrize("known", [{}, {"old": WorkFailed("the container is gone")}], ids=["forgotten", "failed"])
+async def test_a_render_whose_file_is_in_the_bucket_is_complete_whatever_became_of_its_call(
+    settings: Settings, store: FakeStore, known: dict[str, Any]
+) -> None:
+    await store.put_bytes(OUT, b"abc")
+    client, row = Answers(settings, known), Row("old")
+    made = await ModalWorker(store, client, 60).run(row.work)
+    assert {name: made[name] for name in ("output_key", "size_bytes", "duration_s")} == {
+        "output_key": OUT,
+        "size_bytes": 3,
+        "duration_s": 1.0,
+    }
+    assert client.spawned == []
+
+
+async def test_progress_that_does_not_come_keeps_no_result_waiting(settings: Settings, store: FakeStore) -> None:
+    class Silent(Answers):
+        async def progress(self, job_id: str) -> RenderProgress | None:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    await store.put_bytes(OUT, b"abc")
+    async with asyncio.timeout(10):
+        assert await ModalWorker(store, Silent(settings, {"old": RESULT}), 60).run(Row("old").work) == RESULT
+
+
+class Calls:
+    """Modal's SDK as far as a call is asked for: the answers to come, in order; the last one stays."""
+
+    exception = modal.exception
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers, self.cancelled = list(answers), 0
+        self.FunctionCall = self
+
+    def from_id(self, call_id: str) -> Calls:
+        return self
+
+    @property
+    def get(self) -> Any:
+        return SimpleNamespace(aio=self._get)
+
+    @property
+    def cancel(self) -> Any:
+        return SimpleNamespace(aio=self._cancel)
+
+    async def _get(self, timeout: float) -> Any:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _cancel(self) -> None:
+        self.cancelled += 1
+
+
+async def asked(settings: Settings, calls: Calls, monkeypatch: pytest.MonkeyPatch, deadline_s: float = 30) -> Any:
+    async def on_wait() -> None:
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(ModalClient, "_modal", lambda _: calls)
+    monkeypatch.setattr(modal_client, "POLL_SECONDS", 0.01)
+    return await ModalClient(settings).result("render_reel", "old", deadline_s=deadline_s, on_wait=on_wait)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        modal.exception.ConnectionError("gone"),
+        modal.exception.ServiceError("502"),
+        GRPCError(Status.UNAVAILABLE, "away"),
+        StreamTerminatedError("reset"),
+        ConnectionResetError("reset"),
+    ],
+)
+async def test_a_second_without_modal_fails_no_render(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    calls = Calls(TimeoutError(), error, error, TimeoutError(), RESULT)
+    assert await asked(settings, calls, monkeypatch) == RESULT
+    assert calls.cancelled == 0
+
+
+@pytest.mark.parametrize("error", [modal.exception.RemoteError("died"), ValueError("from the function")])
+async def test_what_the_function_raised_ends_the_render(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    with pytest.raises(WorkFailed, match="failed on Modal"):
+        await asked(settings, Calls(error, RESULT), monkeypatch)
+
+
+@pytest.mark.parametrize("answer", [TimeoutError(), modal.exception.ConnectionError("gone")])
+async def test_a_deadline_ends_the_call_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, answer: Exception
+) -> None:
+    calls = Calls(answer)
+    with pytest.raises(WorkFailed, match="did not answer render_reel"):
+        await asked(settings, calls, monkeypatch, deadline_s=0.2)
+    assert calls.cancelled == 1
 
 
 @pytest.mark.parametrize(

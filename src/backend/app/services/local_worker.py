@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.models import Job, JobKind
-from app.services.worker import Work
+from app.services.worker import Work, result_in_bucket
 from app.storage.interface import ObjectStore
 from reel.payloads import ExtractClip, RenderReel
 from reel.render import extract_clip, render_reel
@@ -23,6 +23,9 @@ class LocalWorker:
         self._deadline_s = deadline_s
 
     async def run(self, work: Work) -> dict[str, Any]:
+        # An earlier process may have stored the file and ended before its row said so.
+        if work.job.progress > 0 and (stored := await result_in_bucket(self._store, work.job)) is not None:
+            return stored
         tools = find_tools()
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{work.job.id}-", dir=self._folder) as name:

@@ -4,6 +4,8 @@ The SDK has no deadline on FunctionMap: a control plane that does not answer wou
 """
 
 import asyncio
+import contextlib
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,9 +16,14 @@ from app.settings import Settings
 from reel.payloads import APP_NAME, PROGRESS_DICT, PayloadError, RenderProgress
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 CONTROL_SECONDS: Final = 75.0  # a first connect is retried by the SDK for about 57 s
 POLL_SECONDS: Final = 1.0
+
+
+class OutOfTime(WorkFailed):
+    """A deadline of ours has passed."""
 
 
 class CallLost(Exception):
@@ -29,13 +36,6 @@ class ModalClient:
 
     settings: Settings
 
-    async def remote(self, function: str, payload: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
-        """Call and wait for the result."""
-        modal = self._modal()
-        return await self._guarded(
-            function, lambda: modal.Function.from_name(APP_NAME, function).remote.aio(payload), deadline_s
-        )
-
     async def spawn(self, function: str, payload: dict[str, Any]) -> str:
         """Begin a call; its id."""
         modal = self._modal()
@@ -47,22 +47,47 @@ class ModalClient:
     async def result(
         self, function: str, call_id: str, *, deadline_s: float, on_wait: Callable[[], Awaitable[None]]
     ) -> dict[str, Any]:
-        """Wait for a call, of this process or an earlier one. Raises CallLost when Modal forgot it."""
+        """Wait for a call, of this process or an earlier one.
+
+        An error of asking says nothing about the call: it is asked for again until the deadline, which ends the call.
+        Raises CallLost when Modal forgot it.
+        """
         modal = self._modal()
         call = modal.FunctionCall.from_id(call_id)
-        async with _deadline(function, deadline_s):
-            while True:
-                try:
-                    # No `_guarded` here: builtins.TimeoutError of `get` means "not yet".
-                    async with asyncio.timeout(CONTROL_SECONDS):
-                        found: dict[str, Any] = await call.get.aio(timeout=POLL_SECONDS)
-                    return found
-                except TimeoutError:
-                    await on_wait()
-                except (modal.exception.OutputExpiredError, modal.exception.NotFoundError) as error:
-                    raise CallLost(str(error)) from error
-                except Exception as error:
+        try:
+            async with _deadline(function, deadline_s):
+                return await self._poll(function, call, on_wait)
+        except OutOfTime:
+            with contextlib.suppress(WorkFailed):
+                await self.cancel(call_id)
+            raise
+
+    async def _poll(self, function: str, call: Any, on_wait: Callable[[], Awaitable[None]]) -> dict[str, Any]:
+        modal = self._modal()
+        while True:
+            try:
+                # No `_guarded` here: builtins.TimeoutError of `get` means "not yet".
+                async with asyncio.timeout(CONTROL_SECONDS):
+                    found: dict[str, Any] = await call.get.aio(timeout=POLL_SECONDS)
+                return found
+            except TimeoutError:
+                await on_wait()
+            except (modal.exception.OutputExpiredError, modal.exception.NotFoundError) as error:
+                raise CallLost(str(error)) from error
+            except Exception as error:
+                if not isinstance(error, self._transport_errors()):
                     raise WorkFailed(self._reason(function, error)) from error
+                log.warning("%s: %s; asking again", function, self._reason(function, error))
+                await asyncio.sleep(POLL_SECONDS)
+
+    def _transport_errors(self) -> tuple[type[Exception], ...]:
+        """Errors of asking. What the function itself raised arrives as that very exception, or as RemoteError."""
+        modal = self._modal()
+        from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+        known = modal.exception
+        ours = (known.ConnectionError, known.ServiceError, known.ResourceExhaustedError, known.AuthError)
+        return (*ours, GRPCError, StreamTerminatedError, ConnectionError)
 
     async def progress(self, job_id: str) -> RenderProgress | None:
         """What the render function last said, None when it said nothing yet or it cannot be asked."""
@@ -136,7 +161,7 @@ class _deadline:
         try:
             await self._timeout.__aexit__(*raised)
         except TimeoutError:
-            raise WorkFailed(f"Modal did not answer {self._function} within {self._seconds:g} s") from None
+            raise OutOfTime(f"Modal did not answer {self._function} within {self._seconds:g} s") from None
 
 
 def _first_line(error: Exception) -> str:

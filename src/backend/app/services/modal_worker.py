@@ -1,12 +1,23 @@
-"""Jobs on Modal: renders are spawned and found again by their call id, extractions are short and waited for."""
+"""Jobs on Modal: calls are spawned, found again by their id, and cancelled when their job is."""
 
-from typing import Any
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
 
 from app.jobs.models import Job, JobKind
 from app.services.modal_client import CallLost, ModalClient
-from app.services.worker import Work, WorkFailed
+from app.services.worker import Work, WorkFailed, result_in_bucket
 from app.storage.interface import ObjectMissing, ObjectStore
 from reel.payloads import ExtractClip, ExtractClipResult, PayloadError, RenderReel, RenderReelResult
+
+_PROGRESS_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The result that was found in the bucket, where Modal had none to tell."""
+
+    result: dict[str, Any]
 
 
 class ModalWorker:
@@ -22,14 +33,19 @@ class ModalWorker:
     async def run(self, work: Work) -> dict[str, Any]:
         try:
             if work.job.kind is JobKind.EXPORT:
-                rendered = RenderReelResult.from_dict(await self._render(work))
-                await self._check(RenderReel.from_dict(work.job.payload).output_key, rendered)
+                reel = RenderReel.from_dict(work.job.payload)
+                answer = await self._call("render_reel", reel, work)
+                if isinstance(answer, _Stored):
+                    return answer.result
+                rendered = RenderReelResult.from_dict(answer)
+                await self._check(reel.output_key, rendered)
                 return rendered.to_dict()
-            payload = ExtractClip.from_dict(work.job.payload)
-            await work.report(0.05, "extract")
-            answer = await self._client.remote("extract_clip", payload.to_dict(), deadline_s=self._deadline_s)
+            clip = ExtractClip.from_dict(work.job.payload)
+            answer = await self._call("extract_clip", clip, work)
+            if isinstance(answer, _Stored):
+                return answer.result
             cut = ExtractClipResult.from_dict(answer)
-            await self._check(payload.output_key, cut)
+            await self._check(clip.output_key, cut)
             return cut.to_dict()
         except PayloadError as error:
             raise WorkFailed(f"Payload or result of another shape: {error}; deploy src/gpu again") from error
@@ -38,24 +54,45 @@ class ModalWorker:
         if job.call_id is not None:
             await self._client.cancel(job.call_id)
 
-    async def _render(self, work: Work) -> dict[str, Any]:
-        payload = RenderReel.from_dict(work.job.payload).to_dict()
+    async def _call(self, function: str, wanted: RenderReel | ExtractClip, work: Work) -> dict[str, Any] | _Stored:
+        asking: asyncio.Task[None] | None = None
 
-        async def on_wait() -> None:
+        async def ask() -> None:
             progress = await self._client.progress(work.job.id)
             if progress is not None:
                 await work.report(min(progress.progress, 0.99), progress.phase)
 
+        async def on_wait() -> None:
+            nonlocal asking
+            if work.job.kind is not JobKind.EXPORT:
+                return  # extractions are short and report nothing
+            if asking is None or asking.done():
+                asking = asyncio.create_task(ask())
+            # However long it takes, the result is not kept waiting.
+            await asyncio.wait([asking], timeout=_PROGRESS_SECONDS)
+
         call_id = work.job.call_id
-        for _ in range(2):
-            if call_id is None:
-                await work.report(0.0, "queued on Modal")
-                call_id = await self._client.spawn("render_reel", payload)
-                await work.note_call(call_id)
-            try:
-                return await self._client.result("render_reel", call_id, deadline_s=self._deadline_s, on_wait=on_wait)
-            except CallLost:
-                call_id = None
+        resumed = call_id is not None or work.job.progress > 0
+        try:
+            for _ in range(2):
+                if call_id is None:
+                    # An earlier process, or the call that Modal forgot, may have done all of it.
+                    if resumed and (made := await result_in_bucket(self._store, work.job)) is not None:
+                        return _Stored(made)
+                    await work.report(0.0, "queued on Modal")
+                    call_id = await self._client.spawn(function, wanted.to_dict())
+                    await work.note_call(call_id)
+                try:
+                    return await self._client.result(function, call_id, deadline_s=self._deadline_s, on_wait=on_wait)
+                except CallLost:
+                    call_id, resumed = None, True
+                except WorkFailed:
+                    if (made := await result_in_bucket(self._store, work.job)) is not None:
+                        return _Stored(made)
+                    raise
+        finally:
+            if asking is not None:
+                asking.cancel()
         raise WorkFailed("Modal forgot the call twice: try again later")
 
     async def _check(self, key: str, result: RenderReelResult | ExtractClipResult) -> None:

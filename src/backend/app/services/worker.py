@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.jobs.models import Job
+from app.jobs.models import Job, JobKind
+from app.storage.interface import ObjectMissing, ObjectStore
+from reel.payloads import ExtractClip, RenderReel
 
 
 class WorkFailed(Exception):
@@ -18,6 +20,25 @@ class Work:
     job: Job
     report: Callable[[float, str], Awaitable[None]]
     note_call: Callable[[str | None], Awaitable[None]]
+
+
+async def result_in_bucket(store: ObjectStore, job: Job) -> dict[str, Any] | None:
+    """The result of a job whose object is stored, None where it is not.
+
+    Each job has a key and a payload of its own that never change, and objects appear whole: what is there is what was
+    wanted.
+    """
+    if job.kind is JobKind.EXPORT:
+        reel = RenderReel.from_dict(job.payload)
+        key, duration_s = reel.output_key, reel.duration_s
+    else:
+        clip = ExtractClip.from_dict(job.payload)
+        key, duration_s = clip.output_key, clip.end_s - clip.start_s
+    try:
+        stored = await store.head(key)
+    except ObjectMissing:
+        return None
+    return {"output_key": key, "size_bytes": stored.size, "duration_s": duration_s}
 
 
 class Worker(Protocol):

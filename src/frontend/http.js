@@ -2,7 +2,7 @@
 
 import { config } from "./config.js";
 import { Problem, Unreachable } from "./errors.js";
-import { profileId, userId } from "./identity.js";
+import { accessToken, askForToken, profileId, userId } from "./identity.js";
 
 const RETRIES = 2;
 const NETWORK_DELAY_MS = 600;
@@ -48,6 +48,8 @@ export async function call(method, path, body) {
       await wait(Math.min(after, 5) * 1000);
       continue;
     }
+    // Asked for once; several requests that are refused at once share the question.
+    if (answer.status === 401 && attempt === 0 && askForToken()) continue;
     throw new Problem(answer.status, await problemBody(answer));
   }
 }
@@ -57,6 +59,7 @@ async function send(method, path, body) {
   const profile = profileId();
   if (profile) headers["X-Profile-ID"] = profile;
   if (profile && position()) headers["X-Sync-Position"] = String(position());
+  if (accessToken()) headers.Authorization = `Bearer ${accessToken()}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const url = config().api + path;
   try {
@@ -77,12 +80,19 @@ async function problemBody(answer) {
   }
 }
 
-/** A WebSocket's URL; a browser cannot set headers on one, so the identity goes into the query. */
-export function socketUrl(path) {
+const base64url = (text) =>
+  btoa(String.fromCharCode(...new TextEncoder().encode(text))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+
+/**
+ * A WebSocket of the API. A browser cannot set headers on one, and a URL would put ids into access logs, so that the
+ * sub-protocols say who asks.
+ */
+export function openSocket(path) {
   const url = new URL(config().api + path);
   url.protocol = url.protocol === "http:" ? "ws:" : "wss:";
-  url.searchParams.set("user_id", userId());
-  url.searchParams.set("profile_id", profileId() ?? "");
-  if (position()) url.searchParams.set("sync_position", String(position()));
-  return url.href;
+  const protocols = ["reel-ballers", `user.${userId()}`];
+  if (profileId()) protocols.push(`profile.${profileId()}`);
+  if (position()) protocols.push(`position.${position()}`);
+  if (accessToken()) protocols.push(`token.${base64url(accessToken())}`);
+  return new WebSocket(url.href, protocols);
 }

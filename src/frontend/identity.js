@@ -24,3 +24,16 @@ export function useProfile(id) {
   if (id) localStorage.setItem(PROFILE, id);
   else localStorage.removeItem(PROFILE);
 }
+
+const TOKEN = "reel-ballers.token";
+
+/** What closes the API to strangers, where it is closed. */
+export const accessToken = () => remembered(TOKEN);
+
+/** Asks for the token after a refusal; whether there is another one to try now. */
+export function askForToken(refused = accessToken()) {
+  const given = prompt("This app is private. Access token:", "")?.trim();
+  if (given) localStorage.setItem(TOKEN, given);
+  else localStorage.removeItem(TOKEN);
+  return Boolean(given) && given !== refused;
+}

@@ -1,6 +1,6 @@
 // Follows a job: events over a WebSocket, the state by REST whenever the socket is away.
 
-import { socketUrl } from "./http.js";
+import { openSocket } from "./http.js";
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 8000;
@@ -42,7 +42,7 @@ export function watch(path, { poll, show, ended, signal }) {
     };
     const connect = () => {
       if (done) return;
-      const opened = new WebSocket(socketUrl(path));
+      const opened = openSocket(path);
       socket = opened;
       let ping = null;
       opened.addEventListener("open", () => {

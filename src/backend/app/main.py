@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import error_handlers, openapi, parts, version
 from app.core import build, make_store
 from app.lifecycle import make_lifespan
+from app.middleware.access import AccessMiddleware
 from app.middleware.body_limit import BodyLimitMiddleware
 from app.middleware.database_sync import DatabaseSyncMiddleware
 from app.middleware.head import HeadMiddleware
@@ -25,6 +26,12 @@ from app.storage.local import LocalStore
 
 LOCAL_ORIGINS: Final = ("http://localhost:5173", "http://localhost:3000")
 OPEN_PATHS: Final = frozenset({"/", "/api/health", "/api/status", "/docs", "/openapi.json"})
+DESCRIPTION: Final = """
+**`X-User-ID` is no authentication.** It says whose data a request is about, and nobody checks it: everyone who can
+reach this API can read, change and delete the data of every user. Set `ACCESS_TOKEN` before strangers can reach the
+API; then every request needs `Authorization: Bearer TOKEN`, and a WebSocket the sub-protocol `token.` followed by the
+token in base64url. The token does not tell users apart.
+"""
 EXPOSED_HEADERS: Final = ("X-Sync-Status", "X-Sync-Position", "Retry-After", "Content-Disposition", "Location", "ETag")
 
 
@@ -50,6 +57,12 @@ def middleware(settings: Settings) -> list[Middleware]:
             seconds=settings.max_body_seconds,
             unlimited=(local_objects.PATH_PREFIX,),
         ),
+        Middleware(
+            AccessMiddleware,
+            token=settings.access_token,
+            open_paths=OPEN_PATHS,
+            open_prefixes=(local_objects.PATH_PREFIX,),
+        ),
         Middleware(UserContextMiddleware, origins=frozenset(origins), open_paths=OPEN_PATHS),
         Middleware(OwnerMiddleware),
         Middleware(DatabaseSyncMiddleware),
@@ -68,6 +81,7 @@ def create_app(settings: Settings | None = None, store: ObjectStore | None = Non
     core = build(settings, store)
     app = FastAPI(
         title="Reel Ballers API",
+        description=DESCRIPTION,
         version=version.VERSION,
         lifespan=make_lifespan(core, parts.lifespans()),
         middleware=middleware(settings),

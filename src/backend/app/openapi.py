@@ -17,7 +17,13 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = complete(
-                get_openapi(title=app.title, version=app.version, routes=app.routes, tags=app.openapi_tags)
+                get_openapi(
+                    title=app.title,
+                    version=app.version,
+                    description=app.description,
+                    routes=app.routes,
+                    tags=app.openapi_tags,
+                )
             )
         return app.openapi_schema
 

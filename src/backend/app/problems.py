@@ -69,6 +69,7 @@ POSITION_HEADER = "X-Sync-Position"
 BAD_REQUEST = ProblemKind("bad-request", 400, "Bad request")
 MISSING_HEADER = ProblemKind("missing-header", 400, "A required header is missing")
 INVALID_HEADER = ProblemKind("invalid-header", 400, "A header is not valid")
+UNAUTHORIZED = ProblemKind("unauthorized", 401, "The access token is missing or wrong", {"WWW-Authenticate": "Bearer"})
 FORBIDDEN_ORIGIN = ProblemKind("forbidden-origin", 403, "Origin not allowed")
 FORBIDDEN = ProblemKind("forbidden", 403, "Forbidden")
 NOT_FOUND = ProblemKind("not-found", 404, "Not found")
@@ -151,7 +152,7 @@ def responses(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
 
 ANYWHERE = (REQUEST_TIMEOUT, BODY_TOO_LARGE, INTERNAL)
 """What every operation can answer."""
-OF_A_USER = (*ANYWHERE, MISSING_HEADER, INVALID_HEADER, BAD_REQUEST, INVALID, STORAGE_UNAVAILABLE)
+OF_A_USER = (*ANYWHERE, UNAUTHORIZED, MISSING_HEADER, INVALID_HEADER, BAD_REQUEST, INVALID, STORAGE_UNAVAILABLE)
 """What an operation of a user can answer."""
 OF_A_PROFILE = (*OF_A_USER, UNKNOWN_PROFILE, GONE, SYNC_UNAVAILABLE, SYNC_DAMAGED, SYNC_CONFLICT, SCHEMA_TOO_NEW)
 """What an operation on a profile's data can answer."""

@@ -81,6 +81,14 @@ class Settings:
         (),
         "Origins of frontends, besides http://localhost:5173 and http://localhost:3000.",
     )
+    access_token: str = _variable(
+        "ACCESS_TOKEN",
+        values.TEXT,
+        "",
+        "Closes the API to those who do not send it (`Authorization: Bearer`). Where it is empty, everyone who reaches"
+        " the API can act as any user: X-User-ID is no authentication.",
+        secret=True,
+    )
     git_commit: str = _variable(
         "GIT_COMMIT", values.TEXT, "", "Commit that the image was built from; asked from git where empty."
     )

@@ -18,6 +18,7 @@ from app.ids import is_id
 from app.jobs import rows
 from app.jobs.dependencies import RunnerDep
 from app.jobs.models import Job, JobKind, event
+from app.middleware.user_context import SUBPROTOCOL
 from app.storage.interface import StorageError
 from app.sync.interface import SyncError
 
@@ -94,7 +95,8 @@ class _Close(Exception):
 async def _connected(websocket: WebSocket, serve: Callable[[], Awaitable[None]]) -> None:
     """Serves from the handshake until either side ends the connection, always with a close code."""
     try:
-        await websocket.accept()
+        offered = websocket.scope.get("subprotocols", ())
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
             await serve()
         except _Close as close:

@@ -15,6 +15,9 @@ from app.problems import POSITION_HEADER
 USER_HEADER = "X-User-ID"
 PROFILE_HEADER = "X-Profile-ID"
 _QUERY_NAMES = {USER_HEADER: "user_id", PROFILE_HEADER: "profile_id", POSITION_HEADER: "sync_position"}
+SUBPROTOCOL = "reel-ballers"
+"""The sub-protocol that the server chooses: a browser insists on one of those that it offered."""
+_PROTOCOL_NAMES = {"user": "user_id", "profile": "profile_id", "position": "sync_position", "token": "token"}
 _POSITION_DIGITS = 18
 
 
@@ -43,6 +46,18 @@ def read_caller(headers: Headers, query: Mapping[str, list[str]]) -> Caller:
     return Caller(found[USER_HEADER], found[PROFILE_HEADER], int(found[POSITION_HEADER] or 0))
 
 
+def from_subprotocols(headers: Headers) -> dict[str, list[str]]:
+    """What a WebSocket says in its sub-protocols, by the names of query parameters: `user.ID`, `profile.ID`,
+    `position.N`, and the `token`. Unlike a URL they are in no access log, and a browser can set them."""
+    offered = [part.strip() for line in headers.getlist("sec-websocket-protocol") for part in line.split(",")]
+    found: dict[str, list[str]] = {}
+    for protocol in offered:
+        name, dot, value = protocol.partition(".")
+        if dot and name in _PROTOCOL_NAMES:
+            found.setdefault(_PROTOCOL_NAMES[name], []).append(value)
+    return found
+
+
 class UserContextMiddleware:
     """Sets the caller for everything inside; `open_paths` are served whatever the headers say."""
 
@@ -62,6 +77,7 @@ class UserContextMiddleware:
                 self._check_origin(headers)
             # A browser cannot set headers of a WebSocket; elsewhere ids in URLs would only end up in logs.
             query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True) if websocket else {}
+            query |= from_subprotocols(headers) if websocket else {}
             caller = read_caller(headers, query)
         except problems.ProblemError as error:
             answer = problems.response(error.kind, error.detail, instance=scope["path"])

@@ -11,7 +11,7 @@ from parity.bench.standin import slow_puts
 _SETTLING_WRITES = 64
 # A quarter of what R2 takes for a small PUT from a Machine nearby.
 _DISTANCE = 0.05
-RATIO_BAR, BYTES_BAR, FILE_BAR = 1.15, 10_000, 6_000
+RATIO_BAR, BYTES_BAR, FILE_BAR = 1.05, 10_000, 6_000
 
 
 async def small_write(place: Place) -> list[Figure]:
@@ -39,7 +39,8 @@ async def small_write(place: Place) -> list[Figure]:
     tails = percentile(ours, 0.99) / percentile(theirs, 0.99)
     note = f"{_ms(ours, 0.5)} against {_ms(theirs, 0.5)}, {place.sizes.rounds} rounds in turn"
     return [
-        Figure("durable small write / bare PUT, p50", half, "×", at_most=RATIO_BAR, note=note),
+        # Without a bar: nobody has a store on the same computer.
+        Figure("durable small write / bare PUT, p50", half, "×", note=note),
         Figure(
             f"the same with PUTs {_DISTANCE * 1000:g} ms away, p50",
             percentile(far, 0.5) / percentile(far_bare, 0.5),

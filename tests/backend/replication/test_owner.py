@@ -100,7 +100,6 @@ async def test_a_request_that_a_cached_replay_brought_to_the_wrong_machine_empti
     "header",
     [
         {"fly-preferred-instance-unavailable": "m1"},
-        {"fly-prefer-instance-id": "m2"},
         {"fly-replay-src": "instance=m3;region=lax;t=1;state="},
         {"fly-replay-failed": "instance=m1;app=a;region=lax;replay_source=m2;reason=timeout;elapsed_ms=9"},
     ],
@@ -120,6 +119,19 @@ async def test_a_request_that_may_not_be_replayed_is_served_here_and_moves_the_p
     assert (await one.write("light")).status_code == 503
     assert (await one.read()).headers["fly-replay"] == "prefer_instance=m2"
     assert (await other.read()).json()["theme"] == "dark"
+
+
+async def test_a_client_that_asks_for_a_machine_is_served_there_and_only_its_write_moves_the_profile(
+    two: tuple[Machine, Machine], store: FakeStore
+) -> None:
+    one, other = two
+    assert (await other.read(**{"fly-prefer-instance-id": "m2"})).json()["theme"] == "dark"
+    await other.settled()
+    assert newest(store) == "m1"
+    assert (await one.write("light")).status_code == 200
+    assert (await other.read(**{"fly-prefer-instance-id": "m1"})).headers["fly-replay"] == "prefer_instance=m1"
+    assert (await other.write("dark", **{"fly-prefer-instance-id": "m2"})).status_code == 200
+    assert newest(store) == "m2"
 
 
 async def test_a_request_that_could_not_reach_a_former_owner_goes_to_the_owner(two: tuple[Machine, Machine]) -> None:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.context import UserContext, current_caller
 from app.error_handlers import sync_problem
+from app.middleware.owner import PINNED
 from app.problems import POSITION_HEADER, SYNC_STATUS_HEADER
 from app.storage.interface import StorageError
 from app.sync.interface import Databases, Session, SyncError, SyncStatus
@@ -41,7 +42,7 @@ async def open_session(request: Request, databases: Databases, context: UserCont
     opened: _Open = request.scope[_SCOPE_KEY]
     if context not in opened.sessions:
         opened.sessions[context] = await opened.stack.enter_async_context(
-            databases.session(context, at_least=current_caller().position, serving=True)
+            databases.session(context, at_least=current_caller().position, serving=PINNED not in request.scope)
         )
     return opened.sessions[context]
 

@@ -5,8 +5,9 @@ the same `X-Profile-ID` straight to the owner. A replay carries at most 1 MB of 
 routing", 2026), which is why no request body may be larger. Preflights are answered further out, on any Machine.
 
 A request is served here, and this Machine becomes the owner, when the proxy could not reach the owner, when the request
-was replayed already, when its client asked for this very Machine (`Fly-Prefer-Instance-Id`, as operators and checks
-do), and when this process has no Machine id. The fence in the log makes that safe when the old owner is only frozen.
+was replayed already, and when this process has no Machine id. The fence in the log makes that safe when the old owner
+is only frozen. One whose client asked for this very Machine (`Fly-Prefer-Instance-Id`, as operators and checks do) is
+served here too; of those only a write moves the profile.
 
 Where the proxy could not reach a Machine that is not the owner any more, the request goes to the owner. Otherwise the
 Machines that are left would take the profile from each other for as long as the proxy remembers the one that is gone.
@@ -32,6 +33,8 @@ UNAVAILABLE: Final = "fly-preferred-instance-unavailable"
 REPLAYED: Final = ("fly-replay-src", "fly-replay-failed")
 CACHE_STATUS: Final = "fly-replay-cache-status"
 ASKED_FOR: Final = "fly-prefer-instance-id"
+PINNED: Final = "app.pinned"
+"""Set in the scope of a request whose client asked for this very Machine: reading for it moves no profile."""
 
 
 class OwnerMiddleware:
@@ -63,7 +66,10 @@ class OwnerMiddleware:
         caller, headers = current_caller(), Headers(scope=scope)
         if not core.settings.fly_machine_id or caller.user_id is None or caller.profile_id is None:
             return ""
-        if any(name in headers for name in REPLAYED) or headers.get(ASKED_FOR) == core.settings.fly_machine_id:
+        if headers.get(ASKED_FOR) == core.settings.fly_machine_id:
+            scope[PINNED] = True
+            return ""
+        if any(name in headers for name in REPLAYED):
             return ""
         context = UserContext(caller.user_id, caller.profile_id)
         try:

@@ -103,7 +103,7 @@ async def _verify(operator: Operator, scratch: Path) -> int:
 
 async def _list(operator: Operator, before: float | None) -> int:
     files = await operator.dated(await operator.files())
-    # Whoever reads the output must not take an error for an empty list.
+    # After the files were read: a program must not take an error for an empty list.
     _say(f"{'file':43}  {'bytes':>10}  {'pages':>7}  {'written (UTC)':24}  {'writer':16}  Machine")
     for file in files:
         header = file.header

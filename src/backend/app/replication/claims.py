@@ -72,7 +72,7 @@ class Claims:
         return None
 
     async def release(self) -> None:
-        """Give the profile up: an empty file that names nobody, so that no request is sent to this Machine any more.
+        """Give the profile up: an empty file without a Machine's name, so that no request is sent to this one any more.
 
         A release that fails is logged: the proxy finds that the Machine is gone.
         """

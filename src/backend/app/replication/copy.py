@@ -8,8 +8,8 @@ The state is one of five, and changes only by the methods named at the arrows::
       │           overtaken ──────► BEHIND ─────────claimed─────────┘
       └──── dropped (from every state) ; closed (from every state) ► CLOSED
 
-``EMPTY``: nothing on the disk. ``BEHIND``: the schema is older than this release, so nobody may use the copy before a
-claim has brought it up. ``FOLLOWING``: it may be read. ``OWNING``: this Machine claimed the log's end and may write.
+``EMPTY``: nothing on the disk. ``BEHIND``: the schema is older than this release, so no request may use the copy before
+a claim has brought it up. ``FOLLOWING``: it may be read. ``OWNING``: this Machine claimed the log's end and may write.
 
 An **epoch** is a stretch in which commits are only added. It ends when commits are taken back, when another Machine's
 changes come in, or when the copy is dropped. A **ticket** names a commit of an epoch; for each epoch that is over, the
@@ -236,7 +236,7 @@ class LocalCopy:
         def work() -> bool:
             decoded.extend(files())
             dropped = database.apply(decoded)
-            # Set here: nobody may get at the copy before its schema was looked at.
+            # Set here, in the turn: no other work may get at the copy before its schema was looked at.
             self._state = State.BEHIND
             return dropped
 

@@ -46,8 +46,8 @@ class AppSchema:
 
 
 class _Entry:
-    """One profile's replica and folder, how many sessions use it, and the bytes of its copy as they were after the
-    last one."""
+    """One profile's replica and the key of its folder. ``users`` counts the sessions that use it; ``bytes`` is the
+    size of its local copy after the last session."""
 
     def __init__(self, replica: Replica, folder: str) -> None:
         self.replica, self.folder = replica, folder

@@ -4,7 +4,7 @@ A profile begins with a first file that holds an empty database. It is created b
 profile, so that an empty log of a known profile always means damage.
 
 A profile ends with a **fence**: the next transaction is created with ``EMPTIED`` as its content, as a claim would be.
-Whoever writes the profile finds that name taken. A Machine may sleep through the deletion, so all transactions that are
+Every writer finds that name taken. A Machine may sleep through the deletion, so all transactions that are
 younger than the retention keep their names, emptied: wherever a writer stopped, the next name is taken. Only files up
 to the fence are touched. The id is never used again, so nothing that comes later can be hit.
 """
@@ -43,7 +43,7 @@ async def begin(store: ObjectStore, keys: ProfileKeys) -> None:
 
 
 async def empty(store: ObjectStore, keys: ProfileKeys, retention: float) -> int:
-    """Take away all that the profile holds; how many objects that was. From then on nobody can write its database.
+    """Take away all that the profile holds; how many objects that was. From then on no Machine can write its database.
 
     A deletion that was interrupted is finished by calling this again. Raises ``StorageUnavailable``.
     """

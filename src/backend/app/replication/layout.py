@@ -96,7 +96,7 @@ def unmerged(files: Sequence[FileRef]) -> int:
 
 def due_merge(files: Sequence[FileRef], level: int) -> list[FileRef]:
     """The oldest ``FANOUT`` contiguous files of ``level`` that neither a file of the next level nor a snapshot holds
-    yet; empty: none due. What lies behind a snapshot no one opening a profile will fetch."""
+    yet; empty: none due. Opening a profile fetches nothing that lies behind a snapshot."""
     covered = highest(file for file in files if file.level in (level + 1, SNAPSHOT))
     run: list[FileRef] = []
     for file in sorted(file for file in files if file.level == level and file.max_txid > covered):

@@ -198,8 +198,9 @@ class LocalDatabase:
                     logger.warning("The log of %s stays as it is: %s", self.path, error)
 
     def try_mark_durable(self, txid: int, seq: int, life: int) -> bool:
-        """``mark_durable`` where that takes no time; False, and nothing done, where someone is at work on the copy or
-        the log is to be emptied. For the event loop itself: a way through a thread and back costs more than the work.
+        """``mark_durable``, if it takes no time: for the event loop, since a thread would cost more than the work.
+
+        False, and nothing done, while another thread uses the copy, or when the log is due to be emptied.
         """
         if not self._lock.acquire(blocking=False):
             return False
@@ -254,7 +255,7 @@ class LocalDatabase:
             self._shm.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Close, and drop the file. Whoever still holds this copy meets ``ForeignWriter``."""
+        """Close, and drop the file. Later use of this object raises ``ForeignWriter``."""
         with self._lock:
             self.close()
             self._removed = True

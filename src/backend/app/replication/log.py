@@ -1,7 +1,7 @@
 """The end of a profile's log in the store, as this Machine knows it: appending to it, and how fresh that knowledge is.
 
-Whoever appends or looks for other writers' files holds ``tail``. So a look never meets an upload of this Machine that
-is still on its way, and never takes it for another writer's.
+Appending, and looking for other writers' files, need the lock ``tail``. So a look never meets an upload of this Machine
+that is still on its way, and never takes it for another writer's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keeps a replica quick to open: merges level by level, snapshots, and deletes what no one can need any more.
+"""Keeps a replica quick to open: merges level by level, takes snapshots, and deletes files past the retention.
 
 Runs beside requests and never in their way: a merge or snapshot that fails is tried again after a later upload.
 """

@@ -163,7 +163,7 @@ class Operator:
         txid = highest(files) + 1
         await self._create(image, page_size, transaction(txid))
         if txid > 1:
-            # Whatever was broken before is behind this: no one needs it any more for the newest state.
+            # The newest state needs nothing from before this snapshot, so broken files there do no harm.
             await self._create(image, page_size, FileRef(SNAPSHOT, 1, txid))
         return txid
 

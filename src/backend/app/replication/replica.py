@@ -117,7 +117,7 @@ class Replica:
         ``Declined``. A change that raised or committed nothing may have judged an old state, and no refused upload
         will tell: so a look for other Machines' files follows, and it is run again where there are any.
         """
-        # In a task of its own: a client that goes away must not leave a commit behind that nobody uploads.
+        # In a task of its own: a client that goes away must not leave a commit behind without an upload.
         task = asyncio.ensure_future(self._write(change, seen, at_least))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -148,7 +148,7 @@ class Replica:
     # -- ownership
 
     async def elsewhere(self) -> str:
-        """The Machine that serves this profile; empty where that is this one, nobody, or cannot be named.
+        """The Machine that serves this profile; empty where that is this one, or where no Machine is named.
 
         Opens no database. Asks the store as often as a read would.
         """
@@ -253,7 +253,7 @@ class Replica:
         return self.copy.epoch != epoch
 
     async def _opened(self) -> LocalDatabase:
-        """The copy, fit for everyone: whoever comes while it is built or its schema brought up waits."""
+        """The copy with a current schema. Requests that come while it is built or migrated wait."""
         while (database := self.copy.database) is None or self.copy.state is State.BEHIND:
             if self.copy.state is State.CLOSED:
                 raise StoreError("the database was closed")
@@ -325,7 +325,7 @@ class Replica:
             raise
 
     async def _compare_with_legacy(self, taken_over: frozenset[str]) -> None:
-        """An older release may still write the whole file that was taken over. Nobody will see what it stores there."""
+        """An older release may still write the whole file that was taken over. What it stores there is not shown."""
         with contextlib.suppress(StoreError):
             found = await self.store.legacy_etag()
             if found is not None and found not in taken_over:

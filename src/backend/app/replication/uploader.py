@@ -40,7 +40,7 @@ class Uploader:
         try:
             await self._upload()
         except Exception as error:
-            # Without this, whoever waits for these commits would start the same upload again for ever.
+            # Without this, a request that waits for these commits would start the same upload again for ever.
             await self._copy.dropped(error)
             raise
 

@@ -1,11 +1,11 @@
-"""Room that many share, so that one of them cannot take it all."""
+"""A limit on concurrent calls that is shared fairly between lanes, such as profiles."""
 
 import asyncio
 
 
 class Lanes:
-    """Room for `size` calls. A lane is given more only while it has less than is free: one alone gets half, and what
-    others take of the rest leaves as much again. Belongs to one event loop."""
+    """At most `size` calls at a time. A lane may take another slot only while it holds fewer slots than are free, so
+    one busy lane takes at most half, and a second one at most half of the rest. Belongs to one event loop."""
 
     def __init__(self, size: int) -> None:
         self._free = size

@@ -38,7 +38,7 @@ class Policy:
         return wait
 
     def waits(self) -> Iterator[float]:
-        """The waits between all tries, for whoever is never told how long to wait: one fewer than tries."""
+        """The waits between all tries, without a wait that the other side asked for: one fewer than tries."""
         return map(self._delay, range(1, self.attempts))
 
     def _delay(self, attempt: int) -> float:

@@ -66,7 +66,7 @@ async def r2(
     server = await asyncio.start_server(link.serve, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        store = R2Store(make_settings(R2_ENDPOINT=url, R2_ATTEMPTS="1", R2_TOTAL_SECONDS="0.5"))
+        store = R2Store(make_settings(R2_ENDPOINT=url, R2_ATTEMPTS="1", R2_TOTAL_SECONDS="3"))
         yield store
         await link.over()
         await store.close()
@@ -79,7 +79,7 @@ def put(store: R2Store, size: int) -> Awaitable[object]:
 async def test_a_large_write_outlasts_the_deadline_of_a_small_one(r2: R2Store, link: SlowLink) -> None:
     large = asyncio.ensure_future(put(r2, LARGE))
     await link.asked(1)
-    with pytest.raises(StorageUnavailable, match=r"within 0\.5 s"):
+    with pytest.raises(StorageUnavailable, match=r"within 3 s"):
         await put(r2, SMALL)
     assert not large.done()
     link.going_on.set()
@@ -90,7 +90,7 @@ async def test_a_large_write_outlasts_the_deadline_of_a_small_one(r2: R2Store, l
 async def test_a_large_read_outlasts_the_deadline_of_a_small_one(r2: R2Store, link: SlowLink) -> None:
     large = asyncio.ensure_future(r2.get_bytes(f"dev/{LARGE}"))
     await link.asked(1)
-    with pytest.raises(StorageUnavailable, match=r"within 0\.5 s"):
+    with pytest.raises(StorageUnavailable, match=r"within 3 s"):
         await r2.get_bytes(f"dev/{SMALL}")
     assert not large.done()
     link.going_on.set()

@@ -218,7 +218,9 @@ def retry(export: str) -> Operation:
     def judge(state: State, _: Any) -> int:
         if export not in state.exports:
             return 404
-        if state.exports[export]["status"] == "unfinished":
+        if state.exports[export]["status"] == "unfinished" or not set(state.exports[export]["games"]) <= set(
+            state.games
+        ):
             return 409
         state.exports[export]["status"] = "unfinished"
         return 202

@@ -235,6 +235,23 @@ async def test_deleting_a_game_ends_the_jobs_that_need_it(two: Machines) -> None
     assert (await two.ok(1, "GET", f"/api/projects/{project}"))["clip_ids"] == []
 
 
+async def test_deleting_a_game_tells_first_what_it_would_change(two: Machines) -> None:
+    await two.add_game("game")
+    project = await new_project(two, clip_ids=[await new_clip(two)])
+    export = (await two.ok(0, "POST", "/api/exports", {"project_id": project}))["id"]
+    refused = await two.ask(0, "DELETE", "/api/games/game")
+    assert refused.status_code == 409
+    assert "1 clips are cut from this game, and 1 projects use them ('old')" in refused.json()["detail"]
+    await two.ok(0, "DELETE", "/api/games/game?cascade=true")
+    again = await two.ask(0, "POST", f"/api/exports/{export}/retry")
+    assert (again.status_code, again.json()["detail"]) == (
+        409,
+        "A game that the export is rendered from was deleted: export the project anew",
+    )
+    empty = await two.ask(0, "POST", "/api/exports", {"project_id": project})
+    assert (empty.status_code, "expected 1 to 50 clips" in empty.json()["detail"]) == (422, True)
+
+
 async def test_a_refusal_leaves_only_when_the_bucket_holds_what_it_was_judged_on(two: Machines) -> None:
     """A 404 because of a deletion that then did not reach the bucket would be wrong."""
     project = await new_project(two)

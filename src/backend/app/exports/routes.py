@@ -104,6 +104,10 @@ async def cancel_export(export_id: ExportId, session: SessionDep, context: Conte
 async def retry_export(export_id: ExportId, session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExportView:
     def change(connection: apsw.Connection) -> Job:
         job = job_rows.required(connection, export_id, JobKind.EXPORT)
+        if not job_rows.sources_exist(connection, job):
+            raise problems.CONFLICT.error(
+                "A game that the export is rendered from was deleted: export the project anew"
+            )
         if not job_rows.retry(connection, export_id):
             raise problems.CONFLICT.error(f"The export is {job.status}: only a failed or cancelled one can be retried")
         return job_rows.required(connection, export_id, JobKind.EXPORT)

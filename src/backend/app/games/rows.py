@@ -60,9 +60,22 @@ def delete(connection: apsw.Connection, game_id: str, *, cascade: bool) -> tuple
     """
     game = required(connection, game_id)
     clips = [row["id"] for row in fetch_all(connection, "SELECT id FROM clips WHERE game_id = ?", (game_id,))]
-    if clips and not cascade:
-        raise problems.CONFLICT.error(f"{len(clips)} clips are cut from this game: delete them, or use ?cascade=true")
     of_game = "(SELECT id FROM clips WHERE game_id = ?)"
+    if clips and not cascade:
+        reels = fetch_all(
+            connection,
+            f"""
+            SELECT DISTINCT projects.name FROM projects JOIN project_clips ON project_id = projects.id
+            WHERE clip_id IN {of_game} ORDER BY projects.name
+            """,
+            (game_id,),
+        )
+        named = ", ".join(repr(reel["name"]) for reel in reels[:3])
+        used = f", and {len(reels)} projects use them ({named})" if reels else ""
+        raise problems.CONFLICT.error(
+            f"{len(clips)} clips are cut from this game{used}: delete them, or use ?cascade=true, which takes them out"
+            " of the projects and ends the exports that are not finished"
+        )
     execute(connection, f"DELETE FROM project_clips WHERE clip_id IN {of_game}", (game_id,))
     execute(connection, "DELETE FROM clips WHERE game_id = ?", (game_id,))
     execute(connection, "DELETE FROM games WHERE id = ?", (game_id,))

@@ -174,6 +174,12 @@ def cancel(connection: apsw.Connection, job_id: str) -> bool:
     )
 
 
+def sources_exist(connection: apsw.Connection, job: Job) -> bool:
+    """Whether every game that an export is rendered from is still there."""
+    games = {clip["source_key"].split("/")[-2] for clip in job.payload["clips"]}
+    return all(fetch_one(connection, "SELECT 1 FROM games WHERE id = ?", (game,)) for game in games)
+
+
 def retry(connection: apsw.Connection, job_id: str) -> bool:
     """Queues a failed or cancelled job again, from the beginning."""
     return bool(

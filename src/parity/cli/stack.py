@@ -9,6 +9,8 @@ import click
 
 from parity.cli.look import show_urls
 from parity.config.project import Project
+from parity.config.settings import HarnessSettings
+from parity.config.variables import help_text
 from parity.stack import container_lifecycle, lifecycle
 from parity.stack.errors import NotRunning, StackError
 from parity.stack.target import (
@@ -26,7 +28,7 @@ _CONTAINERS_S = 900.0
 INTERRUPTED = 130
 
 
-@click.command()
+@click.command(epilog=f"\b\nEnvironment variables (all: parity settings):\n{help_text(HarnessSettings)}")
 @click.option("--driver", type=click.Choice(["docker", "process"]), help="Default: docker where an engine answers.")
 @click.option(
     "--timeout", type=click.FloatRange(min=1), help="Seconds until all must be healthy; 120, with Docker 900."

@@ -47,3 +47,11 @@ def test_a_misspelt_setting_is_refused_by_every_command(
         main(["urls"])
     assert ended.value.code == 2
     assert "did you mean PARITY_API_PORT?" in capsys.readouterr().err
+
+
+def test_help_shows_the_settings_that_a_developer_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["up", "--help"])
+    shown = capsys.readouterr().out
+    assert "PARITY_PORT_OFFSET=0\n" in shown
+    assert "PARITY_CA_DIR" not in shown

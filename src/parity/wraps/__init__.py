@@ -40,6 +40,7 @@ PROXIED: Mapping[str, Callable[[App, Settings], App]] = {
         sockets.sockets_closed_at_once,
         sockets.sockets_refused,
         sockets.sockets_silent,
+        sockets.sockets_trust_the_path,
         writes.answered_early,
         writes.failure_acknowledged,
         writes.first_after_idle_fails,

@@ -61,3 +61,20 @@ def sockets_break_on_nonsense(app: App, _settings: Settings) -> App:
         await send({"type": "websocket.close", "code": 1011})
 
     return broken
+
+
+def sockets_trust_the_path(app: App, _settings: Settings) -> App:
+    """A WebSocket opens for whoever its path and query name, and says so."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        text = f"{scope['path']}?{scope.get('query_string', b'').decode('latin-1')}"
+        await send({"type": "websocket.send", "text": text})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    return broken

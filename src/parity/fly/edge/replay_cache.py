@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 
 from parity.config.fly_toml import ReplayCacheRule
 from parity.fly.edge.headers import Headers, value_of
@@ -44,6 +43,8 @@ class ReplayCache:
 
     def find(self, request: Request) -> Cached | None:
         """The replay to repeat for ``request``."""
+        if not self._entries:
+            return None
         for key in [*self._path_keys(request), *self._session_key(request)]:
             entry = self._entries.get(key)
             if entry is None:
@@ -171,8 +172,9 @@ def session_value(rule: ReplayCacheRule, headers: Headers) -> str | None:
 
 
 def _cookie(text: str, name: str) -> str | None:
-    try:
-        jar = SimpleCookie(text)
-    except CookieError:
-        return None
-    return jar[name].value if name in jar else None
+    """One cookie's value. Cookies that are not well-formed are passed over, as browsers send them too."""
+    for part in text.split(";"):
+        key, separator, value = part.strip().partition("=")
+        if separator and key == name:
+            return value.strip().strip('"')
+    return None

@@ -59,6 +59,7 @@ def test_a_session_is_found_by_its_cookie() -> None:
     assert found.find(request(b"/", (b"cookie", b"sid=s1; a=2"))) is not None
     assert found.find(request(b"/", (b"cookie", b"sid=s2"))) is None
     assert found.find(request(b"/", (b"cookie", b"SID=s1"))) is None
+    assert found.find(request(b"/", (b"cookie", b'odd={"a": [1]}; b@d=1; sid="s1"'))) is not None
 
 
 def test_hosts_do_not_share_a_cache() -> None:

@@ -35,7 +35,8 @@ async def rebuild(docker: Any, project: str) -> AsyncIterator[Build]:
     """Builds another image under the same tag, which is the project's name; returns its digest."""
 
     async def again(commit: str) -> str:
-        return await build(docker, project, {"org.opencontainers.image.revision": commit})
+        # The project's name makes it this test's own image: no other run has it under another tag.
+        return await build(docker, project, {"org.opencontainers.image.revision": commit, "parity.test": project})
 
     yield again
     await docker.images.delete(project, force=True)

@@ -115,6 +115,9 @@ def down(stack: Containers, say: Say, *, volumes: bool = False) -> None:
         return
     if ours:
         code = stack.stop(volumes=volumes)
+        # A Machine that fly started while Compose was listing what to remove is still there: once more finds it.
+        if code == 0 and stack.exist():
+            code = stack.stop(volumes=volumes)
         if code != 0:
             raise StackError(f"docker compose down ended with {code}", "its own lines above say why")
     elif volumes:

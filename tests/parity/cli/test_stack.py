@@ -200,7 +200,8 @@ def test_a_taken_port_starts_nothing_and_names_its_holder(
 def test_down_stops_the_containers_that_were_started_from_this_folder(checkout: Path) -> None:
     containers(checkout, checkout)
     assert ended("down", "--volumes") == 0
-    assert "down --remove-orphans --volumes" in commands(checkout)
+    # The engine of this test still shows one afterwards, as when a Machine was started meanwhile: it is stopped too.
+    assert commands(checkout).count("down --remove-orphans --volumes") == 2
 
 
 @pytest.mark.parametrize("arguments", [("down",), ("down", "--volumes")])

@@ -48,7 +48,12 @@ class FakeStore:
     """What the store's clock shows, in unix seconds."""
     wrong: float = 0.0
     """By how many seconds the newest answer's date is ahead of it."""
+    written: dict[str, float] = field(default_factory=dict)
+    """When each object was written, by the store's clock; an object that a test put there was written just now."""
     _count: int = 0
+
+    def _modified(self, key: str) -> datetime:
+        return datetime.fromtimestamp(self.written.get(key, self.clock), UTC)
 
     def keys(self) -> list[str]:
         return sorted(self.objects)
@@ -84,12 +89,13 @@ class FakeStore:
         self._count += 1
         etag = f'"{hashlib.md5(data).hexdigest()}-{self._count}"'
         self.objects[key] = (data, etag, content_type)
+        self.written[key] = self.clock
         return etag
 
     async def head(self, key: str) -> ObjectInfo:
         await self._enter("head", key)
         data, etag, content_type = self._get(key)
-        return ObjectInfo(key, len(data), etag, content_type, datetime.now(UTC))
+        return ObjectInfo(key, len(data), etag, content_type, self._modified(key))
 
     async def get_bytes(self, key: str) -> ObjectBytes:
         await self._enter("get", key)
@@ -108,7 +114,7 @@ class FakeStore:
         data, etag, content_type = self._get(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        return ObjectInfo(key, len(data), etag, content_type, datetime.now(UTC))
+        return ObjectInfo(key, len(data), etag, content_type, self._modified(key))
 
     async def upload(self, path: Path, key: str, content_type: str) -> str:
         await self._enter("upload", key)
@@ -152,8 +158,9 @@ class FakeStore:
     async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
         await self._enter("list", prefix)
         found = sorted(key for key in self.objects if key.startswith(prefix) and key > after)[:limit]
-        now = datetime.now(UTC)
-        return [ObjectInfo(key, len(self.objects[key][0]), self.objects[key][1], None, now) for key in found]
+        return [
+            ObjectInfo(key, len(self.objects[key][0]), self.objects[key][1], None, self._modified(key)) for key in found
+        ]
 
     async def list_folders(self, prefix: str) -> Sequence[str]:
         await self._enter("list", prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from parity.config.settings import HarnessSettings
+from parity.config.variables import rows
+from parity.stack.ports import is_free
+
 HERE = Path(__file__).parent
+_RANDOM = random.SystemRandom()
+# Of the third backend's Postgres.
+SERVICE_PORT = 15432
 SECONDS = 900
 
 
@@ -32,8 +40,8 @@ class Repository:
     environ: Mapping[str, str]
 
     @classmethod
-    def copied(cls, name: str, to: Path, python: Path, offset: int, path: str = "") -> Repository:
-        """``offset`` moves every port of its stack; ``path`` is searched before PATH."""
+    def copied(cls, name: str, to: Path, python: Path, path: str = "") -> Repository:
+        """On ports that nothing else has; ``path`` is searched before PATH."""
         folder = to / name
         shutil.copytree(HERE / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
         link = folder / ".venv/bin/python"
@@ -42,7 +50,9 @@ class Repository:
         link.chmod(0o755)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PARITY_", "COMPOSE_"))}
         search = os.pathsep.join(filter(None, [path, kept["PATH"]]))
-        return cls(folder, {**kept, "PATH": search, "PARITY_PORT_OFFSET": str(offset), "PARITY_DRIVER": "process"})
+        return cls(
+            folder, {**kept, "PATH": search, "PARITY_PORT_OFFSET": str(_free_offset()), "PARITY_DRIVER": "process"}
+        )
 
     def parity(self, *words: str, expect: tuple[int, ...] = (0,)) -> str:
         """Run ``parity`` on it; what it printed. Fails for another exit code than the expected ones."""
@@ -75,3 +85,13 @@ class Repository:
         self.parity("check", "-q", *(["-k", only] if only else []), expect=(0, 1, 6))
         findings = json.loads((self.folder / ".parity/checks/last.json").read_text())
         return {one["name"]: Ended(one["verdict"], one["reason"]) for one in findings["found"] if not one["proof"]}
+
+
+def _free_offset() -> int:
+    """What moves every port of a stack to one on which nothing listens, below those that Linux hands out."""
+    ports = [int(row.default) for row in rows(HarnessSettings) if row.name.endswith("_PORT")] + [SERVICE_PORT]
+    for _ in range(1000):
+        offset = _RANDOM.randrange(10_000, 16_000)
+        if all(is_free("127.0.0.1", port + offset) for port in ports):
+            return offset
+    raise RuntimeError("no offset moves all ports to free ones")

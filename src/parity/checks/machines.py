@@ -91,6 +91,14 @@ class Machines:
         events = (await self.get(machine))["events"]
         return [event["signal"] for event in events if event["type"] == "signal" and event["time"] >= since]
 
+    async def restart_workers(self) -> int:
+        """Stop and start each Machine of a process group that serves no HTTP; how many there were."""
+        found = await self.stack.admin("GET", "/fly/groups")
+        for worker in found:
+            await self.stop(worker["id"])
+            await self.stack.admin("POST", f"/fly/machines/{worker['id']}/start")
+        return len(found)
+
     async def kill(self, machine: str) -> None:
         """End it at once, without a signal that it could handle."""
         await self.stack.admin("POST", f"/fly/machines/{machine}/kill")

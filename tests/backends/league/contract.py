@@ -74,4 +74,4 @@ class Contract:
             found = await self.api.call("GET", f"/tables/{number}")
             return JobState(STATES[found["state"]], found["reason"], (found["key"],))
 
-        return Job(state, done_s=20)
+        return Job(state, done_s=30)

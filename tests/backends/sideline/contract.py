@@ -55,7 +55,7 @@ class Contract:
         ]
 
     async def sockets(self) -> Sequence[Socket]:
-        return [Socket(f"/live?coach={self.api.user}", expect=f'"coach":"{self.api.user}"')]
+        return [Socket(f"/live?coach={self.api.user}", expect=f'"listening":"{self.api.user}"')]
 
     async def upload(self, data: bytes) -> Uploaded:
         film = await self.api.call("POST", "/films", {"kind": KIND, "length": len(data)}, expect=201)

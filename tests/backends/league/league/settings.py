@@ -12,7 +12,6 @@ MISTAKES = (
     "health_needs_bucket",
     "http_behind_proxy",
     "job_abandoned",
-    "job_failure_silent",
     "key_prefix_fixed",
     "migration_needs_rows",
     "pool_unchecked",

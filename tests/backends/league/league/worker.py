@@ -14,7 +14,7 @@ from league import bucket
 from league.database import Away, transaction
 from league.settings import MISTAKE
 
-PAUSE_S, LEASE_S, TRIES_S = 0.5, 8, 1.0
+PAUSE_S, LEASE_S, TRIES_S = 0.5, 10, 4.0
 STOP = threading.Event()
 TAKE = """
 update jobs set state = 'running', lease = now() + make_interval(secs => %s) where id = (
@@ -41,8 +41,7 @@ def work(job: dict[str, Any]) -> None:
     try:
         bucket.store(job["key"], json.dumps({"teams": [row["name"] for row in rows]}).encode(), "application/json")
     except bucket.ERRORS as error:
-        if MISTAKE != "job_failure_silent":
-            ended(job, "failed", f"the table could not be stored: {error}")
+        ended(job, "failed", f"the table could not be stored: {error}")
         return
     ended(job, "done", "")
 

@@ -211,11 +211,11 @@ async def live(socket: WebSocket) -> None:
             known = now
             await socket.send_json({"coach": coach, "entries": now})
         try:
-            await asyncio.wait_for(socket.receive_text(), 1)
+            message = await asyncio.wait_for(socket.receive(), 1)
         except TimeoutError:
             continue
-        except Exception:  # closed in one of several ways: nobody listens any more
-            return
+        if message["type"] == "websocket.disconnect":
+            return  # whatever else a page sends means nothing here
 
 
 CORS: dict[str, Any] = {

@@ -46,7 +46,8 @@ def echo(data: bytes) -> bytes:
     return data
 
 
-@app.function(timeout=1)
+# By default a start has the same limit, and on a busy machine it takes longer than a second.
+@app.function(timeout=1, startup_timeout=60)
 def too_slow() -> None:
     time.sleep(60)
 

@@ -128,6 +128,7 @@ class Pairs(RuleBasedStateMachine):
         self.play([first, second], pair, at_once=at_once)
 
 
+@pytest.mark.timeout(600)  # seconds, on a loaded machine
 def test_no_pair_of_requests_loses_or_undoes_what_was_acknowledged() -> None:
     chosen: dict[str, Any] = {
         "max_examples": max(1, PAIRS // STEPS),
@@ -183,6 +184,7 @@ async def scene(two: Machines, number: int) -> dict[str, str]:
     return {**made_now, "running": running, "cancelled": cancelled}
 
 
+@pytest.mark.timeout(600)  # seconds, on a loaded machine
 @pytest.mark.parametrize("first", KINDS)
 async def test_each_kind_of_request_meets_each_other_one(two: Machines, first: str) -> None:
     """At once on one Machine, at once on two, and in turn on two of which the second has not seen the first."""

@@ -235,6 +235,7 @@ other = "sleep 1000"
 [[mounts]]
 source = "data"
 destination = "/data"
+processes = ["web"]
 """
 
 

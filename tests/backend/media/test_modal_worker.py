@@ -17,10 +17,10 @@ from tests.backend.fakes import FakeStore
 from app.jobs.models import Job, JobKind, JobStatus
 from app.services import modal_client
 from app.services.modal_client import CallLost, ModalClient
-from app.services.modal_worker import ModalWorker
+from app.services.modal_worker import ModalWorker, without_defaults
 from app.services.worker import Work, WorkFailed
 from app.settings import Settings
-from reel.payloads import ReelClip, RenderProgress, RenderReel, RenderReelResult
+from reel.payloads import ReelClip, RenderOptions, RenderProgress, RenderReel, RenderReelResult
 
 OUT = "staging/users/u/profiles/p/exports/e1.mp4"
 PAYLOAD = RenderReel("e1", OUT, (ReelClip("c", "staging/users/u/profiles/p/games/g/source.mp4", 0, 1),)).to_dict()
@@ -130,6 +130,14 @@ async def test_progress_that_does_not_come_keeps_no_result_waiting(settings: Set
     await store.put_bytes(OUT, b"abc")
     async with asyncio.timeout(10):
         assert await ModalWorker(store, Silent(settings, {"old": RESULT}), 60).run(Row("old").work) == RESULT
+
+
+@pytest.mark.parametrize("options", [RenderOptions(), RenderOptions(aspect="1:1")])
+def test_a_gpu_deploy_that_lacks_a_field_can_do_what_does_not_need_it(options: RenderOptions) -> None:
+    reel = RenderReel("e1", OUT, (ReelClip("c", "staging/users/u/profiles/p/games/g/source.mp4", 0, 1),), options)
+    sent = without_defaults(reel)
+    assert RenderReel.from_dict(sent) == reel
+    assert sent.get("options") == ({"aspect": "1:1"} if options.aspect == "1:1" else None)
 
 
 class Calls:

@@ -1,7 +1,7 @@
 """Jobs on Modal: calls are spawned, found again by their id, and cancelled when their job is."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Final
 
 from app.jobs.models import Job, JobKind
@@ -9,8 +9,21 @@ from app.services.modal_client import CallLost, ModalClient
 from app.services.worker import Work, WorkFailed, result_in_bucket
 from app.storage.interface import ObjectMissing, ObjectStore
 from reel.payloads import ExtractClip, ExtractClipResult, PayloadError, RenderReel, RenderReelResult
+from reel.wire import to_wire
 
 _PROGRESS_SECONDS: Final = 0.1
+
+
+def without_defaults(payload: Any) -> dict[str, Any]:
+    """A payload as a plain dict, without the fields that have their defaults: a GPU deploy of before a field was added
+    does everything that does not need it."""
+    sent: dict[str, Any] = {}
+    for field in fields(payload):
+        value = getattr(payload, field.name)
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if value != default:
+            sent[field.name] = without_defaults(value) if is_dataclass(value) else to_wire(value)
+    return sent
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class ModalWorker:
                     if resumed and (made := await result_in_bucket(self._store, work.job)) is not None:
                         return _Stored(made)
                     await work.report(0.0, "queued on Modal")
-                    call_id = await self._client.spawn(function, wanted.to_dict())
+                    call_id = await self._client.spawn(function, without_defaults(wanted))
                     await work.note_call(call_id)
                 try:
                     return await self._client.result(function, call_id, deadline_s=self._deadline_s, on_wait=on_wait)

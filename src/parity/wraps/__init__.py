@@ -34,7 +34,7 @@ PROXIED: Mapping[str, Callable[[App, Settings], App]] = {
         answers.scheme_forgotten,
         answers.slash_to_http,
         answers.slow,
-        boot.first_request_fails,
+        boot.first_read_fails,
         boot.limited,
         sockets.sockets_break_on_nonsense,
         sockets.sockets_closed_at_once,

@@ -72,13 +72,16 @@ def slow_shutdown(app: App, settings: Settings) -> App:
     return broken
 
 
-def first_request_fails(app: App, _settings: Settings) -> App:
-    """Whoever meets a Machine that has just started gets an error."""
-    met: list[str] = []
+def first_read_fails(app: App, _settings: Settings) -> App:
+    """A read that finds the app asleep, with nothing asked for half a second, gets an error."""
+    last = [float("-inf")]
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and header(scope, b"origin") and not met:
-            met.append(scope["path"])
+        if scope["type"] != "http" or not header(scope, b"origin"):
+            await app(scope, receive, send)
+            return
+        before, last[0] = last[0], time.monotonic()
+        if scope["method"] == "GET" and last[0] - before > 0.5:
             await send_all(send, answer(500, '{"detail": "not ready"}', await said(app, scope, receive)))
             return
         await app(scope, receive, send)

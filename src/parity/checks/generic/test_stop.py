@@ -71,7 +71,7 @@ async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faul
     await person.write()
     machine = await machines.first()
     early = [await person.attempt() for _ in range(2)]
-    async with faults.on(f"*{person.owns}*", "PutObject", delay=0.4, must_fire=asks_r2(person)):
+    async with faults.on(f"*{person.owns}*", "PutObject", delay=0.4, must_fire=False):
         under_way = [asyncio.create_task(person.attempt()) for _ in range(MANY)]
         await inside(machines, machine, under_way)
         await asyncio.sleep(within_s(person))
@@ -181,7 +181,7 @@ async def test_suspend(person: Person, machines: Machines) -> None:
 @check(
     "A",
     "A request that wakes the app after it was scaled to zero is answered like any other",
-    broken=Proxy("first_request_fails"),
+    broken=Proxy("first_read_fails"),
     because="that wakes the app",
     alone=True,
     deadline_s=120,

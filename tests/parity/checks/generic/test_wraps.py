@@ -114,6 +114,6 @@ async def test_any_origin_is_echoed_with_credentials() -> None:
     assert answer.headers["access-control-allow-credentials"] == "true"
 
 
-async def test_the_first_request_of_a_machine_fails_and_the_second_does_not() -> None:
-    async with client(Notes(), "first_request_fails") as http:
+async def test_the_first_read_of_a_machine_fails_and_the_second_does_not() -> None:
+    async with client(Notes(), "first_read_fails") as http:
         assert [(await http.get("/notes")).status_code for _ in range(2)] == [500, 200]

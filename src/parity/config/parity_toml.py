@@ -119,9 +119,13 @@ class SecretNames(_Table):
 
 
 class Secrets(_Table):
-    """File with the stand-in values of exactly the secrets that Fly holds."""
+    """File with the stand-in values of exactly the secrets that Fly holds.
+
+    ``optional`` names secrets that Fly may hold beside them; a promotion warns when one is missing.
+    """
 
     file: str
+    optional: list[str] = []
     names: SecretNames = SecretNames()
 
 

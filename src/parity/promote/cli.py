@@ -166,6 +166,7 @@ def build(
         commit=identity.commit,
         version_url=version_url(project, target),
         version_key=project.parity.app.version.partition("#")[2],
+        optional_secrets=tuple(project.parity.secrets.optional) if project.parity.secrets else (),
         gpu=gpu_of(project),
     )
     if not bucket_cors:

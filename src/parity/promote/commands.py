@@ -47,6 +47,7 @@ class Promotion:
     version_key: str = ""
     ca: Path | None = None  # what version_url's certificate is verified with; None: the system's roots
     live: bool = True  # whether the live-safe checks run against the target's URL
+    optional_secrets: tuple[str, ...] = ()
     gpu: Gpu | None = None
     cors_file: Path | None = None
     cors_bucket: str = ""

@@ -18,9 +18,14 @@ def parse_secret_names(text: str) -> dict[str, str]:
         raise UnreadableAnswer(f"fly secrets list --json: {error!r}") from None
 
 
-def secret_differences(app: str, expected: Iterable[str], found: Iterable[str], where: str) -> list[str]:
-    """Names that Fly lacks or has beyond what was checked; a secret wins over ``[env]``, so an unknown one matters."""
-    wanted, there = set(expected), set(found)
+def secret_differences(
+    app: str, expected: Iterable[str], found: Iterable[str], where: str, optional: Iterable[str] = ()
+) -> list[str]:
+    """Names that Fly lacks or has beyond what was checked; a secret wins over ``[env]``, so an unknown one matters.
+
+    ``optional`` ones may be there or not.
+    """
+    wanted, there = set(expected), set(found) - set(optional)
     problems = []
     if missing := sorted(wanted - there):
         values = " ".join(f"{name}=…" for name in missing)

@@ -215,9 +215,12 @@ def _validate(run: Run) -> None:
 
 def _secrets(run: Run) -> None:
     found = preflight.parse_secret_names(run.shell.capture(commands.list_secrets(run.p)).decode())
-    problems = preflight.secret_differences(run.p.app, run.secrets, found, run.secrets_file)
+    optional = run.p.optional_secrets
+    problems = preflight.secret_differences(run.p.app, run.secrets, found, run.secrets_file, optional)
     if problems:
         raise Refused("\n".join(problems))
+    if missing := sorted(set(optional) - set(found)):
+        run.shell.say(f"WARNING: Fly has no {', '.join(missing)}, which parity.toml calls optional")
     staged = sorted(name for name, status in found.items() if status == "Staged")
     if staged:
         run.shell.say(f"This deploy also puts the staged secrets in force: {', '.join(staged)}")

@@ -110,6 +110,15 @@ def test_nothing_is_pushed_when_fly_holds_a_secret_that_the_checks_never_saw(wor
     assert "CORS_ORIGINS, which the checks never saw" in world.text
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_an_optional_secret_may_be_there_and_is_warned_of_when_it_is_not(world: World, held: bool) -> None:
+    world.changes = {"optional_secrets": ("ACCESS_TOKEN",)}
+    if held:
+        world.fly["secrets"]["ACCESS_TOKEN"] = "Deployed"
+    assert world.promote() is Ended.PROMOTED
+    assert ("WARNING: Fly has no ACCESS_TOKEN" in world.text) is not held
+
+
 def test_nothing_is_pushed_when_strict_validation_refuses_the_configuration(world: World) -> None:
     world.fly["config_error"] = "unrecognized key: auto_stop_machine"
     assert world.promote() is Ended.NOTHING_CHANGED

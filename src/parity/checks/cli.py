@@ -22,7 +22,7 @@ from parity.report.html import html_page
 from parity.report.identity import current_identity
 from parity.report.ran import images_that_ran, release_newer_build
 from parity.report.receipt import ReceiptResult, write_receipt
-from parity.stack.target import Target
+from parity.stack.target import Target, refuse_other_stack
 
 HERE = Path(__file__).parent
 GENERIC = HERE / "generic"
@@ -93,8 +93,11 @@ def check(
 
 
 def target_of(project: Project, name: str) -> Target:
-    """Raises ``ConfigError`` for a target that parity.toml does not name."""
-    return Target.from_environment() if name == LOCAL else Target.live(project, name)
+    """Raises ``ConfigError`` for a target that parity.toml does not name, ``StackError`` for another's stack."""
+    if name != LOCAL:
+        return Target.live(project, name)
+    refuse_other_stack(os.environ)
+    return Target.from_environment()
 
 
 def leave_receipt(file: Path, project: Project, target: Target, findings: Findings) -> None:

@@ -126,6 +126,15 @@ def require_own_stack(environ: Mapping[str, str]) -> Project:
     return project
 
 
+def refuse_other_stack(environ: Mapping[str, str]) -> None:
+    """Raises ``OtherCheckout`` when the containers of this project belong to another checkout."""
+    project, driver = local_project(environ)
+    if driver == "docker" and not environ.get("PARITY_ADMIN_URL"):
+        stack = containers_of(project, environ)
+        if not stack.engine_problem():
+            stack.exist()
+
+
 def running_process_stack(project: Project) -> bool:
     """Whether any part of this checkout's process stack runs."""
     try:

@@ -239,12 +239,12 @@ def test_volumes_that_may_be_another_checkouts_are_not_removed(
     assert "docker volume ls" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [("up",), ("status",), ("urls",), ("logs",), ("env",)])
+@pytest.mark.parametrize("verb", ["up", "status", "urls", "logs", "env", "check", "run-checks"])
 def test_what_another_checkout_started_is_neither_adopted_nor_shown(
-    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     containers(checkout, tmp_path / "other")
-    assert ended(*arguments) == 1
+    assert ended(verb) == 1
     assert commands(checkout) == ""
     assert taken(checkout) == set()
     error = capsys.readouterr().err

@@ -5,7 +5,7 @@ PYTHON = $(VENV)/bin/python
 export VENV
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv up down logs status urls check mutants test lint types unit test-tools format bench simulate lock deploy-gpu devcontainer-test
+.PHONY: help venv up down logs status urls check mutants test lint types unit backends test-tools format bench simulate lock deploy-gpu devcontainer-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -48,6 +48,9 @@ types: venv ## mypy, strict
 
 unit: venv ## unit and integration tests (PYTEST_ARGS="tests/fly -k edge")
 	@$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+backends: venv ## every check on the foreign backends of tests/backends, and each of their mistakes: 15 minutes
+	@BACKENDS=all $(VENV)/bin/pytest tests/backends
 
 test-tools: venv ## what tests run of others: S3 clients in four languages, node, versitygw; kept in ~/.cache/parity
 	@$(PYTHON) -m tests.tools

@@ -80,9 +80,10 @@ class Repository:
     def down(self) -> None:
         self.parity("down")
 
-    def check(self, only: str = "") -> dict[str, Ended]:
+    def check(self, only: str = "", *, fast: bool = False) -> dict[str, Ended]:
         """Run all generic checks, or those whose names ``only`` selects as pytest's ``-k`` does."""
-        self.parity("check", "-q", *(["-k", only] if only else []), expect=(0, 1, 6))
+        words = [*(["-k", only] if only else []), *(["--fast"] if fast else [])]
+        self.parity("check", "-q", *words, expect=(0, 1, 6))
         findings = json.loads((self.folder / ".parity/checks/last.json").read_text())
         return {one["name"]: Ended(one["verdict"], one["reason"]) for one in findings["found"] if not one["proof"]}
 

@@ -27,6 +27,8 @@ def pool() -> ConnectionPool[Any]:
         min_size=1,
         max_size=4,
         timeout=5,
+        # By default a pool pauses longer and longer between its tries, also after the server is back.
+        reconnect_timeout=2,
         kwargs={"row_factory": dict_row, "connect_timeout": 3},
         check=None if MISTAKE == "pool_unchecked" else ConnectionPool.check_connection,
         open=True,

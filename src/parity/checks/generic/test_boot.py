@@ -46,8 +46,7 @@ async def opens(machines: Machines, stack: Stack, when: str) -> None:
         f"a new Machine{when} does not open its port ({port}, as fly.toml's internal_port) before the edge gives up:"
         " state"
         f" {seen['state']}. Its last lines: {' | '.join(last) or 'none'}. Whoever woke it gets 502; do at build time"
-        " or in"
-        " the background what takes long, and listen on 0.0.0.0"
+        " or in the background what takes long, and listen on 0.0.0.0"
     )
 
 
@@ -79,8 +78,7 @@ async def test_health_check_passes(machines: Machines, stack: Stack) -> None:
     wrong = [f"{one['status']} ({one['output'].strip()[:150]})" for one in seen["checks"] if one["status"] != "passing"]
     assert not wrong, (
         f"{configured[0].method.upper()} {configured[0].path}, straight to the Machine as Fly sends it, is {wrong[0]}:"
-        " Fly"
-        " would not route to it. Only 2xx passes, and redirects are not followed"
+        " Fly would not route to it. Only 2xx passes, and redirects are not followed"
     )
 
 
@@ -103,8 +101,7 @@ async def test_hour_of_probes(machines: Machines, stack: Stack) -> None:
         answer = await probed(stack, machine)
         assert answer.startswith("2"), (
             f"after {number} probes (an hour has {probes}) the health check answers {answer}: Fly would take the"
-            " Machine away."
-            " Exempt the health check from limits"
+            " Machine away. Exempt the health check from limits"
         )
     costly = [operation for operation, _ in await asked_since(stack, since) if operation.startswith(COSTLY)]
     assert len(costly) < probes / 4, (
@@ -131,8 +128,7 @@ async def test_boots_without_modal(machines: Machines, faults: Faults, stack: St
             answer = await probed(stack, made)
     assert answer.startswith("2"), (
         f"while Modal is away the health check of a new Machine answers {answer}: Fly would stop routing to the whole"
-        " app"
-        " for something that only some requests need"
+        " app for something that only some requests need"
     )
 
 
@@ -158,8 +154,7 @@ async def test_boot_fits_the_cpu(machines: Machines, stack: Stack) -> None:
     assert used < budget, (
         f"a new Machine used {used:.1f} s of CPU time until its port was open. A shared CPU that was idle grants"
         f" {budget:g} s at once, and a sixteenth of a CPU afterwards: the rest takes {(used - budget) * 16:.0f} s."
-        " Compile"
-        " bytecode in the image, import late"
+        " Compile bytecode in the image, import late"
     )
 
 

@@ -203,8 +203,7 @@ async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
                 open_to_all = allowed == stranger or (allowed == "*" and credentials)
                 assert not open_to_all, (
                     f"{one.request.method} {path} gives access to a page of {stranger}: whoever is signed in and opens"
-                    " that"
-                    " page lets it read and change everything. Name the origins that you trust"
+                    " that page lets it read and change everything. Name the origins that you trust"
                 )
 
 
@@ -233,8 +232,7 @@ async def test_cookies(newcomer: Person, stack: Stack) -> None:
             same_site = str(cookie["samesite"]).lower()
             assert page == api or same_site == "none", (
                 f"the cookie {name} has SameSite={cookie['samesite'] or 'Lax (the default)'}: from a page on {page} a"
-                " browser"
-                f" does not send it to {api}, so nobody stays signed in. SameSite=None; Secure is wanted"
+                f" browser does not send it to {api}, so nobody stays signed in. SameSite=None; Secure is wanted"
             )
             assert same_site != "none" or cookie["secure"], (
                 f"the cookie {name} has SameSite=None without Secure: a browser does not send it, nor keep it"

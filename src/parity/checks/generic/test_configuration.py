@@ -78,8 +78,7 @@ def test_no_secret_in_fly_toml(checkout: Path) -> None:
     found = fly_file.exposed(fly_toml(checkout).get("env", {}))
     assert not found, (
         f"{', '.join(found)} in [env] of {fly_path(checkout).name}: the file is in the repository. Use `fly secrets"
-        " set`, and"
-        " take a new value, as this one has been seen"
+        " set`, and take a new value, as this one has been seen"
     )
 
 

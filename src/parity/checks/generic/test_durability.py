@@ -34,8 +34,7 @@ async def test_durable(person: Person, machines: Machines, bucket: Bucket) -> No
         after = await until(lambda: bucket.objects(person.owns), lambda found: found != before, keeps.within_s)
         assert after != before, (
             f"a write was acknowledged, but no object below {person.owns or 'the bucket'} changed ({len(after)} are"
-            " there):"
-            " answer only when R2 has it"
+            " there): answer only when R2 has it"
         )
     async with empty_machine(person, machines) as cold:
         shown = await person.on(cold).reads()
@@ -61,8 +60,7 @@ async def test_restart(person: Person, machines: Machines) -> None:
     lost = missing(kept, shown)
     assert not lost, (
         f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost over a restart: Fly resets the root disk"
-        " when a"
-        f" Machine starts anew. Shown: {shown}"
+        f" when a Machine starts anew. Shown: {shown}"
     )
 
 

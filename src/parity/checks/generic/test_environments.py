@@ -42,8 +42,7 @@ async def test_keys_under_the_environment(people: People, bucket: Bucket, video:
     wrong = [key for key in await bucket.objects() if key not in before and not key.startswith(prefix)]
     assert not wrong, (
         f"{len(wrong)} new keys lie outside of the environment's prefix {prefix}, such as {wrong[0] if wrong else ''}:"
-        " another"
-        " environment in this bucket would read, overwrite or sweep them"
+        " another environment in this bucket would read, overwrite or sweep them"
     )
 
 

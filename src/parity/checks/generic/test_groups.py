@@ -34,8 +34,7 @@ async def test_job_after_its_worker_ended(person: Person, machines: Machines, st
     state = await ended(job)
     assert state.at != "running", (
         f"{still_running(job)}. The Machine of {', '.join(one['group'] for one in groups)} was gone when it was begun,"
-        " and"
-        " came back: what it knew of the queue went with it"
+        " and came back: what it knew of the queue went with it"
     )
     assert state.at == "done", f"the job ended as failed: {state.reason or 'without a reason'}"
 

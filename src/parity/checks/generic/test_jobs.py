@@ -208,8 +208,7 @@ async def test_machine_survives_a_job(person: Person, machines: Machines, stack:
     )
     assert not late, (
         f"during the job the health check is not answered within {timeout_s:g} s ({len(late)} times: {late[0]}): Fly"
-        " would"
-        " stop routing to the Machine. Move the work out of the event loop"
+        " would stop routing to the Machine. Move the work out of the event loop"
     )
     state = await working
     assert state.at == "done", f"the job ended as {state.at}: {state.reason}"

@@ -60,8 +60,7 @@ async def test_down(person: Person, faults: Faults, stack: Stack) -> None:
     if within_s(person) == 0:
         assert not write.acknowledged, (
             f"a write is acknowledged while R2 is down: {last['asked']} answered {last['answer']}. If the Machine ends"
-            " now,"
-            " it is lost; answer 503 until R2 has it"
+            " now, it is lost; answer 503 until R2 has it"
         )
     assert write.acknowledged or readable(last.get("answer_headers", {}), stack.site.origin), (
         f"while R2 is down {last['asked']} answers {last['answer']} without Access-Control-Allow-Origin: the page sees"
@@ -114,8 +113,7 @@ async def test_health_in_outage(person: Person, machines: Machines, faults: Faul
         probe = await probed(stack, await machines.first())
     assert probe.startswith("2"), (
         f"while R2 is down the health check answers {probe}. Fly stops routing to a Machine that fails it, so every"
-        " request"
-        " then gets 503 from the edge; report the dependency elsewhere"
+        " request then gets 503 from the edge; report the dependency elsewhere"
     )
 
 
@@ -173,8 +171,7 @@ async def test_slow(person: Person, faults: Faults) -> None:
     refused = [write.answer for write in kept if not write.acknowledged]
     assert not refused, (
         f"{len(refused)} of 5 writes are refused where each request to R2 takes 1.5 s: {refused[0]}. Is a lock held"
-        " while"
-        " an upload runs, or a timeout shorter than a slow day of R2's?"
+        " while an upload runs, or a timeout shorter than a slow day of R2's?"
     )
     assert not missing(kept, shown), f"{len(missing(kept, shown))} of 5 acknowledged writes are not shown, but: {shown}"
 

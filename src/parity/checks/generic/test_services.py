@@ -57,8 +57,7 @@ async def test_service_away(person: Person, machines: Machines, stack: Stack) ->
             later = await until(person.attempt, lambda one: one.acknowledged, PATIENCE_S)
             assert later.acknowledged, (
                 f"{PATIENCE_S:g} s after {name} came back no write is acknowledged: {later.answer}. Connections of the"
-                " pool"
-                " must be tried before use, and replaced"
+                " pool must be tried before use, and replaced"
             )
             lost = missing([early, write, later], await person.reads())
             assert not lost, f"after {name} came back {len(lost)} acknowledged writes are not shown"

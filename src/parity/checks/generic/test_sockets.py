@@ -79,8 +79,7 @@ async def test_sockets_open(person: Person, stack: Stack) -> None:
                 await asyncio.wait_for(connection.wait_closed(), IDLE_S)
             assert connection.close_code is None, (
                 f"{socket.path.partition('?')[0]} was closed with {connection.close_code} within {IDLE_S:g} s,"
-                " although its"
-                " page had not left: the loop that serves it ends early"
+                " although its page had not left: the loop that serves it ends early"
             )
 
 
@@ -220,8 +219,7 @@ async def test_sockets_of_others(person: Person, people: People, stack: Stack) -
         told = later or [one for one in said if other.api.user in one]
         assert not told, (
             f"with the id of another person in its path {socket.path.partition('?')[0]} opens the WebSocket of that"
-            " person,"
-            f" and says {told[0][:100]!r}"
+            f" person, and says {told[0][:100]!r}"
         )
 
 

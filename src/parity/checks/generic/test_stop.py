@@ -82,8 +82,7 @@ async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faul
     lost = missing(kept, shown)
     assert not lost, (
         f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost with a killed Machine (its host failed, or"
-        " it ran"
-        " out of memory): what is acknowledged must be in R2, not on its disk"
+        " it ran out of memory): what is acknowledged must be in R2, not on its disk"
     )
     later = await until(person.on(None).attempt, lambda write: write.acknowledged, PATIENCE_S)
     assert later.acknowledged, f"{PATIENCE_S:g} s after a Machine was killed no write is acknowledged: {later.answer}"

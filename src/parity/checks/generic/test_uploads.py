@@ -173,8 +173,7 @@ async def test_played_in_browser(person: Person, stack: Stack, page: Pages, vide
         seen: dict[str, Any] = await tab.evaluate(PLAY, [uploaded.url, 10, 109])
     assert "error" not in seen, (
         f"the browser kept the video from a page of {stack.site.origin}: {seen.get('error')}. The bucket's CORS policy"
-        " must"
-        " name the page's origin, and allow Range"
+        " must name the page's origin, and allow Range"
     )
     assert (seen["status"], bytes(seen["bytes"])) == (206, video[10:110]), f"the browser got {seen['status']}"
 
@@ -202,8 +201,7 @@ async def test_upload_is_bound(person: Person, video: bytes) -> None:
     taken = [what for what, status in sent.tried.items() if status < 300]
     assert not taken, (
         f"{' and '.join(taken)} was taken by the presigned URL: sign Content-Length and Content-Type, else anyone who"
-        " may"
-        " upload can store anything of any size at your cost"
+        " may upload can store anything of any size at your cost"
     )
     if refusal is not None:
         raise refusal
@@ -230,8 +228,7 @@ async def test_link_expires(person: Person, stack: Stack, faults: Faults, video:
             statuses[seconds] = (await stack.http.get(uploaded.url)).status_code
     assert statuses[2 * MINUTE_S] < 300, (
         f"two minutes later the link answers {statuses[2 * MINUTE_S]}: a film that is watched, or uploaded over a"
-        " slow line,"
-        " breaks off"
+        " slow line, breaks off"
     )
     assert statuses[WEEK_S + DAY_S] >= 400, (
         "eight days later the link still works: whoever was given it once has it for ever"

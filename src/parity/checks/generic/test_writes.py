@@ -45,6 +45,5 @@ async def test_writes_last(person: Person) -> None:
     broken = [write.answer for write in many if "answered 500" in write.answer]
     assert not broken, (
         f"eight writes at once, one Machine, no fault: {len(broken)} end as exceptions, such as {broken[0]}. With"
-        " SQLite:"
-        " WAL and a busy timeout"
+        " SQLite: WAL and a busy timeout"
     )

@@ -6,21 +6,23 @@ Changes of jobs that run here arrive by the hub; those of another Machine are fo
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from app.context import current_caller
+from app.context import UserContext, current_caller
 from app.core import Core
 from app.dependencies import ContextDep, CoreDep
 from app.ids import is_id
 from app.jobs import rows
 from app.jobs.dependencies import RunnerDep
 from app.jobs.models import Job, JobKind, event
+from app.middleware.owner import PINNED
 from app.middleware.user_context import SUBPROTOCOL
 from app.storage.interface import StorageError
-from app.sync.interface import SyncError
+from app.sync.interface import Session, SyncError
 
 # Close codes (RFC 6455 7.4.1); from 4000 on they are ours.
 NOT_TEXT: Final = 1003
@@ -46,7 +48,7 @@ async def export_events(
     async def look() -> list[Job]:
         if not is_id(export_id):
             return []
-        async with core.databases.session(context, at_least=current_caller().position, serving=True) as session:
+        async with _session(websocket, core, context) as session:
             job = await session.read(lambda connection: rows.find(connection, export_id))
         return [job] if job is not None and job.kind is JobKind.EXPORT else []
 
@@ -67,7 +69,8 @@ async def extraction_events(websocket: WebSocket, context: ContextDep, core: Cor
     runner.awaken(context)
 
     async def look() -> list[Job]:
-        return await _extractions(core, context)
+        async with _session(websocket, core, context) as session:
+            return await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
 
     async def serve(events: asyncio.Queue[Job]) -> None:
         first = await look()
@@ -79,9 +82,10 @@ async def extraction_events(websocket: WebSocket, context: ContextDep, core: Cor
         await _connected(websocket, lambda: serve(events))
 
 
-async def _extractions(core: Core, context: ContextDep) -> list[Job]:
-    async with core.databases.session(context, at_least=current_caller().position, serving=True) as session:
-        return await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
+def _session(websocket: WebSocket, core: Core, context: UserContext) -> AbstractAsyncContextManager[Session]:
+    """As a request has it: this Machine becomes the owner, unless the client asked for this very Machine."""
+    serving = PINNED not in websocket.scope
+    return core.databases.session(context, at_least=current_caller().position, serving=serving)
 
 
 class _Close(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,9 +13,12 @@ import pytest
 from fastapi import FastAPI
 from tests.backend.fakes import FakeStore
 
+from app import websockets
 from app.context import UserContext
-from app.jobs import steps
+from app.jobs import rows, steps
+from app.jobs.models import JobKind
 from app.main import create_app
+from app.middleware.owner import PINNED
 from app.replication.layout import highest, parse_name, transaction
 from app.replication.ltx import read_header
 from app.settings import Settings
@@ -292,6 +296,35 @@ async def test_a_machine_that_becomes_the_owner_resumes_what_the_one_before_left
     assert resumed == [CONTEXT]
     runner = other.app.state.runner
     runner.awaken(CONTEXT)
-    first = runner._awake[CONTEXT]
+    before = len(runner._awakening)
+    runner.awaken(CONTEXT)
+    assert len(runner._awakening) == before
     runner.take_over(CONTEXT)
-    assert runner._awake[CONTEXT] is not first
+    assert len(runner._awakening) == before + 1
+
+
+async def test_a_process_that_stops_neither_resumes_nor_begins_a_job(two: tuple[Machine, Machine]) -> None:
+    """Giving a job back may itself make this Machine the owner."""
+    one, _ = two
+    runner = one.app.state.runner
+    await runner.stop(5)
+    runner.take_over(CONTEXT)
+    runner.submit(CONTEXT, "j_1")
+    assert (runner._awakening, runner._tasks) == (set(), {})
+
+
+async def test_a_websocket_that_was_sent_to_this_very_machine_moves_no_profile(
+    two: tuple[Machine, Machine], store: FakeStore
+) -> None:
+    one, other = two
+    await one.settled()
+    before = store.keys()
+    websocket = SimpleNamespace(scope={PINNED: True})
+    async with websockets._session(websocket, other.app.state.core, CONTEXT) as session:  # type: ignore[arg-type]
+        await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
+    await other.settled()
+    assert store.keys() == before
+    async with websockets._session(SimpleNamespace(scope={}), other.app.state.core, CONTEXT) as session:  # type: ignore[arg-type]
+        await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
+    await other.settled()
+    assert store.keys() != before

@@ -48,22 +48,34 @@ class Runner:
         self._slots = asyncio.Semaphore(worker.limit)
         self._tasks: dict[tuple[UserContext, str], asyncio.Task[None]] = {}
         self._live: dict[tuple[UserContext, str], _Live] = {}
-        self._awake: dict[UserContext, asyncio.Task[None]] = {}
+        self._seen: set[UserContext] = set()
+        self._awakening: set[asyncio.Task[None]] = set()
         self._stopping: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     def awaken(self, context: UserContext) -> None:
         """On the first sight of a profile: what an earlier process left unfinished is resumed, or cleared."""
-        if context not in self._awake:
-            self._awake[context] = asyncio.create_task(self._awaken(context))
+        if context not in self._seen:
+            self._resume(context)
 
     def take_over(self, context: UserContext) -> None:
         """This Machine has become the profile's owner: resume what the one before left unfinished."""
-        self._awake.pop(context, None)
-        self.awaken(context)
+        self._resume(context)
+
+    def _resume(self, context: UserContext) -> None:
+        # Giving a job back at a stop may itself make this Machine the owner: it must not start that job again.
+        if self._stopped:
+            return
+        self._seen.add(context)
+        task = asyncio.create_task(self._awaken(context))
+        self._awakening.add(task)
+        task.add_done_callback(self._awakening.discard)
 
     def submit(self, context: UserContext, job_id: str) -> None:
-        """Carry out a job whose row is stored; one that already runs here is left alone."""
+        """Carry out a job whose row is stored; one that already runs here is left alone, and a stopping process begins
+        none."""
+        if self._stopped:
+            return
         key = (context, job_id)
         running = self._tasks.get(key)
         if running is None or running.done():
@@ -109,7 +121,7 @@ class Runner:
     async def stop(self, deadline_s: float) -> None:
         """Give every job back: its row waits for the next process, a Modal call goes on."""
         self._stopped = True
-        tasks = [*self._tasks.values(), *self._awake.values(), *self._stopping]
+        tasks = [*self._tasks.values(), *self._awakening, *self._stopping]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -128,7 +140,7 @@ class Runner:
                     self.submit(context, job.id)
         except (SyncError, StorageError) as error:
             log.warning("jobs of %s: %s; the next request tries again", context, error)
-            self._awake.pop(context, None)
+            self._seen.discard(context)
             return
         if self._tidy is not None:
             await asyncio.sleep(TIDY_AFTER_SECONDS)

@@ -12,7 +12,7 @@ from parity.checks.variants import Mutant, Patch
 PROJECTS, ROWS = "app/projects/routes.py", "app/projects/rows.py"
 SYNC, MAIN, HEALTH = "app/middleware/database_sync.py", "app/main.py", "app/routes/health.py"
 R2, KEYS, UPLOADS = "app/storage/r2.py", "app/storage/keys.py", "app/games/uploads.py"
-REGISTRY, SOCKETS, LIFE = "app/profiles/registry.py", "app/websockets.py", "app/jobs/lifespan.py"
+SOCKETS, LIFE = "app/websockets.py", "app/jobs/lifespan.py"
 LISTED = "return ProjectList(projects=[view(row) for row in await session.read(rows.everything)])"
 CREATED = "return view(await session.write(lambda connection: rows.create(connection, *new)))"
 CHANGED = "return view(await session.write(lambda connection: rows.change(connection, project_id, **wanted)))"
@@ -107,16 +107,6 @@ MUTANTS = (
         "test_edits_on_two_machines",
     ),
     # --- C: R2's faults
-    Mutant(
-        "fault_is_a_new_user",
-        Patch(
-            REGISTRY,
-            "        except ObjectMissing:\n            return Registry(), None\n",
-            "        except ObjectMissing:\n            return Registry(), None\n"
-            "        except StorageUnavailable:\n            return Registry(), 'lost'\n",
-        ),
-        "test_each_fault",
-    ),
     Mutant(
         "fault_is_an_empty_list",
         Patch(

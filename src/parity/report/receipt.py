@@ -15,12 +15,15 @@ from parity.report.ran import Ran, RanImage
 
 FORMAT = 2
 RUN_CHECKS = "commit, then: make up && make check (with a Docker engine)"
-PASSED, SKIPPED = "passed", "skipped"
+# Verdicts (parity.report.findings). What the contract does not declare is the app's decision.
+ACCEPTED = ("passed", "not declared")
+NOT_SHOWN = "not shown"
 
 
 @dataclass(frozen=True)
 class ReceiptResult:
-    """One check as the receipt remembers it. ``outcome`` is ``passed``, or another word for why it did not pass.
+    """One check as the receipt remembers it. ``outcome`` is a verdict: passed, failed, error, not
+    declared, not judged or not shown.
 
     ``caught`` says whether the check noticed its broken variant; None: that was not tried.
     """
@@ -133,12 +136,12 @@ def _of_run(receipt: Receipt, allow_skipped: Collection[str]) -> list[Mismatch]:
     for missing in sorted(set(receipt.known) - seen):
         found.append(Mismatch(f"check {missing}", "it was not run", "every check is wanted", RUN_CHECKS))
     for result in receipt.results:
-        if result.outcome == SKIPPED and result.id in allow_skipped:
+        if result.outcome == NOT_SHOWN and result.id in allow_skipped:
             continue
-        if result.outcome != PASSED:
+        if result.outcome not in ACCEPTED:
             why = "; ".join(result.reasons) or "no reason given"
             to_do = f"make it pass, then {RUN_CHECKS}"
-            if result.outcome == SKIPPED:
+            if result.outcome == NOT_SHOWN:
                 to_do = f"provide what it needs, or pass --allow-skipped {result.id}"
             found.append(Mismatch(f"check {result.id}", f"{result.outcome} ({why})", "it must have passed", to_do))
         if result.caught is False:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from parity.config.errors import ConfigError
+from parity.report.findings import Verdict
 from parity.report.identity import Identity
 from parity.report.ran import Ran, RanImage
-from parity.report.receipt import Receipt, ReceiptResult, mismatches, read_receipt, write_receipt
+from parity.report.receipt import ACCEPTED, NOT_SHOWN, Receipt, ReceiptResult, mismatches, read_receipt, write_receipt
 
 OTHER = "sha256:" + "b" * 64
 FINE = ReceiptResult("fine", "It holds", "A", "passed", (), 1.0, True)
@@ -125,7 +126,7 @@ def test_a_partial_run_does_not_count(tmp_path: Path, good: dict[str, Any], iden
     assert fields(receipt, identity, tmp_path) == ["check left-out"]
 
 
-@pytest.mark.parametrize("outcome", ["failed", "error", "skipped", "not judged", "not declared"])
+@pytest.mark.parametrize("outcome", ["failed", "error", "not shown", "not judged", "skipped"])
 def test_a_check_that_did_not_pass_is_named(
     tmp_path: Path, good: dict[str, Any], identity: Identity, outcome: str
 ) -> None:
@@ -133,10 +134,10 @@ def test_a_check_that_did_not_pass_is_named(
     assert fields(receipt, identity, tmp_path) == ["check fine"]
 
 
-def test_a_skipped_check_counts_only_when_it_is_allowed_by_name(
+def test_a_check_that_could_not_be_shown_counts_only_when_it_is_allowed_by_name(
     tmp_path: Path, good: dict[str, Any], identity: Identity
 ) -> None:
-    receipt = written(tmp_path, good, results=[replace(FINE, outcome="skipped")])
+    receipt = written(tmp_path, good, results=[replace(FINE, outcome="not shown")])
     assert fields(receipt, identity, tmp_path, allow_skipped=["fine"]) == []
     assert fields(receipt, identity, tmp_path, allow_skipped=["other"]) == ["check fine"]
 
@@ -158,3 +159,14 @@ def test_a_file_that_is_no_receipt_is_refused(tmp_path: Path, text: str) -> None
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(ConfigError, match=r"r\.json"):
         read_receipt(tmp_path / "r.json")
+
+
+def test_what_the_contract_does_not_declare_keeps_no_receipt_back(
+    tmp_path: Path, good: dict[str, Any], identity: Identity
+) -> None:
+    receipt = written(tmp_path, good, results=[replace(FINE, outcome="not declared")])
+    assert fields(receipt, identity, tmp_path) == []
+
+
+def test_the_receipt_knows_the_words_of_the_verdicts() -> None:
+    assert {*ACCEPTED, NOT_SHOWN} <= {str(verdict) for verdict in Verdict}

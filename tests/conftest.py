@@ -12,11 +12,14 @@ import pytest
 
 TESTS = Path(__file__).parent
 SHARED = ("parity/modal", "gpu", "image", "backends")
+BUILDS = ("parity/fly/machines", "parity/fly/api")
 
 
 def group_of(path: Path) -> str:
     """The group of a test file: its folder where that shares servers, else the file itself."""
     relative = path.relative_to(TESTS).as_posix()
+    if relative.startswith(BUILDS):
+        return "builds"
     return next((folder for folder in SHARED if relative.startswith(f"{folder}/")), relative)
 
 

@@ -68,7 +68,8 @@ def test_a_render_goes_on_while_the_control_plane_is_away(
     key = f"{PREFIX}/exports/e2.mp4"
     clips = tuple(ReelClip(f"c{number}", source, 0.0, 6.0) for number in range(2))
     call = function("render_reel").spawn(RenderReel("e2", key, clips, RenderOptions()).to_dict())
-    progress = modal.Dict.from_name(PROGRESS_DICT, client=client)
+    # The function makes it when it reports for the first time, which may be later than this.
+    progress = modal.Dict.from_name(PROGRESS_DICT, create_if_missing=True, client=client)
     until(lambda: (progress.get("e2") or {"progress": 0})["progress"] > 0.2)
     gpu.stop("serve", signal.SIGKILL)
     gpu.start("serve")

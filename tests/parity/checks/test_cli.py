@@ -35,6 +35,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     made = Repository.at(tmp_path, "")
     monkeypatch.setenv("PARITY_ROOT", str(tmp_path))
     monkeypatch.setenv("PARITY_DRIVER", "process")
+    monkeypatch.delenv("PARITY_STATE_DIR", raising=False)
     GIVEN.clear()
 
     def play(_project: Project, arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:

@@ -85,32 +85,47 @@ def slow_puts(admin_url: str, seconds: float) -> Iterator[None]:
 def running() -> Iterator[StandIn]:
     """A stand-in of its own with an empty bucket; ended and forgotten afterwards. Raises ``NotStarted``."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
+        process, standin = _start(Path(folder))
+        try:
+            yield standin
+        finally:
+            # Nothing that it holds is wanted any more: no save.
+            process.kill()
+            process.wait()
+
+
+def _start(folder: Path) -> tuple[subprocess.Popen[bytes], StandIn]:
+    """Another program may take a free port before the stand-in does: then with other ports."""
+    for last_try in (False, False, True):
         port, admin = free_ports(2)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "R2_", "AWS_"))},
             "PYTHONPATH": source_path(),
             "PARITY_ROOT": str(_ROOT),
-            "PARITY_STATE_DIR": folder,
+            "PARITY_STATE_DIR": str(folder),
             "PARITY_R2_PORT": str(port),
             "PARITY_R2_ADMIN_PORT": str(admin),
             "PARITY_R2_SAVE_SECONDS": "0",
             "R2_ACCESS_KEY_ID": ACCESS_KEY,
             "R2_SECRET_ACCESS_KEY": SECRET,
         }
-        log = Path(folder) / "r2.log"
+        log = folder / "r2.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "parity.r2", "serve"], env=environment, stdout=out, stderr=out
             )
+        admin_url = f"http://127.0.0.1:{admin}"
         try:
-            admin_url = f"http://127.0.0.1:{admin}"
             bucket = _await_health(admin_url, process, log)
-            ca = Path(folder) / "trust" / "ca.pem"
-            yield StandIn(f"https://localhost:{port}", admin_url, ca, bucket, process.pid)
-        finally:
-            # Nothing that it holds is wanted any more: no save.
+        except BaseException as error:
             process.kill()
             process.wait()
+            if last_try or not (isinstance(error, NotStarted) and "Address already in use" in str(error)):
+                raise
+        else:
+            ca = folder / "trust" / "ca.pem"
+            return process, StandIn(f"https://localhost:{port}", admin_url, ca, bucket, process.pid)
+    raise AssertionError("the last try returns or raises")
 
 
 def _await_health(admin_url: str, process: subprocess.Popen[bytes], log: Path) -> str:

@@ -73,13 +73,14 @@ def down(project: Project) -> tuple[str, ...]:
 def forget(state_dir: Path) -> bool:
     """Remove what R2, Modal and the services of a process stack that is down held; whether there was anything."""
     held = [state_dir / name for name in ("r2", "modal", "services") if (state_dir / name).exists()]
-    if state_dir.exists():
-        with exclusive(state_dir):
-            for place in state_dir.glob("services/*/place"):
-                shutil.rmtree(place.read_text("utf-8"), ignore_errors=True)  # a service of another user lies elsewhere
-            for folder in held:
-                shutil.rmtree(folder)
-    return bool(held)
+    if not held:  # the folder may be mounted read-only: the harness image stops containers too
+        return False
+    with exclusive(state_dir):
+        for place in state_dir.glob("services/*/place"):
+            shutil.rmtree(place.read_text("utf-8"), ignore_errors=True)  # a service of another user lies elsewhere
+        for folder in held:
+            shutil.rmtree(folder)
+    return True
 
 
 def _is_whole(state: StackState) -> bool:

@@ -124,3 +124,11 @@ def test_what_a_stack_held_is_forgotten_wherever_it_lies(tmp_path: Path) -> None
     assert not elsewhere.exists()
     assert sorted(path.name for path in state.iterdir()) == ["lock", "logs"]
     assert not lifecycle.forget(state)
+
+
+def test_nothing_is_written_where_there_is_nothing_to_forget(tmp_path: Path) -> None:
+    """In the harness image the checkout is mounted read-only."""
+    state = tmp_path / "state"
+    state.mkdir()
+    assert not lifecycle.forget(state)
+    assert list(state.iterdir()) == []

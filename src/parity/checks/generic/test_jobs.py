@@ -131,9 +131,10 @@ async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -
 )
 async def test_job_over_a_moment_without_modal(person: Person, faults: Faults, video: bytes) -> None:
     """Treat a connection error as 'not known yet' until your own deadline."""
-    job = await begun(person, video)
     asking: dict[str, Any] = {"target": "FunctionGetOutputs", "status": "UNAVAILABLE"}
+    # Armed before the job begins: one request for the result may wait until the result is there.
     async with faults.modal(kind="rpc", times=3, must_fire=False, **asking) as away:
+        job = await begun(person, video)
         state = await ended(job)
     assert state.at != "running", still_running(job)
     assert state.at == "done", (

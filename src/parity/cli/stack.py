@@ -100,8 +100,11 @@ def down(volumes: bool) -> None:
         click.echo("forgot what R2, Modal and the services of the process stack held")
     if stopped:
         return
-    project = Project.load(with_driver(environ, "docker"))
-    container_lifecycle.down(containers_of(project, environ), click.echo, volumes=volumes)
+    containers = containers_of(Project.load(with_driver(environ, "docker")), environ)
+    if environ.get("PARITY_DRIVER") == "process" and containers.engine_problem():
+        click.echo("nothing was running")  # who chose processes needs no engine
+        return
+    container_lifecycle.down(containers, click.echo, volumes=volumes)
 
 
 @click.command("run-checks", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

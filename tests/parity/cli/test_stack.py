@@ -229,6 +229,15 @@ def test_down_without_an_engine_fails_as_containers_may_still_be_running(
     assert "may still be running" in capsys.readouterr().err
 
 
+def test_down_where_processes_were_chosen_needs_no_engine(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(checkout, answers=False)
+    monkeypatch.setenv("PARITY_DRIVER", "process")
+    assert ended("down") == 0
+    assert "nothing was running" in capsys.readouterr().out
+
+
 def test_volumes_that_may_be_another_checkouts_are_not_removed(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,11 +65,7 @@ async def _look(read: Read, size: int, path: Path) -> MediaInfo:
     media = await _probe(path)
     if media.duration_s or not head.startswith(matroska.MAGIC):
         return media
-    begins_s = None
-    for length in FRAGMENT_BYTES:
-        begins_s = matroska.end_of_last_cluster(head, await _tail(read, size, length))
-        if begins_s is not None or length >= size:
-            break
+    begins_s = await _near_the_end(read, size, lambda end: matroska.end_of_last_cluster(head, end))
     if begins_s is None:
         return media
     return replace(media, duration_s=begins_s + (float(1 / media.video.fps) if media.video.fps else 0.0))
@@ -96,12 +92,9 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Medi
     await _lay_out(path, end, head, parts)
     media = await _probe(path)
     track = fragments.picture_track(moov)
-    for length in FRAGMENT_BYTES:
-        end_s = fragments.end_of_last_fragment(await _tail(read, size, length), track)
-        if end_s is not None:
-            return replace(media, duration_s=end_s - min(0.0, media.start_s))
-        if length >= size:
-            break
+    end_s = await _near_the_end(read, size, lambda end: fragments.end_of_last_fragment(end, track))
+    if end_s is not None:
+        return replace(media, duration_s=end_s - min(0.0, media.start_s))
     raise UnusableVideo(
         "The length of this fragmented MP4 cannot be told: no whole fragment ends within its last "
         f"{FRAGMENT_BYTES[-1]} bytes. Export it as an ordinary MP4 (ffmpeg -i IN -c copy OUT.mp4) and try again"
@@ -133,8 +126,13 @@ async def _probe(path: Path) -> MediaInfo:
     return await probe(path, tools=find_tools())
 
 
-async def _tail(read: Read, size: int, length: int) -> bytes:
-    return await _pieces(read, max(0, size - length), min(length, size))
+async def _near_the_end(read: Read, size: int, find: Callable[[bytes], float | None]) -> float | None:
+    """What `find` finds in the last bytes of the file, of which it gets more each time; None where there is nothing."""
+    for length in FRAGMENT_BYTES:
+        found = find(await _pieces(read, max(0, size - length), min(length, size)))
+        if found is not None or length >= size:
+            return found
+    return None
 
 
 async def _pieces(read: Read, offset: int, length: int) -> bytes:

@@ -58,7 +58,7 @@ class Cell:
     append: bytes = b""
 
 
-def make_frames(folder: Path, fps: int = RATE) -> Path:
+def make_frames(folder: Path) -> Path:
     """The raw RGB frames that every source is encoded from."""
     path = folder / "frames.rgb"
     if path.exists():
@@ -312,7 +312,6 @@ CELLS: Final = (
     Cell(
         "long-gop", "mp4", video=("-c:v", "libx264", "-preset", "ultrafast", "-g", "1000", "-sc_threshold", "0", *SDR)
     ),
-    Cell("edit-list", "mp4", video=(*X264, *SDR), container=("-movflags", "+faststart")),
     # Shape.
     Cell("anamorphic", "mp4", filters=f"{TO_709},setsar=4/3", shape=(428, 180)),
     Cell("anamorphic-narrow", "mkv", filters=f"{TO_709},setsar=8/9", shape=(284, 180)),

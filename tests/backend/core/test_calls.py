@@ -73,8 +73,8 @@ async def test_a_call_that_waits_for_its_next_try_holds_no_thread(calls: Calls) 
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_one_lane_leaves_threads_to_the_others() -> None:
-    calls, going_on = Calls("test", 4, shared=True), threading.Event()
+async def test_one_group_leaves_threads_to_the_others() -> None:
+    calls, going_on = Calls("test", 4, fair=True), threading.Event()
     began: list[str] = []
 
     def hang(_: int) -> bool:
@@ -93,8 +93,8 @@ async def test_one_lane_leaves_threads_to_the_others() -> None:
     calls.close()
 
 
-async def test_a_call_past_its_deadline_takes_room_in_its_lane_until_its_thread_ends() -> None:
-    calls, going_on, began = Calls("test", 4, shared=True), threading.Event(), []
+async def test_a_call_past_its_deadline_takes_a_slot_of_its_group_until_its_thread_ends() -> None:
+    calls, going_on, began = Calls("test", 4, fair=True), threading.Event(), []
 
     def hang(_: int) -> bool:
         began.append(1)

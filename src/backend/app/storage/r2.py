@@ -49,7 +49,7 @@ class R2Store:
         self._bucket = settings.r2_bucket
         self._small = Policy(settings.r2_attempts, settings.r2_total_seconds)
         self._large = Policy(settings.r2_attempts, settings.r2_transfer_seconds)
-        self._reads = Calls("r2-read", _READS, shared=True)
+        self._reads = Calls("r2-read", _READS, fair=True)
         self._writes = Calls("r2-write", _WRITES)
         self._transfers = Calls("r2-transfer", _TRANSFERS)
         self._requests = Requests(settings, _READS + _WRITES + _TRANSFERS)

@@ -101,7 +101,7 @@ class Admin:
         found: list[ObjectInfo] = []
         more = True
         try:
-            # An upstream tells a thousand at a time, however many are asked for.
+            # An upstream lists at most a thousand keys a request, whatever limit it is given.
             while more and len(found) < limit:
                 page = await self._service.store.list_page(
                     bucket, params.get("prefix", ""), "", after, limit - len(found)
@@ -147,8 +147,8 @@ class Admin:
         return JSONResponse({"faults": [fault.to_json() for fault in gone]})
 
     async def snapshot(self, request: Request) -> Response:
-        """Save now; with ``{"name": …}`` keep the moment under that name as well. ``folder`` is empty where nothing
-        is saved: an upstream keeps its own objects."""
+        """Save now; with ``{"name": …}`` also store a snapshot under that name. ``folder`` is empty where nothing is
+        saved because an upstream stores the objects."""
         name = _name(await read_object(request, ("name",)), required=False)
         try:
             if name:
@@ -178,7 +178,7 @@ class Admin:
         except R2Error as error:
             return problem(error.status, error.code, error.message)
         response = StreamingResponse(read(0, info.size), headers={"content-length": str(info.size)})
-        # As on the S3 side, whatever the object's writer called it.
+        # The same headers as on the S3 side, whatever Content-Type the client set.
         kind = info.attributes.headers.get("content-type", "application/octet-stream")
         response.raw_headers.append((b"content-type", wire_text(kind)))
         return response
@@ -187,7 +187,7 @@ class Admin:
         return JSONResponse(behaviour_to_json(self._front.behaviour))
 
     async def behave(self, request: Request) -> Response:
-        """Change how R2 behaves from the next request on; what is not named stays."""
+        """Change how R2 behaves from the next request on; fields that are not named keep their value."""
         data = await read_object(request, BEHAVIOUR_FIELDS)
         try:
             self._front.behave(change_behaviour(self._front.behaviour, data))
@@ -196,17 +196,18 @@ class Admin:
         return JSONResponse(behaviour_to_json(self._front.behaviour))
 
     async def configured_behaviour(self, request: Request) -> Response:
-        """Back to what the settings say."""
+        """Return to the behaviour that the settings ask for."""
         self._front.behave(self._service.settings.behaviour)
         return await self.behaviour(request)
 
     async def cors_policy(self, _request: Request) -> Response:
-        """The bucket's CORS policy that is in force."""
+        """The CORS policy that the bucket has now."""
         policy = self._front.configured.cors.get(self._service.settings.bucket, ())
         return JSONResponse({"CORSRules": cors.to_json(policy)})
 
     async def change_cors(self, request: Request) -> Response:
-        """Another policy until DELETE, as a person with an admin token would set it: the app's token may not."""
+        """Set another CORS policy until DELETE. It stands for a change by someone with an admin token; the app's own
+        token may not do this."""
         try:
             policy = cors.from_json(await read_object(request, ("CORSRules", "rules")))
         except cors.PolicyError as error:
@@ -215,7 +216,7 @@ class Admin:
         return await self.cors_policy(request)
 
     async def configured_cors(self, request: Request) -> Response:
-        """Back to the policy of the file that parity.toml names."""
+        """Return to the policy in the file that parity.toml names."""
         self._front.configured.cors.pop(self._service.settings.bucket, None)
         if self._service.settings.policy is not None:
             self._front.configured.cors[self._service.settings.bucket] = self._service.settings.policy
@@ -226,7 +227,7 @@ class Admin:
         return JSONResponse(lifecycle.to_json(self._front.configured.lifecycle(self._service.settings.bucket)))
 
     async def change_lifecycle(self, request: Request) -> Response:
-        """Other lifecycle rules, as a person with an admin token would set them."""
+        """Replace the lifecycle rules. It stands for a change by someone with an admin token."""
         try:
             rules = lifecycle.from_json(await read_object(request, ("Rules",)))
         except lifecycle.LifecycleError as error:
@@ -235,7 +236,7 @@ class Admin:
         return await self.lifecycle_rules(request)
 
     async def run_lifecycle(self, request: Request) -> Response:
-        """Carry the lifecycle rules out as if ``{"days": 8}`` had passed; answers with the keys that were met."""
+        """Apply the lifecycle rules as if ``{"days": 8}`` had passed; the answer lists the keys that they affected."""
         days = (await read_object(request, ("days",))).get("days", 0)
         if isinstance(days, bool) or not isinstance(days, int | float) or not 0 <= days <= 100_000:
             raise HTTPException(400, f"days must be a number from 0 to 100000, not {days!r}")
@@ -249,7 +250,7 @@ class Admin:
         return JSONResponse(locks.to_json(self._front.configured.locks.get(self._service.settings.bucket, ())))
 
     async def change_locks(self, request: Request) -> Response:
-        """Other locks, as Cloudflare's API would set them; ``{"rules": []}`` removes them."""
+        """Replace the bucket's locks, as Cloudflare's API does; ``{"rules": []}`` removes them."""
         try:
             rules = locks.from_json(await read_object(request, ("rules",)))
         except locks.LockError as error:

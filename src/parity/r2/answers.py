@@ -1,7 +1,6 @@
-"""Every answer with which R2 refuses a request for a reason of its own: one constant each.
+"""One constant for each error that R2 gives where plain S3 would not.
 
-``rules`` says when each of them is given and where that is known from. The words are R2's unless ``gaps`` says
-otherwise.
+``rules`` says when each of them is given, with the source. The messages are R2's own unless ``gaps`` says otherwise.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ UNKNOWN_PART = Answer(400, "InvalidPart", "One or more of the specified parts co
 DUPLICATE_PART = Answer(400, "InvalidPart", "There was a problem with the multipart upload.")
 NO_UPLOAD = Answer(404, "NoSuchUpload", "The specified multipart upload does not exist.", always=True)
 PART_NUMBER = Answer(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive.")
-# R2 accepts these: it is the answer of S3, given with the rule switched off.
+# R2 accepts these requests. This is S3's answer, given when the rule is switched off.
 PART_ORDER = Answer(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
 
 # Keys, sizes, headers

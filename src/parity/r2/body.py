@@ -19,7 +19,7 @@ from parity.r2.sigv4 import Authenticated
 from parity.r2.store.interface import Checksum
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-# What one thread hop digests and writes of a larger body.
+# A larger body is digested and written in batches of this size, one thread call each.
 BATCH = 1 << 20
 # The largest XML body: 1000 keys of 1024 bytes, escaped, or 10,000 parts.
 MAX_XML = 8 << 20
@@ -105,8 +105,8 @@ async def receive_body(
 
 
 class Worker:
-    """Digests and writes a body: the little that is left in the event loop, whole batches in a thread while the next
-    one is received. Batches are worked on one after the other, in order. Whoever makes one must ``stop`` it."""
+    """Digests and writes a body. Full batches go to a thread while the next batch is received; the rest is done in the
+    event loop. Batches are processed in order, one at a time. The caller must call ``stop``."""
 
     def __init__(self, work: Callable[[bytes], None]) -> None:
         self._work = work
@@ -130,7 +130,8 @@ class Worker:
 
     async def _wait(self) -> None:
         if self._running is not None:
-            # Unlike awaiting it, this does not cancel it when the request is: `stop` must find it.
+            # `asyncio.wait` does not cancel the batch when the request is cancelled, so that `stop` can still wait for
+            # it.
             await asyncio.wait([self._running])
             self._running.result()
             self._running = None
@@ -141,7 +142,8 @@ class Worker:
         self._batch = []
 
     async def stop(self) -> None:
-        """Let the batch that is being worked on end; what it raised was raised before, or nobody wants it."""
+        """Wait for the batch in progress. Its error is ignored: either it was raised before, or the request was
+        cancelled."""
         if self._running is not None:
             await asyncio.wait([self._running])
 
@@ -175,8 +177,8 @@ def _check_trailer(expected: tuple[str, Any] | None, trailers: Mapping[str, str]
 async def receive_xml(
     receive: Receive, request: Request, authenticated: Authenticated, rules: Rulebook, *, checksums: bool = True
 ) -> bytes:
-    """A small body in memory, with its digests checked; without ``checksums`` those in the headers are of something
-    else. Raises ``MalformedXML`` when it is too large to be right."""
+    """A small body in memory, with its digests checked. ``checksums=False``: the checksum headers describe something
+    other than this body, so they are not compared. Raises ``MalformedXML`` for a body over ``MAX_XML`` bytes."""
     headers = request.headers if checksums else {}
     digests = BodyDigests(headers, authenticated.payload, rules)
     chunks: list[bytes] = []

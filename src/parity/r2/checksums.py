@@ -58,7 +58,8 @@ _HEADER = "x-amz-checksum-"
 
 
 def named(headers: Mapping[str, str]) -> list[str]:
-    """The checksums that the headers hold or, of a chunked body, say to be in its trailer."""
+    """The names of the checksums in the headers, or of those that the headers announce for the trailer of a chunked
+    body."""
     trailers = {name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",")}
     return [name for name in PART_TYPES if _HEADER + name in headers or _HEADER + name in trailers]
 
@@ -91,7 +92,7 @@ def joined(algorithm: str, parts: Sequence[tuple[str, int]]) -> Checksum | None:
 
 
 class BodyDigests:
-    """MD5 of every body (its ETag) and whatever else the headers promise."""
+    """Computes the MD5 of a body (its ETag) and every other digest that the headers announce."""
 
     def __init__(self, headers: Mapping[str, str], payload: str, rules: Rulebook) -> None:
         self._rules = rules
@@ -139,7 +140,7 @@ class BodyDigests:
             digest.update(data)
 
     def finish(self) -> str:
-        """The ETag, when everything that was promised holds. Raises rules 9 and 22."""
+        """The ETag, after every announced digest was compared. Raises rules 9 and 22."""
         if self._sha256 is not None and self._sha256.hexdigest() != self._payload.lower():
             self._rules.refuse_if_on(answers.SHA256_MISMATCH)
         if self._content_md5 is not None and self._content_md5 != self._md5.digest():

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from parity.r2.errors import R2Error, incomplete_body, invalid_request
 
-# A chunk's header line or the whole trailer; nothing honest is longer.
+# The longest chunk header line or trailer that is accepted; real clients send much shorter ones.
 _MAX_LINE = 8192
 
 
 class ChunkedDecoder:
-    """Feed it the wire bytes, get the payload's; ``trailers`` are there once it is ``complete``."""
+    """``feed`` takes bytes from the wire and returns those of the payload; ``trailers`` are set once it is
+    ``complete``."""
 
     def __init__(self) -> None:
         self._buffer = b""

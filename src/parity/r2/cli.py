@@ -1,4 +1,4 @@
-"""``parity r2``: what the bucket holds, faults, snapshots, costs; by the stand-in's admin API."""
+"""``parity r2``: objects, faults, snapshots and costs, through the stand-in's admin API."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def restore(name: str | None) -> None:
 @group.command()
 @click.option("--days", type=click.FloatRange(0, 100_000), required=True, help="How far ahead the clock is.")
 def lifecycle(days: float) -> None:
-    """Carry out the bucket's lifecycle rules as if DAYS had passed, and tell what they met."""
+    """Apply the bucket's lifecycle rules as if DAYS had passed, and list the keys that they affected."""
     for what, keys in _admin("POST", "/r2/lifecycle/run", {"days": days}).items():
         for key in keys:
             click.echo(f"{what}  {key}")
@@ -103,7 +103,7 @@ def lifecycle(days: float) -> None:
 @group.command()
 @click.confirmation_option(prompt="Remove every object of the stand-in's bucket?")
 def reset() -> None:
-    """Empty the bucket, forget faults and what was seen."""
+    """Empty the bucket; remove all faults and the request log."""
     _admin("POST", "/r2/reset")
     click.echo("the bucket is empty")
 
@@ -143,7 +143,7 @@ def add(**options: Any) -> None:
 @fault.command("clear")
 @click.argument("fault_id", required=False)
 def clear(fault_id: str | None) -> None:
-    """Remove the fault FAULT_ID, or all, and tell how often each fired."""
+    """Remove the fault FAULT_ID, or all faults, and print how often each fired."""
     query = f"?{urlencode({'id': fault_id})}" if fault_id else ""
     for found in _admin("DELETE", f"/r2/faults{query}")["faults"]:
         click.echo(f"{found['id']} fired {found['fired']} time(s)")
@@ -166,7 +166,8 @@ def cost(as_json: bool) -> None:
 
 
 def _routes() -> list[tuple[str, str]]:
-    """The app's endpoints as it describes them; none, with a word on why, when it does not answer."""
+    """The app's endpoints from its OpenAPI document; an empty list and a printed reason when the app does not
+    answer."""
     target = Target.from_environment()
     try:
         context = ssl.create_default_context(cafile=target.ca)

@@ -86,7 +86,8 @@ def destination_check(headers: Mapping[str, str], rules: Rulebook) -> Check:
 
 
 def unlisted_check(headers: Mapping[str, str], rules: Rulebook) -> Check:
-    """``If-…`` headers where R2's documents do not list them: they may hold nothing. Raises rule 16 if so set."""
+    """``If-…`` headers on operations for which R2's documents do not list them. Raises rule 16 where the setting says
+    so."""
     return write_check(headers, rules) if rules.choices.unlisted_conditions == "check" else no_check
 
 

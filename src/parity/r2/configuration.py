@@ -1,4 +1,5 @@
-"""What buckets are configured with. The stand-in keeps it itself, whatever the store is."""
+"""CORS policy, lifecycle rules and locks of each bucket. The stand-in stores them itself, whatever store holds the
+objects."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from parity.r2.locks import Locks
 
 @dataclass
 class Configurations:
-    """By bucket. A bucket without an entry has no CORS policy and no locks; of lifecycle rules it has R2's default
-    one, an empty entry means that they were deleted."""
+    """Configuration by bucket. A bucket without an entry has no CORS policy, no locks, and R2's default lifecycle rule.
+    An empty lifecycle entry means that the rules were deleted."""
 
     cors: dict[str, Policy] = field(default_factory=dict)
     lifecycles: dict[str, Lifecycle] = field(default_factory=dict)
@@ -23,7 +24,7 @@ class Configurations:
         return self.lifecycles.get(bucket, lifecycle.DEFAULT)
 
     def forget(self, bucket: str) -> None:
-        """The bucket is gone."""
+        """Forget the configuration of a deleted bucket."""
         for part in (self.cors, self.lifecycles, self.locks):
             part.pop(bucket, None)
 

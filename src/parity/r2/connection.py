@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with its connection reachable: faults close it, the write window tells connections apart."""
+"""uvicorn's HTTP protocol with access to the connection: faults close it, and the write window identifies it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 EXTENSION = "parity.r2.connection"
-# From the connection, or the first byte of a later request, to the end of a request's head.
+# Seconds that a client has for a request's head, from the connection or from the first byte of a later request.
 HEAD_SECONDS = 60.0
 _numbers = itertools.count(1)
 _PLAIN = bytes(range(0x21, 0x7F))
 _ESCAPED = {byte: b"%%%02X" % byte for byte in range(256) if byte not in _PLAIN}
-# As much as an event loop decrypts at once, and a little more.
+# Slightly more than the event loop decrypts in one read.
 _BUFFER_SIZE = (256 << 10) + 4096
 
 
@@ -48,7 +48,7 @@ class R2Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _expect_head(self) -> None:
-        """The client has so long for the head of its request; uvicorn would wait for ever."""
+        """Start the deadline for a request's head; uvicorn itself has none."""
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
@@ -67,7 +67,7 @@ class R2Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {EXTENSION: {"connection": self}}
 
     def on_url(self, url: bytes) -> None:
-        # uvicorn decodes the path as ASCII; what a careless client sends raw becomes what it should have sent.
+        # uvicorn decodes the path as ASCII, so bytes that a client failed to percent-encode are encoded here.
         if any(byte in _ESCAPED for byte in url):
             url = b"".join(_ESCAPED.get(byte, bytes((byte,))) for byte in url)
         super().on_url(url)
@@ -81,18 +81,18 @@ class R2Protocol(HttpToolsProtocol):
 
     @property
     def gone(self) -> bool:
-        """Whether nothing that is sent arrives any more."""
+        """Whether the connection is closed, so that nothing sent can arrive."""
         return self._lost or self.transport.is_closing()
 
     @property
     def body_waits(self) -> bool:
-        """Whether some of the body has come and nobody has asked for it yet."""
+        """Whether part of the body has arrived and has not been received by the app yet."""
         return self.cycle is not None and bool(self.cycle.body)
 
     def abort(self) -> None:
-        """Close at once, without the answer or the rest of it."""
+        """Close the connection now, without sending the answer or its remaining bytes."""
         if self.cycle is not None:
-            # As it is told in a moment; until then uvicorn would take the missing answer for a mistake.
+            # Set before uvicorn notices the disconnect itself: it would log the missing answer as an error of the app.
             self.cycle.disconnected = True
         self.transport.abort()
 

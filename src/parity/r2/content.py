@@ -65,7 +65,8 @@ class Content:
 
 
 class BlobFolder:
-    """Where bodies are written, once, under names that never come again; ``resident`` are those that may wait."""
+    """The folder of bodies. Each is written once, under a name that is never reused; ``resident`` holds those still in
+    memory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,13 +81,13 @@ class BlobFolder:
         try:
             path.write_bytes(data)
         except OSError:
-            # A full disk: half a body would only keep it full.
+            # On a full disk the partly written body is removed, so that it does not take up space.
             path.unlink(missing_ok=True)
             raise
         return Blob(path, len(data))
 
     def probe(self, size: int) -> None:
-        """Raises ``OSError`` while a body of ``size`` bytes does not find room."""
+        """Raises ``OSError`` while a body of ``size`` bytes does not fit on the disk."""
         path = self.new_path()
         try:
             with path.open("wb") as file:
@@ -95,7 +96,7 @@ class BlobFolder:
             path.unlink(missing_ok=True)
 
     def sweep(self, keep: set[str]) -> None:
-        """Remove what a killed process left behind."""
+        """Remove files that a killed process left in the folder."""
         for file in self.path.iterdir():
             if file.name not in keep:
                 file.unlink()
@@ -153,7 +154,7 @@ class ContentWriter:
 
 
 def _write_all(descriptor: int, chunks: Sequence[bytes]) -> None:
-    """One behind the other, without joining them first."""
+    """Write all chunks in order with vectored writes, without copying them into one buffer."""
     written = os.writev(descriptor, chunks)
     if written < sum(map(len, chunks)):
         view = memoryview(b"".join(chunks))[written:]

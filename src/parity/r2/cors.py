@@ -19,7 +19,7 @@ from parity.r2.errors import malformed_xml
 
 METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD"})
 MAX_RULES = 100
-# What an int of 32 bits holds, and more digits than it has.
+# The largest 32-bit integer, and a number of digits that no such integer has.
 MAX_AGE, AGE_DIGITS = 2**31 - 1, 10
 
 
@@ -79,7 +79,7 @@ def _check_origin(origin: str, number: int) -> None:
         raise
     except ValueError:
         raise PolicyError(f"rule {number}: {origin!r} is not an origin") from None
-    # Parts of a URL have no control characters: what splits it leaves them out.
+    # A URL with control characters is refused here, because `urlsplit` silently removes them.
     if not parts.scheme or not parts.netloc or origin.count("*") > 1 or not origin.isprintable():
         raise PolicyError(f"rule {number}: {origin!r} is not an origin (scheme://host[:port])")
     if parts.path or parts.query or parts.fragment:

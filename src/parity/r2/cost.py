@@ -1,7 +1,7 @@
-"""What each endpoint of the backend costs on R2: requests of R2, told apart by the request that they were made for.
+"""What each endpoint of the backend costs on R2: R2 requests, grouped by the API request that caused them.
 
-The backend names Fly's request id in its calls (``x-request-id``), the edge knows that request's method and path, and
-the app's OpenAPI document tells which endpoint serves it.
+The backend sends Fly's request id with each R2 call (``x-request-id``), the edge knows the method and path of that
+request, and the app's OpenAPI document says which endpoint serves it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 from parity.r2.seen import Seen, Tally, dollars
 
-# Calls without an id: presigned URLs of browsers, GPU functions, and what the backend does for no request.
-NOBODY = "(for no request)"
+# Calls without an id: presigned URLs of browsers, GPU functions, and background work of the backend.
+BACKGROUND = "(for no request)"
 # The edge remembers its last 500 requests.
 FORGOTTEN = "(for a request that the edge no longer knows)"
 
 
 @dataclass
 class Endpoint:
-    """What ``calls`` requests of one endpoint asked of R2."""
+    """The R2 requests that ``calls`` requests to one endpoint caused."""
 
     calls: int = 0
     tally: Tally = field(default_factory=Tally)
@@ -44,8 +44,8 @@ def routes_of(openapi: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def endpoint_of(method: str, target: str, routes: Sequence[tuple[str, str]]) -> str:
-    """``METHOD /template``; of several that match, the one with the most literal segments. The path itself where none
-    does."""
+    """``METHOD /template``. Where several templates match, the one with the most literal segments; where none does, the
+    path."""
     path = target.partition("?")[0]
     matching = [template for verb, template in routes if verb == method and _matches(path, template)]
     return f"{method} {max(matching, key=_literal, default=path)}"
@@ -78,7 +78,7 @@ def cost_by_endpoint(
         found.setdefault(name, Endpoint()).calls += 1
     for data in seen:
         request = Seen(**data)  # type: ignore[arg-type]  # the fields are those of to_json
-        name = names.get(request.request_id, FORGOTTEN) if request.request_id else NOBODY
+        name = names.get(request.request_id, FORGOTTEN) if request.request_id else BACKGROUND
         found.setdefault(name, Endpoint()).tally.add(request)
     return dict(sorted(found.items()))
 

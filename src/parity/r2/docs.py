@@ -1,4 +1,4 @@
-"""The pages about the stand-in: ``python -m parity.r2 docs`` renews them.
+"""The documentation pages of the stand-in; ``python -m parity.r2 docs`` rewrites them.
 
 ``docs/standins/r2-rules.md`` is made of the tables in the code; ``docs/standins/r2.md`` is written by hand but for its
 marked sections.
@@ -36,7 +36,8 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 @cache
 def where() -> Mapping[int, tuple[str, ...]]:
-    """Number of a rule → the modules that apply it: they name one of its answers, or ask whether it holds."""
+    """Number of a rule → the modules that apply it, which are those that name one of its answers or ask whether it
+    holds."""
     found: dict[int, set[str]] = {rule.number: set() for rule in RULES}
     for path in sorted(_CODE.rglob("*.py")):
         if path.name in _TABLES:

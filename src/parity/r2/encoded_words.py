@@ -1,4 +1,4 @@
-"""Metadata in other scripts, as R2 sends and reads them: RFC 2047's encoded words (rule 43)."""
+"""Metadata that is not ASCII, in the form that R2 sends and reads: RFC 2047's encoded words (rule 43)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from email.header import decode_header, make_header
 
 
 def decode(value: str) -> str:
-    """``value`` with its encoded words decoded; unchanged where there are none, or none that can be read."""
+    """``value`` with its encoded words decoded; unchanged where it has none or they are malformed."""
     if "=?" not in value:
         return value
     try:

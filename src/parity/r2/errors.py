@@ -1,4 +1,4 @@
-"""The one exception of the stand-in's S3 side, and the plain S3 errors that are no rule of R2's own."""
+"""The exception of the stand-in's S3 side, and the errors that R2 shares with plain S3."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class R2Error(Exception):
 
 
 def _of(answer: Answer, rule: int) -> R2Error:
-    """An answer that S3 gives too, so that it does not depend on the rule."""
+    """An error that S3 gives as well, so it does not depend on a rule."""
     return R2Error(answer.status, answer.code, answer.message, rule=rule)
 
 
@@ -68,7 +68,7 @@ def not_modified(headers: Mapping[str, str]) -> R2Error:
 
 
 def malformed_xml() -> R2Error:
-    """What every S3 says to a body that is not the document it expects, whether rule 27 holds or not."""
+    """The error for a body that is not the expected document; every S3 gives it, whether rule 27 holds or not."""
     return _of(answers.MALFORMED_XML, 27)
 
 
@@ -93,7 +93,7 @@ def internal_error() -> R2Error:
 
 
 def request_timeout() -> R2Error:
-    """The client sends nothing more in the middle of a body; S3's words."""
+    """The error for a client that stopped sending in the middle of a body, with S3's message."""
     return R2Error(
         400,
         "RequestTimeout",
@@ -103,5 +103,5 @@ def request_timeout() -> R2Error:
 
 
 def upstream_failed(problem: str) -> R2Error:
-    """R2's answer when its own storage fails; here when the configured upstream does."""
+    """R2's error when its own storage fails; given here when the configured upstream fails."""
     return R2Error(500, "InternalError", f"We encountered an internal error. Please try again. ({problem})")

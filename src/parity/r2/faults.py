@@ -1,8 +1,8 @@
-"""Faults on request: which requests, how often, what happens. Deciding is pure; ``front`` acts.
+"""Faults on request: which requests they match, how often, and what they do. This module decides and ``front`` acts.
 
-A fault that matches a request is bound to it, and counts as fired when what it is for happens to that request: the
-status is answered, the connection dropped, bytes withheld, a verdict changed by the skew. A request that was refused
-before leaves the fault for the next one.
+A fault that matches a request is bound to it. It counts as fired once its effect has happened to that request: the
+status was answered, the connection dropped, bytes withheld, or the skew changed the verdict. When the request is
+refused before that, the fault is released for the next one.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from parity.r2.errors import R2Error
 from parity.r2.seen import Seen
 
 DROPS = ("before", "after")
-# The operation of a preflight; a fault meets one only when it names it.
+# The operation name of a CORS preflight; a fault matches preflights only when it names this operation.
 PREFLIGHT = "OPTIONS"
-# What R2 tells a client that was too fast (rule 1), in seconds.
+# Seconds of the Retry-After that R2 sends to a client that wrote too fast (rule 1).
 RETRY_AFTER = {429: 5}
 FIELDS = ("key", "operation", "count", "rate", "status", "code", "delay", "drop", "cut", "skew")
 
 
 class FaultError(ValueError):
-    """A fault that makes no sense; the message names the field."""
+    """An invalid fault; the message names the field."""
 
 
 @dataclass(slots=True)
 class Fault:
-    """``key`` is a shell pattern of keys (of the prefix of a list), ``operation`` an S3 operation's name or empty for
-    all but preflights; ``count`` how often it still fires (``None``: always), ``rate`` with which probability.
+    """``key`` is a shell pattern of keys (for lists, of the prefix). ``operation`` is the name of an S3 operation, or
+    empty for all but preflights. ``count`` is how often it may still fire (``None``: without limit), ``rate`` its
+    probability.
 
-    What happens: ``delay`` seconds of waiting, and then at most one of these. ``skew`` seconds that R2's clock is
-    ahead; ``status`` (with ``code``) is answered instead; ``drop`` closes the connection ``before`` or ``after`` the
-    operation took effect; ``cut`` closes it after that many bytes of the answer's body.
+    Its effect: ``delay`` seconds of waiting, then at most one of these. ``skew``: R2's clock is that many seconds
+    ahead. ``status`` (with ``code``): this error is the answer. ``drop``: the connection is closed ``before`` or
+    ``after`` the operation took effect. ``cut``: it is closed after that many bytes of the answer's body.
     """
 
     id: str
@@ -52,11 +53,11 @@ class Fault:
     cut: int | None = None
     skew: float = 0.0
     fired: int = 0
-    # Requests on their way that it is bound to.
+    # Requests in progress that it is bound to.
     bound: int = 0
 
     def meets(self, operation: str) -> bool:
-        """Whether it may still fire for that operation."""
+        """Whether the fault may still fire for that operation."""
         if self.count is not None and self.fired + self.bound >= self.count:
             return False
         return self.operation == operation or (not self.operation and operation != PREFLIGHT)
@@ -66,7 +67,7 @@ class Fault:
 
     @property
     def effects(self) -> list[str]:
-        """What it does beside waiting."""
+        """The names of its effects other than waiting."""
         there = {
             "skew": bool(self.skew),
             "status": self.status is not None,
@@ -80,8 +81,8 @@ class Fault:
 
 
 class Strike:
-    """What one request meets: a fault that is bound to it, or ``None``. Each question tells whether something happens
-    now, and counts it. As a context: afterwards what did not happen is there for another request."""
+    """The fault that is bound to one request, or ``None``. Each method says whether an effect happens now, and counts
+    it. Leaving the context releases a fault that did not fire, for another request."""
 
     __slots__ = ("_fault", "_happened", "_seen")
 
@@ -118,7 +119,7 @@ class Strike:
         return 0.0 if self._fault is None else self._fault.skew
 
     def skewed(self) -> None:
-        """The skew changed a verdict."""
+        """Count the fault as fired: the skew changed a verdict."""
         if self._fault is not None:
             self._happens(self._fault)
 
@@ -139,7 +140,7 @@ class Strike:
         return True
 
     def cut(self, length: int) -> int | None:
-        """Where a body of that length ends early."""
+        """The number of bytes after which a body of that length is cut, or ``None``."""
         fault = self._fault
         if fault is None or fault.cut is None or fault.cut >= length:
             return None
@@ -225,7 +226,7 @@ def parse_fault(data: Mapping[str, object], id_: str, operations: frozenset[str]
 
 @dataclass(slots=True)
 class FaultTable:
-    """The faults that are set, in the order in which they came."""
+    """The faults that are set, in the order in which they were added."""
 
     chance: random.Random = field(default_factory=random.Random)
     faults: list[Fault] = field(default_factory=list)
@@ -237,18 +238,18 @@ class FaultTable:
         return fault
 
     def wants_keys(self, operation: str) -> bool:
-        """Whether it takes the request's keys to know what it meets."""
+        """Whether some fault for that operation matches by key, so that the request's keys must be known."""
         return any(fault.key != "*" and fault.meets(operation) for fault in self.faults)
 
     def strike(self, operation: str, keys: Collection[str], seen: Seen | None = None) -> Strike:
-        """What a request of these keys meets: the first fault that matches."""
+        """Bind the first matching fault to a request for these keys."""
         for fault in self.faults:
             if fault.meets(operation) and fault.names(keys) and (fault.rate >= 1 or self.chance.random() < fault.rate):
                 return Strike(fault, seen)
         return NO_STRIKE
 
     def remove(self, id_: str | None = None) -> list[Fault]:
-        """The fault of that id, or all; they are returned with how often each fired."""
+        """Remove the fault with that id, or all; returns them with how often each fired."""
         gone = [fault for fault in self.faults if id_ is None or fault.id == id_]
         self.faults = [fault for fault in self.faults if fault not in gone]
         return gone

@@ -45,11 +45,11 @@ BeforeAnswer = Callable[[Operation], Awaitable[None]]
 
 
 async def _at_once(_operation: Operation) -> None:
-    """Where nothing is saved."""
+    """The `before_answer` of a store that saves nothing."""
 
 
 class Front:
-    """R2's surface over ``store``. ``configured`` is what buckets are configured with."""
+    """R2's HTTP interface over ``store``. ``configured`` holds CORS, lifecycle rules and locks of the buckets."""
 
     def __init__(self, settings: R2Settings, store: Store, folder: BlobFolder) -> None:
         self.store, self.folder = store, folder
@@ -58,11 +58,11 @@ class Front:
         self.configured = Configurations()
         self.faults = FaultTable()
         self.seen = SeenLog()
-        # Awaited after an operation that may have changed something, before its answer.
+        # Awaited before the answer to an operation that may have changed something.
         self.before_answer: BeforeAnswer = _at_once
-        # Why bodies cannot be written to the disk; empty when the last one could.
+        # Why the last body could not be written to the disk; empty when it could.
         self.disk_problem = ""
-        # How many bytes did not find room then.
+        # The size in bytes of the body that did not fit.
         self.disk_wanted = 0
         self._stall = settings.stall_seconds
         self._chance = random.Random()
@@ -70,7 +70,7 @@ class Front:
         self.behave(settings.behaviour)
 
     def behave(self, behaviour: Behaviour) -> None:
-        """Take on another behaviour; requests on their way keep the one that they began with."""
+        """Change the behaviour; requests in progress keep the one with which they began."""
         self.behaviour = behaviour
         self.rules = Rulebook(behaviour.rules_off, behaviour)
         self.throttle = Throttle(behaviour.write_window, time.monotonic)
@@ -92,13 +92,14 @@ class Front:
             seen.status = 0
             return
         finally:
-            # Told before it is answered: whoever has the answer finds the request in the log.
+            # Logged before the answer is sent, so that a client that has the answer finds the request in the log.
             seen.seconds = time.perf_counter() - began
             self.seen.add(seen)
         headers = self._cors_headers(request, reply) if request else []
         whole = incoming.ended or (request is not None and not request.has_body)
         if not whole and not incoming.begun and _expects(scope) and not wire.body_waits:
-            # Who waits for `100 Continue` sends nothing; whether the rest would come is known to nobody.
+            # A client that waits for `100 Continue` may or may not send the body now, so the connection cannot be
+            # reused.
             headers.append(("Connection", "close"))
             whole = True
         if incoming.stalled:
@@ -120,7 +121,7 @@ class Front:
     async def _reply(
         self, scope: Scope, incoming: Incoming, wire: Wire, seen: Seen, connection: int
     ) -> tuple[Request | None, Reply, int | None]:
-        """The request, its reply, and where a fault cuts that off."""
+        """The request, its reply, and the number of bytes after which a fault cuts the reply's body."""
         request: Request | None = None
         cut: int | None = None
         try:
@@ -144,7 +145,7 @@ class Front:
         operation = PREFLIGHT if request.method == PREFLIGHT else self._operation(request)
         keys: Collection[str] = (seen.place,)
         if operation == "DeleteObjects" and self.faults.wants_keys(operation):
-            # Where they are is in the body.
+            # The keys of a DeleteObjects are in its body.
             with contextlib.suppress(R2Error):
                 keys = keys_to_delete(await incoming.peek(MAX_XML))
         return self.faults.strike(operation, keys, seen)
@@ -161,7 +162,8 @@ class Front:
         except R2Error as error:
             return error_reply(error, head=request.method == "HEAD")
         except OSError as error:
-            # A full disk, above all. R2 has no such words for its clients; who runs this sees it in the health.
+            # Usually a full disk. R2 has no such error, so the client gets an InternalError and /healthz names the
+            # cause.
             self.disk_problem = f"{type(error).__name__}: {error}"
             self.disk_wanted = max(request.content_length or 0, INLINE_LIMIT)
             seen.warning = self.disk_problem
@@ -182,7 +184,7 @@ class Front:
             rules.refuse_if_on(answers.ACCESS)
         if not operation.served:
             rules.refuse_if_on(answers.OPERATION, operation=operation.name)
-            # What a permissive S3 says to configuration that it does not act upon.
+            # A permissive S3 answers 200 to configuration that it ignores.
             return Reply(200)
         screen(request, operation.name, rules)
         if request.method in ("PUT", "POST"):
@@ -198,7 +200,7 @@ class Front:
                 seen.warning = f"{ignored[0]} is ignored: R2's documents do not list it for {operation.name}"
         _strike_before(strike, wire)
         if request.has_body and operation.name not in TAKES_BODY:
-            # Nobody wants it, but what was signed for it holds or the operation is refused.
+            # The operation has no use for a body, but its signed digest must match or the request is refused.
             await receive_xml(incoming.receive, request, authenticated, rules)
         context = Context(
             request,
@@ -279,7 +281,7 @@ def _is_form_post(request: Request) -> bool:
 
 
 def _sent(request: Request, reply: Reply) -> int:
-    """How long the body is that goes out."""
+    """The length in bytes of the body that is sent."""
     return 0 if request.method == "HEAD" else reply.content_length
 
 
@@ -288,7 +290,7 @@ def _code(verdict: Authenticated | R2Error) -> str:
 
 
 def _strike_before(strike: Strike, wire: Wire) -> None:
-    """What keeps an operation from being carried out."""
+    """Apply the effects that prevent the operation."""
     if strike.drops("before"):
         wire.abort()
         raise Dropped
@@ -298,7 +300,7 @@ def _strike_before(strike: Strike, wire: Wire) -> None:
 
 
 def _kept_back(reply: Reply, strike: Strike, seen: Seen, wire: Wire) -> Reply:
-    """The reply to what took effect, unless it is lost on its way."""
+    """The reply to an operation that took effect, unless a fault drops the connection before it is sent."""
     if strike.drops("after"):
         seen.unsent = reply.status
         wire.abort()

@@ -1,4 +1,4 @@
-"""What the stand-in does not reproduce, and where stores differ. Tables for the docs page."""
+"""Tables for the documentation page: what the stand-in does not reproduce, and where stores differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """``what`` R2 does, ``here`` what the stand-in does instead, ``since`` when that was last looked at."""
+    """``what`` R2 does, ``here`` what the stand-in does instead, ``since`` the date when this was last verified."""
 
     what: str
     here: str

@@ -1,4 +1,4 @@
-"""What R2 takes from the headers of an operation, and what it refuses. Pure."""
+"""Which headers of an operation R2 accepts and stores, and which it refuses. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CANNED_ACLS = frozenset(
         "bucket-owner-full-control",
     }
 )
-# Kept with the object and given back by GET and HEAD.
+# Stored with the object and returned by GET and HEAD.
 KEPT = ("content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires")
 METADATA = "x-amz-meta-"
 
@@ -51,7 +51,7 @@ _WRITE = (
 )
 _COPY = (*_WRITE, "x-amz-source-expected-bucket-owner", "x-amz-tagging-directive", "x-amz-checksum-algorithm")
 _DELETE = (*_OWNER, "x-amz-mfa", "x-amz-bypass-governance-retention")
-# Operation → headers that it refuses; all others refuse the bucket's owner only.
+# Operation → headers that it refuses. All other operations refuse only the header of the expected bucket owner.
 REFUSED: Mapping[str, tuple[str, ...]] = {
     "PutObject": _WRITE,
     "CreateMultipartUpload": _WRITE,
@@ -122,7 +122,8 @@ def customer_key(headers: Mapping[str, str], rules: Rulebook, prefix: str = "x-a
 
 
 def check_customer_key(stored: str, given: str, rules: Rulebook) -> None:
-    """That a read of an object brings the key that it was written with, and none where it has none. Raises rule 33."""
+    """A read must send the customer key with which the object was written, and none for an object without one. Raises
+    rule 33."""
     if stored == given:
         return
     if not given:
@@ -134,7 +135,7 @@ def check_customer_key(stored: str, given: str, rules: Rulebook) -> None:
 
 
 def customer_key_headers(stored: str) -> list[tuple[str, str]]:
-    """What an answer says of the key of an object or a part."""
+    """The response headers that describe the customer key of an object or a part."""
     if not stored:
         return []
     start = "x-amz-" + _CUSTOMER_KEY
@@ -147,7 +148,7 @@ def check_key(key: str, rules: Rulebook) -> None:
 
 
 def attributes(request: Request, rules: Rulebook) -> Attributes:
-    """What is kept of a write's headers. Raises rule 20."""
+    """The attributes to store from a write's headers. Raises rule 20."""
     headers = request.headers
     kept = {name: headers[name] for name in KEPT if name in headers}
     encodings = [part.strip() for part in kept.pop("content-encoding", "").split(",")]
@@ -175,12 +176,12 @@ def check_metadata(headers: Mapping[str, str], rules: Rulebook) -> None:
 
 
 def written_key(request: Request) -> str:
-    """The key as the client wrote it where that differs from the form that is kept, else nothing."""
+    """The key as the client wrote it where that differs from its normalized form, else an empty string."""
     return request.written_key if request.written_key != request.key else ""
 
 
 def response_headers(found: Attributes, rules: Rulebook) -> list[tuple[str, str]]:
-    """The kept headers as GET and HEAD give them back."""
+    """The stored headers in the form in which GET and HEAD return them."""
     encode = encoded_words.encode if rules.holds(43) else str
     headers = [(name, encode(value) if name.startswith(METADATA) else value) for name, value in found.headers.items()]
     if "content-type" not in found.headers:

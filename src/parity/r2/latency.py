@@ -1,4 +1,4 @@
-"""How long R2 takes: nothing by default, or times of about R2's size."""
+"""Simulated response times: none by default, or times like those measured on R2."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Lifecycle rules: when objects expire or change their class, and when incomplete uploads are aborted. Pure.
 
-Source: cloudflare-docs r2/buckets/object-lifecycles, read 2026-11-27. R2 carries rules out within about a day; here
-nothing happens by itself: ``Service.run_lifecycle`` does it on request, for a clock that is some days ahead.
+Source: cloudflare-docs r2/buckets/object-lifecycles, read 2026-11-27. R2 applies rules within about a day. The stand-in
+applies them only on request: ``Service.run_lifecycle`` takes the number of days that have passed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DAY = 86_400.0
 
 
 class LifecycleError(ValueError):
-    """A configuration that R2 does not take; ``missing`` where it is valid S3 that R2 does not have."""
+    """A configuration that R2 refuses; ``missing`` where it is valid on S3 but R2 lacks the feature."""
 
     def __init__(self, message: str, *, missing: str = "") -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class LifecycleRule:
 
 
 Lifecycle = tuple[LifecycleRule, ...]
-# What every bucket begins with.
+# The rule that every new bucket has.
 DEFAULT: Lifecycle = (LifecycleRule("Default Multipart Abort Rule", abort_days=7),)
 
 
@@ -74,7 +74,7 @@ def expiration_header(rules: Lifecycle, info: ObjectInfo) -> list[tuple[str, str
 
 
 def turns_infrequent(rules: Lifecycle, info: ObjectInfo, now: float) -> bool:
-    """Whether the object goes to Infrequent Access; there is no way back. Expiry within a day comes first."""
+    """Whether the object moves to Infrequent Access, which cannot be undone. Expiry within a day takes precedence."""
     if info.attributes.storage_class != "STANDARD":
         return False
     due = [rule.infrequent.at(info.modified) for rule in rules if rule.infrequent and rule.covers(info.key)]

@@ -1,6 +1,6 @@
 """Bucket locks: which objects may be neither overwritten nor deleted yet, in the form of Cloudflare's API. Pure.
 
-Source: cloudflare-docs r2/buckets/bucket-locks, 2026-04-30. A lock holds back PutObject, CopyObject onto the object,
+Source: cloudflare-docs r2/buckets/bucket-locks, 2026-04-30. A lock prevents PutObject, CopyObject onto the object,
 CompleteMultipartUpload, DeleteObject, DeleteObjects and lifecycle rules; a key that does not exist may be written.
 """
 
@@ -19,7 +19,7 @@ MAX_RULES = 1000
 
 
 class LockError(ValueError):
-    """Lock rules that R2 would not take; the message says which rule and why."""
+    """Lock rules that R2 would refuse; the message says which rule and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def locked_until(locks: Locks, info: ObjectInfo) -> float:
 
 
 def guarded(check: Check, locks: Locks, now: float, rules: Rulebook) -> Check:
-    """``check``, and before it that the object is not locked. Raises rule 48."""
+    """``check`` preceded by a check that the object is not locked. Raises rule 48."""
     if not locks:
         return check
 

@@ -1,4 +1,4 @@
-"""The immutable pieces that objects are made of: small ones in memory as long as there is room, others in files."""
+"""The immutable pieces of which objects consist: small ones in memory up to a limit, others in files."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from itertools import count
 from pathlib import Path
 
 BLOCK = 256 << 10
-# Small bodies that are kept in memory, all together.
+# The limit, in bytes, for all small bodies in memory together.
 MEMORY_LIMIT = 32 << 20
 
 
 class Blob:
-    """A file of the blob folder; it is removed when nothing refers to this object any more.
+    """A file of the blob folder. The file is removed when the last reference to this object goes.
 
-    ``sha256`` is known of a file that is on the disk for sure, else it is empty.
+    ``sha256`` is set once the file has been synced to the disk, and empty before.
     """
 
     def __init__(self, path: Path, size: int, sha256: str = "") -> None:
         self.path, self.size, self.sha256 = path, size, sha256
-        # Not at interpreter exit: what is saved must outlive the process.
+        # Not at interpreter exit, because saved files must outlive the process.
         self._finalizer = weakref.finalize(self, _unlink, str(path))
         self._finalizer.atexit = False
 
@@ -31,11 +31,11 @@ class Blob:
         return self
 
     def keep(self) -> None:
-        """The file stays when this object goes: it belongs to a snapshot."""
+        """Do not remove the file with this object, because a snapshot refers to it."""
         self._finalizer.detach()
 
     def seal(self) -> None:
-        """Bring the bytes to the disk and learn their digest. Blocking."""
+        """Sync the bytes to the disk and compute their digest. Blocking."""
         if not self.sha256:
             with self.path.open("rb", buffering=0) as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -61,7 +61,7 @@ Write = Callable[[bytes], Blob]
 
 
 class Inline:
-    """Bytes in memory, in a file too, or in a file alone."""
+    """Bytes in memory, in a file, or in both."""
 
     __slots__ = ("__weakref__", "_data", "_file", "size")
 
@@ -75,8 +75,9 @@ class Inline:
         return self._data is not None
 
     def in_file(self, write: Write) -> Blob:
-        """The file with these bytes, of ``write`` where there is none yet."""
-        # In this order, as another thread may call the next method: bytes that are not in memory are in a file.
+        """The file with these bytes; ``write`` makes it where there is none yet."""
+        # In this order, because another thread may read meanwhile: bytes leave the memory only after they are in a
+        # file.
         data = self._data
         if self._file is None:
             self._file = write(data or b"")
@@ -98,13 +99,13 @@ Piece = Inline | Blob
 
 
 class Resident:
-    """The bodies in memory: when they are more than ``MEMORY_LIMIT`` bytes, the oldest become files. Thread-safe."""
+    """The bodies in memory. Above ``MEMORY_LIMIT`` bytes the oldest are moved to files. Thread-safe."""
 
     def __init__(self, write: Write) -> None:
         self._write, self._limit = write, MEMORY_LIMIT
         self._pieces: dict[int, tuple[weakref.ref[Inline], int]] = {}
         self._numbers = count()
-        # Reentrant: a body may go, and be told to `_forget`, in the middle of anything.
+        # Reentrant, because garbage collection may call `_forget` while this thread holds the lock.
         self._lock = threading.RLock()
         self.size = 0
 

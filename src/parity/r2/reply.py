@@ -1,4 +1,4 @@
-"""What an operation answers, before it is on the wire."""
+"""The reply of an operation, before it is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ Headers = list[tuple[str, str]]
 
 @dataclass(slots=True)
 class Reply:
-    """``length`` is that of the body, which for HEAD is declared but not sent. ``rule`` is the rule that refused."""
+    """``length`` is the length of the body, which HEAD declares without sending it. ``rule`` is the rule that refused
+    the request."""
 
     status: int
     headers: Headers = field(default_factory=list)
@@ -35,7 +36,7 @@ def xml_reply(root: str, content: list[str], headers: Headers | None = None) -> 
 
 
 def error_reply(error: R2Error, *, head: bool) -> Reply:
-    """HEAD and 304 have no body."""
+    """The error as a reply; HEAD and 304 have no body."""
     headers = list(error.headers.items())
     if head or error.status == 304:
         return Reply(error.status, headers, cors=error.cors, rule=error.rule, code=error.code)

@@ -1,4 +1,4 @@
-"""One S3 request as it came: method, raw path, query and headers, bucket and key."""
+"""One S3 request as it was received: method, raw path, query and headers, bucket and key."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from parity.r2.rules import Rulebook
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``headers`` have lower-case names, repeated ones joined with a comma as signatures want it; those in the query of
-    a presigned URL are among them (rule 34). ``sent`` are only those that came as headers: a signature covers these.
+    """``headers`` have lower-case names; repeated ones are joined with a comma, as signatures require. They include
+    those in the query of a presigned URL (rule 34). ``sent`` has only the real headers, which a signature covers.
 
     ``key`` is in Unicode's form NFC (rule 35), ``written_key`` as the client wrote it.
     """
@@ -43,7 +43,7 @@ class Request:
 
     @property
     def content_length(self) -> int | None:
-        """The declared length; ``None`` when there is none. A malformed one never reaches us: the parser refuses."""
+        """The declared length; ``None`` when there is none. The HTTP parser refuses a malformed one."""
         value = self.headers.get("content-length")
         return int(value) if value and value.isascii() and value.isdecimal() else None
 
@@ -80,11 +80,11 @@ def split_path(raw_path: str, host: str, hosts: Collection[str]) -> tuple[str, s
 
 
 def normalized(key: str, rules: Rulebook) -> str:
-    """The name under which R2 keeps ``key``: keys that differ only in how Unicode composes them are one object."""
+    """The key under which R2 stores ``key``: keys that differ only in their Unicode composition are the same object."""
     return unicodedata.normalize("NFC", key) if rules.holds(35) and not key.isascii() else key
 
 
-# Parameters of a presigned URL that say how it is signed; the other ``x-amz-…`` ones stand for headers.
+# Parameters of a presigned URL that belong to the signature; the other ``x-amz-…`` parameters stand for headers.
 _SIGNING = frozenset(
     f"x-amz-{name}"
     for name in (
@@ -101,7 +101,8 @@ _SIGNING = frozenset(
 
 
 def is_header_parameter(name: str) -> bool:
-    """Whether a parameter of a presigned URL stands for a header, as the presigners of AWS write them."""
+    """Whether a parameter of a presigned URL stands for a header. AWS presigners write headers into the query this
+    way."""
     name = name.lower()
     return name.startswith("x-amz-") and name not in _SIGNING
 

@@ -40,12 +40,12 @@ def _missing(name: str, *, admin: bool = False) -> Operation:
 
 
 def is_ignored(name: str, rules: Rulebook) -> bool:
-    """Whether R2 takes no notice of a search parameter: ``x-id`` (release notes 2023-12-11), ``x-purpose`` (rule 46)
-    and those of presigned URLs."""
+    """Whether R2 ignores a search parameter: ``x-id`` (release notes 2023-12-11), ``x-purpose`` (rule 46) and those of
+    presigned URLs."""
     return name == "x-id" or (name == "x-purpose" and rules.holds(46)) or name.lower().startswith("x-amz-")
 
 
-# R2 has these, for tokens that may configure buckets; this stand-in has not.
+# R2 has these operations, for tokens that may configure buckets; this stand-in does not implement them.
 _ENCRYPTION = {method: _missing(f"{method}BucketEncryption", admin=True) for method in ("Put", "Delete")}
 
 
@@ -79,7 +79,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
                 "inventory": "GetBucketInventoryConfiguration",
                 "metrics": "GetBucketMetricsConfiguration",
                 "analytics": "GetBucketAnalyticsConfiguration",
-                # The doubled Get is R2's.
+                # The doubled "Get" is R2's own name.
                 "policyStatus": "GetGetBucketPolicyStatus",
                 "acl": "GetBucketAcl",
             }.items()
@@ -161,7 +161,7 @@ _TABLE: dict[tuple[Level, str], dict[str, Operation]] = {
         "uploadId": _op("CompleteMultipartUpload", "A", write=True),
         "select": _missing("SelectObjectContent"),
         "restore": _missing("RestoreObject"),
-        # R2 takes any other POST on an object for a PUT; a copy source is not heeded.
+        # R2 treats any other POST on an object as a PUT, and ignores a copy source.
         "": _op("PutObject", "A", write=True),
     },
     (Level.OBJECT, "DELETE"): {
@@ -180,7 +180,8 @@ def level_of(request: Request) -> Level:
 
 
 def find(request: Request, rules: Rulebook) -> Operation:
-    """The operation, whether it is served or not. Raises rule 27 (``RouteNotFound``) and rule 32."""
+    """The operation of a request, even if the stand-in does not implement it. Raises rule 27 (``RouteNotFound``) and
+    rule 32."""
     level = level_of(request)
     found = _select(_TABLE.get((level, request.method), {}), request.params)
     if found is None:

@@ -1,8 +1,8 @@
 """The table of R2's rules: it drives the code, the tests and ``docs/standins/r2-rules.md``.
 
-A rule is something that R2 does and S3, moto or MinIO do not, or the other way round. Each can be switched off with
-``PARITY_R2_RULES_OFF``: the stand-in then does what a lenient S3 would do. The tests run each rule on and off, which
-shows that the rule is what makes the difference.
+A rule is a difference between R2 and S3, moto or MinIO. Each can be switched off with ``PARITY_R2_RULES_OFF``; the
+stand-in then behaves like a lenient S3. The tests run each rule on and off, which proves that the rule causes the
+difference.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ FACTS = f"{DOCS}; {CAPTURE}"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``answers`` are the errors that it leads to; empty where it changes what happens and refuses nothing.
-    ``setting`` names the variable that chooses where sources disagree or R2's own answer is not known."""
+    """``answers`` are the errors of the rule; empty where it changes behaviour and refuses nothing. ``setting`` names
+    the variable that chooses a behaviour where sources disagree or R2's own is not known."""
 
     number: int
     trigger: str
@@ -38,7 +38,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Choices:
-    """What R2 does where that is not known or where sources disagree: one field for each setting."""
+    """The chosen behaviours where R2's own is not known or sources disagree: one field for each setting."""
 
     error_codes: str = "documented"
     unsigned_streaming: str = "401"
@@ -336,7 +336,7 @@ RULE_OF: dict[Answer, Rule] = {answer: rule for rule in RULES for answer in rule
 
 
 class Rulebook:
-    """Which rules hold, and what is done where R2's own answer is not known."""
+    """Which rules hold, and the choices where R2's own behaviour is not known."""
 
     def __init__(self, off: Collection[int] = (), choices: Choices = Choices()) -> None:  # immutable
         unknown = set(off) - {rule.number for rule in RULES}
@@ -349,8 +349,8 @@ class Rulebook:
         return number not in self._off
 
     def refuse_if_on(self, answer: Answer, **fields: object) -> None:
-        """Raise ``answer`` as ``R2Error`` if its rule holds. With the rule off this returns, and the caller must go on
-        as a lenient S3 would."""
+        """Raise ``answer`` as ``R2Error`` if its rule holds. With the rule off this returns, and the caller must
+        continue as a lenient S3 would."""
         rule = RULE_OF[answer]
         if rule.number in self._off:
             return

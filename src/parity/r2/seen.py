@@ -1,4 +1,4 @@
-"""What the stand-in saw: every request, and what it would have cost on R2."""
+"""The request log of the stand-in, with what each request would have cost on R2."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ CLASS_B_PER_MILLION = 0.36
 STORAGE_PER_GB_MONTH = 0.015
 FREE_A, FREE_B, FREE_GB = 1_000_000, 10_000_000, 10
 KEPT_REQUESTS = 20_000
-# Headers that carry the id of the request for which the backend called R2, the first present one counts.
+# Headers that carry the id of the API request for which the backend called R2. The first one present counts.
 REQUEST_ID_HEADERS = ("x-request-id", "fly-request-id")
 
 
 @dataclass(slots=True)
 class Seen:
-    """One request. ``time`` in seconds since the epoch, ``seconds`` how long it took, ``status`` 0 when the connection
-    ended without an answer; ``unsent`` is then the status of the answer that a fault kept back. ``bytes_in`` are those
-    of the body up to the answer. ``prefix`` is what a list was asked for, and what the keys of a DeleteObjects have in
-    common."""
+    """One request. ``time``: seconds since the epoch; ``seconds``: its duration. ``status`` is 0 when the connection
+    ended without an answer, and ``unsent`` is then the status of the answer that a fault withheld. ``bytes_in`` counts
+    the body up to the answer. ``prefix`` is that of a list, or the common prefix of the keys of a DeleteObjects."""
 
     time: float
     method: str
@@ -45,7 +44,7 @@ class Seen:
 
     @property
     def place(self) -> str:
-        """The key; for requests without one, where in the bucket they look."""
+        """The key; for requests without a key, the prefix that they concern."""
         return self.key or self.prefix
 
     def to_json(self) -> dict[str, object]:
@@ -53,8 +52,8 @@ class Seen:
 
 
 def is_billed(status: int) -> bool:
-    """R2 bills what it worked on, failed preconditions and bad requests too; not what it refused to let in (401, 403)
-    and not its own failures."""
+    """R2 bills the requests that it processed, including failed preconditions and bad requests, but neither refused
+    authentication (401, 403) nor its own failures."""
     return status in range(200, 500) and status not in (401, 403, 429)
 
 
@@ -98,7 +97,7 @@ class Tally:
 
 
 class SeenLog:
-    """The last requests, and counts over all of them since the start or the last ``clear``."""
+    """The last requests, and totals since the start or the last ``clear``."""
 
     def __init__(self) -> None:
         self.requests: deque[Seen] = deque(maxlen=KEPT_REQUESTS)
@@ -116,8 +115,8 @@ class SeenLog:
         self.by_prefix.clear()
 
     def to_json(self, limit: int, matching: Mapping[str, str]) -> dict[str, object]:
-        """The newest ``limit`` requests whose fields equal ``matching``, oldest first. ``prefix``: of the key, or of
-        what was listed."""
+        """The newest ``limit`` requests whose fields equal ``matching``, oldest first. ``prefix`` is compared with the
+        key, or with the prefix of a list."""
         found = [seen for seen in self.requests if _is(seen, matching)]
         return {
             "requests": [seen.to_json() for seen in found[-limit:]],
@@ -134,6 +133,6 @@ def _is(seen: Seen, matching: Mapping[str, str]) -> bool:
 
 
 def prefix_of(key: str) -> str:
-    """The first segment of a key: the APP_ENV of whoever wrote it; empty for requests without a key."""
+    """The first segment of a key, which is the APP_ENV of its writer; empty for requests without a key."""
     first, slash, _ = key.partition("/")
     return first if slash else ""

@@ -18,16 +18,17 @@ from parity.r2.connection import BufferedConnection
 from parity.r2.service import Service, running
 from parity.r2.settings import R2Settings, load_r2_settings
 
-# Longer than any client keeps a pooled connection: the client closes first, so no request meets a closing one.
+# Longer than any client keeps a pooled connection. The client therefore closes first, and no request is sent on a
+# connection that the server is closing.
 KEEP_ALIVE_SECONDS = 75
 
-# For requests on their way when the stand-in is told to stop; what is not done by then was never acknowledged.
+# Seconds for requests in progress when the stand-in stops. A request that is not done by then gets no answer.
 GRACE_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports that were bound."""
+    """The bound ports."""
 
     s3: int
     admin: int
@@ -37,8 +38,8 @@ class Ports:
 async def serve_s3(
     settings: R2Settings, host: str, s3_port: int, admin_port: int, certificates: Certificates | None
 ) -> AsyncIterator[tuple[Service, Ports]]:
-    """The running stand-in; without certificates it speaks plain HTTP. Raises ``OSError`` for a taken port and
-    ``ConfigError`` for a save that is broken."""
+    """The running stand-in; without certificates it serves plain HTTP. Raises ``OSError`` for a port in use and
+    ``ConfigError`` for broken saved state."""
     tls = {} if certificates is None else {"ssl_certfile": certificates.chain, "ssl_keyfile": certificates.key}
     async with running(settings) as service:
         options = {
@@ -59,7 +60,7 @@ async def serve_s3(
 
 
 async def serve_project(project: Project) -> None:
-    """Serve until SIGTERM or SIGINT, then save."""
+    """Serve until SIGTERM or SIGINT, then save the state."""
     harness = project.settings
     certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
     stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The stand-in as a whole: store, front and saves, from start to stop."""
+"""The whole stand-in from start to stop: store, front and saved state."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from parity.r2.store.persist import Saves, collect, install
 from parity.r2.store.s3 import S3Store
 
 T = TypeVar("T")
-# Objects of a bucket that are looked at together.
+# Objects that a lifecycle run reads at a time.
 _PAGE = 1000
 _SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass
 class LifecycleReport:
-    """The keys that a run of the lifecycle rules met; ``locked`` should have been deleted and are held by a lock."""
+    """The keys that a run of the lifecycle rules affected; ``locked`` are keys that a lock protected from deletion."""
 
     deleted: list[str] = field(default_factory=list)
     infrequent: list[str] = field(default_factory=list)
@@ -48,28 +48,30 @@ class LifecycleReport:
 
 
 class SnapshotError(Exception):
-    """A snapshot that cannot be made or is not there; the message says why."""
+    """A snapshot cannot be made or does not exist; the message says why."""
 
 
 class Service:
-    """Made by ``running``. ``saves`` is ``None`` where nothing is saved: no folder, or an upstream that keeps."""
+    """Use ``running`` to make one. ``saves`` is ``None`` where nothing is saved: there is no state folder, or an
+    upstream stores the objects."""
 
     def __init__(self, settings: R2Settings, store: Store, saves: Saves | None, folder: BlobFolder) -> None:
         self.settings, self.store, self.saves = settings, store, saves
         self.front = Front(settings, store, folder)
         self._saved_changes: tuple[int, str] | None = None
-        # What went wrong with the last save; empty when it held.
+        # Why the last save failed; empty when it succeeded.
         self.save_problem = ""
-        # Since when writes of the run before this one may be missing, in seconds since the epoch.
+        # Time in seconds since the epoch from which writes of the previous run may be missing.
         self.lost_since: float | None = None
         self._marked = False
-        # How often the store had changed at the last save, or when it was loaded.
+        # The store's change counter at the last save or load.
         self._settled = 0
         self.front.before_answer = self._before_answer
         self._saving = asyncio.Lock()
 
     async def start(self) -> None:
-        """Load what was saved, then see to the bucket and its policy. Raises ``ConfigError`` for a broken save."""
+        """Load the saved state, then create the bucket and set its policy where needed. Raises ``ConfigError`` for a
+        broken save."""
         await self.store.start()
         state = None
         if self.saves is not None and isinstance(self.store, MotoStore):
@@ -83,7 +85,7 @@ class Service:
             self._settled = self.store.changes
 
     def _tell_of_lost_writes(self, saves: Saves) -> None:
-        """What was acknowledged and not saved before a kill is gone. Nobody else could say so."""
+        """Warn about writes that were acknowledged and lost because the process was killed before a save."""
         self.lost_since = saves.unsaved_since()
         saves.unmark()
         if self.lost_since is not None:
@@ -96,7 +98,8 @@ class Service:
             )
 
     async def _before_answer(self, operation: Operation) -> None:
-        """After an operation and before its answer: what it changed is on the disk, or it is noted that it is not.
+        """Runs before the answer to an operation. Its change is saved to disk, or a marker says that unsaved changes
+        exist.
 
         Raises ``OSError`` where neither can be done.
         """
@@ -111,7 +114,8 @@ class Service:
             self._marked = True
 
     async def _ensure_bucket(self, applied: str) -> None:
-        """The policy file counts when it is another one than at the last start: a PutBucketCors since then stays."""
+        """Create the bucket. The policy file is applied only if it changed since the last start, so a later
+        PutBucketCors is kept."""
         bucket = self.settings.bucket
         if not await self.store.has_bucket(bucket):
             await self.store.create_bucket(bucket)
@@ -127,7 +131,7 @@ class Service:
         return changes, _digest(self.front.configured.to_json())
 
     async def disk_problem(self) -> str:
-        """Why bodies cannot be written; empty when they can, which is tried again after a failure."""
+        """Why bodies cannot be written; empty when they can. After a failure each call tries again."""
         if self.front.disk_problem:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(self.front.folder.probe, self.front.disk_wanted)
@@ -135,7 +139,7 @@ class Service:
         return self.front.disk_problem
 
     async def save(self) -> bool:
-        """Save what changed since the last save; whether there was anything to save."""
+        """Save if something changed since the last save; returns whether it did."""
         if self.saves is None or not isinstance(self.store, MotoStore):
             return False
         async with self._saving:
@@ -153,16 +157,16 @@ class Service:
         return True
 
     async def snapshot(self, name: str) -> None:
-        """Keep the state of this moment under ``name``, in place of what was there. Raises ``SnapshotError``."""
+        """Save the current state as snapshot ``name``, replacing an older one. Raises ``SnapshotError``."""
         live, folder = self._snapshot_folder(name)
         store = self._moto()
         async with self._saving:
             state = collect(store, self.front.configured, self._policy_source())
-            # Beside the old one first: a snapshot is whole or not there.
+            # Written beside the old one and renamed, so that a snapshot is complete or absent.
             part = folder.with_name(f".{folder.name}")
             shutil.rmtree(part, ignore_errors=True)
             saves = Saves(part)
-            # Bodies get their files here first: those of the snapshot are other names for them.
+            # Bodies are written to this folder first; the snapshot's files are hard links to them.
             await _to_its_end(live.file, state)
             await _to_its_end(saves.save, state)
             saves.keep()
@@ -170,7 +174,7 @@ class Service:
             part.rename(folder)
 
     async def restore(self, name: str) -> None:
-        """Go back to a snapshot; what was written since is gone. Raises ``SnapshotError``."""
+        """Return to a snapshot; later writes are lost. Raises ``SnapshotError``."""
         live, folder = self._snapshot_folder(name)
         store = self._moto()
         if not folder.is_dir():
@@ -194,7 +198,7 @@ class Service:
         return sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
 
     def _snapshot_folder(self, name: str) -> tuple[Saves, Path]:
-        """The saves of this store and where they have the snapshot."""
+        """This store's saves, and the folder of the snapshot."""
         if self.saves is None:
             raise SnapshotError("nothing is saved by this store: snapshots need the store moto and a state folder")
         if not _SNAPSHOT.fullmatch(name):
@@ -207,7 +211,7 @@ class Service:
         return self.store
 
     async def reset(self) -> None:
-        """An empty bucket with its configured policy; what was seen and the faults go too."""
+        """Empty the bucket, set its configured policy, clear the request log and remove all faults."""
         await self.store.reset()
         self.front.configured.clear()
         self.front.seen.clear()
@@ -215,7 +219,7 @@ class Service:
         await self._ensure_bucket(applied="")
 
     async def run_lifecycle(self, days: float) -> LifecycleReport:
-        """Carry out the lifecycle rules of every bucket as if ``days`` had passed; locks go before them."""
+        """Apply the lifecycle rules of every bucket as if ``days`` had passed; locks take precedence over rules."""
         now, report = time.time() + days * DAY, LifecycleReport()
         for bucket in await self.store.buckets():
             rules = self.front.configured.lifecycle(bucket.name)
@@ -235,7 +239,7 @@ class Service:
 
     async def _age(self, bucket: str, info: ObjectInfo, rules: Lifecycle, now: float, report: LifecycleReport) -> None:
         def unchanged(found: ObjectInfo | None) -> None:
-            # What was written meanwhile has its own time.
+            # An object that was written meanwhile is judged by its new date.
             if found is None or (found.etag, int(found.modified)) != (info.etag, int(info.modified)):
                 raise no_such_key()
 
@@ -254,7 +258,8 @@ class Service:
                 raise
 
     async def save_every(self, seconds: float) -> None:
-        """Whatever goes wrong with one save, a later one may hold: a disk that was full has room again."""
+        """Save periodically. A failed save is not final: a later one succeeds when, for example, a full disk has space
+        again."""
         while True:
             await asyncio.sleep(seconds)
             try:
@@ -265,7 +270,8 @@ class Service:
 
 
 async def _to_its_end(work: Callable[..., T], *arguments: object) -> T:
-    """In a thread, and not left to itself when the caller is cancelled: two saves at once would tear each other."""
+    """Run in a thread and wait for its end even when the caller is cancelled, because two saves at once would corrupt
+    each other."""
     working = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(working)
@@ -280,7 +286,7 @@ def _digest(plain: object) -> str:
 
 @asynccontextmanager
 async def running(settings: R2Settings) -> AsyncIterator[Service]:
-    """A started service; it is saved on the way out."""
+    """A started service; its state is saved on exit."""
     with tempfile.TemporaryDirectory(prefix="parity-r2-") as scratch:
         saves = Saves(settings.state) if settings.state is not None and settings.upstream is None else None
         folder = saves.blobs if saves is not None else BlobFolder(Path(scratch) / "blobs")

@@ -1,4 +1,4 @@
-"""Settings of the R2 stand-in: one table of ``PARITY_R2_*`` variables, and what else it reads from the environment."""
+"""Settings of the R2 stand-in: the table of ``PARITY_R2_*`` variables, and its other inputs from the environment."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class R2Variables:
 
 @dataclass(frozen=True)
 class Behaviour(Choices):
-    """How R2 behaves; may be changed while it runs. Each field is a setting ``PARITY_R2_<FIELD>``."""
+    """The behaviour that can be changed while the stand-in runs. Each field is a setting ``PARITY_R2_<FIELD>``."""
 
     write_window: WriteWindow = field(default_factory=WriteWindow)
     latency: str = "off"
@@ -171,8 +171,8 @@ class Upstream:
 
 @dataclass(frozen=True)
 class R2Settings:
-    """All that a stand-in needs. ``hosts`` are the names whose subdomains name buckets; ``state`` may be ``None``:
-    nothing is saved."""
+    """All settings of a stand-in. ``hosts`` are the host names whose subdomains name buckets. Where ``state`` is
+    ``None``, nothing is saved."""
 
     bucket: str
     tokens: tuple[Token, ...]
@@ -187,7 +187,7 @@ class R2Settings:
 
 
 def _token(project: Project, environ: Mapping[str, str]) -> Token:
-    """What the process itself is given wins over the file, as Fly's secrets win over fly.toml."""
+    """The token. Environment variables take precedence over the secrets file, as Fly's secrets do over fly.toml."""
     key, secret = (project.variable(known) for known in ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"))
     return Token(
         environ.get(key) or project.required("R2_ACCESS_KEY_ID"),

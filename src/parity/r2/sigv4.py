@@ -40,7 +40,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """``payload`` is what was signed for the body: a hex SHA-256, ``UNSIGNED-PAYLOAD`` or ``STREAMING-…``."""
+    """``payload`` is the signed value for the body: a hex SHA-256, ``UNSIGNED-PAYLOAD`` or ``STREAMING-…``."""
 
     token: Token
     payload: str
@@ -106,7 +106,7 @@ def verify(request: Request, tokens: Mapping[str, Token], rules: Rulebook, now: 
 
 
 def _anyone(tokens: Mapping[str, Token]) -> Token:
-    """Whom a request counts as when the rule that would have refused it is off."""
+    """The identity of a request that would have been refused, when the rule is off."""
     return next(iter(tokens.values()))
 
 
@@ -179,7 +179,7 @@ def _verify_presigned(request: Request, tokens: Mapping[str, Token], rules: Rule
         signed_at = now
     elif signed_at - now > MAX_SKEW and rules.choices.future_dates == "refuse":
         rules.refuse_if_on(answers.SKEW)
-    # Checked before the expiry: an unknown key is told so even when its URL is old.
+    # Checked before the expiry, so that an unknown key is reported even for an expired URL.
     _scope(params["X-Amz-Credential"], amz_date, tokens, rules)
     expires = _parse_expires(params["X-Amz-Expires"])
     if expires is None:
@@ -197,7 +197,7 @@ def _verify_presigned(request: Request, tokens: Mapping[str, Token], rules: Rule
         amz_date,
         params["X-Amz-SignedHeaders"],
         params["X-Amz-Signature"],
-        # Even where the query names a hash: at the time of signing there is no body.
+        # Also where the query names a hash, because the body is not known when a URL is signed.
         UNSIGNED,
         presigned=True,
     )
@@ -209,14 +209,14 @@ def _parse_date(text: str) -> float | None:
         return None
     year, month, day, hour, minute, second = map(int, found.groups())
     try:
-        # strptime takes five times as long.
+        # Parsed by hand because `strptime` takes five times as long.
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
         return None
 
 
 def _parse_expires(text: str) -> float | None:
-    """Seconds. R2 reads any number, decimals too; no number that is not finite."""
+    """The expiry in seconds. R2 accepts any finite number, decimals included."""
     if not re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?\s*", text, re.IGNORECASE | re.ASCII):
         return None
     return float(text)
@@ -229,7 +229,7 @@ def _scope(credential: str, amz_date: str, tokens: Mapping[str, Token], rules: R
         problem = f"Credential sigv4 header should have at least 5 slash-separated parts, not {len(parts)}"
         rules.refuse_if_on(answers.AUTH_FORM, problem=problem)
         return None
-    # More slashes belong to the access key.
+    # Additional slashes belong to the access key.
     access_key, (date, region, service, terminator) = "/".join(parts[:-4]), parts[-4:]
     if service != "s3":
         rules.refuse_if_on(answers.AUTH_FORM, problem=f"Credential service should be s3, not {service}")
@@ -276,7 +276,8 @@ def _check(
 
 
 def _refuse_signature(rules: Rulebook, signed: list[str], to_sign: str, canonical: str, provided: str) -> None:
-    """R2 tells what it computed, as S3 does: the first thing to compare when a signature fails."""
+    """Raise SignatureDoesNotMatch. Like S3, R2 returns the string that it signed, which is the first thing to
+    compare."""
     try:
         rules.refuse_if_on(answers.SIGNED_CONTENT_TYPE if "content-type" in signed else answers.SIGNATURE)
     except R2Error as error:

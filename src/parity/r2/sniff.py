@@ -6,7 +6,7 @@ These are the signatures of the WHATWG's MIME sniffing standard that a server ca
 
 from __future__ import annotations
 
-# How much of a body decides.
+# How many bytes of a body are examined.
 LENGTH = 512
 UNTYPED = "application/octet-stream"
 

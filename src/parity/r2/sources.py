@@ -1,4 +1,4 @@
-"""R2's documentation, page by page, and what was taken from each; and where sources contradict each other.
+"""R2's documentation page by page, with the facts used from each, and the contradictions between sources.
 
 Tables for ``docs/standins/r2-rules.md``. Paths are those of cloudflare-docs under ``src/content/docs/r2/``.
 """

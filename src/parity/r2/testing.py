@@ -14,14 +14,14 @@ import pytest
 
 
 class Faults:
-    """The faults that one test set."""
+    """The faults that one test has set."""
 
     def __init__(self, admin_url: str) -> None:
         self._client = httpx.Client(base_url=admin_url, trust_env=False, timeout=30)
         self._ids: list[str] = []
 
     def add(self, **fault: Any) -> str:
-        """Set a fault (its fields are those of ``parity.r2.faults.Fault``); gives its id. Raises ``ValueError``."""
+        """Set a fault with the fields of ``parity.r2.faults.Fault``; returns its id. Raises ``ValueError``."""
         answer = self._client.post("/r2/faults", json=fault)
         if answer.status_code != 201:
             raise ValueError(answer.json().get("detail", answer.text))
@@ -38,7 +38,7 @@ class Faults:
         never = []
         for id_ in self._ids:
             answer = self._client.delete("/r2/faults", params={"id": id_})
-            # 404: removed by a reset of the stand-in, so nothing tells whether it fired.
+            # 404: a reset of the stand-in removed the fault, so it is not known whether it fired.
             if answer.status_code == 404 or not answer.json()["faults"][0]["fired"]:
                 never.append(id_)
         self._client.close()

@@ -1,9 +1,9 @@
 """Rule 1: one write to a key at a time.
 
-Three settings of the write window: ``overlap`` (a write is in flight from its headers to its answer), a range of
-seconds such as ``0.3-1.4`` (R2 takes that long; here the write counts as in flight that long for every other
-connection, because only the one that got the answer can know that it is over) and ``strict`` (the documented limit: a
-second write within one second is refused, whoever sends it).
+The write window has three settings. ``overlap``: a write is in flight from its headers to its answer. A range of
+seconds such as ``0.3-1.4``: R2 takes that long, so the write counts as in flight that long for every other connection;
+only the connection that received the answer knows that it is over. ``strict``: the documented limit, a second write
+within one second is refused on any connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from parity.r2 import answers
 from parity.r2.rules import Rulebook
 
 STRICT_SECONDS = 1.0
-# Longer than anyone wants to wait, in seconds.
+# The upper limit of the setting, in seconds.
 LONGEST = 3600.0
 _RANGE = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 
@@ -88,7 +88,7 @@ class Throttle:
                 del self._writes[bucket, key]
 
     def _sweep(self, now: float) -> None:
-        """Forget windows that are over, now and then: memory stays bounded whatever the number of keys."""
+        """Remove expired windows from time to time, so that memory is bounded for any number of keys."""
         if now >= self._sweep_at:
             self._sweep_at = now + 10
             self._writes = {key: write for key, write in self._writes.items() if write.in_flight or write.until > now}

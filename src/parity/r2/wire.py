@@ -1,4 +1,4 @@
-"""The two ends of an exchange: the request's body coming in, the reply going out."""
+"""The request's body as it arrives, and the reply as it is sent."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from parity.r2.seen import Seen
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# How long a client may take to send the rest of a body that was refused, in seconds.
+# Seconds that a client has to send the rest of a refused body.
 DISCARD_SECONDS = 600.0
-# So many bytes are sent before others have a turn.
+# Bytes sent before other tasks of the event loop run.
 TURN = 2 << 20
 
 
 class Dropped(Exception):
-    """The connection ended before the answer did: a fault closed it, or the client."""
+    """A fault or the client closed the connection before the end of the answer."""
 
 
 class Incoming:
-    """The request's body on its way in, counted.
+    """The request's body as it arrives, with its bytes counted.
 
-    An answer may be known before the body has come. It is sent then, and what still comes is taken in and forgotten:
-    most clients look for an answer when they have sent all, and a connection that is closed under them loses it.
+    An answer may be known before the whole body has arrived. It is sent then, and the rest of the body is read and
+    discarded: most clients read the answer only after they have sent everything, and lose it if the connection is
+    closed before.
     """
 
     def __init__(self, receive: Receive, seen: Seen, stall: float) -> None:
         self._receive, self._seen, self._stall = receive, seen, stall
-        # Whether the client sent nothing for ``stall`` seconds in the middle of the body.
+        # Whether the client stopped sending for ``stall`` seconds in the middle of the body.
         self.stalled = False
-        # Whether the client was asked for the body (uvicorn says `100 Continue` to who waits for it), and all is in.
+        # Whether the client was asked for the body (uvicorn then sends `100 Continue`), and whether all has arrived.
         self.begun = self.ended = False
         self._peeked: list[Mapping[str, Any]] = []
 
@@ -44,7 +45,7 @@ class Incoming:
         return await self._take()
 
     async def peek(self, most: int) -> bytes:
-        """The body up to about ``most`` bytes; it is still there to be received."""
+        """The body up to about ``most`` bytes, without consuming it."""
         while not self.ended and self._seen.bytes_in < most:
             self._peeked.append(await self._take())
         return b"".join(message.get("body", b"") for message in self._peeked)
@@ -62,8 +63,8 @@ class Incoming:
         return message
 
     async def discard(self) -> None:
-        """Take in what is left, uncounted: the request is in the log by now. Raises ``TimeoutError`` when that takes
-        longer than anyone waits for."""
+        """Read and discard the rest, without counting it because the request is already logged. Raises ``TimeoutError``
+        after the limit for a refused body."""
         async with asyncio.timeout(DISCARD_SECONDS):
             while not self.ended:
                 async with asyncio.timeout(self._stall):
@@ -71,7 +72,7 @@ class Incoming:
 
 
 class Connection(Protocol):
-    """The client's connection, as far as an exchange touches it."""
+    """The parts of the client's connection that an exchange uses."""
 
     @property
     def gone(self) -> bool: ...
@@ -81,7 +82,7 @@ class Connection(Protocol):
 
 
 class Wire:
-    """Sends a reply, cut where a fault says so."""
+    """Sends a reply, truncated where a fault asks for it."""
 
     def __init__(self, send: Send, connection: Connection | None) -> None:
         self._send, self._connection = send, connection
@@ -93,12 +94,12 @@ class Wire:
 
     @property
     def body_waits(self) -> bool:
-        """Whether some of the body has come that nobody asked for."""
+        """Whether part of the body has arrived without being requested."""
         return self._connection is not None and self._connection.body_waits
 
     async def send(self, reply: Reply, extra: list[tuple[str, str]], cut: int | None, *, last: bool = True) -> None:
-        """``cut``: how much of the body is sent before the connection breaks. Unless it is the ``last`` that is sent,
-        ``end`` must follow. Raises ``Dropped`` when the connection broke."""
+        """``cut``: how many bytes of the body are sent before the connection is closed. Without ``last``, the caller
+        must call ``end``. Raises ``Dropped`` when the connection was closed."""
         headers = [(name.lower().encode("latin-1"), wire_text(value)) for name, value in (*reply.headers, *extra)]
         headers.append((b"server", b"cloudflare"))
         if reply.status not in (204, 304):
@@ -111,7 +112,7 @@ class Wire:
         async for block in reply.body:
             await self._body(block, cut, last=False)
             if self.sent >= turn:
-                # Sending to a client that left does not wait, so it would never be told.
+                # Sending to a closed connection does not wait, so the event loop needs a turn to notice the disconnect.
                 await asyncio.sleep(0)
                 turn = self.sent + TURN
             if self._connection is not None and self._connection.gone:
@@ -127,7 +128,7 @@ class Wire:
             block = block[: cut - self.sent]
             self.sent += len(block)
             await self._send({"type": "http.response.body", "body": block, "more_body": True})
-            # What was sent should arrive before the connection breaks.
+            # Let the sent bytes leave before the connection is closed.
             await asyncio.sleep(0)
             self.abort()
             raise Dropped
@@ -135,12 +136,12 @@ class Wire:
         await self._send({"type": "http.response.body", "body": block, "more_body": not last})
 
 
-# What no header may hold: C0 but the tab, and DEL.
+# Characters that no header may contain: C0 except the tab, and DEL.
 _CONTROLS = dict.fromkeys([*range(0x09), *range(0x0A, 0x20), 0x7F], " ")
 
 
 def wire_text(value: str) -> bytes:
-    """A header's value in UTF-8, with spaces for what would end the header or the connection."""
+    """A header's value in UTF-8; characters that would end the header or the connection become spaces."""
     if not value.isprintable():
         value = value.translate(_CONTROLS)
     return value.encode("utf-8", "replace")

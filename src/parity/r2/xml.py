@@ -11,7 +11,7 @@ from parity.r2.errors import R2Error, malformed_xml
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-# S3's documents are four elements deep; the longest, of 10,000 parts, has a number, an ETag and a checksum for each.
+# Limits for documents: S3's are four elements deep, and the longest lists 10,000 parts with number, ETag and checksum.
 MAX_DEPTH, MAX_ELEMENTS = 8, 50_000
 
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -67,9 +67,9 @@ def parse(body: bytes, root: str) -> ElementTree.Element:
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = builder.data
-    # Otherwise every line and every escaped character is a call of its own.
+    # Without buffering, expat calls the handler once for each line and each escaped character.
     parser.buffer_text = True
-    # A document type is the door to entity expansion; S3 documents have none.
+    # A document type allows entity expansion; S3 documents have none.
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(body, True)

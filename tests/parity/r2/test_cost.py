@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parity.r2.cost import FORGOTTEN, NOBODY, cost_by_endpoint, endpoint_of, routes_of, table
+from parity.r2.cost import BACKGROUND, FORGOTTEN, cost_by_endpoint, endpoint_of, routes_of, table
 from parity.r2.seen import Seen
 
 ROUTES = [
@@ -65,10 +65,10 @@ def test_what_r2_was_asked_counts_for_the_endpoint_whose_request_it_names() -> N
 def test_what_names_no_request_and_what_names_a_forgotten_one_are_kept_apart() -> None:
     found = cost_by_endpoint([_seen("", "A"), _seen("gone", "B")], [], ROUTES)
     assert {name: (one.calls, one.tally.class_a, one.tally.class_b) for name, one in found.items()} == {
-        NOBODY: (0, 1, 0),
+        BACKGROUND: (0, 1, 0),
         FORGOTTEN: (0, 0, 1),
     }
-    assert found[NOBODY].dollars_per_million is None
+    assert found[BACKGROUND].dollars_per_million is None
 
 
 def test_the_table_has_a_row_for_each_endpoint() -> None:

@@ -26,9 +26,9 @@ from parity.r2.sigv4 import Token
 from parity.r2.store.interface import Attributes, ObjectInfo
 
 MIB = 1 << 20
-NOBODY = Token("nobody", "x")
+STRANGER = Token("stranger", "x")
 UNSIGNED = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
-REFUSED = Call("PUT", headers=UNSIGNED, token=NOBODY)
+REFUSED = Call("PUT", headers=UNSIGNED, token=STRANGER)
 
 
 @contextmanager

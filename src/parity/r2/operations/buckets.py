@@ -1,4 +1,4 @@
-"""Buckets themselves and what they are configured with."""
+"""Operations on buckets and their configuration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def get_location(context: Context) -> Reply:
 
 
 async def get_encryption(context: Context) -> Reply:
-    """The same for every bucket: R2 encrypts always."""
+    """The same answer for every bucket, because R2 always encrypts."""
     await require_bucket(context)
     algorithm = xml.element("ApplyServerSideEncryptionByDefault", xml.text("SSEAlgorithm", "AES256"))
     rule = xml.element("Rule", algorithm, xml.text("BucketKeyEnabled", "true"))
@@ -54,7 +54,7 @@ async def get_encryption(context: Context) -> Reply:
 
 
 async def get_versioning(context: Context) -> Reply:
-    """The same for every bucket: there is none."""
+    """The same answer for every bucket, because R2 has no versioning."""
     await require_bucket(context)
     return xml_reply("VersioningConfiguration", [])
 
@@ -73,7 +73,7 @@ ABSENT = {
 
 
 def absent(operation: str) -> Handler:
-    """What no bucket of R2 has: the same 404 for every bucket."""
+    """Configuration that no R2 bucket has: the same 404 for every bucket."""
 
     async def handler(context: Context) -> Reply:
         await require_bucket(context)
@@ -83,7 +83,7 @@ def absent(operation: str) -> Handler:
 
 
 async def accept_post(context: Context) -> Reply:
-    """R2 answers 200 and nothing to a signed POST on a bucket that it knows no operation for."""
+    """R2 answers 200 with an empty body to a signed POST on a bucket that names no known operation."""
     await require_bucket(context)
     return Reply(200)
 

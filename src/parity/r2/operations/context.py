@@ -1,4 +1,4 @@
-"""What every operation works with."""
+"""The inputs that every operation has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEPT_UPLOADS = 10_000
 
 
 class EndedUploads:
-    """The last uploads that were aborted or completed, by bucket, key and id: R2 lets them be aborted again."""
+    """The last uploads that were aborted or completed, by bucket, key and id. R2 lets a client abort them again."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, str, str], None] = {}
@@ -39,8 +39,8 @@ class EndedUploads:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One request on its way. ``configured`` is what buckets are configured with, ``seen`` what the log will tell of
-    the request; ``throttle`` knows the writes on their way, ``ended`` the uploads that are over."""
+    """One request in progress. ``configured`` holds the configuration of the buckets, ``seen`` is the request's log
+    entry, ``throttle`` knows the writes in progress, ``ended`` the uploads that were aborted or completed."""
 
     request: Request
     receive: Receive
@@ -63,11 +63,12 @@ class Context:
         return self.request.params.get(name, "")
 
     def kept(self, key: str) -> str:
-        """``key`` in the form under which R2 keeps it (rule 35)."""
+        """``key`` in the normalized form under which R2 stores it (rule 35)."""
         return normalized(key, self.rules)
 
     def guarded(self, check: Check) -> Check:
-        """``check`` of a write to the request's bucket, and that no lock holds the object. Raises rule 48 too."""
+        """``check`` of a write to the request's bucket, plus a check that the object is not locked. Also raises rule
+        48."""
         return guarded(check, self.configured.locks.get(self.request.bucket, ()), time.time(), self.rules)
 
     def number(self, name: str, default: int) -> int:

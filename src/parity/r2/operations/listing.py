@@ -28,7 +28,7 @@ _KNOWN = {
 
 
 def _screen(context: Context) -> bool:
-    """Whether it is version 2. Raises rule 27 for a parameter that R2 does not know."""
+    """Whether the request is ListObjectsV2. Raises rule 27 for a parameter that R2 does not know."""
     version = context.request.params.get("list-type")
     if version not in _KNOWN:
         raise R2Error(501, "NotImplemented", f"ListObjectsV{version} not implemented")
@@ -48,7 +48,8 @@ def _encoder(context: Context) -> Callable[[str], str]:
 
 
 def _count(text: str | None) -> int:
-    """``max-keys``: R2 takes any number from 0 on, rounds it down, answers it back and lists at most 1000."""
+    """``max-keys``: R2 accepts any number from 0, rounds it down, repeats it in the answer and lists at most 1000
+    keys."""
     if text is None:
         return MAX_KEYS
     if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(float(text)):
@@ -57,7 +58,7 @@ def _count(text: str | None) -> int:
 
 
 def encode_token(after: str) -> str:
-    """Opaque to clients, as R2's are: nothing to build by hand."""
+    """An opaque continuation token, so that clients cannot build one by hand; R2's are opaque too."""
     return base64.urlsafe_b64encode(after.encode()).decode()
 
 
@@ -75,14 +76,14 @@ async def list_objects(context: Context) -> Reply:
     token, start, marker = (context.param(name) for name in ("continuation-token", "start-after", "marker"))
     after = (decode_token(token) if token else start) if modern else marker
     if not modern and delimiter and marker.endswith(delimiter) and marker.startswith(prefix):
-        # The marker may be a common prefix of the page before: all that it stands for was told.
+        # The marker may be a common prefix of the page before: every key under it was already listed.
         after = marker + LAST
     page = await context.store.list_page(
         context.request.bucket, context.kept(prefix), delimiter, context.kept(after), max(min(asked, MAX_KEYS), 1)
     )
     truncated = bool(page.next_after)
     if not asked:
-        # Nothing is told, but that there is something.
+        # Nothing is listed; the answer says only whether there is more.
         page, truncated = Page((), (), ""), bool(page.objects or page.prefixes)
     content = [xml.text("Name", context.request.bucket), xml.text("Prefix", encode(prefix))]
     if modern:
@@ -130,7 +131,7 @@ async def list_uploads(context: Context) -> Reply:
     rest = _uploads_after(sorted(found, key=lambda info: info.key), kept_marker, id_marker)
     entries = _grouped(rest, kept_prefix, delimiter, kept_marker)
     page = entries[:limit]
-    # A page of nothing has no marker to go on from.
+    # An empty page has no marker from which the next page could continue.
     truncated = bool(page) and len(entries) > len(page)
     content = [
         xml.text("Bucket", request.bucket),
@@ -152,15 +153,15 @@ async def list_uploads(context: Context) -> Reply:
 
 
 def _uploads_after(found: Sequence[UploadInfo], key_marker: str, id_marker: str) -> list[UploadInfo]:
-    """The marker's upload itself was told; of its key those that began later follow."""
+    """The uploads after the marker. The marker's own upload was listed; later uploads of the same key follow it."""
     told = [info.id for info in found if info.key == key_marker]
     skipped = set(told[: told.index(id_marker) + 1] if id_marker in told else told)
     return [info for info in found if info.key >= key_marker and info.id not in skipped]
 
 
 def _grouped(uploads: Sequence[UploadInfo], prefix: str, delimiter: str, told: str) -> list[UploadInfo | str]:
-    """Uploads in the order of their keys; those that have a beginning up to the delimiter in common are one text, left
-    out when it was ``told``."""
+    """Uploads in the order of their keys. Those that share a prefix up to the delimiter become one common prefix, which
+    is left out when it equals ``told``, the last one of the page before."""
     entries: list[UploadInfo | str] = []
     for info in uploads:
         cut = info.key.find(delimiter, len(prefix)) if delimiter else -1
@@ -184,7 +185,7 @@ def _upload(info: UploadInfo, encode: Callable[[str], str]) -> str:
 
 
 async def list_buckets(context: Context) -> Reply:
-    """R2 takes the parameters of a list of objects, and headers that win over them (rule 44)."""
+    """R2 accepts the parameters of ListObjects, and headers that take precedence over them (rule 44)."""
     extended = context.rules.holds(44)
 
     def asked(name: str) -> str:

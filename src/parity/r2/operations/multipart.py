@@ -1,4 +1,4 @@
-"""Multipart uploads, with R2's own demands on parts."""
+"""Multipart uploads, with R2's own requirements for parts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def create_upload(context: Context) -> Reply:
 
 
 def _checksum_of_upload(headers: Mapping[str, str], rules: Rulebook) -> Checksum | None:
-    """The algorithm and type that an upload is begun with. Raises rule 39."""
+    """The checksum algorithm and type given to CreateMultipartUpload. Raises rule 39."""
     algorithm = headers.get("x-amz-checksum-algorithm", "").lower()
     kind = headers.get("x-amz-checksum-type", "").upper()
     if not algorithm:
@@ -66,7 +66,7 @@ def _checksum_of_upload(headers: Mapping[str, str], rules: Rulebook) -> Checksum
 
 
 async def _check_now(context: Context) -> None:
-    """Conditions count when an upload begins, too (rule 40). Raises rule 16."""
+    """Check the conditions of a CreateMultipartUpload as well (rule 40). Raises rule 16."""
     check = write_check(context.request.headers, context.rules)
     if check is no_check or not context.rules.holds(40):
         return
@@ -77,7 +77,7 @@ async def _check_now(context: Context) -> None:
 
 
 def _part_number(context: Context) -> int:
-    """Raises rule 18, and rule 27 for what is no number: R2 finds no route for it."""
+    """Raises rule 18, and rule 27 for a value that is not a number, for which R2 finds no route."""
     text = context.param("partNumber")
     if not text.strip() and "partNumber" in context.request.params:
         context.rules.refuse_if_on(answers.PART_NUMBER)
@@ -96,7 +96,7 @@ async def upload_part(context: Context) -> Reply:
         if name in ("sha1", "sha256"):
             header = f"x-amz-checksum-{name}"
             context.rules.refuse_if_on(answers.PART_CHECKSUM, name=header, value=request.headers.get(header, ""))
-    # Before the body: a client that sends a gigabyte to a wrong upload learns it at once.
+    # Checked before the body is received, so that a client does not send a gigabyte to an upload that does not exist.
     begun = await context.store.upload(request.bucket, request.key, upload)
     of_upload = begun.checksum
     check_customer_key(begun.customer_key, customer_key(request.headers, context.rules), context.rules)
@@ -113,7 +113,7 @@ async def upload_part(context: Context) -> Reply:
 async def upload_part_copy(context: Context) -> Reply:
     request, number = context.request, _part_number(context)
     upload, source = context.param("uploadId"), copy_source(context)
-    # Its form first: R2 does not look for the upload before.
+    # The form of the part number is checked first, because R2 looks for the upload only afterwards.
     check_copy_range(request.header("x-amz-copy-source-range"), context.rules)
     await context.body()
     begun = await context.store.upload(request.bucket, request.key, upload)
@@ -164,7 +164,7 @@ def _requested_parts(root: ElementTree.Element) -> list[Requested]:
 
 
 def _check_numbers(numbers: Sequence[int], rules: Rulebook) -> None:
-    """What R2 sees of the list without looking for the upload. Raises rules 18, 19 and 27."""
+    """The checks on the list of parts that R2 makes before it looks for the upload. Raises rules 18, 19 and 27."""
     seen: set[int] = set()
     for number in numbers:
         if not 1 <= number <= MAX_PARTS:
@@ -175,15 +175,15 @@ def _check_numbers(numbers: Sequence[int], rules: Rulebook) -> None:
     if not numbers:
         rules.refuse_if_on(answers.MALFORMED_XML)
     if list(numbers) != sorted(numbers) and not rules.holds(19):
-        # R2 sorts them; this is the answer of S3.
+        # R2 sorts the parts; this is S3's error.
         Rulebook().refuse_if_on(answers.PART_ORDER)
 
 
 def choose_parts(
     requested: Sequence[Requested], stored: Sequence[PartInfo], algorithm: str, rules: Rulebook
 ) -> list[PartInfo]:
-    """The parts that a Complete names, in ascending order, after R2's checks. ``algorithm`` is that of the upload's
-    checksum or empty. Raises rules 17 and 18. Pure."""
+    """The parts that a CompleteMultipartUpload names, in ascending order, after R2's checks. ``algorithm`` is the
+    upload's checksum algorithm, or empty. Raises rules 17 and 18. Pure."""
     known = {part.number: part for part in stored}
     chosen: dict[int, PartInfo] = {}
     for wanted in sorted(requested, key=lambda part: part.number):
@@ -209,7 +209,7 @@ def joined_etag(parts: Sequence[PartInfo]) -> str:
 
 async def complete_upload(context: Context) -> Reply:
     request, upload = context.request, context.param("uploadId")
-    # The document first: R2 does not look for the upload before it is one. Checksums in the headers are the object's.
+    # The document is parsed first, because R2 looks for the upload only afterwards. Checksum headers are the object's.
     document = await context.xml_body(checksums=False)
     requested = _requested_parts(xml.parse(document, "CompleteMultipartUpload"))
     _check_numbers([part.number for part in requested], context.rules)
@@ -247,7 +247,7 @@ async def complete_upload(context: Context) -> Reply:
 
 
 def _check_object(headers: Mapping[str, str], checksum: Checksum | None, rules: Rulebook) -> None:
-    """A Complete may say the checksum of the whole object. Raises rule 22."""
+    """CompleteMultipartUpload may give the checksum of the whole object. Raises rule 22."""
     given = headers.get(f"x-amz-checksum-{checksum.algorithm}") if checksum else None
     if checksum is not None and given not in (None, checksum.value):
         rules.refuse_if_on(answers.BAD_DIGEST, name=checksum.algorithm.upper(), given=given, actual=checksum.value)

@@ -77,7 +77,8 @@ async def put_object(context: Context) -> Reply:
 
 
 async def create_missing_bucket(context: Context) -> None:
-    """R2's extension: an upload may ask for its bucket to be made. Raises rule 15 for a token that may not."""
+    """R2's extension: an upload may ask R2 to create a missing bucket. Raises rule 15 for a token without that
+    permission."""
     request = context.request
     if request.headers.get("cf-create-bucket-if-missing") != "true" or not context.rules.holds(41):
         return
@@ -112,7 +113,7 @@ def copy_source(context: Context) -> tuple[str, str]:
     path, _, query = source.partition("?")
     if any(name == "versionId" for name, _ in parse_query(query)):
         context.rules.refuse_if_on(answers.HEADER, name="x-amz-copy-source", value=source)
-    # Decoded before it is split, and a plus is a plus, as R2's simulator has it.
+    # Decoded before it is split, and a plus stays a plus, as in R2's simulator.
     bucket, _, key = decode_text(path).removeprefix("/").partition("/")
     if not bucket or not key:
         raise invalid_argument("copy source bucket name")
@@ -144,7 +145,7 @@ async def copy_object(context: Context) -> Reply:
 
 
 def copied_check(context: Context) -> Check:
-    """The check of what is copied: conditions, and the key that the customer encrypted it with."""
+    """The check on the source of a copy: its conditions and its customer key."""
     headers, rules = context.request.headers, context.rules
     given, check = customer_key(headers, rules, "x-amz-copy-source-"), source_check(headers, rules)
 
@@ -163,7 +164,7 @@ def _check_read(context: Context, info: ObjectInfo) -> None:
 
 
 def _copy_change(context: Context) -> Change:
-    """What the target's attributes are, given those of the source, by ``x-amz-metadata-directive``."""
+    """A function from the source's attributes to the target's, chosen by ``x-amz-metadata-directive``."""
     request = context.request
     directive = request.headers.get("x-amz-metadata-directive", "COPY")
     if directive not in ("COPY", "REPLACE", "MERGE") or (directive == "MERGE" and not context.rules.holds(37)):
@@ -208,7 +209,7 @@ async def get_object(context: Context) -> Reply:
     request = context.request
     if "partNumber" in request.params:
         return await _get_part(context)
-    # With If-Range it is not known before the object is whether a range is wanted.
+    # With If-Range the object must be read before it is known whether the range applies.
     wanted_range = request.header("range") if "if-range" not in request.headers else None
     info, read = await context.store.open(request.bucket, request.key, wanted_range)
     _check_read(context, info)
@@ -221,7 +222,7 @@ async def get_object(context: Context) -> Reply:
 
 
 async def _get_part(context: Context) -> Reply:
-    """One part of an object by its number: a range of it, with the number of parts told."""
+    """One part of an object by its number, as a range, with the number of parts in a header."""
     request = context.request
     info, read = await context.store.open(request.bucket, request.key)
     _check_read(context, info)
@@ -230,7 +231,7 @@ async def _get_part(context: Context) -> Reply:
 
 
 def _part(context: Context, info: ObjectInfo) -> tuple[int, int, Headers]:
-    """Where the part that is asked for begins, its length, and the headers that go with it."""
+    """The offset and length of the requested part, and its response headers."""
     number, sizes = context.number("partNumber", 1), info.part_sizes or (info.size,)
     if not 1 <= number <= len(sizes):
         raise R2Error(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
@@ -270,7 +271,7 @@ async def delete_object(context: Context) -> Reply:
 def keys_to_delete(body: bytes) -> list[str]:
     """The keys of a DeleteObjects. Raises ``MalformedXML``."""
     root = xml.parse(body, "Delete")
-    # Not stripped: a key may begin or end with a space, or be one.
+    # Not stripped, because a key may begin or end with a space, or be a single space.
     keys = [found.findtext("Key") or "" for found in root.findall("Object")]
     if not keys or not all(keys) or xml.child(root, "Quiet") not in (None, "true", "false"):
         raise malformed_xml()
@@ -279,13 +280,13 @@ def keys_to_delete(body: bytes) -> list[str]:
 
 async def delete_objects(context: Context) -> Reply:
     keys = keys_to_delete(await context.xml_body())
-    # Not commonpath: keys are texts, and a part of a segment in common is something in common.
+    # Not `commonpath`, which compares whole segments: keys may share part of a segment.
     context.seen.prefix = os.path.commonprefix(keys)  # noqa: RUF071
     if len(keys) > MAX_DELETES:
         context.rules.refuse_if_on(answers.MALFORMED_XML)
     if not await context.store.has_bucket(context.request.bucket):
         raise no_such_bucket()
-    # A key may come twice, and is deleted once.
+    # A key that is listed twice is deleted once.
     once = list(dict.fromkeys(map(context.kept, keys)))
     errors = dict(zip(once, await asyncio.gather(*(_delete_one(context, key) for key in once)), strict=True))
     parts: list[str] = []
@@ -295,7 +296,7 @@ async def delete_objects(context: Context) -> Reply:
             details = (xml.text("Key", key), xml.text("Code", error.code), xml.text("Message", error.message))
             parts.append(xml.element("Error", *details))
         else:
-            # In quiet mode too: R2 reads the word and forgets it.
+            # Also in quiet mode: R2 accepts the element and ignores it.
             parts.append(xml.element("Deleted", xml.text("Key", key)))
     return xml_reply("DeleteResult", parts)
 

@@ -1,11 +1,11 @@
-"""Operation name → what carries it out."""
+"""Operation name → the function that performs it."""
 
 from __future__ import annotations
 
 from parity.r2.operations import buckets, listing, multipart, objects
 from parity.r2.operations.context import Handler
 
-# Those that receive the request's body themselves.
+# Operations that receive the request's body themselves.
 TAKES_BODY = frozenset(
     {
         "CreateBucket",

@@ -1,1 +1,1 @@
-"""What holds the objects: moto's models in this process, or any S3 endpoint."""
+"""Stores for the objects: moto's models in this process, or any S3 endpoint."""

@@ -1,7 +1,8 @@
-"""The small interface between R2's rules and whatever holds the objects.
+"""The interface between R2's rules and a store.
 
-Every write takes a ``check`` that is called with what is there now (``None``: nothing) and raises to refuse; the store
-calls it and writes under one lock of the key, so that of many racing creators exactly one wins.
+Every write takes a ``check``. The store calls it with the object that exists now (``None``: no object), and it raises
+to refuse the write. Check and write happen under one lock of the key, so exactly one of several racing creators
+succeeds.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What the client said of an object: ``headers`` by their wire names in lower case (content-type and its like,
+    """The attributes that the client gave an object: ``headers`` by lower-case name (content-type and similar,
     ``x-amz-meta-…``), and the storage class.
 
-    ``customer_key`` is the MD5, in base64, of the key that the customer encrypts it with (SSE-C); the bytes are kept as
-    they came. ``written_key`` is the key as the client wrote it, where that is not the form that is kept (rule 35).
+    ``customer_key`` is the MD5, in base64, of the customer's encryption key (SSE-C); the bytes are stored unencrypted.
+    ``written_key`` is the key as the client wrote it, where that differs from the stored form (rule 35).
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class BucketInfo:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``next_after`` is what to give as ``after`` for the following page; empty when this was the last."""
+    """``next_after`` is the ``after`` of the following page; empty on the last page."""
 
     objects: Sequence[ObjectInfo]
     prefixes: Sequence[str]
@@ -101,7 +102,7 @@ Read = Callable[[int, int], AsyncIterator[bytes]]
 
 
 def no_check(_found: ObjectInfo | None) -> None:
-    """For writes without a condition."""
+    """The check of a write without a condition."""
 
 
 class Store(Protocol):
@@ -120,7 +121,8 @@ class Store(Protocol):
 
     async def head(self, bucket: str, key: str) -> ObjectInfo: ...
     async def open(self, bucket: str, key: str, wanted: str | None = None) -> tuple[ObjectInfo, Read]:
-        """The object and its bytes, of one version. ``wanted`` is the range header of what will be read, once."""
+        """The object and its bytes, both of the same version. ``wanted`` is the Range header of the only read that will
+        follow."""
         ...
 
     async def put(
@@ -134,12 +136,12 @@ class Store(Protocol):
         check_source: Check,
         check: Check,
     ) -> ObjectInfo:
-        """``change`` makes the target's attributes of those that the source has at that moment."""
+        """``change`` computes the target's attributes from those of the source, under the lock."""
         ...
 
     async def delete(self, bucket: str, key: str, check: Check) -> None: ...
     async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
-        """Give an object another storage class."""
+        """Change the storage class of an object."""
         ...
 
     async def list_page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page: ...
@@ -149,7 +151,7 @@ class Store(Protocol):
         self, bucket: str, key: str, upload: str, number: int, content: Content, etag: str, checksum: Checksum | None
     ) -> PartInfo: ...
     async def upload(self, bucket: str, key: str, upload: str) -> Attributes:
-        """What CreateMultipartUpload said of the object to be."""
+        """The attributes given to CreateMultipartUpload."""
         ...
 
     async def parts(self, bucket: str, key: str, upload: str) -> list[PartInfo]: ...

@@ -1,4 +1,4 @@
-"""One asyncio lock per key, for as long as anyone wants it: for one writer or for any number of readers."""
+"""One asyncio lock per key, held by one writer or by any number of readers, and removed when unused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 
 class _KeyLock:
-    """First come, first served: who wants to write holds up those that come later, and waits for the readers."""
+    """A fair lock: a writer waits for the current readers, and later readers wait for the writer."""
 
     def __init__(self) -> None:
         self.users = self.readers = 0
@@ -36,14 +36,14 @@ class KeyLocks:
 
     @asynccontextmanager
     async def hold(self, bucket: str, key: str) -> AsyncIterator[None]:
-        """Alone."""
+        """Hold the lock exclusively."""
         async with self._lock(bucket, key) as lock, lock.turn:
             await lock.unread.wait()
             yield
 
     @asynccontextmanager
     async def share(self, bucket: str, key: str) -> AsyncIterator[None]:
-        """With others that share, while nobody holds."""
+        """Hold the lock together with other readers."""
         async with self._lock(bucket, key) as lock:
             async with lock.turn:
                 lock.readers += 1

@@ -1,7 +1,7 @@
 """moto's S3 models in this process, called directly: the default store.
 
-The models are private interfaces of moto: it is pinned, and ``tests/parity/r2/test_store_moto.py`` says when they
-change. Bodies are ``Content`` instead of moto's spooled files: moto's own join of a gigabyte needs 4.7 GB, and its
+The models are private interfaces of moto, so moto is pinned, and ``tests/parity/r2/test_store_moto.py`` fails when they
+change. Bodies are ``Content`` instead of moto's spooled files, because moto needs 4.7 GB to join a gigabyte and its
 overwrite closes the buffer that readers are using.
 """
 
@@ -49,14 +49,15 @@ class MotoStore:
     def __init__(self) -> None:
         self._backend = S3Backend(REGION, ACCOUNT)
         self._locks = [threading.RLock() for _ in range(_STRIPES)]
-        # Guards what keys share: which keys a bucket has, their order, its uploads.
+        # Guards the data that keys share: the key set of a bucket, its order, its uploads.
         self._index_lock = threading.RLock()
-        # The keys of each bucket that was listed, in order, kept so from then on: a list costs what it tells.
+        # The sorted keys of each bucket that was listed. They are kept sorted, so that a list costs only what it
+        # returns.
         self._orders: dict[str, list[str]] = {}
         self.changes = 0
 
     async def start(self) -> None:
-        """Nothing to do: see ``persist`` for what was saved."""
+        """Nothing to do; ``persist`` loads saved state."""
 
     async def close(self) -> None:
         await self.reset()
@@ -75,7 +76,7 @@ class MotoStore:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Nothing changes meanwhile: a save sees one moment."""
+        """Block writes, so that a save sees one consistent state."""
         with self._index_lock:
             yield
 
@@ -127,7 +128,7 @@ class MotoStore:
         return found
 
     def get_now(self, bucket: str, key: str) -> tuple[ObjectInfo, Content]:
-        """The object and its bytes, of one moment."""
+        """The object and its bytes, of the same version."""
         found = self._find(bucket, key)
         if found is None:
             raise no_such_key()
@@ -189,7 +190,7 @@ class MotoStore:
         self.delete_now(bucket, key, check)
 
     async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
-        """The object stays the same otherwise, its date too."""
+        """Change the storage class and nothing else, not even the date."""
         with self._lock(bucket, key):
             info, content = self.get_now(bucket, key)
             changed = replace(info, attributes=replace(info.attributes, storage_class=storage_class))
@@ -279,7 +280,7 @@ class MotoStore:
             self._drop_upload(bucket, upload)
 
     def _drop_upload(self, bucket: str, upload: str) -> None:
-        # moto's dictionary disposes of the parts; their bytes live on in the object that was made of them.
+        # moto's dictionary disposes of the parts; their bytes now belong to the completed object.
         del self.bucket(bucket).multiparts[upload]
         self.changes += 1
 

@@ -1,4 +1,4 @@
-"""moto's models of objects, parts, uploads and buckets, with bodies of ours in place of its spooled files."""
+"""moto's models of objects, parts, uploads and buckets, with ``Content`` in place of moto's spooled files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ ACCOUNT, REGION = "123456789012", "us-east-1"
 
 
 class _Untracked(list[Any]):
-    """moto keeps every instance of a model for ever, for its own tests; a server would only grow by that."""
+    """Switch off moto's registry of model instances, which exists for its own tests and would grow without limit in a
+    server."""
 
     def append(self, _instance: object) -> None:
         return
 
 
 class _ContentBuffer:
-    """What moto takes for the spooled file of a key; it only ever reads it whole."""
+    """Stands for the spooled file of a key; moto only reads it whole."""
 
     def __init__(self, content: Content) -> None:
         self.content = content
@@ -35,11 +36,11 @@ class _ContentBuffer:
         return self.content.read()
 
     def close(self) -> None:
-        """Nothing to close: the content goes with its last reference."""
+        """Nothing to close; the content is freed with its last reference."""
 
 
 class StoredKey(FakeKey):
-    """moto's model of an object or a part, with its bytes where moto keeps a spooled file."""
+    """moto's model of an object or a part, with ``Content`` where moto has a spooled file."""
 
     r2_info: ObjectInfo
     r2_content: Content

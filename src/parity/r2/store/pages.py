@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from parity.r2.store.interface import ObjectInfo, Page
 
-# A common prefix with this after it is the marker of a page that ended with it. It sorts after the keys that have the
-# prefix, but for those that go on with this very character: like all keys of a prefix that was told, they are not told.
+# A page that ended with a common prefix has this marker: the prefix followed by this character, which sorts after the
+# other keys under the prefix. Keys that contain this character there are skipped too, as they belong to a prefix that
+# was listed.
 LAST = "\U0010ffff"
 
 
@@ -49,12 +50,12 @@ def page(
 
 
 def _past(keys: Sequence[str], prefix: str, start: int) -> int:
-    """The index of the first key after those with this prefix."""
+    """The index of the first key after all keys with this prefix."""
     text = prefix.rstrip(LAST)
     return bisect_left(keys, text[:-1] + chr(ord(text[-1]) + 1), lo=start) if text else len(keys)
 
 
 def next_marker(page: Page) -> str:
-    """``next_after`` as version 1 tells it: the common prefix that the page ended with, or its last key."""
+    """``next_after`` in the form of ListObjects version 1: the common prefix or the key with which the page ended."""
     prefix = page.next_after.removesuffix(LAST)
     return prefix if prefix in page.prefixes else page.next_after

@@ -1,9 +1,9 @@
-"""Saves of the moto store: a manifest of everything and one file per body.
+"""Saves the moto store to disk: a manifest and one file per body.
 
-Only bodies that are new since the last save are written; large ones already are files. Bodies are on the disk before
-the manifest that names them, with their digests. A manifest is complete or not there: written beside the old one,
-synced, then renamed, with a digest over its contents. The one before is kept, and loading takes the newer one that is
-whole, bodies included.
+Only bodies that are new since the last save are written; large ones already are files. Bodies are synced before the
+manifest that names them and their digests. A manifest is written beside the old one, synced and renamed, and contains a
+digest of itself, so it is complete or absent. The previous manifest is kept; loading takes the newest one that is
+complete, bodies included.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAMES = ("manifest.json", "manifest.previous.json")
 
 
 class TornSave(Exception):
-    """A manifest or a body that it names is missing or not what was written."""
+    """A manifest, or a body that it names, is missing or damaged."""
 
 
 class Saves:
@@ -38,13 +38,13 @@ class Saves:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.blobs = BlobFolder(folder / "blobs")
-        # Bodies of the last two manifests stay although their objects may be gone: a manifest names them.
+        # Bodies that the last two manifests name are kept, even if their objects were deleted.
         self._pinned: list[list[Blob]] = []
-        # Whether the newer manifest may take the place of the one before: a torn one must not.
+        # Whether the newer manifest may replace the previous one; a damaged one must not.
         self._current_is_whole = False
 
     def file(self, state: dict[str, Any]) -> list[Blob]:
-        """Give each body of a state of ``collect`` its file in this folder. Blocking; call it in a thread."""
+        """Write a file in this folder for each body of a state of ``collect``. Blocking; call it in a thread."""
         return [self._file_of(piece) for entry in _entries(state) for piece in entry["content"].pieces]
 
     def save(self, state: dict[str, Any]) -> None:
@@ -68,7 +68,8 @@ class Saves:
         self._pinned = [*self._pinned[-1:], pinned]
 
     def _file_of(self, piece: Piece) -> Blob:
-        """A file of this folder, on the disk, with the piece's bytes: its own, another name for it, or a new one."""
+        """A synced file in this folder with the piece's bytes: the piece's own file, a hard link to it, or a new
+        file."""
         file = piece.in_file(self.blobs.write)
         file.seal()
         if file.path.parent == self.blobs.path:
@@ -78,13 +79,14 @@ class Saves:
         return Blob(path, file.size, file.sha256)
 
     def take_over(self, state: dict[str, Any]) -> None:
-        """Give a state that another folder loaded bodies of this folder: the other one may go."""
+        """Move the bodies of a state that was loaded from another folder to this one, so that the other folder can be
+        removed."""
         for entry in _entries(state):
             blobs = tuple(map(self._file_of, entry["content"].pieces))
             entry["content"] = Content(blobs, entry["content"].size)
 
     def keep(self) -> None:
-        """Nothing that was saved or loaded goes when its objects do."""
+        """Keep all saved and loaded files when their objects are garbage-collected."""
         for blobs in self._pinned:
             for blob in blobs:
                 blob.keep()
@@ -94,17 +96,17 @@ class Saves:
         return self.folder / "unsaved.json"
 
     def mark_unsaved(self, since: float) -> None:
-        """Note on the disk that what was written after ``since``, in seconds since the epoch, is not saved."""
+        """Write a marker: changes after ``since``, in seconds since the epoch, are not saved."""
         part = self._marker.with_suffix(".part")
         _write_synced(part, json.dumps({"since": since}).encode())
         part.replace(self._marker)
 
     def unmark(self) -> None:
-        """All is saved."""
+        """Remove the marker: everything is saved."""
         self._marker.unlink(missing_ok=True)
 
     def unsaved_since(self) -> float | None:
-        """Since when writes of an earlier run may be missing, as it was killed; ``None`` when it saved all."""
+        """The time from which writes of an earlier, killed run may be missing; ``None`` when it saved everything."""
         try:
             return float(json.loads(self._marker.read_bytes())["since"])
         except FileNotFoundError:
@@ -113,9 +115,9 @@ class Saves:
             return self._marker.stat().st_mtime
 
     def load(self) -> dict[str, Any] | None:
-        """The newest whole state, its entries with ``content``; ``None`` when nothing was ever saved.
+        """The newest complete state, its entries with ``content``; ``None`` when nothing was ever saved.
 
-        Raises ``ConfigError`` when there are manifests and none is whole: starting empty would look like a loss.
+        Raises ``ConfigError`` when there are manifests and none is complete: starting empty would hide a loss of data.
         """
         problems: list[str] = []
         for name in _NAMES:
@@ -164,7 +166,7 @@ class Saves:
 
 
 def _check(body: Path, size: int, sha256: str) -> None:
-    """Raises ``TornSave`` for a body that is not as it was saved."""
+    """Raises ``TornSave`` for a body that differs from the saved one."""
     if not body.exists() or body.stat().st_size != size:
         raise TornSave(f"the body {body.name} is missing or not {size} bytes long")
     with body.open("rb", buffering=0) as file:
@@ -195,7 +197,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def collect(store: MotoStore, configured: Configurations, policy_source: str) -> dict[str, Any]:
-    """The whole state of one moment, without copying a body. ``policy_source`` is the digest of the policy file."""
+    """One consistent state, without copying bodies. ``policy_source`` is the digest of the policy file."""
     with store.frozen():
         buckets = [
             {
@@ -269,7 +271,7 @@ def _object_info(entry: dict[str, Any]) -> ObjectInfo:
 
 
 def install(store: MotoStore, configured: Configurations, state: dict[str, Any]) -> None:
-    """Fill an empty store and what its buckets are configured with from a state of ``Saves.load``."""
+    """Fill an empty store and its bucket configuration from a state of ``Saves.load``."""
     for bucket in state["buckets"]:
         store.create_bucket_now(bucket["name"], bucket["created"])
         for entry in bucket["objects"]:

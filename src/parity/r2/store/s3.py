@@ -1,7 +1,7 @@
-"""Any S3 endpoint as the store: versitygw for durability, or whatever the developer has.
+"""An S3 endpoint as the store: versitygw for durability, or another one that the developer chooses.
 
-The stand-in is its only writer, so checks hold under a lock of this process. What an upstream cannot do shows through;
-``docs/standins/r2-rules.md`` lists it.
+The stand-in must be its only writer: checks are made under a lock of this process. Features that an upstream lacks are
+missing in the stand-in too; ``docs/standins/r2-rules.md`` lists them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from parity.r2.store.s3_calls import Calls, RangePastEnd
 from parity.r2.store.s3_form import arguments_of, body_of, info_of
 from parity.r2.store.s3_opened import Opened, passed_on
 
-# What an upstream tells at once.
+# Keys that an upstream returns per list request.
 _PAGE = 1000
 
 
 class S3Store:
-    """Every call is one of boto3's, in a thread."""
+    """Each call is made by boto3 in a thread."""
 
     name = "s3"
 
@@ -50,12 +50,13 @@ class S3Store:
         self._calls = Calls(upstream)
         self._call = self._calls.call
         self._locks = KeyLocks()
-        # What an upstream does not tell of uploads: their attributes, and the checksums of parts by upload and number.
+        # What an upstream does not return for uploads: their attributes, and the checksums of parts by upload and
+        # number.
         self._uploads: dict[str, Attributes] = {}
         self._part_checksums: dict[tuple[str, int], str] = {}
 
     async def start(self) -> None:
-        """Raises ``ConfigError`` when the upstream does not answer, or not to these credentials."""
+        """Raises ``ConfigError`` when the upstream does not answer or refuses the credentials."""
         try:
             await self.buckets()
         except R2Error as error:
@@ -70,7 +71,8 @@ class S3Store:
         self._calls.close()
 
     async def reset(self) -> None:
-        """Empty and remove the configured bucket and those made since the start: an upstream may hold others' too."""
+        """Empty and remove the configured bucket and those made since the start. Other buckets of the upstream are not
+        touched."""
         for bucket in sorted(self._own & {found.name for found in await self.buckets()}):
             page = await self.list_page(bucket, "", "", "", _PAGE)
             while page.objects:
@@ -116,14 +118,14 @@ class S3Store:
         return None
 
     async def open(self, bucket: str, key: str, wanted: str | None = None) -> tuple[ObjectInfo, Read]:
-        """One GET tells of the object and has its bytes: between two the object may become another."""
+        """Use one GET for the attributes and the bytes, because the object may be replaced between two requests."""
         where = {"Bucket": bucket, "Key": key}
-        # versitygw keeps ETags beside its files: in the middle of a write they are not of the same version.
+        # versitygw stores ETags beside its files, and during a write the two may belong to different versions.
         async with self._locks.share(bucket, key):
             try:
                 answer = await self._call("get_object", **where, **passed_on(wanted))
             except RangePastEnd:
-                # Whether that is an error is for the caller to say, who needs to know the object for it.
+                # The caller decides whether that is an error, and needs the object's attributes for it.
                 answer = await self._call("get_object", **where)
         opened = Opened(info_of(key, answer), answer, self._calls.run)
         return opened.info, opened.read
@@ -151,7 +153,7 @@ class S3Store:
         check_source: Check,
         check: Check,
     ) -> ObjectInfo:
-        # Both keys, and in the same order by whoever wants both: the source that was checked is the one that is copied.
+        # Both keys are locked, always in the same order, so that the checked source is the one that is copied.
         async with AsyncExitStack() as held:
             for bucket, key in sorted({source, target}):
                 await held.enter_async_context(self._locks.hold(bucket, key))
@@ -175,7 +177,7 @@ class S3Store:
             await self._call("delete_object", Bucket=bucket, Key=key)
 
     async def reclassify(self, bucket: str, key: str, storage_class: str, check: Check) -> None:
-        """By a copy onto itself: the object's date becomes that of the copy."""
+        """Copy the object onto itself with the new class, which also changes its date."""
 
         def change(attributes: Attributes) -> Attributes:
             return replace(attributes, storage_class=storage_class)
@@ -205,10 +207,10 @@ class S3Store:
             for found in answer.get("Contents", [])
         ]
         prefixes = [found["Prefix"] for found in answer.get("CommonPrefixes", [])]
-        # A prefix that the page before told is told again by upstreams that only look at keys after the marker.
+        # Upstreams that compare only keys with the marker return the last page's common prefix again.
         again = [prefix for prefix in prefixes if after.startswith(prefix) and after != prefix]
         told = [prefix for prefix in prefixes if prefix not in again]
-        # Past the marker by a character more: a page that tells nothing new is not told for ever.
+        # Move the marker by one more character, so that a page without new entries does not repeat without end.
         ends = [prefix + LAST for prefix in told] + ([after + LAST] if again else [])
         last = max([info.key for info in objects] + ends, default="")
         return Page(objects, told, last if answer.get("IsTruncated") else "")
@@ -220,7 +222,7 @@ class S3Store:
         return upload
 
     async def upload(self, bucket: str, key: str, upload: str) -> Attributes:
-        """Only of uploads since the start: an upstream does not tell an upload's attributes."""
+        """Only uploads since the start are known, because an upstream does not return an upload's attributes."""
         await self.parts(bucket, key, upload)
         return self._uploads.get(upload, Attributes())
 
@@ -284,7 +286,8 @@ class S3Store:
 
     async def uploads(self, bucket: str) -> list[UploadInfo]:
         found: list[UploadInfo] = []
-        # Encoded, as a key may hold what XML cannot: boto3 asks for it by itself only in lists of objects.
+        # URL-encoded, because a key may contain characters that XML cannot. boto3 asks for this itself only for
+        # ListObjects.
         arguments: dict[str, Any] = {"Bucket": bucket, "EncodingType": "url", "MaxUploads": _PAGE}
         while True:
             answer = await self._call("list_multipart_uploads", **arguments)
@@ -300,7 +303,7 @@ class S3Store:
 
 
 def _same(etag: str, info: ObjectInfo) -> ObjectInfo:
-    """An upstream that changes bytes or makes up ETags would break every condition that names one."""
+    """Compare ETags: an upstream that changes bytes or invents ETags would break every condition on an ETag."""
     if info.etag != etag:
         raise upstream_failed(f"the upstream's ETag of {info.key} is {info.etag}, not {etag}")
     return info

@@ -1,4 +1,4 @@
-"""Calls of an S3 endpoint: boto3's, in threads, with the upstream's errors as R2 says them."""
+"""Calls to an S3 endpoint by boto3 in threads, with the upstream's errors translated to R2's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ERRORS: dict[str, Callable[[], R2Error]] = {
     "BucketAlreadyExists": bucket_exists,
     "BucketNotEmpty": bucket_not_empty,
 }
-# What S3 lets a bucket be named. boto3 refuses to ask for others, some of which upstreams take for something else.
+# Bucket names that S3 allows. boto3 refuses others, and some upstreams interpret those as something else.
 _BUCKET = re.compile(r"[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -42,7 +42,8 @@ class RangePastEnd(Exception):
 
 
 class Calls:
-    """``call`` and ``run`` raise ``R2Error``: what the upstream says where R2 has the same, else ``InternalError``."""
+    """``call`` and ``run`` raise ``R2Error``: the upstream's error where R2 has the same one, else
+    ``InternalError``."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="r2-upstream")
@@ -62,7 +63,7 @@ class Calls:
         )
 
     async def run(self, name: str, work: Callable[[], Any]) -> Any:
-        """``work`` in a thread; ``name`` tells in an error what it was. Raises ``RangePastEnd`` too."""
+        """Run ``work`` in a thread; ``name`` describes it in errors. Also raises ``RangePastEnd``."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except ClientError as error:
@@ -82,7 +83,7 @@ class Calls:
         return answer
 
     async def head(self, bucket: str, key: str) -> dict[str, Any] | None:
-        """``None`` for what is not there, be it the key or the bucket: HEAD's 404 has no body to tell them apart by."""
+        """``None`` when the key or the bucket does not exist; HEAD's 404 has no body that would say which."""
         if not _BUCKET.fullmatch(bucket):
             return None
 

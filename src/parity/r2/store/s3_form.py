@@ -1,4 +1,4 @@
-"""How bodies, attributes and answers look to boto3. Pure but for reading bodies."""
+"""Converts bodies, attributes and answers to and from boto3's form. Pure except for reading bodies."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from parity.r2.sniff import UNTYPED
 from parity.r2.store.interface import Attributes, Checksum, ObjectInfo
 
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
-# Names of the metadata that carry what an upstream has no place for.
+# Metadata names that carry attributes which an upstream cannot store.
 _STORAGE_CLASS, _WRITTEN_KEY = "parity-storage-class", "parity-written-key"
 _CHECKSUM, _CUSTOMER_KEY, _KEPT = "parity-checksum", "parity-customer-key", "parity-kept-"
 _ARGUMENTS = {name: "".join(word.title() for word in name.split("-")) for name in KEPT}
 
 
 class _ContentFile(io.RawIOBase):
-    """A body as boto3 wants it: readable, seekable, without ever being whole in memory."""
+    """A body as a readable, seekable file for boto3, never whole in memory."""
 
     def __init__(self, content: Content) -> None:
         self._content, self._position = content, 0
@@ -51,8 +51,8 @@ class _ContentFile(io.RawIOBase):
 
 
 def _as_header(name: str, value: str) -> bool:
-    """Whether an upstream gives the header back as it was: not text beside ASCII, nor an ``expires`` that is no date,
-    which boto3 would not send."""
+    """Whether an upstream returns the header unchanged. Not so for text other than ASCII, nor for an ``expires`` that
+    is no date, which boto3 does not send."""
     return name != "expires" and value.isascii() and value.isprintable() and value.strip() == value != ""
 
 
@@ -70,10 +70,10 @@ def arguments_of(attributes: Attributes) -> dict[str, Any]:
             found[_ARGUMENTS[name]] = value
         else:
             found["Metadata"][_KEPT + name] = _encoded(value)
-    # Upstreams differ in what an object without a type is given back with: R2's stand-in says this.
+    # Upstreams differ in the type that they return for an object without one; the stand-in always says this.
     found.setdefault("ContentType", UNTYPED)
     if attributes.storage_class != "STANDARD":
-        # Not every upstream has R2's classes.
+        # Not every upstream has R2's storage classes.
         found["Metadata"][_STORAGE_CLASS] = attributes.storage_class
     if attributes.checksum and attributes.checksum.value:
         found["Metadata"][_CHECKSUM] = " ".join(astuple(attributes.checksum))

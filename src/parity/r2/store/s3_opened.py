@@ -19,7 +19,8 @@ Run = Callable[[str, Callable[[], Any]], Awaitable[Any]]
 
 
 def passed_on(wanted: str | None) -> dict[str, str]:
-    """The range for the upstream's GET: only such as every S3 understands, the others it would answer as it likes."""
+    """The range for the upstream's GET, where it has a form that every S3 understands; answers to other forms
+    differ."""
     found = _RANGE.fullmatch((wanted or "").strip())
     if found is None or (found[2] and int(found[2]) < int(found[1])):
         return {}
@@ -27,7 +28,7 @@ def passed_on(wanted: str | None) -> dict[str, str]:
 
 
 class Opened:
-    """An answered GET: ``info`` and the bytes of ``read`` are of one version. Closed with the last reference to it."""
+    """An answered GET: ``info`` and the bytes of ``read`` are of the same version. Closed with its last reference."""
 
     def __init__(self, info: ObjectInfo, answer: dict[str, Any], run: Run) -> None:
         self._body, self._run = answer["Body"], run
@@ -36,14 +37,14 @@ class Opened:
         weakref.finalize(self, self._body.close).atexit = False
 
     async def read(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """Once, and nothing before what the GET asked for."""
+        """May be called once, for a range that begins within the range of the GET."""
         if not length:
             return
         skip = start - self._first
         if skip < 0:
             raise upstream_failed(f"get_object: bytes from {self._first} on, not from {start}")
         while skip or length:
-            # An upstream that knows no ranges gives all of the object.
+            # An upstream without ranges returns the whole object.
             block = await self._run("get_object", partial(self._body.read, min(BLOCK, skip or length)))
             if not block:
                 raise upstream_failed(f"get_object: {skip + length} bytes less than it told")

@@ -12,7 +12,8 @@ from starlette.routing import BaseRoute, Route
 from parity.admin.app import problem
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-# Admin calls such as a snapshot or a release take seconds; a stand-in that is gone is refused at once.
+# Admin calls such as a snapshot or a release take seconds; a connection to a stand-in that does not run is refused at
+# once.
 _TIMEOUT = httpx.Timeout(120.0, connect=2.0)
 
 

@@ -23,7 +23,7 @@ async def serve(project: Project) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     tls = {"ssl_certfile": str(certificates.chain), "ssl_keyfile": str(certificates.key)}
-    # A browser's kept-alive connection would hold the end up for its whole idle time.
+    # Without this limit, a browser's keep-alive connection would delay the stop for its whole idle time.
     options = {"timeout_graceful_shutdown": 2, "server_header": False}
     async with (
         serving(app, settings.bind, settings.frontend_port, **options),

@@ -1,4 +1,4 @@
-"""Which file answers a path, as Cloudflare Pages decides it. Pure but for looking at the folder.
+"""Which file answers a path, by the rules of Cloudflare Pages. Pure except for reading the folder.
 
 Source: Cloudflare's "Serving Pages" (read 2026-11): without a top-level ``404.html`` every path that no file has gets
 the root page with 200; ``/x.html`` and ``/index.html`` are redirected to the address without the suffix.

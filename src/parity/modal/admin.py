@@ -1,4 +1,4 @@
-"""The admin API: what is deployed, what ran, what was asked, and faults."""
+"""The admin API: deployed apps, function calls, the RPC log, and faults."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _fire_at_once(plane: Plane, fault: Fault) -> None:
 
 def _app(plane: Plane, app_id: str) -> dict[str, Any]:
     app = plane.registry.apps[app_id]
-    # By name: the SDK creates functions side by side, so the order in which they arrive says nothing.
+    # Sorted by name: the SDK creates functions concurrently, so the order of arrival has no meaning.
     functions = [plane.registry.functions[function_id] for _, function_id in sorted(app.function_ids.items())]
     return {
         "id": app.id,

@@ -28,7 +28,7 @@ class Blobs:
         return self.path(blob_id).is_file()
 
     def put(self, blob_id: str, data: bytes) -> str:
-        """Store whole or not at all; returns the MD5 in hex, which the SDK compares with the ETag."""
+        """Store the blob atomically; returns the MD5 in hex, which the SDK compares with the ETag."""
         target = self.path(blob_id)
         handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".")
         with os.fdopen(handle, "wb") as file:

@@ -17,7 +17,7 @@ State = Literal["queued", "running", "done"]
 
 # Modal keeps results for seven days.
 RESULT_LIFETIME_S = 7 * 24 * 3600.0
-# Finished calls whose results were fetched and cleared stay this many calls long: for retries and the admin API.
+# How many finished calls whose results were fetched are kept, for retries and the admin API.
 _CLEARED_KEPT = 1000
 
 
@@ -137,7 +137,7 @@ class CallBook:
                 self.forget(self._cleared.popitem(last=False)[0])
 
     def forget(self, call_id: str) -> None:
-        """Drop a call with everything of it."""
+        """Remove a call with its inputs and outputs."""
         call = self.calls.pop(call_id, None)
         for item in call.inputs.values() if call else ():
             self.inputs.pop(item.id, None)

@@ -1,4 +1,5 @@
-"""What the control plane and the worker are told: addresses from the settings, tokens and secrets from the project."""
+"""Configuration of the control plane and the worker: addresses from the settings, tokens and secrets from the
+project."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ class ModalConfig:
         return f"http://{self.host}:{self.port}"
 
     def blob_url(self, host: str) -> str:
-        """Where large payloads go, under the name by which the caller reached the control plane."""
+        """The base URL for large payloads, with the host name by which the caller reached the control plane."""
         return f"http://{host or self.host}:{self.blob_port}"
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What the control plane keeps over a restart: one SQLite file, written as things happen."""
+"""The state of the control plane that survives a restart: one SQLite file, written with every change."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def open_database(folder: Path) -> sqlite3.Connection:
 
 
 def signing_secret(connection: sqlite3.Connection) -> bytes:
-    """Made once: containers that outlive a restart of the control plane stay known to it."""
+    """The secret that signs container ids. It is stored, so that containers which outlive a restart stay valid."""
     connection.execute("INSERT OR IGNORE INTO setting VALUES ('signing', ?)", (secrets.token_bytes(32),))
     row = connection.execute("SELECT value FROM setting WHERE name = 'signing'").fetchone()
     return bytes(row[0])

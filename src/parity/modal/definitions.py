@@ -1,4 +1,4 @@
-"""What a handle is told about a function, derived from the definition that the deploy sent. Pure."""
+"""The metadata of function handles, derived from the definition that the deploy sent. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from modal_proto import api_pb2 as pb
 
-# What containers of SDKs before the formats were declared could read and write.
+# The formats that containers of older SDKs, which declare none, can read and write.
 _INPUTS = (pb.DATA_FORMAT_PICKLE,)
 _OUTPUTS = (pb.DATA_FORMAT_PICKLE, pb.DATA_FORMAT_GENERATOR_DONE)
 

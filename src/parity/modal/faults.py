@@ -1,4 +1,5 @@
-"""Faults that the admin API arms: one table of kinds; each counts how often it fired, so that an idle one shows."""
+"""Faults that the admin API arms: one table of kinds. Each counts how often it fired, so that an unused one can be
+found."""
 
 from __future__ import annotations
 

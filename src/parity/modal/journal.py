@@ -1,4 +1,4 @@
-"""What RPCs came in: the last ones, counts, and those that are not served."""
+"""The RPC log: the last RPCs, counts, and RPCs that are not implemented."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Entry:
 
 @dataclass
 class Journal:
-    """A bounded log, with counts that are not bounded."""
+    """A bounded log, with totals since the start."""
 
     recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_KEPT))
     counts: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""What control plane and worker say to each other: one JSON object per WebSocket message.
+"""The messages between control plane and worker: one JSON object per WebSocket message.
 
 worker → plane: ``Hello`` first, then ``Exited``. plane → worker: ``Welcome`` first, then ``Start``, ``Stop``, ``Die``.
 """
@@ -59,7 +59,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Die:
-    """Injected: lose every container and the connection at once, as when the machine goes away."""
+    """A fault: lose every container and the connection at once, as when the worker's machine fails."""
 
 
 Message = Hello | Exited | Welcome | Start | Stop | Die

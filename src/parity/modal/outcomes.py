@@ -1,4 +1,4 @@
-"""What follows from a failed attempt, a dead container, a queue: decisions only, nothing is touched."""
+"""Pure decisions about failed attempts, dead containers and queues."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from modal_proto import api_pb2 as pb
 
 Result = pb.GenericResult
 
-# A container that dies under an input is replaced this often before the caller hears of it. Inferred: Modal does not
-# document its limit.
+# How often a container that dies during an input is replaced before the call fails. Inferred, as Modal documents no
+# limit.
 CRASHES_BEFORE_FAILURE = 3
-# With a retry policy the SDK repeats internal failures of `.remote()` without counting, so a function that always
-# kills its container would run for ever; from here on the answer is one that the SDK does not repeat. Inferred.
+# With a retry policy the SDK repeats internal failures of `.remote()` without a limit, so a function that always kills
+# its container would run for ever. After this many crashes the answer is a failure that the SDK does not repeat.
+# Inferred.
 CRASHES_BEFORE_TERMINATION = 6
-# Containers that die one after another before they ask for an input.
+# How many containers in a row may die before they ask for an input.
 FAILED_STARTS = 3
-# What `@app.function()` without scaledown_window and timeout has in Modal.
+# Modal's defaults for `@app.function()` without scaledown_window and timeout.
 DEFAULT_IDLE_S = 60.0
 DEFAULT_STARTUP_S = 300.0
 
@@ -29,7 +30,7 @@ _RETRIED = {
 def retry_delay(policy: pb.FunctionRetryPolicy, invocation: int, status: int, retries: int) -> float | None:
     """Seconds until the server repeats a failed attempt; None when it does not.
 
-    Spawned calls are the server's to repeat; for `.remote()` and `.map()` the client does it.
+    The server repeats spawned calls; for `.remote()` and `.map()` the client does.
     """
     if invocation != pb.FUNCTION_CALL_INVOCATION_TYPE_ASYNC or status not in _RETRIED or retries >= policy.retries:
         return None
@@ -80,6 +81,6 @@ def concurrency(definition: pb.Function) -> int:
 
 
 def containers_to_start(waiting: int, free_slots: int, alive: int, limit: int, per_container: int) -> int:
-    """How many more containers the queue of a function calls for."""
+    """How many more containers the queue of a function needs."""
     missing = -(-max(0, waiting - free_slots) // per_container)
     return max(0, min(missing, limit - alive))

@@ -1,4 +1,4 @@
-"""The control plane's parts, put together."""
+"""The control plane, assembled from its parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from parity.modal.registry import Registry
 from parity.modal.scheduler import Scheduler
 from parity.modal.workers import Workers
 
-# A client that repeats a request does so within a minute or two.
+# Seconds for which answers are kept; a client repeats a request within a minute or two.
 _ANSWER_LIFETIME_S = 3600.0
 
 
@@ -31,7 +31,7 @@ class Caller:
 
 
 class Answers:
-    """Answers to requests that must not run twice, kept over a restart."""
+    """Stored answers to requests that must not take effect twice; they survive a restart."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
@@ -46,7 +46,7 @@ class Answers:
 
 
 class Plane:
-    """Everything that an RPC handler may need."""
+    """The state that RPC handlers work on."""
 
     def __init__(self, config: ModalConfig) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""What is deployed: apps, functions, classes, mounts and secrets. In memory, written through to the database."""
+"""Deployed apps, functions, classes, mounts and secrets. In memory, written through to the database."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class App:
 
 
 class Registry:
-    """Everything a deploy leaves behind."""
+    """The results of all deploys."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
@@ -127,7 +127,7 @@ class Registry:
     # Functions
 
     def stage(self, function: Function) -> None:
-        """Hold a function until its app is published: a deploy that fails half-way changes nothing."""
+        """Hold a function until its app is published, so that a deploy which fails half-way changes nothing."""
         self._staged[function.id] = function
 
     def unstage(self, app_id: str) -> None:

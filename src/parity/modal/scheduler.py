@@ -1,4 +1,4 @@
-"""Which container runs which input: queues, containers, timeouts, repeats. Decisions are in ``outcomes``."""
+"""Assigns inputs to containers: queues, containers, timeouts and retries. The decisions are in ``outcomes``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Scheduler:
     # Inputs
 
     def submit(self, item: Input) -> None:
-        """Queue an input and see to a container for it."""
+        """Queue an input, and start a container for it where needed."""
         function = self._registry.functions[item.call.function_id]
         fault = self._faults.take("function", function.tag)
         if fault is None:
@@ -143,9 +143,9 @@ class Scheduler:
         return unknown
 
     def worker_left(self) -> None:
-        """The worker's connection broke: its containers may live on and be reported when it comes back.
+        """The worker's connection broke. Its containers may still run, and are reported when it reconnects.
 
-        Until then they take nothing new: no one would tell if they died.
+        Until then they get no new input, because their death would not be noticed.
         """
         for task in self.tasks.values():
             self._cancel_timer(task.id)
@@ -155,7 +155,8 @@ class Scheduler:
         self.tasks.clear()
 
     def drain(self, functions: Iterable[Function]) -> None:
-        """Containers of these functions end after what they are doing; new ones run the new definition."""
+        """Let the containers of these functions end after their current inputs; new containers run the new
+        definition."""
         for function in functions:
             for task in self.tasks.values():
                 if task.function_id == function.id:

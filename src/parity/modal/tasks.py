@@ -1,4 +1,4 @@
-"""A container and a function's queue, as the scheduler keeps them."""
+"""The scheduler's records of containers and of function queues."""
 
 from __future__ import annotations
 

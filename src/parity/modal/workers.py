@@ -1,4 +1,4 @@
-"""The connected worker, as the scheduler sees it: orders go out, the WebSocket endpoint feeds what comes back."""
+"""The scheduler's view of the connected worker: it queues orders, and the WebSocket endpoint sends them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Workers:
         return self._outbox is not None
 
     def connect(self) -> asyncio.Queue[Message]:
-        """A worker's connection is up; what is put into the queue is to be sent to it."""
+        """A worker has connected; returns the queue of messages to send to it."""
         self._outbox = asyncio.Queue()
         return self._outbox
 

@@ -1,8 +1,8 @@
-"""The store's clock, as the Date of its answers shows it.
+"""The store's clock, read from the Date header of its answers.
 
-A Machine's own clocks are no measure: in a suspend the monotonic one stands still and the wall clock may be wrong. So
-after a resume a jump ahead is normal, and cannot be told from one answer with a wrong Date: a second answer must say
-the same that was asked for later.
+A Machine's own clocks cannot be used: during a suspend the monotonic clock stands still, and the wall clock may be
+wrong afterwards. After a resume a jump ahead is therefore normal, and looks the same as one answer with a wrong Date.
+So a jump counts only when the answer to a later request confirms it.
 """
 
 import threading
@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# How far answers may be apart that agree: slow ones come late, and Date has whole seconds.
+# Seconds by which agreeing answers may differ: slow answers arrive late, and Date has whole seconds.
 _AGREE = 60.0
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """A date that only one answer gave; ``at`` by the monotonic clock, ``number`` that of the last request by then."""
+    """A date that only one answer gave. ``at`` is the monotonic time, ``number`` the number of the last request sent by
+    then."""
 
     date: float
     at: float
@@ -35,23 +36,23 @@ class StoreClock:
 
     @property
     def newest(self) -> float:
-        """The newest answer's date, though it may be the only one that says so: no less than the true one then."""
+        """The date of the newest answer, confirmed or not. It is never earlier than the true time of that answer."""
         claim = self._claim
         return max(self._sure, claim.date) if claim else self._sure
 
     @property
     def sure(self) -> float:
-        """The newest date that is confirmed: no more than the true one."""
+        """The newest confirmed date. It is never later than the true time."""
         return self._sure
 
     def ask(self) -> int:
-        """A request begins; its number."""
+        """Note that a request begins; returns its number."""
         with self._lock:
             self._requests += 1
             return self._requests
 
     def note(self, date: float, number: int) -> None:
-        """The answer to a request has this date."""
+        """Note the date of the answer to a request."""
         with self._lock:
             now, claim = self._monotonic(), self._claim
             later = claim is None or number > claim.number

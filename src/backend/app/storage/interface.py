@@ -1,7 +1,7 @@
-"""What the backend asks of an object store. R2 and local files both answer it.
+"""The interface of an object store, implemented for R2 and for local files.
 
-Keys are full keys, made by `app.storage.keys`. The three errors are never conflated: an object that is missing, a
-condition that failed, and a store that could not be asked or understood.
+Keys are full keys, made by `app.storage.keys`. Three errors are always kept apart: a missing object, a failed
+condition, and a store that did not answer or whose answer was not understood.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,12 @@ class PreconditionFailed(StorageError):
 
 
 class InvalidRequest(StorageError):
-    """The store understood and refused: parts that do not fit, a range past the end. Trying again is no use."""
+    """The store refused the request: wrong parts, or a range past the end. A retry is useless."""
 
 
 class StorageUnavailable(StorageError):
-    """Anything else: not reachable, too slow, refused, not understood. It is unknown whether a write happened."""
+    """Any other failure: the store was unreachable, too slow, refused access or gave an unknown answer. A write may or
+    may not have happened."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ObjectBytes:
 
 @dataclass(frozen=True)
 class UploadedPart:
-    """A part of a multipart upload as the client reports it; numbers begin at 1."""
+    """A part of a multipart upload, as reported by the client; numbers begin at 1."""
 
     number: int
     etag: str
@@ -63,14 +64,14 @@ class UploadedPart:
 
 @dataclass(frozen=True)
 class PresignedPut:
-    """A URL, and the headers that belong to its signature: the client must send exactly these."""
+    """A URL, and the headers that its signature covers: the client must send exactly these."""
 
     url: str
     headers: Mapping[str, str]
 
 
 class ObjectStore(Protocol):
-    """All methods raise `StorageUnavailable`; what else they raise is said at each."""
+    """All methods may raise `StorageUnavailable`; further errors are named at each method."""
 
     async def head(self, key: str) -> ObjectInfo:
         """Raises `ObjectMissing`."""

@@ -1,4 +1,4 @@
-"""Every key of the bucket is built here, from APP_ENV and validated ids; nothing path-like passes.
+"""Builds every key of the bucket from APP_ENV and validated ids, which cannot contain a path.
 
 `{APP_ENV}/users/{user}/profiles/{profile}/…` and, per user, `{APP_ENV}/users/{user}/profiles.json`.
 """
@@ -31,7 +31,7 @@ class ProfileKeys:
 
     @property
     def prefix(self) -> str:
-        """Everything of the profile lies below this; ends in a slash."""
+        """The prefix of all keys of the profile; ends in a slash."""
         return f"{self.app_env}/users/{self.context.user_id}/profiles/{self.context.profile_id}/"
 
     @property
@@ -98,10 +98,10 @@ class Keys:
 
 
 def owner(key: str) -> str:
-    """What all keys of one profile begin with, cut to that; so for the beginning of a key."""
+    """The profile prefix of a key, or of the beginning of a key."""
     return "/".join(key.split("/")[:5])
 
 
 def local_database(user_data: Path, context: UserContext) -> Path:
-    """Where the cached database of a profile lies on this disk."""
+    """The path of a profile's cached database on this disk."""
     return user_data / context.user_id / "profiles" / context.profile_id / "database.sqlite"

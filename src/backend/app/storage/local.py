@@ -193,7 +193,8 @@ class LocalStore:
             raise PermissionError("The URL has expired")
 
     def incoming(self, key: str, query: dict[str, str]) -> Callable[[Callable[[Path], object]], str]:
-        """Where the body of a verified PUT goes; the result takes a writer of a file and returns the new ETag."""
+        """The target for the body of a verified PUT. The returned function takes a writer of a file and returns the new
+        ETag."""
         if "upload_id" not in query:
             if "create" in query and self._path(key).exists():
                 raise PreconditionFailed(f"{key}: there is an object already")
@@ -296,7 +297,7 @@ def _check_folder(prefix: str) -> None:
 
 
 def _check_parts(key: str, files: Sequence[Path], parts: Sequence[UploadedPart]) -> None:
-    """The same rules as R2's: every part is there with its ETag, all but the last of one size, the last no larger."""
+    """R2's rules: every part exists with its ETag, all but the last have the same size, and the last is no larger."""
     if not parts:
         raise InvalidRequest(f"{key}: no parts were given")
     for file, part in zip(files, parts, strict=True):

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHUNK = 1024 * 1024
-# What is larger is a transfer: a slow link may take longer for it than a request may wait for a row.
+# Larger objects use the transfer policy: over a slow link they may take longer than a request for a row may wait.
 _SMALL = 4 * 1024 * 1024
 _MAX_PARTS = 10_000
 _MOST_DELETED = 1000
 _IF_NONE = {"IfNoneMatch": "*"}
 
-# Threads, and as many connections. What is slow holds up its own kind only: a profile whose reads hang takes half of
-# the threads that read, the next one half of the rest, and a video none of those that a row waits for.
+# Threads, and as many connections, for each kind of call, so that slow calls delay only their own kind. A profile whose
+# reads hang takes half of the read threads, the next one half of the rest. Videos use other threads than rows.
 _READS, _WRITES, _TRANSFERS = 2 * READS_AT_ONCE, 16, 8
 
 
@@ -74,7 +74,7 @@ class R2Store:
         begun: Any = await self._read(what, key, small)
         if isinstance(begun, ObjectBytes):
             return begun
-        # Only its answer tells that it is large: what is not read yet goes on as a transfer.
+        # Only the answer shows that an object is large: its body is then read under the transfer policy.
         with s3_answers.body(begun):
             return await self._transfer(what, lambda attempt: s3_answers.whole(begun if attempt == 1 else ask()))
 
@@ -173,7 +173,7 @@ class R2Store:
         return url
 
     async def presign_put(self, key: str, content_type: str, size: int) -> PresignedPut:
-        # A client sends Content-Length by itself; a browser lets nobody set it.
+        # Clients send Content-Length themselves; in a browser, scripts cannot set it.
         signed = {"ContentType": content_type, "ContentLength": size, "IfNoneMatch": "*"}
         (url,) = await self._presign("put_object", [{"Bucket": self._bucket, "Key": key, **signed}])
         return PresignedPut(url, {"Content-Type": content_type, "If-None-Match": "*"})
@@ -272,13 +272,14 @@ class R2Store:
             return [self._client.generate_presigned_url(operation, Params=one, ExpiresIn=expires) for one in parameters]
 
         try:
-            # Asks nobody, so it waits for no one: a thread only because the first use imports and makes the client.
+            # Signing makes no request. It runs in a thread only because the first use imports boto3 and makes the
+            # client.
             return await asyncio.to_thread(self._requests.translated, "presign", sign)
         except TryAgain as failure:
             raise StorageUnavailable(str(failure)) from failure
 
     async def _upload_parts(self, path: Path, size: int, key: str, content_type: str) -> str:
-        # Equal parts, as R2 wants; as many bytes each as keeps their number allowed.
+        # R2 requires equal parts; each is large enough to keep their number within the limit.
         part_size = max(self._settings.part_bytes, -(-size // _MAX_PARTS))
         upload_id = await self.create_multipart(key, content_type)
         try:

@@ -1,4 +1,4 @@
-"""Single requests of R2, as blocking calls: how they are made, and what their answers mean."""
+"""Single requests to R2 as blocking calls, and the meaning of their answers."""
 
 import contextlib
 import secrets
@@ -26,7 +26,7 @@ _REQUEST = "app.request"
 
 
 class Requests:
-    """Made without a connection. What is not run by `translated` raises botocore's errors."""
+    """Its construction opens no connection. Methods raise botocore's errors unless they are run by `translated`."""
 
     def __init__(self, settings: Settings, connections: int) -> None:
         self.clock = StoreClock()
@@ -46,13 +46,13 @@ class Requests:
         context[_REQUEST] = self.clock.ask()
 
     def _note_date(self, http_response: Any, context: dict[str, Any], **_: Any) -> None:
-        """Every answer says what the store's clock shows, refusals included."""
+        """Read the Date header of every answer, including refusals."""
         with contextlib.suppress(ValueError):
             date = parsedate_to_datetime(http_response.headers.get("date", ""))
             self.clock.note(date.timestamp(), context[_REQUEST])
 
     def translated(self, what: str, work: Callable[[], T]) -> T:
-        """`work`, with botocore's errors in the store's words; `TryAgain` for what may pass."""
+        """Run `work` and translate botocore's errors to the store's; `TryAgain` for errors that a retry may cure."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
@@ -66,10 +66,10 @@ class Requests:
     def marked_put(
         self, key: str, data: bytes, metadata: Mapping[str, str], conditions: Mapping[str, Any]
     ) -> Callable[[int], str]:
-        """The tries of one PUT; each is given its number.
+        """A function that makes the tries of one PUT; it takes the number of the try.
 
-        One whose answer was lost may have been the one that wrote: then the next try's 412 is our own doing, which only
-        a mark on the object can tell.
+        A try whose answer was lost may have written the object. Then the next try gets a 412 because of our own write,
+        which a mark in the object's metadata reveals.
         """
         mark = secrets.token_hex(16)
         kept = {**metadata, _WRITE_ID: mark}
@@ -103,7 +103,7 @@ class Requests:
         return found.get("Metadata", {}).get(_WRITE_ID), s3_answers.etag(found)
 
     def head(self, key: str) -> ObjectInfo:
-        """What is known of an object."""
+        """The attributes of an object."""
         from botocore.exceptions import ClientError
 
         try:
@@ -139,6 +139,6 @@ class Requests:
 
 
 def _tell_request(request: Any, **_: Any) -> None:
-    """Names the request that R2 is called for; added after signing, it is no part of the signature."""
+    """Add the id of the current API request as a header, after signing, so that the signature does not cover it."""
     if (request_id := current_request_id()) is not None:
         request.headers["x-request-id"] = request_id

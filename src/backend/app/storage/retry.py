@@ -1,4 +1,5 @@
-"""The one retry policy: for calls to R2 (botocore's own is off, so that every try is counted here) and above them."""
+"""The only retry policy, for calls to R2 and for operations made of them. botocore's retries are off, so every try
+counts here."""
 
 import math
 import random
@@ -9,7 +10,7 @@ from app.storage.interface import StorageUnavailable
 
 
 class TryAgain(Exception):
-    """A call failed in a way that may pass; `after` is how long the other side asked to wait, in seconds."""
+    """A call failed in a way that a retry may cure; `after` is the wait in seconds that the server asked for."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         self.after = after
@@ -18,8 +19,8 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True)
 class Policy:
-    """At most `attempts` tries within `seconds`. Between them it waits, doubling from `first` to `longest` seconds, in
-    each case with jitter; the dice are given for tests."""
+    """At most `attempts` tries within `seconds`. The waits between tries double from `first` to `longest` seconds, with
+    jitter; tests pass their own `jitter`."""
 
     attempts: int
     seconds: float = math.inf

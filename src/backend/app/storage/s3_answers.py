@@ -1,4 +1,4 @@
-"""What an answer must hold to be R2's: a proxy or a broken server can say 200 too, with nothing or a web page in it."""
+"""Verifies that an answer is R2's: a proxy or a broken server can also answer 200, with an empty body or a web page."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from app.storage.interface import ObjectBytes, ObjectInfo
 
 
 class NotR2(Exception):
-    """An answer that says success and cannot be R2's, or not the whole of it."""
+    """A successful answer that cannot be R2's, or is incomplete."""
 
 
 def field(answer: Mapping[str, Any], name: str) -> Any:
-    """Raises `NotR2` where it is missing: botocore leaves out what the answer did not say."""
+    """A field of the answer. Raises `NotR2` when it is missing, because botocore omits fields that the answer lacks."""
     if name not in answer:
         raise NotR2(f"an answer without {name} is not R2's")
     return answer[name]
@@ -24,14 +24,14 @@ def etag(answer: Mapping[str, Any]) -> str:
 
 
 def info(key: str, answer: Mapping[str, Any]) -> ObjectInfo:
-    """The object that a GET or HEAD told of."""
+    """The object's attributes from the answer to a GET or HEAD."""
     size = field(answer, "ContentLength")
     return ObjectInfo(key, size, etag(answer), answer.get("ContentType"), answer.get("LastModified"))
 
 
 @contextmanager
 def body(answer: Mapping[str, Any]) -> Iterator[Any]:
-    """What a GET brings, as a stream; its connection is given up where it was not read to the end."""
+    """The body of a GET as a stream; the connection is closed if the body was not read to its end."""
     stream = answer["Body"]
     try:
         yield stream
@@ -41,7 +41,7 @@ def body(answer: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def whole(answer: Mapping[str, Any]) -> ObjectBytes:
-    """The content that a GET brings. Without a length no one could tell that it broke off; botocore compares it."""
+    """The whole body of a GET. It must have a length, because botocore compares it to detect a truncated body."""
     with body(answer) as stream:
         tag, size = etag(answer), field(answer, "ContentLength")
         data = stream.read()
@@ -51,7 +51,7 @@ def whole(answer: Mapping[str, Any]) -> ObjectBytes:
 
 
 def part(answer: Mapping[str, Any], start: int, length: int) -> bytes:
-    """The bytes that a GET of a range brings: those, and not the whole object."""
+    """The body of a GET with a range. Raises `NotR2` where the answer is the whole object instead."""
     with body(answer):
         said = str(field(answer, "ContentRange"))
         if not said.startswith(f"bytes {start}-"):
@@ -60,7 +60,7 @@ def part(answer: Mapping[str, Any], start: int, length: int) -> bytes:
 
 
 def page(answer: Mapping[str, Any], bucket: str) -> Mapping[str, Any]:
-    """A page of a listing. Nothing else may be taken for an empty one: that would mean a new profile."""
+    """A page of a listing. No other answer may pass for an empty page, because that would mean a new profile."""
     if (name := field(answer, "Name")) != bucket:
         raise NotR2(f"a listing of {name!r} came instead of {bucket!r}")
     field(answer, "KeyCount")

@@ -61,6 +61,6 @@ def moment(text: str) -> datetime.datetime:
 
 @functools.cache
 def _spare_the_collector() -> None:
-    """Once: boto3's 50,000 objects stay as long as the process, and to go through them in each full collection holds
-    up every request for some 30 ms."""
+    """Exclude boto3's 50,000 permanent objects from garbage collection, once: scanning them in each full collection
+    delays every request by about 30 ms."""
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What an answer of the S3 protocol means: the one place where error codes are read."""
+"""Translates error answers of the S3 protocol; no other module reads error codes."""
 
 from collections.abc import Mapping
 from typing import Any

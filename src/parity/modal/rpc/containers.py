@@ -1,4 +1,4 @@
-"""What Modal's container runtime asks for: inputs, cancels; and brings: outputs, its start's failure."""
+"""RPCs of Modal's container runtime: it fetches inputs and cancellations, and reports outputs and failed starts."""
 
 from __future__ import annotations
 

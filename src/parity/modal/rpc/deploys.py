@@ -54,7 +54,7 @@ async def app_publish(plane: Plane, request: pb.AppPublishRequest, _caller: Call
 
 
 async def app_heartbeat(_plane: Plane, _request: object, _caller: Caller) -> None:
-    """A deploy shows that it lives; nothing here depends on it."""
+    """The heartbeat of a deploy; nothing here depends on it."""
 
 
 async def app_client_disconnect(plane: Plane, request: pb.AppClientDisconnectRequest, _caller: Caller) -> None:

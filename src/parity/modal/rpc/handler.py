@@ -1,4 +1,4 @@
-"""The type of everything in the tables of RPCs."""
+"""The type of the RPC handlers."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from parity.modal.config import WorkerConfig
 from parity.modal.messages import FILES, Exited, Start
 from parity.modal.transport_names import TASK_HEADER
 
-# What of the worker's environment a container sees. The rest would not be there on Modal.
+# The variables of the worker that a container inherits. The others would not exist on Modal.
 _INHERITED = ("PATH", "HOME", "LANG", "TZ")
 _LOG_LINES = 30
 _NOT_STARTED = 126
@@ -60,7 +60,7 @@ def container_command(python: str, setpriv: str | None) -> list[str]:
 
 @dataclass(eq=False)
 class Container:
-    """One process, from the order on."""
+    """One container process, from the order to start it until it has ended."""
 
     order: Start
     folder: Path
@@ -69,7 +69,7 @@ class Container:
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process and what it started; before it started, it then never does."""
+        """Send a signal to the process and its children. A container that was not started yet is then never started."""
         self.stopped_by = number
         if self.process is not None and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -94,7 +94,7 @@ class Containers:
         return {task_id: container.order.function_id for task_id, container in self._running.items()}
 
     def start(self, order: Start) -> None:
-        """Start a container in the background; ``on_exit`` hears of its end, also when it never started."""
+        """Start a container in the background; ``on_exit`` is called when it ends, also if it could not be started."""
         container = Container(order, self._config.work_dir / "tasks" / order.task_id)
         self._running[order.task_id] = container
         task = asyncio.create_task(self._run(container))
@@ -102,7 +102,7 @@ class Containers:
         task.add_done_callback(self._tasks.discard)
 
     def stop(self, task_id: str, number: int) -> None:
-        """Signal a container; one that is gone has nothing to be told."""
+        """Signal a container; does nothing when it has already ended."""
         container = self._running.get(task_id)
         if container is not None:
             container.signal(signal.Signals(number))

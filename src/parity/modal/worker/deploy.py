@@ -1,4 +1,5 @@
-"""`modal deploy`, unmodified, against the control plane; and the sources whose change calls for another one."""
+"""Runs the unmodified `modal deploy` against the control plane, and detects changed sources that require another
+deploy."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from parity.config.errors import ConfigError
 from parity.modal.config import WorkerConfig
 
 _POLL_S = 0.2
-# Fewer than the SDK's own 57 s: what is missing here is named.
+# Seconds, fewer than the SDK's own 57, because the error here names the missing part.
 _WAIT_S = 45.0
 
 
@@ -21,7 +22,7 @@ def deploy_command(config: WorkerConfig) -> list[str]:
 
 
 def deploy_environment(config: WorkerConfig, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The worker's own, less what points the SDK elsewhere."""
+    """The worker's environment without the variables that would direct the SDK to another server."""
     kept = {name: value for name, value in environ.items() if not name.startswith("MODAL_") and name != "PYTHONPATH"}
     return {
         **kept,

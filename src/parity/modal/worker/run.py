@@ -52,7 +52,7 @@ class Worker:
         self.containers = Containers(config, self._report)
 
     async def run(self) -> None:
-        """Deploy, connect, obey; connect again for as long as it takes."""
+        """Deploy, connect and carry out orders; reconnect without limit."""
         await wait_for_control_plane(self._config)
         await self._deploy()
         headers = {"Authorization": f"Bearer {self._config.token_id}:{self._config.token_secret}"}
@@ -96,7 +96,7 @@ class Worker:
             elif isinstance(message, Stop):
                 self.containers.stop(message.task_id, message.signal)
             elif isinstance(message, Welcome) and self._config.app_name not in message.apps:
-                # The control plane lost its state: it knows nothing of the first deploy.
+                # The control plane lost its state and with it the first deploy.
                 await self._deploy()
             elif isinstance(message, Die):
                 self._connection = None
@@ -104,7 +104,8 @@ class Worker:
                 return
 
     async def _report(self, exited: Exited) -> None:
-        """Say that a container ended; unsaid, the next session's Hello says it by leaving the container out."""
+        """Report that a container ended. If the report is lost, the next session's Hello omits the container, which
+        means the same."""
         if self._connection is not None:
             with contextlib.suppress(ConnectionClosed):
                 await self._connection.send(encode(exited))

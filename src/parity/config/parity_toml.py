@@ -241,6 +241,26 @@ class Checks(_Table):
     folder: str = ""
 
 
+class Promotion(_Table):
+    """How a promotion learns whether the release can be taken back once it has served requests.
+
+    ``knows`` runs in the image that would be gone back to and prints what that release can work with. ``way_back`` runs
+    in the new image with that text for ``{knows}``: exit status 0 where the way back stays open, else it says on stderr
+    what closes it. Both run without network, environment or secrets. Empty: the promotion does not ask.
+    """
+
+    knows: list[str] = []
+    way_back: list[str] = []
+
+    @model_validator(mode="after")
+    def _both(self) -> Promotion:
+        if bool(self.knows) != bool(self.way_back):
+            raise ValueError("knows and way_back are wanted together")
+        if self.way_back and "{knows}" not in self.way_back:
+            raise ValueError("{knows} must stand in way_back, as a word of its own: what the other release printed")
+        return self
+
+
 class LiveTarget(_Table):
     """A deployed app that checks may be pointed at; nothing that is not named here is ever addressed."""
 
@@ -267,6 +287,7 @@ class ParityConfig(_Table):
     services: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], Service] = {}
     stubs: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")], Stub] = {}
     checks: Checks = Checks()
+    promotion: Promotion = Promotion()
     targets: dict[str, LiveTarget] = {}
 
 

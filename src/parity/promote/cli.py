@@ -29,6 +29,9 @@ from parity.report.receipt import Receipt, mismatches, read_receipt
 @click.option("--allow-skipped", multiple=True, metavar="ID", help="Accept that this check was skipped; repeatable.")
 @click.option("--bucket-cors", is_flag=True, help="Also apply the bucket's CORS file (R2_ENDPOINT, aws CLI).")
 @click.option("--rehearse", is_flag=True, help="Promote to the Fly stand-in of this checkout's stack, with flyctl.")
+@click.option(
+    "--consent-no-way-back", is_flag=True, help="Promote although the last good release cannot be gone back to."
+)
 @click.option("--wait", "wait_s", default=120.0, show_default=True, help="Seconds for the Machines to turn healthy.")
 def promote(
     target: str,
@@ -37,6 +40,7 @@ def promote(
     allow_skipped: tuple[str, ...],
     bucket_cors: bool,
     rehearse: bool,
+    consent_no_way_back: bool,
     wait_s: float,
 ) -> None:
     """Ship the image that the receipt speaks for to TARGET of parity.toml, or go back to the one before.
@@ -67,6 +71,7 @@ def promote(
             runner.Patience(wait_s),
             list(project.secrets),
             secrets_file(project),
+            no_way_back=consent_no_way_back,
         )
         if dry_run:
             click.echo("\n".join(runner.plan_lines(run)))
@@ -167,6 +172,8 @@ def build(
         version_url=version_url(project, target),
         version_key=project.parity.app.version.partition("#")[2],
         optional_secrets=tuple(project.parity.secrets.optional) if project.parity.secrets else (),
+        knows=tuple(project.parity.promotion.knows),
+        way_back=tuple(project.parity.promotion.way_back),
         gpu=gpu_of(project),
     )
     if not bucket_cors:

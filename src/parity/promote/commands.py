@@ -48,6 +48,8 @@ class Promotion:
     ca: Path | None = None  # what version_url's certificate is verified with; None: the system's roots
     live: bool = True  # whether the live-safe checks run against the target's URL
     optional_secrets: tuple[str, ...] = ()
+    knows: Argv = ()  # commands of the images, see [promotion] of parity.toml; empty: they cannot tell
+    way_back: Argv = ()
     gpu: Gpu | None = None
     cors_file: Path | None = None
     cors_bucket: str = ""
@@ -97,6 +99,20 @@ def tag_image(p: Promotion) -> Argv:
 
 def push_image(p: Promotion) -> Argv:
     return ("docker", "image", "push", p.tagged)
+
+
+def ask_what_is_known(p: Promotion, before: str) -> Argv:
+    """Prints what the release to go back to can work with."""
+    return _in_image(before, p.knows)
+
+
+def ask_for_way_back(p: Promotion, known: str) -> Argv:
+    """Exit status 0 where a release that knows ``known`` can follow this one."""
+    return _in_image(p.image, tuple(known if word == "{knows}" else word for word in p.way_back))
+
+
+def _in_image(image: str, argv: Argv) -> Argv:
+    return ("docker", "run", "--rm", "--network", "none", "--entrypoint", argv[0], image, *argv[1:])
 
 
 def read_manifest(_: Promotion, reference: str) -> Argv:

@@ -28,6 +28,7 @@ from parity.promote.shell import CommandFailed, Shell
 PUSHED = "<digest of the pushed manifest>"
 BEFORE = "<digest of the last good image>"
 SLEEPING = "<id of each sleeping Machine>"
+KNOWN = "<what that release printed>"
 SAVED = "<configuration of the last good image>"
 
 
@@ -66,6 +67,7 @@ class Run:
     back: WayBack | None = None
     saved_config: Path | None = None
     gpu_outdated: bool = True
+    no_way_back: bool = False  # the person agreed that there may be none
     changing: bool = field(default=False)  # something outside of this machine may have changed
 
     @property
@@ -103,6 +105,12 @@ def steps(p: Promotion) -> list[Step]:
             _find_way_back,
         ),
         Step("login", "log in to the registry", lambda r: [commands.log_in_to_registry(r.p)], _login),
+        *([Step(
+            "consent", "ask both images whether the release can be taken back",
+            lambda r: [commands.ask_what_is_known(r.p, f"{r.p.repository}@{BEFORE}"),
+                       commands.ask_for_way_back(r.p, KNOWN)],
+            _consent, when="there is an image to go back to",
+        )] if p.way_back else []),
         Step("tag", "name the image that was checked", lambda r: [commands.tag_image(r.p)], _tag),
         Step("push", "push it", lambda r: [commands.push_image(r.p)], _push),
         Step(
@@ -205,7 +213,7 @@ def _promote(run: Run) -> Ended:
 
 
 _BEFORE_DEPLOY = frozenset(
-    {"validate", "secrets", "way back", "login", "tag", "push", "manifest", "cors", "gpu version", "gpu", "wake"}
+    "validate, secrets, way back, login, consent, tag, push, manifest, cors, gpu version, gpu, wake".split(", ")
 )
 
 
@@ -272,6 +280,21 @@ def _digest_of(run: Run, image: str) -> str:
 
 def _login(run: Run) -> None:
     run.shell.show(commands.log_in_to_registry(run.p))
+
+
+def _consent(run: Run) -> None:
+    """Refuse a release that cannot be taken back, unless the person agreed to that."""
+    if run.back is None:
+        return
+    problem = f"{run.back.image} does not say what it can work with, so nothing is known of the way back"
+    try:
+        known = run.shell.capture(commands.ask_what_is_known(run.p, run.back.image)).decode().strip()
+        problem = f"this release closes the way back to {run.back.image}"
+        run.shell.show(commands.ask_for_way_back(run.p, known))
+    except CommandFailed as error:
+        if not run.no_way_back:
+            raise Refused(f"{problem}: {error}\n  to promote it all the same: --consent-no-way-back") from None
+        run.shell.say(f"WARNING: {problem}; --consent-no-way-back was given")
 
 
 def _tag(run: Run) -> None:

@@ -146,5 +146,14 @@ def test_the_command_names_each_migration_that_closes_the_way_back(
 ) -> None:
     known = steps(*ups)
     monkeypatch.setattr(command, "all_migrations", lambda: known)
-    assert command.main(["--back-to", str(back_to)]) == status
-    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == named
+    for release in (str(back_to), json.dumps({"version": back_to, "oldest": 1, "migrations": []})):
+        assert command.main(["--back-to", release]) == status
+        assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == named
+
+
+@pytest.mark.parametrize("release", ["", "reel", "{}", "[1]", "null"])
+def test_the_command_refuses_what_no_release_prints(release: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--back-to", release])
+    assert ended.value.code == 2
+    assert "expected a schema version" in capsys.readouterr().err

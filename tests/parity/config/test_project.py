@@ -196,6 +196,8 @@ def test_a_service_and_a_stub_have_addresses_to_refer_to(minimal: Path) -> None:
         ('[services.db]\nport = 1\naddress = "db"\n', "services.db.address: host:port"),
         ('[services.db]\nport = 1\naddress = "db:1"\nporto = 1\n', "services.db.porto: unknown key"),
         ('[stubs."a.b"]\nanswers = {"/x" = {}}\n', "METHOD /path is wanted"),
+        ('[promotion]\nknows = ["x"]\n', "promotion: knows and way_back"),
+        ('[promotion]\nknows = ["x"]\nway_back = ["x"]\n', "promotion: {knows} must stand in way_back"),
         ('[standin.override.X]\nvalue = ""\nreason = ""\n', "standin.override.X.reason"),
     ],
 )

@@ -44,6 +44,7 @@ class World:
     docker: dict[str, Any]
     live: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
+    no_way_back: bool = False
     said: list[str] = field(default_factory=list)
 
     def promotion(self) -> Promotion:
@@ -71,6 +72,7 @@ class World:
         with only_one(state), interruptible(), private_fly_environment(self.environ(), state) as environ:
             shell = Shell(environ, self.said.append)
             run = Run(self.promotion(), shell, Journal.read(state), Patience(0.0, 0.01), list(SECRETS), "secrets.env")
+            run.no_way_back = self.no_way_back
             ended = promote(run)
         self.fly = json.loads((self.folder / "fly.json").read_text())
         self.docker = json.loads((self.folder / "docker.json").read_text())

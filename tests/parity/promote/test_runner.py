@@ -119,6 +119,49 @@ def test_an_optional_secret_may_be_there_and_is_warned_of_when_it_is_not(world: 
     assert ("WARNING: Fly has no ACCESS_TOKEN" in world.text) is not held
 
 
+OLD_IMAGE = f"registry.fly.io/demo@{OLD}"
+
+
+def asks_for_the_way_back(world: World, *, knows: dict[str, object], answer: dict[str, object]) -> None:
+    """``knows`` is how the old image's command ends, ``answer`` how the new one's does, which is told ``7``."""
+    world.changes = {"knows": ("app", "knows"), "way_back": ("app", "back", "{knows}")}
+    world.docker["images"] = {f"app {OLD_IMAGE} knows": knows, f"app sha256:{'c' * 64} back 7": answer}
+
+
+CLOSED = {"out": "", "err": "m0009_drop: nobody reads it", "code": 1}
+UNKNOWN = {"out": "", "err": "No module named app", "code": 1}
+
+
+def test_a_release_that_can_be_taken_back_needs_no_consent(world: World) -> None:
+    asks_for_the_way_back(world, knows={"out": "7"}, answer={"out": ""})
+    assert world.promote() is Ended.PROMOTED
+
+
+@pytest.mark.parametrize(
+    ("knows", "answer", "named"),
+    [({"out": "7"}, CLOSED, "m0009_drop"), (UNKNOWN, {"out": ""}, "No module named app")],
+    ids=["closed", "unknown"],
+)
+def test_a_release_that_closes_the_way_back_is_named_and_needs_a_word_of_consent(
+    world: World, knows: dict[str, object], answer: dict[str, object], named: str
+) -> None:
+    asks_for_the_way_back(world, knows=knows, answer=answer)
+    assert world.promote() is Ended.NOTHING_CHANGED
+    assert "pushed" not in world.docker
+    assert named in world.text
+    assert "--consent-no-way-back" in world.text
+    world.no_way_back = True
+    assert world.promote() is Ended.PROMOTED
+    assert "WARNING" in world.text
+
+
+def test_a_first_release_has_no_way_back_to_ask_for(world: World) -> None:
+    asks_for_the_way_back(world, knows=UNKNOWN, answer=CLOSED)
+    world.fly["machines"] = []
+    world.promote()
+    assert not any(argv[:2] == ["docker", "run"] for argv in world.calls())
+
+
 def test_nothing_is_pushed_when_strict_validation_refuses_the_configuration(world: World) -> None:
     world.fly["config_error"] = "unrecognized key: auto_stop_machine"
     assert world.promote() is Ended.NOTHING_CHANGED

@@ -3,9 +3,9 @@
     {"version": 3, "oldest": 2, "migrations": [{"version": 1, "name": "m0001_settings", "oldest": 1}, …]}
 
 `version` is how many migrations it knows, `oldest` the schema version from which on another release can work with a
-database that this one has migrated. `--back-to VERSION` asks whether a deploy of this release can be taken back to one
-that knows VERSION: exit status 0 when it can, 1 when it cannot, with a line on stderr for each migration that closes
-the way.
+database that this one has migrated. `--back-to RELEASE` asks whether a deploy of this release can be taken back to that
+one, which is a schema version, or what this command printed in it: exit status 0 when it can, 1 when it cannot, with a
+line on stderr for each migration that closes the way. A promotion asks so (parity.toml, `[promotion]`).
 """
 
 import argparse
@@ -18,7 +18,9 @@ from app.db.schema import all_migrations, oldest_version
 def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(prog="python -m app.db", description="The schema that this release knows.")
-    parser.add_argument("--back-to", type=int, metavar="VERSION", help="schema version of the release to go back to")
+    parser.add_argument(
+        "--back-to", type=_version, metavar="RELEASE", help="its schema version, or what this command printed in it"
+    )
     wanted = parser.parse_args(arguments)
     steps = all_migrations()
     listed = [{"version": number, "name": step.name, "oldest": step.oldest} for number, step in enumerate(steps, 1)]
@@ -33,6 +35,16 @@ def main(arguments: list[str] | None = None) -> int:
             f"cannot use it; {step.oldest} is the oldest that can\n"
         )
     return 1 if closing else 0
+
+
+def _version(release: str) -> int:
+    try:
+        said = json.loads(release)
+        return int(said["version"] if isinstance(said, dict) else said)
+    except (ValueError, KeyError, TypeError):
+        raise argparse.ArgumentTypeError(
+            f"{release[:100]!r}: expected a schema version or the JSON that this command prints"
+        ) from None
 
 
 if __name__ == "__main__":

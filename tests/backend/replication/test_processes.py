@@ -29,7 +29,7 @@ from app.storage.r2 import R2Store
 ROUNDS = int(os.environ.get("ROUNDS", "12"))
 SEED = int(os.environ.get("SEED", "1"))
 
-Start = Callable[[], Backend]
+Start = Callable[..., Backend]
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ async def start(server: Server, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts backends on the stand-in; the profile exists."""
     running: list[Backend] = []
 
-    def begin() -> Backend:
+    def begin(disk: str = "") -> Backend:
         settings = environment(R2_ENDPOINT=server.url, R2_BUCKET=BUCKET, AWS_CA_BUNDLE=str(server.ca))
-        running.append(Backend(settings, tmp_path / f"machine{len(running)}"))
+        running.append(Backend(settings, tmp_path / (disk or f"machine{len(running)}")))
         return running[-1]
 
     yield begin
@@ -175,3 +175,24 @@ async def test_two_backends_that_both_serve_a_profile_tell_the_loser_to_come_aga
     assert conflicts > 0
     assert [sorted(item["name"] for item in found) for found in lists] == [sorted(f"p{n}" for n in range(24))] * 2
     assert told == set(range(24))
+
+
+async def test_two_processes_that_share_a_disk_by_mistake_lose_nothing(start: Start, r2: R2Store, tmp_path: Path) -> None:
+    backends = [start("shared")]
+    await backends[0].ready()
+    await make_profile(backends[0])
+    backends.append(start("shared"))
+    await backends[1].ready()
+    told: set[str] = set()
+    async with httpx.AsyncClient(trust_env=False, timeout=30, headers=HEADERS) as client:
+        for number in range(24):
+            answer = await client.post(f"{backends[number % 2].url}/api/projects", json={"name": f"p{number}"})
+            if answer.status_code == 201:
+                told.add(f"p{number}")
+            else:
+                assert answer.status_code == 503, answer.text
+                assert answer.headers["x-sync-status"] in ("conflict", "failed")
+    assert told
+    assert (await Operator(r2, PROFILE).verify(tmp_path / "scratch")).problems == ()
+    await Operator(r2, PROFILE).restore(tmp_path / "restored.db")
+    assert told <= _names(tmp_path / "restored.db")

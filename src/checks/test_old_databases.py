@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from broken import schema_left_behind
+from broken import newer_release, newer_schema_refused, schema_left_behind
 from parity.checks import Wrap, check
 from parity.checks.bucket import Bucket
 from parity.checks.machines import Machines
 from parity.checks.person import Person
 from parity.checks.stack import Stack
+from parity.checks.stage import Stage
 from released_schemas import NEWER, OVERLAY, STEPS, database, ids
 
 SHOWN = 150
@@ -62,6 +63,46 @@ async def test_later_database(newcomer: Person, bucket: Bucket) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@check(
+    "K",
+    "A deploy that only added to the schema can be taken back after one request: the older release reads and writes on",
+    broken=Wrap(newer_schema_refused.wrap),
+    because="after the deploy was taken back, GET .* answered 503",
+    alone=True,
+    deadline_s=180,
+)
+async def test_taken_back(newcomer: Person, staged: Stage, machines: Machines, bucket: Bucket) -> None:
+    paths = await _lists(staged.stack)
+    older = newcomer.on(await machines.first())
+    await _placed(newcomer, bucket, "schema-taken-back", database(len(STEPS)))
+    await older.api.ask("POST", "/api/projects", {"name": "of the older release"})
+    before = await _read(older, paths)
+    async with staged.changed(Wrap(newer_release.wrap)):
+        newer = newcomer.on(await machines.first())
+        shown = await _read(newer, paths)
+        written = await newer.api.ask("POST", "/api/projects", {"name": "of the newer release"})
+    older = newcomer.on(await machines.first())
+    after = await _read(older, paths)
+    again = await older.api.ask("POST", "/api/projects", {"name": "of the older release again"})
+    listed = (await older.api.ask("GET", "/api/projects")).text
+
+    assert shown == before, f"the newer release shows something else: {_difference(before, shown)}"
+    assert written.status_code == 201, f"the newer release answered a write with {written.status_code}"
+    wrong = [
+        f"after the deploy was taken back, GET {path} answered {status} {body[:SHOWN]}"
+        for path, (status, body) in after.items()
+        if status != before[path][0]
+    ]
+    if again.status_code != 201:
+        wrong.append(f"after the deploy was taken back, a write answered {again.status_code} {again.text[:SHOWN]}")
+    wrong += [
+        f"{one!r} is not shown after the deploy was taken back"
+        for one in ("of the older release", "of the newer release", "of the older release again")
+        if f'"{one}"' not in listed
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 async def _lists(stack: Stack) -> list[str]:
     """Every GET that needs no more than the profile, from the API's own description: a new one is covered too."""
     paths: Mapping[str, Any] = (await stack.http.get("/openapi.json")).json()["paths"]
@@ -84,6 +125,11 @@ async def _placed(person: Person, bucket: Bucket, profile: str, data: bytes) -> 
 async def _read(person: Person, paths: Sequence[str]) -> Reads:
     answers = {path: await person.api.ask("GET", path) for path in paths}
     return {path: (answer.status_code, answer.text) for path, answer in answers.items()}
+
+
+def _difference(before: Reads, after: Reads) -> str:
+    path = next(path for path in before if before[path] != after[path])
+    return f"GET {path} was {before[path][0]} {before[path][1][:SHOWN]}, is {after[path][0]} {after[path][1][:SHOWN]}"
 
 
 async def _migrated(

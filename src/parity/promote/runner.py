@@ -213,7 +213,8 @@ def _promote(run: Run) -> Ended:
 
 
 _BEFORE_DEPLOY = frozenset(
-    "validate, secrets, way back, login, consent, tag, push, manifest, cors, gpu version, gpu, wake".split(", ")
+    {"validate", "secrets", "way back", "login", "consent", "tag", "push", "manifest", "cors", "gpu version", "gpu"}
+    | {"wake"}
 )
 
 

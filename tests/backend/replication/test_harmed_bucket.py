@@ -63,7 +63,9 @@ async def start(make_settings: Callable[..., Settings], store: FakeStore) -> Asy
             app = create_app(make_settings(**changes), store)
             await stack.enter_async_context(app.router.lifespan_context(app))
             transport = httpx.ASGITransport(app)
-            client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="https://api.test"))
+            client = await stack.enter_async_context(
+                httpx.AsyncClient(transport=transport, base_url="https://api.test")
+            )
             return Machine(client)
 
         yield begin
@@ -79,7 +81,7 @@ async def with_projects(start: Start, count: int = 6) -> Machine:
 
 
 def transactions(store: FakeStore) -> list[str]:
-    return [key for key in store.keys() if key.startswith(f"{FOLDER}0000/")]
+    return [key for key in sorted(store.objects) if key.startswith(f"{FOLDER}0000/")]
 
 
 async def problems(store: FakeStore, scratch: Path) -> str:
@@ -116,7 +118,9 @@ async def test_where_objects_are_gone_no_machine_begins_a_new_history(
     start: Start, store: FakeStore, tmp_path: Path, which: str
 ) -> None:
     served = await with_projects(start)
-    gone = {"all": transactions(store), "first": transactions(store)[:1], "newest four": transactions(store)[-4:]}[which]
+    gone = {"all": transactions(store), "first": transactions(store)[:1], "newest four": transactions(store)[-4:]}[
+        which
+    ]
     for key in gone:
         del store.objects[key]
     left = store.keys()

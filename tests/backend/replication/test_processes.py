@@ -177,7 +177,7 @@ async def test_two_backends_that_both_serve_a_profile_tell_the_loser_to_come_aga
     assert told == set(range(24))
 
 
-async def test_two_processes_that_share_a_disk_by_mistake_lose_nothing(start: Start, r2: R2Store, tmp_path: Path) -> None:
+async def test_two_processes_that_share_a_disk_lose_nothing(start: Start, r2: R2Store, tmp_path: Path) -> None:
     backends = [start("shared")]
     await backends[0].ready()
     await make_profile(backends[0])

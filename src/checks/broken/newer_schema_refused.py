@@ -1,0 +1,17 @@
+"""Every schema that this release does not know is refused, also one that it can work with."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def wrap(app: Any, _settings: object) -> Any:
+    schema: Any = importlib.import_module("app.db.schema")
+
+    def check(found: int, _application_id: int, known: int) -> None:
+        if found > known:
+            raise schema.NewerSchema(found, known)
+
+    schema.check = check
+    return app

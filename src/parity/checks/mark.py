@@ -7,6 +7,8 @@ import contextlib
 import difflib
 import functools
 import inspect
+import signal
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar, cast
@@ -144,10 +146,32 @@ def check(
     mark = pytest.mark.check(**{field.name: getattr(about, field.name) for field in fields(about)})
 
     def marked(function: F) -> F:
-        run = within_deadline(function, deadline_s) if inspect.iscoroutinefunction(function) else function
-        return cast(F, mark(run))
+        bound = within_deadline if inspect.iscoroutinefunction(function) else plain_within_deadline
+        return cast(F, mark(bound(function, deadline_s)))
 
     return marked
+
+
+def plain_within_deadline(function: Callable[..., None], deadline_s: float) -> Callable[..., None]:
+    """``function`` under a deadline, by the process's alarm clock. Raises ``TimeoutError`` when it passes."""
+
+    def passed(_number: int, _frame: object) -> None:
+        raise TimeoutError(f"the check's deadline of {deadline_s:g} s passed")
+
+    @functools.wraps(function)
+    def run(**fixtures: Any) -> None:
+        __tracebackhide__ = True
+        if threading.current_thread() is not threading.main_thread():  # only that one may set the clock
+            return function(**fixtures)
+        before = signal.signal(signal.SIGALRM, passed)
+        signal.setitimer(signal.ITIMER_REAL, deadline_s)
+        try:
+            return function(**fixtures)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    return run
 
 
 def within_deadline(function: Callable[..., Awaitable[None]], deadline_s: float) -> Callable[..., None]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
+from typing import Any
 
 import pytest
 
 from parity.checks import Env, check
-from parity.checks.mark import CLASSES, TRIES, RunAgain, within_deadline
+from parity.checks.mark import CLASSES, TRIES, RunAgain, plain_within_deadline, within_deadline
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,15 @@ def test_a_test_that_outlasts_its_deadline_is_ended_and_cleans_up() -> None:
     with asyncio.Runner() as runner, pytest.raises(TimeoutError, match=r"the check's deadline of 0\.05 s passed"):
         within_deadline(endless, 0.05)(runner=runner)
     assert ended == ["cleaned up"]
+
+
+def test_a_plain_test_has_a_deadline_too() -> None:
+    def hangs(**_: Any) -> None:
+        threading.Event().wait(60)
+
+    with pytest.raises(TimeoutError, match=r"the check's deadline of 0\.05 s passed"):
+        plain_within_deadline(hangs, 0.05)()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_a_time_limit_inside_the_test_is_not_its_deadline() -> None:

@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "parity-fixtures")
     config.stash[COLLECTED] = Collected()
     config.stash[MUTANTS] = load_mutants(file) if (file := config.getoption("--mutants")) else ()
-    config.pluginmanager.register(_Xdist(), "parity-xdist")
+    config.pluginmanager.register(_Xdist(config), "parity-xdist")
     name = config.getoption("--parity-target")
     with contextlib.suppress(ConfigError):  # without a target the checks are only listed
         project = Project.load()
@@ -118,10 +118,25 @@ def _shared_folder(config: pytest.Config) -> str:
 class _Xdist:
     """What pytest-xdist asks of the process that starts its workers."""
 
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         if RUN in node.config.stash:
             node.workerinput[RUN_FOLDER] = str(node.config.stash[RUN].folder)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """A worker process died in a check: an error of the check, and those that rest on it need not wait for it."""
+        run = self._config.stash.get(RUN, None)
+        if run is None or (entry := run.plan().get(crashitem)) is None:
+            return
+        reason = "the process that ran the check ended in the middle of it (killed, out of memory, or os._exit)"
+        report.when = "setup"  # JUnit takes failures outside of the call for errors
+        report.parity = {**entry, "verdict": Verdict.ERROR.value, "reason": reason}  # type: ignore[attr-defined]
+        if not entry["proof"]:
+            run.tell(entry["name"], Verdict.ERROR)
 
 
 # --- collection
@@ -209,6 +224,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if RUN in session.config.stash:
         planned = session.config.stash[RUN].planned
         planned |= {(name_of(i), is_proof(i)): about for i in session.items if (about := About.of(i))}
+        if session.items:
+            plan = {i.nodeid: begun(i, about).as_dict() for i in session.items if (about := About.of(i))}
+            session.config.stash[RUN].keep_plan(plan)
+
+
+def begun(item: pytest.Item, about: About) -> Ended:
+    """What is known of a test before it ends."""
+    variant = str(variant_of(item) or about.broken or "")
+    return Ended(name_of(item), about, is_proof(item), to_do(item, about), variant)
 
 
 # --- running
@@ -260,20 +284,18 @@ def pytest_runtest_makereport(
     about, run = About.of(item), item.config.stash.get(RUN, None)
     if about is None or run is None:
         return report
-    proof = is_proof(item)
     verdict, reason = judge(
         call.excinfo.value if call.excinfo else None,
         in_test=call.when == "call",
         because=because_of(item, about),
     )
-    variant = str(variant_of(item) or about.broken or "")
-    ended = item.stash.setdefault(DURING, Ended(name_of(item), about, proof, to_do(item, about), variant))
+    ended = item.stash.setdefault(DURING, begun(item, about))
     ended.add(verdict, run.clean(reason), report.duration - _waited(item, call))
     ended.change(report, verdict, evidence=fixtures.evidence_folder(item))
     if ended.bad:
         item.stash[fixtures.REASON] = run.clean(f"{ended.verdict}: {ended.reason}\n\n{report.longrepr or ''}")
     report.longrepr = run.clean_longrepr(report.longrepr)
-    if report.when == "teardown" and not proof and ended.verdict is not None:
+    if report.when == "teardown" and not ended.proof and ended.verdict is not None:
         run.tell(ended.name, ended.verdict)
     report.parity = ended.as_dict()  # type: ignore[attr-defined]  # pytest-xdist carries it over
     return report
@@ -336,7 +358,7 @@ class _Reports:
             began=collected.began,
             ended=time.time(),
             exit_code=code,
-            known=sorted({name for name, _ in run.planned} if run else ()),
+            known=sorted({entry["name"] for entry in run.plan().values()} if run else ()),
             found=collected.in_order(),
         )
 

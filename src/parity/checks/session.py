@@ -8,6 +8,7 @@ earlier in the order of the collection, and each worker takes its share in that 
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Collection, Mapping
@@ -75,6 +76,23 @@ class Run:
         cleaned = self.clean(text)
         return given if cleaned == text else cleaned
 
+    # the plan
+
+    def plan(self) -> dict[str, dict[str, Any]]:
+        """Every test of the run by its id, as ``Ended.as_dict`` has it before it began; empty until one is collected.
+
+        With pytest-xdist the process that people look at collects nothing itself.
+        """
+        file = self.folder / "plan.json"
+        found: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        return found
+
+    def keep_plan(self, plan: Mapping[str, Mapping[str, Any]]) -> None:
+        """What each worker process finds is the same."""
+        partial = self.folder / f".plan.{os.getpid()}"
+        partial.write_text(json.dumps(plan), "utf-8")
+        partial.rename(self.folder / "plan.json")
+
     # verdicts
 
     def tell(self, name: str, verdict: Verdict) -> None:
@@ -118,7 +136,7 @@ class Run:
         if self.site.live and not about.live:
             return "a deployed app has no admin API, and is not to be broken"
         if "docker" in about.needs and (target.driver != "docker" or not Engine().available):
-            return "it is about the image: the process stack runs the sources"
+            return "it needs containers: the process stack runs the sources, without an image, a volume or a CPU quota"
         if "browser" in about.needs and find_chromium() is None:
             return "there is no Chromium: apt-get install chromium, or set PARITY_CHROMIUM"
         if "ffmpeg" in about.needs and tools_path(self.site.project.settings) is None:

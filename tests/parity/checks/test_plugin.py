@@ -146,6 +146,29 @@ def test_an_error_of_the_harness_is_no_failure_of_the_app(tmp_path: Path) -> Non
     assert (ended.code, ended.junit["failures"], ended.junit["errors"]) == (NO_ANSWER, 0, 1)
 
 
+def test_a_check_whose_process_dies_is_an_error_and_those_that_rest_on_it_go_on(tmp_path: Path) -> None:
+    checks = """
+        @check("B", "ends its process", unproven="x")
+        def test_dies():
+            import os
+            os._exit(3)
+        @check("B", "holds", unproven="x")
+        def test_holds(): pass
+        @check("B", "rests on it", unproven="x", rests_on=("test_dies",))
+        def test_rests(): pass
+    """
+    ended = Repository.at(tmp_path, checks).check("-n", "2")
+    assert [ended.verdict(name) for name in ("test_dies", "test_holds", "test_rests")] == [
+        Verdict.ERROR, Verdict.PASSED, Verdict.NOT_JUDGED,
+    ]  # fmt: skip
+    assert (ended.code, ended.junit["failures"], ended.junit["errors"]) == (NO_ANSWER, 0, 1)
+
+
+def test_every_check_of_a_run_is_known_with_several_processes_too(proven: Ended) -> None:
+    assert proven.findings is not None
+    assert list(proven.findings.known) == sorted({one.name for one in proven.findings.found})
+
+
 def test_a_proof_whose_plain_run_was_left_out_is_void(tmp_path: Path) -> None:
     ended = Repository.at(tmp_path, EVERYTHING).check("--prove", "-k", "test_holds and broken")
     assert ended.verdict("test_holds", proof=True) is Verdict.VOID

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from parity.checks.stack import Site, Stack, StackError
+from parity.checks.verdict import NotShown
 
 MOST = 100_000
 # DeleteObjects takes no more at once.
 AT_ONCE = 1000
+# What the bucket holds while a check needs it empty.
+SNAPSHOT = "before-the-empty-bucket"
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,37 @@ class Bucket:
         for first in range(0, len(keys), AT_ONCE):
             objects = [{"Key": key} for key in keys[first : first + AT_ONCE]]
             await self._s3("delete_objects", Delete={"Objects": objects, "Quiet": True})
+
+    @asynccontextmanager
+    async def emptied(self) -> AsyncIterator[None]:
+        """The bucket with nothing in it; as before afterwards. Raises ``NotShown`` where the store keeps no snapshots.
+
+        A file says that the bucket is empty on purpose: should this process be killed, the next run restores it.
+        """
+        await self.restore_emptied()
+        try:
+            await self.stack.admin("POST", "/r2/snapshot", {"name": SNAPSHOT})
+        except StackError as error:
+            raise NotShown(
+                f"this store keeps no snapshots, and the bucket must not be emptied for good: {error}"
+            ) from None
+        self._note.parent.mkdir(parents=True, exist_ok=True)
+        self._note.touch()
+        try:
+            await self.stack.admin("POST", "/r2/reset")
+            yield
+        finally:
+            await asyncio.shield(self.restore_emptied())
+
+    async def restore_emptied(self) -> None:
+        """What the bucket held before ``emptied``, where that was not restored yet."""
+        if self._note.exists():
+            await self.stack.admin("POST", "/r2/restore", {"name": SNAPSHOT})
+            self._note.unlink()
+
+    @property
+    def _note(self) -> Path:
+        return self.stack.site.project.settings.state_dir / "checks" / "bucket-emptied"
 
     async def requests(self, prefix: str = "") -> list[Asked]:
         """What R2 was asked about keys below ``prefix``, oldest first; the newest 20,000."""

@@ -99,6 +99,12 @@ class Machines:
             await self.stack.admin("POST", f"/fly/machines/{worker['id']}/start")
         return len(found)
 
+    async def start_workers(self) -> None:
+        """Start each Machine of a process group that serves no HTTP and does not run."""
+        for worker in await self.stack.admin("GET", "/fly/groups"):
+            if worker["state"] not in ("started", "starting"):
+                await self.stack.admin("POST", f"/fly/machines/{worker['id']}/start")
+
     async def kill(self, machine: str) -> None:
         """End it at once, without a signal that it could handle."""
         await self.stack.admin("POST", f"/fly/machines/{machine}/kill")

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from parity.checks.bucket import Bucket
 from parity.checks.machines import Machines
 from parity.checks.stack import Stack, StackError
 from parity.checks.variants import Both, BucketCors, Change, Env, Fault, Layer, Named, Patch, Proxy, R2Rules, Wrap
@@ -76,12 +77,15 @@ class Stage:
         await self.stack.admin("DELETE", "/fly/interposer")
         await self.stack.admin("DELETE", "/r2/behaviour")
         await self.stack.admin("DELETE", "/r2/cors")
+        await Bucket(self.stack).restore_emptied()
         for name in self.stack.site.project.parity.services:
             await self.stack.admin("POST", f"/services/{name}/back")
         await self.as_one_finds_it()
 
     async def as_one_finds_it(self) -> None:
-        """No fault, and one Machine, which runs."""
+        """No fault, no CPU quota but the configured one, and one Machine, which runs."""
+        if self.stack.target.driver == "docker":
+            await self.stack.admin("DELETE", "/fly/cpu")
         await self.stack.admin("DELETE", "/r2/faults")
         if self.stack.site.project.parity.gpu:
             await self.stack.admin("DELETE", "/modal/faults")
@@ -89,6 +93,7 @@ class Stage:
         for machine in (await machines.all())[1:]:
             await machines.destroy(machine["id"])
         await machines.first()
+        await machines.start_workers()
 
     async def _to(self, changes: tuple[Change, ...]) -> None:
         """Make ``changes`` what is in force."""

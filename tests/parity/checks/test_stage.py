@@ -15,6 +15,7 @@ import pytest
 from parity import wraps
 from parity.checks import Both, BucketCors, Env, Fault, Layer, Named, Proxy, R2Rules, Wrap, evidence
 from parity.checks.browser import Notes
+from parity.checks.bucket import Bucket
 from parity.checks.faults import Faults
 from parity.checks.machines import Machines
 from parity.checks.stack import Site, Stack, StackError
@@ -32,6 +33,7 @@ class Standins:
     def __init__(self) -> None:
         self.release: dict[str, Any] = {"env": {}, "source": None, "image": None}
         self.machines: dict[str, str] = {"m1": "started"}
+        self.groups: dict[str, str] = {}
         self.faults: dict[str, dict[str, Any]] = {}
         self.wraps: list[Any] = []
         self.rules = ""
@@ -68,6 +70,8 @@ class Standins:
                 return {"faults": list(self.faults.values())}
             case "DELETE", ["r2", "faults"]:
                 [self.faults.pop(one) for one in list(self.faults) if query.get("id", one) == one]
+            case "GET", ["fly", "groups"]:
+                return [{"id": name, "state": state} for name, state in self.groups.items()]
             case "GET", ["fly", "machines"]:
                 return [self._machine(name) for name in self.machines]
             case "POST", ["fly", "machines", name, "destroy"]:
@@ -171,6 +175,35 @@ async def test_whatever_a_killed_run_left_is_put_right(stage: Stage, standins: S
     assert in_force(standins) == CONFIGURED
     assert list(standins.machines) == ["m1"]
     assert "POST /fly/machines/m1/start" in standins.changes
+
+
+async def test_a_bucket_that_a_killed_run_emptied_is_restored_once(stage: Stage, standins: Standins) -> None:
+    emptied = Bucket(stage.stack).emptied()
+    await emptied.__aenter__()  # and never left: the process was killed
+    assert standins.changes == ["POST /r2/snapshot", "POST /r2/reset"]
+    await stage.as_configured()
+    await stage.as_configured()
+    assert standins.changes.count("POST /r2/restore") == 1
+
+
+async def test_an_emptied_bucket_is_restored_at_the_end(stack: Stack, standins: Standins) -> None:
+    async with Bucket(stack).emptied():
+        pass
+    assert standins.changes == ["POST /r2/snapshot", "POST /r2/reset", "POST /r2/restore"]
+
+
+async def test_a_store_without_snapshots_is_not_emptied(stack: Stack, standins: Standins) -> None:
+    standins.refuse = "/r2/snapshot"
+    with pytest.raises(NotShown, match="no snapshots"):
+        await Bucket(stack).emptied().__aenter__()
+    assert standins.changes == ["POST /r2/snapshot"]
+
+
+async def test_workers_that_a_killed_run_stopped_are_started(stage: Stage, standins: Standins) -> None:
+    standins.groups = {"w1": "stopped", "w2": "started"}
+    await stage.as_one_finds_it()
+    assert standins.changes.count("POST /fly/machines/w1/start") == 1
+    assert "POST /fly/machines/w2/start" not in standins.changes
 
 
 async def test_a_stack_that_is_right_gets_no_release(stage: Stage, standins: Standins) -> None:

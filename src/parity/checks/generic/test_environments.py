@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 
 from parity.checks import Named, Proxy, check
@@ -10,12 +9,10 @@ from parity.checks.bucket import Bucket
 from parity.checks.generic.support import empty_machine, not_declared
 from parity.checks.machines import Machines
 from parity.checks.person import People, Person, missing
-from parity.checks.stack import Stack, StackError
-from parity.checks.verdict import NotShown
+from parity.checks.stack import Stack
 from parity.contract import FullContract, Prefix
 
 ENVIRONMENTS = ("production", "another-staging")
-SNAPSHOT = "before-the-empty-bucket"
 
 
 def prefix_of(app: FullContract) -> str:
@@ -103,36 +100,31 @@ async def asked_outside(stack: Stack, prefix: str, since: float) -> list[str]:
     alone=True,
     deadline_s=150,
 )
-async def test_empty_bucket(people: People, machines: Machines, stack: Stack) -> None:
+async def test_empty_bucket(people: People, machines: Machines, bucket: Bucket) -> None:
     """Run every migration on an empty database, and create what is missing on the first write."""
-    name = f"{SNAPSHOT}-{secrets.token_hex(3)}"
     try:
-        await stack.admin("POST", "/r2/snapshot", {"name": name})
-    except StackError as error:
-        raise NotShown(f"this R2 keeps no snapshots, and the bucket must not be emptied for good: {error}") from None
-    try:
-        for machine in await machines.all():
-            await machines.destroy(machine["id"])
-        await stack.admin("POST", "/r2/reset")
-        await machines.first()
-        try:
-            person = await people()
-            kept = [await person.attempt() for _ in range(2)]
-            shown = await person.reads()
-        except AssertionError as error:
-            raise AssertionError(
-                f"in an empty bucket nobody can come: {error}. Does every migration run where nothing is?"
-            ) from None
-        assert kept[0].acknowledged, f"in an empty bucket no write is acknowledged: {kept[0].answer}"
-        assert not missing(kept, shown), f"in an empty bucket acknowledged writes are not shown, but: {shown}"
-        async with empty_machine(person, machines) as cold:
-            again = await person.on(cold).reads()
-        assert not missing(kept, again), (
-            f"what was written first in an empty bucket a new Machine does not show: {again}"
-        )
+        async with bucket.emptied():
+            await machines.replace_all()
+            await first_person_ever(people, machines)
     finally:
-        await stack.admin("POST", "/r2/restore", {"name": name})
         await machines.replace_all()
+
+
+async def first_person_ever(people: People, machines: Machines) -> None:
+    try:
+        person = await people()
+        kept = [await person.attempt() for _ in range(2)]
+        shown = await person.reads()
+    except AssertionError as error:
+        raise AssertionError(
+            f"in an empty bucket nobody can sign up: {error}. A first deploy, or a new environment, would start like"
+            " this. Does every migration run where nothing is?"
+        ) from None
+    assert kept[0].acknowledged, f"in an empty bucket no write is acknowledged: {kept[0].answer}"
+    assert not missing(kept, shown), f"in an empty bucket acknowledged writes are not shown, but: {shown}"
+    async with empty_machine(person, machines) as cold:
+        again = await person.on(cold).reads()
+    assert not missing(kept, again), f"what was written first in an empty bucket a new Machine does not show: {again}"
 
 
 @check(

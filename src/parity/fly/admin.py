@@ -113,6 +113,8 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             if mode not in list(CpuMode):
                 raise HTTPException(400, f"mode={mode!r}: expected one of {', '.join(CpuMode)}")
             await fleet.set_cpu(CpuMode(str(mode)))
+        elif request.method == "DELETE":
+            await fleet.set_cpu(fleet.configured_cpu)
         return JSONResponse({"mode": str(fleet.cpu_mode)})
 
     async def images(request: Request) -> Response:
@@ -165,7 +167,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
             Route("/fly/replay-cache", replay_cache, methods=["GET", "DELETE"]),
             Route("/fly/interposer", interposer, methods=["GET", "PUT", "DELETE"]),
             Route("/fly/images", images),
-            Route("/fly/cpu", cpu, methods=["GET", "PUT"]),
+            Route("/fly/cpu", cpu, methods=["GET", "PUT", "DELETE"]),
             Route("/fly/groups", groups),
             Route("/fly/release", release),
             Route("/fly/releases", deploy, methods=["POST"]),

@@ -70,7 +70,7 @@ class Fleet:
         self._making_again = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.images = ImageLog(parts.state_dir)
-        self.cpu_mode = CpuMode(parts.settings.cpu)
+        self.cpu_mode = self.configured_cpu
         self._surroundings = surroundings = Surroundings(
             parts.driver,
             parts.config,
@@ -206,6 +206,11 @@ class Fleet:
             return ended.code, await driver.logs(spec.id, KEPT_LINES)
         finally:
             await driver.remove(spec.id)
+
+    @property
+    def configured_cpu(self) -> CpuMode:
+        """The CPU quota that the settings ask for."""
+        return CpuMode(self._parts.settings.cpu)
 
     async def set_cpu(self, mode: CpuMode) -> None:
         """Another CPU quota for every Machine, and for those to come. Raises ``DriverError``."""

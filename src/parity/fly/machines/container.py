@@ -66,7 +66,11 @@ def container_config(
                 "Type": "volume",
                 "Source": f"{project}_{name}",
                 "Target": target,
-                "VolumeOptions": {"Labels": {"com.docker.compose.project": project, VOLUME_LABEL: name}},
+                # An empty volume is root's, as on Fly: Docker would copy the image's folder and its owner onto it.
+                "VolumeOptions": {
+                    "NoCopy": True,
+                    "Labels": {"com.docker.compose.project": project, VOLUME_LABEL: name},
+                },
             }
             for name, target in spec.volumes
         ]

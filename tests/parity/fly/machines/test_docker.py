@@ -199,7 +199,8 @@ async def test_the_cpu_quota_follows_the_mode_and_what_was_used(
 
         await until(at_the_baseline, "the quota is the baseline")
         spinning.cancel()
-    await fleet.set_cpu(CpuMode.OFF)
+    assert fleet.configured_cpu is CpuMode.OFF
+    await fleet.set_cpu(fleet.configured_cpu)
     assert await quota() == 80_000
     second = await fleet.create()
     assert second.cpu.mode is CpuMode.OFF
@@ -247,6 +248,8 @@ async def test_a_groups_command_runs_with_its_volume_which_outlives_stops_and_re
     commands = [shown["Config"]["Cmd"] for shown in await containers(docker, project)]
     assert sorted(commands) == [["python3", "-u", "/server.py", "web"], ["sleep", "1000"]]
     assert (await edge.get("/env"))["FLY_PROCESS_GROUP"] == "web"
+    mounts = [mount for shown in await containers(docker, project) for mount in shown["HostConfig"].get("Mounts", [])]
+    assert [mount["VolumeOptions"]["NoCopy"] for mount in mounts] == [True]  # empty and root's, as on Fly
     try:
         assert await edge.get("/write?/data/x") == {"existed": False}
         await edge.machine.stop()

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from grpclib import Status
 from modal_proto import api_pb2 as pb
 
-Kind = Literal["rpc", "function", "container", "worker", "blob"]
+Kind = Literal["rpc", "function", "result", "container", "worker", "blob"]
 
 # kind → the fields it reads beside `times`, and what it does.
 KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
@@ -22,6 +22,10 @@ KINDS: Final[dict[str, tuple[frozenset[str], str]]] = {
     "function": (
         frozenset({"target", "status", "message", "delay_s"}),
         "a function's next input: status is a result such as FAILURE, TIMEOUT, INTERNAL_FAILURE, or EXPIRED or LOST",
+    ),
+    "result": (
+        frozenset({"target", "fields"}),
+        "a function's next result that is a dict: fields gives names with values, null removes one, * all of them",
     ),
     "container": (frozenset({"target", "delay_s"}), "SIGKILL to the container that takes the function's next input"),
     "worker": (frozenset(), "the worker loses all its containers and its connection, then comes back; fires at once"),
@@ -45,6 +49,7 @@ class Fault:
     delay_s: float = 0.0
     when: Literal["before", "after"] = "before"
     retry_after_s: float = 0.0
+    fields: Mapping[str, Any] = field(default_factory=dict)
     times: int = 1
     fired: int = 0
 
@@ -93,6 +98,7 @@ def parse_fault(spec: Mapping[str, object], fault_id: int) -> Fault:
     for name, types, form in (
         ("target", str, "a text"), ("status", str, "a text"), ("message", str, "a text"),
         ("delay_s", (int, float), "seconds"), ("retry_after_s", (int, float), "seconds"), ("times", int, "a number"),
+        ("fields", dict, "an object"),
     ):  # fmt: skip
         if name in spec and (not isinstance(spec[name], types) or isinstance(spec[name], bool)):
             raise BadFault(f"{name}: {spec[name]!r} is not {form}")
@@ -112,6 +118,10 @@ def _check_status(fault: Fault) -> None:
     elif fault.kind == "function":
         prefix = "GENERIC_STATUS_"
         allowed = ["EXPIRED", "LOST", *(name.removeprefix(prefix) for name in pb.GenericResult.GenericStatus.keys())]  # noqa: SIM118
+    elif fault.kind == "result":
+        if not fault.fields:
+            raise BadFault('fields: nothing would change; {"NAME": value} is wanted, null removes a field')
+        return
     elif fault.kind == "blob":
         if fault.target not in ("*", "GET", "PUT"):
             raise BadFault(f"target: {fault.target!r} is not GET or PUT")

@@ -15,6 +15,7 @@ from parity.modal.callbook import Call, CallBook, Input
 from parity.modal.faults import Fault, Faults
 from parity.modal.identifiers import fresh_id
 from parity.modal.registry import Function, Registry
+from parity.modal.results import fields_of, with_fields
 from parity.modal.tasks import Pool, Task
 
 Result = pb.GenericResult
@@ -85,7 +86,7 @@ class Scheduler:
             self.tasks[task_id].running.pop(input_id, None)
         item = self._calls.inputs.get(input_id)
         if item is not None and item.task_id == task_id:
-            self._conclude(item, result, data_format)
+            self._conclude(item, self._as_another_release(item, result, data_format), data_format)
 
     def cancel(self, call: Call, *, terminate: bool) -> None:
         """End every unfinished input of a call as cancelled, in its container too."""
@@ -194,6 +195,14 @@ class Scheduler:
             status = Result.GenericStatus.Value(f"GENERIC_STATUS_{fault.status}")
             result = Result(status=status, exception=fault.message or f"injected {fault.status}")
             self._conclude(item, result, item.item.data_format or pb.DATA_FORMAT_PICKLE)
+
+    def _as_another_release(self, item: Input, result: pb.GenericResult, data_format: int) -> pb.GenericResult:
+        """The result with the changes of a fault ``result``, where one applies and the result is a plain dict."""
+        function = self._registry.functions.get(item.call.function_id)
+        if function is None or not self._faults.armed or (found := fields_of(result, data_format)) is None:
+            return result
+        fault = self._faults.take("result", function.tag)
+        return result if fault is None else with_fields(result, data_format, found, fault.fields)
 
     def _claim(self, task: Task, item: Input, function: Function) -> Input:
         self._calls.start(item, task.id)

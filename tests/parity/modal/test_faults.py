@@ -47,6 +47,22 @@ def test_a_lost_output_never_arrives(stack: Stack, function: Lookup) -> None:
         function("double").spawn(3).get(timeout=0.5)
 
 
+def test_a_result_can_come_with_other_fields_as_from_another_release(stack: Stack, function: Lookup) -> None:
+    armed = stack.arm(kind="result", target="surroundings", fields={"label": None, "added_later": 1})
+    changed = function("surroundings").spawn().get(timeout=20)
+    assert changed["added_later"] == 1
+    assert "label" not in changed
+    assert "pid" in changed
+    assert _fired(stack, armed) == 1
+    assert "label" in function("surroundings").remote()
+
+
+def test_a_result_that_is_no_plain_dict_meets_no_fault(stack: Stack, function: Lookup) -> None:
+    armed = stack.arm(kind="result", target="*", fields={"*": None}, times=-1)
+    assert function("double").remote(3) == 6
+    assert _fired(stack, armed) == 0
+
+
 def test_an_expired_output_is_said_to_be_expired(stack: Stack, function: Lookup) -> None:
     stack.arm(kind="function", target="double", status="EXPIRED")
     with pytest.raises(modal.exception.OutputExpiredError):

@@ -77,6 +77,15 @@ class Wire:
         return from_wire(cls, data)
 
 
+class ResultWire(Wire):
+    """A result, which newer GPU functions may give more fields: these are left out."""
+
+    @classmethod
+    def from_dict(cls, data: object) -> Self:
+        """Read what is known; raises PayloadError naming a field that is missing or wrong."""
+        return from_wire(cls, data, ignore_unknown=True)
+
+
 @dataclass(frozen=True)
 class RenderOptions(Wire):
     """How a reel looks. Frame size follows from aspect and quality; `overlay_text` empty means no overlay."""
@@ -113,7 +122,7 @@ class ExtractClip(Wire):
 
 
 @dataclass(frozen=True)
-class ExtractClipResult(Wire):
+class ExtractClipResult(ResultWire):
     """What was written to `output_key`, as ffprobe read it before the upload."""
 
     output_key: str
@@ -167,7 +176,7 @@ class RenderReel(Wire):
 
 
 @dataclass(frozen=True)
-class RenderReelResult(Wire):
+class RenderReelResult(ResultWire):
     """What was written to `output_key`, as ffprobe read it before the upload."""
 
     export_id: str
@@ -249,7 +258,7 @@ class DetectedItem(Wire):
 
 
 @dataclass(frozen=True)
-class DetectPlayersResult(Wire):
+class DetectPlayersResult(ResultWire):
     """One entry per item of the batch, in its order."""
 
     items: tuple[DetectedItem, ...]

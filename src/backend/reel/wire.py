@@ -1,6 +1,7 @@
 """Plain dicts to frozen dataclasses and back, strictly: every unknown, missing or wrong value is named.
 
-Both sides of a GPU call use it, so a payload of another shape fails before anything is downloaded or billed.
+Both sides of a GPU call use it, so a payload of another shape fails before anything is downloaded or billed. A result
+may have fields that its reader does not know: a promotion deploys the GPU functions before the backend.
 """
 
 from __future__ import annotations
@@ -27,15 +28,18 @@ def to_wire(value: object) -> Any:
     return value
 
 
-def from_wire(kind: type[D], data: object, where: str | None = None) -> D:
-    """Read `data` as the dataclass `kind`; raises PayloadError."""
+def from_wire(kind: type[D], data: object, where: str | None = None, *, ignore_unknown: bool = False) -> D:
+    """Read `data` as the dataclass `kind`; raises PayloadError.
+
+    `ignore_unknown` leaves fields out that `kind`, and whatever it holds, does not have.
+    """
     place = where or kind.__name__
     if not isinstance(data, Mapping):
         raise PayloadError(f"{place}: expected an object, got {type(data).__name__}")
     hints = _hints(kind)
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(str(key) for key in data if key not in known)
-    if unknown:
+    if unknown and not ignore_unknown:
         raise PayloadError(f"{place}: unknown {_names(unknown)}; expected only {_names(sorted(known))}")
     missing = [
         name
@@ -44,7 +48,7 @@ def from_wire(kind: type[D], data: object, where: str | None = None) -> D:
     ]
     if missing:
         raise PayloadError(f"{place}: missing {_names(missing)}")
-    values = {name: _read(hints[name], data[name], f"{place}.{name}") for name in known if name in data}
+    values = {name: _read(hints[name], data[name], f"{place}.{name}", ignore_unknown) for name in known if name in data}
     return kind(**values)
 
 
@@ -56,7 +60,7 @@ def _names(names: list[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def _read(kind: Any, value: object, where: str) -> Any:
+def _read(kind: Any, value: object, where: str, ignore_unknown: bool) -> Any:
     origin = get_origin(kind)
     if origin is Literal:
         allowed = get_args(kind)
@@ -67,13 +71,14 @@ def _read(kind: Any, value: object, where: str) -> Any:
         if value is None and type(None) in get_args(kind):
             return None
         (inner,) = [option for option in get_args(kind) if option is not type(None)]
-        return _read(inner, value, where)
+        return _read(inner, value, where, ignore_unknown)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise PayloadError(f"{where}: expected a list, got {type(value).__name__}")
-        return tuple(_read(get_args(kind)[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+        inner = get_args(kind)[0]
+        return tuple(_read(inner, item, f"{where}[{index}]", ignore_unknown) for index, item in enumerate(value))
     if isinstance(kind, type) and is_dataclass(kind):
-        return from_wire(kind, value, where)
+        return from_wire(kind, value, where, ignore_unknown=ignore_unknown)
     return _scalar(kind, value, where)
 
 

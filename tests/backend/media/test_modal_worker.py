@@ -221,7 +221,7 @@ async def test_a_deadline_ends_the_call_too(
         (None, RESULT, "not in the bucket"),
         (b"ab", RESULT, "2 bytes"),
         (b"abc", {**RESULT, "output_key": "exports/e1.mp4"}, "expected staging/"),
-        (b"abc", {**RESULT, "extra": 1}, "unknown 'extra'"),
+        (b"abc", {}, "missing 'export_id'"),
     ],
 )
 async def test_a_result_that_the_bucket_does_not_bear_out_is_a_failure(

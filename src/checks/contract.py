@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
-from parity.checks import Change, Env, Proxy
-from parity.contract import Api, Edit, InBucket, Job, JobState, Prefix, Refusal, Socket, Uploaded
+from broken import objects_shared, schema_left_behind
+from parity.checks import Change, Env, Proxy, Wrap
+from parity.contract import Api, Edit, InBucket, Job, JobState, OldData, Prefix, Refusal, Socket, Uploaded
+from released_schemas import STEPS, database, project_names, registry_of
 
 ENVIRONMENT = "staging"
 UPLOAD = {"name": "Match", "filename": "match.mp4", "content_type": "video/mp4"}
@@ -24,6 +26,8 @@ class Contract:
         "environment_elsewhere": Env({"APP_ENV": "elsewhere"}),
         "origin_elsewhere": Env({"CORS_ORIGINS": "https://elsewhere.example"}),
         "failure_as_empty": Proxy("failure_as_empty", nothing={"projects": []}),
+        "objects_shared": Wrap(objects_shared.wrap),
+        "old_data_ignored": Wrap(schema_left_behind.wrap),
     }
 
     def __init__(self, api: Api) -> None:
@@ -122,6 +126,17 @@ class Contract:
             return JobState("running")
 
         return Job(state, done_s=90)
+
+    async def old_data(self) -> Mapping[str, OldData]:
+        # Before replication a profile was one file. What the API lists as projects is what ``read`` shows.
+        owns = await self.owns()
+        registry = {f"{owns}profiles.json": registry_of("old")}
+        return {
+            f"schema {steps}": OldData(
+                {**registry, f"{owns}profiles/old/database.sqlite": database(steps)}, project_names(steps)
+            )
+            for steps in range(1, len(STEPS) + 1)
+        }
 
     async def _projects(self) -> list[dict[str, str]]:
         found: list[dict[str, str]] = (await self.api.call("GET", "/api/projects"))["projects"]

@@ -6,6 +6,7 @@ rows in every table that it adds: the entry before it is then what the next rele
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass
 
@@ -130,3 +131,18 @@ def database(steps: int, version: int | None = None) -> bytes:
 def ids(steps: int) -> tuple[str, ...]:
     """What the API must list of it."""
     return tuple(one for step in STEPS[:steps] for one in step.ids)
+
+
+def project_names(steps: int) -> list[str]:
+    """The names of the projects in it."""
+    with sqlite3.connect(":memory:") as connection:
+        connection.deserialize(database(steps))
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'projects'").fetchone():
+            return []
+        return [str(name) for (name,) in connection.execute("SELECT name FROM projects ORDER BY name")]
+
+
+def registry_of(profile: str) -> bytes:
+    """``profiles.json`` of a user with that one profile, as the first release with several profiles wrote it."""
+    entry = {"id": profile, "name": "Old", "created_at": WHEN, "updated_at": WHEN, "state": "active"}
+    return json.dumps({"format": 1, "selected": profile, "profiles": [entry]}).encode()

@@ -82,6 +82,11 @@ class Person:
         await app.cold_person()
         return replace(self, app=app)
 
+    def another(self) -> Person:
+        """Somebody else, in a browser of their own, who has not signed in. ``owns`` is unknown."""
+        app = type(self.app)(Api(self.new_client(), self.api.origin, machine=self.api.machine))
+        return Person(app, "", self.new_client)
+
     async def leaves(self) -> None:
         """Leave as little behind as the contract can delete. Raises ``Refused``."""
         if self.can("leave"):

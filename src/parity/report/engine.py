@@ -114,6 +114,29 @@ class Engine:
             raise EngineError(f"{command[0]} in {image} ended with {ended['StatusCode']}: {output[:300]}")
         return output
 
+    def container_of(self, machine: str) -> str:
+        """The id of the container that runs as this Machine. Raises ``EngineError`` where none does."""
+        for container in self.get("/containers/json"):
+            env = self.get(f"/containers/{container['Id']}/json")["Config"]["Env"]
+            if f"FLY_MACHINE_ID={machine}" in env:
+                return str(container["Id"])
+        raise EngineError(f"no container runs as Machine {machine}")
+
+    def users_of(self, container: str) -> list[str]:
+        """The numbers of the users whose processes run in the container, the init that the engine adds left out.
+
+        Raises ``EngineError``.
+        """
+        found = self.get(f"/containers/{container}/top?ps_args={quote('-eo pid,uid,args')}")["Processes"]
+        return list(dict.fromkeys(uid for _, uid, args in found if "docker-init" not in args))
+
+    def execute(self, container: str, command: list[str], user: str = "") -> tuple[int, str]:
+        """Run ``command`` in a running container; its exit code and output. Raises ``EngineError``."""
+        body = {"Cmd": command, "User": user, "AttachStdout": True, "AttachStderr": True, "Tty": True}
+        made = json.loads(self.request("POST", f"/containers/{container}/exec", json=body))["Id"]
+        output = self.request("POST", f"/exec/{made}/start", json={"Detach": False, "Tty": True})
+        return int(self.get(f"/exec/{made}/json")["ExitCode"]), output.decode(errors="replace")
+
 
 def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
     data = text.encode()

@@ -167,6 +167,19 @@ def blocking(app: App, settings: Settings) -> App:
     return broken
 
 
+def busy_writes(app: App, settings: Settings) -> App:
+    """Each write takes ``seconds`` of CPU time in the event loop."""
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if is_write(scope):
+            end = time.process_time() + settings["seconds"]
+            while time.process_time() < end:
+                pass
+        await app(scope, receive, send)
+
+    return broken
+
+
 def broken_by_a_pause(app: App, settings: Settings) -> App:
     """Connections that died while the Machine was suspended are used again and again: every answer is 500."""
     ticks = {"last": 0.0, "dead": 0.0}

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from pathlib import Path
 
 from parity.checks import Wrap, check
 from parity.checks.faults import Faults
 from parity.checks.generic.support import PATIENCE_S, asked_since, not_declared, probed, until
 from parity.checks.machines import Machines
 from parity.checks.stack import Stack
-from parity.checks.verdict import NotShown
-from parity.report.engine import Engine, EngineError
 from parity.wraps import boot
 
 HOUR_S = 3600
-# What a shared CPU that was idle grants at once, in seconds; its baseline is 6.25 % (Fly's docs on CPU, 2026).
-BURST_S = 5.0
 # What R2 counts as class A: each costs, and changes something or lists (cloudflare-docs, r2/pricing, September 2026).
 COSTLY = ("Put", "Copy", "Create", "Complete", "Upload", "List")
 
@@ -130,55 +123,3 @@ async def test_boots_without_modal(machines: Machines, faults: Faults, stack: St
         f"while Modal is away the health check of a new Machine answers {answer}: Fly would stop routing to the whole"
         " app for something that only some requests need"
     )
-
-
-@check(
-    "Q",
-    "A boot needs less CPU time than a shared CPU grants at once",
-    broken=Wrap(boot.busy_boot, {"seconds": 7.0}, starts=False),
-    because="of CPU time",
-    alone=True,
-    deadline_s=120,
-)
-async def test_boot_fits_the_cpu(machines: Machines, stack: Stack) -> None:
-    """Compile bytecode in the image, import late, and move work out of the start."""
-    vm = stack.site.project.fly.machine
-    if vm.cpu_kind != "shared":
-        not_declared("fly.toml asks for performance CPUs, which are not throttled")
-    async with machines.booting() as made:
-        await machines.open(made)  # however long it takes: that is another check
-        used = cpu_seconds(stack, made)
-    if used is None:
-        raise NotShown("the CPU time of the Machine cannot be read from here")
-    budget = BURST_S * vm.cpus
-    assert used < budget, (
-        f"a new Machine used {used:.1f} s of CPU time until its port was open. A shared CPU that was idle grants"
-        f" {budget:g} s at once, and a sixteenth of a CPU afterwards: the rest takes {(used - budget) * 16:.0f} s."
-        " Compile bytecode in the image, import late"
-    )
-
-
-def cpu_seconds(stack: Stack, machine: str) -> float | None:
-    """CPU time of all processes of a Machine so far; None where it cannot be read."""
-    if stack.target.driver == "docker":
-        return _of_container(machine)
-    wanted, found = f"FLY_MACHINE_ID={machine}".encode(), 0.0
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if wanted in (process / "environ").read_bytes().split(b"\0"):
-                ticks = (process / "stat").read_text("utf-8").rpartition(")")[2].split()
-                found += (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
-    return found or None
-
-
-def _of_container(machine: str) -> float | None:
-    engine = Engine()
-    try:
-        for container in engine.get("/containers/json"):
-            env = engine.get(f"/containers/{container['Id']}/json")["Config"]["Env"]
-            if f"FLY_MACHINE_ID={machine}" in env:
-                stats = engine.get(f"/containers/{container['Id']}/stats?stream=false&one-shot=true")
-                return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
-    except EngineError:
-        return None
-    return None

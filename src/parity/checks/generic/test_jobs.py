@@ -176,6 +176,45 @@ async def test_job_over_a_restart(person: Person, machines: Machines, video: byt
 
 
 @check(
+    "G",
+    "A job is done with GPU code that returns more than this release knows, and ends with code that returns less",
+    broken=Fault("modal", kind="function", target="*", status="FAILURE", times=-1),
+    because="returns one more field",
+    needs=("job", "gpu", "ffmpeg"),
+    rests_on=("test_job_done",),
+    alone=True,
+    deadline_s=500,
+)
+async def test_job_with_other_gpu_code(person: Person, faults: Faults, video: bytes) -> None:
+    """Ignore fields of a result that are unknown, and end the job as failed where one is missing."""
+    async with faults.modal(kind="result", target="*", times=-1, fields={"added_later": 1}, must_fire=False) as newer:
+        job = await begun(person, video)
+        state = await ended(job)
+    assert state.at == "done", (
+        "newer GPU code, which returns one more field, makes the job end as"
+        f" {state.at} ({state.reason or 'without a reason'})."
+        " A promotion deploys the GPU functions before the app, so every job in between would end so: ignore unknown"
+        " fields"
+    )
+    if not newer.fired:
+        not_declared("no GPU function gave this job a dict of plain values as its result")
+    async with faults.modal(kind="result", target="*", times=-1, fields={"*": None}):
+        job = await begun(person, video)
+        try:
+            state = await ended(job)
+        except Refused as refused:
+            raise AssertionError(
+                f"with older GPU code, whose result lacks fields, the job's state cannot be asked any more: {refused}."
+                " Check a result before it is stored"
+            ) from None
+    assert state.at != "running", f"with older GPU code, whose result lacks fields, {still_running(job)}"
+    assert state.at == "done" or state.reason, (
+        "with older GPU code, whose result lacks fields, the job ended as failed without a reason: nobody knows what to"
+        " do"
+    )
+
+
+@check(
     "L",
     "While a job runs on a real video the Machine stays up, and answers its health check",
     broken=Wrap(boot.blocking, {"seconds": 8.0}),

@@ -17,6 +17,7 @@ from parity.wraps import boot
 MANY = 8
 # How long a Machine is suspended here, in seconds; longer than its clients keep a connection without a sign of life.
 FROZEN_S = 3.0
+HOUR_S = 3600
 
 
 async def inside(machines: Machines, machine: str, under_way: list[asyncio.Task[Attempt]]) -> None:
@@ -174,6 +175,43 @@ async def test_suspend(person: Person, machines: Machines) -> None:
     )
     assert not missing([later], await person.reads()), (
         f"{later.text}, written after the Machine was suspended, is not shown"
+    )
+
+
+@check(
+    "I",
+    "A Machine whose clock is an hour behind after it was suspended loses nothing, and works once the clock is right",
+    broken=Proxy("failure_acknowledged"),
+    because="lost while the clock was behind",
+    needs=("in_bucket",),
+    alone=True,
+    deadline_s=150,
+    rests_on=("test_durable",),
+)
+async def test_clock_behind(person: Person, machines: Machines, faults: Faults) -> None:
+    """Answer 503 while R2 refuses signatures (RequestTimeTooSkewed); it is neither 'missing' nor final."""
+    kept = [await person.attempt()]
+    machine = await machines.first()
+    await machines.suspend(machine)
+    await machines.start(machine)
+    # R2 refuses what was signed more than 15 minutes ago: seen from the Machine, R2's clock is ahead.
+    async with faults.on("*", skew=HOUR_S, must_fire=asks_r2(person)):
+        kept.append(await person.attempt())
+        shown = await person.reads()
+    assert isinstance(shown, str) or not missing(kept[:1], shown), (
+        f"while the Machine's clock is an hour behind a read answers without the earlier write: {shown}. R2 refuses"
+        " every signature then (403 RequestTimeTooSkewed), which does not mean that nothing is there"
+    )
+    later = await until(person.attempt, lambda write: write.acknowledged, PATIENCE_S)
+    assert later.acknowledged, (
+        f"{PATIENCE_S:g} s after the clock was set right no write is acknowledged: {later.answer}"
+    )
+    await asyncio.sleep(within_s(person))
+    again = await person.on(await machines.replace_all()).reads()
+    lost = missing([*kept, later], again)
+    assert not lost, (
+        f"{len(lost)} of {acknowledged([*kept, later])} acknowledged writes were lost while the clock was behind: R2"
+        f" refused their upload (403 RequestTimeTooSkewed), and they were acknowledged all the same. Shown: {again}"
     )
 
 

@@ -313,7 +313,7 @@ MUTANTS = (
     # --- sockets
     Mutant(
         "socket_silent",
-        Patch(SOCKETS, "        asyncio.create_task(_watch_rows(events, look, known)),\n", ""),
+        Patch(SOCKETS, "        asyncio.create_task(_watch_rows(events, look, known, only)),\n", ""),
         "test_far_socket",
     ),
     Mutant(

@@ -115,6 +115,20 @@ INSERT INTO jobs VALUES ('old-extraction', 'extraction', 'old-clip', 'cancelled'
 """,
         ids=("old-game", "old-clip", "old-project", "old-export", "old-extraction"),
     ),
+    Step(
+        tables="""
+ALTER TABLE games ADD COLUMN frame_rate REAL;
+ALTER TABLE jobs ADD COLUMN name TEXT;
+ALTER TABLE jobs ADD COLUMN preview INTEGER NOT NULL DEFAULT 0;
+""",
+        rows=f"""
+INSERT INTO jobs (id, kind, subject_id, status, payload, created_at, updated_at, name)
+    VALUES ('named-export', 'export', 'old-project', 'failed', '{{}}', '{WHEN}', '{WHEN}', 'For the club');
+INSERT INTO jobs (id, kind, subject_id, status, payload, created_at, updated_at, preview)
+    VALUES ('old-preview', 'extraction', 'old-game', 'failed', '{{}}', '{WHEN}', '{WHEN}', 1);
+""",
+        ids=("named-export",),
+    ),
 )
 
 

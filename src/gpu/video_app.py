@@ -37,7 +37,7 @@ app = modal.App(APP_NAME, image=image, secrets=[secret])
 progress = modal.Dict.from_name(PROGRESS_DICT, create_if_missing=True)
 
 
-@app.function(timeout=300, memory=1024, cpu=2.0, retries=once_more)
+@app.function(timeout=1800, memory=1024, cpu=2.0, retries=once_more)
 async def extract_clip(payload: dict[str, Any]) -> dict[str, Any]:
     """`ExtractClip` → `ExtractClipResult`: the clip is in the bucket."""
     return await jobs.extract(payload, Bucket.from_environment())

@@ -119,7 +119,7 @@ async def _serve(
     tasks = [
         asyncio.create_task(_answer_pings(websocket)),
         asyncio.create_task(_forward(websocket, events, known, only)),
-        asyncio.create_task(_watch_rows(events, look, known)),
+        asyncio.create_task(_watch_rows(events, look, known, only)),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -156,11 +156,14 @@ async def _forward(websocket: WebSocket, events: asyncio.Queue[Job], known: dict
             await _send(websocket, event(job, "progress"))
 
 
-async def _watch_rows(events: asyncio.Queue[Job], look: Look, known: dict[str, Job]) -> None:
+async def _watch_rows(events: asyncio.Queue[Job], look: Look, known: dict[str, Job], only: str | None) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            for job in await look():
+            found = await look()
+            if only is not None and not found:
+                raise _Close(UNKNOWN, "It was deleted")
+            for job in found:
                 if _is_news(known.get(job.id), job) and not events.full():
                     events.put_nowait(job)
         except (SyncError, StorageError):

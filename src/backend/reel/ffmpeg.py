@@ -21,6 +21,8 @@ SAFE_DEMUXERS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,avi,flv"
 AUDIO_RATE: Final = 48_000
 REEL_RATE: Final = 30
 FADE_SECONDS: Final = 0.25
+AAC_RATE: Final = 128_000
+MIN_VIDEO_RATE: Final = 64_000
 
 _ENCODER: Final[dict[Quality, tuple[str, str]]] = {
     "draft": ("ultrafast", "28"),
@@ -52,6 +54,15 @@ class Segment:
     overlay: Path | None = None
     overlay_x: int = 0
     overlay_y: int = 0
+    max_bytes: int = 0
+
+    @property
+    def bit_rate(self) -> int | None:
+        """The most that the picture may use, in bits per second, so that the file has about `max_bytes`; None without
+        a limit."""
+        if not self.max_bytes:
+            return None
+        return max(MIN_VIDEO_RATE, int(self.max_bytes * 8 / max(self.duration_s, 1.0)) - AAC_RATE)
 
     @property
     def duration_s(self) -> float:
@@ -112,6 +123,7 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *("-map", "[video]", "-map", "[audio]", "-map_metadata", "-1", "-map_chapters", "-1"),
         # The graph counts the frames: in ffmpeg 5.1, -frames:v also ends the sound of a picture that is ahead of it.
         *("-c:v", "libx264", "-preset", preset, "-crf", crf, "-pix_fmt", "yuv420p", "-threads", "1"),
+        *(("-maxrate", str(piece.bit_rate), "-bufsize", str(piece.bit_rate)) if piece.bit_rate else ()),
         # The joined file is a copy of the pieces: without B-frames every piece begins at time zero.
         *("-bf", "0", "-g", str(round(2 * piece.rate)), "-x264-params", "rc-lookahead=10:sync-lookahead=0"),
         *("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"),

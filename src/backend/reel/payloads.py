@@ -107,17 +107,20 @@ class RenderOptions(Wire):
 
 @dataclass(frozen=True)
 class ExtractClip(Wire):
-    """Cut [start_s, end_s) of the source into its own H.264/AAC MP4."""
+    """Cut [start_s, end_s) of the source into its own H.264/AAC MP4, of about `max_bytes` at most where that is set."""
 
     source_key: str
     output_key: str
     start_s: float
     end_s: float
     quality: Quality = "standard"
+    max_bytes: int = 0
 
     def __post_init__(self) -> None:
         _key(self.source_key, "ExtractClip.source_key")
         _key(self.output_key, "ExtractClip.output_key")
+        if self.max_bytes < 0:
+            raise PayloadError(f"ExtractClip.max_bytes: expected 0 (no limit) or more, got {self.max_bytes}")
         _span(self.start_s, self.end_s, "ExtractClip")
 
 

@@ -116,6 +116,7 @@ async def extract_clip(
         tools,
         deadline_s,
     )
+    piece = replace(piece, max_bytes=job.max_bytes)
     result = workdir / "clip.mp4"
     await run_ffmpeg(
         ffmpeg.segment(piece, result, tools=tools),

@@ -36,7 +36,9 @@ async def extract(payload: dict[str, Any], store: MediaStore) -> dict[str, Any]:
     """Cut one clip."""
     job = ExtractClip.from_dict(payload)
     with _plain_errors(), _workdir() as folder:
-        made = await extract_clip(job, store, folder, tools=find_tools(), deadline_s=EXTRACT_DEADLINE_S)
+        # A preview is as long as its game.
+        deadline_s = RENDER_DEADLINE_S if job.max_bytes else EXTRACT_DEADLINE_S
+        made = await extract_clip(job, store, folder, tools=find_tools(), deadline_s=deadline_s)
     return made.to_dict()
 
 

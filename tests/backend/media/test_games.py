@@ -153,11 +153,11 @@ async def test_a_clip_outside_of_its_game_is_refused(
 
 
 async def begun(api: Api, app: FastAPI, at: str, size: int) -> str:
-    """The id of an upload that was prepared at that time."""
+    """The id of an upload whose URLs were last asked for at that time."""
     game_id = str((await api.prepare(b"", size=size))["game_id"])
 
     def change(connection: apsw.Connection) -> None:
-        execute(connection, "UPDATE games SET created_at = ? WHERE id = ?", (at, game_id))
+        execute(connection, "UPDATE games SET updated_at = ? WHERE id = ?", (at, game_id))
 
     async with app.state.core.databases.session(CONTEXT) as session:
         await session.write(change)

@@ -59,9 +59,10 @@ async def delete_clip(
     keys: ProfileKeysDep,
     context: ContextDep,
     runner: RunnerDep,
+    cascade: Annotated[bool, Query(description="Take it out of projects; without it a clip in use stays.")] = False,
 ) -> Response:
     def change(connection: apsw.Connection) -> extractions.Ended:
-        rows.delete(connection, clip_id)
+        rows.delete(connection, clip_id, cascade=cascade)
         return extractions.end(connection, [clip_id], keys)
 
     ended = await session.write(change)

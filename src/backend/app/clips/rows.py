@@ -101,8 +101,9 @@ def set_extracted(connection: Connection, clip_id: str, start_s: float, end_s: f
     )
 
 
-def delete(connection: Connection, clip_id: str) -> None:
-    """Raises a 404 problem, and a 409 problem while a reel uses the clip."""
+def delete(connection: Connection, clip_id: str, *, cascade: bool = False) -> None:
+    """Deletes a clip, and with ``cascade`` its places in projects. Raises a 404 problem, and without ``cascade`` a 409
+    problem while a project uses the clip."""
     required(connection, clip_id)
     found = fetch_all(
         connection,
@@ -112,7 +113,10 @@ def delete(connection: Connection, clip_id: str) -> None:
         """,
         (clip_id,),
     )
-    if found:
+    if found and not cascade:
         named = ", ".join(f"{row['name']!r} ({row['id']})" for row in found[:3])
-        raise problems.CONFLICT.error(f"The clip is used by {len(found)} projects: {named}; take it out of them first")
+        raise problems.CONFLICT.error(
+            f"The clip is used by {len(found)} projects: {named}; take it out of them, or use ?cascade=true, which does"
+        )
+    execute(connection, "DELETE FROM project_clips WHERE clip_id = ?", (clip_id,))
     execute(connection, "DELETE FROM clips WHERE id = ?", (clip_id,))

@@ -1,23 +1,25 @@
 """`/api/exports`: renders of projects."""
 
+import logging
 from typing import Annotated, Final
 
 import apsw
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
 from app import problems
-from app.dependencies import ContextDep, ProfileKeysDep, SessionDep
+from app.dependencies import ContextDep, ProfileKeysDep, SessionDep, StoreDep
 from app.exports.plan import plan
 from app.ids import ID_PATTERN, new_id
 from app.jobs import rows as job_rows
 from app.jobs.dependencies import WAKE_JOBS, RunnerDep
 from app.jobs.models import Job, JobKind, JobView, view_fields
-from app.models import Body, View
+from app.models import Body, View, name
 from app.projects import rows as project_rows
 from app.services.worker import WorkFailed
 from reel.payloads import PayloadError
 
+log = logging.getLogger(__name__)
 router = APIRouter(
     prefix="/api/exports",
     tags=["exports"],
@@ -29,12 +31,20 @@ _ONE: Final = problems.responses(problems.NOT_FOUND, problems.UNKNOWN_PROFILE)
 _CONFLICT: Final = problems.responses(problems.CONFLICT)
 
 
+Name = Annotated[str, name(200)]
+
+
 class NewExport(Body):
     project_id: Annotated[str, Field(pattern=ID_PATTERN)]
 
 
+class ExportChange(Body):
+    name: Name
+
+
 class ExportView(JobView):
     project_id: str
+    name: str = Field(description="The project's name when the export began, until it is renamed.")
 
 
 class ExportList(View):
@@ -53,7 +63,9 @@ async def create_export(
             payload = plan(connection, project, export_id, keys)
         except PayloadError as error:
             raise problems.INVALID.error(f"The project cannot be rendered: {error}") from error
-        return job_rows.create(connection, export_id, JobKind.EXPORT, wanted.project_id, payload.to_dict())
+        return job_rows.create(
+            connection, export_id, JobKind.EXPORT, wanted.project_id, payload.to_dict(), name=project["name"]
+        )
 
     job = await session.write(change)
     # The runner opens a view of its own: it must find the row in object storage.
@@ -77,6 +89,46 @@ async def list_exports(
 async def get_export(export_id: ExportId, session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExportView:
     job = await session.read(lambda connection: job_rows.required(connection, export_id, JobKind.EXPORT))
     return view(runner.latest(context, job))
+
+
+@router.patch("/{export_id}", summary="Rename an export", responses=_ONE)
+async def rename_export(
+    export_id: ExportId, wanted: ExportChange, session: SessionDep, context: ContextDep, runner: RunnerDep
+) -> ExportView:
+    def change(connection: apsw.Connection) -> Job:
+        job_rows.required(connection, export_id, JobKind.EXPORT)
+        job_rows.rename(connection, export_id, wanted.name)
+        return job_rows.required(connection, export_id, JobKind.EXPORT)
+
+    return view(runner.latest(context, await session.write(change)))
+
+
+@router.delete("/{export_id}", status_code=204, summary="Delete an export and its file", responses=_ONE)
+async def delete_export(
+    export_id: ExportId,
+    session: SessionDep,
+    store: StoreDep,
+    keys: ProfileKeysDep,
+    context: ContextDep,
+    runner: RunnerDep,
+) -> Response:
+    """One that is not finished is stopped."""
+
+    def change(connection: apsw.Connection) -> Job:
+        job = job_rows.required(connection, export_id, JobKind.EXPORT)
+        job_rows.delete(connection, export_id)
+        return job
+
+    job = await session.write(change)
+    # The row first, and in R2: a file without a row is waste, a row without its file is a broken export.
+    await session.settle()
+    if not job.status.over:
+        try:
+            await runner.cancel(context, job)
+        except WorkFailed as error:
+            log.warning("export %s was deleted, its Modal call may still run: %s", export_id, error)
+    await store.delete(keys.export(export_id))
+    return Response(status_code=204)
 
 
 @router.post("/{export_id}/cancel", summary="Stop an export", responses=_ONE | _CONFLICT)
@@ -120,4 +172,4 @@ async def retry_export(export_id: ExportId, session: SessionDep, context: Contex
 
 
 def view(job: Job) -> ExportView:
-    return ExportView(**view_fields(job), project_id=job.subject_id)
+    return ExportView(**view_fields(job), project_id=job.subject_id, name=job.name or "Reel")

@@ -1,11 +1,13 @@
 """Bodies of `/api/games`."""
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from app.db.rows import Row
 from app.games.upload_plan import EXTENSIONS
+from app.jobs.models import JobStatus, relative_key
 from app.models import WHOLE, Body, View, name
 
 Name = Annotated[str, name(200)]
@@ -54,6 +56,7 @@ class PreparedUpload(View):
     game_id: str
     upload: Annotated[SingleUpload | MultipartUpload, Field(discriminator="method")]
     expires_at: str
+    expires_in: int = Field(description="Seconds that the URLs are good for; POST …/upload-urls makes fresh ones.")
 
 
 class FinishedPart(Body):
@@ -63,6 +66,19 @@ class FinishedPart(Body):
 
 class FinishUpload(Body):
     parts: list[FinishedPart] = Field(default_factory=list, max_length=10_000, description="Empty for a single PUT.")
+
+
+class GameChange(Body):
+    name: Name
+
+
+class Preview(View):
+    """A small H.264 copy of the game, for browsers that cannot play its video."""
+
+    status: JobStatus
+    progress: float = Field(description="0 to 1.")
+    reason: str | None = Field(description="Why it failed.")
+    key: str | None = Field(description="Relative to the profile, once complete.")
 
 
 class GameView(View):
@@ -76,8 +92,12 @@ class GameView(View):
     duration: float | None = Field(description="Seconds; null until the upload is finished.")
     width: int | None
     height: int | None
+    frame_rate: float | None = Field(
+        description="Frames per second, on average; null until finished, and for games of earlier releases."
+    )
     video_codec: str | None
     audio_codec: str | None
+    preview: Preview | None = Field(description="Null until POST …/preview asks for it.")
     created_at: str
     updated_at: str
 
@@ -98,8 +118,21 @@ def view(row: Row) -> GameView:
         duration=row["duration_s"],
         width=row["width"],
         height=row["height"],
+        frame_rate=row["frame_rate"],
         video_codec=row["video_codec"],
         audio_codec=row["audio_codec"],
+        preview=_preview(row),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+    )
+
+
+def _preview(row: Row) -> Preview | None:
+    if row["preview_status"] is None:
+        return None
+    return Preview(
+        status=JobStatus(row["preview_status"]),
+        progress=round(row["preview_progress"], 4),
+        reason=row["preview_reason"],
+        key=relative_key(json.loads(row["preview_result"])) if row["preview_result"] else None,
     )

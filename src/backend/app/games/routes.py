@@ -10,9 +10,10 @@ from app import problems
 from app.clips import extractions
 from app.db.rows import Row
 from app.dependencies import ContextDep, CoreDep, ProfileKeysDep, SessionDep, SettingsDep, StoreDep
-from app.games import rows, uploads
+from app.games import previews, rows, uploads
 from app.games.models import (
     FinishUpload,
+    GameChange,
     GameList,
     GameView,
     MultipartUpload,
@@ -22,10 +23,13 @@ from app.games.models import (
     UploadPart,
     view,
 )
-from app.games.upload_plan import EXTENSIONS, extension, plan_parts
+from app.games.upload_plan import EXTENSIONS, Part, extension, plan_parts
 from app.ids import ID_PATTERN, new_id
 from app.jobs import rows as job_rows
 from app.jobs.dependencies import WAKE_JOBS, RunnerDep
+from app.jobs.models import Job
+from app.settings import Settings
+from app.storage.interface import ObjectStore
 
 router = APIRouter(
     prefix="/api/games", tags=["games"], responses=problems.responses(*problems.OF_A_PROFILE), dependencies=[WAKE_JOBS]
@@ -59,18 +63,44 @@ async def prepare_upload(
         "part_count": len(parts),
     }
     await session.write(lambda connection: rows.create(connection, row))
+    return await _signed(row, key, parts, store, settings)
+
+
+@router.post(
+    "/{game_id}/upload-urls",
+    summary="Go on with an upload: fresh URLs for the same file and the same parts",
+    responses=_ONE | _CONFLICT,
+)
+async def upload_urls(
+    game_id: GameId, session: SessionDep, store: StoreDep, keys: ProfileKeysDep, settings: SettingsDep
+) -> PreparedUpload:
+    """For an upload that takes longer than its URLs are good for, or goes on after a reload."""
+    game = await session.write(lambda connection: rows.go_on(connection, game_id))
+    # As it was planned: a release with other settings must not cut the file elsewhere.
+    parts = plan_parts(game["size_bytes"], settings)
+    if len(parts) != game["part_count"]:
+        raise problems.CONFLICT.error("This release would cut the upload into other parts: begin it again")
+    return await _signed(game, keys.game_source(game_id, game["extension"]), parts, store, settings)
+
+
+async def _signed(game: Row, key: str, parts: list[Part], store: ObjectStore, settings: Settings) -> PreparedUpload:
     upload: SingleUpload | MultipartUpload
-    if upload_id is None:
-        signed = await store.presign_put(key, wanted.content_type, wanted.size)
+    if game["upload_id"] is None:
+        signed = await store.presign_put(key, game["content_type"], game["size_bytes"])
         upload = SingleUpload(url=signed.url, headers=dict(signed.headers))
     else:
-        urls = await store.presign_parts(key, upload_id, [part.size for part in parts])
+        urls = await store.presign_parts(key, game["upload_id"], [part.size for part in parts])
         listed = [
             UploadPart(part_number=part.number, size=part.size, url=url) for part, url in zip(parts, urls, strict=True)
         ]
-        upload = MultipartUpload(upload_id=upload_id, part_size=parts[0].size, parts=listed)
+        upload = MultipartUpload(upload_id=game["upload_id"], part_size=parts[0].size, parts=listed)
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=settings.presign_seconds)
-    return PreparedUpload(game_id=game_id, upload=upload, expires_at=expires.isoformat(timespec="seconds"))
+    return PreparedUpload(
+        game_id=game["id"],
+        upload=upload,
+        expires_at=expires.isoformat(timespec="seconds"),
+        expires_in=settings.presign_seconds,
+    )
 
 
 @router.post("/{game_id}/finalize-upload", summary="End an upload: the video is checked", responses=_ONE | _CONFLICT)
@@ -98,6 +128,35 @@ async def get_game(game_id: GameId, session: SessionDep) -> GameView:
     return view(await session.read(lambda connection: rows.required(connection, game_id)))
 
 
+@router.patch("/{game_id}", summary="Rename a game", responses=_ONE)
+async def rename_game(game_id: GameId, wanted: GameChange, session: SessionDep) -> GameView:
+    return view(await session.write(lambda connection: rows.rename(connection, game_id, wanted.name)))
+
+
+@router.post(
+    "/{game_id}/preview",
+    status_code=202,
+    summary="Make a small copy for browsers that cannot play the video",
+    responses=_ONE | _CONFLICT,
+)
+async def make_preview(
+    game_id: GameId, session: SessionDep, keys: ProfileKeysDep, context: ContextDep, runner: RunnerDep
+) -> GameView:
+    """Asking again answers with the preview that is there or under way; one that failed is made anew."""
+    job_id = new_id("preview")
+
+    def change(connection: apsw.Connection) -> tuple[Job, Row]:
+        job = previews.begin(connection, job_id, game_id, keys)
+        return job, rows.required(connection, game_id)
+
+    job, game = await session.write(change)
+    if not job.status.over:
+        # The runner opens a view of its own: it must find the row in object storage.
+        await session.settle()
+        runner.submit(context, job.id)
+    return view(game)
+
+
 @router.delete("/{game_id}", status_code=204, summary="Delete a game and its files", responses=_ONE | _CONFLICT)
 async def delete_game(
     game_id: GameId,
@@ -114,7 +173,7 @@ async def delete_game(
         ended = extractions.end(connection, clips, keys)
         reason = f"The game {game['name']!r} was deleted before the export was rendered"
         failed = job_rows.fail_exports_of(connection, source, reason)
-        return game, extractions.Ended([*ended.jobs, *failed], ended.files)
+        return game, extractions.Ended([*ended.jobs, *failed, *previews.end(connection, game_id)], ended.files)
 
     game, ended = await session.write(change)
     # Rows first, and in R2: a file without a row is waste, a row without its file is a broken game.

@@ -8,6 +8,14 @@ from app import problems
 from app.db.rows import Row, execute, fetch_all, fetch_one, insert
 from app.timestamps import now
 
+# With the newest preview job of each game.
+_SELECT = """
+    SELECT games.*, jobs.status AS preview_status, jobs.progress AS preview_progress, jobs.reason AS preview_reason,
+        jobs.result AS preview_result
+    FROM games LEFT JOIN jobs ON jobs.rowid = (
+        SELECT max(rowid) FROM jobs WHERE kind = 'extraction' AND preview AND subject_id = games.id)
+"""
+
 
 def create(connection: apsw.Connection, row: Row) -> None:
     """A game whose upload begins."""
@@ -16,7 +24,7 @@ def create(connection: apsw.Connection, row: Row) -> None:
 
 
 def find(connection: apsw.Connection, game_id: str) -> Row | None:
-    return fetch_one(connection, "SELECT * FROM games WHERE id = ?", (game_id,))
+    return fetch_one(connection, f"{_SELECT} WHERE games.id = ?", (game_id,))
 
 
 def required(connection: apsw.Connection, game_id: str) -> Row:
@@ -29,7 +37,24 @@ def required(connection: apsw.Connection, game_id: str) -> Row:
 
 def everything(connection: apsw.Connection) -> list[Row]:
     """Newest first."""
-    return fetch_all(connection, "SELECT * FROM games ORDER BY created_at DESC, id")
+    return fetch_all(connection, f"{_SELECT} ORDER BY games.created_at DESC, games.id")
+
+
+def rename(connection: apsw.Connection, game_id: str, name: str) -> Row:
+    """The game under its new name; raises a 404 problem."""
+    execute(connection, "UPDATE games SET name = ?, updated_at = ? WHERE id = ?", (name, now(), game_id))
+    return required(connection, game_id)
+
+
+def go_on(connection: apsw.Connection, game_id: str) -> Row:
+    """A game whose upload goes on, which the sweep must then leave alone. Raises a 404 problem, and a 409 problem when
+    the upload is finished."""
+    if not execute(
+        connection, "UPDATE games SET updated_at = ? WHERE id = ? AND status = 'uploading'", (now(), game_id)
+    ):
+        required(connection, game_id)
+        raise problems.CONFLICT.error(f"The upload of game {game_id!r} is finished")
+    return required(connection, game_id)
 
 
 def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) -> Row:
@@ -39,7 +64,8 @@ def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) 
         connection,
         """
         UPDATE games SET status = 'ready', upload_id = NULL, duration_s = :duration_s, width = :width,
-            height = :height, video_codec = :video_codec, audio_codec = :audio_codec, updated_at = :now
+            height = :height, frame_rate = :frame_rate, video_codec = :video_codec, audio_codec = :audio_codec,
+            updated_at = :now
         WHERE id = :id AND status = 'uploading'
         """,
         {**facts, "id": game_id, "now": now()},

@@ -1,7 +1,7 @@
 """Removes what never became a game: uploads that were begun and not finished, and files that belong to no game.
 
-Runs in the background, a minute after a Machine met a profile for the first time. An upload ends a day after it was
-begun; R2 drops the parts of a multipart upload by itself after seven days
+Runs in the background, a minute after a Machine met a profile for the first time. An upload ends a day after its
+URLs were last asked for; R2 drops the parts of a multipart upload by itself after seven days
 (https://developers.cloudflare.com/r2/buckets/object-lifecycles/). A file without a row (an upload was repeated behind a
 refusal, a Machine died between the row and the file) stays for as long as a database can be restored to an earlier
 state, which may have that row.
@@ -39,7 +39,7 @@ async def sweep(core: Core, context: UserContext) -> int:
 
     def look(connection: apsw.Connection) -> tuple[list[str], set[str]]:
         found = fetch_all(connection, "SELECT * FROM games")
-        late = [row["id"] for row in found if row["status"] == "uploading" and row["created_at"] < begun_before]
+        late = [row["id"] for row in found if row["status"] == "uploading" and row["updated_at"] < begun_before]
         return late, {row["id"] for row in found}
 
     # A read: a Machine that only reads a profile must not claim it for this. It comes after the list, so an upload that

@@ -101,6 +101,7 @@ def _facts(media: MediaInfo) -> dict[str, Any]:
         "duration_s": media.duration_s,
         "width": media.video.width,
         "height": media.video.height,
+        "frame_rate": float(media.video.fps) if media.video.fps else None,
         "video_codec": media.video.codec,
         "audio_codec": media.audio.codec if media.audio else None,
     }

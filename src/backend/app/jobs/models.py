@@ -14,6 +14,7 @@ from app.models import View
 class JobKind(StrEnum):
     EXPORT = "export"
     EXTRACTION = "extraction"
+    PREVIEW = "preview"
 
 
 class JobStatus(StrEnum):
@@ -31,7 +32,8 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """`subject_id` is the project of an export, the clip of an extraction; `lease_until` is in unix seconds."""
+    """`subject_id` is the project of an export, the clip of an extraction, the game of a preview; `name` is an
+    export's own; `lease_until` is in unix seconds."""
 
     id: str
     kind: JobKind
@@ -47,6 +49,7 @@ class Job:
     lease_until: float
     created_at: str
     updated_at: str
+    name: str | None = None
 
 
 def from_row(row: Row) -> Job:
@@ -54,7 +57,7 @@ def from_row(row: Row) -> Job:
     return Job(
         **{
             **{name: row[name] for name in Job.__dataclass_fields__},
-            "kind": JobKind(row["kind"]),
+            "kind": JobKind.PREVIEW if row["preview"] else JobKind(row["kind"]),
             "status": JobStatus(row["status"]),
             "payload": json.loads(row["payload"]),
             "result": json.loads(row["result"]) if row["result"] else None,
@@ -64,7 +67,8 @@ def from_row(row: Row) -> Job:
 
 def relative_key(result: dict[str, Any]) -> str:
     """The key of a job's result, relative to the profile."""
-    return "/".join(result["output_key"].split("/")[-2:])
+    # {APP_ENV}/users/{user}/profiles/{profile}/…
+    return "/".join(result["output_key"].split("/")[5:])
 
 
 class JobView(View):
@@ -97,7 +101,7 @@ def view_fields(job: Job) -> dict[str, Any]:
     }
 
 
-SUBJECT_FIELD = {JobKind.EXPORT: "project_id", JobKind.EXTRACTION: "clip_id"}
+SUBJECT_FIELD = {JobKind.EXPORT: "project_id", JobKind.EXTRACTION: "clip_id", JobKind.PREVIEW: "game_id"}
 
 
 def event(job: Job, kind: str) -> dict[str, Any]:

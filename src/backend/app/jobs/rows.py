@@ -11,7 +11,14 @@ from app.jobs.models import Job, JobKind, from_row
 from app.timestamps import now
 
 
-def create(connection: apsw.Connection, job_id: str, kind: JobKind, subject_id: str, payload: dict[str, Any]) -> Job:
+def create(
+    connection: apsw.Connection,
+    job_id: str,
+    kind: JobKind,
+    subject_id: str,
+    payload: dict[str, Any],
+    name: str | None = None,
+) -> Job:
     """A pending job."""
     stamp = now()
     insert(
@@ -19,7 +26,8 @@ def create(connection: apsw.Connection, job_id: str, kind: JobKind, subject_id: 
         "jobs",
         {
             "id": job_id,
-            "kind": kind.value,
+            **_kind(kind),
+            "name": name,
             "subject_id": subject_id,
             "status": "pending",
             "payload": json.dumps(payload),
@@ -28,6 +36,12 @@ def create(connection: apsw.Connection, job_id: str, kind: JobKind, subject_id: 
         },
     )
     return required(connection, job_id, kind)
+
+
+def _kind(kind: JobKind) -> dict[str, Any]:
+    """The columns that say it: a preview is an extraction with a mark (`m0003`)."""
+    preview = kind is JobKind.PREVIEW
+    return {"kind": JobKind.EXTRACTION.value if preview else kind.value, "preview": int(preview)}
 
 
 def required(connection: apsw.Connection, job_id: str, kind: JobKind) -> Job:
@@ -48,10 +62,11 @@ def of_kind(connection: apsw.Connection, kind: JobKind, subject_id: str | None =
     found = fetch_all(
         connection,
         """
-        SELECT * FROM jobs WHERE kind = :kind AND (:subject IS NULL OR subject_id = :subject)
+        SELECT * FROM jobs
+        WHERE kind = :kind AND preview = :preview AND (:subject IS NULL OR subject_id = :subject)
         ORDER BY created_at DESC, rowid DESC LIMIT :limit
         """,
-        {"kind": kind.value, "subject": subject_id, "limit": limit},
+        {**_kind(kind), "subject": subject_id, "limit": limit},
     )
     return [from_row(row) for row in found]
 
@@ -172,6 +187,14 @@ def cancel(connection: apsw.Connection, job_id: str) -> bool:
             (now(), job_id),
         )
     )
+
+
+def rename(connection: apsw.Connection, job_id: str, name: str) -> None:
+    execute(connection, "UPDATE jobs SET name = ?, updated_at = ? WHERE id = ?", (name, now(), job_id))
+
+
+def delete(connection: apsw.Connection, job_id: str) -> None:
+    execute(connection, "DELETE FROM jobs WHERE id = ?", (job_id,))
 
 
 def sources_exist(connection: apsw.Connection, job: Job) -> bool:

@@ -51,6 +51,10 @@ class ProfileKeys:
     def game_folder(self, game_id: str) -> str:
         return f"{self.prefix}games/{check_id(game_id, 'game id')}/"
 
+    def game_preview(self, game_id: str, number: int) -> str:
+        """The file of a game's preview job; `number` counts them from 0, because each job has a file of its own."""
+        return f"{self.game_folder(game_id)}preview{f'-{number}' if number else ''}.mp4"
+
     def clip(self, clip_id: str) -> str:
         return f"{self.prefix}clips/{check_id(clip_id, 'clip id')}.mp4"
 

@@ -1,0 +1,15 @@
+"""What the page shows: a game's frame rate, an export's own name, and which jobs make a preview of a game.
+
+A preview is a job of kind `extraction` with a mark, because the CHECK on `jobs.kind` cannot be widened without making
+the table anew; the release before then takes it for an extraction of a clip that does not exist, and carries it out.
+"""
+
+import apsw
+
+OLDEST = 1  # only adds columns
+
+
+def up(connection: apsw.Connection) -> None:
+    connection.execute("ALTER TABLE games ADD COLUMN frame_rate REAL")
+    connection.execute("ALTER TABLE jobs ADD COLUMN name TEXT")
+    connection.execute("ALTER TABLE jobs ADD COLUMN preview INTEGER NOT NULL DEFAULT 0")

@@ -1,0 +1,108 @@
+"""Previews: a small copy of a game that a browser cannot play."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import FastAPI
+from tests.backend.media.conftest import PREFIX, Api, stored, until
+from tests.backend.media.test_jobs import hold
+
+from app.games import previews
+from reel.ffmpeg import AAC_RATE, MIN_VIDEO_RATE, Segment
+from reel.probe import probe
+from reel.tools import find_tools
+
+
+async def shown(api: Api, game_id: str) -> dict[str, object]:
+    made = await until(
+        lambda: api.call("GET", f"/api/games/{game_id}"),
+        lambda game: game["preview"]["status"] not in ("pending", "processing"),
+    )
+    found: dict[str, object] = made["preview"]
+    return found
+
+
+async def test_a_preview_shows_every_frame_of_the_game_and_goes_with_it(
+    api: Api, make_video: Callable[..., bytes], tmp_path: Path
+) -> None:
+    game = await api.upload(make_video())
+    assert (game["preview"], game["frame_rate"]) == (None, 30.0)
+    first = await api.call("POST", f"/api/games/{game['id']}/preview", expect=202)
+    assert first["preview"]["status"] in ("pending", "processing")
+    preview = await shown(api, game["id"])
+    assert preview == {
+        "status": "complete", "progress": 1.0, "reason": None, "key": f"games/{game['id']}/preview.mp4",
+    }  # fmt: skip
+    url = await api.call("GET", f"/api/storage/url?key={preview['key']}")
+    assert url["url"]
+    path = tmp_path / "preview.mp4"
+    await api.store.download(f"{PREFIX}{preview['key']}", path)
+    media = await probe(path, tools=find_tools())
+    assert (media.video.codec, str(media.video.fps), round(media.duration_s, 1)) == ("h264", "30", 3.0)
+    await api.call("DELETE", f"/api/games/{game['id']}", expect=204)
+    assert [key for key in stored(api.store) if "/games/" in key] == []
+
+
+async def test_asking_again_begins_no_second_preview_and_one_that_failed_is_made_anew(
+    api: Api, make_video: Callable[..., bytes]
+) -> None:
+    video = make_video()
+    game = (await api.upload(video))["id"]
+    await api.store.delete(api.key(game))
+    await api.call("POST", f"/api/games/{game}/preview", expect=202)
+    failed = await shown(api, game)
+    assert (failed["status"], failed["key"]) == ("failed", None)
+    assert failed["reason"]
+    await api.store.put_bytes(api.key(game), video)
+    await api.call("POST", f"/api/games/{game}/preview", expect=202)
+    assert (await shown(api, game))["key"] == f"games/{game}/preview-1.mp4"
+    again = await api.call("POST", f"/api/games/{game}/preview", expect=202)
+    assert again["preview"]["status"] == "complete"
+
+
+async def test_a_preview_is_no_extraction_of_a_clip(api: Api, make_video: Callable[..., bytes]) -> None:
+    game = (await api.upload(make_video()))["id"]
+    await api.call("POST", f"/api/games/{game}/preview", expect=202)
+    await shown(api, game)
+    assert (await api.call("GET", "/api/extractions"))["extractions"] == []
+
+
+async def test_deleting_the_game_ends_its_preview(app: FastAPI, api: Api, make_video: Callable[..., bytes]) -> None:
+    worker = hold(app)
+    game = (await api.upload(make_video()))["id"]
+    await api.call("POST", f"/api/games/{game}/preview", expect=202)
+    await until(lambda: api.call("GET", f"/api/games/{game}"), lambda seen: seen["preview"]["status"] == "processing")
+    await api.call("DELETE", f"/api/games/{game}", expect=204)
+
+    async def running() -> int:
+        return len(app.state.runner._tasks)
+
+    await until(running, lambda count: count == 0)
+    worker.go.set()
+    assert [key for key in stored(api.store) if "/games/" in key] == []
+
+
+async def test_a_game_that_is_being_uploaded_has_no_preview(api: Api) -> None:
+    game = (await api.prepare(b"12345"))["game_id"]
+    await api.call("POST", f"/api/games/{game}/preview", expect=409)
+
+
+async def test_the_preview_of_a_long_game_is_no_larger_than_that_of_a_short_one_may_be(
+    api: Api, make_video: Callable[..., bytes], tmp_path: Path
+) -> None:
+    source = tmp_path / "a.mp4"
+    source.write_bytes(make_video())
+    media = await probe(source, tools=find_tools())
+
+    def rate(minutes: int) -> int | None:
+        piece = Segment(
+            source, media, 0.0, minutes * 1800, 30, 854, 480, "draft", max_bytes=previews.MAX_BYTES  # type: ignore[arg-type]
+        )  # fmt: skip
+        return piece.bit_rate
+
+    long = rate(180) or 0
+    assert (long + AAC_RATE) * 180 * 60 / 8 <= previews.MAX_BYTES
+    assert rate(180 * 100) == MIN_VIDEO_RATE
+    assert (rate(1) or 0) > 10_000_000

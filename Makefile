@@ -5,7 +5,7 @@ PYTHON = $(VENV)/bin/python
 export VENV
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv up down logs status urls check mutants test lint types unit backends test-tools format bench simulate lock deploy-gpu devcontainer-test
+.PHONY: help venv up dev down logs status urls check mutants test lint types unit backends test-tools format bench simulate lock deploy-gpu devcontainer-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -15,6 +15,9 @@ venv: ## the virtual environment: Python 3.11, pinned and hashed requirements, f
 
 up: ## start the whole stack and print its addresses
 	@scripts/stack up
+
+dev: ## the same stack, with the app served from the working tree: an edit is answered by the new code
+	@scripts/stack dev
 
 down: ## stop it; what R2 holds is kept
 	@scripts/stack down

@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 GENERIC = HERE / "generic"
 FILE = click.Path(dir_okay=False, path_type=Path)
 LOCAL = "local"
+NO_RECEIPT = "Machines ran the working tree (parity dev), which is not what would ship"
+IMAGE_AGAIN = "`parity up` puts the image back"
 TOOLS_NAMED = ("httpx", "playwright", "pytest", "websockets", "modal", "boto3", "moto")
 
 
@@ -87,8 +89,12 @@ def check(
         whole = not fast and not mutants and not pytest_args
         if receipt or (whole and where.driver != "live"):
             file = receipt or project.settings.state_dir / "receipts" / "latest.json"
-            leave_receipt(file, project, where, findings)
-            click.echo(f"receipt: {file}")
+            if leave_receipt(file, project, where, findings):
+                click.echo(f"receipt: {file}")
+            elif receipt:
+                raise ConfigError("--receipt", NO_RECEIPT, fix=IMAGE_AGAIN)
+            else:
+                click.echo(f"no receipt: {NO_RECEIPT}; {IMAGE_AGAIN}")
     raise SystemExit(code)
 
 
@@ -100,12 +106,17 @@ def target_of(project: Project, name: str) -> Target:
     return Target.from_environment()
 
 
-def leave_receipt(file: Path, project: Project, target: Target, findings: Findings) -> None:
-    """What a promotion asks for. ``known`` is every check there is: a run of a part shows by it."""
+def leave_receipt(file: Path, project: Project, target: Target, findings: Findings) -> bool:
+    """What a promotion asks for; ``False`` and no file where Machines ran the working tree.
+
+    ``known`` is every check there is: a run of a part shows by it.
+    """
     if not target.admin_url:
         raise ConfigError("--receipt", "a deployed app leaves no receipt", "the local stack")
     # What the Machines ran, not what the image's name stands for now: it may have been rebuilt meanwhile.
     ran = images_that_ran(target.admin_url, findings.began)
+    if ran.dev:
+        return False
     proofs = {one.name: one for one in findings.found if one.proof}
     results = [
         ReceiptResult(
@@ -130,6 +141,7 @@ def leave_receipt(file: Path, project: Project, target: Target, findings: Findin
         known=[one.name for one in catalogue(project).listed],
         tools=versions(),
     )
+    return True
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -15,6 +16,7 @@ from parity.config.flyctl import flyctl_environment
 from parity.config.project import Project
 from parity.stack import addresses
 from parity.stack.admin_client import ask
+from parity.stack.dev import dev_lines
 from parity.stack.errors import NotRunning, StackError
 from parity.stack.follow import follow_lines
 from parity.stack.plan import kinds
@@ -49,13 +51,16 @@ def status(as_json: bool) -> None:
     parts = _parts(project, driver, os.environ)
     whole = bool(parts) and all(part.state in ("healthy", "running") for part in parts)
     machines: list[dict[str, object]] = []
+    dev: dict[str, Any] = {"on": False}
     if parts:
         try:
             machines = ask(project.settings.admin_url, "GET", "/fly/machines")
+            dev = ask(project.settings.admin_url, "GET", "/fly/dev")
         except StackError as error:
             click.echo(f"Machines: {error.problem}", err=True)
     if as_json:
-        body = {"driver": driver, "healthy": whole, "parts": [p.as_json() for p in parts], "machines": machines}
+        shown = [part.as_json() for part in parts]
+        body = {"driver": driver, "healthy": whole, "parts": shown, "machines": machines, "dev": dev}
         click.echo(json.dumps(body, indent=2))
     elif not parts:
         click.echo("no stack is running; `parity up` starts one")
@@ -63,7 +68,10 @@ def status(as_json: bool) -> None:
         for part in parts:
             click.echo(f"{part.name:<10} {part.state:<10} {part.detail}")
         for found in machines:
-            click.echo(f"Machine {found.get('id')}  {machine_state(found)}  {found.get('image_ref', '')}")
+            over = "  with the working tree over it" if found.get("dev") else ""
+            click.echo(f"Machine {found.get('id')}  {machine_state(found)}  {found.get('image_ref', '')}{over}")
+        for line in dev_lines(dev):
+            click.echo(line)
     raise SystemExit(0 if whole else 1)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from parity import __version__
-from parity.cli import browser, config, init, look, machine, settings, stack
+from parity.cli import browser, config, dev, init, look, machine, settings, stack
 from parity.cli.lazy import LazyGroup, Mount
 from parity.config.dotenv import take_dotenv
 from parity.config.errors import ConfigError
@@ -57,6 +57,7 @@ def parity(root: Path | None) -> None:
 for _command in (
     init.init,
     stack.up,
+    dev.dev,
     stack.down,
     stack.run_checks,
     look.status,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from parity.config.dev_table import Dev
 from parity.config.errors import ConfigError, together
 from parity.config.toml_file import load_model, read_toml
 
@@ -288,6 +289,7 @@ class ParityConfig(_Table):
     stubs: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")], Stub] = {}
     checks: Checks = Checks()
     promotion: Promotion = Promotion()
+    dev: Dev = Dev()
     targets: dict[str, LiveTarget] = {}
 
 
@@ -320,3 +322,5 @@ def _paths(config: ParityConfig) -> Iterator[tuple[str, str]]:
             yield f"gpu.pythonpath.{number}", folder
     yield "checks.contract", config.checks.contract
     yield "checks.folder", config.checks.folder
+    for folder in config.dev.mounts:
+        yield f"dev.mounts.{folder}", folder

@@ -37,7 +37,8 @@ async def _nothing(_run_once: RunOnce) -> None:
 class FleetParts:
     """What a fleet is made of. ``leaving`` is told before a Machine's traffic ends; ``prepare`` runs before the first
     Machine starts, and is given what runs a command in a Machine's environment. ``commands`` are those of the other
-    process groups, where a Machine is a process.
+    process groups, where a Machine is a process. ``mounts`` are paths of the checkout, with their places in the image:
+    a release of the working tree lays them over it.
     """
 
     config: FlyConfig
@@ -50,6 +51,7 @@ class FleetParts:
     leaving: Callable[[str, bool], None] = field(default=lambda _machine, _close_websockets: None)
     prepare: Callable[[RunOnce], Awaitable[None]] = _nothing
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mounts: tuple[tuple[str, str], ...] = ()
 
 
 class Fleet:
@@ -60,6 +62,7 @@ class Fleet:
         self.machines: dict[str, Machine] = {}
         self.gate = AppGate(self.machines, parts.config, parts.settings)
         self.release = Release(1)
+        self.dev = False  # releases are of the working tree
         self._numbers = 0
         self._last = 0  # number of the newest release, in force or not
         self._slots: dict[str, int] = {}  # Machine → number of its volumes
@@ -98,6 +101,7 @@ class Fleet:
         before = release_file.load(self._release_file, driver.owner) if self._release_file else None
         if before and await driver.exists(before.resolved):
             self.release = before
+            self.dev = before.resolved.dev
         else:
             self.release = Release(before.number + 1 if before else 1)
             self.release.resolved = await driver.resolve(None, None)
@@ -241,6 +245,7 @@ class Fleet:
             command=self._command(config),
             entrypoint=tuple(config.experimental.entrypoint) if self._parts.driver.runs_images else (),
             volumes=self._volumes(config, machine_id),
+            mounts=self._parts.mounts if release.resolved.dev and self._parts.driver.runs_images else (),
         )
 
     def _command(self, config: FlyConfig) -> tuple[str, ...]:
@@ -283,7 +288,7 @@ class Fleet:
             chosen = strategy or deploy.strategy
             self._last = max(self._last, self.release.number) + 1
             before, release = self.release, Release(self._last, image, source, env)
-            release.resolved = await self._parts.driver.resolve(image, source)
+            release.resolved = replace(await self._parts.driver.resolve(image, source), dev=self.dev)
             release.move(ReleaseStatus.RUNNING)
             try:
                 await self._release_command(release)
@@ -303,6 +308,17 @@ class Fleet:
             finally:
                 self._save_release()
             return release
+
+    async def develop(self, *, on: bool, timeout_s: float) -> None:
+        """Release the working tree, or the configured image alone, which must become healthy within ``timeout_s``.
+
+        Until the next call, every release is of that kind. Raises what ``deploy`` raises.
+        """
+        self.dev = on
+        try:
+            await self.deploy(None, None, {}, wait=not on, timeout_s=timeout_s, strategy="immediate" if on else None)
+        finally:
+            self.dev = self.release.resolved.dev
 
     async def _release_command(self, release: Release) -> None:
         """Run ``[deploy] release_command`` in a Machine of its own, without volumes. Raises ``ReleaseFailed``."""
@@ -353,6 +369,11 @@ class Fleet:
             ) from None
         if not machine.healthy:
             raise ReleaseFailed(f"Machine {machine.id} does not stay up: {_describe(machine)}")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns once it holds; it is looked at whenever something changes."""
+        async with self._changed:
+            await self._changed.wait_for(condition)
 
     # autostop
 

@@ -20,6 +20,8 @@ from parity.config.project import PARITY_TOML, Project, machine_environment
 from parity.fly.admin import AdminParts, admin_app
 from parity.fly.api.web import api_routes
 from parity.fly.binding import binding
+from parity.fly.development import Development, Sources
+from parity.fly.development_admin import dev_routes, redeploy
 from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.listener import Ports, listening
 from parity.fly.edge.upstream import Pool
@@ -62,6 +64,7 @@ async def standin(
     state_dir: Path | None = None,
     prepare: Callable[[RunOnce], Awaitable[None]] | None = None,
     commands: Mapping[str, tuple[str, ...]] | None = None,
+    mounts: tuple[tuple[str, str], ...] = (),
 ) -> AsyncIterator[Standin]:
     """Edge, gate and Machines. On leaving, Machines are stopped and removed.
 
@@ -71,6 +74,7 @@ async def standin(
     if prepare is not None:
         parts.prepare = prepare
     parts.commands = commands or {}
+    parts.mounts = mounts
     fleet = Fleet(parts)
     interposer = Interposer(peers[0])
     context = EdgeContext(config, settings, fleet.gate, Pool(peers[0], settings.reuse_s), interposer)
@@ -117,6 +121,7 @@ async def serve(environ: Mapping[str, str]) -> None:
             settings,
             harness.trust_dir / "ca.pem",
             project.standin_env.get("AWS_CA_BUNDLE"),
+            harness.root,
         )
     else:
         if settings.cpu != CpuMode.OFF:
@@ -146,6 +151,7 @@ async def serve(environ: Mapping[str, str]) -> None:
         harness.state_dir,
         services.open,
         commands,
+        tuple(project.parity.dev.mounts.items()),
     )
     async with services, running as fly:
         urls = {
@@ -158,9 +164,17 @@ async def serve(environ: Mapping[str, str]) -> None:
         standins = {"r2": harness.r2_admin_url}
         if project.parity.gpu:
             standins["modal"] = harness.modal_admin_url
+
+        async def deploy_functions() -> str:
+            return await redeploy(harness.modal_admin_url)
+
+        sources = Sources.of(project, poll=settings.poll)
+        development = Development(fly.fleet, sources, deploy_functions)
+        await development.resume()
         routes = [
             *gateway_routes(standins),
             *service_routes(services),
+            *dev_routes(development, project.fly.deploy.wait_timeout_s),
             *api_routes(project.fly, fly.fleet, harness.state_dir, project.secrets),
         ]
         async with AsyncExitStack() as admin:
@@ -168,4 +182,7 @@ async def serve(environ: Mapping[str, str]) -> None:
                 await admin.enter_async_context(serving(admin_app(parts, routes), harness.bind, harness.admin_port))
             sys.stdout.write(f"fly: {project.fly.app} at {harness.api_url}, admin at {harness.admin_url}\n")
             sys.stdout.flush()
-            await stop.wait()
+            try:
+                await stop.wait()
+            finally:
+                await development.close()

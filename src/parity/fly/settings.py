@@ -91,6 +91,12 @@ class FlySettings:
         "content types that are not compressed",
     )
     compress_min: int = setting("PARITY_FLY_COMPRESS_MIN", _COUNT, "32", "smallest body, in bytes, that is compressed")
+    poll: bool = setting(
+        "PARITY_FLY_POLL",
+        SWITCH,
+        "false",
+        "`parity dev` looks at the files every 0.3 s: where the system's notices of changes do not reach a container",
+    )
     public_port: int | None = setting(
         "PARITY_FLY_PUBLIC_PORT",
         Kind(_optional_port, "a port from 1 to 65535, or none"),

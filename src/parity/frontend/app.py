@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -22,6 +23,9 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 
+# The page waits for its configuration, so a Fly stand-in that is busy must not hold it up for long.
+ADMIN_TIMEOUT_S = 1.0
+
 # Where the page lies in another repository: an origin that a browser can still call the API from.
 EMPTY_PAGE = Path(__file__).parent / "empty"
 
@@ -30,7 +34,7 @@ def page_config(project: Project, host: str) -> dict[str, str]:
     """``/config.json`` for the ``Host`` header's value.
 
     On the page's public name the API is the app's public name, as it is once deployed; on any other (localhost) it is
-    the edge of this stack, and ``r2`` and ``ca`` tell a person what to open and trust.
+    the edge of this stack, and ``r2`` and ``ca`` tell a person what to open and trust. There the server adds ``dev``.
     """
     name = host.rsplit(":", 1)[0].lower() if host.rpartition(":")[2].isdigit() else host.lower()
     if name == project.frontend_hostname:
@@ -39,12 +43,27 @@ def page_config(project: Project, host: str) -> dict[str, str]:
     return {"api": settings.api_url, "r2": settings.r2_url, "ca": ".parity/trust/ca.pem"}
 
 
+async def dev_note(project: Project) -> str:
+    """What the page's header says where Machines run the working tree (`parity dev`); empty elsewhere."""
+    settings = project.settings
+    admin = f"http://{settings.service_host}:{settings.admin_port}"
+    try:
+        async with httpx.AsyncClient(timeout=ADMIN_TIMEOUT_S, trust_env=False) as client:
+            on = (await client.get(f"{admin}/fly/dev")).json()["on"]
+    except (httpx.HTTPError, ValueError, KeyError):
+        return ""
+    return "working tree, not the image" if on else ""
+
+
 def create_app(project: Project) -> ASGIApp:
     """The server's application over ``app.frontend_dir`` of ``parity.toml``; an empty page where there is none."""
     root = project.path(project.parity.app.frontend_dir) if project.parity.app.frontend_dir else EMPTY_PAGE
 
     async def config(request: Request) -> Response:
-        return JSONResponse(page_config(project, request.headers.get("host", "")), headers=HEADERS)
+        found = page_config(project, request.headers.get("host", ""))
+        if "ca" in found and (note := await dev_note(project)):
+            found["dev"] = note
+        return JSONResponse(found, headers=HEADERS)
 
     async def healthz(_request: Request) -> Response:
         page = root / "index.html"

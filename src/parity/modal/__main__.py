@@ -39,7 +39,6 @@ async def idle(project: Project, *, health: bool) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m parity.modal", description=__doc__)
     parser.add_argument("role", choices=("serve", "worker"), help="the control plane, or what runs functions for it")
-    parser.add_argument("--watch", action="store_true", help="worker: deploy again when a source file changes")
     arguments = parser.parse_args()
     try:
         project = Project.load()
@@ -55,7 +54,7 @@ def main() -> int:
         else:
             from parity.modal.worker.run import work
 
-            asyncio.run(work(WorkerConfig.from_project(project), watch=arguments.watch))
+            asyncio.run(work(WorkerConfig.from_project(project)))
     except ConfigError as error:
         print(f"modal: {error}", file=sys.stderr)  # noqa: T201
         return 1

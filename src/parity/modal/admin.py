@@ -15,6 +15,7 @@ from parity.modal.callbook import Call
 from parity.modal.faults import KINDS, BadFault, Fault
 from parity.modal.plane import Plane
 from parity.modal.rpc import HANDLERS
+from parity.modal.workers import NoWorker
 
 _CALLS_SHOWN = 200
 _FAULT_FIELDS = frozenset({"kind", "times"}).union(*(names for names, _help in KINDS.values()))
@@ -33,6 +34,13 @@ def admin_app(plane: Plane) -> Starlette:
 
     async def apps(_request: Request) -> Response:
         return JSONResponse([_app(plane, app_id) for app_id in plane.registry.apps])
+
+    async def deploy(_request: Request) -> Response:
+        try:
+            found = await plane.workers.deploy()
+        except NoWorker:
+            return problem(503, "Not ready", "no worker is connected")
+        return problem(422, "The app cannot be deployed", found) if found else Response(status_code=204)
 
     async def calls(_request: Request) -> Response:
         newest = sorted(plane.calls.calls.values(), key=lambda call: call.created_at, reverse=True)
@@ -67,6 +75,7 @@ def admin_app(plane: Plane) -> Starlette:
         routes=[
             Route("/modal/healthz", healthz),
             Route("/modal/apps", apps),
+            Route("/modal/deploy", deploy, methods=["POST"]),
             Route("/modal/calls", calls),
             Route("/modal/containers", containers),
             Route("/modal/rpcs", rpcs, methods=["GET", "DELETE"]),

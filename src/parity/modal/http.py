@@ -16,7 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from parity.admin.app import http_exception_as_problem
-from parity.modal.messages import FILES, PATH, Exited, Hello, Message, Stop, Welcome, decode, encode
+from parity.modal.messages import FILES, PATH, Deployed, Exited, Hello, Message, Stop, Welcome, decode, encode
 from parity.modal.plane import Plane
 
 _BLOB = re.compile(r"bl-[A-Za-z0-9]{1,60}")
@@ -86,6 +86,8 @@ async def _session(plane: Plane, socket: WebSocket) -> None:
             message = decode(await socket.receive_text())
             if isinstance(message, Exited):
                 plane.scheduler.exited(message.task_id, message.code, message.log)
+            elif isinstance(message, Deployed):
+                plane.workers.deployed(message.problem)
     except (ValueError, WebSocketDisconnect):
         # A message that is not one ends the session too: the worker connects again and says what runs.
         pass

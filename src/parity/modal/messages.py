@@ -1,6 +1,7 @@
 """The messages between control plane and worker: one JSON object per WebSocket message.
 
-worker → plane: ``Hello`` first, then ``Exited``. plane → worker: ``Welcome`` first, then ``Start``, ``Stop``, ``Die``.
+worker → plane: ``Hello`` first, then ``Exited``, ``Deployed``. plane → worker: ``Welcome`` first, then ``Start``,
+``Stop``, ``Deploy``, ``Die``.
 """
 
 from __future__ import annotations
@@ -58,12 +59,26 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Deploy:
+    """Deploy the app again: its sources have changed."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """How the deploy that was asked for ended; ``problem`` is empty where it is in force."""
+
+    problem: str
+
+
+@dataclass(frozen=True)
 class Die:
     """A fault: lose every container and the connection at once, as when the worker's machine fails."""
 
 
-Message = Hello | Exited | Welcome | Start | Stop | Die
-_TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in (Hello, Exited, Welcome, Start, Stop, Die)}
+Message = Hello | Exited | Deployed | Welcome | Start | Stop | Deploy | Die
+_TYPES: dict[str, type[Message]] = {
+    kind.__name__: kind for kind in (Hello, Exited, Deployed, Welcome, Start, Stop, Deploy, Die)
+}
 
 
 def encode(message: Message) -> str:

@@ -10,9 +10,13 @@ from modal_proto import api_pb2 as pb
 
 from parity.modal.config import ModalConfig
 from parity.modal.identifiers import sign
-from parity.modal.messages import Die, Message, Start, Stop
+from parity.modal.messages import Deploy, Die, Message, Start, Stop
 from parity.modal.registry import Function, Registry
 from parity.modal.tasks import Task
+
+
+class NoWorker(Exception):
+    """No worker is connected, or it went away."""
 
 
 class Workers:
@@ -21,6 +25,7 @@ class Workers:
     def __init__(self, config: ModalConfig, registry: Registry, signing_secret: bytes) -> None:
         self._config, self._registry, self._signing_secret = config, registry, signing_secret
         self._outbox: asyncio.Queue[Message] | None = None
+        self._deploys: list[asyncio.Future[str]] = []  # those that wait for the worker's answer, oldest first
 
     @property
     def connected(self) -> bool:
@@ -28,6 +33,7 @@ class Workers:
 
     def connect(self) -> asyncio.Queue[Message]:
         """A worker has connected; returns the queue of messages to send to it."""
+        self._forget_deploys()
         self._outbox = asyncio.Queue()
         return self._outbox
 
@@ -36,7 +42,33 @@ class Workers:
         if self._outbox is not outbox:
             return False
         self._outbox = None
+        self._forget_deploys()
         return True
+
+    def _forget_deploys(self) -> None:
+        """The worker that was asked is gone."""
+        for waiting in self._deploys:
+            waiting.cancel()
+        self._deploys.clear()
+
+    async def deploy(self) -> str:
+        """Let the worker deploy the app again; returns why that failed, or "". Raises ``NoWorker``."""
+        if self._outbox is None:
+            raise NoWorker
+        waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._deploys.append(waiting)
+        self._outbox.put_nowait(Deploy())
+        await asyncio.wait({waiting})
+        if waiting.cancelled():
+            raise NoWorker
+        return waiting.result()
+
+    def deployed(self, problem: str) -> None:
+        """The worker's answer to the oldest order to deploy."""
+        if self._deploys:
+            waiting = self._deploys.pop(0)
+            if not waiting.done():
+                waiting.set_result(problem)
 
     def start(self, task: Task, function: Function) -> bool:
         """Order a container; False without a worker."""

@@ -21,12 +21,14 @@ RELEASE_TIMEOUT_S = 600.0
 class RanImage:
     """``digest`` is the config digest, ``commit`` the image's label.
 
-    ``variant``: a check built it on top of the image under test, to break it.
+    ``variant``: a check built it on top of the image under test, to break it. ``dev``: sources of the working tree lay
+    over it, so it is not what ran.
     """
 
     digest: str
     commit: str
     variant: bool
+    dev: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Ran:
         """The images but for the checks' own variants."""
         return tuple(image for image in self.images if not image.variant)
 
+    @property
+    def dev(self) -> bool:
+        """Whether a Machine ran sources of the working tree: nothing is known of the image then."""
+        return any(image.dev for image in self.images)
+
 
 def images_that_ran(admin_url: str, since: float) -> Ran:
     """What ran at ``since`` (Unix seconds) or later. Raises ``ConfigError`` when the stand-in does not answer.
@@ -49,9 +56,9 @@ def images_that_ran(admin_url: str, since: float) -> Ran:
     """
     answer = _call("GET", f"{admin_url}/fly/images?since={since!r}")
     images = [
-        RanImage(_config_digest(image["digest"]), image["commit"], image["variant"])
+        RanImage(_config_digest(image["digest"]), image["commit"], image["variant"], image.get("dev", False))
         for image in answer["images"]
-        if image["digest"]
+        if image["digest"] or image.get("dev")
     ]
     return Ran(tuple(images), answer["checkout"])
 

@@ -159,6 +159,8 @@ def _of_ran(ran: Ran, now: Identity, root: Path) -> list[Mismatch]:
         digests = ", ".join(f"{image.digest} (commit {image.commit or 'unknown'})" for image in ran.tested)
         to_do = "let nothing else build or release while the checks run, then make check again"
         found.append(Mismatch("image", f"Machines ran {digests} during the checks", "exactly one is wanted", to_do))
+    if ran.dev:
+        found.append(Mismatch("image", "sources of the working tree lay over it (parity dev)", "it alone", RUN_CHECKS))
     for image in ran.tested:
         if image.commit != now.commit or not now.commit:
             built = f"the image that ran was built from {image.commit or 'an unknown commit'}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from parity.stack.admin_client import ask, unwell_machines
 from parity.stack.containers import Containers
+from parity.stack.dev import leave_dev
 from parity.stack.errors import PartFailed, StackError
 from parity.stack.ownership import OtherCheckout
 from parity.stack.ports import owner_of, require_distinct, require_free
@@ -37,6 +38,8 @@ def up(stack: Containers, timeout_s: float, say: Say) -> None:
         code = stack.start(timeout_s)
         if code == 0 and awake and not machines_return(stack, MACHINES_S):
             code = 1
+        if code == 0:
+            leave_dev(settings.admin_url, say)
     except KeyboardInterrupt:
         say("interrupted")
         _take_back(stack, ran_before, say)

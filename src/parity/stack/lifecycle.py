@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parity.config.project import Project
+from parity.stack.dev import leave_dev
 from parity.stack.errors import StackError
 from parity.stack.media_tools import packaged_folder, search_path
 from parity.stack.plan import Part, plan
@@ -48,6 +49,7 @@ def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say)
                 raise StackError(
                     "a stack of this checkout runs with other settings: " + ", ".join(differing), "`parity down` first"
                 )
+            leave_dev(project.settings.admin_url, say)
             return False
         if state is not None:
             left = [part.name for part in state.alive]

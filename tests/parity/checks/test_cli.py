@@ -67,6 +67,19 @@ def test_a_whole_local_run_leaves_page_and_receipt(repository: Repository) -> No
     assert "test_x" in (repository.folder / ".parity/checks.html").read_text()
 
 
+def test_machines_that_ran_the_working_tree_leave_no_receipt(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = Ran((RanImage("sha256:1", "c0ffee", False), RanImage("sha256:1", "c0ffee", False, dev=True)), "/src/mine")
+    monkeypatch.setattr(cli, "images_that_ran", lambda *_: ran)
+    ended = run(cli.check)
+    assert ended.exit_code == 0
+    assert "no receipt: Machines ran the working tree" in ended.output
+    assert not (repository.folder / ".parity/receipts").exists()
+    with pytest.raises(ConfigError, match="working tree"):
+        run(cli.check, "--receipt", str(repository.folder / "mine.json"))
+
+
 @pytest.mark.parametrize("arguments", [["--fast"], ["-k", "x"], ["checks/test_own.py"], ["--mutants", "m.py"]])
 def test_a_part_of_the_checks_leaves_no_receipt(repository: Repository, arguments: list[str]) -> None:
     run(cli.check, *arguments)

@@ -46,6 +46,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             wait: bool = True,
             driver: Driver | None = None,
             commands: dict[str, tuple[str, ...]] | None = None,
+            mounts: tuple[tuple[str, str], ...] = (),
             **changed: Any,
         ) -> Edge:
             path = tmp_path / "fly.toml"
@@ -81,6 +82,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
                 (edge_peer, check_peer),
                 tmp_path / "state",
                 commands=commands,
+                mounts=mounts,
             )
             edge = Edge(await stack.enter_async_context(running), certificates, tmp_path / "state")
             if wait:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from parity.config.project import Project
+from parity.frontend import app as frontend
 from parity.frontend.app import create_app, page_config
 
 ROOT = Path(__file__).parents[3]
@@ -39,6 +40,23 @@ async def test_under_its_public_name_the_page_calls_the_public_api(client: httpx
 def test_the_deployed_sites_own_config_says_what_the_stand_in_says(project: Project) -> None:
     shipped = json.loads((ROOT / "src/frontend/config.json").read_text())
     assert shipped == page_config(project, project.frontend_hostname)
+
+
+@pytest.mark.parametrize(("host", "shown"), [("localhost", True), ("reel-ballers-staging.pages.dev", False)])
+async def test_people_are_told_that_the_working_tree_is_served_and_the_deployed_form_stays_as_it_is(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, host: str, shown: bool
+) -> None:
+    async def note(_: Project) -> str:
+        return "working tree, not the image"
+
+    monkeypatch.setattr(frontend, "dev_note", note)
+    answer = (await client.get("/config.json", headers={"Host": host})).json()
+    assert (answer.get("dev") == "working tree, not the image") is shown
+
+
+async def test_a_fly_stand_in_that_does_not_answer_is_no_working_tree(tmp_path: Path) -> None:
+    project = Project.load({"PARITY_ROOT": str(ROOT), "PARITY_ADMIN_PORT": "9"})
+    assert await frontend.dev_note(project) == ""
 
 
 @pytest.mark.parametrize("host", ["[::1]:5173", "127.0.0.1", "localhost"])

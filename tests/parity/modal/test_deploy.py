@@ -68,33 +68,53 @@ GROWING = "import modal\napp = modal.App('reel-ballers-video')\n\n@app.function(
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack of its own, whose worker watches a file: it can be emptied without loss for other tests."""
-    folder = tmp_path_factory.mktemp("watched")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own: it can be emptied without loss for other tests."""
+    folder = tmp_path_factory.mktemp("own")
     (folder / "growing.py").write_text(GROWING)
     own = Stack(folder / "project", folder / "growing.py", [folder])
     try:
         own.start("serve")
-        own.start("worker", "-m", "parity.modal", "worker", "--watch")
+        own.start("worker")
         own.wait_until_ready()
         yield own
     finally:
         own.close()
 
 
-def test_a_source_that_changes_is_deployed_again_while_watched(watched: Stack) -> None:
-    entry = watched.root.parent / "growing.py"
+def test_the_app_is_deployed_again_with_its_changes_when_that_is_asked(own: Stack) -> None:
+    entry = own.root.parent / "growing.py"
     entry.write_text(GROWING + "\n@app.function()\ndef g(): ...\n")
-    until(lambda: [f["name"] for f in watched.app()["functions"]] == ["f", "g"])
+    assert own.admin.post("/deploy").status_code == 204
+    assert [f["name"] for f in own.app()["functions"]] == ["f", "g"]
 
 
-def test_a_control_plane_that_lost_its_state_gets_the_app_again_with_the_same_ids(watched: Stack) -> None:
-    before = watched.app()
-    watched.stop("serve")
-    shutil.rmtree(watched.root / ".parity" / "modal")
-    watched.start("serve")
-    watched.wait_until_ready()
-    after = watched.app()
+def test_a_deploy_that_fails_says_why_and_leaves_the_last_good_one(own: Stack) -> None:
+    entry = own.root.parent / "growing.py"
+    good, before = entry.read_text(), own.app()["functions"]
+    entry.write_text("def broken(:\n")
+    answer = own.admin.post("/deploy")
+    assert answer.status_code == 422
+    assert "SyntaxError" in answer.json()["detail"]
+    assert own.app()["functions"] == before
+    entry.write_text(good)
+
+
+def test_without_a_worker_nothing_is_deployed(own: Stack) -> None:
+    own.stop("worker")
+    until(lambda: own.admin.get("/healthz").status_code == 503)
+    assert own.admin.post("/deploy").status_code == 503
+    own.start("worker")
+    own.wait_until_ready()
+
+
+def test_a_control_plane_that_lost_its_state_gets_the_app_again_with_the_same_ids(own: Stack) -> None:
+    before = own.app()
+    own.stop("serve")
+    shutil.rmtree(own.root / ".parity" / "modal")
+    own.start("serve")
+    own.wait_until_ready()
+    after = own.app()
     assert after["id"] == before["id"]
     assert after["functions"][0]["id"] == before["functions"][0]["id"]
 

@@ -63,6 +63,14 @@ def test_a_run_of_which_no_image_is_known_does_not_count(
     assert fields(written(tmp_path, good, ran=Ran((), str(tmp_path))), identity, tmp_path) == ["image"]
 
 
+def test_a_run_on_the_working_tree_is_refused_although_the_image_is_the_same(
+    tmp_path: Path, good: dict[str, Any], identity: Identity
+) -> None:
+    ran = Ran((RanImage(identity.image_digest, identity.commit, False, dev=True),), str(tmp_path))
+    (found,) = mismatches(written(tmp_path, good, ran=ran), identity, tmp_path)
+    assert "working tree" in found.found
+
+
 @pytest.mark.parametrize("commit", ["decaf", "unknown", "", "c0ffee-dirty"])
 def test_an_image_of_another_or_an_unknown_commit_is_refused(
     tmp_path: Path, good: dict[str, Any], identity: Identity, commit: str

@@ -35,9 +35,10 @@ def container_name(project: str, spec: MachineSpec) -> str:
 
 
 def container_config(
-    spec: MachineSpec, image: str, project: str, network: str, inherited: dict[str, str]
+    spec: MachineSpec, image: str, project: str, network: str, inherited: dict[str, str], checkout: str = ""
 ) -> dict[str, object]:
-    """The body of ``POST /containers/create``.
+    """The body of ``POST /containers/create``. ``checkout`` is the folder that mounts are relative to, as the engine's
+    machine names it.
 
     Memory has no swap beside it and PID 1 is an init that reaps and passes signals on, as on Fly. ``config-hash`` only
     has to be there for compose to count the container as its own (measured: ps, logs, down); as the service has no
@@ -60,8 +61,12 @@ def container_config(
         "HostConfig": host,
         "NetworkingConfig": {"EndpointsConfig": {network: {"Aliases": [SERVICE]}}},
     }
+    mounts: list[dict[str, object]] = [
+        {"Type": "bind", "Source": f"{checkout}/{source}", "Target": target, "ReadOnly": True}
+        for source, target in spec.mounts
+    ]
     if spec.volumes:
-        mounts = [
+        mounts += [
             {
                 "Type": "volume",
                 "Source": f"{project}_{name}",
@@ -74,6 +79,7 @@ def container_config(
             }
             for name, target in spec.volumes
         ]
+    if mounts:
         config["HostConfig"] = {**host, "Mounts": mounts}
     if spec.entrypoint:
         config["Entrypoint"] = list(spec.entrypoint)

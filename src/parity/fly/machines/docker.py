@@ -42,14 +42,18 @@ KEPT_LINES = 5000
 class DockerDriver:
     """One container a Machine, made anew for each start: a fresh root filesystem every time.
 
-    ``ca`` is copied to ``ca_path`` in each container, if that is given.
+    ``ca`` is copied to ``ca_path`` in each container, if that is given. ``root`` is the checkout, where compose did not
+    start this stand-in: what a Machine mounts of it lies there.
     """
 
     name = "docker"
     runs_images = True
 
-    def __init__(self, image: str, state_dir: Path, settings: FlySettings, ca: Path, ca_path: str | None) -> None:
+    def __init__(
+        self, image: str, state_dir: Path, settings: FlySettings, ca: Path, ca_path: str | None, root: Path = Path()
+    ) -> None:
         self._image, self._settings, self._ca, self._ca_path = image, settings, ca, ca_path
+        self._root = str(root.resolve())
         self._logs = state_dir / "logs"
         self._docker: Any  # aiodocker is only half typed
         self._project = settings.project
@@ -164,7 +168,8 @@ class DockerDriver:
     async def start(self, spec: MachineSpec) -> Address:
         await self.remove(spec.id)
         self._signalled.discard(spec.id)
-        config = container_config(spec, spec.image.digest, self._project, self._network, self._inherited)
+        folder = self.checkout or self._root
+        config = container_config(spec, spec.image.digest, self._project, self._network, self._inherited, folder)
         async with _errors(f"Machine {spec.id} cannot be started"):
             container = await self._docker.containers.create(config, name=container_name(self._project, spec))
             self._ids[spec.id] = container.id

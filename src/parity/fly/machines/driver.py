@@ -17,13 +17,14 @@ class Image:
     """What a release runs, resolved once. ``ref`` is what ``FLY_IMAGE_REF`` says.
 
     ``digest`` is what the engine starts, ``commit`` the image's label; both are empty for a process. ``variant``: a
-    check built it on top of the image under test, to break it.
+    check built it on top of the image under test, to break it. ``dev``: sources of the working tree lie over it.
     """
 
     ref: str
     digest: str = ""
     commit: str = ""
     variant: bool = False
+    dev: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class MachineSpec:
     """What to run. ``source`` is a folder laid out like the configured one; None: as configured.
 
     ``command`` replaces the image's or the configured one; one that runs ``once`` may end at once. One that does not
-    ``serve`` has no port that the edge would try.
+    ``serve`` has no port that the edge would try. ``mounts`` are paths of the checkout and their places in the image.
     """
 
     id: str
@@ -48,6 +49,7 @@ class MachineSpec:
     command: tuple[str, ...] = ()
     once: bool = False
     serves: bool = True
+    mounts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ KILL_WAIT_S = 10.0
 # Between two tries of a port that did not open in time, and between two looks at what is in flight, in seconds.
 LATE_PAUSE_S = 1.0
 DRAIN_POLL_S = 0.01
+# Between two tries of the port of a Machine that runs the working tree: someone waits for each.
+DEV_PAUSE_S = 0.03
 # How long one try of the port may take to connect, at least, in seconds.
 CONNECT_WAIT_S = 0.5
 
@@ -208,7 +210,10 @@ class Machine:
         a deploy would wait for it."""
         settings, loop = self._with.settings, asyncio.get_running_loop()
         deadline = loop.time() + self._with.config.deploy.wait_timeout_s
-        for pause in probe_pauses(settings.start_tries, settings.start_window_s):
+        pauses = probe_pauses(settings.start_tries, settings.start_window_s)
+        if self.spec.image.dev:
+            pauses = [DEV_PAUSE_S] * round(settings.start_window_s / DEV_PAUSE_S)
+        for pause in pauses:
             if await self._tried(pause):
                 return
         self._probed(Port.CLOSED)
@@ -265,6 +270,22 @@ class Machine:
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
             return
+
+    async def reload(self) -> None:
+        """Stop it and start it with the sources as they are now. One that sleeps is left asleep; one that never opened
+        its port is killed, as it serves nothing."""
+        if self.state is State.SUSPENDED or (self.state is State.STOPPED and not (self.given_up or self.restarting)):
+            await self.stop()
+            return
+        self.restarting = True  # requests that arrive meanwhile wait
+        try:
+            if self.state is State.STARTED and self.port is not Port.OPEN and not self.load:
+                await self.kill()
+            await self.stop()
+            await self.start()
+        finally:
+            self.restarting = False
+            self._with.changed()
 
     async def kill(self) -> None:
         """The VM is gone at once, as when its host fails: no close frames, no signal that could be handled."""
@@ -337,13 +358,15 @@ class Machine:
         if task.cancelled() or self.state in (State.STOPPING, State.STOPPED, State.DESTROYED):
             return
         ended = task.result()
+        # Code that is being worked on and does not start is shown at once, not tried again and again.
+        broken = self.spec.image.dev and self.spec.serves and self.port is not Port.OPEN
         self._quiet()
         if ended.removed:
             self._stopped(exit_code=ended.code, removed=True)
             self._with.removed(self.id)
             return
         loop = asyncio.get_running_loop()
-        self.restarting = self._policy.restart(ended.code, loop.time())
+        self.restarting = not broken and self._policy.restart(ended.code, loop.time())
         self.given_up = not self.restarting
         self._stopped(exit_code=ended.code, oom_killed=ended.oom_killed, crashed=True, restart=self.restarting)
         if self.restarting:
@@ -376,6 +399,7 @@ class Machine:
             "image_ref": self.spec.image.ref,
             "digest": self.spec.image.digest,
             "commit": self.spec.image.commit,
+            "dev": self.spec.image.dev,
             "region": self.spec.environment["FLY_REGION"],
             "address": list(self.address) if self.address else None,
             "port": self.port.value,

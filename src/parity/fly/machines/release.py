@@ -89,6 +89,7 @@ class Release:
             "digest": self.resolved.digest,
             "commit": self.resolved.commit,
             "variant": self.resolved.variant,
+            "dev": self.resolved.dev,
             "env": self.env,
             "status": str(self.status),
             "reason": self.reason,

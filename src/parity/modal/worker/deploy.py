@@ -1,12 +1,10 @@
-"""Runs the unmodified `modal deploy` against the control plane, and detects changed sources that require another
-deploy."""
+"""Runs the unmodified `modal deploy` against the control plane."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from parity.config.errors import ConfigError
@@ -64,15 +62,3 @@ async def deploy(config: WorkerConfig) -> None:
         text = output.decode(errors="replace").strip()
         problem = f"`modal deploy` failed with code {process.returncode}:\n{text}"
         raise ConfigError(str(config.entry), problem, fix="correct the file and start the worker again")
-
-
-def fingerprint(paths: Iterable[Path]) -> dict[Path, int]:
-    """Modification times of the Python sources under ``paths``."""
-    return {file: file.stat().st_mtime_ns for path in paths for file in _sources(path)}
-
-
-def _sources(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    else:
-        yield from (file for file in path.rglob("*.py") if "__pycache__" not in file.parts)

@@ -12,16 +12,28 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from parity.config.errors import ConfigError
 from parity.modal.config import WorkerConfig
-from parity.modal.messages import PATH, Die, Exited, Hello, Start, Stop, Welcome, decode, encode
+from parity.modal.messages import (
+    PATH,
+    Deploy,
+    Deployed,
+    Die,
+    Exited,
+    Hello,
+    Message,
+    Start,
+    Stop,
+    Welcome,
+    decode,
+    encode,
+)
 from parity.modal.worker.containers import Containers
-from parity.modal.worker.deploy import deploy, fingerprint, wait_for_control_plane
+from parity.modal.worker.deploy import deploy, wait_for_control_plane
 from parity.modal.worker.packages import interpreter
 
 _RECONNECT_S = 0.3
-_WATCH_S = 1.0
 
 
-async def work(config: WorkerConfig, *, watch: bool) -> None:
+async def work(config: WorkerConfig) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError when the app cannot be deployed."""
     config = replace(config, python=await interpreter(config.requirements, config.work_dir))
     stop = asyncio.Event()
@@ -29,8 +41,6 @@ async def work(config: WorkerConfig, *, watch: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     worker = Worker(config)
     tasks = [asyncio.create_task(worker.run()), asyncio.create_task(stop.wait())]
-    if watch:
-        tasks.append(asyncio.create_task(worker.watch()))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -49,6 +59,8 @@ class Worker:
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         self._connection: ClientConnection | None = None
+        self._deploying: set[asyncio.Task[None]] = set()
+        self._one_deploy = asyncio.Lock()
         self.containers = Containers(config, self._report)
 
     async def run(self) -> None:
@@ -69,20 +81,6 @@ class Worker:
             finally:
                 self._connection = None
 
-    async def watch(self) -> None:
-        """Deploy again whenever a source changes; a deploy that fails is shown, the last good one stays."""
-        paths = (self._config.entry, *self._config.pythonpath)
-        seen = await asyncio.to_thread(fingerprint, paths)
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            now = await asyncio.to_thread(fingerprint, paths)
-            if now != seen:
-                seen = now
-                try:
-                    await self._deploy()
-                except ConfigError as error:
-                    print(f"worker: {error}", flush=True)  # noqa: T201
-
     async def _deploy(self) -> None:
         await deploy(self._config)
         print(f"worker: {self._config.entry.name} is deployed to {self._config.url}", flush=True)  # noqa: T201
@@ -95,6 +93,9 @@ class Worker:
                 self.containers.start(message)
             elif isinstance(message, Stop):
                 self.containers.stop(message.task_id, message.signal)
+            elif isinstance(message, Deploy):
+                self._deploying.add(task := asyncio.create_task(self._deploy_again()))
+                task.add_done_callback(self._deploying.discard)
             elif isinstance(message, Welcome) and self._config.app_name not in message.apps:
                 # The control plane lost its state and with it the first deploy.
                 await self._deploy()
@@ -106,6 +107,20 @@ class Worker:
     async def _report(self, exited: Exited) -> None:
         """Report that a container ended. If the report is lost, the next session's Hello omits the container, which
         means the same."""
+        await self._send(exited)
+
+    async def _deploy_again(self) -> None:
+        """Deploy and report how it ended. After a deploy that failed, the last good one stays."""
+        async with self._one_deploy:
+            try:
+                await self._deploy()
+            except ConfigError as error:
+                print(f"worker: {error}", flush=True)  # noqa: T201
+                await self._send(Deployed(str(error)))
+            else:
+                await self._send(Deployed(""))
+
+    async def _send(self, message: Message) -> None:
         if self._connection is not None:
             with contextlib.suppress(ConnectionClosed):
-                await self._connection.send(encode(exited))
+                await self._connection.send(encode(message))

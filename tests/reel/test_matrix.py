@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.reel.matrix import CELLS, Cell, judge, make_source
+from tests.reel.cells import CELLS
+from tests.reel.matrix import Cell, judge, make_source
 
 from reel.tools import Tools
 

@@ -61,6 +61,21 @@ def frame_times(tools: Tools, path: Path) -> list[float]:
     return [float(line.rstrip(",")) for line in listed.split()]
 
 
+def two_sizes(tools: Tools, folder: Path) -> Path:
+    """A stream that is red and small for two seconds, then blue and large."""
+    parts = b""
+    for begins_s, size, colour in ((10, "320x180", "red"), (12, "640x360", "blue")):
+        path = folder / f"{colour}.ts"
+        source = ["-f", "lavfi", "-i", f"color=c={colour}:size={size}:rate=25:duration=2"]
+        encode = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-threads", "1"]
+        clock = ["-output_ts_offset", str(begins_s), "-muxdelay", "0"]
+        subprocess.run([tools.ffmpeg, "-v", "error", *source, *encode, *clock, str(path)], check=True)
+        parts += path.read_bytes()
+    whole = folder / "whole.ts"
+    whole.write_bytes(parts)
+    return whole
+
+
 def processes_naming(path: Path) -> list[str]:
     """Ids of processes with this path in their command line."""
     return subprocess.run(["pgrep", "-f", str(path)], capture_output=True, text=True).stdout.split()
@@ -156,6 +171,14 @@ async def test_a_span_beyond_the_source_is_refused_and_nothing_is_stored(
     with pytest.raises(UnusableVideo, match="beyond the end"):
         await render_reel(reel(files, [("a/x", 1, 9)]), store, tmp_path, tools=tools, deadline_s=60)
     assert not store.out.exists()
+
+
+async def test_a_stream_that_changes_its_size_goes_on_within_a_clip(tools: Tools, tmp_path: Path) -> None:
+    store = Folder({"a/x": two_sizes(tools, tmp_path)}, tmp_path / "out.mp4")
+    await extract_clip(ExtractClip("a/x", OUT, 1.0, 3.0), store, tmp_path, tools=tools, deadline_s=60)
+    assert len(frame_times(tools, store.out)) == 50
+    assert is_colour(pixel(tools, store.out, 0.5, 100, 90), (255, 0, 0))
+    assert is_colour(pixel(tools, store.out, 1.5, 100, 90), (0, 0, 255))
 
 
 async def test_a_deadline_ends_ffmpeg(make_video: Callable[..., Path], tools: Tools, tmp_path: Path) -> None:

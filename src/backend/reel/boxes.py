@@ -103,15 +103,20 @@ async def walk(read: Read, file_size: int) -> list[Box]:
 
 
 def check_sample_tables(moov: bytes, file_size: int) -> None:
-    """Refuse an index that announces more samples than the file can hold; raises NotAVideo.
+    """Refuse an index that announces more samples than the file can hold, or some behind its end; raises NotAVideo.
 
-    A few bytes can announce millions of them, and ffmpeg allocates memory for each.
+    A few bytes can announce millions of samples, and ffmpeg allocates memory for each.
     """
     for kind, start, end in children(moov, 8, len(moov)):
-        place: Span | None = (start, end)
-        for inner in ("mdia", "minf", "stbl", "stsz") if kind == "trak" else ():
-            place = place and find(moov, *place, inner)
-        if kind != "trak" or place is None:
+        tables: Span | None = (start, end)
+        for inner in ("mdia", "minf", "stbl") if kind == "trak" else ():
+            tables = tables and find(moov, *tables, inner)
+        if kind != "trak" or tables is None:
+            continue
+        if _last_chunk(moov, tables) >= file_size:
+            raise NotAVideo("The video is damaged: its index names places behind the end of the file")
+        place = find(moov, *tables, "stsz")
+        if place is None:
             continue
         size, count = u32(moov, place[0] + 4), u32(moov, place[0] + 8)
         media = find(moov, start, end, "mdia")
@@ -120,6 +125,17 @@ def check_sample_tables(moov: bytes, file_size: int) -> None:
         too_many = count * size > file_size if size else count * 4 > place[1] - place[0]
         if too_many or (pictures and count > MAX_PICTURES):
             raise NotAVideo(f"The video is damaged: its index announces {count} samples, more than the file can hold")
+
+
+def _last_chunk(moov: bytes, tables: Span) -> int:
+    """The highest offset in the file at which a chunk of samples begins (stco, co64); 0 where there is none."""
+    for kind, code, width in (("stco", ">I", 4), ("co64", ">Q", 8)):
+        place = find(moov, *tables, kind)
+        if place is not None:
+            count = min(u32(moov, place[0] + 4), (place[1] - place[0] - 8) // width)
+            offsets = memoryview(moov)[place[0] + 8 : place[0] + 8 + max(0, count) * width]
+            return max((offset for (offset,) in struct.iter_unpack(code, offsets)), default=0)
+    return 0
 
 
 def children(data: bytes, start: int, end: int) -> Iterator[tuple[str, int, int]]:

@@ -23,6 +23,8 @@ REEL_RATE: Final = 30
 FADE_SECONDS: Final = 0.25
 AAC_RATE: Final = 128_000
 MIN_VIDEO_RATE: Final = 64_000
+# A picture that is on at the start of a piece and is the file's last one may have begun so long before.
+HOLD_SECONDS: Final = 10.0
 
 _ENCODER: Final[dict[Quality, tuple[str, str]]] = {
     "draft": ("ultrafast", "28"),
@@ -35,8 +37,8 @@ _ENCODER: Final[dict[Quality, tuple[str, str]]] = {
 class Segment:
     """One piece of the output: `frames` frames at `rate`, from `start_s` of the source, at a given frame size.
 
-    The picture is shown in square pixels, scaled into the frame and centred on black. ffmpeg seeks to `seek_s` and
-    drops what comes before `start_s`: not every container lets it seek to a key frame before the asked time
+    The picture is shown in square pixels, scaled into the frame and centred on black. ffmpeg seeks to the key frame
+    before `seek_s` and drops what comes before `start_s`: not every container has an index of key frames
     (`reel.seek`). `table` turns an HDR picture into SDR (`reel.colour`).
     """
 
@@ -97,12 +99,12 @@ def probe(path: Path, *, tools: Tools) -> list[str]:
     ]
 
 
-def key_frames(path: Path, from_s: float, to_s: float, *, tools: Tools) -> list[str]:
-    """ffprobe: time and flags of the picture's packets between two times of the container's clock, one a line."""
+def key_frames(path: Path, stream: int, from_s: float, to_s: float, *, tools: Tools) -> list[str]:
+    """ffprobe: time and flags of a stream's packets between two times of the container's clock, one a line."""
     return [
         tools.ffprobe,
         *("-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
-        *("-select_streams", "v:0", "-show_entries", "packet=pts_time,flags", "-print_format", "csv=p=0"),
+        *("-select_streams", str(stream), "-show_entries", "packet=pts_time,flags", "-print_format", "csv=p=0"),
         *("-read_intervals", f"{from_s:.3f}%{to_s:.3f}", _file(path)),
     ]
 
@@ -116,8 +118,10 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *_start(tools),
         *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file", "-threads", "1"),
         # Without -ss at the beginning: FLV without an index of key frames cannot seek to 0.
-        *(("-ss", f"{piece.begins_s:.6f}") if piece.begins_s > 0 else ()),
-        *("-i", _file(piece.source)),
+        # Everything from the key frame on gets into the graph: the picture that is on at the start may be an old one.
+        *(("-noaccurate_seek", "-ss", f"{piece.begins_s:.6f}") if piece.begins_s > 0 else ()),
+        # A stream that changes its size goes on in the same graph, which a new one would end with a held picture.
+        *("-reinit_filter:v", "0", "-i", _file(piece.source)),
         *overlay,
         *("-filter_complex_threads", "1", "-filter_complex", segment_filters(piece)),
         *("-map", "[video]", "-map", "[audio]", "-map_metadata", "-1", "-map_chapters", "-1"),
@@ -135,22 +139,23 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
 
 def segment_filters(piece: Segment) -> str:
     """The filter graph of `segment`: exactly `frames` frames and as much sound, whatever the source lacks."""
+    # Zero is where the piece begins: what is before has a negative time.
     lead_s = piece.start_s - piece.begins_s
-    late = f"=start={lead_s:.6f}"
     video = [
         # The rate stays: one frame for each pair of fields. Frames that are not marked as interlaced pass unchanged.
         *(["bwdif=mode=send_frame:deint=interlaced"] if piece.media.video.interlaced else []),
-        *([f"trim{late}", f"setpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 else []),
-        f"fps={piece.rate}:start_time=0",
+        *([f"setpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 else []),
+        # Every frame is shown until the next one, the first also before its time, the last also after its end.
+        f"fps={piece.rate}:start_time={-min(HOLD_SECONDS, piece.start_s):.6f}",
+        "tpad=stop_mode=clone:stop=-1",
+        f"trim=start_pts=0:end_pts={piece.frames}",
         *_scaled(piece),
         f"pad={piece.width}:{piece.height}:(ow-iw)/2:(oh-ih)/2",
         "setsar=1",
-        # A source whose picture ends before its sound holds its last frame.
-        "tpad=stop_mode=clone:stop=-1",
-        f"trim=end_frame={piece.frames}",
     ]
     audio = [
-        *([f"atrim{late}", f"asetpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 else []),
+        *([f"asetpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 else []),
+        "atrim=start=0",
         f"aresample={AUDIO_RATE}:async=1:first_pts=0",
         "aformat=sample_fmts=s16:channel_layouts=stereo",
         "apad",
@@ -162,13 +167,16 @@ def segment_filters(piece: Segment) -> str:
         video += [f"fade=t=in:st=0:d={length:.4f}", f"fade=t=out:st={out:.4f}:d={length:.4f}"]
         audio += [f"afade=t=in:st=0:d={length:.4f}", f"afade=t=out:st={out:.4f}:d={length:.4f}"]
     # As a filter: an lavfi input would speak pcm_u8, which the image's ffmpeg does not decode.
-    sound = "[0:a:0]" if piece.media.audio else f"anullsrc=channel_layout=stereo:sample_rate={AUDIO_RATE},"
+    # By their places: a stream that cannot be used (a cover, one without a picture) may stand before them.
+    picture = f"[0:{piece.media.video.index}]"
+    heard = piece.media.audio
+    sound = f"[0:{heard.index}]" if heard else f"anullsrc=channel_layout=stereo:sample_rate={AUDIO_RATE},"
     graph = [f"{sound}{','.join(audio)}[audio]"]
     if piece.overlay is None:
-        return ";".join([f"[0:v:0]{','.join(video)}[video]", *graph])
+        return ";".join([f"{picture}{','.join(video)}[video]", *graph])
     place = f"x={piece.overlay_x}:y={piece.overlay_y}"
     laid = f"[plain][1:v:0]overlay={place}:eof_action=repeat,format=yuv420p,trim=end_frame={piece.frames}[video]"
-    return ";".join([f"[0:v:0]{','.join(video)}[plain]", laid, *graph])
+    return ";".join([f"{picture}{','.join(video)}[plain]", laid, *graph])
 
 
 def _scaled(piece: Segment) -> list[str]:

@@ -1,6 +1,8 @@
-"""The length of a Matroska or WebM file that does not tell it, from its last cluster (RFC 9559).
+"""When the last picture of a Matroska or WebM file begins (RFC 9559).
 
-A browser's recorder writes such files: it does not know the length when it writes the beginning and never goes back.
+What the beginning says of the length is not enough. A browser's recorder says nothing, because it does not know the
+length when it writes the beginning and never goes back. A file that was cut off says what it was to become. A recording
+whose clock does not begin at zero says when it ends, not how long it is.
 """
 
 from __future__ import annotations
@@ -10,17 +12,45 @@ from collections.abc import Iterator
 _CLUSTER, _TIMESTAMP = b"\x1f\x43\xb6\x75", 0xE7
 _SIMPLE_BLOCK, _GROUP, _BLOCK = 0xA3, 0xA0, 0xA1
 _TICKS = b"\x2a\xd7\xb1"
+_TRACKS = b"\x16\x54\xae\x6b"
+_TRACK, _TRACK_NUMBER, _TRACK_TYPE = 0xAE, 0xD7, 0x83
 MAGIC = b"\x1a\x45\xdf\xa3"
 
 
-def end_of_last_cluster(head: bytes, tail: bytes) -> float | None:
-    """When the last block in `tail` (the end of the file) begins, in seconds; None where no cluster is in there."""
+def last_picture(head: bytes, tail: bytes) -> float | None:
+    """When the last picture in `tail` (the end of the file) begins, in seconds; None where no cluster with one is in
+    there."""
+    track = _picture_track(head)
     at = len(tail)
     while (at := tail.rfind(_CLUSTER, 0, at)) >= 0:
-        ticks = list(_block_ticks(tail, at + 4))
+        ticks = [begins for number, begins in _blocks(tail, at + 4) if track in (None, number)]
         if ticks:
             return max(ticks) * _nanoseconds(head) / 1e9
     return None
+
+
+def _picture_track(head: bytes) -> int | None:
+    """The number of the first track with pictures (RFC 9559, 5.1.4.1)."""
+    at = -1
+    # The list of places at the beginning (SeekHead) names the tracks too.
+    while (at := head.find(_TRACKS, at + 1)) >= 0:
+        size, start = _number(head, at + 4, keep_marker=False)
+        for kind, first, end in _children(head, start, min(len(head), start + size)):
+            facts = {inner: head[a:b] for inner, a, b in _children(head, first, end)} if kind == _TRACK else {}
+            if facts.get(_TRACK_TYPE) == b"\x01":
+                return int.from_bytes(facts.get(_TRACK_NUMBER, b""), "big")
+    return None
+
+
+def _children(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Kind, and where the content begins and ends, of the elements between two offsets."""
+    while at + 2 <= end:
+        kind, start = _number(data, at, keep_marker=True)
+        size, start = _number(data, start, keep_marker=False)
+        at = start + size
+        if at > end:
+            return
+        yield kind, start, at
 
 
 def _nanoseconds(head: bytes) -> int:
@@ -32,7 +62,8 @@ def _nanoseconds(head: bytes) -> int:
     return int.from_bytes(head[start : start + size], "big") or 1_000_000
 
 
-def _block_ticks(data: bytes, start: int) -> Iterator[int]:
+def _blocks(data: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Track number and time of each block of a cluster, in ticks."""
     size, at = _number(data, start, keep_marker=False)
     end = min(len(data), at + size)
     base = 0
@@ -47,8 +78,8 @@ def _block_ticks(data: bytes, start: int) -> Iterator[int]:
         if kind == _TIMESTAMP:
             base = int.from_bytes(data[content : content + size], "big")
         elif kind in (_SIMPLE_BLOCK, _BLOCK) and size >= 4:
-            _, after = _number(data, content, keep_marker=False)
-            yield base + int.from_bytes(data[after : after + 2], "big", signed=True)
+            track, after = _number(data, content, keep_marker=False)
+            yield track, base + int.from_bytes(data[after : after + 2], "big", signed=True)
         at = content + size
 
 

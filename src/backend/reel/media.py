@@ -14,7 +14,8 @@ class VideoStream:
     """The picture, as a player shows it.
 
     `width` and `height` are in square pixels, after the pixel aspect ratio and the rotation flag. `fps` is frames per
-    second, None where ffprobe knows none. `matrix` is the YCbCr matrix as ffmpeg's scale filter names it.
+    second, None where ffprobe knows none. `matrix` is the YCbCr matrix as ffmpeg's scale filter names it. `index` is
+    the stream's place in the file.
     """
 
     codec: str
@@ -26,6 +27,7 @@ class VideoStream:
     matrix: str = "bt709"
     full_range: bool = False
     wide_gamut: bool = False
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class AudioStream:
     codec: str
     sample_rate: int
     channels: int
+    index: int = 1
 
 
 @dataclass(frozen=True)

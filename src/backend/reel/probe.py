@@ -60,7 +60,7 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
     _refuse_unknown(video, audio)
     return MediaInfo(
         container=str(container.get("format_name", "")),
-        duration_s=_seconds(container.get("duration")) or _seconds(video.get("duration")),
+        duration_s=_length(container, video),
         size_bytes=int(container.get("size") or 0),
         video=_video(video),
         audio=_audio(audio) if audio else None,
@@ -119,6 +119,7 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         matrix=matrix,
         full_range=stream.get("color_range") == "pc" or str(stream.get("pix_fmt")).startswith("yuvj"),
         wide_gamut=stream.get("color_primaries") == "bt2020",
+        index=int(stream.get("index") or 0),
     )
 
 
@@ -127,7 +128,18 @@ def _audio(stream: Mapping[str, Any]) -> AudioStream:
         codec=str(stream.get("codec_name", "unknown")),
         sample_rate=int(stream.get("sample_rate") or 0),
         channels=int(stream.get("channels") or 0),
+        index=int(stream.get("index") or 0),
     )
+
+
+def _length(container: Mapping[str, Any], video: Mapping[str, Any]) -> float:
+    """How long there is a picture, in seconds: sound that goes on after it cannot be cut."""
+    whole = _seconds(container.get("duration"))
+    picture = _seconds(video.get("duration"))
+    if not picture:
+        return whole
+    end = picture + _signed(video.get("start_time")) - _signed(container.get("start_time"))
+    return min(whole, end) if whole and end > 0 else picture
 
 
 def _pixel_aspect(stream: Mapping[str, Any]) -> Fraction:

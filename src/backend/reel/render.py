@@ -165,10 +165,12 @@ def _table(seen: VideoStream, workdir: Path) -> Path | None:
 
 
 def clip_rate(media: MediaInfo) -> Fraction:
-    """The source's own frame rate where it is a sane one, at most 60."""
+    """The source's own frame rate where it is a sane one; of slow motion, the largest half, quarter, … up to 60."""
     rate = media.video.fps
-    if rate is None or not 5 <= rate <= 60:
+    if rate is None or not 5 <= rate <= 1000:
         return Fraction(ffmpeg.REEL_RATE)
+    while rate > 60:
+        rate /= 2
     return rate.limit_denominator(1001)
 
 

@@ -31,7 +31,8 @@ async def seek_point(path: Path, media: MediaInfo, start_s: float, *, tools: Too
         from_s = start_s - window_s
         if from_s <= 0:
             break
-        listed = ffmpeg.key_frames(path, media.start_s + from_s, media.start_s + start_s, tools=tools)
+        clock_s = media.start_s
+        listed = ffmpeg.key_frames(path, media.video.index, clock_s + from_s, clock_s + start_s, tools=tools)
         try:
             found = read_key_frames(await read_output(listed, deadline_s=deadline_s))
         except FfmpegFailed:

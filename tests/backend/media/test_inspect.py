@@ -120,6 +120,40 @@ async def test_a_picture_that_no_memory_holds_is_refused(folder: Path, tmp_path:
         await look(path, tmp_path)
 
 
+async def test_a_video_too_short_for_a_clip_is_refused(folder: Path, tmp_path: Path) -> None:
+    path = make(folder / "one-frame.mp4", 1, "-frames:v", "1", "-an")
+    with pytest.raises(NotAVideo, match=r"too short: it has 0\.040 s"):
+        await look(path, tmp_path)
+
+
+async def test_an_index_that_names_places_behind_the_end_is_refused(folder: Path, tmp_path: Path) -> None:
+    data = bytearray(make(folder / "small.mp4", 2, "-an").read_bytes())
+    struct.pack_into(">I", data, data.index(b"stco") + 12, 0x7FFFFFFF)
+    path = tmp_path / "beyond.mp4"
+    path.write_bytes(data)
+    with pytest.raises(NotAVideo, match="behind the end"):
+        await look(path, tmp_path)
+
+
+async def test_a_length_for_which_a_file_has_too_few_bytes_is_refused(folder: Path, tmp_path: Path) -> None:
+    data = bytearray(make(folder / "long.avi", 2, "-an", "-bf", "0").read_bytes())
+    struct.pack_into("<I", data, data.index(b"avih") + 8 + 16, 10_000_000)
+    struct.pack_into("<I", data, data.index(b"strh") + 8 + 32, 10_000_000)
+    path = tmp_path / "made-up.avi"
+    path.write_bytes(data)
+    with pytest.raises(NotAVideo, match="claims to have 400000 s"):
+        await look(path, tmp_path)
+
+
+async def test_hours_between_two_parts_of_a_recording_are_no_length(folder: Path, tmp_path: Path) -> None:
+    early = make(folder / "early.ts", 3, "-output_ts_offset", "10", "-muxdelay", "0")
+    late = make(folder / "late.ts", 3, "-output_ts_offset", "7213", "-muxdelay", "0")
+    path = tmp_path / "gap.ts"
+    path.write_bytes(early.read_bytes() + late.read_bytes())
+    with pytest.raises(NotAVideo, match="claims to have 72"):
+        await look(path, tmp_path)
+
+
 async def test_a_codec_that_the_image_lacks_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
     path = make(folder / "wma.mkv", 1, "-c:a", "wmav2")
     with pytest.raises(UnusableVideo, match="sound is in wmav2"):

@@ -2,8 +2,8 @@
 
 The read ranges are laid at their places in a sparse file as long as the object, so that ffprobe sees real offsets. An
 MPEG-TS has no offsets in it: there ffprobe gets the first and the last part back to back, because it would search the
-zeros between them for packets. Two kinds of file do not tell their length where ffprobe looks for it, fragmented MP4
-and Matroska as browsers record it; their last fragment does.
+zeros between them for packets. Three kinds of file do not tell their length where ffprobe looks for it, or tell a wrong
+one: fragmented MP4, Matroska and FLV. There the last picture is looked for.
 """
 
 import asyncio
@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from app.storage.interface import ObjectStore
-from reel import boxes, fragments, matroska, transport
+from reel import boxes, flv, fragments, matroska, transport
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import MediaInfo
+from reel.payloads import MIN_SPAN_SECONDS
 from reel.probe import probe
 from reel.tools import find_tools
 
@@ -31,6 +32,11 @@ PIECE_BYTES: Final = 4 * _MIB
 # An MPEG-TS is looked at in this many places between its ends, to see whether its clock runs on.
 CLOCK_PLACES: Final = 15
 CLOCK_BYTES: Final = _MIB // 2
+# What a frame takes at least: a packet in an MPEG-TS (half of one, as ffprobe may count fields), the header of a chunk
+# in an AVI.
+LEAST_FRAME_BYTES: Final = {"mpegts": 94, "avi": 8}
+# What a file tells of its length counts up to this difference: the last sound may end so much after the last picture.
+LENGTH_SLACK_S: Final = 0.1
 
 Read = Callable[[int, int], Awaitable[bytes]]
 
@@ -49,8 +55,25 @@ async def inspect(store: ObjectStore, key: str, size: int, folder: Path) -> Medi
             raise UnusableVideo(f"The file cannot be examined: {error}. Export it as an MP4 and try again") from error
     if not media.duration_s:
         raise NotAVideo("The file has no duration: expected a video, not a picture or a live stream")
+    if media.duration_s < MIN_SPAN_SECONDS:
+        raise NotAVideo(
+            f"The video is too short: it has {media.duration_s:.3f} s, a clip at least {MIN_SPAN_SECONDS} s"
+        )
+    _refuse_impossible(media, size)
     # ffprobe saw a file of another size where only its ends were laid out.
     return replace(media, size_bytes=size)
+
+
+def _refuse_impossible(media: MediaInfo, size: int) -> None:
+    """Raises NotAVideo where a file is too small for the frames that its length means: the length is made up, or there
+    is a gap of hours in the middle. MP4, Matroska and FLV tell where their last frame is."""
+    least = next((bytes_ for name, bytes_ in LEAST_FRAME_BYTES.items() if name in media.container), 0)
+    frames = media.duration_s * float(media.video.fps or 1)
+    if frames * least > size:
+        raise NotAVideo(
+            f"The video is damaged: it claims to have {media.duration_s:.0f} s, {round(frames)} pictures, and has only "
+            f"{size} bytes"
+        )
 
 
 async def _look(read: Read, size: int, path: Path) -> MediaInfo:
@@ -63,12 +86,20 @@ async def _look(read: Read, size: int, path: Path) -> MediaInfo:
     tail = await read(max(0, size - TAIL_BYTES), min(TAIL_BYTES, size))
     await _lay_out(path, size, head, [(size - len(tail), tail)])
     media = await _probe(path)
-    if media.duration_s or not head.startswith(matroska.MAGIC):
+    if head.startswith(matroska.MAGIC):
+        return _with_length(media, await _near_the_end(read, size, lambda end: matroska.last_picture(head, end)))
+    if head.startswith(flv.MAGIC):
+        return _with_length(media, await _near_the_end(read, size, flv.last_picture))
+    return media
+
+
+def _with_length(media: MediaInfo, last_s: float | None) -> MediaInfo:
+    """The length by when the last frame is shown, where that differs from what the file tells of itself."""
+    if last_s is None:
         return media
-    begins_s = await _near_the_end(read, size, lambda end: matroska.end_of_last_cluster(head, end))
-    if begins_s is None:
-        return media
-    return replace(media, duration_s=begins_s + (float(1 / media.video.fps) if media.video.fps else 0.0))
+    frame_s = float(1 / media.video.fps) if media.video.fps else 0.0
+    length_s = last_s + frame_s - max(0.0, media.start_s)
+    return media if abs(media.duration_s - length_s) <= LENGTH_SLACK_S else replace(media, duration_s=length_s)
 
 
 async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> MediaInfo:

@@ -47,6 +47,16 @@ class RateLimited(Exception):
     """
 
 
+@dataclass(frozen=True)
+class StubCall:
+    """What the app asked of a stub of ``[stubs]``: a mail with a code, a payment …"""
+
+    method: str
+    path: str
+    body: str
+    status: int
+
+
 @dataclass
 class Api:
     """The app as one person's browser on the page's origin reaches it.
@@ -63,6 +73,8 @@ class Api:
     machine: str | None = None
     # Whether a Machine that would hand requests over to another one is to serve them itself.
     served_here: bool = True
+    # What a stub was asked, as the harness gives it; None at a deployed app.
+    stubs: Callable[[str], Awaitable[Sequence[StubCall]]] | None = None
 
     @property
     def all_headers(self) -> dict[str, str]:
@@ -114,6 +126,16 @@ class Api:
         if not answer.content:
             return None
         return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+
+    async def stub_calls(self, stub: str, containing: str = "") -> Sequence[StubCall]:
+        """What the app asked of this stub of parity.toml, oldest first, where the body has ``containing``.
+
+        A sign-in that is confirmed by mail finds its code so. Raises ``Refused`` at a deployed app, which asks the real
+        service.
+        """
+        if self.stubs is None:
+            raise Refused(f"the stub {stub}", 0, "a deployed app has no stubs: sign_in must do without them there")
+        return [call for call in await self.stubs(stub) if containing in call.body]
 
     async def send_file(
         self,
@@ -221,12 +243,17 @@ class Edit:
 
 @dataclass(frozen=True)
 class Socket:
-    """A WebSocket of this person. ``expect`` is a pattern of the first message after ``send``; empty for none."""
+    """A WebSocket of this person. ``expect`` is a pattern of the first message after ``send``; empty for none.
+
+    ``subprotocols`` are those that a page names (``new WebSocket(url, [...])``), a token among them for many apps: a
+    browser adds no header of its own to a WebSocket.
+    """
 
     path: str
     send: str = ""
     expect: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    subprotocols: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -287,6 +314,8 @@ class FullContract(Contract, Protocol):
     # Absent: app.frontend_origin of parity.toml. None: page and API are one origin, there is no CORS.
     origin: ClassVar[str | None]
     people: ClassVar[Rate]
+    # Patterns of paths at which everybody may read what one person has, by design: shared films, public profiles.
+    public: ClassVar[Collection[str]]
     # Broken variants that only the app can name, by the name that checks use: ``Named("…")``.
     broken: ClassVar[Mapping[str, Change]]
 

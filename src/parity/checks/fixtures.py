@@ -153,6 +153,12 @@ def modal_calls(stack: Stack) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
     return calls
 
 
+def api_of(stack: Stack, machine: str | None = None) -> Api:
+    """The app in the browser of somebody who was never there."""
+    stubs = None if stack.site.live else stack.stub_calls
+    return Api(stack.client(), stack.site.origin, machine=machine, stubs=stubs)
+
+
 @pytest.fixture
 def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
     """``await people()``: one more person who has signed in, pinned to the first Machine. Raises ``Refused``.
@@ -165,7 +171,7 @@ def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
         if run.people is not None:
             await asyncio.to_thread(wait_for_room, run.state, run.people)
         machine = None if stack.site.live else await Machines(stack).first()
-        app = run.contract(Api(stack.client(), stack.site.origin, machine=machine))
+        app = run.contract(api_of(stack, machine))
         await app.sign_in()
         made.append(person := await Person.of(app, stack.client))
         return person
@@ -185,7 +191,7 @@ def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
 @pytest.fixture
 def newcomer(stack: Stack, run: Run) -> Person:
     """A person who has not signed in yet; ``owns`` is unknown."""
-    return Person(run.contract(Api(stack.client(), stack.site.origin)), "", stack.client)
+    return Person(run.contract(api_of(stack)), "", stack.client)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ CLASSES: Mapping[str, tuple[str, str]] = {
     "S": ("caches", "look at Cache-Control and at keys that are written twice"),
     "T": ("deletion", "look at who else refers to what is deleted"),
     "U": ("the event loop", "look for blocking calls in async handlers"),
-    "V": ("identity on sockets", "the socket must ask for the same proof of identity as the API"),
+    "V": ("identity", "every route and socket must ask who it is, and whose the thing is"),
     "W": ("size and shape", "look for a first page taken for the whole, and for names beyond ASCII"),
     "X": ("drift", "compare fly.toml with the running Machine"),
 }

@@ -13,12 +13,17 @@ import httpx
 
 from parity.checks.secrecy import hidden_headers
 from parity.config.project import Project
-from parity.contract import PINNED
+from parity.contract import PINNED, Refused, StubCall
 from parity.stack.target import Target
 
 ADMIN_TIMEOUT_S = 90.0
 APP_TIMEOUT_S = 40.0
 BODY_KEPT = 2000
+# What a page meets that is sent to its own API by plain http, in a redirect or a Location.
+MIXED = (
+    "the app leads there, and a browser blocks it as mixed content: an https page may not ask plain http. The server"
+    ' must trust the edge\'s X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips="*")'
+)
 
 
 class StackError(Exception):
@@ -71,6 +76,16 @@ class Stack:
             raise StackError(f"admin {method} {path}: {answer.status_code} {answer.text[:400]}")
         return answer.json() if answer.content else None
 
+    async def stub_calls(self, stub: str) -> list[StubCall]:
+        """What the app asked of a stub of parity.toml, oldest first. Raises ``StackError`` for an unknown stub."""
+        declared = self.site.project.parity.stubs
+        if stub not in declared:
+            raise StackError(f"parity.toml declares no stub {stub!r}; known: {', '.join(declared) or 'none'}")
+        found = await self.admin("GET", "/services/calls")
+        return [
+            StubCall(one["method"], one["path"], one["body"], one["status"]) for one in found if one["stub"] == stub
+        ]
+
     @asynccontextmanager
     async def r2_behaviour(self, **fields: object) -> AsyncIterator[None]:
         """R2 with these fields of ``POST /r2/behaviour`` (``latency``, ``write_window`` …); as before afterwards."""
@@ -93,9 +108,16 @@ class Stack:
 
 
 def client(target: Target, said: list[dict[str, Any]]) -> httpx.AsyncClient:
-    """A client of the app and the stand-ins that trusts the stack's CA (public ones for a deployed app)."""
+    """A client of the app and the stand-ins that trusts the stack's CA (public ones for a deployed app).
+
+    A request to the app by plain http raises ``Refused``, as a browser blocks it: nothing but an answer of the app can
+    have led there.
+    """
+    api = httpx.URL(target.api_url)
 
     async def ask(request: httpx.Request) -> None:
+        if (api.scheme, request.url.scheme) == ("https", "http") and request.url.netloc == api.netloc:
+            raise Refused(f"{request.method} {request.url}", 0, MIXED)
         if target.admin_url is None or not str(request.url).startswith(target.admin_url):
             entry: dict[str, Any] = {
                 "asked": f"{request.method} {request.url}",

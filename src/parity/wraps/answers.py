@@ -195,6 +195,24 @@ def first_answer_kept(app: App, settings: Settings) -> App:
     return broken
 
 
+def sessions_forgotten(app: App, _settings: Settings) -> App:
+    """A read is refused with 401 where the same person never wrote by way of this Machine: as where sessions live in
+    the memory of one process, or the key that signs tokens does."""
+    known: set[object] = set()
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            person = reader(scope)[2]
+            if is_write(scope):
+                known.add(person)
+            elif scope["method"] == "GET" and person not in known:
+                await send_all(send, answer(401, '{"error": "sign in first"}'))
+                return
+        await app(scope, receive, send)
+
+    return broken
+
+
 def answers(app: App, settings: Settings) -> App:
     """Every request (of ``method``, where given) is answered with ``status`` and nothing else."""
 

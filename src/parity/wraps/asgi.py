@@ -65,15 +65,15 @@ _NOT_THE_PERSON = frozenset({b"accept", b"accept-encoding", b"connection", b"con
                              b"origin", b"user-agent", b"via"})  # fmt: skip
 
 
-def reader(scope: Message) -> object:
+def reader(scope: Message) -> tuple[object, object, object]:
     """Path, query and whatever says who asks."""
-    person = tuple(
-        pair
-        for pair in scope["headers"]
-        if (name := pair[0].lower()) not in _NOT_THE_PERSON
-        and not name.startswith((b"x-forwarded-", b"fly-", b"x-req"))
-    )
-    return scope["path"], scope.get("query_string", b""), person
+    return scope["path"], scope.get("query_string", b""), tuple(pair for pair in scope["headers"] if of_person(pair[0]))
+
+
+def of_person(header_name: bytes) -> bool:
+    """Whether a request's header may say who asks."""
+    name = header_name.lower()
+    return name not in _NOT_THE_PERSON and not name.startswith((b"x-forwarded-", b"fly-", b"x-req"))
 
 
 def changed_head(app: App, change: Callable[[Message, Message], Message]) -> App:

@@ -16,6 +16,7 @@ from .asgi import (
     body_of,
     header,
     is_write,
+    of_person,
     replayed,
     said,
     send_all,
@@ -167,6 +168,22 @@ def first_after_idle_fails(app: App, settings: Settings) -> App:
             await body_of(receive)
             await send_all(send, answer(500, '{"detail": "server closed the connection unexpectedly"}'))
             return
+        await app(scope, receive, send)
+
+    return broken
+
+
+def changes_by_anyone(app: App, _settings: Settings) -> App:
+    """Whoever asks for a change of something, its owner's is made: each request but GET and POST goes on with what the
+    last POST said of who asks."""
+    last: list[tuple[bytes, bytes]] = []
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            last[:] = [pair for pair in scope["headers"] if of_person(pair[0])]
+        elif is_write(scope) and last:
+            kept = [pair for pair in scope["headers"] if not of_person(pair[0])]
+            scope = {**scope, "headers": [*kept, *last]}
         await app(scope, receive, send)
 
     return broken

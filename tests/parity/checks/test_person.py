@@ -8,8 +8,10 @@ import httpx
 import pytest
 
 from parity.checks.person import Attempt, Person, missing
+from parity.checks.stack import client
 from parity.checks.verdict import NotDeclared
-from parity.contract import PINNED, Api, InBucket, RateLimited, Refused
+from parity.contract import PINNED, Api, InBucket, RateLimited, Refused, StubCall
+from parity.stack.target import Target
 
 
 class Notes:
@@ -142,3 +144,22 @@ async def test_an_upload_needs_cors_and_a_readable_etag() -> None:
         answers["allow"] = "https://elsewhere.example"
         with pytest.raises(Refused, match="preflight"):
             await api.send_file("https://r2.example/k", b"x")
+
+
+async def test_a_sign_in_finds_the_code_of_its_mail_in_the_calls_of_a_stub() -> None:
+    async def stubs(_name: str) -> list[StubCall]:
+        return [StubCall("POST", "/mails", f"{name}: the code is {number}", 202) for number, name in enumerate("abab")]
+
+    async with httpx.AsyncClient() as http:
+        api = Api(http, None, stubs=stubs)
+        assert [call.body[-1] for call in await api.stub_calls("mail.example", containing="a:")] == ["0", "2"]
+        with pytest.raises(Refused, match="a deployed app has no stubs"):
+            await Api(http, None).stub_calls("mail.example")
+
+
+async def test_a_page_is_never_led_to_plain_http() -> None:
+    target = Target("local", "https://localhost:8443", "", "", "", "", None, None, "process")
+    async with client(target, []) as http:
+        api = Api(http, "https://page.example")
+        with pytest.raises(Refused, match=r"http://localhost:8443/done .* mixed content"):
+            await api.call("GET", "http://localhost:8443/done")

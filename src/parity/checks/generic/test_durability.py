@@ -21,7 +21,7 @@ TEXTS = ("Zürich – 東京 ⚽ ‘quoted’", 'İstanbul <b>&amp;</b> \\n "x" 
     broken=Proxy("answered_early", seconds=15.0),
     because="no object|is not shown by a Machine with an empty disk",
     deadline_s=120,
-    rests_on=("test_writes_last",),
+    rests_on=("test_writes_last", "test_known_to_every_machine"),
     fast=True,
 )
 async def test_durable(person: Person, machines: Machines, bucket: Bucket) -> None:

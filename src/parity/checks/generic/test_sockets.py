@@ -43,10 +43,11 @@ async def opened(person: Person, socket: Socket, stack: Stack, *, path: str = ""
             ssl=ssl_context(stack.target.ca) if url.scheme == "https" else None,
             origin=None,
             additional_headers=sent,
+            subprotocols=[websockets.Subprotocol(name) for name in socket.subprotocols] or None,
             open_timeout=OPEN_S,
             proxy=None,
         )
-    except (websockets.InvalidStatus, websockets.InvalidMessage, TimeoutError, OSError) as error:
+    except (websockets.InvalidHandshake, TimeoutError, OSError) as error:
         raise NotOpened(f"{url.path} was refused: {error}") from None
     async with connection:
         yield connection

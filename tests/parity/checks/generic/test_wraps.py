@@ -117,3 +117,26 @@ async def test_any_origin_is_echoed_with_credentials() -> None:
 async def test_the_first_read_of_a_machine_fails_and_the_second_does_not() -> None:
     async with client(Notes(), "first_read_fails") as http:
         assert [(await http.get("/notes")).status_code for _ in range(2)] == [500, 200]
+
+
+async def test_a_machine_that_forgets_sessions_refuses_reads_of_those_who_wrote_elsewhere() -> None:
+    who = {"Authorization": "Bearer ada"}
+    async with client(Notes(), "sessions_forgotten") as http:
+        assert (await http.get("/notes", headers=who)).status_code == 401
+        await http.post("/notes", json={"text": "a"}, headers=who)
+        assert (await http.get("/notes", headers=who)).status_code == 200
+        assert (await http.get("/notes", headers={"Authorization": "Bearer ben"})).status_code == 401
+
+
+async def test_changes_by_anyone_are_made_in_the_name_of_who_posted_last() -> None:
+    async def who(request: Request) -> Response:
+        return JSONResponse(request.headers.get("authorization"))
+
+    app = Starlette(routes=[Route("/who", who, methods=["GET", "POST", "DELETE"])])
+    transport = httpx.ASGITransport(PROXIED["changes_by_anyone"](app, {}))
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
+        answers = [
+            (await http.request(method, "/who", headers={"Authorization": name})).json()
+            for method, name in (("DELETE", "ben"), ("POST", "ada"), ("GET", "ben"), ("DELETE", "ben"))
+        ]
+    assert answers == ["ben", "ada", "ben", "ada"]

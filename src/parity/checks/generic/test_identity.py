@@ -1,0 +1,151 @@
+"""Who somebody is: every Machine knows it, and nobody gets or changes what is another person's."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import httpx
+
+from parity.checks import Proxy, check, not_judged
+from parity.checks.generic.support import empty_machine, not_declared
+from parity.checks.generic.test_uploads import like_no_other
+from parity.checks.machines import Machines
+from parity.checks.person import People, Person
+from parity.checks.stack import Stack
+from parity.contract import FullContract, Refused
+
+# How an app says that it does not know who asks.
+UNKNOWN = (401, 403)
+
+
+@check(
+    "D",
+    "Who has signed in is known to a Machine that never saw them",
+    broken=Proxy("sessions_forgotten"),
+    because="does not know who asks",
+    rests_on=("test_writes_last",),
+    deadline_s=120,
+    fast=True,
+)
+async def test_known_to_every_machine(person: Person, machines: Machines) -> None:
+    """Keep sessions outside of the process, and take the key that signs tokens from a secret."""
+    await person.write()
+    await person.read()
+    async with empty_machine(person, machines) as cold:
+        refused = await refusal(person.on(cold))
+    assert refused is None or refused.status not in UNKNOWN, (
+        f"a Machine that never saw the person does not know who asks: {refused}. After every deploy or stop, and with a"
+        " second Machine, everybody is signed out"
+    )
+
+
+async def refusal(person: Person) -> Refused | None:
+    """How a read is refused; None where it is answered."""
+    try:
+        await person.read()
+    except Refused as refused:
+        return refused
+    return None
+
+
+@check(
+    "V",
+    "What is one person's no other person gets by asking for the same",
+    broken=Proxy("first_answer_kept", for_all=True),
+    because="what is another person's",
+    needs=("ffmpeg",),
+    rests_on=("test_people_apart",),
+    deadline_s=150,
+)
+async def test_others_get_nothing(people: People, stack: Stack, video: bytes) -> None:
+    """Look up whose the thing is by the person's own id, in the query that finds it."""
+    one, other = await people(), await people()
+    film, began = like_no_other(video), len(stack.said)
+    theirs = {(await one.write()).encode(), film[-16:]}
+    await one.read()
+    if one.can("upload"):
+        theirs.add((await one.app.upload(film)).key.encode())
+    asked = dict.fromkeys(path for path in map(path_read(stack), stack.said[began:]) if path)
+    public: Collection[str] = getattr(one.app, "public", ())
+    for path in (path for path in asked if not any(re.search(pattern, path) for pattern in public)):
+        answer = await other.api.ask("GET", path, follow_redirects=True)
+        found = answer.is_success and holds(answer, theirs)
+        assert not found, (
+            f"another person who asks for {path.partition('?')[0]} gets what is another person's (it answers"
+            f" {answer.status_code}): look for whose it is, not only for whether it is there"
+        )
+
+
+def path_read(stack: Stack) -> Callable[[dict[str, Any]], str]:
+    """Gives of an entry of ``stack.said`` path and query, where it is a GET of the app that was answered well."""
+    api = urlsplit(stack.target.api_url).netloc
+
+    def read(entry: dict[str, Any]) -> str:
+        method, _, url = entry["asked"].partition(" ")
+        parts = urlsplit(url)
+        well = method == "GET" and parts.netloc == api and str(entry["answer"]).startswith("2")
+        return f"{parts.path}?{parts.query}".removesuffix("?") if well else ""
+
+    return read
+
+
+def holds(answer: httpx.Response, theirs: Collection[bytes]) -> bool:
+    """Whether one of these stands in the answer, as it is or in a URL."""
+    return any(one in answer.content or one in unquote_to_bytes(answer.content) for one in theirs)
+
+
+@check(
+    "V",
+    "What is one person's no other person changes or deletes",
+    broken=Proxy("changes_by_anyone"),
+    because="by another person",
+    rests_on=("test_people_apart",),
+    deadline_s=90,
+)
+async def test_others_change_nothing(people: People) -> None:
+    """Give each UPDATE and DELETE the person's id as well, and answer 404 where nothing fits."""
+    one, other = await people(), await people()
+    if not (one.can("delete") or one.can("edit")):
+        not_declared("the contract names nothing to change: delete or edit")
+    hand = Hand(one, other)
+    text = await one.write()
+    if one.can("delete"):
+        await hand.of_the_other(hand.app.delete(text))
+        assert text in await one.read(), f"{text} was deleted by another person, who sent the same request"
+    if one.can("edit"):
+        for field in await hand.app.edit():
+            await field.do(kept := f"of the owner {text}")
+            if await field.shown() != kept:
+                not_judged("an edit is not shown even to the person who made it")
+            await hand.of_the_other(field.do(f"of a stranger {text}"))
+            shown = await field.shown()
+            assert shown == kept, f"a record was changed by another person, who sent the same request: {shown!r}"
+
+
+class Hand:
+    """``app`` is ``one``'s contract; within ``of_the_other`` what changes something is sent as ``other``."""
+
+    def __init__(self, one: Person, other: Person) -> None:
+        self.app: FullContract = copy.copy(one.app)
+        self.app.api = replace(one.api)
+        self._own, self._other, self._crossed = self.app.api.ask, other.api.ask, False
+        self.app.api.ask = self._ask  # type: ignore[method-assign]
+
+    async def of_the_other(self, change: Awaitable[None]) -> None:
+        """It may be refused."""
+        self._crossed = True
+        try:
+            await change
+        except Refused:
+            return
+        finally:
+            self._crossed = False
+
+    async def _ask(self, method: str, path: str, json: object = None, **more: Any) -> httpx.Response:
+        ask = self._other if self._crossed and method not in ("GET", "HEAD") else self._own
+        return await ask(method, path, json, **more)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import click
 
+from parity.cli.usable import cors_rules, usable
 from parity.config.compose_env import FILE, compose_env_text
-from parity.config.errors import ConfigError, Mistakes
 from parity.config.fly_toml import FlyConfig
 from parity.config.project import Project
-from parity.modal.config import modal_secrets
 from parity.stack.target import local_project
 
 
@@ -34,9 +32,8 @@ def write() -> None:
 @config.command()
 @click.option("--as-flyctl", is_flag=True, help="Read fly.toml as a deploy does: drop what flyctl does not know.")
 def check(as_flyctl: bool) -> None:
-    """Read fly.toml, parity.toml, the secrets and the bucket's CORS file; exit code 2 says that one is wrong."""
-    project = Project.load({**os.environ, "PARITY_AS_FLYCTL": "true"} if as_flyctl else os.environ)
-    require_usable(project)
+    """Tell all mistakes of fly.toml, parity.toml, secrets, CORS file and contract; exit code 2 says that there are."""
+    project = usable({**os.environ, "PARITY_AS_FLYCTL": "true"} if as_flyctl else os.environ)
     parity, service = project.parity, project.fly.service
     click.echo(f"{parity.app.fly_config}: app {project.fly.app}, port {service.internal_port}, "
                f"{len(service.checks)} check(s), {project.fly.machine.memory_mb} MiB")  # fmt: skip
@@ -54,57 +51,6 @@ def difference_lines(fly: FlyConfig) -> list[str]:
     loud = [f"NOT REPRODUCED  {entry}" for entry in fly.not_reproduced if entry.loud]
     quiet = [f"not reproduced  {entry}" for entry in fly.not_reproduced if not entry.loud]
     return [*(f"DROPPED by flyctl  {key}" for key in fly.dropped), *loud, *quiet]
-
-
-def require_usable(project: Project) -> None:
-    """All that ``up`` needs beyond files that can be read. Raises one ``ConfigError`` with every mistake."""
-    parity, mistakes = project.parity, Mistakes()
-    with mistakes.collected():
-        _ = project.r2
-    if parity.gpu:
-        with mistakes.collected():
-            modal_secrets(project)
-        for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
-            with mistakes.collected():
-                project.required(name)
-    if project.settings.driver == "process":
-        with mistakes.collected():
-            _ = project.process
-        with mistakes.collected():
-            _ = project.group_commands
-    if parity.r2.cors:
-        with mistakes.collected():
-            _require_origin(project, cors_rules(project.path(parity.r2.cors)))
-    mistakes.raise_any()
-
-
-def _require_origin(project: Project, rules: list[dict[str, list[str]]]) -> None:
-    origin = project.parity.app.frontend_origin
-    allowed = {allowed for rule in rules for allowed in rule.get("AllowedOrigins", [])}
-    if origin and not allowed & {origin, "*"}:
-        raise ConfigError(
-            project.parity.r2.cors,
-            f"no rule allows {origin}: a browser could not load or upload a video",
-            "the frontend's origin in AllowedOrigins",
-        )
-
-
-def cors_rules(path: Path) -> list[dict[str, list[str]]]:
-    """``CORSRules`` of the bucket's CORS file. Raises ``ConfigError``; the R2 stand-in checks each rule further."""
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(str(path), f"not valid JSON: {error}") from None
-    rules = data.get("CORSRules") if isinstance(data, dict) else None
-    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        raise ConfigError(str(path), "there is no list CORSRules", '{"CORSRules": [{"AllowedOrigins": […], …}]}')
-    for number, rule in enumerate(rules):
-        for key in ("AllowedOrigins", "AllowedMethods"):
-            if not isinstance(rule.get(key), list) or not all(isinstance(text, str) for text in rule[key]):
-                raise ConfigError(f"{path}: CORSRules.{number}.{key}", "missing or not a list of texts")
-    return rules
 
 
 @click.command()

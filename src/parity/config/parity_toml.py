@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from parity.config.dev_table import Dev
-from parity.config.errors import ConfigError, together
+from parity.config.errors import ConfigError
 from parity.config.toml_file import load_model, read_toml
 
 _PLACEHOLDER = re.compile(r"\{[a-z_]+\}")
@@ -294,16 +294,17 @@ class ParityConfig(_Table):
 
 
 def load_parity_config(path: Path) -> ParityConfig:
-    """Read and check the file and that what it points at exists. Raises ``ConfigError``, naming every mistake."""
-    config = load_model(path, read_toml(path), ParityConfig)
-    missing = [
+    """Read and check the file. Raises ``ConfigError``, naming every mistake; ``missing_paths`` finds more of them."""
+    return load_model(path, read_toml(path), ParityConfig)
+
+
+def missing_paths(path: Path, config: ParityConfig) -> list[ConfigError]:
+    """One mistake for each file or folder that the file names and that does not exist."""
+    return [
         ConfigError(f"{path}: {key}", f"{relative} does not exist", "a path relative to parity.toml")
         for key, relative in _paths(config)
         if relative and not (path.parent / relative).exists()
     ]
-    if missing:
-        raise together(missing)
-    return config
 
 
 def _paths(config: ParityConfig) -> Iterator[tuple[str, str]]:

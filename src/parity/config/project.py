@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from parity.config.errors import ConfigError, Mistakes, nearest
 from parity.config.fly_toml import FlyConfig, load_fly_config
-from parity.config.parity_toml import ParityConfig, Process, SecretNames, load_parity_config
+from parity.config.parity_toml import ParityConfig, Process, SecretNames, load_parity_config, missing_paths
 from parity.config.secrets_env import interpolate, load_env_file
 from parity.config.settings import HarnessSettings, load_settings
 from parity.config.toml_file import read_toml
@@ -54,6 +54,7 @@ class Project:
         parity, fly, secrets = None, None, {}
         with mistakes.collected():
             parity = load_parity_config(path)
+            mistakes.found += missing_paths(path, parity)
         names = parity.app.fly_config if parity else _fly_config_named(path)
         with mistakes.collected():
             fly = load_fly_config(settings.root / names, as_flyctl=settings.as_flyctl)
@@ -61,7 +62,7 @@ class Project:
             mistakes.raise_any()
             raise AssertionError("a file that could not be read is a mistake")
         variables = variables_of(settings, parity)
-        if parity.secrets:
+        if parity.secrets and (settings.root / parity.secrets.file).exists():
             with mistakes.collected():
                 secrets = load_env_file(settings.root / parity.secrets.file, variables)
         given = {**fly.env, **secrets}

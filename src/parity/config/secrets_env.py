@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from parity.config.errors import ConfigError
+from parity.config.errors import ConfigError, Mistakes
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+# What ``parity init`` writes where a person has to decide.
+OPEN = "TODO"
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -24,7 +26,7 @@ def interpolate(text: str, variables: Mapping[str, str], where: str) -> str:
 
 
 def load_env_file(path: Path, variables: Mapping[str, str]) -> dict[str, str]:
-    """The file's names and values. Raises ``ConfigError`` naming file and line."""
+    """The file's names and values. Raises one ``ConfigError`` that names file and line of every mistake."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError:
@@ -32,18 +34,31 @@ def load_env_file(path: Path, variables: Mapping[str, str]) -> dict[str, str]:
             str(path), "there is no such file", fix="create it with one NAME=value line a secret"
         ) from None
     values: dict[str, str] = {}
+    mistakes = Mistakes()
     for number, raw in enumerate(lines, 1):
         line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        where = f"{path}:{number}"
-        found = _LINE.fullmatch(line)
-        if not found:
-            raise ConfigError(where, "not a NAME=value line")
-        name, text = found[1], found[2]
-        if name in values:
-            raise ConfigError(where, f"{name} stands in the file twice", "each name once")
-        if len(text) >= 2 and text[0] == text[-1] == '"':
-            text = text[1:-1]
-        values[name] = interpolate(text, variables, where)
+        if line and not line.startswith("#"):
+            with mistakes.collected():
+                name, value = _assignment(line, variables, f"{path}:{number}")
+                if name in values:
+                    raise ConfigError(f"{path}:{number}", f"{name} stands in the file twice", "each name once")
+                values[name] = value
+    mistakes.raise_any()
     return values
+
+
+def _assignment(line: str, variables: Mapping[str, str], where: str) -> tuple[str, str]:
+    found = _LINE.fullmatch(line)
+    if not found:
+        raise ConfigError(where, "not a NAME=value line")
+    name, text = found[1], found[2]
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    if text == OPEN:
+        raise ConfigError(
+            where,
+            f"{name} is still {OPEN}",
+            "a stand-in value",
+            "another service has an address here: ${PARITY_STUB_…} of [stubs], ${PARITY_SERVICE_…} of [services]",
+        )
+    return name, interpolate(text, variables, where)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from parity.cli.config import cors_rules
 from parity.cli.main import main
+from parity.cli.usable import cors_rules
 from parity.config.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -91,6 +91,59 @@ def test_all_that_up_would_miss_is_told_in_one_run(checkout: Path, capsys: pytes
     told = capsys.readouterr().err
     assert "R2_BUCKET is missing" in told
     assert "MODAL_TOKEN_ID is missing" in told
+
+
+def test_mistakes_of_all_files_are_told_in_one_run(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkout / "src").unlink()
+    (checkout / "mine").mkdir()
+    (checkout / "mine/contract.py").write_text("class Contract:\n    async def sing_in(self): ...  # TODO\n")
+    toml = (checkout / "parity.toml").read_text()
+    (checkout / "parity.toml").write_text(toml.replace('"src/checks/contract.py"', '"mine/contract.py"'))
+    secrets = checkout / "deploy/standin.secrets.env"
+    secrets.write_text(secrets.read_text() + "STRIPE_KEY=TODO\nMAIL_URL=TODO\n")
+    assert code_of("config", "check") == 2
+    told = capsys.readouterr().err
+    for mistake in (
+        "STRIPE_KEY is still TODO",
+        "MAIL_URL is still TODO",
+        "app.process.directory: src/backend does not exist",
+        "gpu.entry: src/gpu",
+        "sing_in means nothing; is it sign_in?",
+        "read is missing",
+    ):
+        assert mistake in told
+
+
+def test_a_parity_toml_with_mistakes_hides_none_of_the_contracts(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "mine.py").write_text("import nothing_of_that_name\n")
+    toml = (checkout / "parity.toml").read_text().replace('"src/checks/contract.py"', '"mine.py"')
+    (checkout / "parity.toml").write_text(toml.replace("[app]", "[app]\nfrontend_orign = 1"))
+    assert code_of("config", "check") == 2
+    told = capsys.readouterr().err
+    assert "frontend_orign" in told
+    assert "it cannot be imported: ModuleNotFoundError" in told
+
+
+def test_every_wrong_line_of_the_secrets_is_told(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secrets = checkout / "deploy/standin.secrets.env"
+    secrets.write_text(secrets.read_text() + "no assignment\nONE=${PARITY_NOTHING}\nTWO=${PARITY_NEITHER}\n")
+    assert code_of("config", "check") == 2
+    told = capsys.readouterr().err
+    for mistake in ("not a NAME=value line", "${PARITY_NOTHING} is not known", "${PARITY_NEITHER} is not known"):
+        assert mistake in told
+
+
+def test_a_contract_in_which_something_is_still_open_is_no_contract(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = (ROOT / "src/checks/contract.py").read_text().replace('"/api/projects"', '"/TODO"', 1)
+    (checkout / "mine.py").write_text(written)
+    toml = (checkout / "parity.toml").read_text().replace('"src/checks/contract.py"', '"mine.py"')
+    (checkout / "parity.toml").write_text(toml)
+    assert code_of("config", "check") == 2
+    assert "TODO stands there" in capsys.readouterr().err
 
 
 def test_what_is_not_reproduced_is_printed_and_what_changes_the_meaning_comes_first(

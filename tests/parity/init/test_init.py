@@ -23,6 +23,8 @@ def initialised(root: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> P
     with pytest.raises(SystemExit) as ended:
         main(["--root", str(root), "init", *options])
     assert ended.value.code == 0
+    secrets = root / "parity.secrets.env"
+    secrets.write_text(secrets.read_text().replace("=TODO\n", "=decided\n"))
     return Project.load({"PARITY_ROOT": str(root)})
 
 

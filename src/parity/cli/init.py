@@ -12,7 +12,7 @@ import httpx
 from parity.config.compose_env import HOME
 from parity.config.project import PARITY_TOML
 from parity.init.find import Findings, look
-from parity.init.openapi import Route, from_source, from_url
+from parity.init.openapi import NoDocument, Route, from_source, from_url
 from parity.init.write import CONTRACT_FILE, SECRETS_FILE, compose_yaml, contract, parity_toml, secrets_env
 
 # While the app is imported for its OpenAPI document: what clients take for an address. Nothing is asked there.
@@ -26,7 +26,11 @@ def init(url: str | None, force: bool) -> None:
     """Write parity.toml, stand-in secrets and a contract's skeleton for the repository, and say what is missing."""
     root = Path(os.environ.get("PARITY_ROOT") or ".").resolve()
     found = look(root)
-    routes = _routes(root, found, url)
+    routes: list[Route] = []
+    try:
+        routes = _routes(root, found, url)
+    except NoDocument as error:
+        found.problems.append(f"{CONTRACT_FILE}: its routes are to be written by hand, as {error}")
     texts = {
         PARITY_TOML: parity_toml(found),
         SECRETS_FILE: secrets_env(found),
@@ -47,7 +51,7 @@ def init(url: str | None, force: bool) -> None:
             continue
         path.write_text(text, "utf-8")
         click.echo(f"wrote    {name}")
-    for line in missing(found, texts, routes):
+    for line in missing(found, texts):
         click.echo(f"to do    {line}")
     click.echo("then     `parity config check`, `parity up`, `parity check`")
 
@@ -63,7 +67,7 @@ def _routes(root: Path, found: Findings, url: str | None) -> list[Route]:
     return from_source(own if own.exists() else Path(sys.executable), root / found.directory, found.command, values)
 
 
-def missing(found: Findings, texts: dict[str, str], routes: list[Route]) -> list[str]:
+def missing(found: Findings, texts: dict[str, str]) -> list[str]:
     """What a person has to add, most important first."""
     told = list(found.problems)
     told += [
@@ -78,6 +82,12 @@ def missing(found: Findings, texts: dict[str, str], routes: list[Route]) -> list
         told.append("parity.toml: frontend_origin, if the page has another origin than the API")
     if not found.cors:
         told.append("parity.toml: [r2] cors, if a browser uploads to the bucket or plays from it")
-    if not routes:
-        told.append(f"{CONTRACT_FILE}: no OpenAPI document was found, so its routes are to be written by hand")
+    told += [
+        f"parity.toml: {name} looks like an address: of a service [services], or of an API of others [stubs]"
+        for name in found.outside
+    ]
+    if not (found.environment or found.services.get("postgres")):
+        told.append(f"{CONTRACT_FILE}: keeps, the prefix in the bucket below which people's data lies")
+    if found.litestream:
+        told.append(f"{CONTRACT_FILE}: within_s of keeps, how late Litestream's replica may be")
     return [*told, f"{CONTRACT_FILE}: sign_in, write and read are guesses; correct them"]

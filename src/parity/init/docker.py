@@ -14,11 +14,10 @@ _HOST = re.compile(r"^(0\.0\.0\.0|::|\[::\])$")
 
 @dataclass(frozen=True)
 class Started:
-    """``command`` as the Dockerfile has it; ``copied`` the source of the last COPY of a folder, relative to the build's
-    context."""
+    """``command`` as the Dockerfile has it. ``litestream``: the image replicates SQLite by it, behind the answers."""
 
     command: tuple[str, ...]
-    copied: str = "."
+    litestream: bool = False
 
 
 def read_dockerfile(path: Path) -> Started | None:
@@ -35,7 +34,7 @@ def read_dockerfile(path: Path) -> Started | None:
         elif word.upper() in ("CMD", "ENTRYPOINT"):
             stage[word.upper()] = rest.strip()
     words = [*_words(stage.get("ENTRYPOINT", "")), *_words(stage.get("CMD", ""))]
-    return Started(tuple(words)) if words else None
+    return Started(tuple(words), re.search(r"\blitestream\b", text) is not None) if words else None
 
 
 def _words(text: str) -> list[str]:

@@ -38,6 +38,11 @@ _R2 = {
     "R2_BUCKET": re.compile(r"BUCKET(_NAME)?$|^(R2|S3)_BUCKET"),
 }
 _SERVICES = {"postgres": re.compile(r"DATABASE_URL|POSTGRES(QL)?_UR[LI]|PG_?DSN"), "redis": re.compile(r"REDIS_UR[LI]")}
+# The address of something else that the app asks.
+_ADDRESS = re.compile(r"_(URL|URI|ENDPOINT|HOST|BASE|API|DSN)$")
+# What fly.toml's [env] calls the environment, and how environments are called.
+_ENVIRONMENT = re.compile(r"(^|_)(ENV|ENVIRONMENT|STAGE)$")
+_ENVIRONMENTS = re.compile(r"(dev|development|test|qa|preview|staging|stage|prod|production|live)[a-z0-9-]*", re.I)
 # Set by Fly, the shell or Python itself: no secret of the app.
 _NOT_SECRETS = re.compile(
     r"^(FLY_.*|PORT|HOST|HOME|PATH|PYTHON.*|PRIMARY_REGION|TZ|LANG|DEBUG|LOG_LEVEL|TMPDIR|GIT_.*)$"
@@ -70,12 +75,26 @@ class Findings:
     gpu_secrets: list[str] = field(default_factory=list)
     migrate: list[str] = field(default_factory=list)
     cors: str = ""
+    # Whether the image replicates SQLite by Litestream, which runs behind the answers.
+    litestream: bool = False
     problems: list[str] = field(default_factory=list)
 
     @property
     def secrets(self) -> list[str]:
         """Variables that the sources cannot do without and fly.toml does not give."""
         return [name for name in self.must if name not in self.env and not _NOT_SECRETS.match(name)]
+
+    @property
+    def environment(self) -> str:
+        """What fly.toml calls the environment, such as ``staging``; empty where it does not say it."""
+        named = (value for name, value in self.env.items() if _ENVIRONMENT.search(name))
+        return next((value for value in named if _ENVIRONMENTS.fullmatch(value)), "")
+
+    @property
+    def outside(self) -> list[str]:
+        """Secrets that look like the address of something else: another service, or an API of others."""
+        known = {*self.r2.values(), *self.services.values()}
+        return [name for name in self.secrets if _ADDRESS.search(name) and name not in known]
 
     @property
     def optional(self) -> list[str]:
@@ -149,6 +168,7 @@ def _image(root: Path, found: Findings) -> None:
         )
         return
     started = read_dockerfile(root / found.dockerfile)
+    found.litestream = started is not None and started.litestream
     web = found.groups.get("web") or found.groups.get("app") or ""
     found.image_command = tuple(web.split()) if web else started.command if started else ()
     command = process_command(found.image_command, found.port) if found.image_command else None

@@ -24,6 +24,10 @@ sys.stdout.write("\\n" + json.dumps(found.openapi()))
 """
 
 
+class NoDocument(Exception):
+    """The app has no OpenAPI document, or cannot be asked for it; the message says why."""
+
+
 @dataclass(frozen=True)
 class Route:
     """One operation. ``fields`` are the names of the texts that its JSON body must have."""
@@ -47,10 +51,10 @@ def from_url(url: str) -> list[Route]:
 
 
 def from_source(python: Path, folder: Path, command: Sequence[str], env: Mapping[str, str]) -> list[Route]:
-    """Import the application that the start command names and ask it; empty where that is not possible."""
+    """Import the application that the start command names and ask it. Raises ``NoDocument``."""
     named = next((word for word in command if re.fullmatch(r"[\w.]+:\w+", word)), "")
     if not named:
-        return []
+        raise NoDocument("the start command names no application such as app.main:app")
     module, _, name = named.partition(":")
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     try:
@@ -63,9 +67,17 @@ def from_source(python: Path, folder: Path, command: Sequence[str], env: Mapping
             timeout=SECONDS,
             check=False,
         )
-        return routes(json.loads(done.stdout.rpartition("\n")[2])) if done.returncode == 0 else []
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return []
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoDocument(f"{named} cannot be imported by {python}: {error}") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        if last.startswith("AttributeError") and "openapi" in last:
+            raise NoDocument(f"{named} is no FastAPI application")
+        raise NoDocument(f"{named} cannot be imported by {python}: {last}")
+    try:
+        return routes(json.loads(done.stdout.rpartition("\n")[2]))
+    except ValueError as error:
+        raise NoDocument(f"what {named} calls its OpenAPI document is none: {error}") from None
 
 
 def routes(document: Mapping[str, Any]) -> list[Route]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
+from parity.config.secrets_env import OPEN
 from parity.init.find import Findings, as_process
 from parity.init.openapi import Route, first
 
 SECRETS_FILE, CONTRACT_FILE = "parity.secrets.env", "parity_contract.py"
-_SIGN_IN = r"login|log-in|sign|session|register|auth|users?$|profiles?$|guest"
+_SIGN_IN = r"login|log-in|sign|session|register|auth|token|accounts?$|users?$|profiles?$|guest"
 _VALUES = {
     "R2_ENDPOINT": "${PARITY_R2_URL}",
     "R2_ACCESS_KEY_ID": "0123456789abcdef0123456789abcdef",
@@ -32,6 +34,14 @@ _SERVICES = {
         'address = "redis:6379" # the service of your compose.yaml, for Docker\n',
         "redis://${PARITY_SERVICE_REDIS}/0",
     ),
+}
+# The same services as containers, with the names that ``address`` above has.
+_COMPOSED = {
+    "postgres": (
+        "  postgres:\n    image: postgres:16\n    environment: {POSTGRES_USER: app, POSTGRES_HOST_AUTH_METHOD: trust, "
+        "POSTGRES_DB: postgres}\n    networks: [public]\n"
+    ),
+    "redis": "  redis:\n    image: redis:7\n    networks: [public]\n",
 }
 
 
@@ -81,8 +91,46 @@ def parity_toml(found: Findings) -> str:
             command = found.migrate or ["{python}", "-m", "alembic", "upgrade", "head"]
             lines.append(("" if found.migrate else "# ") + f"migrate = {_list(command)}")
         lines.append("")
-    lines += ["[checks]", f'contract = "{CONTRACT_FILE}"', ""]
-    return "\n".join(lines)
+    lines += ["[checks]", f'contract = "{CONTRACT_FILE}"', '# folder = "checks" # checks that only this app has', ""]
+    return "\n".join([*lines, *_examples(found)])
+
+
+def _examples(found: Findings) -> list[str]:
+    """Comments for what the app may have besides, and could not be seen."""
+    lines = ["# What else may be declared, where the app has it (docs/your-own-backend.md):"]
+    for name in found.outside or ["api.stripe.com"]:
+        host = _host(name)
+        lines += [
+            "#",
+            f'# [stubs."{host}"] # an API of others: ${{PARITY_STUB_{_upper(host)}}} is its URL'
+            + (f", for {name}" if name in found.outside else ""),
+            '# answers = { "POST /v1/things" = { status = 201, json = { id = "1" } } }',
+        ]
+    for service in (service for service in _SERVICES if service not in found.services):
+        lines += ["#", f"# [services.{service}] # ${{PARITY_SERVICE_{service.upper()}}} is its host:port"]
+        lines += [f"# {line}" for line in _SERVICES[service][0].splitlines()]
+    if not set(found.groups) - {"web", "app"}:
+        lines += ["#", "# [processes.worker] # each further group of fly.toml's [processes]"]
+        lines += ['# command = ["{python}", "-m", "app.worker"]']
+    if not found.gpu_app:
+        lines += ["#", "# [gpu] # the functions on Modal", '# app = "video-jobs"', '# entry = "gpu/app.py"']
+        lines += ['# requirements = "gpu/requirements.txt" # packages of their images']
+        lines += ["# [gpu.secrets.bucket] # a Modal secret with its variables", '# AWS_ACCESS_KEY_ID = "${S3_KEY}"']
+    lines += ["#", "# [standin.override.MAIL_FROM] # a value of fly.toml or of a secret that must be another one here"]
+    lines += ['# value = "nobody@localhost"', '# reason = "staging sends mail to people"']
+    url = f"https://{found.app or 'app'}.fly.dev"
+    lines += ["#", "# [targets.staging] # parity check --target staging: a deployed app", f'# url = "{url}"', ""]
+    return lines
+
+
+def _host(name: str) -> str:
+    """A stub's name for a variable such as ``MAIL_API_URL``."""
+    words = [word for word in name.lower().split("_") if word not in ("url", "uri", "host", "base", "endpoint", "api")]
+    return f"{'-'.join(words) or 'api'}.example"
+
+
+def _upper(host: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in host).upper()
 
 
 def secrets_env(found: Findings) -> str:
@@ -106,7 +154,8 @@ def secrets_env(found: Findings) -> str:
 
 def compose_yaml(found: Findings, harness: str) -> str:
     """``compose.yaml`` for the container stack; ``harness`` is the harness's folder, relative to the repository."""
-    return _COMPOSE.format(harness=harness, dockerfile=found.dockerfile)
+    services = "".join(f"\n{_COMPOSED[service]}" for service in found.services)
+    return _COMPOSE.format(harness=harness, dockerfile=found.dockerfile) + services
 
 
 def contract(found: Findings, routes: Sequence[Route]) -> str:
@@ -116,25 +165,39 @@ def contract(found: Findings, routes: Sequence[Route]) -> str:
     gets = {r.path.rstrip("/"): r for r in routes if r.method == "GET"}
     write = next((r for r in posts if r.path.rstrip("/") in gets), None) or (posts[0] if posts else None)
     read = gets.get(write.path.rstrip("/")) if write else None
-    prefix = next((v for k, v in found.env.items() if k in ("APP_ENV", "ENV", "ENVIRONMENT")), "")
+    prefix = found.environment
     seen = [f"    {r.method:<6} {r.path}{' ' + ', '.join(r.fields) if r.fields else ''}" for r in routes]
     listing = "\n".join(["", "The routes of its OpenAPI document:", "", *seen]) if seen else ""
+    elsewhere = "postgres" in found.services
+    late = ", within_s=5" if found.litestream else ""
+    here = f'InBucket("{prefix}/"{late})' if prefix else f'InBucket(""{late}) # {OPEN}: below which prefix?'
     return _CONTRACT.format(
         app=found.app or "this app",
         listing=listing,
-        prefix=f"{prefix}/" if prefix else "",
+        keeps="Elsewhere()" if elsewhere else here,
         environments=f'environments = Prefix("{prefix}")' if prefix else '# environments = Prefix("staging")',
-        sign_in=_call(sign_in, "self.api.user") if sign_in else 'self.api.headers["X-User-ID"] = self.api.user # TODO',
-        write=_call(write, "text") if write else 'await self.api.call("POST", "/TODO", {"text": text}, expect=201)',
+        sign_in=_sign_in(sign_in) if sign_in else f'self.api.headers["X-User-ID"] = self.api.user # {OPEN}',
+        write=_call(write or Route("POST", f"/{OPEN}", ("text",), 201), "text"),
         field=write.fields[0] if write else "text",
-        read=read.path if read else "/TODO",
+        read=read.path if read else f"/{OPEN}",
     )
 
 
-def _call(route: Route, value: str) -> str:
-    body = ", ".join(f'"{name}": {value}' for name in route.fields)
+def _call(route: Route, value: str, *others: tuple[str, str]) -> str:
+    """A request whose texts are all ``value``, but those that ``others`` name by a pattern."""
+    given = {name: next((v for pattern, v in others if re.search(pattern, name, re.I)), value) for name in route.fields}
+    body = ", ".join(f'"{name}": {text}' for name, text in given.items())
     expect = f", expect={route.status}" if route.status != 200 else ""
     return f'await self.api.call("{route.method}", "{route.path}", {{{body}}}{expect})'
+
+
+def _sign_in(route: Route) -> str:
+    call = _call(
+        route, "self.api.user", ("mail", 'f"{self.api.user}@example.com"'), ("pass", 'f"password of {self.api.user}"')
+    )
+    return f"""{call}
+        # A token of the answer: self.api.headers["Authorization"] = f"Bearer {{answer['token']}}"
+        # A code that is sent by mail: (await self.api.stub_calls("mail.example", containing=address))[-1].body"""
 
 
 _COMPOSE = """# With Docker: `parity config write`, then `parity up --driver docker`. The rest comes with the include.
@@ -166,12 +229,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from parity.contract import Api, InBucket, Prefix  # noqa: F401
+from parity.contract import (  # noqa: F401
+    Api, Edit, Elsewhere, InBucket, Job, JobState, OwnBucket, Prefix, Rate, Refusal, Refused, Socket, Uploaded,
+)
 
 
 class Contract:
     # Where people's data lives: InBucket(prefix), with within_s=… for a replica that follows later, or Elsewhere().
-    keeps = InBucket("{prefix}")
+    keeps = {keeps}
     {environments}
 
     def __init__(self, api: Api) -> None:
@@ -192,11 +257,44 @@ class Contract:
         items = found if isinstance(found, list) else next(value for value in found.values() if isinstance(value, list))
         return [item["{field}"] for item in items]
 
-    # async def owns(self) -> str: the prefix in the bucket of this person's data
-    # async def edit(self): two fields of one record: [Edit(do, shown), Edit(do, shown)]
-    # async def delete(self, text: str) -> None
-    # async def refused(self): [Refusal("GET", "/no-such-path", 404), …]
-    # async def sockets(self): [Socket("/ws/…", expect="pattern")]
-    # async def upload(self, data: bytes): Uploaded(key, url), by self.api.send_file(presigned_url, data, "video/mp4")
-    # async def job(self): Job(state, done_s=60); state() gives JobState("running" | "done" | "failed", reason, keys)
+    # Optional: each makes more checks possible (docs/your-own-backend.md).
+    #
+    # people = Rate(5, per_s=60) # how often people may be made, where the app limits it
+    # public = [r"^/films/"] # paths at which everybody may read what one person has, by design
+    #
+    # async def owns(self) -> str: # the prefix in the bucket of this person's data
+    #     return f"staging/users/{{self.api.user}}/"
+    #
+    # async def cold_person(self) -> None: # the person comes back in a new browser: self.api.user is all it knows
+    #
+    # async def edit(self): # two fields of one record
+    #     async def rename(text): await self.api.call("PATCH", "/record", {{"name": text}})
+    #     async def name(): return (await self.api.call("GET", "/record"))["name"]
+    #     return [Edit(rename, name), Edit(…, …)]
+    #
+    # async def delete(self, text: str) -> None: # what write(text) stored
+    #
+    # async def refused(self): # requests that must fail, and how
+    #     return [Refusal("GET", "/no-such-path", 404), Refusal("POST", "/things", 422, {{}})]
+    #
+    # async def sockets(self): # a browser sends a token as a subprotocol, or a cookie
+    #     return [Socket("/ws", expect="pattern of the first message", subprotocols=("v1", token))]
+    #
+    # async def upload(self, data: bytes): # as the page does: send_file also asks the preflight, and gives the ETag
+    #     begun = await self.api.call("POST", "/uploads", {{"size": len(data)}}, expect=201)
+    #     etag = await self.api.send_file(begun["url"], data, "video/mp4")
+    #     return Uploaded(key_in_the_bucket, url_at_which_a_browser_plays_it)
+    #
+    # async def content(self, key: str) -> bytes: # where the app itself serves what was uploaded
+    #
+    # async def job(self): # the app's longest work; returns at once
+    #     begun = await self.api.call("POST", "/jobs", expect=202)
+    #     async def state():
+    #         found = await self.api.call("GET", f"/jobs/{{begun['id']}}")
+    #         return JobState("running" or "done" or "failed", reason=found["error"], keys=(key_of_the_result,))
+    #     return Job(state, done_s=60)
+    #
+    # async def old_data(self): # what former releases left: {{"v1": OldData(objects={{key: bytes}}, shown=[text])}}
+    #
+    # async def crash(self): # a request that raises in the app: Call("GET", "/debug/crash")
 '''

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from parity.checks.loading import load_contract
 from parity.cli.main import main
+from parity.config.parity_toml import ParityConfig
 from parity.config.project import Project
 from parity.init.find import look
 from parity.init.openapi import Route, routes
-from parity.init.write import contract
+from parity.init.write import compose_yaml, contract, parity_toml
 
 BACKENDS = Path(__file__).parents[2] / "backends"
 
@@ -26,6 +31,13 @@ def initialised(root: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> P
     secrets = root / "parity.secrets.env"
     secrets.write_text(secrets.read_text().replace("=TODO\n", "=decided\n"))
     return Project.load({"PARITY_ROOT": str(root)})
+
+
+def _files(root: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
 
 
 @pytest.fixture
@@ -110,7 +122,12 @@ def test_an_empty_folder_is_told_what_it_lacks(
     with pytest.raises(SystemExit):
         main(["init"])
     told = capsys.readouterr().out
-    for lacking in ("there is no fly.toml", "there is no Dockerfile", "no variable for R2_BUCKET", "no OpenAPI"):
+    for lacking in (
+        "there is no fly.toml",
+        "there is no Dockerfile",
+        "no variable for R2_BUCKET",
+        "names no application",
+    ):
         assert lacking in told
 
 
@@ -122,10 +139,7 @@ def test_sources_in_a_folder_and_the_modal_app_are_found(tmp_path: Path) -> None
         "gpu/video.py": 'app = modal.App("video-jobs")\nsecrets = [modal.Secret.from_name("bucket")]\n',
         "tests/test_x.py": 'os.environ["ONLY_IN_TESTS"]\n',
     }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    found = look(tmp_path)
+    found = look(_files(tmp_path, files))
     assert (found.fly_config, found.dockerfile, found.directory) == ("deploy/fly.staging.toml", "api/Dockerfile", "api")
     assert (found.gpu_app, found.gpu_entry, found.gpu_secrets) == ("video-jobs", "gpu/video.py", ["bucket"])
     assert (found.secrets, found.optional) == (["STRIPE_KEY"], ["SENTRY_DSN"])
@@ -146,3 +160,58 @@ def test_a_contract_without_routes_can_be_loaded_too(tmp_path: Path) -> None:
     file.write_text(contract(look(tmp_path), []))
     assert load_contract(file).__name__ == "Contract"
     assert str(file) not in sys.modules
+
+
+def test_a_backend_with_objects_mail_and_folders_of_its_own_is_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = _without_description(tmp_path, "scout")
+    project = initialised(root, monkeypatch)
+    told = capsys.readouterr().out
+    assert "to do    parity.secrets.env: stand-in values for JWT_SECRET, MAIL_API_URL\n" in told
+    assert "to do    parity.toml: MAIL_API_URL looks like an address" in told
+    assert (project.parity.app.fly_config, project.process.directory) == ("deploy/fly.staging.toml", "api")
+    assert load_contract(root / "parity_contract.py").keeps.prefix == "staging/"  # type: ignore[union-attr]
+    written = (root / "parity_contract.py").read_text()
+    assert '{"email": f"{self.api.user}@example.com", "password": f"password of {self.api.user}"}' in written
+
+
+@pytest.mark.parametrize("name", ["sideline", "league", "scout"])
+def test_what_stands_in_comments_can_be_used_as_it_stands(name: str) -> None:
+    lines = parity_toml(look(BACKENDS / name)).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("# What else"))
+    uncommented = [*lines[:start], *(re.sub("^# ?", "", line) for line in lines[start + 1 :])]
+    found = ParityConfig.model_validate(tomllib.loads("\n".join(uncommented)))
+    assert {*found.services} == {"postgres", "redis"}
+    assert found.stubs
+    assert found.targets["staging"].url
+    assert found.gpu is not None
+
+
+def test_why_an_app_cannot_be_asked_for_its_routes_is_told(
+    sideline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sideline / "sideline/main.py").write_text("import nothing_of_that_name\n")
+    initialised(sideline, monkeypatch)
+    assert re.search(
+        r"to do    parity_contract.py: its routes are to be written by hand, as sideline.main:app cannot be imported by"
+        r" .*: ModuleNotFoundError: No module named 'nothing_of_that_name'",
+        capsys.readouterr().out,
+    )
+
+
+def test_where_data_lies_is_left_open_where_nothing_says_it(tmp_path: Path) -> None:
+    assert 'keeps = InBucket("") # TODO' in contract(look(tmp_path), [])
+    files = {
+        "fly.toml": 'app = "x"\n[env]\nRELEASE_STAGE = "qa-2"\n[http_service]\n',
+        "Dockerfile": 'FROM a\nCMD ["litestream", "replicate", "-exec", "uvicorn a:app"]\n',
+    }
+    assert 'keeps = InBucket("qa-2/", within_s=5)' in contract(look(_files(tmp_path, files)), [])
+    assert "keeps = Elsewhere()" in contract(look(BACKENDS / "league"), [])
+
+
+def test_services_stand_in_the_compose_file_under_the_names_of_their_addresses() -> None:
+    found = look(BACKENDS / "league")
+    services = yaml.safe_load(compose_yaml(found, "../parity"))["services"]
+    address = ParityConfig.model_validate(tomllib.loads(parity_toml(found))).services["postgres"].address
+    assert services[address.partition(":")[0]]["networks"] == ["public"]

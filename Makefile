@@ -52,7 +52,7 @@ types: venv ## mypy, strict
 unit: venv ## unit and integration tests (PYTEST_ARGS="tests/fly -k edge")
 	@$(VENV)/bin/pytest $(PYTEST_ARGS)
 
-backends: venv ## every check on the foreign backends of tests/backends, and each of their mistakes: 15 minutes
+backends: venv ## every check on the foreign backends of tests/backends, and each of their mistakes: half an hour
 	@BACKENDS=all $(VENV)/bin/pytest tests/backends
 
 test-tools: venv ## what tests run of others: S3 clients in four languages, node, versitygw; kept in ~/.cache/parity

@@ -1,8 +1,8 @@
-"""Two backends that the harness was not written for: correct they pass every generic check, and each of their mistakes
-is named by a check under its right cause.
+"""Three backends that the harness was not written for: correct they pass every generic check, and each of their
+mistakes is named by a check under its right cause.
 
 Each mistake is one that a real team made. All checks run once on each correct backend; a mistake is then judged by the
-check that must name it, and by the controls that it rests on. All of it takes a quarter of an hour, and
+check that must name it, and by the controls that it rests on. All of it takes half an hour, and
 ``make backends`` does it; without ``BACKENDS=all`` only the quick checks and a few mistakes are tried.
 """
 
@@ -56,6 +56,24 @@ LEAGUE = {
     "pool_unchecked": ("test_connections_cut", "after idle connections were cut"),
     "read_modify_write": ("test_edits_at_once", "one edit undid the other"),
 }
+SCOUT = {
+    "answered_before_stored": ("test_durable", "no object below .* changed"),
+    "any_film_for_anyone": ("test_others_get_nothing", "what is another person's"),
+    "anyone_deletes": ("test_others_change_nothing", "was deleted by another person"),
+    "cors_only_on_success": ("test_refusals_readable", "without Access-Control-Allow-Origin"),
+    "digest_done_early": ("test_job_done", "is called done, and .* is not in the bucket"),
+    "digest_on_http": ("test_job_done", "blocks it as mixed content"),
+    "error_as_new": ("test_each_fault", "as if the person had nothing"),
+    "first_page_only": ("test_many", "are not shown"),
+    "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers 503"),
+    "if_match_ignored": ("test_edits_at_once", "one edit undid the other"),
+    "key_per_process": ("test_known_to_every_machine", "does not know who asks"),
+    "loop_blocked": ("test_loop_is_free", "is not answered within its timeout"),
+    "parts_unchecked": ("test_upload_without_bytes", "is called finished"),
+    "sigterm_ignored": ("test_ends_at_its_signal", "did not end at its kill_signal"),
+    "size_unsigned": ("test_upload_is_bound", "was taken by the presigned URL"),
+    "stage_forgotten": ("test_keys_under_the_environment", "outside of the environment"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +97,14 @@ def league(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     found.down()
 
 
+@pytest.fixture(scope="module")
+def scout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """JSON objects with ETags and no database, a registration confirmed by mail, films in parts, polling, redirects."""
+    found = Repository.copied("scout", tmp_path_factory.mktemp("backends"), Path(sys.executable))
+    yield found
+    found.down()
+
+
 def wrong(repository: Repository) -> dict[str, str]:
     ended = repository.check(fast=not ALL)
     assert sum(one.verdict == "passed" for one in ended.values()) >= (40 if ALL else 15), ended
@@ -95,6 +121,11 @@ def test_the_third_backend_passes_every_check(league: Repository) -> None:
     assert wrong(league) == {}
 
 
+def test_the_fourth_backend_passes_every_check(scout: Repository) -> None:
+    scout.up()
+    assert wrong(scout) == {}
+
+
 @pytest.mark.parametrize("mistake", SIDELINE if ALL else ["acknowledged_early", "cookie_lax"])
 def test_each_mistake_of_the_second_backend_is_named(sideline: Repository, mistake: str) -> None:
     _named(sideline, mistake, *SIDELINE[mistake])
@@ -103,6 +134,11 @@ def test_each_mistake_of_the_second_backend_is_named(sideline: Repository, mista
 @pytest.mark.parametrize("mistake", LEAGUE if ALL else ["commit_later"])
 def test_each_mistake_of_the_third_backend_is_named(league: Repository, mistake: str) -> None:
     _named(league, mistake, *LEAGUE[mistake])
+
+
+@pytest.mark.parametrize("mistake", SCOUT if ALL else ["key_per_process"])
+def test_each_mistake_of_the_fourth_backend_is_named(scout: Repository, mistake: str) -> None:
+    _named(scout, mistake, *SCOUT[mistake])
 
 
 def test_migrations_that_fail_on_an_empty_database_are_named_before_anything_starts(league: Repository) -> None:

@@ -18,7 +18,8 @@ from parity.stack import addresses
 from parity.stack.admin_client import ask
 from parity.stack.dev import dev_lines
 from parity.stack.errors import NotRunning, StackError
-from parity.stack.follow import follow_lines
+from parity.stack.follow import Line, follow_containers, follow_lines
+from parity.stack.hands import LocalHands, hands
 from parity.stack.plan import kinds
 from parity.stack.state import read_state
 from parity.stack.status import PartStatus, machine_state, process_status
@@ -113,11 +114,21 @@ def _resolves(host: str) -> bool:
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines arrive, until Ctrl-C.")
 @click.option("--tail", "count", type=click.IntRange(min=0), default=200, show_default=True, help="Lines of each part.")
 def logs(name: str | None, follow: bool, count: int) -> None:
-    """Show the lines of one part, or of all; a Machine's own are `parity machine logs`."""
+    """Show the lines of one part, or of all; with -f of the Machines too (theirs alone: `parity machine logs`)."""
     project, driver = local_project(os.environ)
     if driver == "docker":
         require_own_stack(os.environ)
-        raise SystemExit(containers_of(project, os.environ).show_logs(name, follow=follow, tail=count))
+        stack = containers_of(project, os.environ)
+        if not follow or name or not isinstance(hands(), LocalHands):
+            raise SystemExit(stack.show_logs(name, follow=follow, tail=count))
+        _echo_all(
+            follow_containers(
+                stack.follow_parts([kind.name for kind in kinds(project)], count),
+                lambda machine, since: ["docker", "logs", "-f", f"--since={since}", stack.machine_container(machine)],
+                lambda: _running_machines(project),
+            )
+        )
+        return
     names = [kind.name for kind in kinds(project)]
     if name is not None and name not in names:
         raise click.BadParameter(f"{name!r}: expected one of {', '.join(names)}", param_hint="NAME")
@@ -125,14 +136,44 @@ def logs(name: str | None, follow: bool, count: int) -> None:
     chosen = {part: folder / f"{part}.log" for part in ([name] if name else names)}
     if not any(path.exists() for path in chosen.values()):
         raise NotRunning(f"there is no log in {folder}", "start the stack: `parity up`")
-    for line in _shown(chosen, count, follow=follow):
-        click.echo(line)
+    _echo_all(_shown(chosen, count, follow=follow, machines={} if name else _machine_files(folder)))
 
 
-def _shown(files: Mapping[str, Path], count: int, *, follow: bool) -> Iterator[str]:
+def _shown(files: Mapping[str, Path], count: int, *, follow: bool, machines: Mapping[str, Path]) -> Iterator[Line]:
+    """The last lines of ``files``; with ``follow`` new ones of them, of ``machines`` and of those that come later."""
+    followed = {**files, **machines}
     # Where to go on is noted first: a line that arrives in between is shown twice rather than never.
-    begin = {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
+    begin = {name: path.stat().st_size if path.exists() else 0 for name, path in followed.items()}
     for name, path in files.items():
-        yield from (f"{name:<9}| {line}" for line in tail(path, count))
+        yield from ((name, line) for line in tail(path, count))
     if follow:
-        yield from follow_lines(files, begin)
+        folder = next(iter(files.values())).parent
+        yield from follow_lines(followed, begin, later=lambda: _machine_files(folder) if len(files) > 1 else {})
+
+
+def _machine_files(folder: Path) -> dict[str, Path]:
+    """The log of each Machine of the process stack, by its id."""
+    return {path.stem.removeprefix("machine-"): path for path in folder.glob("machine-*.log")}
+
+
+def _running_machines(project: Project) -> list[str]:
+    """Ids of the Machines that have a container that runs; none where the stand-in does not answer."""
+    try:
+        found = [
+            *ask(project.settings.admin_url, "GET", "/fly/machines"),
+            *ask(project.settings.admin_url, "GET", "/fly/groups"),
+        ]
+    except StackError:
+        return []
+    return [str(one["id"]) for one in found if one.get("state") in ("started", "stopping", "suspended")]
+
+
+COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_yellow", "bright_green")
+
+
+def _echo_all(lines: Iterator[Line]) -> None:
+    """Each line behind the name of its part or Machine, in that one's colour on a terminal."""
+    colours: dict[str, str] = {}
+    for name, line in lines:
+        colour = colours.setdefault(name, COLOURS[len(colours) % len(COLOURS)])
+        click.echo(f"{click.style(f'{name:<14}|', fg=colour)} {line}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from parity import __version__
-from parity.cli import browser, config, dev, init, look, machine, settings, stack
+from parity.cli import browser, config, dev, init, inside, look, machine, settings, stack
 from parity.cli.lazy import LazyGroup, Mount
 from parity.config.dotenv import take_dotenv
 from parity.config.errors import ConfigError
@@ -64,6 +64,8 @@ for _command in (
     look.urls,
     look.env,
     look.logs,
+    inside.shell,
+    inside.db,
     config.diff,
     config.config,
     machine.machine,

@@ -155,6 +155,15 @@ class Project:
         return {name: tuple(given[name].command) for name in groups}
 
     @property
+    def machine_folder(self) -> str:
+        """Where the source lies below the root folder of a Machine that is a process: where it lies in the repository;
+        ``source`` for a source that is the whole repository or lies outside of it."""
+        whole = self.settings.root.resolve()
+        source = (whole / self.process.directory).resolve()
+        below = source != whole and source.is_relative_to(whole)
+        return str(source.relative_to(whole)) if below else "source"
+
+    @property
     def python(self) -> Path:
         """The interpreter of process Machines: as declared, else ``.venv`` of the repository, else the harness's."""
         declared = self.parity.app.process.python if self.parity.app.process else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,3 +212,12 @@ class Containers:
     def show_logs(self, service: str | None, *, follow: bool, tail: int) -> int:
         options = [*(["--follow"] if follow else []), f"--tail={tail}"]
         return self.run("logs", *options, *([service] if service else []))
+
+    def follow_parts(self, parts: Sequence[str], tail: int) -> list[str]:
+        """The command that follows ``parts``; it reads the ports and the project from its environment."""
+        named = [f"{name}={value}" for name, value in self.names.items()]
+        return ["env", *named, *self.compose("logs", "--follow", "--no-color", f"--tail={tail}", *parts)]
+
+    def machine_container(self, machine: str) -> str:
+        """The name of a Machine's container."""
+        return f"{self.project}-api-{machine}"

@@ -1,29 +1,43 @@
-"""New lines of several files as they arrive."""
+"""New lines of several files and commands as they arrive, in one stream."""
 
 from __future__ import annotations
 
+import queue
+import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 _POLL_S = 0.2
+# Between two looks at which Machines run, in seconds.
+_LOOK_S = 0.3
+# What `docker logs` says of a container that is being replaced.
+_NO_CONTAINER = ("Error response from daemon", "Error: No such container", "can not get logs from container")
+
+# The part or Machine, and one line of it.
+Line = tuple[str, str]
 
 
 def follow_lines(
-    files: Mapping[str, Path], begin: Mapping[str, int], pause: Callable[[float], None] = time.sleep
-) -> Iterator[str]:
-    """``name| line`` for whole lines from each file's offset in ``begin`` (bytes) on, without end.
+    files: Mapping[str, Path],
+    begin: Mapping[str, int],
+    pause: Callable[[float], None] = time.sleep,
+    later: Callable[[], Mapping[str, Path]] = dict,
+) -> Iterator[Line]:
+    """Name and line for whole lines from each file's offset in ``begin`` (bytes) on, without end.
 
-    A file that got shorter was started anew and is read from its beginning.
+    A file that got shorter was started anew and is read from its beginning, as is one that ``later`` finds.
     """
-    offsets = dict(begin)
+    known, offsets = dict(files), dict(begin)
     rest = dict.fromkeys(files, b"")
     while True:
-        for name, path in files.items():
-            chunk, offsets[name] = _read(path, offsets[name])
-            *lines, rest[name] = (rest[name] + chunk).split(b"\n")
+        known = {**later(), **known}
+        for name, path in known.items():
+            chunk, offsets[name] = _read(path, offsets.get(name, 0))
+            *lines, rest[name] = (rest.get(name, b"") + chunk).split(b"\n")
             for line in lines:
-                yield f"{name:<9}| {line.decode('utf-8', 'replace')}"
+                yield name, line.decode("utf-8", "replace")
         pause(_POLL_S)
 
 
@@ -36,3 +50,65 @@ def _read(path: Path, offset: int) -> tuple[bytes, int]:
             return data, file.tell()
     except FileNotFoundError:
         return b"", 0
+
+
+def follow_containers(
+    parts: Sequence[str], machine: Callable[[str, str], Sequence[str]], machines: Callable[[], Sequence[str]]
+) -> Iterator[Line]:
+    """Name and line of what runs as containers, without end.
+
+    ``parts`` is the command that follows the parts; it prints ``NAME-1 | line``. Compose follows no container that
+    replaces another, and a Machine has a new one after each start: ``machine(id, since)`` is the command that follows
+    the container that it has now, and it is run again when that one has ended. ``machines`` gives the ids of those that
+    run.
+    """
+    lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
+    _thread(_follow_parts, parts, lines)
+    _thread(_follow_machines, machine, machines, lines)
+    while True:
+        yield lines.get()
+
+
+def _thread(work: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=work, args=arguments, daemon=True).start()
+
+
+def _follow_parts(command: Sequence[str], lines: queue.SimpleQueue[Line]) -> None:
+    for line in _printed(command):
+        name, found, text = line.partition("|")
+        lines.put((name.strip().removesuffix("-1"), text[1:]) if found else ("", line))
+
+
+def _follow_machines(
+    command: Callable[[str, str], Sequence[str]], ids: Callable[[], Sequence[str]], lines: queue.SimpleQueue[Line]
+) -> None:
+    since: dict[str, str] = {}  # up to when a Machine's lines were shown
+    followed: set[str] = set()
+    began = _now()
+
+    def follow(machine: str) -> None:
+        for line in _printed(command(machine, since.get(machine, began))):
+            if not line.startswith(_NO_CONTAINER):
+                lines.put((machine, line))
+        since[machine] = _now()
+        followed.discard(machine)
+
+    while True:
+        for machine in set(ids()) - followed:
+            followed.add(machine)
+            _thread(follow, machine)
+        time.sleep(_LOOK_S)
+
+
+def _now() -> str:
+    return f"{time.time():.3f}"
+
+
+def _printed(command: Sequence[str]) -> Iterator[str]:
+    """Each line that it prints, until it ends."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            yield line.rstrip("\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-SHARED = ("parity/modal", "gpu", "image", "backends")
+SHARED = ("parity/modal", "gpu", "image", "backends", "frontend")
 BUILDS = ("parity/fly/machines", "parity/fly/api")
 
 

@@ -1,35 +1,77 @@
 // The page: loads its configuration, then one part per section.
 
-import { guarded, hideError, showError } from "./banner.js";
+import { guarded, hearAnswer, hideAll, showError } from "./banner.js";
 import { status } from "./calls.js";
-import { refreshClips, startClips } from "./clips.js";
+import { drawClips, forgetClips, formFor, startClips } from "./clips.js";
 import { loadConfig } from "./config.js";
 import { byId } from "./dom.js";
-import { refreshExports, startExports, stopFollowing } from "./exports.js";
-import { forgetGame, refreshGames, startGames } from "./games.js";
-import { onSyncStatus } from "./http.js";
+import { drawExports, startExports, stopFollowing } from "./exports.js";
+import { drawGames, startGames } from "./games.js";
+import { onAnswer } from "./http.js";
 import { profileId, userId } from "./identity.js";
-import { startProfiles } from "./profiles.js";
-import { refreshReels, startReels } from "./reels.js";
+import { emptyPlayer, followGames, play, playing, startPlayer } from "./player.js";
+import { refreshProfiles, startProfiles } from "./profiles.js";
+import { drawReels, forgetReels, startReels } from "./reels.js";
+import { data, forget, load, onChange } from "./store.js";
+import { startUploads } from "./uploads.js";
+
+const POLL_MS = 1500;
+const FRESH_MS = 15_000; // a tab that is looked at again after this long asks anew
 
 let shown = null; // the profile whose data is on the page
+let loadedAt = 0;
+let poll = null;
 
-async function refresh() {
-  if (profileId() !== shown) {
-    shown = profileId();
-    forgetGame();
-    stopFollowing();
+const refresh = (...names) => guarded(null, async () => {
+  try {
+    await load(...names);
+  } catch (error) {
+    // Another tab or device has deleted the profile: the list of profiles says which there are.
+    if (error.type === "/problems/unknown-profile" || error.type === "/problems/gone") await refreshProfiles();
+    else throw error;
   }
-  if (!shown) return;
-  await refreshGames();
-  await refreshReels(await refreshClips());
-  await refreshExports();
+  loadedAt = performance.now();
+}, { key: "data", read: true });
+
+async function switched() {
+  if (profileId() === shown) return shown ? refresh() : undefined;
+  shown = profileId();
+  hideAll();
+  stopFollowing();
+  forget();
+  emptyPlayer();
+  forgetClips();
+  forgetReels();
+  if (shown) await refresh();
+  return undefined;
 }
 
-function showSync(state) {
+function draw() {
+  drawGames(data);
+  drawClips(data);
+  drawReels(data);
+  drawExports(data);
+  followGames();
+  const first = data.games?.find((game) => game.status === "ready");
+  if (!playing() && first) guarded(null, () => play({ game: first.id }), { key: "player" });
+  formFor(playing());
+  followWork();
+}
+
+/** Clips that are being cut and previews that are being made are asked about until they are done. */
+function followWork() {
+  const busy = [];
+  if (data.clips?.some((clip) => clip.status === "processing")) busy.push("clips");
+  if (data.games?.some((game) => ["pending", "processing"].includes(game.preview?.status))) busy.push("games");
+  clearTimeout(poll);
+  if (busy.length) poll = setTimeout(() => refresh(...busy), POLL_MS);
+}
+
+function showSync(sync) {
+  if (!sync) return;
   const pill = byId("sync-status");
-  pill.dataset.state = state;
-  pill.textContent = state;
+  pill.dataset.state = sync;
+  pill.textContent = sync;
 }
 
 async function showEnvironment() {
@@ -39,23 +81,38 @@ async function showEnvironment() {
   pill.hidden = false;
 }
 
+function lookAgain() {
+  if (document.visibilityState !== "visible" || performance.now() - loadedAt < FRESH_MS) return;
+  refreshProfiles();
+}
+
 async function start() {
-  byId("error-close").addEventListener("click", hideError);
+  onAnswer(hearAnswer);
+  onAnswer(showSync);
   try {
-    const { api } = await loadConfig();
+    const { api, dev } = await loadConfig();
     byId("api-url").textContent = api;
+    byId("dev-note").textContent = dev ?? "";
+    byId("dev-note").hidden = !dev;
   } catch (error) {
-    showError(error);
+    showError(error, { again: () => location.reload() });
     return;
   }
   byId("user-id").textContent = userId();
-  onSyncStatus(showSync);
-  startGames(refresh);
-  startClips(refresh);
-  startReels(refresh);
-  startExports(refresh);
-  await startProfiles(refresh);
-  if (byId("error-banner").hidden) await guarded(null, showEnvironment);
+  onChange(draw);
+  startPlayer((current) => {
+    formFor(current);
+    drawGames(data);
+  });
+  startUploads(({ id }) => play({ game: id }));
+  startGames();
+  startClips();
+  startReels();
+  startExports();
+  document.addEventListener("visibilitychange", lookAgain);
+  await startProfiles(switched);
+  byId("starting").hidden = true;
+  await guarded(null, showEnvironment, { key: "status", read: true });
 }
 
 start();

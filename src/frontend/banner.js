@@ -1,57 +1,120 @@
-// The one place where errors are shown.
+// The one place where errors are shown: each until it is tried again with success, or what failed works again.
 
 import { config } from "./config.js";
 import { byId, make } from "./dom.js";
-import { Cancelled, Problem, Unreachable } from "./errors.js";
+import { API, Cancelled, Problem, Unreachable } from "./errors.js";
 
-export function hideError() {
-  byId("error-banner").hidden = true;
-}
+const AGAIN_MS = 4000;
+const shown = new Map(); // key → {error, again, read}; the newest is last
+let timer = null;
 
-/** Show an error in words; a cancelled action is none. */
-export function showError(error) {
+/**
+ * Shows an error; a cancelled action is none. `again` carries the action out once more; one that only reads (`read`) is
+ * repeated by itself while its failure may pass.
+ */
+export function showError(error, { key = "page", again = null, read = false } = {}) {
   if (error instanceof Cancelled) return;
-  const text = byId("error-text");
-  text.replaceChildren(...words(error));
-  byId("error-banner").hidden = false;
+  shown.delete(key);
+  shown.set(key, { error, again, read });
+  draw();
   byId("error-banner").scrollIntoView({ block: "nearest" });
 }
 
+export function hideError(key) {
+  if (shown.delete(key)) draw();
+}
+
+export function hideAll() {
+  shown.clear();
+  draw();
+}
+
+/** The API answered, so it can be reached: what could not reach it and only reads is asked again at once. */
+export function hearAnswer() {
+  for (const [key, { error, again, read }] of [...shown]) {
+    if (!(error instanceof Unreachable) || error.service !== API) continue;
+    shown.delete(key);
+    if (read) again();
+  }
+  draw();
+}
+
+let current = null;
+function draw() {
+  const [key, entry] = [...shown].at(-1) ?? [null, null];
+  const banner = byId("error-banner");
+  banner.hidden = !entry;
+  clearTimeout(timer);
+  if (entry && [...shown.values()].some((one) => one.read && one.error.passing)) {
+    timer = setTimeout(repeatReads, AGAIN_MS);
+  }
+  if (entry === current) return;
+  current = entry;
+  if (!entry) return;
+  banner.dataset.cause = causeOf(entry.error);
+  byId("error-text").replaceChildren(...words(entry.error));
+  byId("error-again").hidden = !entry.again;
+  byId("error-again").onclick = () => entry.again();
+  byId("error-close").onclick = () => hideError(key);
+}
+
+function repeatReads() {
+  for (const entry of [...shown.values()]) if (entry.read && entry.error.passing) entry.again();
+}
+addEventListener("online", repeatReads);
+
+const causeOf = (error) =>
+  error instanceof Unreachable ? error.cause : error instanceof Problem ? (error.status >= 500 ? "server" : "refused") : "page";
+
 function words(error) {
-  if (error instanceof Unreachable) return unreachable(error);
-  const lines = [make("strong", {}, error.message)];
-  if (error instanceof Problem && error.fields.length) {
+  if (error instanceof Unreachable) return [make("strong", {}, `${error.message}.`), ...unreachable(error)];
+  if (!(error instanceof Problem)) return [make("strong", {}, error.message)];
+  const lines = [make("strong", {}, error.status >= 500 ? `The server has a problem (${error.status}).` : error.message)];
+  if (error.status >= 500) lines.push(make("p", {}, `${error.message}.`));
+  if (error.fields.length) {
     lines.push(make("ul", {}, ...error.fields.map((field) => make("li", {}, `${field.field}: ${field.message}`))));
   }
   return lines;
 }
 
-function unreachable(error) {
+function unreachable({ cause, origin, service }) {
+  const text = (words) => make("p", {}, words);
   const { api, r2, ca } = config();
-  const lines = [make("strong", {}, `${error.message}.`)];
-  if (!ca) {
-    lines.push(make("p", {}, "Check the connection and try again."));
-    return lines;
+  if (cause === "offline") return [text("Nothing is lost. The page goes on when the connection is back.")];
+  if (cause === "cors") {
+    const rule = service === API ? "CORS_ORIGINS of the API" : "the CORS rule of the bucket";
+    return [text(`${origin} is there, but ${rule} does not allow ${location.origin}. This has to be set on the server.`)];
   }
-  const open = [["API", `${api}/api/health`], ["R2", r2]].filter(([, url]) => url);
-  lines.push(
-    make("p", {}, "This stack has its own certificate, which this browser may not trust yet. Open each address once and accept it, then try again:"),
-    make("ul", {}, ...open.map(([name, url]) => make("li", {}, `${name}: `, make("a", { href: url, target: "_blank", rel: "noopener" }, url)))),
-    make("p", {}, `Or add ${ca} of the checkout to the certificate authorities of the browser. If it is trusted already, \`parity status\` says what is not running.`),
-  );
-  return lines;
+  if (cause === "certificate") {
+    const open = [["API", `${api}/api/health`], ["R2", r2]].filter(([, url]) => url);
+    return [
+      text("This stack has a certificate of its own. Open each address once and accept it, then try again:"),
+      make("ul", {}, ...open.map(([name, url]) =>
+        make("li", {}, `${name}: `, make("a", { href: url, target: "_blank", rel: "noopener" }, url)))),
+      text(`Or add ${ca} of the checkout to the certificate authorities of the browser. If it is trusted already, `
+        + "`parity status` says what is not running."),
+    ];
+  }
+  if (cause === "down") return [text(`Nothing answers at ${origin}. It may be starting or out of order.`)];
+  return [text("It works at the moment. Try again.")];
 }
 
-/** Run an action for a control: disabled meanwhile, errors shown. Returns undefined after an error. */
-export async function guarded(control, action) {
-  hideError();
+/**
+ * Runs an action for a control: disabled meanwhile, errors shown with “Try again”. Returns undefined after an error.
+ * `key` is what the error belongs to: the next success of the same key takes it away.
+ */
+export async function guarded(control, action, { key = control?.id || "page", read = false } = {}) {
+  const focused = control && document.activeElement === control;
   if (control) control.disabled = true;
   try {
-    return await action();
+    const made = await action();
+    hideError(key);
+    return made;
   } catch (error) {
-    showError(error);
+    showError(error, { key, again: () => guarded(control, action, { key, read }), read });
     return undefined;
   } finally {
     if (control) control.disabled = false;
+    if (focused && document.activeElement === document.body) control.focus();
   }
 }

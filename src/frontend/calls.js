@@ -1,69 +1,56 @@
-// Every endpoint that the page uses, and nothing else knows their paths or shapes.
+// Every endpoint that the page uses, and nothing else knows their paths or shapes. The last argument is that of `call`.
 
 import { call } from "./http.js";
-import { sendParts } from "./upload.js";
 
 const id = encodeURIComponent;
 
+export const status = () => call("GET", "/api/status");
+
 export const listProfiles = () => call("GET", "/api/profiles");
 export const createProfile = (name) => call("POST", "/api/profiles", { name });
+export const renameProfile = (profile, name) => call("PATCH", `/api/profiles/${id(profile)}`, { name });
+export const deleteProfile = (profile) => call("DELETE", `/api/profiles/${id(profile)}`);
 export const selectProfile = (profile) => call("POST", `/api/profiles/${id(profile)}/select`);
 
-export const listGames = async () => (await call("GET", "/api/games")).games;
-export const deleteGame = (game) => call("DELETE", `/api/games/${id(game)}?cascade=true`);
+export const listGames = async (options) => (await call("GET", "/api/games", undefined, options)).games;
+export const renameGame = (game, name) => call("PATCH", `/api/games/${id(game)}`, { name });
+export const deleteGame = (game, { cascade = false, ...options } = {}) =>
+  call("DELETE", `/api/games/${id(game)}?cascade=${cascade}`, undefined, options);
+export const previewGame = (game) => call("POST", `/api/games/${id(game)}/preview`);
 
-/** A presigned URL to read a file of the profile, saved under `filename` where one is given. */
-export async function mediaUrl(key, filename) {
-  const query = new URLSearchParams(filename ? { key, filename } : { key });
-  return (await call("GET", `/api/storage/url?${query}`)).url;
-}
-
-/** Prepare, send straight to R2, finalize; resolves with the game. */
-export async function uploadGame(file, name, { progress, signal }) {
-  const prepared = await call("POST", "/api/games/prepare-upload", {
+/** `{game_id, upload, expires_in}`: where the file goes. */
+export const prepareUpload = (file, name, options) =>
+  call("POST", "/api/games/prepare-upload", {
     name,
     filename: file.name,
     content_type: file.type.startsWith("video/") ? file.type : "application/octet-stream",
     size: file.size,
-  });
-  try {
-    const etags = await sendParts(file, pieces(prepared.upload, file.size), { progress, signal });
-    const parts = etags.map(({ number, etag }) => ({ part_number: number, etag }));
-    const body = { parts: prepared.upload.method === "multipart" ? parts : [] };
-    return await call("POST", `/api/games/${id(prepared.game_id)}/finalize-upload`, body);
-  } catch (error) {
-    // What was begun goes away; that it cannot be removed now says nothing about why the upload failed.
-    if (!error.status) await deleteGame(prepared.game_id).catch(() => {});
-    throw error;
-  }
-}
+  }, options);
+/** The same again, with fresh URLs. */
+export const uploadUrls = (game, options) => call("POST", `/api/games/${id(game)}/upload-urls`, undefined, options);
+export const finalizeUpload = (game, parts, options) =>
+  call("POST", `/api/games/${id(game)}/finalize-upload`, { parts }, options);
 
-function pieces(upload, size) {
-  if (upload.method === "single") {
-    return [{ number: 1, url: upload.url, begin: 0, end: size, headers: upload.headers }];
-  }
-  let begin = 0;
-  return upload.parts.map((part) => {
-    const piece = { number: part.part_number, url: part.url, begin, end: begin + part.size };
-    begin += part.size;
-    return piece;
-  });
-}
+/** `{url, expires_in}`: reads a file of the profile, saved under `filename` where one is given. */
+export const mediaUrl = (key, filename) =>
+  call("GET", `/api/storage/url?${new URLSearchParams(filename ? { key, filename } : { key })}`);
 
-export const listClips = async () => (await call("GET", "/api/clips")).clips;
-export const getClip = (clip) => call("GET", `/api/clips/${id(clip)}`);
-export const createClip = (game, name, start, end) => call("POST", "/api/clips", { game_id: game, name, start, end });
-export const extractClip = (clip) => call("POST", `/api/clips/${id(clip)}/extract`);
-export const deleteClip = (clip) => call("DELETE", `/api/clips/${id(clip)}`);
+export const listClips = async (options) => (await call("GET", "/api/clips", undefined, options)).clips;
+export const createClip = (clip, options) => call("POST", "/api/clips", clip, options);
+export const changeClip = (clip, changes, options) => call("PATCH", `/api/clips/${id(clip)}`, changes, options);
+export const extractClip = (clip, options) => call("POST", `/api/clips/${id(clip)}/extract`, undefined, options);
+export const deleteClip = (clip, { cascade = false } = {}) => call("DELETE", `/api/clips/${id(clip)}?cascade=${cascade}`);
 
-export const listProjects = async () => (await call("GET", "/api/projects")).projects;
-export const createProject = (name, clips, options) => call("POST", "/api/projects", { name, clip_ids: clips, options });
+export const listProjects = async (options) => (await call("GET", "/api/projects", undefined, options)).projects;
+export const createProject = (project) => call("POST", "/api/projects", project);
+export const changeProject = (project, changes) => call("PATCH", `/api/projects/${id(project)}`, changes);
 export const deleteProject = (project) => call("DELETE", `/api/projects/${id(project)}`);
 
-export const listExports = async () => (await call("GET", "/api/exports")).exports;
+export const listExports = async (options) => (await call("GET", "/api/exports", undefined, options)).exports;
 export const getExport = (job) => call("GET", `/api/exports/${id(job)}`);
 export const createExport = (project) => call("POST", "/api/exports", { project_id: project });
+export const renameExport = (job, name) => call("PATCH", `/api/exports/${id(job)}`, { name });
+export const deleteExport = (job) => call("DELETE", `/api/exports/${id(job)}`);
 export const cancelExport = (job) => call("POST", `/api/exports/${id(job)}/cancel`);
 export const retryExport = (job) => call("POST", `/api/exports/${id(job)}/retry`);
 export const exportSocket = (job) => `/ws/export/${id(job)}`;
-export const status = () => call("GET", "/api/status");

@@ -1,59 +1,168 @@
 // Clips: marked in the player or by numbers, cut on the server.
 
-import { guarded } from "./banner.js";
-import { createClip, deleteClip, extractClip, listClips, mediaUrl } from "./calls.js";
-import { byId, clock, make } from "./dom.js";
-import { currentGame } from "./games.js";
+import { guarded, showError } from "./banner.js";
+import { changeClip, createClip, deleteClip, extractClip } from "./calls.js";
+import { confirmDelete } from "./dialogs.js";
+import { byId, clock, count, fill, iconButton, listed, make } from "./dom.js";
+import { Problem } from "./errors.js";
+import { profileId } from "./identity.js";
+import { frameRate, jumpTo, play, playing, shownFrame } from "./player.js";
+import { change, clipOf, data, gameOf, load } from "./store.js";
 
-const POLL_MS = 1500;
+const FIELDS = ["start", "end"];
 
-let changed = async () => {};
-let timer = null;
+let editing = null; // the id of the clip in the form
+const exact = {}; // the time that a button took from the player, by field, with the text that it wrote
 
-export async function refreshClips() {
-  const clips = await listClips();
-  byId("clip-list").replaceChildren(...clips.map(item));
-  clearTimeout(timer);
-  if (clips.some((clip) => clip.status === "processing")) timer = setTimeout(() => guarded(null, changed), POLL_MS);
-  return clips;
+export function drawClips({ clips }) {
+  byId("clip-empty").hidden = !clips || clips.length > 0;
+  byId("clip-list").setAttribute("aria-busy", String(clips === null));
+  fill(byId("clip-list"), (clips ?? []).map(item));
+  if (editing && clips && !clipOf(editing)) leave();
 }
+
+const STATES = { new: "not cut yet", processing: "being cut …", ready: "", failed: "failed" };
 
 function item(clip) {
-  const watch = make("button", { type: "button", class: "plain", disabled: clip.status !== "ready" }, "Watch");
-  watch.addEventListener("click", () =>
-    guarded(watch, async () => {
-      byId("player").src = await mediaUrl(clip.key);
-      byId("player-title").textContent = `Clip: ${clip.name}`;
-    }));
-  const remove = make("button", { type: "button", class: "plain", "aria-label": `Delete ${clip.name}` }, "Delete");
-  remove.addEventListener("click", () =>
-    guarded(remove, async () => {
-      await deleteClip(clip.id);
-      await changed();
-    }));
-  const facts = `${clock(clip.start)} – ${clock(clip.end)} · ${clip.status}${clip.reason ? `: ${clip.reason}` : ""}`;
-  return make("li", { data: { testid: "clip-item", id: clip.id, status: clip.status } },
-    make("span", { class: "grow" }, make("span", { class: "title" }, clip.name), make("span", { class: "hint" }, facts)), watch, remove);
+  const title = make("span", { class: "title" }, clip.name);
+  const state = STATES[clip.status] ? ` · ${STATES[clip.status]}${clip.reason ? `: ${clip.reason}` : ""}` : "";
+  const game = gameOf(clip.game_id)?.name ?? "";
+  const [start, end] = FIELDS.map((field) => frameAt(clip[field], clip.game_id));
+  const facts = make("span", { class: "hint" }, `${clock(start)} – ${clock(end)}${game ? ` · ${game}` : ""}${state}`);
+  const body = clip.status === "ready"
+    ? make("button", { type: "button", class: "row", "aria-label": `Watch ${clip.name}`,
+        onclick: () => guarded(null, () => play({ game: clip.game_id, clip: clip.id }), { key: "player" }) }, title, facts)
+    : make("span", { class: "row" }, title, facts);
+  const actions = [
+    iconButton("pencil", `Edit ${clip.name}`, () => edit(clip.id)),
+    iconButton("trash", `Delete ${clip.name}`, () => remove(clip)),
+  ];
+  if (clip.status === "failed" || clip.status === "new") {
+    actions.unshift(make("button", { type: "button", class: "plain", "aria-label": `Cut ${clip.name}`,
+      onclick: (event) => guarded(event.currentTarget, () => change(() => extractClip(clip.id), "clips"), { key: `clip ${clip.id}` }) }, "Cut"));
+  }
+  return make("li", { class: editing === clip.id ? "chosen" : "",
+    data: { testid: "clip-item", id: clip.id, status: clip.status, start: clip.start, end: clip.end } },
+    body, make("span", { class: "actions" }, ...actions));
 }
 
-export function startClips(whenChanged) {
-  changed = whenChanged;
-  for (const name of ["clip-start", "clip-end"]) {
-    byId(`${name}-now`).addEventListener("click", () => {
-      byId(name).value = byId("player").currentTime.toFixed(1);
+async function remove(clip, news = []) {
+  const known = await guarded(null, async () => (await load("reels"), true), { key: `clip ${clip.id}` });
+  if (!known) return;
+  const reels = data.reels.filter((reel) => reel.clip_ids.includes(clip.id));
+  const lost = reels.length ? [`It is taken out of ${listed(reels.map(({ name }) => `“${name}”`))}.`, "Finished exports stay."] : [];
+  if (!(await confirmDelete(`the clip “${clip.name}”`, [...news, ...lost]))) return;
+  try {
+    await change(() => deleteClip(clip.id, { cascade: reels.length > 0 }), "clips", "reels");
+  } catch (error) {
+    // A reel has it by now: say so, and ask again.
+    if (error instanceof Problem && error.status === 409 && !reels.length) await remove(clip, [error.message]);
+    else showError(error, { key: `clip ${clip.id}`, again: () => remove(clip) });
+  }
+}
+
+/** When the frame that is shown at a time begins: a cut takes the nearest one, so the second half would be the next. */
+function frameAt(seconds, game) {
+  const rate = frameRate(game);
+  return rate ? Math.floor(seconds * rate + 1e-3) / rate : seconds;
+}
+
+function write(field, seconds) {
+  const input = byId(`clip-${field}`);
+  input.value = String(Math.round(seconds * 1000) / 1000);
+  exact[field] = { text: input.value, seconds };
+  drawLength();
+}
+
+/** The time to send for a field: of the frame that a button took, or of the one that is shown at the typed time. */
+function timeOf(field, game) {
+  const { value } = byId(`clip-${field}`);
+  return exact[field]?.text === value ? exact[field].seconds : frameAt(Number(value), game);
+}
+
+function mark(field) {
+  const { at, lasts } = shownFrame();
+  // The end is where the shown frame ends: it belongs to the clip.
+  write(field, field === "start" ? at : at + lasts);
+  byId(`clip-${field}`).focus();
+}
+
+function drawLength() {
+  const [start, end] = FIELDS.map((field) => Number(byId(`clip-${field}`).value));
+  const rate = frameRate(gameInForm());
+  const frames = rate ? ` · ${count(Math.round((end - start) * rate), "frame")}` : "";
+  byId("clip-length").textContent = end > start ? `${clock(end - start)}${frames}` : "The end must come after the start";
+}
+
+const gameInForm = () => (editing ? clipOf(editing)?.game_id : playing()?.game) ?? null;
+
+function edit(id) {
+  const clip = clipOf(id);
+  editing = id;
+  byId("clip-form").dataset.editing = id;
+  byId("clip-name").value = clip.name;
+  for (const field of FIELDS) write(field, frameAt(clip[field], clip.game_id));
+  byId("clip-create").textContent = "Save clip";
+  byId("clip-cancel").hidden = false;
+  byId("clip-form-title").textContent = `Edit “${clip.name}”`;
+  drawClips(data);
+  const at = Number(byId("clip-start").value);
+  guarded(null, () => play({ game: clip.game_id }, { at: at + shownFrame().lasts / 2 }), { key: "player" });
+  byId("clip-name").focus();
+}
+
+function leave() {
+  editing = null;
+  delete byId("clip-form").dataset.editing;
+  byId("clip-name").value = "";
+  byId("clip-create").textContent = "Cut clip";
+  byId("clip-cancel").hidden = true;
+  byId("clip-form-title").textContent = "New clip";
+  drawClips(data);
+}
+
+/** Another game plays: the form is about that one. */
+export function formFor(current) {
+  const game = current && gameOf(current.game);
+  for (const field of FIELDS) byId(`clip-${field}`).max = game?.duration ? String(game.duration) : "";
+  byId("clip-controls").disabled = !game;
+  if (game && Number(byId("clip-end").value) > game.duration) write("end", Math.floor(game.duration * 10) / 10);
+  drawLength();
+}
+
+async function save() {
+  const game = gameOf(gameInForm());
+  if (!game) throw new Error("Choose a game first: a clip is cut from it.");
+  const options = { profile: profileId() };
+  const name = byId("clip-name").value.trim();
+  const before = editing && clipOf(editing);
+  const touched = FIELDS.filter((field) => !before || byId(`clip-${field}`).value !== String(Math.round(frameAt(before[field], game.id) * 1000) / 1000));
+  const times = Object.fromEntries(touched.map((field) => [field, Math.min(timeOf(field, game.id), game.duration)]));
+  if (Number(byId("clip-end").value) <= Number(byId("clip-start").value)) throw new Error("The clip's end must come after its start.");
+  await change(async () => {
+    const clip = before
+      ? await changeClip(before.id, { name, ...times }, options)
+      : await createClip({ game_id: game.id, name, ...times }, options);
+    if (clip.status === "new") await extractClip(clip.id, options);
+  }, "clips");
+  leave();
+}
+
+export function startClips() {
+  for (const field of FIELDS) {
+    byId(`clip-${field}-now`).addEventListener("click", () => mark(field));
+    byId(`clip-${field}`).addEventListener("input", drawLength);
+    byId(`clip-${field}-show`).addEventListener("click", () => {
+      const at = Number(byId(`clip-${field}`).value);
+      jumpTo(field === "start" ? at : Math.max(0, at - shownFrame().lasts));
     });
   }
+  byId("clip-cancel").addEventListener("click", leave);
   byId("clip-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    guarded(byId("clip-create"), async () => {
-      const game = currentGame();
-      const [start, end] = [Number(byId("clip-start").value), Number(byId("clip-end").value)];
-      if (!game) throw new Error("Choose a game first: a clip is cut from it.");
-      if (end <= start) throw new Error("The clip's end must come after its start.");
-      const clip = await createClip(game.id, byId("clip-name").value.trim(), start, end);
-      await extractClip(clip.id);
-      byId("clip-name").value = "";
-      await changed();
-    });
+    guarded(byId("clip-create"), save);
   });
 }
+
+/** Another profile's clip is not edited in this one. */
+export const forgetClips = () => leave();

@@ -15,13 +15,55 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** `75.3` → `1:15.3`. */
+const SVG = "http://www.w3.org/2000/svg";
+
+/** One of the symbols of index.html. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** A button that shows a symbol only; `label` says what it does and to what. */
+export const iconButton = (name, label, run, more = {}) =>
+  make("button", { type: "button", class: "quiet", "aria-label": label, title: label, onclick: run, ...more }, icon(name));
+
+/**
+ * Replaces the items of a list without losing the focus: an item that was there before is found again by `data-id`, and
+ * the control in it by its label.
+ */
+export function fill(list, items) {
+  const active = document.activeElement;
+  const item = list.contains(active) ? active.closest("[data-id]") : null;
+  const place = item ? [...item.querySelectorAll("button, input")].indexOf(active) : -1;
+  const row = item ? [...list.children].indexOf(item) : -1;
+  list.replaceChildren(...items);
+  if (!item) return;
+  const again = [...list.children].find((child) => child.dataset.id === item.dataset.id);
+  const heir = again ?? list.children[Math.min(row, list.children.length - 1)];
+  const controls = heir ? [...heir.querySelectorAll("button, input")] : [];
+  (controls[again ? place : 0] ?? list.closest("section")?.querySelector("h2"))?.focus();
+}
+
+/** `75.3` → `1:15.30`. */
 export function clock(seconds) {
   if (!Number.isFinite(seconds)) return "–";
-  const tenths = Math.round(seconds * 10);
-  const minutes = Math.floor(tenths / 600);
-  const rest = (tenths % 600) / 10;
-  return `${minutes}:${rest < 10 ? "0" : ""}${Number.isInteger(rest) ? rest : rest.toFixed(1)}`;
+  const hundredths = Math.round(seconds * 100);
+  const minutes = Math.floor(hundredths / 6000);
+  return `${minutes}:${((hundredths % 6000) / 100).toFixed(2).padStart(5, "0")}`;
+}
+
+/** `75.3` → `1:15`. */
+export function roughly(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  const whole = Math.round(seconds);
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (number) => String(number).padStart(2, "0");
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
 /** `1234567` → `1.2 MB`. */
@@ -30,3 +72,9 @@ export function size(bytes) {
   if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
+
+/** `["A", "B", "C"]` → `A, B and C`. */
+export const listed = (names) =>
+  names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+
+export const count = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;

@@ -8,16 +8,39 @@ export class Problem extends Error {
     this.type = body.type ?? "about:blank";
     this.fields = Array.isArray(body.errors) ? body.errors : [];
   }
-}
 
-/** No answer at all: the service is down, its certificate is not trusted, or CORS forbids the answer to be read. */
-export class Unreachable extends Error {
-  constructor(service, url) {
-    super(`${service} cannot be reached at ${new URL(url).origin}`);
-    this.service = service;
-    this.origin = new URL(url).origin;
+  /** The server's trouble and not the request's: it may work later. */
+  get passing() {
+    return this.status >= 500 || this.status === 429 || this.status === 408;
   }
 }
 
-/** The person pressed Cancel. */
+/** Why there was no answer; `cause.js` finds out which. */
+export const CAUSES = {
+  offline: "This device is offline",
+  cors: "does not let this page in",
+  certificate: "has a certificate that this browser does not trust",
+  down: "does not answer",
+  interrupted: "was reached, but the connection broke",
+  slow: "took too long to answer",
+};
+
+export const API = "The API";
+export const STORAGE = "Storage (R2)";
+
+/** No answer at all. `cause` is a key of `CAUSES`. */
+export class Unreachable extends Error {
+  constructor(service, url, cause) {
+    super(cause === "offline" ? CAUSES.offline : `${service} ${CAUSES[cause]}`);
+    this.service = service;
+    this.origin = new URL(url).origin;
+    this.cause = cause;
+  }
+
+  get passing() {
+    return true;
+  }
+}
+
+/** The person pressed Cancel, or something newer took the place. */
 export class Cancelled extends Error {}

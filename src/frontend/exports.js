@@ -1,48 +1,62 @@
 // Exports: started, followed live, downloaded by presigned URL.
 
 import { guarded, showError } from "./banner.js";
-import { cancelExport, createExport, exportSocket, getExport, listExports, mediaUrl, retryExport } from "./calls.js";
-import { byId, clock, make, size } from "./dom.js";
-import { reelName } from "./reels.js";
+import { cancelExport, createExport, deleteExport, exportSocket, getExport, mediaUrl, renameExport, retryExport } from "./calls.js";
+import { askName, confirmDelete } from "./dialogs.js";
+import { byId, fill, iconButton, make, roughly, size } from "./dom.js";
+import { change, exportOf, load } from "./store.js";
 import { watch } from "./watch.js";
 
 const ENDED = new Set(["complete", "failed", "cancelled"]);
-let changed = async () => {};
+const WORDS = { pending: "Waiting for its turn", processing: "Rendering", complete: "Ready", failed: "Failed", cancelled: "Cancelled" };
 let following = null; // {id, abort}
 
-export async function refreshExports() {
-  const found = await listExports();
-  byId("export-list").replaceChildren(...found.map(item));
+export function drawExports({ exports: found }) {
+  byId("export-empty").hidden = !found || found.length > 0;
+  byId("export-list").setAttribute("aria-busy", String(found === null));
+  fill(byId("export-list"), (found ?? []).map(item));
+  if (!found) return;
+  if (following && !exportOf(following.id)) stopFollowing();
   const active = found.find((job) => !ENDED.has(job.status));
-  if (active && following?.id !== active.id) follow(active);
+  if (active && !following?.running) follow(active);
 }
 
 function item(job) {
+  const key = `export ${job.id}`;
+  const button = (text, label, run) => make("button", { type: "button", class: "plain", "aria-label": `${label} ${job.name}`,
+    onclick: (event) => guarded(event.currentTarget, run, { key }) }, text);
   const actions = [];
-  if (job.status === "complete") actions.push(action("Download", () => save(job)));
+  if (job.status === "complete") actions.push(iconButton("download", `Download ${job.name}`, () => guarded(null, () => save(job), { key })));
   if (job.status === "failed" || job.status === "cancelled") {
-    actions.push(action("Retry", async () => follow(await retryExport(job.id))));
+    actions.push(button("Retry", "Retry", async () => follow(await change(() => retryExport(job.id), "exports"))));
   }
-  const facts = job.status === "complete" ? ` · ${clock(job.duration)} · ${size(job.size)}` : "";
-  const words = `${job.status}${job.reason ? `: ${job.reason}` : ""}${facts}`;
+  actions.push(iconButton("pencil", `Rename ${job.name}`, () => rename(job, key)));
+  actions.push(iconButton("trash", `Delete ${job.name}`, () => remove(job, key)));
+  const facts = job.status === "complete" ? ` · ${roughly(job.duration)} · ${size(job.size)}` : "";
+  const words = `${WORDS[job.status]}${job.reason ? `: ${job.reason}` : ""}${facts}`;
   return make("li", { data: { testid: "export-item", id: job.id, status: job.status } },
-    make("span", { class: "grow" }, make("span", { class: "title" }, title(job)),
-      make("span", { class: "hint" }, words)), ...actions);
+    make("span", { class: "row" }, make("span", { class: "title" }, job.name),
+      make("span", { class: "hint", data: { state: job.status } }, words)),
+    make("span", { class: "actions" }, ...actions));
 }
 
-const title = (job) => reelName(job.project_id);
-
-function action(text, run) {
-  const button = make("button", { type: "button", class: "plain" }, text);
-  button.addEventListener("click", () => guarded(button, run));
-  return button;
+async function rename(job, key) {
+  const name = await askName("export", job.name);
+  if (name) await guarded(null, () => change(() => renameExport(job.id, name), "exports"), { key });
 }
 
-const fileName = (job) => `${title(job).replace(/[^\w -]+/g, "").trim() || "reel"}.mp4`;
+async function remove(job, key) {
+  const changes = ENDED.has(job.status) ? [] : ["It is not finished: rendering it ends."];
+  if (job.status === "complete") changes.push("Its file is deleted for good. The reel and its clips stay.");
+  if (!(await confirmDelete(`the export “${job.name}”`, changes))) return;
+  await guarded(null, () => change(() => deleteExport(job.id), "exports"), { key });
+}
+
+const fileName = (job) => `${job.name.replace(/[^\p{L}\p{N} _-]+/gu, "").trim().slice(0, 100) || "reel"}.mp4`;
 
 async function save(job) {
-  const link = make("a", { href: await mediaUrl(job.key, fileName(job)) });
-  link.click();
+  const { url } = await mediaUrl(job.key, fileName(job));
+  make("a", { href: url }).click();
 }
 
 export function stopFollowing() {
@@ -54,7 +68,7 @@ export function stopFollowing() {
 
 async function follow(job) {
   stopFollowing();
-  const mine = { id: job.id, abort: new AbortController() };
+  const mine = { id: job.id, abort: new AbortController(), running: true };
   following = mine;
   byId("export-state").hidden = false;
   show(job);
@@ -70,10 +84,16 @@ async function follow(job) {
     const ended = await getExport(job.id);
     if (following !== mine) return;
     show(ended);
-    if (ended.status === "complete") await offer(ended);
-    await changed();
+    if (ended.status === "complete") await offer(ended, mine);
+    mine.running = false;
+    await load("exports");
   } catch (error) {
-    if (following === mine) showError(error);
+    mine.running = false;
+    if (following !== mine) return;
+    stopFollowing();
+    // It was deleted, here or in another tab: the list tells.
+    if (error.status === 404) load("exports").catch(() => {});
+    else showError(error, { key: `export ${job.id}`, again: () => follow(job) });
   }
 }
 
@@ -82,30 +102,31 @@ function show(state) {
   byId("export-progress").value = percent;
   const line = byId("export-status");
   line.dataset.state = state.status;
-  const phase = state.phase && state.phase !== state.status ? ` · ${state.phase}` : "";
+  const phase = state.phase && !["queued", "processing"].includes(state.phase) ? ` · ${state.phase}` : "";
   line.textContent = ENDED.has(state.status)
-    ? `${state.status}${state.reason ? `: ${state.reason}` : ""}`
-    : `${state.status}${phase} · ${percent} %`;
+    ? `${WORDS[state.status]}${state.reason ? `: ${state.reason}` : ""}`
+    : `${WORDS[state.status]}${phase} · ${percent} %`;
+  byId("export-title").textContent = state.name ?? exportOf(state.id ?? state.export_id)?.name ?? byId("export-title").textContent;
   byId("export-cancel").hidden = ENDED.has(state.status);
 }
 
-async function offer(job) {
-  const link = byId("download-link");
-  link.href = await mediaUrl(job.key, fileName(job));
-  link.hidden = false;
+async function offer(job, mine) {
+  const { url } = await mediaUrl(job.key, fileName(job));
+  if (following !== mine) return;
+  byId("download-link").href = url;
+  byId("download-link").hidden = false;
 }
 
-export function startExports(whenChanged) {
-  changed = whenChanged;
+export function startExports() {
   byId("export-form").addEventListener("submit", (event) => {
     event.preventDefault();
     guarded(byId("export-start"), async () => {
-      follow(await createExport(byId("project-select").value));
-      await changed();
+      const reel = byId("project-select").value;
+      follow(await change(() => createExport(reel), "exports"));
     });
   });
   byId("export-cancel").addEventListener("click", () =>
     guarded(byId("export-cancel"), async () => {
-      if (following) show(await cancelExport(following.id));
+      if (following) await change(() => cancelExport(following.id), "exports");
     }));
 }

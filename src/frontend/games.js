@@ -1,96 +1,113 @@
-// Games: upload, list, play.
+// Games: the list, rename and delete, uploads that can go on.
 
-import { guarded } from "./banner.js";
-import { deleteGame, listGames, mediaUrl, uploadGame } from "./calls.js";
-import { byId, clock, make, size } from "./dom.js";
+import { guarded, showError } from "./banner.js";
+import { deleteGame, renameGame } from "./calls.js";
+import { askName, confirmDelete } from "./dialogs.js";
+import { byId, count, fill, iconButton, listed, make, roughly, size } from "./dom.js";
+import { Problem } from "./errors.js";
+import { profileId } from "./identity.js";
+import { play, playing } from "./player.js";
+import { beingSent, drop, recorded, recordedGames } from "./records.js";
+import { change, data, load } from "./store.js";
+import { resumeUpload, sending } from "./uploads.js";
 
-let playing = null;
-let changed = async () => {};
+let resuming = null; // the game whose file is being asked for
+let sent = new Set(); // games that some tab is sending
 
-/** The game in the player, or null. */
-export const currentGame = () => playing;
-
-export async function refreshGames() {
-  const games = await listGames();
-  if (playing && !games.some((game) => game.id === playing.id)) show(null);
-  byId("game-list").replaceChildren(...games.map(item));
-  byId("game-empty").hidden = games.length > 0;
-  const first = games.find((game) => game.status === "ready");
-  if (!playing && first) await play(first);
+export async function drawGames({ games }) {
+  byId("game-empty").hidden = !games || games.length > 0;
+  byId("game-loading").hidden = games !== null;
+  byId("game-list").setAttribute("aria-busy", String(games === null));
+  fill(byId("game-list"), (games ?? []).map(item));
+  if (!games) return;
+  for (const game of recordedGames(profileId())) {
+    const found = games.find(({ id }) => id === game);
+    if (game !== sending() && (!found || found.status !== "uploading")) drop(game);
+  }
+  const busy = await beingSent();
+  const changed = [...busy, ...sent].some((game) => busy.has(game) !== sent.has(game));
+  sent = busy;
+  if (changed && data.games) fill(byId("game-list"), data.games.map(item));
 }
 
-function item(game) {
+export function item(game) {
+  const chosen = playing()?.game === game.id;
   const ready = game.status === "ready";
-  const facts = ready
-    ? `${clock(game.duration)} · ${game.width}×${game.height} · ${game.video_codec} · ${size(game.size)}`
-    : `upload not finished · ${size(game.size)}`;
-  const watch = make("button", { type: "button", class: "plain", disabled: !ready }, "Watch");
-  watch.addEventListener("click", () => guarded(watch, () => play(game)));
-  const remove = make("button", { type: "button", class: "plain", "aria-label": `Delete ${game.name}` }, "Delete");
-  remove.addEventListener("click", () => {
-    if (!confirm(`Delete “${game.name}” and its clips?`)) return;
-    guarded(remove, async () => {
-      await deleteGame(game.id);
-      await changed();
-    });
+  const actions = [
+    iconButton("pencil", `Rename ${game.name}`, () => rename(game)),
+    iconButton("trash", `Delete ${game.name}`, () => remove(game)),
+  ];
+  const title = make("span", { class: "title" }, game.name);
+  const facts = make("span", { class: "hint" }, ready ? readyFacts(game) : uploadFacts(game));
+  const body = ready
+    ? make("button", { type: "button", class: "row", "aria-label": `Watch ${game.name}`, "aria-current": chosen ? "true" : null,
+        onclick: () => guarded(null, () => play({ game: game.id }), { key: "player" }) }, title, facts)
+    : make("span", { class: "row" }, title, facts);
+  const resume = !ready && recorded(game.id) && !sent.has(game.id) && sending() !== game.id;
+  return make("li", { class: chosen ? "chosen" : "",
+    data: { testid: "game-item", id: game.id, status: game.status, duration: game.duration ?? "" } },
+    body, make("span", { class: "actions" }, ...(resume ? [resumeButton(game)] : []), ...actions));
+}
+
+const readyFacts = (game) =>
+  [roughly(game.duration), `${game.width} × ${game.height}`, size(game.size)].join(" · ");
+
+function uploadFacts(game) {
+  if (sending() === game.id) return "Uploading …";
+  if (sent.has(game.id)) return "Another tab is uploading it";
+  const record = recorded(game.id);
+  if (!record) return `Upload not finished · ${size(game.size)}`;
+  const parts = Object.keys(record.etags).length;
+  return `Upload interrupted · ${parts ? `${count(parts, "part")} of it ${parts === 1 ? "is" : "are"} stored` : "not stored yet"}`;
+}
+
+function resumeButton(game) {
+  return make("button", { type: "button", class: "plain", "aria-label": `Resume the upload of ${game.name}: choose the file again`,
+    onclick: () => {
+      resuming = game.id;
+      byId("resume-file").value = "";
+      byId("resume-file").click();
+    } }, "Resume");
+}
+
+async function rename(game) {
+  const name = await askName("game", game.name);
+  if (name) await guarded(null, () => change(() => renameGame(game.id, name), "games"), { key: `game ${game.id}` });
+}
+
+async function remove(game, news = []) {
+  // Another tab may have cut clips from it since.
+  const known = await guarded(null, async () => (await load("clips", "reels", "exports"), true), { key: `game ${game.id}` });
+  if (!known) return;
+  const clips = data.clips.filter((clip) => clip.game_id === game.id);
+  const changes = [...news, ...consequences(clips)];
+  if (!(await confirmDelete(`the game “${game.name}”`, changes))) return;
+  try {
+    await change(() => deleteGame(game.id, { cascade: clips.length > 0 }), "games", "clips", "reels", "exports");
+    drop(game.id);
+  } catch (error) {
+    // It has clips by now: say what else goes, and ask again.
+    if (error instanceof Problem && error.status === 409 && !clips.length) await remove(game, [error.message]);
+    else showError(error, { key: `game ${game.id}`, again: () => remove(game) });
+  }
+}
+
+function consequences(clips) {
+  if (!clips.length) return [];
+  const ids = new Set(clips.map(({ id }) => id));
+  const reels = data.reels.filter((reel) => reel.clip_ids.some((clip) => ids.has(clip)));
+  const lines = [`${count(clips.length, "clip")} cut from it ${clips.length === 1 ? "is" : "are"} deleted too.`];
+  if (reels.length) lines.push(`${listed(reels.map(({ name }) => `“${name}”`))} ${reels.length === 1 ? "loses" : "lose"} these clips.`);
+  const running = data.exports.filter(({ status, project_id: reel }) =>
+    ["pending", "processing"].includes(status) && reels.some(({ id }) => id === reel));
+  if (running.length) lines.push(`${count(running.length, "export")} that ${running.length === 1 ? "is" : "are"} not finished will end.`);
+  lines.push("Finished exports stay.");
+  return lines;
+}
+
+export function startGames() {
+  byId("resume-file").addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    if (file && resuming && !sending()) resumeUpload(resuming, file);
   });
-  const data = { testid: "game-item", id: game.id, status: game.status, duration: game.duration ?? "" };
-  return make("li", { data, class: playing?.id === game.id ? "chosen" : "" },
-    make("span", { class: "grow" }, make("span", { class: "title" }, game.name), make("span", { class: "hint" }, facts)), watch, remove);
-}
-
-async function play(game) {
-  show(game, await mediaUrl(game.key));
-}
-
-function show(game, url) {
-  playing = game;
-  const player = byId("player");
-  if (url) player.src = url;
-  else player.removeAttribute("src");
-  player.load();
-  byId("player-title").textContent = game ? `${game.name}, ${clock(game.duration)}` : "Choose a game to watch it here.";
-  for (const name of ["clip-start", "clip-end"]) byId(name).max = game ? String(game.duration) : "";
-  if (game && Number(byId("clip-end").value) > game.duration) byId("clip-end").value = String(Math.floor(game.duration * 10) / 10);
-  for (const li of byId("game-list").children) li.classList.toggle("chosen", li.dataset.id === game?.id);
-}
-
-/** Another profile's games are not this one's. */
-export function forgetGame() {
-  show(null);
-}
-
-export function startGames(whenChanged) {
-  changed = whenChanged;
-  let cancel = null;
-  const file = byId("upload-file");
-  file.addEventListener("change", () => {
-    const name = byId("upload-name");
-    if (file.files[0] && !name.value) name.value = file.files[0].name.replace(/\.[^.]+$/, "");
-  });
-  byId("upload-cancel").addEventListener("click", () => cancel?.abort());
-  byId("upload-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const chosen = file.files[0];
-    cancel = new AbortController();
-    byId("upload-state").hidden = false;
-    advance(0, chosen.size);
-    guarded(byId("upload-start"), async () => {
-      const progress = (bytes) => advance(bytes, chosen.size);
-      const game = await uploadGame(chosen, byId("upload-name").value.trim(), { progress, signal: cancel.signal });
-      byId("upload-form").reset();
-      show(null);
-      await play(game);
-      await changed();
-    }).finally(() => {
-      cancel = null;
-      byId("upload-state").hidden = true;
-    });
-  });
-}
-
-function advance(bytes, all) {
-  const percent = Math.min(100, (100 * bytes) / all);
-  byId("upload-progress").value = percent;
-  byId("upload-text").textContent = percent < 100 ? `${size(bytes)} of ${size(all)} · ${Math.floor(percent)} %` : "checking the video …";
 }

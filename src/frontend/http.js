@@ -1,22 +1,23 @@
 // One way to call the API: identity headers, problems as errors, the sync status of every answer.
 
+import { causeOf, heard } from "./cause.js";
 import { config } from "./config.js";
-import { Problem, Unreachable } from "./errors.js";
-import { accessToken, askForToken, profileId, userId } from "./identity.js";
+import { askForToken } from "./dialogs.js";
+import { API, Cancelled, Problem, Unreachable } from "./errors.js";
+import { accessToken, profileId, userId } from "./identity.js";
+import { waits } from "./waiting.js";
 
 const RETRIES = 2;
 const NETWORK_DELAY_MS = 600;
+const LONGEST_MS = 120_000;
 
-/** Called with each `X-Sync-Status` that an answer carries. */
-let syncListener = () => {};
-export function onSyncStatus(listener) {
-  syncListener = listener;
-}
+const listeners = [];
+/** `listener(sync)` hears each answer of the API, with its `X-Sync-Status` (null: it has none). */
+export const onAnswer = (listener) => listeners.push(listener);
 
 /** By profile: the newest `X-Sync-Position` of an answer. Sent back, it makes a Machine that is behind catch up first. */
 const POSITIONS = "reel-ballers.positions";
 const positions = () => JSON.parse(sessionStorage.getItem(POSITIONS) ?? "{}");
-const position = () => positions()[profileId()] ?? 0;
 function notePosition(profile, answer) {
   const told = Number(answer.headers.get("X-Sync-Position") ?? 0);
   if (!profile || told <= (positions()[profile] ?? 0)) return;
@@ -27,48 +28,64 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * The JSON answer, `null` for an empty one. A 503 that names a `Retry-After` was not carried out and is tried again.
- * Throws `Problem` or `Unreachable`.
+ *
+ * `profile` is the tab's one at the time of the call; work that goes on for longer says its own. `signal` ends it with
+ * `Cancelled`. Throws `Problem` or `Unreachable`.
  */
-export async function call(method, path, body) {
-  for (let attempt = 0; ; attempt += 1) {
-    let answer;
-    try {
-      answer = await send(method, path, body);
-    } catch (error) {
-      // A read may be repeated: a changed network or a Machine that was just replaced costs one attempt.
-      if (method !== "GET" || attempt === RETRIES) throw error;
-      await wait(NETWORK_DELAY_MS);
-      continue;
+export async function call(method, path, body, { profile = profileId(), signal } = {}) {
+  const answered = waits();
+  try {
+    for (let attempt = 0; ; attempt += 1) {
+      const token = accessToken();
+      let answer;
+      try {
+        answer = await send(method, path, body, { profile, signal, token });
+      } catch (error) {
+        if (signal?.aborted) throw new Cancelled("Something newer was asked for");
+        // A read may be repeated: a changed network or a Machine that was just replaced costs one attempt.
+        if (method === "GET" && attempt < RETRIES && error.name !== "TimeoutError") {
+          await wait(NETWORK_DELAY_MS);
+          continue;
+        }
+        throw await unreachable(error, path);
+      }
+      listeners.forEach((listener) => listener(answer.headers.get("X-Sync-Status")));
+      if (answer.ok) return answer.status === 204 ? null : await answer.json();
+      const after = Number(answer.headers.get("Retry-After"));
+      if (answer.status === 503 && after > 0 && attempt < RETRIES) {
+        await wait(Math.min(after, 5) * 1000);
+        continue;
+      }
+      if (answer.status === 401 && (await askForToken(token))) continue;
+      throw new Problem(answer.status, await problemBody(answer));
     }
-    const status = answer.headers.get("X-Sync-Status");
-    if (status) syncListener(status);
-    if (answer.ok) return answer.status === 204 ? null : answer.json();
-    const after = Number(answer.headers.get("Retry-After"));
-    if (answer.status === 503 && after > 0 && attempt < RETRIES) {
-      await wait(Math.min(after, 5) * 1000);
-      continue;
-    }
-    // Asked for once; several requests that are refused at once share the question.
-    if (answer.status === 401 && attempt === 0 && askForToken()) continue;
-    throw new Problem(answer.status, await problemBody(answer));
+  } finally {
+    answered();
   }
 }
 
-async function send(method, path, body) {
-  const headers = { "X-User-ID": userId() };
-  const profile = profileId();
-  if (profile) headers["X-Profile-ID"] = profile;
-  if (profile && position()) headers["X-Sync-Position"] = String(position());
-  if (accessToken()) headers.Authorization = `Bearer ${accessToken()}`;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+async function unreachable(error, path) {
   const url = config().api + path;
-  try {
-    const answer = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-    notePosition(profile, answer);
-    return answer;
-  } catch {
-    throw new Unreachable("The API", url);
-  }
+  if (error.name === "TimeoutError") return new Unreachable(API, url, "slow");
+  return new Unreachable(API, url, await causeOf(`${config().api}/api/profiles`, { headers: { "X-User-ID": userId() } }));
+}
+
+async function send(method, path, body, { profile, signal, token }) {
+  const headers = { "X-User-ID": userId() };
+  if (profile) headers["X-Profile-ID"] = profile;
+  if (profile && positions()[profile]) headers["X-Sync-Position"] = String(positions()[profile]);
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const limit = AbortSignal.timeout(LONGEST_MS);
+  const answer = await fetch(config().api + path, {
+    method,
+    headers,
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal: signal ? AbortSignal.any([signal, limit]) : limit,
+  });
+  heard(config().api);
+  notePosition(profile, answer);
+  return answer;
 }
 
 async function problemBody(answer) {
@@ -87,12 +104,12 @@ const base64url = (text) =>
  * A WebSocket of the API. A browser cannot set headers on one, and a URL would put ids into access logs, so that the
  * sub-protocols say who asks.
  */
-export function openSocket(path) {
+export function openSocket(path, profile = profileId()) {
   const url = new URL(config().api + path);
   url.protocol = url.protocol === "http:" ? "ws:" : "wss:";
   const protocols = ["reel-ballers", `user.${userId()}`];
-  if (profileId()) protocols.push(`profile.${profileId()}`);
-  if (position()) protocols.push(`position.${position()}`);
+  if (profile) protocols.push(`profile.${profile}`);
+  if (positions()[profile]) protocols.push(`position.${positions()[profile]}`);
   if (accessToken()) protocols.push(`token.${base64url(accessToken())}`);
   return new WebSocket(url.href, protocols);
 }

@@ -1,16 +1,8 @@
-// Who is here: a user id made once for this browser, and the profile in use.
+// Who is here: a user made once for this browser, and the profile of this tab.
 
 const USER = "reel-ballers.user";
 const PROFILE = "reel-ballers.profile";
-
-function remembered(name, make) {
-  let value = localStorage.getItem(name);
-  if (!value && make) {
-    value = make();
-    localStorage.setItem(name, value);
-  }
-  return value;
-}
+const TOKEN = "reel-ballers.token";
 
 // crypto.randomUUID exists in secure contexts only; a page over plain http on another host has none.
 function randomId() {
@@ -18,22 +10,21 @@ function randomId() {
   return `u-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
-export const userId = () => remembered(USER, randomId);
-export const profileId = () => remembered(PROFILE);
-export function useProfile(id) {
-  if (id) localStorage.setItem(PROFILE, id);
-  else localStorage.removeItem(PROFILE);
+export function userId() {
+  if (!localStorage.getItem(USER)) localStorage.setItem(USER, randomId());
+  return localStorage.getItem(USER);
 }
 
-const TOKEN = "reel-ballers.token";
+/** The profile of this tab: another tab may have another one, and a reload keeps it. */
+export const profileId = () => sessionStorage.getItem(PROFILE);
+export function useProfile(id) {
+  if (id) sessionStorage.setItem(PROFILE, id);
+  else sessionStorage.removeItem(PROFILE);
+}
 
-/** What closes the API to strangers, where it is closed. */
-export const accessToken = () => remembered(TOKEN);
-
-/** Asks for the token after a refusal; whether there is another one to try now. */
-export function askForToken(refused = accessToken()) {
-  const given = prompt("This app is private. Access token:", "")?.trim();
-  if (given) localStorage.setItem(TOKEN, given);
+/** What closes the API to strangers, where it is closed; one for all tabs. */
+export const accessToken = () => localStorage.getItem(TOKEN);
+export function useToken(token) {
+  if (token) localStorage.setItem(TOKEN, token);
   else localStorage.removeItem(TOKEN);
-  return Boolean(given) && given !== refused;
 }

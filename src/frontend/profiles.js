@@ -1,31 +1,65 @@
-// The profile in use; everything else waits for one.
+// The profile of this tab; everything else waits for one.
 
-import { byId, make } from "./dom.js";
 import { guarded } from "./banner.js";
-import { createProfile, listProfiles, selectProfile } from "./calls.js";
+import { createProfile, deleteProfile, listProfiles, renameProfile, selectProfile } from "./calls.js";
+import { askName, confirmDelete } from "./dialogs.js";
+import { byId, make } from "./dom.js";
 import { profileId, useProfile } from "./identity.js";
+import { turn } from "./store.js";
 
-/** `changed()` is called whenever another profile is in use. */
-export function startProfiles(changed) {
+let known = [];
+let switched = async () => {};
+
+const current = () => known.find((profile) => profile.id === profileId());
+
+async function refresh() {
+  const isNewest = turn("profiles");
+  const { profiles, selected } = await listProfiles();
+  if (!isNewest()) return;
+  known = profiles;
+  // Only a tab without a profile of its own follows what another one selected last.
+  if (!current()) useProfile(profiles.some(({ id }) => id === selected) ? selected : (profiles[0]?.id ?? null));
+  draw();
+  await switched();
+}
+
+function draw() {
   const select = byId("profile-select");
-
-  async function refresh() {
-    const { profiles, selected } = await listProfiles();
-    const known = profiles.some((profile) => profile.id === profileId());
-    if (!known) useProfile(selected ?? profiles[0]?.id ?? null);
-    select.replaceChildren(...profiles.map((profile) => make("option", { value: profile.id }, profile.name)));
-    if (!profiles.length) select.append(make("option", { value: "" }, "none yet"));
-    select.disabled = !profiles.length;
-    select.value = profileId() ?? "";
-    byId("workspace").disabled = !profileId();
-    await changed();
+  select.replaceChildren(...known.map((profile) => make("option", { value: profile.id }, profile.name)));
+  if (!known.length) select.append(make("option", { value: "" }, "none yet"));
+  select.value = profileId() ?? "";
+  select.disabled = !known.length;
+  byId("profile-tools").hidden = !known.length;
+  const name = current()?.name;
+  for (const [button, label] of [["profile-rename", "Rename"], ["profile-delete", "Delete"]]) {
+    byId(button).setAttribute("aria-label", `${label} profile ${name}`);
   }
+  showForm(!known.length);
+  byId("profile-cancel").hidden = !known.length;
+  byId("workspace").disabled = !profileId();
+  byId("workspace").hidden = !profileId();
+  document.title = name ? `${name} · Reel Ballers` : "Reel Ballers";
+}
 
-  select.addEventListener("change", () =>
-    guarded(select, async () => {
-      await selectProfile(select.value);
-      useProfile(select.value);
-      await changed();
+function showForm(shown) {
+  byId("welcome").hidden = !shown;
+  byId("profile-new").setAttribute("aria-expanded", String(shown));
+}
+
+async function use(id) {
+  useProfile(id);
+  draw();
+  await switched();
+}
+
+/** `whenSwitched()` is called whenever another profile may be in use. Resolves when the profiles are known. */
+export function startProfiles(whenSwitched) {
+  switched = whenSwitched;
+  byId("profile-select").addEventListener("change", (event) =>
+    guarded(event.target, async () => {
+      const { value } = event.target;
+      await use(value);
+      await selectProfile(value); // what the next new tab opens with
     }));
   byId("profile-form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -38,5 +72,36 @@ export function startProfiles(changed) {
       await selectProfile(made.id);
     });
   });
-  return guarded(null, refresh);
+  byId("profile-new").addEventListener("click", () => {
+    showForm(byId("welcome").hidden);
+    if (!byId("welcome").hidden) byId("profile-name").focus();
+  });
+  byId("profile-cancel").addEventListener("click", () => {
+    showForm(false);
+    byId("profile-new").focus();
+  });
+  byId("profile-rename").addEventListener("click", async () => {
+    const { id, name } = current();
+    const wanted = await askName("profile", name, 100);
+    if (wanted) {
+      await guarded(byId("profile-rename"), async () => {
+        await renameProfile(id, wanted);
+        await refresh();
+      });
+    }
+  });
+  byId("profile-delete").addEventListener("click", async () => {
+    const { id, name } = current();
+    const changes = ["All its games, clips, reels and exports are deleted for good."];
+    if (!(await confirmDelete(`the profile “${name}”`, changes))) return;
+    await guarded(byId("profile-delete"), async () => {
+      await deleteProfile(id);
+      if (profileId() === id) useProfile(null);
+      await refresh();
+    });
+  });
+  return guarded(null, refresh, { key: "profiles", read: true });
 }
+
+/** Another tab may have renamed or deleted a profile. */
+export const refreshProfiles = () => guarded(null, refresh, { key: "profiles", read: true });

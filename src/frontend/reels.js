@@ -1,72 +1,128 @@
 // Reels (projects): which clips, in which order, how they look.
 
 import { guarded } from "./banner.js";
-import { createProject, listProjects } from "./calls.js";
-import { byId, clock, make } from "./dom.js";
+import { changeProject, createProject, deleteProject } from "./calls.js";
+import { confirmDelete } from "./dialogs.js";
+import { byId, count, fill, iconButton, make, roughly } from "./dom.js";
+import { change, clipOf, data, reelOf } from "./store.js";
 
-const names = new Map(); // project id → name
+let editing = null; // the id of the reel in the form
 let order = [];
 const left = new Set(); // clips that are not wanted
+const LOOK = { overlay_text: "overlay-text", aspect: "aspect", quality: "quality", transition: "transition" };
 
-/** A reel's name; its id once the reel is deleted. */
-export const reelName = (project) => names.get(project) ?? project;
-
-export async function refreshReels(clips) {
-  const known = new Map(clips.map((clip) => [clip.id, clip]));
-  const oldestFirst = [...clips].reverse().map((clip) => clip.id);
-  order = [...order.filter((clip) => known.has(clip)), ...oldestFirst.filter((clip) => !order.includes(clip))];
-  draw(known);
-  byId("order-empty").hidden = clips.length > 0;
-  byId("project-create").disabled = !clips.length;
-  const projects = await listProjects();
-  names.clear();
-  for (const project of projects) names.set(project.id, project.name);
+export function drawReels({ clips, reels }) {
+  drawOrder(clips ?? []);
+  byId("reel-empty").hidden = !reels || reels.length > 0;
+  byId("reel-list").setAttribute("aria-busy", String(reels === null));
+  fill(byId("reel-list"), (reels ?? []).map(item));
   const select = byId("project-select");
   const before = select.value;
-  select.replaceChildren(...projects.map((project) => make("option", { value: project.id }, project.name)));
-  if (projects.some((project) => project.id === before)) select.value = before;
-  byId("export-start").disabled = !projects.length;
+  select.replaceChildren(...(reels ?? []).map((reel) => make("option", { value: reel.id }, reel.name)));
+  if (reels?.some((reel) => reel.id === before)) select.value = before;
+  byId("export-form").hidden = !reels?.length;
+  byId("export-none").hidden = !reels || reels.length > 0;
+  if (editing && reels && !reelOf(editing)) leave();
 }
 
-function draw(known) {
-  const rows = order.map((clip, place) => row(known, clip, place));
-  byId("project-clips").replaceChildren(...rows);
+function item(reel) {
+  const seconds = reel.clip_ids.reduce((sum, id) => sum + (clipOf(id)?.duration ?? 0), 0);
+  const { aspect, quality, overlay_text: text } = reel.options;
+  const clips = reel.clip_ids.length ? `${count(reel.clip_ids.length, "clip")}, ${roughly(seconds)}` : "no clips";
+  const facts = [clips, aspect, quality, ...(text ? [`“${text}”`] : [])].join(" · ");
+  return make("li", { class: editing === reel.id ? "chosen" : "", data: { testid: "reel-item", id: reel.id } },
+    make("span", { class: "row" }, make("span", { class: "title" }, reel.name), make("span", { class: "hint" }, facts)),
+    make("span", { class: "actions" },
+      iconButton("pencil", `Edit ${reel.name}`, () => edit(reel.id)),
+      iconButton("trash", `Delete ${reel.name}`, () => remove(reel))));
 }
 
-function row(known, clip, place) {
-  const { name, start, end } = known.get(clip);
-  const box = make("input", { type: "checkbox", checked: !left.has(clip), value: clip });
-  box.addEventListener("change", () => (box.checked ? left.delete(clip) : left.add(clip)));
-  const move = (by, label, text) => {
-    const button = make("button", { type: "button", class: "plain", "aria-label": `${label}: ${name}`, disabled: !order[place + by] }, text);
-    button.addEventListener("click", () => {
-      [order[place], order[place + by]] = [order[place + by], order[place]];
-      draw(known);
-      byId("project-clips").children[place + by].querySelector("input").focus();
-    });
-    return button;
-  };
-  return make("li", { data: { testid: "project-clip", id: clip } },
-    make("label", { class: "grow" }, box, make("span", {}, `${name} `, make("span", { class: "hint" }, clock(end - start)))),
-    move(-1, "Earlier", "↑"), move(1, "Later", "↓"));
+async function remove(reel) {
+  if (!(await confirmDelete(`the reel “${reel.name}”`, ["Its clips and its finished exports stay."]))) return;
+  await guarded(null, () => change(() => deleteProject(reel.id), "reels"), { key: `reel ${reel.id}` });
 }
 
-export function startReels(changed) {
+function drawOrder(clips) {
+  const known = new Set(clips.map((clip) => clip.id));
+  const oldestFirst = [...clips].reverse().map((clip) => clip.id);
+  order = [...order.filter((clip) => known.has(clip)), ...oldestFirst.filter((clip) => !order.includes(clip))];
+  if (editing) for (const clip of oldestFirst) if (!reelOf(editing)?.clip_ids.includes(clip) && !touched.has(clip)) left.add(clip);
+  fill(byId("project-clips"), order.map(row));
+  byId("order-empty").hidden = clips.length > 0;
+  byId("reel-fields").disabled = !clips.length && !editing;
+}
+
+const touched = new Set(); // clips whose box was used since the reel came into the form
+
+function row(id, place) {
+  const clip = clipOf(id);
+  const box = make("input", { type: "checkbox", checked: !left.has(id), value: id });
+  box.addEventListener("change", () => {
+    touched.add(id);
+    if (box.checked) left.delete(id);
+    else left.add(id);
+  });
+  const move = (by, label, symbol) => iconButton(symbol, `${label}: ${clip.name}`, () => {
+    [order[place], order[place + by]] = [order[place + by], order[place]];
+    drawOrder(data.clips);
+    const moved = byId("project-clips").children[place + by];
+    (moved.querySelector(`[aria-label^="${label}"]:enabled`) ?? moved.querySelector("input")).focus();
+  }, { disabled: !order[place + by] });
+  return make("li", { data: { testid: "project-clip", id } },
+    make("label", { class: "row check" }, box, make("span", { class: "title" }, clip.name),
+      make("span", { class: "hint" }, roughly(clip.duration))),
+    make("span", { class: "actions" }, move(-1, "Earlier", "up"), move(1, "Later", "down")));
+}
+
+function edit(id) {
+  const reel = reelOf(id);
+  editing = id;
+  touched.clear();
+  byId("project-name").value = reel.name;
+  for (const [option, field] of Object.entries(LOOK)) byId(field).value = reel.options[option];
+  order = [...new Set(reel.clip_ids)];
+  left.clear();
+  for (const clip of data.clips ?? []) if (!reel.clip_ids.includes(clip.id)) left.add(clip.id);
+  byId("project-create").textContent = "Save reel";
+  byId("project-cancel").hidden = false;
+  byId("reel-form-title").textContent = `Edit “${reel.name}”`;
+  drawReels(data);
+  byId("project-name").focus();
+}
+
+function leave() {
+  editing = null;
+  byId("project-form").reset();
+  left.clear();
+  order = [];
+  byId("project-create").textContent = "Make reel";
+  byId("project-cancel").hidden = true;
+  byId("reel-form-title").textContent = "New reel";
+  drawReels(data);
+}
+
+/** Another profile's reel is not edited in this one. */
+export const forgetReels = () => leave();
+
+async function save() {
+  const clips = order.filter((clip) => !left.has(clip));
+  if (!clips.length) throw new Error("Choose at least one clip.");
+  const name = byId("project-name").value.trim();
+  const options = Object.fromEntries(Object.entries(LOOK).map(([option, field]) => [option, byId(field).value.trim()]));
+  const before = editing && reelOf(editing);
+  // A reel that shows a clip twice keeps it so while its clips are the same.
+  const same = before && String([...new Set(before.clip_ids)]) === String(clips);
+  const reel = await change(() => before
+    ? changeProject(before.id, { name, options, ...(same ? {} : { clip_ids: clips }) })
+    : createProject({ name, clip_ids: clips, options }), "reels");
+  leave();
+  byId("project-select").value = reel.id;
+}
+
+export function startReels() {
+  byId("project-cancel").addEventListener("click", leave);
   byId("project-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    guarded(byId("project-create"), async () => {
-      const chosen = order.filter((clip) => !left.has(clip));
-      if (!chosen.length) throw new Error("Choose at least one clip.");
-      const options = {
-        overlay_text: byId("overlay-text").value.trim(),
-        aspect: byId("aspect").value,
-        quality: byId("quality").value,
-        transition: byId("transition").value,
-      };
-      const project = await createProject(byId("project-name").value.trim(), chosen, options);
-      byId("project-name").value = "";
-      await changed();
-      byId("project-select").value = project.id;
-    });
+    guarded(byId("project-create"), save);
   });
 }

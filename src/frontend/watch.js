@@ -1,6 +1,7 @@
 // Follows a job: events over a WebSocket, the state by REST whenever the socket is away.
 
 import { openSocket } from "./http.js";
+import { profileId } from "./identity.js";
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 8000;
@@ -14,6 +15,7 @@ const PING_MS = 20000;
  * stopped, or a socket that an idle timeout closed, costs seconds and not the result. `signal` ends it early with `null`.
  */
 export function watch(path, { poll, show, ended, signal }) {
+  const profile = profileId();
   return new Promise((resolve, reject) => {
     let socket = null;
     let delay = FIRST_DELAY_MS;
@@ -32,17 +34,22 @@ export function watch(path, { poll, show, ended, signal }) {
       show(state);
       if (ended(state)) finish(resolve, state);
     };
+    let asking = false;
     const ask = async () => {
+      if (asking) return; // one question at a time: answers arrive in the order of the questions
+      asking = true;
       try {
         accept(await poll());
       } catch (error) {
         // The next poll may succeed; what the API refuses for good it will refuse again.
-        if (error.status && error.status < 500) finish(reject, error);
+        if (error.status && !error.passing) finish(reject, error);
+      } finally {
+        asking = false;
       }
     };
     const connect = () => {
       if (done) return;
-      const opened = openSocket(path);
+      const opened = openSocket(path, profile);
       socket = opened;
       let ping = null;
       opened.addEventListener("open", () => {

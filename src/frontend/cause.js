@@ -1,0 +1,38 @@
+// Finds out why there was no answer. A browser says only "failed to fetch", whatever the reason; a few more requests
+// tell the reasons apart.
+
+import { config } from "./config.js";
+
+const PROBE_MS = 5000;
+const answered = new Set(); // origins that have answered this page
+
+/** Remembers that a service answered: its certificate is trusted. */
+export const heard = (url) => answered.add(new URL(url).origin);
+
+const answers = (url, options) =>
+  fetch(url, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PROBE_MS), ...options }).then(
+    () => true,
+    () => false,
+  );
+
+/**
+ * A key of `CAUSES` for a request to `url` that got no answer. `like` (method, headers) makes a harmless request that
+ * meets the same rules of CORS.
+ *
+ * - offline: the browser says so, or this page's own host does not answer either.
+ * - cors: the service answers a request whose answer may not be read, and none whose answer may.
+ * - interrupted: it answers both by now.
+ * - certificate: it answers neither, never has, and `config.json` says that it has a certificate of its own.
+ * - down: anything else.
+ */
+export async function causeOf(url, like = {}) {
+  if (navigator.onLine === false) return "offline";
+  const { origin, pathname } = new URL(url);
+  const [page, service] = await Promise.all([
+    answers("/config.json"),
+    answers(origin + pathname, { mode: "no-cors" }),
+  ]);
+  if (service) return (await answers(origin + pathname, like)) ? "interrupted" : "cors";
+  if (!page) return "offline";
+  return config().ca && !answered.has(origin) ? "certificate" : "down";
+}

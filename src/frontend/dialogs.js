@@ -1,0 +1,62 @@
+// Questions: delete or not, another name, the access token. Native dialogs, so that Escape and focus work as expected.
+
+import { byId, make } from "./dom.js";
+import { accessToken, useToken } from "./identity.js";
+
+/** Opens a dialog; resolves with its form's data where it was submitted, null where it was left. */
+function ask(dialog) {
+  return new Promise((resolve) => {
+    const form = dialog.querySelector("form");
+    const before = document.activeElement;
+    dialog.returnValue = "";
+    dialog.onclose = () => {
+      resolve(dialog.returnValue === "yes" ? new FormData(form) : null);
+      if (before?.isConnected) before.focus();
+    };
+    for (const button of dialog.querySelectorAll("[data-leave]")) button.onclick = () => dialog.close("");
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      dialog.close("yes");
+    };
+    dialog.showModal();
+  });
+}
+
+/** Whether something may be deleted. `changes` are sentences that say what goes with it. */
+export async function confirmDelete(what, changes = []) {
+  byId("delete-title").textContent = `Delete ${what}?`;
+  byId("delete-changes").replaceChildren(...changes.map((line) => make("li", {}, line)));
+  byId("delete-changes").hidden = !changes.length;
+  return (await ask(byId("delete-dialog"))) !== null;
+}
+
+/** A new name, null where it stays. */
+export async function askName(what, name, maxLength = 200) {
+  const field = byId("rename-name");
+  byId("rename-title").textContent = `Rename ${what}`;
+  field.value = name;
+  field.maxLength = maxLength;
+  const answer = ask(byId("rename-dialog"));
+  field.select();
+  const given = (await answer)?.get("name").trim();
+  return given && given !== name ? given : null;
+}
+
+let asking = null;
+
+/**
+ * Asks for the token after `refused` was (null: none was sent); whether there is another one to try now. Requests that
+ * are refused at once share the question.
+ */
+export async function askForToken(refused) {
+  if (accessToken() && accessToken() !== refused) return true; // another request has asked meanwhile
+  asking ??= (async () => {
+    byId("token-refused").hidden = !refused;
+    byId("token-input").value = "";
+    const given = (await ask(byId("token-dialog")))?.get("token").trim();
+    if (given) useToken(given);
+    asking = null;
+    return Boolean(given);
+  })();
+  return asking;
+}

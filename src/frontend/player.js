@@ -1,0 +1,223 @@
+// The player: a game or a clip by presigned URL, frame by frame, and the preview where the browser cannot play a video.
+
+import { guarded, hideError, showError } from "./banner.js";
+import { mediaUrl, previewGame } from "./calls.js";
+import { byId, clock } from "./dom.js";
+import { change, clipOf, gameOf, turn } from "./store.js";
+
+const FALLBACK_RATE = 30; // of games of earlier releases, for steps only
+const UNSUPPORTED = 4; // MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED
+const DECODE = 3;
+
+let current = null; // {game, clip?, key, loadedAt, expiresIn, failed: keys that cannot be played}
+let shownAt = 0; // when the frame that is shown begins, in seconds
+let onPlay = () => {};
+
+const video = () => byId("player");
+
+/** `{game, clip?}`: the ids of what is in the player, null where it is empty. */
+export const playing = () => current;
+export const frameRate = (game) => gameOf(game)?.frame_rate ?? null;
+
+/** Plays `{game}` or `{game, clip}`. Resolves when it is loading. */
+export async function play({ game, clip = null }, { at = 0 } = {}) {
+  const subject = clip ? clipOf(clip) : gameOf(game);
+  if (!subject) return;
+  const failed = current?.game === game && current?.clip === clip ? current.failed : new Set();
+  current = { game, clip, key: null, failed };
+  onPlay(current);
+  showTitle();
+  await open(keyOf(subject, failed), at);
+}
+
+/** The file that this browser can play: the source, or the preview once the source has failed. */
+function keyOf(subject, failed) {
+  const preview = subject.preview?.status === "complete" ? subject.preview.key : null;
+  return failed.has(subject.key) && preview ? preview : subject.key;
+}
+
+async function open(key, at) {
+  const isNewest = turn("player");
+  const mine = current;
+  const { url, expires_in: seconds } = await mediaUrl(key);
+  // Another video was chosen while the URL was on its way.
+  if (!isNewest() || current !== mine) return;
+  Object.assign(current, { key, goodUntil: performance.now() + seconds * 1000 });
+  say("");
+  video().src = url;
+  video().load();
+  if (at) video().currentTime = at;
+  shownAt = at;
+  drawTime();
+}
+
+/** Another profile's videos are not this one's. */
+export function emptyPlayer() {
+  turn("player");
+  current = null;
+  video().removeAttribute("src");
+  video().load();
+  shownAt = 0;
+  say("");
+  showTitle();
+  drawTime();
+  onPlay(null);
+}
+
+function showTitle() {
+  const subject = current && (current.clip ? clipOf(current.clip) : gameOf(current.game));
+  byId("player-title").textContent = subject ? (current.clip ? `Clip: ${subject.name}` : subject.name) : "Nothing is playing";
+  byId("stage").dataset.playing = subject ? (current.clip ? "clip" : "game") : "";
+}
+
+function say(text, state = "") {
+  byId("player-note").hidden = !text;
+  byId("player-note-text").textContent = text;
+  byId("player-note").dataset.state = state;
+  byId("preview-again").hidden = state !== "failed";
+}
+
+/** The list has changed: what plays may be gone, or its preview ready. */
+export function followGames() {
+  if (!current) return;
+  const game = gameOf(current.game);
+  if (!game || (current.clip && !clipOf(current.clip))) {
+    emptyPlayer();
+    return;
+  }
+  showTitle();
+  if (current.clip || !current.failed.has(game.key) || !game.preview) return;
+  const { status, progress, reason, key } = game.preview;
+  if (status === "complete") {
+    if (current.key !== key && !current.failed.has(key)) guarded(null, () => open(key, shownAt), { key: "player" });
+  } else if (status === "failed" || status === "cancelled") {
+    say(`No preview could be made: ${reason ?? status}. Clips can still be cut by typing their times.`, "failed");
+  } else {
+    say(`This browser cannot play ${codec(game)}. A preview is being made · ${Math.round(progress * 100)} %`, "making");
+  }
+}
+
+const codec = (game) => `${game.filename.split(".").at(-1).toUpperCase()} with ${game.video_codec}`;
+
+async function unplayable() {
+  const { game: id, clip, key, failed } = current;
+  failed.add(key);
+  const game = gameOf(id);
+  if (clip || !game) {
+    say("This browser cannot play this video.");
+  } else if (key === game.preview?.key) {
+    say("This browser can play neither the video nor its preview.", "");
+  } else {
+    say(`This browser cannot play ${codec(game)}. A preview is being made …`, "making");
+    await askForPreview(id);
+  }
+}
+
+const askForPreview = (id) => guarded(null, async () => {
+  if (gameOf(id)?.preview?.status !== "complete") await change(() => previewGame(id), "games");
+  followGames();
+}, { key: "preview" });
+
+function failed() {
+  const { error, currentTime } = video();
+  if (!current?.key || !error) return;
+  if (performance.now() > current.goodUntil) {
+    // The URL has expired while the page was open: a fresh one goes on at the same place.
+    guarded(null, () => open(current.key, currentTime), { key: "player" });
+  } else if (error.code === UNSUPPORTED || error.code === DECODE) {
+    diagnose();
+  } else {
+    showError(new Error("The video could not be loaded."), { key: "player", again: () => play(current, { at: currentTime }) });
+  }
+}
+
+/** A browser gives one code to a video that it cannot play and to one that it could not fetch. */
+async function diagnose() {
+  const mine = current;
+  try {
+    const answer = await fetch(video().src, { headers: { Range: "bytes=0-0" }, cache: "no-store" });
+    if (current !== mine) return;
+    if (answer.ok) await unplayable();
+    else showError(new Error(`Storage answered ${answer.status} for this video.`), { key: "player", again: () => play(mine) });
+  } catch {
+    if (current === mine) showError(new Error("The video could not be loaded."), { key: "player", again: () => play(mine) });
+  }
+}
+
+/** The frame that is shown: when it begins, and how long a frame lasts, in seconds. */
+export function shownFrame() {
+  const rate = current ? (frameRate(current.game) ?? FALLBACK_RATE) : FALLBACK_RATE;
+  return { at: shownAt, lasts: 1 / rate };
+}
+
+function step(frames) {
+  const { lasts } = shownFrame();
+  video().pause();
+  // The middle of the frame: its edges belong to one frame or the other, as rounding has it.
+  const target = (Math.round(shownAt / lasts) + frames + 0.5) * lasts;
+  video().currentTime = Math.max(0, Math.min(target, video().duration || target));
+}
+
+export function jumpTo(seconds) {
+  const { lasts } = shownFrame();
+  video().pause();
+  video().currentTime = seconds + lasts / 2;
+}
+
+function drawTime() {
+  const { lasts } = shownFrame();
+  const frame = current && frameRate(current.game) ? ` · frame ${Math.round(shownAt / lasts)}` : "";
+  byId("player-time").textContent = current ? `${clock(shownAt)}${frame}` : "";
+  byId("player-time").dataset.at = String(shownAt);
+}
+
+function watchFrames() {
+  const player = video();
+  if (player.requestVideoFrameCallback) {
+    const seen = (_now, { mediaTime }) => {
+      shownAt = mediaTime;
+      drawTime();
+      player.requestVideoFrameCallback(seen);
+    };
+    player.requestVideoFrameCallback(seen);
+    return;
+  }
+  for (const event of ["timeupdate", "seeked"]) {
+    player.addEventListener(event, () => {
+      const { lasts } = shownFrame();
+      shownAt = Math.floor(player.currentTime / lasts + 1e-3) * lasts;
+      drawTime();
+    });
+  }
+}
+
+const KEYS = {
+  ",": () => step(-1),
+  ".": () => step(1),
+  "<": () => step(-10),
+  ">": () => step(10),
+  i: () => byId("clip-start-now").click(),
+  o: () => byId("clip-end-now").click(),
+};
+
+/** `whenPlaying(playing)` hears what is in the player. */
+export function startPlayer(whenPlaying) {
+  onPlay = whenPlaying;
+  const player = video();
+  player.addEventListener("error", failed);
+  player.addEventListener("loadedmetadata", () => {
+    // Sound without a picture: the container is known, the picture's codec is not.
+    if (current?.key && !player.videoWidth) unplayable();
+    else hideError("player");
+  });
+  watchFrames();
+  byId("preview-again").addEventListener("click", () => askForPreview(current.game));
+  byId("frame-back").addEventListener("click", () => step(-1));
+  byId("frame-on").addEventListener("click", () => step(1));
+  byId("stage").addEventListener("keydown", (event) => {
+    const act = KEYS[event.key];
+    if (!act || !current || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select")) return;
+    event.preventDefault();
+    act();
+  });
+}

@@ -1,0 +1,184 @@
+// The upload of this tab: begun, resumed, shown, and finished when the API has looked at the video.
+
+import { guarded } from "./banner.js";
+import { deleteGame, finalizeUpload, prepareUpload, uploadUrls } from "./calls.js";
+import { byId, size } from "./dom.js";
+import { Cancelled, CAUSES, Unreachable } from "./errors.js";
+import { profileId } from "./identity.js";
+import { alone, drop, keep, otherFile, recorded, recordOf } from "./records.js";
+import { load } from "./store.js";
+import { delayOf, sendParts, untilOnline } from "./upload.js";
+
+const SPARE = 0.1; // of its life: an URL is renewed this long before it expires
+
+let active = null; // {game, abort}
+let uploaded = async () => {};
+
+/** The game that this tab is sending, null where there is none. */
+export const sending = () => active?.game ?? null;
+
+function pieces(upload, bytes) {
+  if (upload.method === "single") return [{ number: 1, begin: 0, end: bytes, url: upload.url, headers: upload.headers }];
+  let begin = 0;
+  return upload.parts.map((part) => {
+    const piece = { number: part.part_number, begin, end: begin + part.size, url: part.url };
+    begin += part.size;
+    return piece;
+  });
+}
+
+/** Where the parts go; fresh URLs before the old ones expire, and after R2 refused one. */
+function addresses(prepared, record, options) {
+  let [parts, goodUntil, renewing] = [[], 0, null];
+  const take = (answer) => {
+    parts = pieces(answer.upload, record.size);
+    goodUntil = performance.now() + answer.expires_in * 1000 * (1 - SPARE);
+  };
+  take(prepared);
+  const renew = async () => {
+    try {
+      take(await persist(() => uploadUrls(record.game, options), options.signal));
+    } finally {
+      renewing = null;
+    }
+  };
+  return {
+    parts,
+    async target(number, expired) {
+      const find = () => parts.find((part) => part.number === number);
+      if (performance.now() > goodUntil || find().url === expired) await (renewing ??= renew());
+      return find();
+    },
+  };
+}
+
+/** An API call that is repeated for as long as the network is away. */
+async function persist(action, signal) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const made = await action();
+      show({ cause: null });
+      return made;
+    } catch (error) {
+      if (!(error instanceof Unreachable) || ["cors", "certificate"].includes(error.cause)) throw error;
+      show({ cause: error.cause });
+      await untilOnline(delayOf(attempt), signal);
+    }
+  }
+}
+
+async function send(file, record, prepared, abort) {
+  const options = { profile: record.profile, signal: abort.signal };
+  const finished = new Map(Object.entries(record.etags).map(([number, etag]) => [Number(number), etag]));
+  const { parts, target } = addresses(prepared, record, options);
+  await sendParts(file, parts, {
+    finished,
+    target,
+    signal: abort.signal,
+    progress: (bytes) => show({ bytes }),
+    arrived: (number) => {
+      record.etags[number] = finished.get(number);
+      keep(record);
+    },
+    waiting: (cause) => show({ cause }),
+  });
+  show({ phase: "checking", cause: null });
+  const multipart = prepared.upload.method === "multipart";
+  const done = [...finished].sort(([a], [b]) => a - b).map(([number, etag]) => ({ part_number: number, etag }));
+  const game = await persist(() => finalizeUpload(record.game, multipart ? done : [], options), abort.signal);
+  drop(record.game);
+  return game;
+}
+
+/** `begin(signal)` resolves with `{record, prepared}`; trying again after that goes on where it ended. */
+function run(file, begin) {
+  let record = null;
+  const again = async (signal) => {
+    if (!record || !recorded(record.game)) return begin(signal);
+    return { record, prepared: await uploadUrls(record.game, { profile: record.profile, signal }) };
+  };
+  return guarded(byId("upload-start"), async () => {
+    const abort = new AbortController();
+    active = { game: record?.game ?? null, abort };
+    state = { phase: "sending", bytes: 0, all: file.size, cause: null, name: file.name };
+    show({});
+    try {
+      const begun = await again(abort.signal);
+      record = begun.record;
+      active.game = record.game;
+      if (profileId() === record.profile) load("games").catch(() => {});
+      const game = await alone(record.game, () => send(file, record, begun.prepared, abort));
+      byId("upload-form").reset();
+      if (profileId() === record.profile) await uploaded(game);
+    } catch (error) {
+      if (error instanceof Cancelled && active.game) await discard(active.game);
+      throw error;
+    } finally {
+      active = state = null;
+      show({});
+      if (profileId() === record?.profile) load("games").catch(() => {});
+    }
+  }, { key: "upload" });
+}
+
+async function discard(game) {
+  const { profile } = recorded(game) ?? {};
+  drop(game);
+  // That it cannot be removed now is no news: the API removes uploads that are never finished.
+  await deleteGame(game, { profile }).catch(() => {});
+}
+
+/** Sends a file as a new game. */
+export function beginUpload(file, name) {
+  const profile = profileId();
+  return run(file, async (signal) => {
+    const prepared = await prepareUpload(file, name, { profile, signal });
+    const record = await recordOf(file, { game: prepared.game_id, profile, name });
+    keep(record);
+    return { record, prepared };
+  });
+}
+
+/** Goes on with an upload that a reload or a closed tab has ended; the file must be the same. */
+export function resumeUpload(game, file) {
+  return run(file, async (signal) => {
+    const record = recorded(game);
+    if (!record) throw new Error("This browser does not know which file it was. Delete the game and upload it anew.");
+    const wrong = await otherFile(record, file);
+    if (wrong) throw new Error(`This is not the file of “${record.name}”. ${wrong}`);
+    return { record, prepared: await uploadUrls(game, { profile: record.profile, signal }) };
+  });
+}
+
+let state = null;
+function show(news) {
+  if (state) Object.assign(state, news);
+  const panel = byId("upload-state");
+  panel.hidden = !state;
+  if (!state) return;
+  const percent = Math.min(100, (100 * state.bytes) / state.all);
+  panel.dataset.state = state.cause ? "waiting" : state.phase;
+  byId("upload-title").textContent = state.name;
+  byId("upload-progress").value = percent;
+  const stored = `${size(state.bytes)} of ${size(state.all)} · ${Math.floor(percent)} %`;
+  byId("upload-text").textContent = state.cause ? `${waitingFor(state.cause)} · ${Math.floor(percent)} % are stored`
+    : state.phase === "checking" ? "Checking the video …" : stored;
+}
+
+const waitingFor = (cause) =>
+  cause === "offline" || cause === "interrupted" ? "Waiting for the network" : `Waiting: the server ${CAUSES[cause]}`;
+
+/** `whenUploaded(game)` is called with each game that is ready. */
+export function startUploads(whenUploaded) {
+  uploaded = whenUploaded;
+  const file = byId("upload-file");
+  file.addEventListener("change", () => {
+    const name = byId("upload-name");
+    if (file.files[0] && !name.value) name.value = file.files[0].name.replace(/\.[^.]+$/, "").slice(0, 200);
+  });
+  byId("upload-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!active) beginUpload(file.files[0], byId("upload-name").value.trim());
+  });
+  byId("upload-cancel").addEventListener("click", () => active?.abort.abort());
+}

@@ -1,0 +1,110 @@
+"""The page in Chromium: one backend, one page server and one browser for all tests, a context for each.
+
+No test here is async: playwright's synchronous API keeps a loop of its own running.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from tests.frontend.site import MIB, Api, Site, backend, make_video, page_server
+from tests.ports import free_ports
+
+from parity.checks.browser import FLAGS, find_chromium
+
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site") / "data"
+    page, api = free_ports(2)
+    known = f"http://localhost:{page}"
+    with backend(api, folder, CORS_ORIGINS=known) as address, page_server(page, address):
+        yield Site(known, f"http://127.0.0.1:{page}", address)
+
+
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium: apt-get install chromium, or set PARITY_CHROMIUM")
+    browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds that every browser plays."""
+    return make_video(tmp_path_factory.mktemp("video") / "match.mp4")
+
+
+@pytest.fixture(scope="package")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in three parts."""
+    return make_video(tmp_path_factory.mktemp("video") / "long.mp4", pad_to=12 * MIB)
+
+
+@pytest.fixture
+def api(site: Site) -> Iterator[Api]:
+    """A new person, without a profile."""
+    made = Api(site.api, f"u-{secrets.token_hex(6)}")
+    yield made
+    made.http.close()
+
+
+NewContext = Callable[..., BrowserContext]
+
+
+@pytest.fixture
+def contexts(browser: Browser, api: Api) -> Iterator[NewContext]:
+    """Makes browser contexts of the person; none of their pages may end with an uncaught error."""
+    made: list[BrowserContext] = []
+    wrong: list[str] = []
+
+    def new(**options: Any) -> BrowserContext:
+        context = browser.new_context(**options)
+        # Not on about:blank, which has no storage.
+        context.add_init_script(f"if (origin !== 'null') localStorage.setItem('reel-ballers.user', '{api.user}')")
+        context.on("weberror", lambda error: wrong.append(str(error.error)))
+        context.set_default_timeout(15_000)
+        made.append(context)
+        return context
+
+    yield new
+    for context in made:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def context(contexts: NewContext) -> BrowserContext:
+    return contexts()
+
+
+def open_page(context: BrowserContext, site: Site, *, ready: bool = True) -> Page:
+    """A tab with the page; ``ready``: when its scripts have run and the API has answered."""
+    tab = context.new_page()
+    tab.goto(site.page)
+    if ready:
+        expect(tab.locator("#environment")).to_be_visible()
+    return tab
+
+
+@pytest.fixture
+def tab(context: BrowserContext, api: Api, site: Site) -> Page:
+    """The page with a profile, without games."""
+    api.new_profile()
+    return open_page(context, site)

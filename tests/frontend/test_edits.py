@@ -1,0 +1,157 @@
+"""Rename, edit and delete; each deletion says first what it changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, Page, expect
+from tests.frontend.conftest import open_page
+from tests.frontend.site import Api, Site
+
+
+def rename(tab: Page, what: str, name: str) -> None:
+    tab.get_by_role("button", name=f"Rename {what}", exact=True).click()
+    tab.locator("#rename-name").fill(name)
+    tab.get_by_test_id("rename-yes").click()
+
+
+def ask_to_delete(tab: Page, what: str) -> str:
+    """Opens the question; what it says of the changes."""
+    tab.get_by_role("button", name=f"Delete {what}", exact=True).click()
+    expect(tab.locator("#delete-dialog")).to_be_visible()
+    return " ".join(tab.locator("#delete-changes").inner_text().split())
+
+
+def test_a_profile_is_renamed_and_deleted(tab: Page, api: Api) -> None:
+    rename(tab, "profile Main", "U17")
+    expect(tab).to_have_title("U17 · Reel Ballers")
+    assert "deleted for good" in ask_to_delete(tab, "profile U17")
+    tab.get_by_role("button", name="Keep it").click()
+    assert [one["name"] for one in api.call("GET", "/api/profiles")["profiles"]] == ["U17"]
+    ask_to_delete(tab, "profile U17")
+    tab.get_by_test_id("delete-yes").click()
+    expect(tab.get_by_test_id("profile-name")).to_be_visible()
+    assert api.call("GET", "/api/profiles")["profiles"] == []
+
+
+def test_deleting_a_game_says_which_clips_and_reels_it_changes(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game, other = api.upload(video, "Match"), api.upload(video, "Other")
+    clips = [api.clip(game, "Goal"), api.clip(game, "Save"), api.clip(other, "Corner")]
+    api.reel("Highlights", clips)
+    api.reel("Corners", [clips[2]])
+    tab = open_page(context, site)
+    rename(tab, "Match", "Cup final")
+    expect(tab.get_by_text("Cup final", exact=True)).to_be_visible()
+    said = ask_to_delete(tab, "Cup final")
+    assert "2 clips" in said
+    assert "“Highlights” loses" in said
+    assert "Corners" not in said
+    tab.get_by_test_id("delete-yes").click()
+    expect(tab.get_by_test_id("game-item")).to_have_count(1)
+    expect(tab.get_by_test_id("clip-item")).to_have_count(1)
+    assert [reel["clip_ids"] for reel in api.call("GET", "/api/projects")["projects"]] == [[clips[2]], [clips[2]]]
+
+
+def test_a_clip_that_came_meanwhile_is_named_before_the_game_goes(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video, "Match")
+    tab = open_page(context, site)
+    assert ask_to_delete(tab, "Match") == ""
+    api.clip(game, "Goal")
+    tab.get_by_test_id("delete-yes").click()
+    expect(tab.locator("#delete-changes")).to_contain_text("1 clip cut from it is deleted too")
+    assert len(api.call("GET", "/api/games")["games"]) == 1
+    tab.get_by_test_id("delete-yes").click()
+    expect(tab.get_by_test_id("game-item")).to_have_count(0)
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_a_clip_is_edited_and_taken_out_of_its_reels(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    clips = [api.clip(game, "Goal", 0.5, 1.5), api.clip(game, "Save", 1, 2)]
+    api.reel("Highlights", clips)
+    tab = open_page(context, site)
+    tab.get_by_role("button", name="Edit Goal").click()
+    expect(tab.get_by_test_id("clip-start")).to_have_value("0.5")
+    tab.get_by_test_id("clip-name").fill("First goal")
+    tab.get_by_test_id("clip-create").click()
+    expect(tab.get_by_test_id("clip-item").filter(has_text="First goal")).to_be_visible()
+    same = api.call("GET", f"/api/clips/{clips[0]}")
+    assert (same["name"], same["start"], same["end"]) == ("First goal", 0.5, 1.5)
+    tab.get_by_role("button", name="Edit First goal").click()
+    tab.get_by_test_id("clip-end").fill("2")
+    tab.get_by_test_id("clip-create").click()
+    expect(tab.locator(f'[data-id="{clips[0]}"][data-testid="clip-item"]')).to_contain_text("0:00.50 – 0:02.00")
+    moved = api.call("GET", f"/api/clips/{clips[0]}")
+    assert (moved["start"], round(moved["end"], 2)) == (0.5, 2.0)
+    assert "taken out of “Highlights”" in ask_to_delete(tab, "First goal")
+    tab.get_by_test_id("delete-yes").click()
+    expect(tab.get_by_test_id("clip-item")).to_have_count(1)
+    assert api.call("GET", "/api/projects")["projects"][0]["clip_ids"] == [clips[1]]
+
+
+def test_a_reel_is_edited_and_deleted(context: BrowserContext, api: Api, site: Site, video: Path) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    clips = [api.clip(game, name) for name in ("A", "B", "C")]
+    reel = api.reel("Highlights", [clips[2], clips[0]])
+    tab = open_page(context, site)
+    tab.get_by_role("button", name="Edit Highlights").click()
+    rows = tab.get_by_test_id("project-clip")
+    expect(rows.locator("input:checked")).to_have_count(2)
+    tab.get_by_role("button", name="Earlier: A").click()
+    tab.get_by_test_id("project-name").fill("Best of")
+    tab.get_by_test_id("aspect").select_option("9:16")
+    tab.get_by_test_id("project-create").click()
+    expect(tab.get_by_test_id("reel-item")).to_contain_text("Best of")
+    changed = api.call("GET", f"/api/projects/{reel}")
+    assert (changed["name"], changed["clip_ids"]) == ("Best of", [clips[0], clips[2]])
+    assert (changed["options"]["aspect"], changed["options"]["quality"]) == ("9:16", "draft")
+    assert "stay" in ask_to_delete(tab, "Best of")
+    tab.get_by_test_id("delete-yes").click()
+    expect(tab.get_by_test_id("reel-item")).to_have_count(0)
+
+
+def test_an_export_is_followed_renamed_downloaded_and_deleted(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    api.reel("Highlights", [api.clip(game, "Goal")])
+    tab = open_page(context, site)
+    tab.get_by_test_id("export-start").click()
+    expect(tab.locator('[data-testid="export-status"][data-state="complete"]')).to_be_visible(timeout=60_000)
+    expect(tab.get_by_test_id("download-link")).to_be_visible()
+    rename(tab, "Highlights", "For the club")
+    row = tab.get_by_test_id("export-item")
+    expect(row).to_contain_text("For the club")
+    with tab.expect_download() as saved:
+        tab.get_by_role("button", name="Download For the club").click()
+    assert saved.value.suggested_filename == "For the club.mp4"
+    ask_to_delete(tab, "For the club")
+    tab.get_by_test_id("delete-yes").click()
+    expect(row).to_have_count(0)
+    expect(tab.get_by_test_id("download-link")).to_be_hidden()
+    assert api.call("GET", "/api/exports")["exports"] == []
+
+
+def test_what_another_tab_deleted_while_it_was_edited_leaves_the_form(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    clip = api.clip(game, "Goal")
+    tab = open_page(context, site)
+    tab.get_by_role("button", name="Edit Goal").click()
+    api.call("DELETE", f"/api/clips/{clip}")
+    tab.get_by_test_id("clip-create").click()
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("no clip")
+    expect(tab.get_by_test_id("clip-create")).to_have_text("Cut clip")

@@ -1,0 +1,188 @@
+"""Errors name their cause, can be tried again, and go away when it works again."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route, expect
+from tests.frontend.conftest import open_page
+from tests.frontend.site import Api, Site
+from tests.ports import free_ports
+
+from parity.certs import ensure_certificates
+
+
+def banner(tab: Page, cause: str) -> str:
+    """What the banner says, once it names this cause."""
+    expect(tab.locator(f'#error-banner[data-cause="{cause}"]')).to_be_visible()
+    return " ".join(tab.get_by_test_id("error-banner").inner_text().split())
+
+
+def configured(context: BrowserContext, **config: str) -> None:
+    """`config.json` as another host would have it."""
+    context.route("**/config.json", lambda route: route.fulfill(json=config))
+
+
+def problem(status: int, origin: str) -> Callable[[Route], None]:
+    body = {"type": "/problems/x", "title": "Broken", "status": status, "detail": "on purpose"}
+    headers = {"Access-Control-Allow-Origin": origin, "Content-Type": "application/problem+json"}
+    return lambda route: route.fulfill(status=status, headers=headers, body=json.dumps(body))
+
+
+def fill_clip(tab: Page) -> None:
+    tab.get_by_test_id("clip-start").fill("0.5")
+    tab.get_by_test_id("clip-end").fill("1.5")
+    tab.get_by_test_id("clip-name").fill("Goal")
+
+
+@pytest.fixture
+def with_game(context: BrowserContext, api: Api, site: Site, video: Path) -> Page:
+    api.new_profile()
+    api.upload(video)
+    tab = open_page(context, site)
+    expect(tab.get_by_test_id("game-item")).to_be_visible()
+    return tab
+
+
+def test_offline_is_named_and_goes_away_by_itself(context: BrowserContext, with_game: Page, api: Api) -> None:
+    context.set_offline(True)
+    fill_clip(with_game)
+    with_game.get_by_test_id("clip-create").click()
+    assert "offline" in banner(with_game, "offline")
+    assert api.call("GET", "/api/clips")["clips"] == []
+    context.set_offline(False)
+    expect(with_game.get_by_test_id("clip-name")).to_have_value("Goal")
+    with_game.get_by_test_id("error-again").click()
+    expect(with_game.get_by_test_id("clip-item")).to_be_visible()
+    expect(with_game.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_a_page_that_is_opened_while_nothing_answers_starts_when_it_does(
+    context: BrowserContext, api: Api, site: Site
+) -> None:
+    api.new_profile()
+    context.route(f"{site.api}/**", lambda route: route.abort("connectionrefused"))
+    tab = open_page(context, site, ready=False)
+    assert "Nothing answers" in banner(tab, "down")
+    context.unroute(f"{site.api}/**")
+    expect(tab.locator("#workspace")).to_be_visible()
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    expect(tab.locator("#environment")).to_be_visible()
+
+
+def test_an_origin_that_the_api_does_not_know_is_told_apart_from_a_server_that_is_away(
+    context: BrowserContext, site: Site
+) -> None:
+    tab = context.new_page()
+    tab.goto(site.strange)
+    said = banner(tab, "cors")
+    assert site.strange in said
+    assert "CORS_ORIGINS" in said
+    expect(tab.get_by_test_id("error-again")).to_be_visible()
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def own_certificate(tmp_path: Path) -> Iterator[str]:
+    """An https address whose certificate no browser trusts."""
+    made = ensure_certificates(tmp_path / "ca", tmp_path / "trust", ["localhost"])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Healthy)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(made.chain, made.key)
+    server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # a handshake that the browser broke off
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_certificate_that_is_not_trusted_is_named_with_the_addresses_to_open(
+    context: BrowserContext, site: Site, own_certificate: str
+) -> None:
+    configured(context, api=own_certificate, r2=f"{own_certificate}/r2", ca=".parity/trust/ca.pem")
+    tab = open_page(context, site, ready=False)
+    assert ".parity/trust/ca.pem" in banner(tab, "certificate")
+    expect(tab.get_by_role("link", name=f"{own_certificate}/api/health")).to_be_visible()
+    expect(tab.get_by_role("link", name=f"{own_certificate}/r2")).to_be_visible()
+
+
+def test_a_port_on_which_nothing_listens_is_no_certificate(context: BrowserContext, site: Site) -> None:
+    (port,) = free_ports(1)
+    configured(context, api=f"http://localhost:{port}")
+    tab = open_page(context, site, ready=False)
+    assert f"localhost:{port}" in banner(tab, "down")
+
+
+def test_an_error_of_the_server_is_told_apart_and_read_again_until_it_works(
+    context: BrowserContext, api: Api, site: Site
+) -> None:
+    api.new_profile()
+    context.route("**/api/games", problem(500, site.page))
+    tab = open_page(context, site)
+    said = banner(tab, "server")
+    assert "500" in said
+    assert "on purpose" in said
+    context.unroute("**/api/games")
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    expect(tab.locator("#game-empty")).to_be_visible()
+
+
+def test_a_change_that_failed_is_carried_out_once_by_try_again(
+    context: BrowserContext, with_game: Page, api: Api, site: Site
+) -> None:
+    fill_clip(with_game)
+    context.route("**/api/clips", problem(500, site.page))
+    with_game.get_by_test_id("clip-create").click()
+    banner(with_game, "server")
+    context.unroute("**/api/clips")
+    with_game.get_by_test_id("error-again").click()
+    expect(with_game.get_by_test_id("clip-item")).to_have_count(1)
+    expect(with_game.get_by_test_id("error-banner")).to_be_hidden()
+    assert len(api.call("GET", "/api/clips")["clips"]) == 1
+
+
+def test_a_refusal_names_the_fields_and_stays_until_it_is_closed(with_game: Page) -> None:
+    with_game.get_by_test_id("overlay-text").evaluate("field => (field.closest('fieldset').disabled = false)")
+    fill_clip(with_game)
+    with_game.get_by_test_id("clip-end").evaluate("field => { field.removeAttribute('max'); field.value = '2.9'; }")
+    with_game.get_by_test_id("clip-start").evaluate("field => { field.value = '2.85'; }")
+    with_game.get_by_test_id("clip-create").click()
+    assert "body.end" in banner(with_game, "refused")
+    with_game.get_by_role("button", name="Close").click()
+    expect(with_game.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_a_cold_start_is_shown_as_such(context: BrowserContext, api: Api, site: Site) -> None:
+    api.new_profile()
+    held: list[Route] = []
+    context.route("**/api/profiles", lambda route: held.append(route))
+    tab = open_page(context, site, ready=False)
+    expect(tab.locator('#waiting[data-state="cold"]')).to_contain_text("Waking up the server")
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    held[0].continue_()
+    context.unroute("**/api/profiles")
+    expect(tab.locator("#workspace")).to_be_visible()
+    expect(tab.get_by_test_id("waiting")).to_be_hidden()
+
+
+def test_a_host_without_config_json_is_told(context: BrowserContext, site: Site) -> None:
+    context.route("**/config.json", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    tab = open_page(context, site, ready=False)
+    assert "config.json" in banner(tab, "page")

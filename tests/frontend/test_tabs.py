@@ -1,0 +1,143 @@
+"""Two tabs keep their own profile, and no answer that comes late undoes a newer one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Page, Route, expect
+from tests.frontend.conftest import open_page
+from tests.frontend.site import Api, Site
+
+
+def names(tab: Page, kind: str) -> Any:
+    return tab.locator(f'[data-testid="{kind}-item"] .title').all_inner_texts()
+
+
+def test_each_tab_keeps_its_profile_over_a_reload(context: BrowserContext, api: Api, site: Site, video: Path) -> None:
+    first = api.new_profile("First")
+    api.upload(video, "Game of the first")
+    second = api.new_profile("Second")
+    api.upload(video, "Game of the second")
+    one, two = open_page(context, site), open_page(context, site)
+    one.get_by_test_id("profile-select").select_option(first)
+    two.get_by_test_id("profile-select").select_option(second)
+    for _ in range(2):
+        expect(one.get_by_test_id("game-item")).to_contain_text("Game of the first")
+        expect(two.get_by_test_id("game-item")).to_contain_text("Game of the second")
+        one.reload()
+        two.reload()
+    one.get_by_role("button", name="Rename Game of the first").click()
+    one.locator("#rename-name").fill("Renamed")
+    one.get_by_test_id("rename-yes").click()
+    expect(one.get_by_test_id("game-item")).to_contain_text("Renamed")
+    assert [game["name"] for game in api.call("GET", "/api/games")["games"]] == ["Game of the second"]
+
+
+def test_a_new_tab_opens_with_the_profile_that_was_selected_last(context: BrowserContext, api: Api, site: Site) -> None:
+    first = api.new_profile("First")
+    api.new_profile("Second")
+    one = open_page(context, site)
+    one.get_by_test_id("profile-select").select_option(first)
+    expect(one).to_have_title("First · Reel Ballers")
+    expect(open_page(context, site)).to_have_title("First · Reel Ballers")
+
+
+def test_an_answer_of_the_profile_before_is_not_shown_in_the_next_one(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    first = api.new_profile("First")
+    api.upload(video, "Game of the first")
+    second = api.new_profile("Second")
+    api.call("POST", f"/api/profiles/{second}/select")
+    tab = open_page(context, site)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if route.request.headers.get("x-profile-id") == first:
+            held.append(route)
+        else:
+            route.continue_()
+
+    tab.route("**/api/games", hold)
+    tab.get_by_test_id("profile-select").select_option(first)
+    expect(tab.locator("#game-loading")).to_be_visible()
+    tab.get_by_test_id("profile-select").select_option(second)
+    expect(tab.locator("#game-empty")).to_be_visible()
+    for route in held:
+        route.continue_()
+    assert held
+    tab.get_by_test_id("profile-select").select_option(second)
+    expect(tab.locator("#game-empty")).to_be_visible()
+    expect(tab.get_by_test_id("game-item")).to_have_count(0)
+
+
+def test_a_list_that_was_asked_for_before_a_change_does_not_undo_it(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    api.upload(video, "Old name")
+    tab = open_page(context, site)
+    expect(tab.get_by_test_id("game-item")).to_contain_text("Old name")
+    held: list[tuple[Route, Any]] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method == "GET" and not held:
+            held.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    tab.route("**/api/games", hold)
+    # Another list that is asked for, and whose answer is under way for long.
+    tab.evaluate("import('/store.js').then(({load}) => { window.late = load('games'); })")
+    while not held:
+        tab.wait_for_timeout(20)
+    tab.get_by_role("button", name="Rename Old name").click()
+    tab.locator("#rename-name").fill("New name")
+    tab.get_by_test_id("rename-yes").click()
+    expect(tab.get_by_test_id("game-item")).to_contain_text("New name")
+    route, answer = held[0]
+    assert "Old name" in answer.text()
+    route.fulfill(response=answer)
+    tab.evaluate("() => window.late")
+    assert names(tab, "game") == ["New name"]
+
+
+def test_the_video_chosen_last_is_the_one_that_plays(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    one, two = api.upload(video, "One"), api.upload(video, "Two")
+    tab = open_page(context, site)
+    expect(tab.locator("#player-title")).to_have_text("Two")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if one in route.request.url and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    tab.route("**/api/storage/url*", hold)
+    tab.get_by_role("button", name="Watch One").click()
+    while not held:
+        tab.wait_for_timeout(20)
+    tab.get_by_role("button", name="Watch Two").click()
+    expect(tab.locator("#player-title")).to_have_text("Two")
+    with tab.expect_response(lambda answer: one in answer.url and "/api/storage/url" in answer.url):
+        held[0].continue_()
+    tab.wait_for_function("id => document.querySelector('video').src.includes(id)", arg=two)
+
+
+def test_a_profile_that_another_tab_deleted_gives_way_to_one_that_is_there(
+    context: BrowserContext, api: Api, site: Site
+) -> None:
+    gone = api.new_profile("Gone")
+    api.new_profile("Stays")
+    tab = open_page(context, site)
+    tab.get_by_test_id("profile-select").select_option(gone)
+    expect(tab).to_have_title("Gone · Reel Ballers")
+    api.call("DELETE", f"/api/profiles/{gone}")
+    tab.reload()
+    expect(tab).to_have_title("Stays · Reel Ballers")
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()

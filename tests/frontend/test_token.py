@@ -1,0 +1,78 @@
+"""The page asks once for the token of an app that is closed to strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+from tests.frontend.conftest import NewContext
+from tests.frontend.site import backend, page_server
+from tests.ports import free_ports
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A page whose API wants the token."""
+    page, api = free_ports(2)
+    known = f"http://localhost:{page}"
+    folder = tmp_path_factory.mktemp("closed") / "data"
+    with backend(api, folder, CORS_ORIGINS=known, ACCESS_TOKEN="sesame-7f3a") as address, page_server(page, address):
+        yield known
+
+
+def opened(context: BrowserContext, address: str) -> Page:
+    tab = context.new_page()
+    tab.goto(address)
+    return tab
+
+
+def give(tab: Page, token: str) -> None:
+    tab.get_by_test_id("token-input").fill(token)
+    tab.get_by_test_id("token-yes").click()
+
+
+def test_it_asks_once_says_when_a_token_is_refused_and_remembers_the_right_one(
+    contexts: NewContext, closed: str
+) -> None:
+    context = contexts()
+    tab = opened(context, closed)
+    expect(tab.get_by_test_id("token-dialog")).to_be_visible()
+    expect(tab.locator("#token-refused")).to_be_hidden()
+    give(tab, "wrong")
+    expect(tab.locator("#token-refused")).to_be_visible()
+    give(tab, "sesame-7f3a")
+    expect(tab.get_by_test_id("profile-name")).to_be_visible()
+    tab.get_by_test_id("profile-name").fill("Main")
+    tab.get_by_test_id("create-profile").click()
+    expect(tab.locator("#workspace")).to_be_visible()
+    second = opened(context, closed)
+    expect(second.locator("#workspace")).to_be_visible()
+    expect(second.get_by_test_id("token-dialog")).to_be_hidden()
+    assert "sesame" not in second.url
+
+
+def test_several_requests_that_are_refused_at_once_share_one_question(contexts: NewContext, closed: str) -> None:
+    context = contexts()
+    tab = opened(context, closed)
+    give(tab, "sesame-7f3a")
+    tab.get_by_test_id("profile-name").fill("Main")
+    tab.get_by_test_id("create-profile").click()
+    expect(tab.locator("#game-empty")).to_be_visible()
+    # The token is changed on the server: four lists are refused at once.
+    tab.evaluate("localStorage.setItem('reel-ballers.token', 'old')")
+    tab.evaluate("import('/store.js').then(({load}) => { window.loaded = load(); })")
+    give(tab, "sesame-7f3a")
+    tab.evaluate("() => window.loaded")
+    expect(tab.get_by_test_id("token-dialog")).to_be_hidden()
+
+
+def test_without_the_token_the_page_says_why_and_asks_again_when_told(contexts: NewContext, closed: str) -> None:
+    tab = opened(contexts(), closed)
+    expect(tab.get_by_test_id("token-dialog")).to_be_visible()
+    tab.keyboard.press("Escape")
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("access token")
+    tab.get_by_test_id("error-again").click()
+    give(tab, "sesame-7f3a")
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    expect(tab.get_by_test_id("profile-name")).to_be_visible()

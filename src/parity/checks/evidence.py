@@ -25,12 +25,24 @@ VIEWS = {
 }
 
 
+def leave_reason(folder: Path, reason: str) -> None:
+    """The reason alone, in place of what an earlier run left: not every check uses the stack."""
+    forget(folder)
+    folder.mkdir(parents=True)
+    (folder / "reason.txt").write_text(reason + "\n", "utf-8")
+
+
+def forget(folder: Path) -> None:
+    """What an earlier run left of a check that holds now."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 async def leave(folder: Path, reason: str, stack: Stack, notes: Notes, secrets: Collection[str]) -> None:
     """Write everything that can be had into ``folder``, in place of what an earlier run left there.
 
     Logs are those of the Machines that run and of those that the check destroyed. Credentials are replaced.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    forget(folder)
     folder.mkdir(parents=True)
     found: dict[str, Any] = {"requests.json": stack.said}
     problems = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from parity.checks.mark import About
+from parity.checks.mark import CLASSES, About
 from parity.report.findings import AGAINST_THE_APP, AGAINST_THE_CHECKS, WITHOUT_AN_ANSWER, Verdict
 
 # The exit code of a run in which nothing failed, and yet something was not answered. pytest's own are 0 to 5.
@@ -68,6 +68,7 @@ class Ended:
         return {
             "name": self.name,
             "kind": self.about.kind,
+            "topic": CLASSES[self.about.kind][0],
             "title": self.about.title,
             "proof": self.proof,
             "verdict": self.verdict.value if self.verdict else "",

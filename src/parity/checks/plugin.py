@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from parity.checks import fixtures
+from parity.checks import evidence, fixtures
 from parity.checks.loading import importable, load_contract, load_mutants
 from parity.checks.mark import CLASSES, About
 from parity.checks.outcome import DURING, Ended, exit_code, status_letters
@@ -291,9 +291,14 @@ def pytest_runtest_makereport(
     )
     ended = item.stash.setdefault(DURING, begun(item, about))
     ended.add(verdict, run.clean(reason), report.duration - _waited(item, call))
-    ended.change(report, verdict, evidence=fixtures.evidence_folder(item))
+    folder, left = fixtures.evidence_folder(item), ended.evidence
+    ended.change(report, verdict, evidence=folder)
     if ended.bad:
         item.stash[fixtures.REASON] = run.clean(f"{ended.verdict}: {ended.reason}\n\n{report.longrepr or ''}")
+        if ended.evidence and not left:
+            evidence.leave_reason(folder, item.stash[fixtures.REASON])
+    elif report.when == "teardown":
+        evidence.forget(folder)
     report.longrepr = run.clean_longrepr(report.longrepr)
     if report.when == "teardown" and not ended.proof and ended.verdict is not None:
         run.tell(ended.name, ended.verdict)

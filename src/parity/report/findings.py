@@ -30,10 +30,17 @@ AGAINST_THE_APP = frozenset({Verdict.FAILED})
 AGAINST_THE_CHECKS = frozenset({Verdict.NOT_CAUGHT})
 WITHOUT_AN_ANSWER = frozenset({Verdict.ERROR, Verdict.VOID, Verdict.NOT_JUDGED})
 
+NEXT_STEPS = {
+    Verdict.NOT_CAUGHT: "sharpen the check's assertion; or the broken variant changes nothing here: look at it first",
+    Verdict.ERROR: "this says nothing of the app; look whether the stack is healthy (parity status), then at the"
+    " evidence, and run the check again",
+}
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's end, or that of its proof. ``evidence`` is a folder; empty where nothing was left."""
+    """One check's end, or that of its proof. ``kind`` is the letter of its class of incidents, ``topic`` the name;
+    ``evidence`` is a folder, empty where nothing was left."""
 
     name: str
     kind: str
@@ -46,6 +53,12 @@ class Finding:
     broken: str = ""
     unproven: str = ""
     evidence: str = ""
+    topic: str = ""
+
+    @property
+    def next_step(self) -> str:
+        """What the reader does about it; empty for what is well, and for what only follows from something else."""
+        return self.to_do if self.verdict is Verdict.FAILED else NEXT_STEPS.get(self.verdict, "")
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Finding:

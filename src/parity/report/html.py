@@ -12,9 +12,9 @@ body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:70rem;paddin
 h1{font-size:1.4rem;margin:0 0 .3rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 p.sum{font-size:1.1rem;margin:.2rem 0 1rem}
 table{border-collapse:collapse;width:100%;table-layout:fixed}
-th:nth-child(1){width:6.5rem}th:nth-child(2){width:3.5rem}th:nth-child(4){width:5rem}
+th:nth-child(1){width:6.5rem}th:nth-child(2){width:7rem}th:nth-child(4){width:5rem}
 th,td{text-align:left;vertical-align:top;padding:.45rem .6rem;border-bottom:1px solid #ddd}
-td.t{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}td.v{white-space:nowrap}td.c{text-align:center}
+td.t{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}td.v{white-space:nowrap}
 td p{margin:.25rem 0 0}td pre{margin:.25rem 0 0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
 small{color:#555}code{font-size:.92em;overflow-wrap:anywhere}
 .good{color:#0a6b2d}.bad{color:#b00020;font-weight:600}.open{color:#8a5a00}
@@ -73,15 +73,16 @@ def _row(one: Finding) -> str:
     kind = "good" if one.verdict in _GOOD else "bad" if one.verdict in _BAD else "open"
     what = f"<code>{escape(one.name)}</code> {'proof of: ' if one.proof else ''}{escape(one.title)}"
     details = [f"<pre>{escape(one.reason)}</pre>"] if one.reason else []
-    if one.verdict is Verdict.FAILED and one.to_do:
-        details.append(f"<p>To do: {escape(one.to_do)}</p>")
+    if one.next_step:
+        details.append(f"<p>To do: {escape(one.next_step)}</p>")
     if one.proof:
         details.append(f"<p><small>broken by <code>{escape(one.broken)}</code></small></p>")
     elif one.unproven:
         details.append(f"<p><small>without a broken variant: {escape(one.unproven)}</small></p>")
     if one.evidence:
         details.append(f"<p><small>evidence: <code>{escape(one.evidence)}</code></small></p>")
+    topic = f"{escape(one.kind)} <small>{escape(one.topic)}</small>"
     return (
-        f'<tr><td class="v {kind}">{escape(one.verdict)}</td><td class="c">{escape(one.kind)}</td>'
+        f'<tr><td class="v {kind}">{escape(one.verdict)}</td><td>{topic}</td>'
         f'<td>{what}{"".join(details)}</td><td class="t">{one.seconds:.1f} s</td></tr>'
     )

@@ -40,9 +40,9 @@ def told(one: Finding, width: int) -> list[str]:
     what = f"proof of {one.name} by {one.broken}: {one.title}" if one.proof else f"{one.title} ({one.name})"
     reason = [line for text in one.reason.splitlines() for line in _wrapped(text, width)]
     more = [f"{INDENT}…"] if len(reason) > REASON_LINES else []
-    lines = [f"{one.verdict.upper()}  {one.kind}  {what}", *reason[:REASON_LINES], *more]
-    if one.verdict is Verdict.FAILED and one.to_do:
-        lines += _wrapped(f"to do: {one.to_do}", width)
+    lines = [f"{one.verdict.upper()}  {one.kind} {one.topic}  {what}", *reason[:REASON_LINES], *more]
+    if one.next_step:
+        lines += _wrapped(f"to do: {one.next_step}", width)
     return [*lines, f"{INDENT}evidence: {one.evidence}"] if one.evidence else lines
 
 

@@ -164,6 +164,15 @@ def test_a_check_whose_process_dies_is_an_error_and_those_that_rest_on_it_go_on(
     assert (ended.code, ended.junit["failures"], ended.junit["errors"]) == (NO_ANSWER, 0, 1)
 
 
+def test_every_evidence_that_is_named_is_there_and_goes_once_the_check_holds(tmp_path: Path) -> None:
+    failing = '@check("B", "fails", unproven="x")\ndef test_x(): assert False, "a reason"\n'
+    ended = Repository.at(tmp_path, failing).check()
+    evidence = Path(ended.one("test_x").evidence)
+    assert (evidence / "reason.txt").read_text("utf-8").startswith("failed: a reason")
+    Repository.at(tmp_path, failing.replace("False", "True")).check()
+    assert not evidence.exists()
+
+
 def test_every_check_of_a_run_is_known_with_several_processes_too(proven: Ended) -> None:
     assert proven.findings is not None
     assert list(proven.findings.known) == sorted({one.name for one in proven.findings.found})

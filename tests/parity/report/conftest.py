@@ -18,7 +18,7 @@ def findings() -> Findings:
         Finding("test_fine", "A", "It holds", True, Verdict.CAUGHT, "as it must", seconds=2.0, broken="Env(x)"),
         Finding(
             "test_wrong", "B", "It breaks", False, Verdict.FAILED, "<b>2 of 3</b> are lost\nmore", "look there", 2.0,
-            evidence=".parity/failures/test_wrong",
+            evidence=".parity/failures/test_wrong", topic="durability",
         ),
         Finding("test_wrong", "B", "It breaks", True, Verdict.VOID, "the check as it is: failed"),
         Finding("test_gone", "C", "No answer", False, Verdict.ERROR, "StackError: refused"),

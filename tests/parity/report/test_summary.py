@@ -10,10 +10,16 @@ from parity.report.summary import summary_lines
 
 def test_a_failure_says_what_why_what_to_do_and_where(findings: Findings) -> None:
     text = "\n".join(summary_lines(findings))
-    block = text[text.index("FAILED  B  It breaks (test_wrong)") :].split("\n\n")[0]
+    block = text[text.index("FAILED  B durability  It breaks (test_wrong)") :].split("\n\n")[0]
     assert "are lost" in block
     assert "to do: look there" in block
     assert "evidence: .parity/failures/test_wrong" in block
+
+
+def test_what_is_no_failure_of_the_app_says_what_to_do_too(findings: Findings) -> None:
+    text = "\n".join(summary_lines(findings))
+    assert "to do: sharpen the check's assertion" in text[text.index("NOT CAUGHT") :].split("\n\n")[0]
+    assert "to do: this says nothing of the app" in text[text.index("ERROR") :].split("\n\n")[0]
 
 
 def test_bad_ends_come_first_and_what_holds_is_only_counted(findings: Findings) -> None:

@@ -1,6 +1,6 @@
 """Mistakes in this backend, one each, and the check that must notice it: `make mutants`.
 
-Each is a mistake that somebody makes: the incidents of docs/checks.md, a line left out, two steps in the wrong order.
+Each is a mistake that people make: the incidents of docs/checks.md, a line left out, two steps in the wrong order.
 Files are relative to src/backend.
 """
 

@@ -13,7 +13,7 @@ AFTERWARDS = 3
 
 @check(
     "D",
-    "An upload whose answer was lost is known as one's own: the write counts, and so do those after it",
+    "An upload to R2 whose answer was lost counts as done: the write lasts, and so do those after it",
     broken=Wrap(stuck_after_lost_answer.wrap),
     because="writes after it are refused",
     deadline_s=120,

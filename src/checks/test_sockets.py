@@ -32,7 +32,7 @@ from parity.checks.person import Person
 from parity.checks.stack import Stack, ssl_context
 
 FIRST_MESSAGE_S = 15.0
-# How long another Machine may take to tell of what is over: it looks every two seconds, at what is a second old.
+# How long another Machine may take to report a job that ended: it asks every two seconds for what is a second old.
 FAR_S = 10.0
 # Long enough that the render is still going on when the WebSocket opens.
 LONGER_CUTS = (Cut(0.0, 3.0), Cut(3.0, 5.9))
@@ -59,7 +59,7 @@ async def test_export_socket(person: Person, stack: Stack, media: Media) -> None
 
 @check(
     "I",
-    "The extractions' WebSocket tells of a clip that is cut while it is open, through wss",
+    "The extractions' WebSocket reports, by wss, a clip that is cut while it is open",
     broken=Proxy("sockets_refused"),
     because="the handshake was refused",
     needs=("gpu", "ffmpeg"),
@@ -77,7 +77,7 @@ async def test_extractions_socket(person: Person, stack: Stack, media: Media) ->
 
 @check(
     "D",
-    "A WebSocket on one Machine tells of a clip that another Machine cuts",
+    "A WebSocket on one Machine reports a clip that another Machine cuts",
     broken=Wrap(websockets_of_own_jobs.wrap),
     because="never told that",
     needs=("gpu", "ffmpeg"),
@@ -145,7 +145,7 @@ async def _watched(
 async def _listened(socket: ClientConnection, job_id: str) -> tuple[Messages, bool]:
     """All messages until one says that the job is over; whether a ping was answered.
 
-    Raises ``TimeoutError`` when nothing is told of any job at first.
+    Raises ``TimeoutError`` when no job is reported at first.
     """
     messages: Messages = []
     pong = False

@@ -63,7 +63,7 @@ def variant(request: pytest.FixtureRequest) -> Change | None:
 
 @pytest.fixture(scope="session")
 def site(run: Run) -> Site:
-    """Where the run takes place; a local stack is put right first, once in a run, while nobody uses it.
+    """Where the run takes place; a local stack is put right first, once in a run, before any check uses it.
 
     A run that was killed may have left its broken variant, its faults or its Machines.
     """
@@ -163,7 +163,7 @@ def api_of(stack: Stack, machine: str | None = None) -> Api:
 def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
     """``await people()``: one more person who has signed in, pinned to the first Machine. Raises ``Refused``.
 
-    At a deployed app they leave again. What then stays behind is an error of the check, as nobody else removes it.
+    At a deployed app they leave again. What then stays behind is an error of the check: nothing else removes it.
     """
     made: list[Person] = []
 
@@ -204,7 +204,7 @@ def person(people: People, runner: asyncio.Runner) -> Person:
     try:
         return runner.run(one())
     except Refused as refused:
-        raise NotJudged(f"nobody can sign in: {refused}") from None
+        raise NotJudged(f"no new person can sign in: {refused}") from None
 
 
 @pytest.fixture

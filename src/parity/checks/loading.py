@@ -32,7 +32,7 @@ def load_contract(path: Path) -> type[FullContract]:
     sys.modules[MODULE] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the app's file does
+    except Exception as error:  # the app's file may raise anything
         raise ConfigError(str(path), f"it cannot be imported: {type(error).__name__}: {error}") from error
     found = getattr(module, "Contract", None)
     if not inspect.isclass(found):

@@ -1,4 +1,4 @@
-"""How a test's three phases add up to one verdict, and how pytest, JUnit and the exit code are told of it."""
+"""How a test's three phases add up to one verdict, and how pytest, JUnit and the exit code show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody who uses the app, as the contract describes it."""
+"""A person who uses the app, as the contract describes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ People = Callable[[], Awaitable["Person"]]
 
 @dataclass(frozen=True)
 class Attempt:
-    """A write, whatever came of it; ``answer`` is the refusal's text."""
+    """A write, acknowledged or not; ``answer`` is the refusal's text."""
 
     text: str
     acknowledged: bool
@@ -83,7 +83,7 @@ class Person:
         return replace(self, app=app)
 
     def another(self) -> Person:
-        """Somebody else, in a browser of their own, who has not signed in. ``owns`` is unknown."""
+        """Another person with another browser, who has not signed in. ``owns`` is unknown."""
         app = type(self.app)(Api(self.new_client(), self.api.origin, machine=self.api.machine))
         return Person(app, "", self.new_client)
 

@@ -29,7 +29,7 @@ from parity.report.engine import Engine
 from parity.report.findings import Verdict
 
 LOOK_S = 0.05
-# How long a check waits for one that it rests on, beyond that one's own deadline, in seconds.
+# How long a check waits for another one that it rests on, beyond the deadline of that one, in seconds.
 BEYOND_S = 300.0
 
 

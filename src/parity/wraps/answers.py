@@ -97,7 +97,7 @@ def cookie_for_one_site(app: App, _settings: Settings) -> App:
 
 
 def cacheable(app: App, _settings: Settings) -> App:
-    """Whatever is read may be kept for an hour by any browser or proxy."""
+    """Every answer to a GET may be kept for an hour by any browser or proxy."""
 
     def kept(scope: Message, head: Message) -> Message:
         if scope["method"] != "GET":
@@ -109,7 +109,7 @@ def cacheable(app: App, _settings: Settings) -> App:
 
 
 def nonsense_breaks(app: App, _settings: Settings) -> App:
-    """A body that makes no sense is an exception that nobody expected."""
+    """A malformed body is answered with 500, as an unexpected exception is."""
 
     def broken(scope: Message, head: Message) -> Message:
         return {**head, "status": 500} if is_write(scope) and head["status"] in (400, 415, 422) else head
@@ -170,7 +170,7 @@ def failure_as_empty(app: App, settings: Settings) -> App:
 def first_answer_kept(app: App, settings: Settings) -> App:
     """Reads are served from a first copy: each GET of a person is answered as it was the first time.
 
-    With ``on_failure`` only where the app answers 5xx; with ``for_all`` whoever asks gets it, as from a cache that
+    With ``on_failure`` only where the app answers 5xx; with ``for_all`` every person gets it, as from a cache that
     forgets the person; with ``seconds`` only that long.
     """
     first: dict[object, tuple[float, list[Message]]] = {}

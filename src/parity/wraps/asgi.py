@@ -66,7 +66,7 @@ _NOT_THE_PERSON = frozenset({b"accept", b"accept-encoding", b"connection", b"con
 
 
 def reader(scope: Message) -> tuple[object, object, object]:
-    """Path, query and whatever says who asks."""
+    """Path, query and the headers that say who asks."""
     return scope["path"], scope.get("query_string", b""), tuple(pair for pair in scope["headers"] if of_person(pair[0]))
 
 

@@ -10,7 +10,7 @@ from .asgi import App, Message, Receive, Send, Settings, answer, header, is_writ
 
 
 def crash_route(app: Any, settings: Settings) -> Any:
-    """Not broken: a route at ``path`` that raises, inside of whatever the app has around its routes.
+    """Not broken: a route at ``path`` that raises, inside of the middlewares that the app has around its routes.
 
     Starlette, FastAPI and Flask are known; any other app has to name such a request in its contract.
     """
@@ -143,7 +143,7 @@ def always_healthy(app: App, _settings: Settings) -> App:
 
 
 def https_only(app: App, _settings: Settings) -> App:
-    """Whatever did not come by https, by what the edge's header says, is redirected: Fly's probe has no such header."""
+    """A request without the edge's header for https is redirected to https: Fly's probe has no such header."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and header(scope, b"x-forwarded-proto") != b"https":

@@ -48,7 +48,7 @@ def sockets_closed_at_once(app: App, _settings: Settings) -> App:
 
 
 def sockets_break_on_nonsense(app: App, _settings: Settings) -> App:
-    """A frame that nobody expected ends the WebSocket with 1011."""
+    """A malformed frame ends the WebSocket with 1011."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
@@ -64,7 +64,7 @@ def sockets_break_on_nonsense(app: App, _settings: Settings) -> App:
 
 
 def sockets_trust_the_path(app: App, _settings: Settings) -> App:
-    """A WebSocket opens for whoever its path and query name, and says so."""
+    """A WebSocket opens as the person that its path and query name, and says so."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":

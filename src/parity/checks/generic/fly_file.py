@@ -37,8 +37,8 @@ def _misplaced(fly: Mapping[str, Any]) -> Iterator[str]:
             for key in TOP_LEVEL & set(inner):
                 yield (
                     f"{key} stands in [{name}], where it is"
-                    f" {'an environment variable' if name == 'env' else 'nothing'}:"
-                    " a key of the top level belongs above the first [table]"
+                    f" {'an environment variable' if name == 'env' else 'nothing'}: a key of the top level belongs"
+                    " above the first [table]"
                 )
     for key, value in (fly.get("env") or {}).items():
         if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""A Machine starts: in time for the edge, healthy as Fly asks, whatever is away at that moment."""
+"""A Machine starts: in time for the edge, healthy as Fly asks, also while Modal is away."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ async def opens(machines: Machines, stack: Stack, when: str) -> None:
     port = stack.site.project.fly.service.internal_port
     assert seen["port"] == "open", (
         f"a new Machine{when} does not open its port ({port}, as fly.toml's internal_port) before the edge gives up:"
-        " state"
-        f" {seen['state']}. Its last lines: {' | '.join(last) or 'none'}. Whoever woke it gets 502; do at build time"
-        " or in the background what takes long, and listen on 0.0.0.0"
+        f" state {seen['state']}. Its last lines: {' | '.join(last) or 'none'}. The request that woke it gets 502. Move"
+        " long work to the build or behind the start, and listen on 0.0.0.0"
     )
 
 
@@ -99,7 +98,8 @@ async def test_hour_of_probes(machines: Machines, stack: Stack) -> None:
     costly = [operation for operation, _ in await asked_since(stack, since) if operation.startswith(COSTLY)]
     assert len(costly) < probes / 4, (
         f"{probes} probes of the health check, an hour of them, came with {len(costly)} costly requests to R2"
-        f" ({', '.join(sorted(set(costly)))}): that is {len(costly) * 720:,} a month for a Machine that does nothing"
+        f" ({', '.join(sorted(set(costly)))}): that is {len(costly) * 720:,} a month for a Machine that does nothing."
+        " Let the health check ask R2 for nothing"
     )
 
 

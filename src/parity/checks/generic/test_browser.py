@@ -75,7 +75,7 @@ async def test_refusals_readable(person: Person, stack: Stack) -> None:
 
 @check(
     "E",
-    "Whatever the framework refuses by itself the page can read: no such path, another method, a body of nonsense",
+    "The page can read what the framework itself refuses: an unknown path, another method, a malformed body",
     broken=Proxy("errors_without_cors"),
     because="without Access-Control-Allow-Origin",
     needs=("origin",),
@@ -97,7 +97,7 @@ async def test_framework_errors_readable(person: Person, stack: Stack) -> None:
 
 @check(
     "E",
-    "A body that makes no sense is refused with 4xx, never an exception",
+    "A malformed body is refused with 4xx, never answered with 5xx",
     broken=Proxy("nonsense_breaks"),
     because="is answered with 5",
     live=True,
@@ -119,7 +119,7 @@ async def test_nonsense_refused(person: Person, stack: Stack) -> None:
 
 @check(
     "E",
-    "An exception that nobody expected is answered with 500, and the page can read it",
+    "An unexpected exception is answered with 500, and the page can read it",
     broken=Proxy("errors_without_cors"),
     because="without Access-Control-Allow-Origin",
     needs=("origin",),
@@ -202,8 +202,8 @@ async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
                 credentials = one.headers.get("access-control-allow-credentials") == "true"
                 open_to_all = allowed == stranger or (allowed == "*" and credentials)
                 assert not open_to_all, (
-                    f"{one.request.method} {path} gives access to a page of {stranger}: whoever is signed in and opens"
-                    " that page lets it read and change everything. Name the origins that you trust"
+                    f"{one.request.method} {path} gives access to a page of {stranger}: when a signed-in person opens"
+                    " that page, it can read and change everything of theirs. Name the origins that you trust"
                 )
 
 
@@ -232,10 +232,11 @@ async def test_cookies(newcomer: Person, stack: Stack) -> None:
             same_site = str(cookie["samesite"]).lower()
             assert page == api or same_site == "none", (
                 f"the cookie {name} has SameSite={cookie['samesite'] or 'Lax (the default)'}: from a page on {page} a"
-                f" browser does not send it to {api}, so nobody stays signed in. SameSite=None; Secure is wanted"
+                f" browser does not send it to {api}, so people are signed out at once. Set SameSite=None; Secure"
             )
             assert same_site != "none" or cookie["secure"], (
-                f"the cookie {name} has SameSite=None without Secure: a browser does not send it, nor keep it"
+                f"the cookie {name} has SameSite=None without Secure: a browser does not send it, and does not even"
+                " keep it. Add Secure"
             )
 
 
@@ -293,7 +294,10 @@ async def test_in_browser(person: Person, stack: Stack, page: Pages) -> None:
     kept = [f"{path}: {one['error']}" for path, one in seen.items() if one.get("status") is None]
     assert not kept, f"the browser kept the answer from a page of {stack.site.origin}: {'; '.join(kept)}"
     open_to_all = [path for path, one in strange.items() if one.get("status") is not None and headers]
-    assert not open_to_all, f"a page of {STRANGER} reads {open_to_all[0]} with the person's headers"
+    assert not open_to_all, (
+        f"a page of {STRANGER} reads {open_to_all[0]} with the person's headers: any site that a signed-in person"
+        " visits could do so. Name the origins that you trust"
+    )
 
 
 async def open_blank(tab: Page, origin: str) -> None:
@@ -310,7 +314,7 @@ async def fetched(tab: Page, url: str, headers: Mapping[str, str], *, cookies: b
 
 @check(
     "H",
-    "Whoever asks too often is told so in a way that the page can read",
+    "The page can read the refusal (429) of too many requests",
     broken=Proxy("limited", requests=60),
     because="without Access-Control-Allow-Origin",
     needs=("origin",),

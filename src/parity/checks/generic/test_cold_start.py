@@ -1,4 +1,4 @@
-"""A Machine with an empty disk meets an R2 that fails: whoever has something must not be taken for somebody new."""
+"""A Machine with an empty disk meets an R2 that fails: a person who has data must not be taken for a new one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_each_fault(people: People, machines: Machines, faults: Faults, st
     if not found:
         not_judged("a cold start asks R2 for nothing")
     cases: list[Case] = []
-    # Faults below a person's own prefix disturb nobody else: one Machine with an empty disk meets all of them.
+    # Faults below a person's own prefix meet no other person: one Machine with an empty disk meets all of them.
     apart = one.owns != other.owns
     together = [(op, key, name) for op, key in found for name in FAILURES if apart and "{owns}" in key]
     async with AsyncExitStack() as in_force:

@@ -25,8 +25,8 @@ FORBIDDEN = re.compile(
     r"(^|/)(\.env($|\.(?!example))|\.git/|\.modal\.toml$|\.aws/credentials$|id_(rsa|ed25519)$)|\.(sqlite3?|key)$"
 )
 LIST_FILES = (
-    "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /usr -o -path /etc -o -path /var/lib"
-    " -o -path '*/site-packages' -o -path '*/dist-packages' \\) -prune -o -type f -print"
+    "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /usr -o -path /etc -o -path /var/lib -o -path"
+    " '*/site-packages' -o -path '*/dist-packages' \\) -prune -o -type f -print"
 )
 DOCKERFILE = "Dockerfile"
 

@@ -87,7 +87,10 @@ async def test_people_apart(people: People) -> None:
             f"what one person wrote is shown to another person: {others[0]}. A key or a cache lacks the person"
         )
         lost = missing([w for n, w in enumerate(kept) if n % 3 == number], seen)
-        assert not lost, f"person {number + 1} of 3 is not shown what they wrote while others did: {', '.join(lost)}"
+        assert not lost, (
+            f"person {number + 1} of 3 is not shown what they wrote while others did: {', '.join(lost)}. A cache, a"
+            " file or an object is shared by several people"
+        )
 
 
 @check(
@@ -108,14 +111,18 @@ async def test_delete(person: Person, machines: Machines) -> None:
             not_judged(f"{text} was never shown: see the first check of class B")
         await app.delete(text)
     shown = set(await person.read())
-    assert not shown & set(gone), f"{', '.join(shown & set(gone))} was deleted and is still shown"
+    assert not shown & set(gone), (
+        f"{', '.join(shown & set(gone))} was deleted, which was acknowledged, and is still shown"
+    )
     assert set(kept) <= shown, f"the delete of {gone[0]} took {', '.join(set(kept) - shown)} along"
     async with empty_machine(person, machines) as cold:
         again = set(await person.on(cold).read())
     assert not again & set(gone), (
         f"{', '.join(again & set(gone))} was deleted and comes back on a Machine with an empty disk"
     )
-    assert set(kept) <= again, f"{', '.join(set(kept) - again)} is gone on a Machine with an empty disk"
+    assert set(kept) <= again, (
+        f"after another thing was deleted, {', '.join(set(kept) - again)} is gone on a Machine with an empty disk"
+    )
 
 
 @check(
@@ -133,7 +140,9 @@ async def test_any_text(person: Person) -> None:
         before = set(await person.read())
         await person.app.write(text)
         shown = set(await person.read()) - before
-        assert text in shown, f"{text!r} was acknowledged and is shown as {sorted(shown)!r}"
+        assert text in shown, (
+            f"{text!r} was acknowledged and is shown as {sorted(shown)!r}. Read and write UTF-8 everywhere"
+        )
 
 
 @check(
@@ -157,8 +166,8 @@ async def test_many(person: Person, machines: Machines) -> None:
     async with empty_machine(person, machines) as cold:
         lost = missing(kept, await person.on(cold).reads())
     assert not lost, (
-        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are not shown by a Machine with an empty disk:"
-        " a list of R2's ends at 1,000 keys and says so (IsTruncated)"
+        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are not shown by a Machine with an empty disk: a list"
+        " of R2's ends at 1,000 keys and says so (IsTruncated)"
     )
 
 
@@ -184,11 +193,14 @@ async def test_not_cacheable(person: Person, stack: Stack) -> None:
         not_declared("what the contract reads is not asked with GET")
     kept = {one["asked"]: one["answer_headers"].get("cache-control", "") for one in said}
     wrong = [f"{asked} says Cache-Control: {value}" for asked, value in kept.items() if may_be_kept(value)]
-    assert not wrong, f"an answer that changes with the next write may be kept by a browser or proxy: {wrong[0]}"
+    assert not wrong, (
+        f"an answer that changes with the next write may be kept by a browser or proxy: {wrong[0]}. After a write the"
+        " page would show the old state; answer with no-store, or no-cache and an ETag"
+    )
 
 
 def may_be_kept(value: str) -> bool:
-    """Whether ``Cache-Control`` lets somebody show the answer again without asking."""
+    """Whether ``Cache-Control`` lets a browser or a proxy show the answer again without asking."""
     words = {word.strip().lower() for word in value.split(",")}
     ages = [word.partition("=")[2] for word in words if word.startswith(("max-age=", "s-maxage="))]
     return not words & {"no-store", "no-cache"} and any(age.isdigit() and int(age) > 0 for age in ages)

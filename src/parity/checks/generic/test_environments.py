@@ -76,7 +76,10 @@ async def test_other_environments_untouched(people: People, machines: Machines, 
     finally:
         await bucket.delete(canaries)
     changed = [key for key, etag in before.items() if after.get(key) != etag]
-    assert not changed, f"{changed[0]}, outside of the environment's prefix {prefix}, was deleted or changed"
+    assert not changed, (
+        f"{changed[0]}, outside of the environment's prefix {prefix}, was deleted or changed: on Fly that would be the"
+        " data of another environment. Give every list and sweep the prefix"
+    )
     assert not outside, (
         f"the app asked R2 for {outside[0]}, outside of the environment's prefix {prefix}: a list or sweep over all"
         " environments deletes what belongs to others sooner or later"
@@ -94,7 +97,7 @@ async def asked_outside(stack: Stack, prefix: str, since: float) -> list[str]:
 
 @check(
     "K",
-    "In an environment where nothing was ever written somebody new can come, and what they write lasts",
+    "With an empty bucket a new person can sign in, and what they write lasts",
     broken=Proxy("answers", status=500),
     because="in an empty bucket",
     alone=True,
@@ -117,14 +120,16 @@ async def first_person_ever(people: People, machines: Machines) -> None:
         shown = await person.reads()
     except AssertionError as error:
         raise AssertionError(
-            f"in an empty bucket nobody can sign up: {error}. A first deploy, or a new environment, would start like"
-            " this. Does every migration run where nothing is?"
+            f"in an empty bucket no new person can sign in: {error}. A first deploy, and each new environment, starts"
+            " like this. Does every migration run where nothing is?"
         ) from None
     assert kept[0].acknowledged, f"in an empty bucket no write is acknowledged: {kept[0].answer}"
     assert not missing(kept, shown), f"in an empty bucket acknowledged writes are not shown, but: {shown}"
     async with empty_machine(person, machines) as cold:
         again = await person.on(cold).reads()
-    assert not missing(kept, again), f"what was written first in an empty bucket a new Machine does not show: {again}"
+    assert not missing(kept, again), (
+        f"in an empty bucket acknowledged writes are not shown by a Machine with an empty disk, but: {again}"
+    )
 
 
 @check(
@@ -159,8 +164,7 @@ async def test_old_data(newcomer: Person, machines: Machines, bucket: Bucket) ->
         lost = [text for text in [*left.shown, write.text] if isinstance(again, str) or text not in again]
         assert not lost, (
             f"{lost[0]!r}, of the former release {release} or written over it, is not shown on an empty disk, but:"
-            f" {again}."
-            " A migration must reach the bucket before the answer"
+            f" {again}. A migration must reach the bucket before the answer"
         )
 
 

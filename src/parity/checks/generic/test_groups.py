@@ -58,6 +58,5 @@ async def test_groups_stay_up(machines: Machines, stack: Stack) -> None:
         stays = not crashed and seen["state"] == "started"
         assert stays, (
             f"the Machine of group {worker['group']} ended by itself {len(crashed)} times and is {seen['state']}:"
-            f" {last}."
-            " Fly gives up after ten restarts within five minutes"
+            f" {last}. Fly gives up after ten restarts within five minutes"
         )

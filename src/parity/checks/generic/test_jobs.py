@@ -42,7 +42,7 @@ async def ended(job: Job, *, refusals_within_s: float = 0.0) -> JobState:
 
 def still_running(job: Job) -> str:
     waited_s = job.done_s + PATIENCE_S
-    return f"{waited_s:g} s after it was begun (Job.done_s) the job is still running: nobody learns of its end"
+    return f"{waited_s:g} s after it was begun (Job.done_s) the job is still running: the person waits for ever"
 
 
 @check(
@@ -64,7 +64,10 @@ async def test_job_done(person: Person, bucket: Bucket, video: bytes) -> None:
     gone = [key for key in state.keys if key not in there]
     assert not gone, f"the job is called done, and {gone[0]} is not in the bucket: say so once R2 has acknowledged it"
     empty = [key for key, data in there.items() if not data]
-    assert not empty, f"the job is called done, and {empty[0]} is empty"
+    assert not empty, (
+        f"the job is called done, and {empty[0]} is empty: the person downloads nothing. Check the size before you say"
+        " so"
+    )
 
 
 @check(
@@ -91,8 +94,13 @@ async def test_job_fails_with_a_reason(person: Person, faults: Faults, video: by
             state = await ended(job)
         assert state.at != "running", still_running(job)
         if what["kind"] == "function":
-            assert state.at == "failed", "the GPU function failed each time, and the job is called done"
-        assert state.at == "done" or state.reason, "the job ended as failed without a reason: nobody knows what to do"
+            assert state.at == "failed", (
+                "the GPU function failed each time, and the job is called done: the person looks for a result that is"
+                " not there. Look at the call's result before you say so"
+            )
+        assert state.at == "done" or state.reason, (
+            "the job ended as failed without a reason: the person cannot know whether to try again. Store why it failed"
+        )
 
 
 @check(
@@ -116,7 +124,9 @@ async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -
             return
         state = await ended(job)
     assert state.at != "running", still_running(job)
-    assert state.at == "done" or state.reason, "with Modal away the job ended as failed without a reason"
+    assert state.at == "done" or state.reason, (
+        "with Modal away the job ended as failed without a reason: the person cannot know whether to try again"
+    )
 
 
 @check(
@@ -172,7 +182,10 @@ async def test_job_over_a_restart(person: Person, machines: Machines, video: byt
     assert state.at != "running", (
         f"{still_running(job)}. Its Machines were stopped in the middle: what a process knows in memory ends with it"
     )
-    assert state.at == "done" or state.reason, "after a restart in the middle the job ended as failed without a reason"
+    assert state.at == "done" or state.reason, (
+        "after a restart in the middle the job ended as failed without a reason: the person cannot know whether to try"
+        " again"
+    )
 
 
 @check(
@@ -191,10 +204,9 @@ async def test_job_with_other_gpu_code(person: Person, faults: Faults, video: by
         job = await begun(person, video)
         state = await ended(job)
     assert state.at == "done", (
-        "newer GPU code, which returns one more field, makes the job end as"
-        f" {state.at} ({state.reason or 'without a reason'})."
-        " A promotion deploys the GPU functions before the app, so every job in between would end so: ignore unknown"
-        " fields"
+        f"newer GPU code, which returns one more field, makes the job end as {state.at}"
+        f" ({state.reason or 'without a reason'}). A promotion deploys the GPU functions before the app, so every job"
+        " in between would end so: ignore unknown fields"
     )
     if not newer.fired:
         not_declared("no GPU function gave this job a dict of plain values as its result")
@@ -209,8 +221,8 @@ async def test_job_with_other_gpu_code(person: Person, faults: Faults, video: by
             ) from None
     assert state.at != "running", f"with older GPU code, whose result lacks fields, {still_running(job)}"
     assert state.at == "done" or state.reason, (
-        "with older GPU code, whose result lacks fields, the job ended as failed without a reason: nobody knows what to"
-        " do"
+        "with older GPU code, whose result lacks fields, the job ended as failed without a reason: the person cannot"
+        " know whether to try again"
     )
 
 
@@ -243,8 +255,9 @@ async def test_machine_survives_a_job(person: Person, machines: Machines, stack:
     crashed = [event for event in events if event.get("crashed") or event.get("oom_killed")]
     memory = stack.site.project.fly.machine.memory_mb
     assert not crashed, (
-        f"the Machine ended by itself during the job (exit code {crashed[0].get('exit_code')}"
-        f"{', out of memory' if crashed[0].get('oom_killed') else ''}): fly.toml gives it {memory} MB"
+        "the Machine ended by itself during the job (exit code"
+        f" {crashed[0].get('exit_code')}{', out of memory' if crashed[0].get('oom_killed') else ''}): fly.toml gives it"
+        f" {memory} MB"
     )
     assert not late, (
         f"during the job the health check is not answered within {timeout_s:g} s ({len(late)} times: {late[0]}): Fly"

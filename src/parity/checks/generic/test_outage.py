@@ -200,7 +200,7 @@ async def test_each_fault_of_a_write(people: People, machines: Machines, faults:
         not_declared("a write asks R2 for nothing before its answer")
     tries = [(operation, key, failure) for operation, key in found for failure in FAILURES]
     tried: list[Tried] = []
-    if one.owns != other.owns:  # faults below a person's own prefix disturb nobody else
+    if one.owns != other.owns:  # faults below a person's own prefix meet no other person
         tried += await asyncio.gather(*(one_write(people, faults, *one_try) for one_try in tries))
     else:
         tried += [await one_write(people, faults, *one_try) for one_try in tries]
@@ -268,17 +268,21 @@ async def test_burst(person: Person, stack: Stack) -> None:
         kept = await asyncio.gather(*(person.attempt() for _ in range(BURST)))
         crowded = await keys_with_429(stack, person.owns, since)
     unanswered = [write for write in kept if "answered nothing" in write.answer]
-    assert not unanswered, f"{len(unanswered)} of {BURST} writes at once wait too long: {unanswered[0].answer}"
+    assert not unanswered, (
+        f"{len(unanswered)} of {BURST} writes at once wait too long: {unanswered[0].answer}. Is a lock held while R2 is"
+        " asked?"
+    )
     refused = [write.answer for write in kept if not write.acknowledged]
     assert not refused, f"{len(refused)} of {BURST} writes at once are refused: {refused[0]}"
-    # One that an app tried again after a pause did nobody harm.
+    # A refusal that an app tried again after a pause did no harm.
     assert sum(crowded.values()) <= BURST // 4, (
         f"R2 answered 429 {sum(crowded.values())} times to {BURST} writes, as for {next(iter(crowded))}: it takes one"
-        " write a second to a key."
-        " Write to keys of their own, or group the writes of a moment into one upload"
+        " write a second to a key. Write to keys of their own, or group the writes of a moment into one upload"
     )
     lost = missing(kept, await person.reads())
-    assert not lost, f"{len(lost)} of {BURST} acknowledged writes of a burst are not shown"
+    assert not lost, (
+        f"{len(lost)} of {BURST} acknowledged writes of a burst are not shown: one upload took the place of another"
+    )
 
 
 async def keys_with_429(stack: Stack, prefix: str, since: float) -> dict[str, int]:

@@ -79,8 +79,8 @@ async def test_sockets_open(person: Person, stack: Stack) -> None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(connection.wait_closed(), IDLE_S)
             assert connection.close_code is None, (
-                f"{socket.path.partition('?')[0]} was closed with {connection.close_code} within {IDLE_S:g} s,"
-                " although its page had not left: the loop that serves it ends early"
+                f"{socket.path.partition('?')[0]} was closed with {connection.close_code} within {IDLE_S:g} s, although"
+                " its page had not left: the loop that serves it ends early"
             )
 
 
@@ -151,7 +151,8 @@ async def test_sockets_at_a_stop(person: Person, machines: Machines, stack: Stac
             signals = await stop
         path = socket.path.partition("?")[0]
         assert connection.close_code == GOING_AWAY, (
-            f"{path} ended with {connection.close_code} when its Machine stopped, and {GOING_AWAY} is expected"
+            f"{path} ended with {connection.close_code} when its Machine stopped, not with {GOING_AWAY} (going away): a"
+            " page takes that for an end and opens no new one. End its loop when the server shuts down"
         )
         assert len(signals) == 1, (
             f"with {path} open the Machine did not end at its kill_signal, but needed {', '.join(signals)}"
@@ -182,7 +183,10 @@ async def test_sockets_take_nonsense(person: Person, machines: Machines, stack: 
             # Without a close frame it may have ended in order, only impolitely: then the log has no exception.
             crashed = code == CRASHED or (code == GONE and await tracebacks(machines, machine) > before)
             path = socket.path.partition("?")[0]
-            assert not crashed, f"{path} ended with {code} after the frame {frame[:20]!r}: an exception in its handler"
+            assert not crashed, (
+                f"{path} ended with {code} after the frame {frame[:20]!r}: an exception in its handler. Ignore such a"
+                " frame, or close with 1003 or 1008"
+            )
 
 
 async def tracebacks(machines: Machines, machine: str) -> int:
@@ -205,7 +209,7 @@ async def test_sockets_of_others(person: Person, people: People, stack: Stack) -
     if not mine:
         not_declared("no WebSocket's path names the person")
     if person.api.user in person.api.headers.values():
-        not_declared("the app authenticates nobody: its requests name the person in a header that anyone can write")
+        not_declared("the app has no authentication: its requests name the person in a header that anyone can write")
     for socket in mine:
         stolen = socket.path.replace(person.api.user, other.api.user)
         try:

@@ -50,8 +50,8 @@ async def test_stop_amid_writes(person: Person, machines: Machines, faults: Faul
     shown = await person.on(await machines.replace_all()).reads()
     lost = missing(kept, shown)
     assert not lost, (
-        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost over a stop : upload"
-        " before the answer, or finish what is under way before the process ends"
+        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost over a stop: upload before the answer, or"
+        " finish what is under way before the process ends"
     )
     broken = [write.answer for write in kept if re.search(r"answered (0|nothing|5\d\d)", write.answer)]
     broken = [answer for answer in broken if "503" not in answer]
@@ -145,9 +145,8 @@ async def test_ends_at_its_signal(person: Person, machines: Machines, stack: Sta
     fly = stack.site.project.fly
     assert len(signals) == 1, (
         f"the Machine did not end at its kill_signal: within kill_timeout ({fly.kill_timeout_s:g} s) nothing happened,"
-        " so Fly"
-        f" sent {', '.join(signals[1:])} as well. Something holds the server's shutdown: an open request (uvicorn's"
-        " --timeout-graceful-shutdown), a background task, a thread that is no daemon"
+        f" so Fly sent {', '.join(signals[1:])} as well. Something holds the server's shutdown: an open request"
+        " (uvicorn's --timeout-graceful-shutdown), a background task, a thread that is no daemon"
     )
 
 

@@ -166,8 +166,7 @@ async def test_edits_at_once(person: Person, faults: Faults) -> None:
             undone += await amid(fields[turn % 2], fields[1 - turn % 2], fields[turn % 2])
     assert not undone, (
         f"one edit undid the other in {len(undone)} of {TURNS} turns: {undone[0]}. The record is read, changed and"
-        " written back"
-        " as a whole outside of one transaction"
+        " written back as a whole outside of one transaction"
     )
 
 

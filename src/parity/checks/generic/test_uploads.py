@@ -23,7 +23,7 @@ from parity.contract import Refused, Uploaded
 ELSEWHERE = [{"AllowedOrigins": ["https://elsewhere.example"], "AllowedMethods": ["GET", "PUT"]}]
 # R2's rules for browsers without the one that lets a page read ETags.
 WITHOUT_ETAG = [{"AllowedOrigins": ["*"], "AllowedMethods": ["GET", "PUT", "HEAD"], "AllowedHeaders": ["*"]}]
-# A video of this size is sent in parts by whoever does so at all: R2's parts are at least 5 MiB.
+# An app that sends videos in parts does so for one of this size: R2's parts are at least 5 MiB.
 LARGE = 24 * 1024 * 1024
 MINUTE_S, DAY_S = 60.0, 86_400.0
 # Presigned URLs live a week at most (X-Amz-Expires, facts of R2's S3 API, 2026).
@@ -104,10 +104,14 @@ async def test_upload(person: Person, bucket: Bucket, video: bytes) -> None:
 
 async def same_bytes(uploaded: Uploaded, film: bytes, bucket: Bucket) -> None:
     assert uploaded.key in await bucket.objects(uploaded.key), (
-        f"the upload is called finished, and {uploaded.key} is not in the bucket"
+        f"the upload is called finished, and {uploaded.key} is not in the bucket: ask R2 for it (HEAD) before you say"
+        " so"
     )
     found = await bucket.read(uploaded.key)
-    assert found == film, f"{uploaded.key} holds other bytes than were sent: {len(found):,} of {len(film):,}"
+    assert found == film, (
+        f"{uploaded.key} holds other bytes than were sent ({len(found):,}, not {len(film):,}): compare size and ETag"
+        " when an upload is finished"
+    )
 
 
 @check(
@@ -152,7 +156,10 @@ async def test_played_in_ranges(person: Person, stack: Stack, video: bytes) -> N
         assert part.status_code == 206, (
             f"bytes={asked} of the video is answered with {part.status_code}: a player cannot seek"
         )
-        assert part.content == expected, f"bytes={asked} of the video gives {len(part.content)} other bytes"
+        assert part.content == expected, (
+            f"bytes={asked} of the video gives {len(part.content)} bytes, and not those of the upload: a player shows"
+            " garbage, or stops"
+        )
 
 
 def of_app(url: str, stack: Stack) -> bool:
@@ -181,7 +188,10 @@ async def test_played_in_browser(person: Person, stack: Stack, page: Pages, vide
         f"the browser kept the video from a page of {stack.site.origin}: {seen.get('error')}. The bucket's CORS policy"
         " must name the page's origin, and allow Range"
     )
-    assert (seen["status"], bytes(seen["bytes"])) == (206, video[10:110]), f"the browser got {seen['status']}"
+    assert (seen["status"], bytes(seen["bytes"])) == (206, video[10:110]), (
+        f"the browser asked for bytes 10 to 109 of the video and got {seen['status']} with {len(seen['bytes'])} bytes:"
+        " a player cannot seek"
+    )
 
 
 @check(
@@ -233,11 +243,12 @@ async def test_link_expires(person: Person, stack: Stack, faults: Faults, video:
         async with faults.on("*", "GetObject", skew=seconds, must_fire=False):
             statuses[seconds] = (await stack.http.get(uploaded.url)).status_code
     assert statuses[2 * MINUTE_S] < 300, (
-        f"two minutes later the link answers {statuses[2 * MINUTE_S]}: a film that is watched, or uploaded over a"
-        " slow line, breaks off"
+        f"two minutes later the link answers {statuses[2 * MINUTE_S]}: a film that is watched, or uploaded over a slow"
+        " line, breaks off"
     )
     assert statuses[WEEK_S + DAY_S] >= 400, (
-        "eight days later the link still works: whoever was given it once has it for ever"
+        "eight days later the link still works: everyone who was given it once can use it for ever. Sign links for"
+        " minutes to hours, and keep the bucket private"
     )
 
 

@@ -1,4 +1,4 @@
-"""What every other check of data rests on: somebody new can come, and what they write without any fault stays."""
+"""The controls of every other check of data: a new person can sign in, and writes last without any fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from parity.checks.person import Attempt, People, Person, missing
 
 @check(
     "B",
-    "Somebody new can come",
+    "A new person can sign in",
     broken=Proxy("answers", status=500),
     because="answered 500",
     live=True,

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
-from broken import objects_shared, schema_left_behind
+from broken import newer_release as later_release
+from broken import newer_schema_refused, objects_shared, schema_left_behind
 from parity.checks import Change, Env, Proxy, Wrap
 from parity.contract import Api, Edit, InBucket, Job, JobState, OldData, Prefix, Refusal, Socket, Uploaded
 from released_schemas import STEPS, database, project_names, registry_of
@@ -21,12 +22,14 @@ class Contract:
 
     keeps = InBucket(f"{ENVIRONMENT}/users/")
     environments = Prefix(ENVIRONMENT)
+    newer_release = Wrap(later_release.wrap)
     broken: ClassVar[Mapping[str, Change]] = {
         "storage_off": Env({"R2_ENABLED": "false", "MODAL_ENABLED": "false"}),
         "environment_elsewhere": Env({"APP_ENV": "elsewhere"}),
         "origin_elsewhere": Env({"CORS_ORIGINS": "https://elsewhere.example"}),
         "failure_as_empty": Proxy("failure_as_empty", nothing={"projects": []}),
         "objects_shared": Wrap(objects_shared.wrap),
+        "newer_data_refused": Wrap(newer_schema_refused.wrap),
         "old_data_ignored": Wrap(schema_left_behind.wrap),
     }
 

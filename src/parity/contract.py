@@ -316,6 +316,8 @@ class FullContract(Contract, Protocol):
     people: ClassVar[Rate]
     # Patterns of paths at which everybody may read what one person has, by design: shared films, public profiles.
     public: ClassVar[Collection[str]]
+    # The release that comes after this one: a change whose migration only adds (``Wrap``, ``Patch``, ``Env`` …).
+    newer_release: ClassVar[Change]
     # Broken variants that only the app can name, by the name that checks use: ``Named("…")``.
     broken: ClassVar[Mapping[str, Change]]
 

@@ -6,11 +6,11 @@ import time
 
 from parity.checks import Named, Proxy, check
 from parity.checks.bucket import Bucket
-from parity.checks.generic.support import empty_machine, not_declared
+from parity.checks.generic.support import empty_machine
 from parity.checks.machines import Machines
-from parity.checks.person import People, Person, missing
+from parity.checks.person import People, missing
 from parity.checks.stack import Stack
-from parity.contract import FullContract, Prefix, Refused
+from parity.contract import FullContract, Prefix
 
 ENVIRONMENTS = ("production", "another-staging")
 
@@ -130,51 +130,3 @@ async def first_person_ever(people: People, machines: Machines) -> None:
     assert not missing(kept, again), (
         f"in an empty bucket acknowledged writes are not shown by a Machine with an empty disk, but: {again}"
     )
-
-
-@check(
-    "K",
-    "What former releases left is shown by this one, on an empty disk too, and can be written to",
-    broken=Named("old_data_ignored"),
-    because="of the former release",
-    needs=("old_data",),
-    rests_on=("test_writes_last",),
-    deadline_s=200,
-)
-async def test_old_data(newcomer: Person, machines: Machines, bucket: Bucket) -> None:
-    """Migrate before the first read, and upload the result before the answer."""
-    releases = await newcomer.app.old_data()
-    if not releases:
-        not_declared("old_data of the contract names no release")
-    for release in releases:
-        person = newcomer.another()  # who used the app before this release, and not yet with it
-        left = (await person.app.old_data())[release]
-        for key, data in left.objects.items():
-            await bucket.put(key, data)
-        back = await returned(person, await machines.first(), release)
-        shown = await back.reads()
-        gone = [text for text in left.shown if isinstance(shown, str) or text not in shown]
-        assert not gone, f"{gone[0]!r}, of the former release {release}, is not shown, but: {shown}"
-        write = await back.attempt()
-        assert write.acknowledged, (
-            f"over the data of the former release {release} no write is acknowledged: {write.answer}"
-        )
-        async with empty_machine(back, machines) as cold:
-            again = await back.on(cold).reads()
-        lost = [text for text in [*left.shown, write.text] if isinstance(again, str) or text not in again]
-        assert not lost, (
-            f"{lost[0]!r}, of the former release {release} or written over it, is not shown on an empty disk, but:"
-            f" {again}. A migration must reach the bucket before the answer"
-        )
-
-
-async def returned(person: Person, machine: str, release: str) -> Person:
-    """The person of that release comes back, or signs in where the contract has no ``cold_person``."""
-    try:
-        if person.can("cold_person"):
-            return await person.comes_back(machine)
-        there = person.on(machine)
-        await there.app.sign_in()
-        return there
-    except Refused as refused:
-        raise AssertionError(f"a person of the former release {release} cannot come back: {refused}") from None

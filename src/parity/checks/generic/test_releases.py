@@ -1,0 +1,99 @@
+"""Releases come and go over the same data: what former ones left, and a deploy that is taken back."""
+
+from __future__ import annotations
+
+from parity.checks import Named, check, not_judged
+from parity.checks.bucket import Bucket
+from parity.checks.generic.support import PATIENCE_S, empty_machine, not_declared, until
+from parity.checks.machines import Machines
+from parity.checks.person import Person, missing
+from parity.checks.stage import Stage
+from parity.contract import Refused
+
+
+@check(
+    "K",
+    "What former releases left is shown by this one, on an empty disk too, and can be written to",
+    broken=Named("old_data_ignored"),
+    because="of the former release",
+    needs=("old_data",),
+    rests_on=("test_writes_last",),
+    deadline_s=200,
+)
+async def test_old_data(newcomer: Person, machines: Machines, bucket: Bucket) -> None:
+    """Migrate before the first read, and upload the result before the answer."""
+    releases = await newcomer.app.old_data()
+    if not releases:
+        not_declared("old_data of the contract names no release")
+    for release in releases:
+        person = newcomer.another()  # who used the app before this release, and not yet with it
+        left = (await person.app.old_data())[release]
+        for key, data in left.objects.items():
+            await bucket.put(key, data)
+        back = await returned(person, await machines.first(), release)
+        shown = await back.reads()
+        gone = [text for text in left.shown if isinstance(shown, str) or text not in shown]
+        assert not gone, f"{gone[0]!r}, of the former release {release}, is not shown, but: {shown}"
+        write = await back.attempt()
+        assert write.acknowledged, (
+            f"over the data of the former release {release} no write is acknowledged: {write.answer}"
+        )
+        async with empty_machine(back, machines) as cold:
+            again = await back.on(cold).reads()
+        lost = [text for text in [*left.shown, write.text] if isinstance(again, str) or text not in again]
+        assert not lost, (
+            f"{lost[0]!r}, of the former release {release} or written over it, is not shown on an empty disk, but:"
+            f" {again}. A migration must reach the bucket before the answer"
+        )
+
+
+async def returned(person: Person, machine: str, release: str) -> Person:
+    """The person of that release comes back, or signs in where the contract has no ``cold_person``."""
+    try:
+        if person.can("cold_person"):
+            return await person.comes_back(machine)
+        there = person.on(machine)
+        await there.app.sign_in()
+        return there
+    except Refused as refused:
+        raise AssertionError(f"a person of the former release {release} cannot come back: {refused}") from None
+
+
+@check(
+    "K",
+    "After a deploy was taken back the older release shows what the newer one stored, and works",
+    broken=Named("newer_data_refused"),
+    because="after the deploy was taken back",
+    needs=("newer_release",),
+    rests_on=("test_durable",),
+    alone=True,
+    deadline_s=200,
+)
+async def test_deploy_taken_back(person: Person, staged: Stage, machines: Machines) -> None:
+    """Only add in a migration; remove a release later. Let the older code read what it does not know."""
+    kept = [await person.attempt()]
+    async with staged.changed(person.app.newer_release):
+        newer = person.on(await machines.first())
+        shown = await until(newer.reads, lambda seen: not missing(kept, seen), PATIENCE_S)
+        if missing(kept, shown):
+            not_judged(f"the newer release of the contract does not show what was written before it, but: {shown}")
+        kept.append(await newer.attempt())
+        if not kept[-1].acknowledged:
+            not_judged(f"the newer release of the contract acknowledges no write: {kept[-1].answer}")
+    older = person.on(await machines.first())
+    shown = await until(older.reads, lambda seen: not missing(kept, seen), PATIENCE_S)
+    assert not missing(kept, shown), (
+        f"after the deploy was taken back the older release does not show {missing(kept, shown)[0]}, but: {shown}. One"
+        " request under the newer release was enough: a rollback would not help. A migration may only add"
+    )
+    kept.append(await until(older.attempt, lambda write: write.acknowledged, PATIENCE_S))
+    assert kept[-1].acknowledged, (
+        f"after the deploy was taken back the older release acknowledges no write for {PATIENCE_S:g} s:"
+        f" {kept[-1].answer}. One request under the newer release was enough: a rollback would not help"
+    )
+    async with empty_machine(older, machines) as cold:
+        again = await older.on(cold).reads()
+    assert not missing(kept, again), (
+        f"after the deploy was taken back a Machine with an empty disk does not show {missing(kept, again)[0]}, but:"
+        f" {again}"
+    )

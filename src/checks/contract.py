@@ -94,7 +94,7 @@ class Contract:
 
     async def sockets(self) -> Sequence[Socket]:
         profile = self.api.headers["X-Profile-ID"]
-        return [Socket(f"/ws/extractions?user_id={self.api.user}&profile_id={profile}", send="ping", expect="^pong$")]
+        return [Socket(f"/ws/extractions?user_id={self.api.user}&profile_id={profile}", expect='^{"type": "state"')]
 
     async def upload(self, data: bytes) -> Uploaded:
         made = await self.api.call("POST", "/api/games/prepare-upload", {**UPLOAD, "size": len(data)}, expect=201)

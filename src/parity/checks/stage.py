@@ -135,6 +135,8 @@ class Stage:
         elif wraps or patches or files:
             body["image"] = await asyncio.to_thread(self._image, files, wraps, patches)
         await self.stack.admin("POST", "/fly/releases", body, timeout_s=HEALTHY_WITHIN_S + 120)
+        if starts:
+            await Machines(self.stack).first()  # healthy is not enough: the edge must have seen the port open
         for folder in former:  # no Machine starts from them any more
             shutil.rmtree(folder, ignore_errors=True)
 

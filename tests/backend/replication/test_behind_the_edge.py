@@ -134,7 +134,7 @@ async def test_sessions_follow_the_owner_and_nothing_is_lost_when_a_machine_is_k
 
         await asyncio.gather(*map(session, clients))
         before = Counter(told.answers)
-        replays, unreached = _replays(edge)
+        replays, moves = _replays(edge)
         calm = dict(before)
         # In the midst of the second round one Machine is killed; its owner's profiles are served by the others.
         victim = next(iter(edge.fleet.machines.values()))
@@ -149,29 +149,31 @@ async def test_sessions_follow_the_owner_and_nothing_is_lost_when_a_machine_is_k
     total = sum(calm.values())
     for line in (
         f"{PROFILES} profiles, 3 Machines, seed {SEED}: {total} answers without trouble, {calm}",
-        f"replays a session: {dict(Counter(replays.values()))}; {len(unreached)} sessions met an unreachable Machine",
+        f"replays a session: {dict(Counter(replays.values()))}; {len(moves)} sessions met an unreachable Machine",
         f"with a kill: {dict(told.answers - before)}",
     ):
         sys.stdout.write(f"\n{line}")
     assert told.problems == []
     assert calm.get("conflict", 0) <= total / 100
     assert "" not in replays
-    # On a computer so busy that health checks fail, a session moves: then it is replayed once more.
-    assert max((count for profile, count in replays.items() if profile not in unreached), default=0) <= 1
+    # One replay takes a session to its owner. On a computer so busy that a Machine cannot be reached for a moment, the
+    # session moves. That costs two more: the cached replay leads to the old owner, which sends the request on and
+    # empties the cache; the next request fills it again.
+    assert [profile for profile, count in replays.items() if count > 1 + 2 * moves[profile]] == []
     assert sum(map(len, told.names.values())) == PROFILES * WRITES
 
 
-def _replays(edge: Standin) -> tuple[Counter[str], set[str]]:
-    """Replays by profile, and the profiles of which a request came to another Machine than the preferred one."""
-    replays, unreached = Counter[str](), set[str]()
+def _replays(edge: Standin) -> tuple[Counter[str], Counter[str]]:
+    """By profile: replays, and requests that came to another Machine because the preferred one was not reached."""
+    replays, moves = Counter[str](), Counter[str]()
     for entry in edge.context.log.entries():
         given = {name.lower(): value.decode() for name, value in entry.to_app}
         profile = given.get(b"x-profile-id", "")
         if len(entry.machines) > 1:
             replays[profile] += 1
         if b"fly-preferred-instance-unavailable" in given:
-            unreached.add(profile)
-    return replays, unreached
+            moves[profile] += 1
+    return replays, moves
 
 
 def session_again(gate: asyncio.Semaphore, rnd: random.Random) -> Any:

@@ -19,8 +19,8 @@ from tests.backend.replication.go_tools import Unavailable, go_tool
 
 from app import threads
 from app.context import UserContext
+from app.db import schema
 from app.replication.core import Options
-from app.replication.databases import AppSchema
 from app.replication.maintenance import Maintainer
 from app.replication.object_replica import ObjectReplica
 from app.replication.replica import Replica
@@ -119,7 +119,7 @@ class Machines:
             self.folder / f"disk{next(self._names)}" / "database.sqlite",
             secrets.randbits(63),
             changes.get("options", self.options),
-            changes.get("schema", AppSchema()),
+            changes.get("schema", schema),
             run=functools.partial(threads.run, self.executor),
             now=time.monotonic,
             wall_ms=lambda: self.wall(),

@@ -168,9 +168,9 @@ def test_a_write_beside_a_read_that_looks_far_back_is_not_told_as_a_conflict_wit
         one = machine(bucket(0.1, 0.1), tmp_path / "one", read_check=1.0)
         await insert(one, 0)
         await one.sleep(2.0)
-        verified = one.replica.verified
+        verified = one.replica.log.verified
         assert verified is not None
-        one.replica.verified = verified - 16 * 86400
+        one.replica.log.verified = verified - 16 * 86400
         reading = asyncio.ensure_future(select(one, "SELECT count(*) FROM row"))
         await one.sleep(delay)
         session = ReplicatedSession(one.replica, "folder/")

@@ -16,7 +16,7 @@ from app.replication.follower import Follower
 from app.replication.layout import transaction
 from app.replication.local import LocalDatabase
 from app.replication.log import Log
-from app.replication.ltx import encode, has_pages
+from app.replication.ltx import has_pages
 from app.replication.store import NewFile
 from app.replication.uploader import Uploader
 
@@ -96,10 +96,7 @@ class Claims:
         def make() -> NewFile:
             if ref.min_txid == 1:
                 image = database.image()
-                commit, pages = image.commit, image.pages
-            else:
-                commit, pages = database.commit, ()
-            header = self._log.header(ref, database.page_size, commit, machine)
-            return NewFile(ref, encode(header, pages), header.timestamp)
+                return self._log.new_file(ref, (database.page_size, image.commit), image.pages, machine)
+            return self._log.new_file(ref, (database.page_size, database.commit), (), machine)
 
         return await self._copy.locally(make)

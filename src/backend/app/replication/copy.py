@@ -58,7 +58,7 @@ class Schema(Protocol):
         """Whether ``migrate`` would change anything. May raise to refuse a database that is too new."""
         ...
 
-    def migrate(self, connection: apsw.Connection) -> None:
+    def migrate(self, connection: apsw.Connection) -> object:
         """Bring the schema up, inside the caller's transaction."""
         ...
 

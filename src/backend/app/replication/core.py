@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
-from app.replication.errors import GapError
-from app.replication.layout import SNAPSHOT, TOP_LEVEL, FileRef, highest
+from app.replication.layout import SNAPSHOT, TOP_LEVEL, FileRef, contiguous, highest
 
 DAY = 86400.0
 
@@ -28,29 +26,14 @@ class Options:
     machine: str = ""
 
 
-class Refusal(Enum):
-    """What a refused create means once the file that is there was read back."""
-
-    OWN = "own"
-    FENCED = "fenced"
-
-
-def judge_refusal(own: bytes, found: bytes) -> Refusal:
-    """Equal bytes are this writer's own file, whose answer was lost. Any other content is another writer's."""
-    return Refusal.OWN if own == found else Refusal.FENCED
+def is_own(file: bytes, found: bytes) -> bool:
+    """Whether what a refused create met is this writer's own file, whose answer was lost. It holds a random node id."""
+    return file == found
 
 
 def catch_up_plan(files: Sequence[FileRef], reached: int) -> list[FileRef]:
     """The files that bring a copy at TXID ``reached`` to the newest one. Raises ``GapError``."""
-    wanted = highest(files)
-    plan: list[FileRef] = []
-    while reached < wanted:
-        fitting = [file for file in files if file.min_txid <= reached + 1 and file.max_txid > reached]
-        if not fitting:
-            raise GapError(reached + 1, f", the replica goes on to {wanted:016x}")
-        plan.append(max(fitting, key=lambda file: (file.max_txid, -file.level)))
-        reached = plan[-1].max_txid
-    return plan
+    return contiguous(files, reached, until=highest(files))
 
 
 def must_look_up(verified: float | None, date: float, retention: float) -> bool:

@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-import apsw
-
 from app import threads
 from app.context import UserContext
 from app.db import schema
@@ -33,16 +31,6 @@ _RELEASE_SECONDS = 2.0
 
 async def _unknown(_context: UserContext) -> bool:
     return False
-
-
-class AppSchema:
-    """The schema of a profile's database, as replication asks for it."""
-
-    def is_behind(self, connection: apsw.Connection) -> bool:
-        return schema.is_behind(connection)
-
-    def migrate(self, connection: apsw.Connection) -> None:
-        schema.migrate(connection)
 
 
 class _Entry:
@@ -158,7 +146,7 @@ class ReplicatedDatabases:
             local_database(self._settings.user_data_dir, context),
             self._node,
             self._options,
-            AppSchema(),
+            schema,
             run=functools.partial(threads.run, self._executor),
             now=time.monotonic,
             wall_ms=lambda: time.time_ns() // 1_000_000,

@@ -66,25 +66,23 @@ def restore_plan(files: Sequence[FileRef], until: int | None = None) -> list[Fil
     wanted = highest(files) if until is None else until
     usable = [file for file in files if file.max_txid <= wanted]
     snapshots = [file for file in usable if file.level == SNAPSHOT]
-    plan: list[FileRef] = [max(snapshots, key=lambda file: file.max_txid)] if snapshots else []
-    reached = plan[-1].max_txid if plan else 0
-    while reached < wanted:
-        fitting = [file for file in usable if file.min_txid <= reached + 1 and file.max_txid > reached]
-        if not fitting:
-            behind = min((file.min_txid for file in usable if file.min_txid > reached), default=wanted)
-            raise GapError(reached + 1, f": the next file begins at {behind:016x}")
-        plan.append(max(fitting, key=lambda file: (file.max_txid, file.level)))
-        reached = plan[-1].max_txid
-    return plan
+    plan = [max(snapshots, key=lambda file: file.max_txid)] if snapshots else []
+    return [*plan, *contiguous(usable, highest(plan), until=wanted)]
 
 
-def contiguous(files: Sequence[FileRef], after: int) -> list[FileRef]:
-    """The files that follow TXID ``after`` without a gap, each the one that reaches furthest; how far they go."""
+def contiguous(files: Sequence[FileRef], after: int, *, until: int = 0) -> list[FileRef]:
+    """The files that follow TXID ``after`` without a gap: each the one that reaches furthest, of equals the smaller.
+
+    Raises ``GapError`` where they end before the TXID ``until``.
+    """
     run: list[FileRef] = []
     reached = after
     while fitting := [file for file in files if file.min_txid <= reached + 1 and file.max_txid > reached]:
-        run.append(max(fitting, key=lambda file: (file.max_txid, file.level)))
+        run.append(max(fitting, key=lambda file: (file.max_txid, -file.level)))
         reached = run[-1].max_txid
+    if reached < until:
+        behind = min((file.min_txid for file in files if file.min_txid > reached), default=until)
+        raise GapError(reached + 1, f": the next file begins at {behind:016x}")
     return run
 
 

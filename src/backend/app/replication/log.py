@@ -7,14 +7,17 @@ that is still on its way, and never takes it for another writer's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from app.replication.core import Moment, Options, Refusal, judge_refusal, must_look_up, read_is_fresh
+from app.replication.core import Moment, Options, is_own, must_look_up, read_is_fresh
 from app.replication.errors import Fenced, FileExists, Outdated, StoreError
 from app.replication.layout import FileRef, highest
-from app.replication.ltx import Header
+from app.replication.ltx import Header, encode
 from app.replication.store import NewFile, ReplicaStore
 from app.replication.tasks import Signal
+
+Pages = Iterable[tuple[int, bytes]]
 
 
 class Log:
@@ -43,9 +46,10 @@ class Log:
         self.after_append: Callable[[FileRef, bytes, float], None] = lambda _ref, _data, _date: None
         self.signal = signal
 
-    def header(self, ref: FileRef, page_size: int, commit: int, machine: str) -> Header:
-        """The header of a new file of this writer."""
-        return Header(page_size, commit, ref.min_txid, ref.max_txid, self.wall_ms(), self.node, machine=machine)
+    def new_file(self, ref: FileRef, size: tuple[int, int], pages: Pages, machine: str = "") -> NewFile:
+        """A file of this writer, encoded here and now; ``size`` is the database's: bytes of a page, and pages."""
+        header = Header(*size, ref.min_txid, ref.max_txid, self.wall_ms(), self.node, machine)
+        return NewFile(ref, encode(header, pages, dense=ref.level > 0), header.timestamp)
 
     def moment(self) -> Moment:
         return Moment(self.now(), self.wall_ms() / 1000)
@@ -80,7 +84,7 @@ class Log:
             found, date = await self.store.probe(ref)
             if found is None:
                 raise StoreError(f"{ref.name} was there and then was not") from None
-            if judge_refusal(file.data, found) is Refusal.FENCED:
+            if not is_own(file.data, found):
                 raise Fenced(ref, found) from None
         if must_look_up(self.verified, date, self.options.retention):
             listed = await self.store.recent()
@@ -88,7 +92,7 @@ class Log:
             if highest(listed.files) > ref.max_txid:
                 raise Outdated(f"{ref.name} was written behind files that others had written long before")
         self.verified = date
-        self.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, len(file.data), date))
+        self.files.append(replace(ref, size=len(file.data), modified=date))
         self.note_check(started)
         # Those who wait for this file are woken first.
         asyncio.get_running_loop().call_soon(self.after_append, self.files[-1], file.data, date)

@@ -19,7 +19,8 @@ from app.replication.errors import LtxError
 MAGIC = b"LTX1"
 NO_CHECKSUM = 0x2
 CHECKSUM_BIT = 1 << 63
-_HEADER = struct.Struct(">4sIIIQQQQQQIIQ20s")
+# Between the database's checksum and the node lie 24 bytes on the writer's own log, which say nothing to a reader.
+_HEADER = struct.Struct(">4sIIIQQQQ24xQ20s")
 HEADER_SIZE = _HEADER.size
 _FRAME = struct.Struct(">IHI")
 _PAGE_SIZES = frozenset(1 << shift for shift in range(9, 17))
@@ -48,10 +49,6 @@ class Header:
     max_txid: int
     timestamp: int
     node: int
-    wal_offset: int = 0
-    wal_size: int = 0
-    wal_salt1: int = 0
-    wal_salt2: int = 0
     machine: str = ""
 
 
@@ -77,8 +74,7 @@ def encode(header: Header, pages: Iterable[tuple[int, bytes]], *, dense: bool = 
     _check_header(header, ValueError)
     head = _HEADER.pack(
         MAGIC, NO_CHECKSUM, header.page_size, header.commit, header.min_txid, header.max_txid, header.timestamp, 0,
-        header.wal_offset, header.wal_size, header.wal_salt1, header.wal_salt2, header.node,
-        header.machine.encode("ascii"),
+        header.node, header.machine.encode("ascii"),
     )  # fmt: skip
     out, index = [head], bytearray()
     crc, offset, last = _crc(head), len(head), 0
@@ -102,15 +98,13 @@ def read_header(data: bytes) -> Header:
     """The header alone, without looking at the rest. Raises ``LtxError``."""
     if len(data) < _HEADER.size:
         raise LtxError(f"{len(data)} bytes are too few for a header")
-    magic, flags, page_size, commit, low, high, timestamp, pre, offset, size, salt1, salt2, node, machine = (
-        _HEADER.unpack_from(data)
-    )
+    magic, flags, page_size, commit, low, high, timestamp, pre, node, machine = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise LtxError(f"begins with {magic!r}, not {MAGIC!r}")
     if flags != NO_CHECKSUM or pre:
         raise LtxError(f"flags {flags:#x}: only files without database checksums are read")
     name = machine.rstrip(b"\0").decode("ascii", "replace")
-    header = Header(page_size, commit, low, high, timestamp, node, offset, size, salt1, salt2, name)
+    header = Header(page_size, commit, low, high, timestamp, node, name)
     _check_header(header, LtxError)
     return header
 

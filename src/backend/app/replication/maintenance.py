@@ -13,7 +13,7 @@ from app.replication.core import DAY, deletable, prune, snapshot_due
 from app.replication.errors import Damaged, FileExists, ForeignWriter, GapError, LtxError, StoreError
 from app.replication.fetching import decoded, fetch
 from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, due_merge, unmerged
-from app.replication.ltx import encode, merge
+from app.replication.ltx import merge
 from app.replication.replica import Replica
 from app.replication.store import NewFile
 
@@ -70,7 +70,8 @@ class Maintainer:
             while run := due_merge(self._log.files, level):
                 bodies = await self._read(run)
                 data = await copy.run(lambda: merge((decoded(r, b) for r, b in bodies), self._log.node))  # noqa: B023
-                await self._add(FileRef(level + 1, run[0].min_txid, run[-1].max_txid, len(data)), data)
+                ref = FileRef(level + 1, run[0].min_txid, run[-1].max_txid)
+                await self._add(NewFile(ref, data, self._log.wall_ms()))
 
     async def _snapshot(self) -> None:
         copy = self._replica.copy
@@ -78,10 +79,8 @@ class Maintainer:
         if database is None or not snapshot_due(self._log.files, database.disk_bytes, self._replica.options):
             return
         image = await copy.locally(database.durable_image)
-        ref = FileRef(SNAPSHOT, 1, image.txid)
-        header = self._log.header(ref, database.page_size, image.commit, "")
-        data = await copy.run(lambda: encode(header, image.pages, dense=True))
-        await self._add(replace(ref, size=len(data)), data)
+        ref, size = FileRef(SNAPSHOT, 1, image.txid), (database.page_size, image.commit)
+        await self._add(await copy.run(lambda: self._log.new_file(ref, size, image.pages)))
 
     async def _retain(self) -> None:
         """Once a day by the store's clock, look at the whole replica and delete what is old and covered."""
@@ -115,10 +114,10 @@ class Maintainer:
         self._bodies.clear()
         self._kept = 0
 
-    async def _add(self, ref: FileRef, data: bytes) -> None:
+    async def _add(self, file: NewFile) -> None:
         try:
-            date = await self._replica.store.create(NewFile(ref, data, self._log.wall_ms()))
+            date = await self._replica.store.create(file)
         except FileExists:
             # Another Machine merged the same immutable files: what is there says the same.
             date = self._log.verified or 0.0
-        self._log.files.append(FileRef(ref.level, ref.min_txid, ref.max_txid, ref.size, date))
+        self._log.files.append(replace(file.ref, size=len(file.data), modified=date))

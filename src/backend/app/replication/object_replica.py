@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from app.replication.errors import FileExists, GapError, StoreError
 from app.replication.layout import FileRef, highest, parse_name, restore_plan
 from app.replication.store import Listed, NewFile
-from app.storage.interface import ObjectInfo, ObjectMissing, ObjectStore, PreconditionFailed, StorageError
+from app.storage.interface import ObjectBytes, ObjectInfo, ObjectMissing, ObjectStore, PreconditionFailed, StorageError
 from app.storage.keys import ProfileKeys
 
 # Litestream's restore reads a file's time from here, else from the object's own.
@@ -52,8 +52,8 @@ class ObjectReplica:
         return self._store.date()
 
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
-        data = await self._get(self._folder + ref.name)
-        return data, self._store.date()
+        found = await self._get(self._folder + ref.name)
+        return None if found is None else found.data, self._store.date()
 
     async def list(self) -> Listed:
         return self._listed(await self._keys())
@@ -92,12 +92,8 @@ class ObjectReplica:
         return [ref for ref in refs if ref is not None]
 
     async def legacy(self) -> tuple[bytes, str] | None:
-        with _as_store_errors():
-            try:
-                found = await self._store.get_bytes(self._legacy)
-            except ObjectMissing:
-                return None
-        return found.data, _bare(found.etag)
+        found = await self._get(self._legacy)
+        return None if found is None else (found.data, _bare(found.etag))
 
     async def legacy_etag(self) -> str | None:
         with _as_store_errors():
@@ -115,9 +111,9 @@ class ObjectReplica:
             for ref in refs:
                 await self._store.delete(self._folder + ref.name)
 
-    async def _get(self, key: str) -> bytes | None:
+    async def _get(self, key: str) -> ObjectBytes | None:
         with _as_store_errors():
             try:
-                return (await self._store.get_bytes(key)).data
+                return await self._store.get_bytes(key)
             except ObjectMissing:
                 return None

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import apsw
 
@@ -25,7 +24,7 @@ from app.replication.errors import (
     Refused,
     StoreError,
 )
-from app.replication.fetching import decoded
+from app.replication.fetching import decoded, fetch
 from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, contiguous, highest, restore_plan, transaction
 from app.replication.local import PAGE_SIZE, LocalDatabase
 from app.replication.ltx import HEADER_SIZE, Header, LtxFile, database_pages, encode, read_header
@@ -33,9 +32,6 @@ from app.replication.object_replica import ObjectReplica
 from app.replication.store import NewFile
 from app.storage.interface import READS_AT_ONCE, InvalidRequest, ObjectMissing, ObjectStore, StorageError
 from app.storage.keys import ProfileKeys
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,13 @@ class Operator:
 
     async def dated(self, files: Sequence[FileRef]) -> list[Dated]:
         """The files with their headers; of each only the header is fetched."""
-        return await _side_by_side(self._dated, files)
+        limit = asyncio.Semaphore(READS_AT_ONCE)
+
+        async def one(ref: FileRef) -> Dated:
+            async with limit:
+                return await self._dated(ref)
+
+        return await asyncio.gather(*map(one, files))
 
     async def verify(self, scratch: Path) -> Report:
         """Fetch and check every file, that they follow each other, that merged files and snapshots say the same as
@@ -84,7 +86,7 @@ class Operator:
         # Earlier releases began a new database behind a deleted one: what is left of that says nothing.
         base = highest(ref for ref in files if ref.level == SNAPSHOT)
         files = [ref for ref in files if not deletion.is_emptied(ref) or ref.max_txid > base]
-        bodies = dict(zip(files, await _side_by_side(self._body, files), strict=True))
+        bodies = dict(zip(files, await fetch(self._replica, files), strict=True))
         problems = []
         whole: dict[FileRef, LtxFile] = {}
         for ref, data in bodies.items():
@@ -110,7 +112,7 @@ class Operator:
             raise Refused(f"{out} exists: name a file that does not")
         files = await self.files()
         plan = restore_plan(files) if before is None else plan_before(await self.dated(files), before)
-        bodies = await _side_by_side(self._body, plan)
+        bodies = await fetch(self._replica, plan)
         part = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
         database = LocalDatabase(part)
         try:
@@ -200,12 +202,6 @@ class Operator:
             if (await self._replica.probe(ref))[0] != data:
                 raise Refused(f"{ref.name} was written by a Machine at the same moment: try again") from None
 
-    async def _body(self, ref: FileRef) -> bytes:
-        data, _ = await self._replica.probe(ref)
-        if data is None:
-            raise Damaged(ref.name, "is missing from the replica")
-        return data
-
     async def _dated(self, ref: FileRef) -> Dated:
         try:
             data = await self._store.get_range(self._keys.database_folder + ref.name, 0, HEADER_SIZE)
@@ -266,13 +262,3 @@ def _check_database(scratch: Path, files: Sequence[LtxFile]) -> int:
     with contextlib.closing(database):
         database.read(legacy.check)
         return database.path.stat().st_size // database.page_size
-
-
-async def _side_by_side(work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
-    limit = asyncio.Semaphore(READS_AT_ONCE)
-
-    async def one(item: T) -> R:
-        async with limit:
-            return await work(item)
-
-    return list(await asyncio.gather(*(one(item) for item in items)))

@@ -136,15 +136,6 @@ class Replica:
         """The TXID of the newest file that the copy holds, 0 while there is none."""
         return self.copy.database.txid if self.copy.database else 0
 
-    @property
-    def verified(self) -> float | None:
-        """The store's clock when this Machine last knew that no other writer had come, in unix seconds."""
-        return self.log.verified
-
-    @verified.setter
-    def verified(self, date: float | None) -> None:
-        self.log.verified = date
-
     # -- ownership
 
     async def elsewhere(self) -> str:

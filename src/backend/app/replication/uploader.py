@@ -9,7 +9,6 @@ from app.replication.errors import Fenced, Outdated, StoreError
 from app.replication.layout import transaction
 from app.replication.local import Batch, LocalDatabase
 from app.replication.log import Log
-from app.replication.ltx import encode
 from app.replication.store import NewFile
 from app.replication.tasks import Tasks
 
@@ -87,6 +86,5 @@ class Uploader:
         batch = database.take()
         if batch is None:
             return None
-        ref = transaction(batch.txid)
-        header = self._log.header(ref, database.page_size, batch.commit, self._log.options.machine)
-        return batch, NewFile(ref, encode(header, batch.pages), header.timestamp)
+        size, machine = (database.page_size, batch.commit), self._log.options.machine
+        return batch, self._log.new_file(transaction(batch.txid), size, batch.pages, machine)

@@ -26,7 +26,7 @@ import app.replication.log as log
 import app.replication.pages as pages_of_a_file
 import app.replication.uploader as uploader
 from app.replication.copy import LocalCopy, Ticket
-from app.replication.core import Moment, Options, Refusal
+from app.replication.core import Moment, Options
 from app.replication.errors import Fenced, FileExists, Lost, StoreError
 from app.replication.follower import Follower
 from app.replication.layout import FileRef, highest
@@ -64,7 +64,7 @@ def plain_put() -> AbstractContextManager[None]:
 
 def any_refusal_is_success() -> AbstractContextManager[None]:
     """A refused create is taken for one's own lost answer, whatever is there."""
-    return _patched(mock.patch.object(log, "judge_refusal", return_value=Refusal.OWN))
+    return _patched(mock.patch.object(log, "is_own", return_value=True))
 
 
 def acknowledge_before_upload() -> AbstractContextManager[None]:

@@ -78,6 +78,8 @@ class Profiles:
         if profile_id is not None:
             # Data of that id which no registry knows must be found before a new name takes it over.
             await self.registry(user_id)
+            # Another Machine may have deleted it since.
+            self._known.pop(context, None)
             if await self.exists(context):
                 raise taken(entry.id)
         # Before the registry names the profile: from then on an empty log means damage.

@@ -158,10 +158,11 @@ function step(frames) {
   video().currentTime = Math.max(0, Math.min(target, video().duration || target));
 }
 
+/** Shows the frame that is on at a time. */
 export function jumpTo(seconds) {
   const { lasts } = shownFrame();
   video().pause();
-  video().currentTime = seconds + lasts / 2;
+  video().currentTime = (Math.floor(seconds / lasts + 1e-3) + 0.5) * lasts;
 }
 
 function drawTime() {

@@ -1,0 +1,211 @@
+"""Uploads survive reloads, networks that go away, and URLs that expire."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import BrowserContext, Page, Request, Route, expect
+from tests.frontend.conftest import open_page
+from tests.frontend.site import MIB, Api, Site
+
+PARTS = re.compile(r"[?&]part_number=")
+READY = '[data-testid="game-item"][data-status="ready"]'
+
+
+def part_of(asked: Request) -> int:
+    return int(parse_qs(urlsplit(asked.url).query)["part_number"][0])
+
+
+def begin(tab: Page, file: Path, name: str = "Match") -> None:
+    tab.get_by_test_id("upload-file").set_input_files(file)
+    tab.get_by_test_id("upload-name").fill(name)
+    tab.get_by_test_id("upload-start").click()
+
+
+STORED = """() => {
+    const found = Object.entries(localStorage).find(([key]) => key.includes(".upload."));
+    return found ? Object.keys(JSON.parse(found[1]).etags).length : 0;
+}"""
+
+
+def interrupted(tab: Page, file: Path) -> None:
+    """An upload whose first part is stored, and then the page is loaded anew."""
+
+    def first_only(route: Route) -> None:
+        # The others are under way until the reload.
+        if part_of(route.request) == 1:
+            route.continue_()
+
+    tab.route(PARTS, first_only)
+    begin(tab, file)
+    tab.wait_for_function(f"({STORED})() === 1")
+    tab.unroute(PARTS)
+    tab.reload()
+
+
+def test_an_upload_goes_on_after_a_reload_with_the_parts_that_are_missing(tab: Page, long_video: Path) -> None:
+    interrupted(tab, long_video)
+    expect(tab.get_by_test_id("game-item")).to_contain_text("Upload interrupted · 1 part of it is stored")
+    sent: list[int] = []
+    tab.on("request", lambda asked: sent.append(part_of(asked)) if "part_number" in asked.url else None)
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Resume the upload of Match").click()
+    chooser.value.set_files(long_video)
+    expect(tab.locator(READY)).to_be_visible()
+    assert sorted(set(sent)) == [2, 3]
+    assert tab.evaluate("Object.keys(localStorage).filter(key => key.includes('.upload.'))") == []
+
+
+def test_another_file_does_not_go_on_with_it(tab: Page, api: Api, long_video: Path, tmp_path: Path) -> None:
+    interrupted(tab, long_video)
+    expect(tab.get_by_test_id("game-item")).to_contain_text("interrupted")
+    changed = bytearray(long_video.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    for number, data in enumerate((bytes(changed[:-1]), bytes(changed[: MIB // 2]) + b"x" * (len(changed) - MIB // 2))):
+        other = tmp_path / f"other-{number}.mp4"
+        other.write_bytes(data)
+        tab.get_by_test_id("resume-file").evaluate("field => (field.value = '')")
+        with tab.expect_file_chooser() as chooser:
+            tab.get_by_role("button", name="Resume the upload of Match").click()
+        chooser.value.set_files(other)
+        expect(tab.get_by_test_id("error-banner")).to_contain_text("This is not the file of “Match”")
+        tab.locator("#error-close").click()
+    assert [game["status"] for game in api.call("GET", "/api/games")["games"]] == ["uploading"]
+
+
+def test_it_says_that_it_waits_for_the_network_and_goes_on(
+    context: BrowserContext, tab: Page, long_video: Path
+) -> None:
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    begin(tab, long_video)
+    while not held:
+        tab.wait_for_timeout(20)
+    context.set_offline(True)
+    tab.unroute(PARTS)
+    expect(tab.get_by_test_id("upload-text")).to_contain_text("Waiting for the network")
+    expect(tab.locator('#upload-state[data-state="waiting"]')).to_be_visible()
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    context.set_offline(False)
+    expect(tab.locator(READY)).to_be_visible()
+    expect(tab.locator("#upload-state")).to_be_hidden()
+
+
+def test_a_url_that_expired_is_renewed_on_the_way(tab: Page, site: Site, long_video: Path) -> None:
+    refused: list[str] = []
+
+    def expire(route: Route) -> None:
+        if part_of(route.request) == 2 and not refused:
+            refused.append(route.request.url)
+            body = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+            route.fulfill(status=403, headers={"Access-Control-Allow-Origin": site.page}, body=body)
+        else:
+            route.continue_()
+
+    tab.route(PARTS, expire)
+    with tab.expect_response("**/upload-urls") as renewed:
+        begin(tab, long_video)
+    assert renewed.value.status == 200
+    expect(tab.locator(READY)).to_be_visible()
+
+
+def test_urls_are_renewed_before_they_expire(tab: Page, long_video: Path) -> None:
+    def short_lived(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "expires_in": 0})
+
+    tab.route("**/prepare-upload", short_lived)
+    with tab.expect_response("**/upload-urls"):
+        begin(tab, long_video)
+    expect(tab.locator(READY)).to_be_visible()
+
+
+def test_a_bucket_without_its_cors_rule_is_named_and_not_waited_for(tab: Page, long_video: Path) -> None:
+    def strangers_only(route: Route) -> None:
+        if route.request.method in ("PUT", "OPTIONS"):
+            route.abort()
+        else:
+            route.continue_()
+
+    tab.route(re.compile(r"/source\.mp4"), strangers_only)
+    begin(tab, long_video)
+    expect(tab.locator('#error-banner[data-cause="cors"]')).to_contain_text("CORS rule of the bucket")
+    tab.unroute(re.compile(r"/source\.mp4"))
+    tab.get_by_test_id("error-again").click()
+    expect(tab.locator(READY)).to_have_count(1)
+    expect(tab.get_by_test_id("game-item")).to_have_count(1)
+
+
+def test_another_tab_does_not_offer_to_resume_what_is_being_sent(
+    context: BrowserContext, tab: Page, site: Site, long_video: Path
+) -> None:
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    begin(tab, long_video)
+    while not held:
+        tab.wait_for_timeout(20)
+    other = open_page(context, site)
+    expect(other.get_by_test_id("game-item")).to_contain_text("Another tab is uploading it")
+    expect(other.get_by_role("button", name="Resume")).to_have_count(0)
+    tab.unroute(PARTS)
+    expect(tab.locator(READY)).to_be_visible()
+
+
+def test_an_upload_stays_in_the_profile_in_which_it_began(tab: Page, api: Api, long_video: Path) -> None:
+    first = api.profile
+    second = api.call("POST", "/api/profiles", {"name": "Second"})["id"]
+    tab.reload()
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    begin(tab, long_video)
+    while not held:
+        tab.wait_for_timeout(20)
+    tab.get_by_test_id("profile-select").select_option(second)
+    expect(tab.locator("#game-empty")).to_be_visible()
+    tab.unroute(PARTS)
+    expect(tab.locator("#upload-state")).to_be_hidden()
+    assert [game["status"] for game in api.call("GET", "/api/games")["games"]] == ["ready"]
+    expect(tab.get_by_test_id("game-item")).to_have_count(0)
+    tab.get_by_test_id("profile-select").select_option(first)
+    expect(tab.locator(READY)).to_be_visible()
+
+
+def test_cancel_removes_what_was_sent(tab: Page, api: Api, long_video: Path) -> None:
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    begin(tab, long_video)
+    while not held:
+        tab.wait_for_timeout(20)
+    tab.locator("#upload-cancel").click()
+    expect(tab.locator("#upload-state")).to_be_hidden()
+    expect(tab.get_by_test_id("game-item")).to_have_count(0)
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    assert api.call("GET", "/api/games")["games"] == []
+    assert tab.evaluate("Object.keys(localStorage).filter(key => key.includes('.upload.'))") == []
+
+
+def test_an_answer_of_finalize_that_was_lost_costs_nothing(tab: Page, long_video: Path) -> None:
+    lost: list[int] = []
+
+    def lose(route: Route) -> None:
+        if not lost:
+            lost.append(route.fetch().status)
+            route.abort()
+        else:
+            route.continue_()
+
+    tab.route("**/finalize-upload", lose)
+    begin(tab, long_video)
+    expect(tab.locator(READY)).to_be_visible()
+    assert lost == [200]
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_what_is_no_video_is_refused_with_the_reason(tab: Page, tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video")
+    begin(tab, text)
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("nothing was stored")
+    expect(tab.get_by_test_id("game-item")).to_have_count(0)

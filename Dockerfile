@@ -1,5 +1,5 @@
 # check=skip=FromPlatformFlagConstDisallowed
-# The Fly image and nothing else: Python 3.11, the pinned dependencies, ffmpeg and ffprobe, app and reel.
+# The Fly image and nothing else: Python 3.11, the pinned dependencies, ffmpeg and ffprobe, fonts, app and reel.
 #
 #   BASE        any python:3.11-slim of Debian
 #   GIT_COMMIT  baked into a label and the environment (GET /api/status shows it)
@@ -50,6 +50,35 @@ RUN set -eu; cd source; \
     /out/ffprobe -v error -show_entries format=duration /tmp/probe.mp4
 
 
+# Fonts of every script and of emoji, and the library that tells in which direction text is read, from Debian's packages:
+# 43 MB of the 155 MB that those have (one weight, no serifs where a script has a sans, no variants for user interfaces).
+# src/backend/reel/fonts.py looks for the same files.
+FROM --platform=linux/amd64 ${BASE} AS fonts
+WORKDIR /build
+RUN --mount=type=secret,id=ca set -eu; \
+    if [ -s /run/secrets/ca ]; then echo 'Acquire::https::CAInfo "/run/secrets/ca";' > /etc/apt/apt.conf.d/90ca; fi; \
+    apt-get update -qq; \
+    apt-get download -qq fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji libfribidi0; \
+    for package in *.deb; do dpkg-deb -x "$package" all; done; \
+    mkdir -p /out/usr/lib/x86_64-linux-gnu /out/usr/share/fonts/noto /out/usr/share/doc; \
+    cp -a all/usr/lib/x86_64-linux-gnu/libfribidi.so.0* /out/usr/lib/x86_64-linux-gnu/; \
+    for file in all/usr/share/fonts/truetype/noto/*.ttf all/usr/share/fonts/opentype/noto/*.ttc; do \
+        case ${file##*/} in \
+            NotoSansTifinagh-Regular.ttf) ;; \
+            *UI-Regular.ttf|*Display-Regular.ttf|*Unjoined-Regular.ttf|NotoSansTifinagh*|NotoSansSignWriting*) continue ;; \
+            NotoSans*-Regular.ttf|NotoSansCJK-Regular.ttc|NotoColorEmoji.ttf) ;; \
+            NotoSerifTibetan-Regular.ttf|NotoSerifAhom-Regular.ttf|NotoSerifDogra-Regular.ttf) ;; \
+            NotoSerifTangut-Regular.ttf|NotoSerifYezidi-Regular.ttf|NotoSerifNyiakengPuachueHmong-Regular.ttf) ;; \
+            *) continue ;; \
+        esac; \
+        install -m 0644 "$file" /out/usr/share/fonts/noto/; \
+    done; \
+    for package in fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji libfribidi0; do \
+        install -D -m 0644 "all/usr/share/doc/$package/copyright" "/out/usr/share/doc/$package/copyright"; \
+    done; \
+    du -sk /out/usr/share/fonts
+
+
 # The dependencies in a virtual environment, where the base's own Python version and paths make no difference.
 FROM --platform=linux/amd64 ${BASE} AS dependencies
 COPY src/backend/requirements.prod.txt /build/
@@ -60,12 +89,12 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip set -eu
     /opt/venv/bin/python -m pip uninstall --quiet --disable-pip-version-check --yes setuptools pip
 # Less of it, with nothing that runs left out: botocore brings the models of every AWS service (28 MB) and R2 needs s3,
 # and sts for its credential providers; overlays are PNG and JPEG, so Pillow's AVIF codec goes (Pillow then says that it
-# has none); apsw brings SQLite's command line tools; uvloop and lz4 ship their debug symbols. Nothing overlays this
+# has none); text is never slanted; apsw brings SQLite's command line tools; uvloop and lz4 ship their debug symbols. Nothing overlays this
 # tree, so its bytecode may skip the check against the source.
 RUN --mount=from=ffmpeg,target=/tools set -eu; cd /opt/venv/lib/python3.11/site-packages; \
     find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sts -exec rm -r {} +; \
     find boto3/data -mindepth 1 -maxdepth 1 -type d ! -name s3 -exec rm -r {} +; \
-    rm -rf boto3/examples botocore/data/s3/*/examples-1.json PIL/_avif.*.so pillow.libs/libavif-*.so* apsw/sqlite_extra_binaries; \
+    rm -rf boto3/examples botocore/data/s3/*/examples-1.json PIL/_avif.*.so pillow.libs/libavif-*.so* apsw/sqlite_extra_binaries fontpkg_noto_sans/files/*Italic*; \
     find . -type d \( -name tests -o -name test \) -prune -exec rm -r {} +; \
     find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) -delete; \
     find . -name '*.so' ! -path './PIL/*' -exec env LD_LIBRARY_PATH=/tools/usr/lib/x86_64-linux-gnu /tools/usr/bin/x86_64-linux-gnu-strip --strip-unneeded {} +; \
@@ -105,6 +134,7 @@ RUN set -eu; \
     install -d -o 10001 -g 10001 /user_data
 COPY --from=ffmpeg /out/ffmpeg /out/ffprobe /usr/local/bin/
 COPY --from=ffmpeg /out/libdav1d.so.6 /usr/local/lib/
+COPY --from=fonts /out/usr/ /usr/
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=product /app /app
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \

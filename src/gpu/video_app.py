@@ -19,11 +19,13 @@ from video_jobs.progress import ProgressReport
 
 # The versions of the backend's requirements; a test holds them equal.
 PINNED = ("boto3==1.44.5", "pillow==13.0.0", "fontpkg-noto-sans==2.15")
+# Debian's packages of which the Fly image holds a part (see its Dockerfile), so that both draw the same text.
+FONTS = ("libfribidi0", "fonts-noto-core", "fonts-noto-cjk", "fonts-noto-color-emoji")
 PROGRESS_DEADLINE_S = 5.0
 
 image = (
     modal.Image.debian_slim(python_version="3.11")
-    .apt_install("ffmpeg")
+    .apt_install("ffmpeg", *FONTS)
     .pip_install(*PINNED)
     .add_local_python_source("reel", "video_jobs")
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from reel import fonts
+from reel import bidi, clusters, typeset
 
 MAX_LINES = 3
 _MARGIN = 0.04
@@ -27,23 +27,23 @@ class Placed:
 
 def draw_overlay(text: str, frame: tuple[int, int], path: Path) -> Placed:
     """Write `text` as a PNG: white on a dark box, centred near the bottom, at most three lines, then …"""
-    from PIL import Image, ImageDraw  # heavy: only renders need it
+    from PIL import Image  # heavy: only renders need it
 
     text = unicodedata.normalize("NFC", text)
     width, height = frame
     margin = max(4, round(min(frame) * _MARGIN))
     size = max(12, round(min(frame) * _TEXT_HEIGHT))
-    font = fonts.font(size)
-    room = width - 4 * margin
-    lines = wrap(text, lambda part: font.getlength(part), room)
-    line_height = round(size * 1.4)
-    box_width = min(width, round(max(font.getlength(line) for line in lines)) + 2 * margin)
+    base = bidi.base_direction(text)
+    lines = wrap(text, lambda part: typeset.width(part, base, size), width - 4 * margin)
+    tall = [typeset.height(line, base, size) for line in lines]
+    line_height = max(round(size * 1.4), *(above + below for above, below in tall))
+    widths = [typeset.width(line, base, size) for line in lines]
+    box_width = min(width, round(max(widths)) + 2 * margin)
     box_height = line_height * len(lines) + margin
     picture = Image.new("RGBA", (box_width, box_height), (0, 0, 0, 160))
-    draw = ImageDraw.Draw(picture)
     for number, line in enumerate(lines):
-        left = (box_width - font.getlength(line)) / 2
-        draw.text((left, margin / 2 + number * line_height), line, font=font, fill=(255, 255, 255, 255))
+        baseline = margin // 2 + number * line_height + max(above for above, _ in tall)
+        typeset.draw(picture, (box_width - widths[number]) / 2, baseline, line, base, size)
     picture.save(path)
     return Placed(path, (width - box_width) // 2, max(0, height - box_height - margin), box_width, box_height)
 
@@ -62,21 +62,21 @@ def wrap(text: str, measure: Callable[[str], float], room: float) -> list[str]:
     lines.append(current)
     if len(lines) <= MAX_LINES:
         return lines
-    last = lines[MAX_LINES - 1]
-    while last and measure(last + "…") > room:
-        last = last[:-1]
-    return [*lines[: MAX_LINES - 1], last + "…"]
+    last = list(clusters.split(lines[MAX_LINES - 1]))
+    while last and measure("".join(last) + "…") > room:
+        last.pop()
+    return [*lines[: MAX_LINES - 1], "".join(last) + "…"]
 
 
 def _broken(words: list[str], measure: Callable[[str], float], room: float) -> list[str]:
     parts: list[str] = []
     for word in words:
-        rest = word
-        while len(rest) > 1 and measure(rest) > room:
+        rest = list(clusters.split(word))
+        while len(rest) > 1 and measure("".join(rest)) > room:
             end = len(rest) - 1
-            while end > 1 and measure(rest[:end]) > room:
+            while end > 1 and measure("".join(rest[:end])) > room:
                 end -= 1
-            parts.append(rest[:end])
+            parts.append("".join(rest[:end]))
             rest = rest[end:]
-        parts.append(rest)
+        parts.append("".join(rest))
     return parts

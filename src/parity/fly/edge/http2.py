@@ -25,6 +25,8 @@ from h2.settings import SettingCodes, Settings
 
 from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.exchange import Exchange
+from parity.fly.edge.frame_watch import FrameWatch
+from parity.fly.edge.head_clock import HeadClock
 from parity.fly.edge.headers import Headers, Origin, value_of
 from parity.fly.edge.listening import ClientEnd
 from parity.fly.edge.refusal import refuse
@@ -112,6 +114,8 @@ class Http2Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._streams: dict[int, Http2Stream] = {}
         self._writable = True
+        self._watch = FrameWatch()
+        self._clock = HeadClock(context, self._head_overdue)
         # The app's headers are passed on as they are: the edge does not judge them.
         self._h2 = H2Connection(
             H2Configuration(
@@ -142,6 +146,7 @@ class Http2Connection(asyncio.Protocol):
     # reading
 
     def data_received(self, data: bytes) -> None:
+        self._watch_head(data)
         try:
             events = self._h2.receive_data(data)
         except ProtocolError:
@@ -151,6 +156,22 @@ class Http2Connection(asyncio.Protocol):
         for event in events:
             self._handle(event)
         self._flush()
+
+    def _watch_head(self, data: bytes) -> None:
+        """A head that does not become complete stops everything else that the client could send."""
+        before = self._watch.finished
+        self._watch.feed(data)
+        if self._watch.finished != before or not self._watch.in_head:
+            self._clock.end()
+        if self._watch.in_head:
+            self._clock.begin()
+
+    def _head_overdue(self) -> None:
+        """End the connection: the state of header compression is lost, so that no further request could be read."""
+        refuse(self._context, 408, Origin(self._end.client_ip, self._end.scheme, self._end.port, b"2"))
+        self._h2.close_connection(ErrorCodes.NO_ERROR)
+        self._flush()
+        self.transport.close()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
@@ -323,6 +344,7 @@ class Http2Connection(asyncio.Protocol):
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        self._clock.end()
         streams, self._streams = list(self._streams.values()), {}
         for stream in streams:
             stream.exchange.client_gone()

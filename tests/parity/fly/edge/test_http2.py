@@ -13,7 +13,7 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset
-from tests.parity.fly.support import Edge, until
+from tests.parity.fly.support import Edge, StartEdge, until
 
 
 class Raw:
@@ -196,3 +196,56 @@ async def test_a_refused_request_with_a_body_leaves_the_connection_and_its_other
     refused = [entry for entry in edge.standin.context.log.entries() if entry.status == 414]
     assert [entry.method for entry in refused] == ["POST"]
     assert refused[0].outcome == "refused: the request's target is too long"
+
+
+@pytest.mark.parametrize("cut", ["preface", "frame header", "headers", "continuation"])
+async def test_a_head_that_does_not_end_closes_the_connection_with_408_in_the_log(
+    start_edge: StartEdge, cut: str
+) -> None:
+    edge = await start_edge(head_timeout_s=0.3)
+    h2 = H2Connection(H2Configuration(client_side=True))
+    h2.initiate_connection()
+    preface = h2.data_to_send()
+    pairs = [(":method", "GET"), (":scheme", "https"), (":authority", "app.fly.dev"), (":path", "/")]
+    h2.send_headers(1, pairs, end_stream=True)
+    head = h2.data_to_send()
+    open_head = head[:4] + bytes([head[4] & ~0x4]) + head[5:]  # without END_HEADERS
+    sent = {
+        "preface": preface[:5],
+        "frame header": preface + head[:4],
+        "headers": preface + head[:12],
+        "continuation": preface + open_head,
+    }[cut]
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", edge.standin.ports.https, ssl=edge.tls("h2"), server_hostname="localhost"
+    )
+    writer.write(sent)
+    async with asyncio.timeout(10):
+        while await reader.read(65536):
+            pass
+    writer.close()
+    assert edge.standin.context.log.entries()[-1].status == 408
+
+
+async def test_continuation_frames_do_not_put_the_timeout_off_and_a_slow_body_has_none(start_edge: StartEdge) -> None:
+    edge = await start_edge(head_timeout_s=0.5)
+    async with Raw(edge) as slow:
+        stream = slow.request("/echo", method="POST", end=False)
+        slow.h2.send_data(stream, b"x" * 100)
+        data = slow.h2.data_to_send()
+        slow._writer.write(data[:-50])  # a DATA frame that is not complete
+        await asyncio.sleep(0)
+        async with Raw(edge) as loris:
+            stream = loris.h2.get_next_available_stream_id()
+            loris.h2.send_headers(stream, [(":method", "GET"), (":scheme", "https"), (":path", "/")], end_stream=True)
+            head = loris.h2.data_to_send()
+            loris._writer.write(head[:4] + bytes([head[4] & ~0x4]) + head[5:])
+            ended = asyncio.create_task(loris._reader.read(-1))
+            while not ended.done():
+                loris._writer.write(b"\0\0\0\x09\0" + stream.to_bytes(4))
+                await asyncio.wait({ended}, timeout=0.1)
+        slow._writer.write(data[-50:])
+        slow.h2.end_stream(1)
+        slow.send()
+        events = await slow.events(StreamEnded)
+    assert any(isinstance(event, ResponseReceived) for event in events)

@@ -37,19 +37,10 @@ class NotReproduced:
 NOT_REPRODUCED: tuple[NotReproduced, ...] = (
     NotReproduced("machine_config", "replaces the Machine's whole configuration, containers included", loud=True),
     NotReproduced("container", "names the container that gets the image", loud=True),
-    NotReproduced("files", "puts files into each Machine before it starts", loud=True),
-    NotReproduced("experimental.exec", "replaces entrypoint and command", loud=True),
     NotReproduced("experimental.machine_config", "replaces the Machine's whole configuration", loud=True),
     NotReproduced("experimental.attached", "exports secrets of attached services into the environment", loud=True),
     NotReproduced("deploy.seed_command", "runs once after the first deploy", loud=True),
-    NotReproduced("deploy.release_command_vm", "gives the release command a Machine of another size", loud=True),
     NotReproduced("http_service.http_options.h2_backend", "speaks HTTP/2 without TLS to the app", loud=True),
-    NotReproduced("checks", "checks beside the service's: a deploy waits for them", loud=True),
-    NotReproduced("machine_checks", "runs an image against each new Machine; a failure stops the deploy", loud=True),
-    NotReproduced(
-        "http_service.machine_checks", "runs an image against each new Machine; a failure stops the deploy", loud=True
-    ),
-    NotReproduced("vm.persist_rootfs", "keeps the root filesystem over restarts or updates", loud=True),
     NotReproduced("vm.gpu_kind", "gives the Machine a GPU", loud=True),
     NotReproduced("vm.gpus", "gives the Machine GPUs", loud=True),
     NotReproduced("vm.kernel_args", "boots the kernel with these parameters"),
@@ -75,7 +66,7 @@ NOT_REPRODUCED: tuple[NotReproduced, ...] = (
     NotReproduced("metrics", "where Fly's Prometheus scrapes the app"),
 )
 # They stay in the model, which acts on a part of their meaning or needs to know that they are there.
-_KEPT = frozenset({"swap_size_mb", "vm.persist_rootfs", "http_service.http_options.h2_backend"})
+_KEPT = frozenset({"swap_size_mb", "http_service.http_options.h2_backend"})
 
 
 def normalized(data: dict[str, Any]) -> dict[str, Any]:

@@ -2,198 +2,37 @@
 
 A deploy takes misspelt keys silently; only ``fly config validate --strict`` does not. This reader refuses them too,
 unless it is asked to read as a deploy does. Keys that flyctl knows and the stand-in does not act on are listed in
-``FlyConfig.not_reproduced``; the table is in ``fly_keys``.
+``FlyConfig.not_reproduced``; the table is in ``fly_keys``. The tables of the file are in ``fly_tables``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 
-from parity.config.errors import ConfigError, nearest
-from parity.config.fly_keys import SIZES, TOP_LEVEL, NotReproduced, normalized, service_as_http, take_out
+from parity.config.errors import ConfigError
+from parity.config.fly_keys import TOP_LEVEL, NotReproduced, normalized, service_as_http, take_out
+from parity.config.fly_tables import (
+    Deploy,
+    Duration,
+    Experimental,
+    File,
+    HttpService,
+    MachineCheck,
+    Mount,
+    NamedCheck,
+    Restart,
+    Table,
+    Vm,
+)
 from parity.config.toml_file import load_model, read_toml
-from parity.config.units import mebibytes, seconds
+
+Entry = TypeVar("Entry", Vm, Restart, Mount, File)
 
 
-def _clamped(value: object) -> float:
-    """Check durations: bare numbers are milliseconds; clamped to 1 s to 1 min."""
-    return min(60.0, max(1.0, seconds(value, bare=0.001)))
-
-
-Duration = Annotated[float, BeforeValidator(seconds)]
-CheckDuration = Annotated[float, BeforeValidator(_clamped)]
-Memory = Annotated[int, BeforeValidator(mebibytes)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Check(_Table):
-    """One ``[[http_service.checks]]``; durations in seconds."""
-
-    path: str = "/"
-    method: str = "get"
-    protocol: Literal["http", "https"] = "http"
-    interval_s: CheckDuration = Field(default=15.0, alias="interval")
-    timeout_s: CheckDuration = Field(default=10.0, alias="timeout")
-    grace_period_s: CheckDuration = Field(default=10.0, alias="grace_period")
-    headers: dict[str, str] = {}
-    tls_skip_verify: bool = False
-    tls_server_name: str = ""
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        if not value.startswith("/"):
-            raise ValueError("a path that begins with / is wanted")
-        return value
-
-
-class TcpCheck(_Table):
-    """One ``[[http_service.tcp_checks]]``: the port accepts a connection; durations in seconds."""
-
-    interval_s: CheckDuration = Field(default=15.0, alias="interval")
-    timeout_s: CheckDuration = Field(default=10.0, alias="timeout")
-    grace_period_s: CheckDuration = Field(default=10.0, alias="grace_period")
-
-
-class Concurrency(_Table):
-    """Limits of one Machine. Without a section: connections, soft 20, no hard limit."""
-
-    type: Literal["connections", "requests"] = "connections"
-    soft_limit: int = Field(default=20, ge=1)
-    hard_limit: int | None = Field(default=None, ge=1)
-
-
-class HttpResponse(_Table):
-    """``[http_service.http_options.response]``."""
-
-    headers: dict[str, str | bool | list[str]] = {}
-    pristine: bool = False
-
-
-class ReplayCacheRule(_Table):
-    """One ``[[http_service.http_options.replay_cache]]``: replays are cached by a cookie's or header's value."""
-
-    path_prefix: str = "/"
-    ttl_seconds: int = Field(ge=10)
-    type: Literal["cookie", "header"]
-    name: str = Field(min_length=1)
-    allow_bypass: bool = False
-
-    @field_validator("path_prefix")
-    @classmethod
-    def _no_protocol(cls, value: str) -> str:
-        host = value.partition("/")[0]
-        if "/" not in value or ":" in host:
-            raise ValueError("expected a path such as /api, or a host without protocol and port before it")
-        return value
-
-
-class HttpOptions(_Table):
-    """``[http_service.http_options]``; times in seconds."""
-
-    compress: bool = True
-    idle_timeout: float | None = None
-    headers_read_timeout: float | None = None
-    h2_backend: bool = False
-    response: HttpResponse = HttpResponse()
-    replay_cache: list[ReplayCacheRule] = []
-
-
-AutoStop = Literal["off", "stop", "suspend"]
-
-
-class HttpService(_Table):
-    """``[http_service]``."""
-
-    internal_port: int = Field(default=8080, ge=1, le=65535)
-    force_https: bool = False
-    auto_stop_machines: AutoStop = "off"
-    auto_start_machines: bool = True
-    min_machines_running: int = Field(default=0, ge=0)
-    processes: list[str] = []
-    concurrency: Concurrency = Concurrency()
-    http_options: HttpOptions = HttpOptions()
-    checks: list[Check] = []
-    tcp_checks: list[TcpCheck] = []
-
-    @field_validator("auto_stop_machines", mode="before")
-    @classmethod
-    def _booleans(cls, value: object) -> object:
-        """``false`` and ``true`` mean off and stop."""
-        return {False: "off", True: "stop"}[value] if isinstance(value, bool) else value
-
-
-class Vm(_Table):
-    """``[[vm]]``; memory in MiB. ``size`` is a preset below the other keys; ``memory`` goes before ``memory_mb``."""
-
-    size: str = ""
-    cpu_kind: Literal["shared", "performance"] = "shared"
-    cpus: int = Field(default=1, ge=1)
-    memory_mb: Memory = Field(default=256, ge=1)
-    persist_rootfs: Literal["never", "restart", "always"] = "never"
-    processes: list[str] = []
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        data = dict(data)
-        memory = data.pop("memory", None)
-        if memory not in (None, ""):
-            data["memory_mb"] = memory
-        size = data.get("size", "")
-        if not size:
-            return data
-        if size not in SIZES:
-            raise ValueError(f"size: Fly has no size {size!r}; {nearest(str(size), set(SIZES))}")
-        kind, cpus, mib = SIZES[size]
-        return {"cpu_kind": kind, "cpus": cpus, "memory_mb": mib, **data}
-
-
-class Deploy(_Table):
-    """``[deploy]``; times in seconds. ``max_unavailable`` is a number of Machines from 1, a fraction below."""
-
-    strategy: Literal["rolling", "immediate", "canary", "bluegreen"] = "rolling"
-    wait_timeout_s: Duration = Field(default=300.0, alias="wait_timeout")
-    release_command: str = ""
-    release_command_timeout_s: Duration = Field(default=300.0, alias="release_command_timeout")
-    max_unavailable: float = Field(default=0.33, gt=0)
-
-
-class Restart(_Table):
-    """``[[restart]]``."""
-
-    policy: Literal["on-failure", "always", "never"] = "on-failure"
-    max_retries: int = Field(default=10, alias="retries", ge=0)
-    processes: list[str] = []
-
-
-class Mount(_Table):
-    """``[[mounts]]``: a volume, which outlives the root filesystem."""
-
-    source: str = Field(min_length=1)
-    destination: str = Field(pattern=r"^/.+")
-    processes: list[str] = []
-
-
-class Experimental(_Table):
-    """``[experimental]``: what replaces the image's command and entrypoint."""
-
-    cmd: list[str] = []
-    entrypoint: list[str] = []
-
-
-Entry = TypeVar("Entry", Vm, Restart, Mount)
-
-
-class FlyConfig(_Table):
+class FlyConfig(Table):
     """One application's configuration; see the nested tables for units.
 
     ``not_reproduced`` and ``dropped`` are no keys of the file: what the stand-in does not act on, and what flyctl
@@ -202,19 +41,22 @@ class FlyConfig(_Table):
 
     app: str
     primary_region: str = "iad"
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
     http_service: HttpService
-    vm: list[Vm] = []
+    vm: list[Vm] = Field(default_factory=list)
     kill_signal: str = "SIGINT"
     kill_timeout_s: Duration = Field(default=5.0, alias="kill_timeout", le=300)
     swap_size_mb: int = Field(default=0, ge=0)
     deploy: Deploy = Deploy()
-    restart: list[Restart] = []
-    mounts: list[Mount] = []
-    processes: dict[str, str] = {}
+    restart: list[Restart] = Field(default_factory=list)
+    mounts: list[Mount] = Field(default_factory=list)
+    processes: dict[str, str] = Field(default_factory=dict)
     experimental: Experimental = Experimental()
-    not_reproduced: list[NotReproduced] = []
-    dropped: list[str] = []
+    files: list[File] = Field(default_factory=list)
+    checks: dict[str, NamedCheck] = Field(default_factory=dict)
+    machine_checks: list[MachineCheck] = Field(default_factory=list)
+    not_reproduced: list[NotReproduced] = Field(default_factory=list)
+    dropped: list[str] = Field(default_factory=list)
 
     @field_validator("env")
     @classmethod
@@ -250,7 +92,8 @@ class FlyConfig(_Table):
 
     def of_group(self, name: str) -> FlyConfig:
         """The configuration as the Machines of another group have it: its size, its mounts, no HTTP checks."""
-        service = self.http_service.model_copy(update={"processes": [name], "checks": [], "tcp_checks": []})
+        none: dict[str, object] = {"checks": [], "tcp_checks": [], "machine_checks": []}
+        service = self.http_service.model_copy(update={"processes": [name], **none})
         return self.model_copy(update={"http_service": service})
 
     @property
@@ -266,6 +109,23 @@ class FlyConfig(_Table):
     def volumes(self) -> list[Mount]:
         """What is mounted into each Machine of the group."""
         return _of_group(self.mounts, self.group)
+
+    @property
+    def group_files(self) -> list[File]:
+        """What is written into each Machine of the group: flyctl merges the files of all and those of the group."""
+        return [file for file in self.files if not file.processes or self.group in file.processes]
+
+    @property
+    def group_checks(self) -> dict[str, NamedCheck]:
+        """The checks of ``[checks]`` that each Machine of the group has."""
+        own = self.group
+        default = "app" if "app" in self.processes or not self.processes else min(self.processes)
+        return {name: check for name, check in self.checks.items() if own in (check.processes or [default])}
+
+    @property
+    def all_machine_checks(self) -> list[MachineCheck]:
+        """What must succeed after each Machine that a deploy replaced."""
+        return [*self.machine_checks, *self.http_service.machine_checks]
 
 
 def _of_group(entries: list[Entry], group: str) -> list[Entry]:
@@ -307,6 +167,9 @@ def load_fly_config(path: Path, *, as_flyctl: bool = False) -> FlyConfig:
         raise _placed(error) from None
     for name in TOP_LEVEL & config.env.keys():
         left_out.insert(0, NotReproduced(f"env.{name}", "is a variable here; the key belongs before [env]", loud=True))
+    if any(vm.persist_rootfs == "always" for vm in config.vm):
+        on_fly = '"always" keeps the root filesystem over updates too: here it is kept over restarts alone'
+        left_out.insert(0, NotReproduced("vm.persist_rootfs", on_fly, loud=True))
     if config.group not in {"app", *config.processes}:
         raise refuse("http_service.processes", f"there is no process group {config.group!r} in [processes]")
     if config.deploy.strategy == "bluegreen" and not config.service.checks and not config.service.tcp_checks:

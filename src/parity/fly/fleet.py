@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,19 +13,19 @@ from parity.fly.gate import AppGate, phase_of
 from parity.fly.groups import Workers
 from parity.fly.machines import release_file
 from parity.fly.machines.cpu import CpuMode
-from parity.fly.machines.driver import Address, Driver, DriverError, Image, MachineSpec
-from parity.fly.machines.environment import fly_environment
+from parity.fly.machines.driver import Address, Driver, DriverError, Image
 from parity.fly.machines.image_log import ImageLog
 from parity.fly.machines.machine import Machine, Port, Surroundings
 from parity.fly.machines.release import Release, ReleaseFailed, ReleaseStatus
 from parity.fly.machines.state import State, WrongState
+from parity.fly.once import OneOffs
 from parity.fly.rollout import roll_out
 from parity.fly.routing import Phase, Use, excess
 from parity.fly.settings import FlySettings
+from parity.fly.specs import Specs
 
 # Runs a command once as a Machine would; returns its exit code and its last lines.
 RunOnce = Callable[[Sequence[str]], Awaitable[tuple[int, list[str]]]]
-KEPT_LINES = 40
 
 
 async def _nothing(_run_once: RunOnce) -> None:
@@ -38,7 +37,7 @@ class FleetParts:
     """What a fleet is made of. ``leaving`` is told before a Machine's traffic ends; ``prepare`` runs before the first
     Machine starts, and is given what runs a command in a Machine's environment. ``commands`` are those of the other
     process groups, where a Machine is a process. ``mounts`` are paths of the checkout, with their places in the image:
-    a release of the working tree lays them over it.
+    a release of the working tree lays them over it. ``root`` is the checkout.
     """
 
     config: FlyConfig
@@ -52,6 +51,7 @@ class FleetParts:
     prepare: Callable[[RunOnce], Awaitable[None]] = _nothing
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mounts: tuple[tuple[str, str], ...] = ()
+    root: Path = Path()
 
 
 class Fleet:
@@ -65,7 +65,8 @@ class Fleet:
         self.dev = False  # releases are of the working tree
         self._numbers = 0
         self._last = 0  # number of the newest release, in force or not
-        self._slots: dict[str, int] = {}  # Machine → number of its volumes
+        self._specs = Specs(parts.driver, parts.environment, parts.commands, parts.root, parts.mounts)
+        self._once = OneOffs(parts.config, parts.driver, self._specs)
         self._passed = False
         self._closed = False
         self._changed = asyncio.Condition()
@@ -87,7 +88,7 @@ class Fleet:
             parts.check_local,
         )
 
-        self.workers = Workers(parts.config, surroundings, self._spec_of)
+        self.workers = Workers(parts.config, surroundings, self._specs)
 
     async def open(self) -> None:
         """Start ``max(1, min_machines_running)`` Machines, as a first deploy with ``--ha=false`` does.
@@ -108,7 +109,7 @@ class Fleet:
             self.release.move(ReleaseStatus.RUNNING)
         await self._parts.prepare(self.run_once)
         if self.release.status is ReleaseStatus.RUNNING:
-            await self._release_command(self.release)
+            await self._once.release_command(self.release)
         for _ in range(max(1, self._parts.config.service.min_machines_running)):
             await self.create()
         await self.workers.open(self.release)
@@ -154,6 +155,11 @@ class Fleet:
         return self.workers.machines.get(machine_id) or self.machines[machine_id]
 
     @property
+    def root(self) -> Path:
+        """The checkout."""
+        return self._parts.root
+
+    @property
     def driver(self) -> Driver:
         return self._parts.driver
 
@@ -177,14 +183,26 @@ class Fleet:
             for machine in self.machines.values()
         )
 
-    async def create(self, release: Release | None = None, *, cordoned: bool = False) -> Machine:
-        """One more Machine, started: of the current release unless another is given."""
+    async def create(
+        self,
+        release: Release | None = None,
+        *,
+        cordoned: bool = False,
+        config: FlyConfig | None = None,
+        launch: bool = True,
+    ) -> Machine:
+        """One more Machine that serves, started unless ``launch`` is off.
+
+        Of the current release and with fly.toml's configuration, unless others are given.
+        """
         self._numbers += 1
-        spec = self._spec(secrets.token_hex(7), self._numbers, release or self.release)
-        machine = self.machines[spec.id] = Machine(spec, self._surroundings)
+        config = config or self._parts.config
+        spec = self._specs.of(config, secrets.token_hex(7), self._numbers, release or self.release)
+        machine = self.machines[spec.id] = Machine(spec, replace(self._surroundings, config=config))
         machine.cordoned = cordoned
         try:
-            await machine.start()
+            if launch:
+                await machine.start()
         except DriverError:
             await self.destroy(machine.id)
             raise
@@ -195,21 +213,11 @@ class Fleet:
 
         Returns its exit code and its last lines. Fly runs a release command so, in a Machine of its own.
         """
-        return await self._run_once(command, self.release, {})
+        return await self._once.run(command, self.release)
 
-    async def _run_once(
-        self, command: Sequence[str], release: Release, environment: dict[str, str]
-    ) -> tuple[int, list[str]]:
-        driver = self._parts.driver
-        spec = self._spec(f"once{secrets.token_hex(5)}", 0, release)
-        environment = {**spec.environment, **environment}
-        spec = replace(spec, command=tuple(command), once=True, environment=environment, volumes=())
-        try:
-            await driver.start(spec)
-            ended = await driver.wait(spec.id)
-            return ended.code, await driver.logs(spec.id, KEPT_LINES)
-        finally:
-            await driver.remove(spec.id)
+    async def machine_checks(self, machine: Machine, release: Release) -> None:
+        """Run fly.toml's ``machine_checks`` against a Machine. Raises ``ReleaseFailed`` and ``DriverError``."""
+        await self._once.machine_checks(machine, release)
 
     @property
     def configured_cpu(self) -> CpuMode:
@@ -225,45 +233,8 @@ class Fleet:
     async def destroy(self, machine_id: str) -> None:
         await self.machines[machine_id].destroy()
         self.machines.pop(machine_id, None)
-        self._slots.pop(machine_id, None)
+        self._specs.forget(machine_id)
         self._on_change()
-
-    def _spec(self, machine_id: str, number: int, release: Release) -> MachineSpec:
-        return self._spec_of(self._parts.config, machine_id, number, release)
-
-    def _spec_of(self, config: FlyConfig, machine_id: str, number: int, release: Release) -> MachineSpec:
-        own = fly_environment(config, machine_id, release.version, release.resolved.ref)
-        return MachineSpec(
-            id=machine_id,
-            number=number,
-            image=release.resolved,
-            source=release.source,
-            environment={**release.environment(self._parts.environment), **own},
-            internal_port=config.service.internal_port,
-            cpus=config.machine.cpus,
-            memory_mb=config.machine.memory_mb,
-            command=self._command(config),
-            entrypoint=tuple(config.experimental.entrypoint) if self._parts.driver.runs_images else (),
-            volumes=self._volumes(config, machine_id),
-            mounts=self._parts.mounts if release.resolved.dev and self._parts.driver.runs_images else (),
-        )
-
-    def _command(self, config: FlyConfig) -> tuple[str, ...]:
-        """What fly.toml runs in the image's CMD's place; a process is started as parity.toml says."""
-        if not self._parts.driver.runs_images:
-            return self._parts.commands.get(config.group, ())
-        if config.group in config.processes:
-            return tuple(shlex.split(config.processes[config.group]))
-        return tuple(config.experimental.cmd)
-
-    def _volumes(self, config: FlyConfig, machine_id: str) -> tuple[tuple[str, str], ...]:
-        """Volumes are Fly's: one Machine at a time has one, and it outlives the Machine. The lowest free number is
-        taken, so that Machines of a later stand-in find what is there."""
-        if not config.volumes or not self._parts.driver.runs_images:
-            return ()
-        taken = set(self._slots.values())
-        slot = self._slots.setdefault(machine_id, next(n for n in range(len(taken) + 1) if n not in taken))
-        return tuple((f"{mount.source}_{slot}", mount.destination) for mount in config.volumes)
 
     # releases
 
@@ -291,7 +262,7 @@ class Fleet:
             release.resolved = replace(await self._parts.driver.resolve(image, source), dev=self.dev)
             release.move(ReleaseStatus.RUNNING)
             try:
-                await self._release_command(release)
+                await self._once.release_command(release)
                 self.release = release
                 self._save_release()
                 self._passed = False
@@ -320,43 +291,36 @@ class Fleet:
         finally:
             self.dev = self.release.resolved.dev
 
-    async def _release_command(self, release: Release) -> None:
-        """Run ``[deploy] release_command`` in a Machine of its own, without volumes. Raises ``ReleaseFailed``."""
-        deploy = self._parts.config.deploy
-        if not deploy.release_command:
-            return
-        timeout = deploy.release_command_timeout_s
-        try:
-            async with asyncio.timeout(timeout):
-                words = shlex.split(deploy.release_command)
-                code, lines = await self._run_once(words, release, {"RELEASE_COMMAND": "1"})
-        except TimeoutError:
-            raise ReleaseFailed(
-                f"release_command {deploy.release_command!r} did not end within {timeout:g} s"
-            ) from None
-        if code:
-            output = "\n".join(lines[-10:])
-            raise ReleaseFailed(f"release_command {deploy.release_command!r} ended with code {code}:\n{output}")
+    async def replace(
+        self, machine: Machine, release: Release, *, launch: bool = True, config: FlyConfig | None = None
+    ) -> None:
+        """Start ``release`` under the Machine's id, with fly.toml's configuration unless another is given.
 
-    async def replace(self, machine: Machine, release: Release, *, launch: bool = True) -> None:
-        """Start ``release`` under the Machine's id; without ``launch`` it is left stopped, for its next start."""
+        Without ``launch`` it is left stopped, for its next start.
+        """
+        config = config or self._parts.config
         await machine.stop()
-        machine.replace(self._spec(machine.id, machine.spec.number, release))
+        machine.replace(self._specs.of(config, machine.id, machine.spec.number, release), config)
         if launch:
             await machine.start()
 
-    async def adopt(self, image: str | None, env: dict[str, str | None]) -> Release:
-        """The release of this image and environment, for Machines that someone else replaces one by one."""
+    async def candidate(self, image: str | None, env: dict[str, str | None]) -> Release:
+        """A release of this image and environment that is not in force: for a Machine that someone else replaces."""
         resolved = await self._parts.driver.resolve(image, None)
         now = self.release
         if (now.image, now.env, now.resolved) == (image, env, resolved):
             return now
         self._last = max(self._last, now.number) + 1
-        self.release = Release(self._last, image, None, env, resolved)
-        self.release.move(ReleaseStatus.RUNNING)
-        self.release.move(ReleaseStatus.COMPLETE)
-        self._save_release()
-        return self.release
+        release = Release(self._last, image, None, env, resolved)
+        release.move(ReleaseStatus.RUNNING)
+        return release
+
+    def adopt(self, release: Release) -> None:
+        """``release`` is in force: every Machine runs it."""
+        if release is not self.release:
+            release.move(ReleaseStatus.COMPLETE)
+            self.release = release
+            self._save_release()
 
     async def until_healthy(self, machine: Machine, timeout_s: float) -> None:
         """Returns once it is healthy. Raises ``ReleaseFailed``."""
@@ -461,6 +425,7 @@ class _Steps:
     async def healthy(self, machine: Machine) -> None:
         if self._timeout_s is not None:
             await self._fleet.until_healthy(machine, self._timeout_s)
+            await self._fleet.machine_checks(machine, self._release)
 
     async def add(self, *, cordoned: bool) -> Machine:
         return await self._fleet.create(self._release, cordoned=cordoned)

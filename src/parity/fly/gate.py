@@ -43,7 +43,7 @@ def phase_of(machine: Machine, *, route_unchecked: bool) -> Phase:
     if machine.checks is not None:
         if machine.checks.failing:
             return Phase.FAILING
-        if not route_unchecked and not machine.checks.passing:
+        if not route_unchecked and not machine.checks.routable:
             return Phase.STARTING
     return Phase.READY
 

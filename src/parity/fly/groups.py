@@ -1,57 +1,107 @@
-"""Machines of the process groups that serve no HTTP, such as a worker: one each, as a first deploy makes them.
+"""Machines that serve no HTTP: those of further process groups, such as a worker, and those that run one command.
 
 The edge sends them nothing, so that the autostop does not see them either: Fly stops and wakes only Machines of a
-service. A deploy replaces them after the group that serves (superfly/docs, launch/monolithic apps, read 2026-11).
+service. A deploy replaces those of a group after the group that serves (superfly/docs, launch/monolithic apps, read
+2026-11). A Machine that runs one command is destroyed once it ended, as flyctl asks for with ``auto_destroy``; what
+happened to it can still be read.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable
+from collections import OrderedDict
 from dataclasses import replace
 
 from parity.config.fly_toml import FlyConfig
-from parity.fly.machines.driver import MachineSpec
+from parity.fly.machines.driver import DriverError
 from parity.fly.machines.machine import Machine, Surroundings
 from parity.fly.machines.release import Release
+from parity.fly.machines.state import State
+from parity.fly.specs import Specs
 
-# Builds the specification of a Machine: its group's configuration, its id and number, the release.
-SpecOf = Callable[[FlyConfig, str, int, Release], MachineSpec]
+# Numbers of the serving group begin at 1: those here are far from them.
+FIRST_NUMBER = 1000
+# Destroyed Machines whose events can still be read.
+KEPT_GONE = 20
 
 
 class Workers:
-    """Raises ``DriverError`` and ``WrongState``. ``machines`` are by id."""
+    """Raises ``DriverError`` and ``WrongState``. ``machines`` are by id, ``gone`` those that were destroyed."""
 
-    def __init__(self, config: FlyConfig, surroundings: Surroundings, spec_of: SpecOf) -> None:
+    def __init__(self, config: FlyConfig, surroundings: Surroundings, specs: Specs) -> None:
         self._configs = {name: config.of_group(name) for name in config.other_groups}
-        self._surroundings, self._spec_of = surroundings, spec_of
+        self._surroundings, self._specs = surroundings, specs
+        self._numbers = FIRST_NUMBER
+        self._ending: set[asyncio.Task[None]] = set()
         self.machines: dict[str, Machine] = {}
+        self.gone: OrderedDict[str, Machine] = OrderedDict()
 
     async def open(self, release: Release) -> None:
-        """Start one Machine of each group."""
-        for number, config in enumerate(self._configs.values(), 1):
-            # Numbers of the serving group begin at 1: those here are far from them.
-            spec = self._spec(config, secrets.token_hex(7), 1000 + number, release)
-            machine = Machine(spec, replace(self._surroundings, config=config))
-            self.machines[spec.id] = machine
-            await machine.start()
+        """Start one Machine of each group of fly.toml, as a first deploy does."""
+        for config in self._configs.values():
+            await self.create(config, release)
+
+    async def create(
+        self, config: FlyConfig, release: Release, *, launch: bool = True, auto_destroy: bool = False
+    ) -> Machine:
+        """One more Machine. ``auto_destroy``: it is destroyed once it has run to its end."""
+        self._numbers += 1
+        spec = self._specs.of(config, secrets.token_hex(7), self._numbers, release)
+        spec = replace(spec, serves=False, once=auto_destroy)
+        surroundings = replace(self._surroundings, config=config)
+        if auto_destroy:
+            surroundings = replace(surroundings, changed=lambda: self._ended(spec.id))
+        machine = self.machines[spec.id] = Machine(spec, surroundings)
+        try:
+            if launch:
+                await machine.start()
+        except DriverError:
+            await self.destroy(machine.id)
+            raise
+        return machine
 
     async def replace(self, release: Release) -> None:
-        """Stop each, and start it with ``release``."""
+        """Stop each Machine of a group, and start it with ``release``."""
         for machine in list(self.machines.values()):
-            config = self._configs[machine.spec.environment["FLY_PROCESS_GROUP"]]
-            await machine.stop()
-            machine.replace(self._spec(config, machine.id, machine.spec.number, release))
+            config = self._configs.get(machine.config.group)
+            if config is not None:
+                await self.update(machine, config, release)
+
+    async def update(self, machine: Machine, config: FlyConfig, release: Release, *, launch: bool = True) -> None:
+        """Stop it, and start it with another release and configuration; without ``launch`` it is left stopped."""
+        await machine.stop()
+        spec = self._specs.of(config, machine.id, machine.spec.number, release)
+        machine.replace(replace(spec, serves=False, once=machine.spec.once), config)
+        if launch:
             await machine.start()
+
+    async def destroy(self, machine_id: str) -> None:
+        """Stop it and remove everything of it but the record of what happened."""
+        machine = self.machines.pop(machine_id)
+        self.remember(machine)
+        await machine.destroy()
+        self._specs.forget(machine_id)
+
+    def remember(self, machine: Machine) -> None:
+        """Keep the record of a Machine that is destroyed."""
+        self.gone[machine.id] = machine
+        while len(self.gone) > KEPT_GONE:
+            self.gone.popitem(last=False)
+
+    def _ended(self, machine_id: str) -> None:
+        """A Machine that runs one command changed: remove it when it has ended by itself."""
+        machine = self.machines.get(machine_id)
+        if machine and machine.state is State.STOPPED and machine.given_up:
+            task = asyncio.get_running_loop().create_task(self.destroy(machine_id))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
         """Stop and remove all."""
-        for machine in list(self.machines.values()):
-            await machine.destroy()
-        self.machines.clear()
-
-    def _spec(self, config: FlyConfig, machine_id: str, number: int, release: Release) -> MachineSpec:
-        return replace(self._spec_of(config, machine_id, number, release), serves=False)
+        await asyncio.gather(*self._ending)
+        for machine_id in list(self.machines):
+            await self.destroy(machine_id)
 
     def as_json(self) -> list[dict[str, object]]:
         """The admin API's form: each Machine with its group."""

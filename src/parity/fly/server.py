@@ -65,6 +65,7 @@ async def standin(
     prepare: Callable[[RunOnce], Awaitable[None]] | None = None,
     commands: Mapping[str, tuple[str, ...]] | None = None,
     mounts: tuple[tuple[str, str], ...] = (),
+    root: Path = Path(),
 ) -> AsyncIterator[Standin]:
     """Edge, gate and Machines. On leaving, Machines are stopped and removed.
 
@@ -73,7 +74,7 @@ async def standin(
     parts = FleetParts(config, settings, driver, environment, state_dir, *peers)
     if prepare is not None:
         parts.prepare = prepare
-    parts.commands = commands or {}
+    parts.commands, parts.root = commands or {}, root
     parts.mounts = mounts
     fleet = Fleet(parts)
     interposer = Interposer(peers[0])
@@ -152,6 +153,7 @@ async def serve(environ: Mapping[str, str]) -> None:
         services.open,
         commands,
         tuple(project.parity.dev.mounts.items()),
+        harness.root,
     )
     async with services, running as fly:
         urls = {
@@ -175,7 +177,13 @@ async def serve(environ: Mapping[str, str]) -> None:
             *gateway_routes(standins),
             *service_routes(services),
             *dev_routes(development, project.fly.deploy.wait_timeout_s),
-            *api_routes(project.fly, fly.fleet, harness.state_dir, project.secrets),
+            *api_routes(
+                project.fly,
+                fly.fleet,
+                harness.state_dir,
+                project.secrets,
+                {**project.standin_env, **project.overrides},
+            ),
         ]
         async with AsyncExitStack() as admin:
             with binding("PARITY_ADMIN_PORT", harness.bind, harness.admin_port):

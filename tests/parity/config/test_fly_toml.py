@@ -185,11 +185,15 @@ def test_every_key_that_flyctl_knows_is_acted_on_or_listed(tmp_path: Path) -> No
     assert (config.deploy.strategy, config.deploy.release_command_timeout_s) == ("canary", 540)
     assert (config.service.checks[0].protocol, config.service.tcp_checks[0].timeout_s) == ("https", 2)
     assert config.experimental.cmd == ["serve"]
+    assert config.deploy.release_command_vm is not None
+    assert config.deploy.release_command_vm.cpu_kind == "performance"
+    assert (config.machine.persist_rootfs, config.group_files[0].guest_path) == ("always", "/etc/x")
+    assert [check.command for check in config.all_machine_checks] == [["true"], ["true"]]
+    assert config.group_checks["other"].port == 1
     loud = [entry.key for entry in config.not_reproduced if entry.loud]
     assert loud == [
-        "machine_config", "container", "files", "deploy.seed_command", "deploy.release_command_vm",
-        "http_service.http_options.h2_backend", "checks", "machine_checks", "http_service.machine_checks",
-        "vm.persist_rootfs", "vm.gpu_kind",
+        "vm.persist_rootfs", "machine_config", "container", "deploy.seed_command",
+        "http_service.http_options.h2_backend", "vm.gpu_kind",
     ]  # fmt: skip
     quiet = {entry.key for entry in config.not_reproduced if not entry.loud}
     assert quiet >= {"vm.kernel_args", "http_service.tls_options", "swap_size_mb", "build", "metrics"}
@@ -267,6 +271,44 @@ def test_one_http_service_of_the_long_form_is_the_http_service(tmp_path: Path) -
     assert (service.internal_port, service.force_https, service.auto_stop_machines) == (9000, True, "stop")
     assert (service.concurrency.soft_limit, service.http_options.compress) == (7, False)
     assert (service.checks[0].path, service.tcp_checks[0].interval_s) == ("/h", 20)
+
+
+BY_GROUP = """
+app = "a"
+[processes]
+app = "serve"
+worker = "work"
+[http_service]
+[[files]]
+guest_path = "/all"
+raw_value = "eA=="
+[[files]]
+guest_path = "/worker"
+secret_name = "KEY"
+processes = ["worker"]
+[checks.metrics]
+type = "http"
+port = 9
+path = "/m"
+[checks.queue]
+type = "tcp"
+port = 5
+processes = ["worker"]
+"""
+
+
+def test_files_and_named_checks_belong_to_their_process_groups(tmp_path: Path) -> None:
+    config = load(tmp_path, BY_GROUP)
+    worker = config.of_group("worker")
+    assert [file.guest_path for file in config.group_files] == ["/all"]
+    assert [file.guest_path for file in worker.group_files] == ["/all", "/worker"]
+    assert (list(config.group_checks), list(worker.group_checks)) == (["metrics"], ["queue"])
+
+
+@pytest.mark.parametrize("source", ["", 'raw_value = "eA=="\nsecret_name = "KEY"'])
+def test_a_file_has_exactly_one_source(tmp_path: Path, source: str) -> None:
+    with pytest.raises(ConfigError, match="exactly one of local_path, secret_name and raw_value"):
+        load(tmp_path, f'{MINIMAL}[[files]]\nguest_path = "/x"\n{source}\n')
 
 
 MISPLACED = MINIMAL + '[env]\nA = "1"\n[http_service.concurrency]\nkill_signal = "SIGTERM"\nsoft = 3\n'

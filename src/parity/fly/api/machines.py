@@ -1,4 +1,4 @@
-"""The Machines API (``flaps``) for one app, on the stand-in's fleet."""
+"""The Machines API (``flaps``) for one app, on the stand-in's fleet. Shapes: superfly/fly-go, ``flaps``."""
 
 from __future__ import annotations
 
@@ -9,58 +9,98 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from parity.config.fly_toml import FlyConfig
+from parity.config.machine_config import machine_config
+from parity.fly.api.machine_config import BadConfig, Configured, configured
 from parity.fly.api.registry import Registry, digest_of
+from parity.fly.api.shown import machine_json
 from parity.fly.api.state import LEASE_S, ApiState, Secret, parse_reference, stamp
 from parity.fly.fleet import Fleet
+from parity.fly.machines.driver import DriverError
 from parity.fly.machines.machine import Machine
 from parity.fly.machines.release import Release
-from parity.fly.machines.state import State
+from parity.fly.machines.state import State, WrongState
 
 WAIT_S = 60.0
 POLL_S = 0.05
-# flyctl takes an event that is younger than this for one that is under way, in milliseconds.
-SETTLED_MS = 15_000
+# What flyctl adds to [env] for each Machine: the stand-in sets these itself.
+OWN_VARIABLES = ("FLY_PROCESS_GROUP", "PRIMARY_REGION")
 
 
 class MachinesApi:
-    """``/v1/apps…``. ``app`` is the only app there is."""
+    """``/v1/apps…``. There is one app, that of ``base``, the stand-in's fly.toml."""
 
-    def __init__(self, app: str, region: str, fleet: Fleet, state: ApiState, registry: Registry) -> None:
-        self._app, self._region, self._fleet, self._state, self._registry = app, region, fleet, state, registry
+    def __init__(self, base: FlyConfig, fleet: Fleet, state: ApiState, registry: Registry) -> None:
+        self._base, self._fleet, self._state, self._registry = base, fleet, state, registry
+        self._app, self._region = base.app, base.primary_region
+        self._candidate: Release | None = None
+        self._runs: dict[str, Release] = {}  # Machine → what it was last given through this API
+        self._configured: dict[str, Configured] = {}
 
     async def handle(self, request: Request) -> Response:
+        try:
+            return await self._handle(request)
+        except BadConfig as error:
+            return _error(400, str(error))
+        except DriverError as error:
+            return _error(400, f"invalid_argument: {error}")
+        except WrongState as error:
+            return _error(412, f"failed_precondition: {error}")
+
+    async def _handle(self, request: Request) -> Response:
         parts = request.path_params["path"].strip("/").split("/")
         method = request.method
         body = await _body(request)
         if parts == ["platform", "regions"]:
             return JSONResponse({"Regions": [{"code": self._region, "name": self._region, "gateway_available": True}]})
         if parts[0] != "apps":
-            return _error(404, "not implemented by the stand-in")
+            return self._missing(request)
         if len(parts) == 1:
             return self._apps(method, body)
-        if parts[1] != self._app:
+        if parts[1] != self._app or not self._state.exists:
             return _error(404, "app not found")
         match parts[2:]:
-            case []:
-                return JSONResponse(self._shown_app()) if method == "GET" else _error(501, "not implemented")
+            case [] if method == "GET":
+                return JSONResponse(self._shown_app())
+            case [] if method == "DELETE":
+                return await self._destroy_app()
             case ["ip_assignments"]:
                 return self._addresses(method, body)
             case ["secrets"]:
                 return self._secrets(method, body)
+            case ["volumes"] if method == "GET":
+                return JSONResponse([])  # a mount makes its volume here
             case ["machines"] if method == "GET":
-                return JSONResponse([self.shown(machine) for machine in self._fleet.machines.values()])
+                return JSONResponse([self.shown(machine) for machine in self._all()])
             case ["machines"]:
                 return await self._create(body)
-            case ["machines", machine_id, *action] if machine_id in self._fleet.machines:
-                return await self._machine(request, self._fleet.machines[machine_id], "/".join(action), body)
-            case ["machines", *_]:
-                return _error(404, "machine not found")
-        return _error(404, "not implemented by the stand-in")
+            case ["machines", machine_id, *action]:
+                machine = self._find(machine_id)
+                if machine is None:
+                    return _error(404, "machine not found")
+                return await self._machine(request, machine, "/".join(action), body)
+        return self._missing(request)
+
+    def _missing(self, request: Request) -> Response:
+        what = f"{request.method} {request.url.path}"
+        self._state.lack(what)
+        return _error(404, f"{what} is not implemented by the stand-in")
+
+    def _all(self) -> list[Machine]:
+        return [*self._fleet.machines.values(), *self._fleet.workers.machines.values()]
+
+    def _find(self, machine_id: str) -> Machine | None:
+        workers = self._fleet.workers
+        return self._fleet.machines.get(machine_id) or workers.machines.get(machine_id) or workers.gone.get(machine_id)
 
     def _apps(self, method: str, body: dict[str, Any]) -> Response:
         if method == "GET":
-            return JSONResponse({"total_apps": 1, "apps": [self._shown_app()]})
+            apps = [self._shown_app()] if self._state.exists else []
+            return JSONResponse({"total_apps": len(apps), "apps": apps})
         name = body.get("name")
+        if name == self._app and not self._state.exists:
+            self._state.exists = True
+            return JSONResponse(self._shown_app(), 201)
         if name == self._app:
             return _error(422, "Validation failed: Name has already been taken")
         return _error(422, f"Validation failed: the stand-in has one app, {self._app}")
@@ -72,7 +112,7 @@ class MachinesApi:
             "internal_numeric_id": 1,
             "network": "default",
             "status": "deployed" if self._fleet.machines else "pending",
-            "machine_count": len(self._fleet.machines),
+            "machine_count": len(self._all()),
             "volume_count": 0,
             "organization": {"name": "Parity", "slug": "parity", "internal_numeric_id": 1},
             "cname_target": f"{self._app}.fly.dev",
@@ -108,36 +148,106 @@ class MachinesApi:
         ]
         return JSONResponse({"secrets": shown, "version": self._state.secrets_version})
 
+    async def _destroy_app(self) -> Response:
+        """Its Machines and secrets go with it; its volumes stay, as the stand-in's data."""
+        for machine in self._all():
+            await self._destroy(machine)
+        self._state.secrets.clear()
+        self._state.releases.clear()
+        self._state.exists = False
+        return JSONResponse({}, 202)
+
     async def _create(self, body: dict[str, Any]) -> Response:
-        release = await self._release(body["config"])
-        machine = await self._fleet.create(release)
-        self._state.configured[machine.id] = body["config"]
+        wanted = configured(body["config"], self._base)
+        release = await self._release(body["config"], wanted)
+        launch = not body.get("skip_launch")
+        if wanted.group == self._base.group:
+            cordoned = bool(body.get("skip_service_registration"))
+            machine = await self._fleet.create(release, config=wanted.config, launch=launch, cordoned=cordoned)
+        else:
+            machine = await self._fleet.workers.create(
+                wanted.config, release, launch=launch, auto_destroy=wanted.auto_destroy
+            )
+        self._gave(machine, body["config"], wanted, release)
         shown = self.shown(machine)
         if body.get("lease_ttl"):
             lease = self._state.take_lease(machine.id, "", float(body["lease_ttl"]))
             shown["nonce"] = lease.nonce if lease else ""
         return JSONResponse(shown)
 
-    async def _release(self, config: dict[str, Any]) -> Release:
+    async def _update(self, machine: Machine, body: dict[str, Any]) -> Response:
+        """Another configuration: a Machine that is stopped stays so when flyctl says ``skip_launch``."""
+        wanted = configured(body["config"], self._base)
+        release = await self._release(body["config"], wanted)
+        launch = not body.get("skip_launch")
+        if machine.id in self._fleet.machines:
+            await self._fleet.replace(machine, release, launch=launch, config=wanted.config)
+        else:
+            await self._fleet.workers.update(machine, wanted.config, release, launch=launch)
+        self._gave(machine, body["config"], wanted, release)
+        return JSONResponse(self.shown(machine))
+
+    async def _destroy(self, machine: Machine) -> None:
+        if machine.id in self._fleet.machines:
+            await self._fleet.destroy(machine.id)
+            self._fleet.workers.remember(machine)
+        elif machine.id in self._fleet.workers.machines:
+            await self._fleet.workers.destroy(machine.id)
+        self._adopt()
+
+    def _gave(self, machine: Machine, sent: dict[str, Any], wanted: Configured, release: Release) -> None:
+        self._state.configured[machine.id] = sent
+        self._runs[machine.id], self._configured[machine.id] = release, wanted
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """A release is in force once every Machine that serves runs it; before, a deploy is under way or failed."""
+        found = {id(self._runs.get(name)) for name in self._fleet.machines}
+        release = next((self._runs.get(name) for name in self._fleet.machines), None)
+        if len(found) == 1 and release is not None:
+            self._fleet.adopt(release)
+
+    async def _release(self, config: dict[str, Any], wanted: Configured) -> Release:
         """What a Machine's configuration runs: its image by digest, its environment, the secrets of now."""
-        env: dict[str, str | None] = {name: str(value) for name, value in (config.get("env") or {}).items()}
         for secret in self._state.secrets.values():
             secret.deployed = True
+        env = self._environment(wanted)
+        image = self._image(config) if self._fleet.driver.runs_images else None
+        now = self._candidate
+        if now is None or (now.image, now.env) != (image, env):
+            now = await self._fleet.candidate(image, env)
+        if not wanted.one_command:
+            self._candidate = now
+        return now
+
+    def _environment(self, wanted: Configured) -> dict[str, str | None]:
+        """Over what the stand-in was configured with: a name that this deploy no longer has is removed, and the
+        declared differences of the stand-in stay."""
+        env: dict[str, str | None] = dict.fromkeys((*self._base.env, *self._state.first_secrets))
+        env |= {name: value for name, value in wanted.env.items() if name not in OWN_VARIABLES}
         env |= {name: secret.value for name, secret in self._state.secrets.items()}
-        if not self._fleet.driver.runs_images:
-            return await self._fleet.adopt(None, env)
+        return {name: value for name, value in env.items() if name not in self._state.differences}
+
+    def _image(self, config: dict[str, Any]) -> str:
         reference = parse_reference(str(config["image"]))
-        name = f"{reference.registry}/{reference.repository}"
+        digest = self._digest(str(config["image"]))
+        return f"{reference.registry}/{reference.repository}@{digest}" if digest else str(config["image"])
+
+    def _digest(self, image: str) -> str:
+        """What an image reference means in the registry; its own digest when the registry does not have it."""
+        reference = parse_reference(image)
         manifest = self._registry.manifest(reference.repository, reference.digest or reference.tag or "latest")
-        digest = digest_of(manifest[0]) if manifest else reference.digest
-        return await self._fleet.adopt(f"{name}@{digest}" if digest else str(config["image"]), env)
+        return digest_of(manifest[0]) if manifest else reference.digest
 
     async def _machine(self, request: Request, machine: Machine, action: str, body: dict[str, Any]) -> Response:
         nonce, method = request.headers.get("fly-machine-lease-nonce", ""), request.method
         if action == "lease":
             return self._lease(request, machine, nonce)
+        if action == "metadata" or action.startswith("metadata/"):
+            # flyctl tags leased Machines so, without the lease's nonce.
+            return self._metadata(method, machine, action.removeprefix("metadata").strip("/"), body)
         lease = self._state.lease_of(machine.id)
-        if lease and lease.nonce != nonce and method != "GET" and action != "wait":
+        if lease and lease.nonce != nonce and method != "GET" and action != "uncordon":
             return _error(409, f"failed_precondition: machine ID {machine.id} lease currently held by another")
         match method, action:
             case "GET", "":
@@ -145,7 +255,8 @@ class MachinesApi:
             case "POST", "":
                 return await self._update(machine, body)
             case "DELETE", "":
-                await self._fleet.destroy(machine.id)
+                self._state.leases.pop(machine.id, None)
+                await self._destroy(machine)
                 return JSONResponse({"ok": True})
             case "GET", "wait":
                 return await self._wait(request, machine)
@@ -156,15 +267,20 @@ class MachinesApi:
             case "POST", "stop":
                 await machine.stop()
                 return JSONResponse({"ok": True})
+            case "POST", "suspend":
+                await machine.suspend()
+                return JSONResponse({"ok": True})
+            case "POST", "restart":
+                await machine.stop()
+                await machine.start()
+                return JSONResponse({"ok": True})
             case "POST", "cordon" | "uncordon":
                 machine.cordoned = action == "cordon"
                 self._fleet.gate.pump()
                 return JSONResponse({"ok": True})
             case "GET", "ps":
                 return JSONResponse(self._processes(machine))
-        if action == "metadata" or action.startswith("metadata/"):
-            return self._metadata(method, machine, action.removeprefix("metadata").strip("/"), body)
-        return _error(404, "not implemented by the stand-in")
+        return self._missing(request)
 
     def _lease(self, request: Request, machine: Machine, nonce: str) -> Response:
         if request.method == "DELETE":
@@ -184,19 +300,14 @@ class MachinesApi:
         data = {"nonce": lease.nonce, "expires_at": int(lease.expires), "owner": "developer", "version": machine.id}
         return JSONResponse({"status": "success", "data": data})
 
-    async def _update(self, machine: Machine, body: dict[str, Any]) -> Response:
-        """Another configuration: a Machine that is stopped stays so when flyctl says ``skip_launch``."""
-        release = await self._release(body["config"])
-        self._state.configured[machine.id] = body["config"]
-        await self._fleet.replace(machine, release, launch=not body.get("skip_launch"))
-        return JSONResponse(self.shown(machine))
-
     async def _wait(self, request: Request, machine: Machine) -> Response:
         wanted = request.query_params.getlist("state") or ["started"]
         deadline = time.monotonic() + min(float(request.query_params.get("timeout", WAIT_S)), WAIT_S)
-        while str(machine.state) not in wanted:
+        while _state(machine) not in wanted:
+            if machine.state is State.DESTROYED:
+                return _error(404, "machine not found")
             if time.monotonic() > deadline:
-                now = f"currently {machine.state}"
+                now = f"currently {_state(machine)}"
                 return _error(408, f"deadline_exceeded: machine failed to reach desired state, {wanted[0]}, {now}")
             await asyncio.sleep(POLL_S)
         return JSONResponse({"ok": True})
@@ -218,63 +329,21 @@ class MachinesApi:
 
     def _config_of(self, machine: Machine) -> dict[str, Any]:
         """The configuration as flyctl sent it; of a Machine that the stand-in itself made, as flyctl would have."""
-        spec = machine.spec
-        return self._state.configured.setdefault(
-            machine.id,
-            {
-                "image": spec.image.ref,
-                "env": {},
-                "guest": {"cpu_kind": "shared", "cpus": spec.cpus, "memory_mb": spec.memory_mb},
-                "metadata": {"fly_platform_version": "v2", "fly_process_group": spec.environment["FLY_PROCESS_GROUP"]},
-            },
-        )
+        serves = machine.id in self._fleet.machines
+        made = machine_config(machine.config, machine.spec.image.ref, self._fleet.root, serves=serves)
+        return self._state.configured.setdefault(machine.id, made)
 
     def shown(self, machine: Machine) -> dict[str, Any]:
-        """A Machine as the API shows it. Without ``host_status`` and ``metadata`` flyctl would make another one."""
+        """A Machine as the API shows it."""
         config = self._config_of(machine)
-        reference = parse_reference(str(config["image"]))
-        manifest = self._registry.manifest(reference.repository, reference.digest or reference.tag or "latest")
-        digest = digest_of(manifest[0]) if manifest else reference.digest or machine.spec.image.digest
-        checks = machine.checks.states if machine.checks else []
-        running = machine.state is State.STARTED
-        return {
-            "id": machine.id,
-            "name": machine.id,
-            "state": str(machine.state),
-            "region": self._region,
-            "host_status": "ok",
-            "cordoned": machine.cordoned,
-            "image_ref": {
-                "registry": reference.registry,
-                "repository": reference.repository,
-                "tag": reference.tag,
-                "digest": digest,
-                "labels": None,
-            },
-            "instance_id": machine.spec.environment["FLY_MACHINE_VERSION"],
-            "private_ip": machine.spec.environment["FLY_PRIVATE_IP"],
-            "created_at": stamp(machine.life.events[0].time if machine.life.events else None),
-            "updated_at": stamp(machine.life.since),
-            "config": config,
-            "events": [_event(event.type, event.time) for event in reversed(machine.life.events)][:20],
-            "checks": [
-                {
-                    "name": check.name,
-                    "status": str(check.health) if str(check.health) != "waiting" else "critical",
-                    "output": check.output,
-                    "updated_at": stamp(check.updated or None),
-                }
-                for check in checks
-                if running
-            ],
-        }
+        wanted = self._configured.get(machine.id)
+        digest = self._digest(str(config["image"])) or machine.spec.image.digest
+        return machine_json(machine, config, digest, self._region, wanted.ignored if wanted else ())
 
 
-def _event(kind: str, seconds: float) -> dict[str, Any]:
-    names: dict[str, tuple[str, str]] = {"starting": ("launch", "created"), "started": ("start", "started")}
-    what, status = names.get(kind, ("update", kind))
-    moment = int(seconds * 1000) - (SETTLED_MS if kind in names else 0)
-    return {"id": f"ev{moment}", "type": what, "status": status, "source": "flyd", "timestamp": moment}
+def _state(machine: Machine) -> str:
+    """A Machine that was made without being launched is stopped, to Fly."""
+    return str(State.STOPPED if machine.state is State.CREATED else machine.state)
 
 
 async def _body(request: Request) -> dict[str, Any]:

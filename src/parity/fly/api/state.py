@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets as random
+import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -41,7 +43,11 @@ class Secret:
 
 @dataclass
 class ApiState:
-    """One app's state; ``configured`` is each Machine's configuration as flyctl sent it."""
+    """One app's state; ``configured`` is each Machine's configuration as flyctl sent it.
+
+    ``first_secrets`` are names that the stand-in began with, ``differences`` those that it sets whatever Fly has.
+    ``lacking`` counts what was asked for and is not implemented.
+    """
 
     secrets: dict[str, Secret] = field(default_factory=dict)
     secrets_version: int = 0
@@ -51,6 +57,16 @@ class ApiState:
     configured: dict[str, dict[str, Any]] = field(default_factory=dict)
     addresses: list[dict[str, Any]] = field(default_factory=list)
     builds: int = 0
+    exists: bool = True
+    first_secrets: frozenset[str] = frozenset()
+    differences: frozenset[str] = frozenset()
+    lacking: Counter[str] = field(default_factory=Counter)
+
+    def lack(self, what: str) -> None:
+        """Note that something was asked for which the stand-in does not have; said on its output once."""
+        self.lacking[what] += 1
+        if self.lacking[what] == 1:
+            sys.stderr.write(f"fly api: {what} is not implemented\n")
 
     def lease_of(self, machine: str) -> Lease | None:
         """The lease in force."""

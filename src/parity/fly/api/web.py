@@ -1,9 +1,13 @@
-"""GraphQL, releases, builds and logs, and the routes of the whole API. One port may serve all of it."""
+"""GraphQL, releases, builds and logs, and the routes of the whole API. One port may serve all of it.
+
+Queries: superfly/fly-go, ``resource_*.go``, and superfly/flyctl, ``gql``. What a query asks beyond what is here is
+answered with null, or refused as not implemented, and noted at ``/fly/api-gaps``.
+"""
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from parity.config.fly_toml import FlyConfig
+from parity.fly.api.graphql import QueryError, answer, parse
 from parity.fly.api.machines import MachinesApi
 from parity.fly.api.registry import Registry, digest_of
 from parity.fly.api.state import ApiState, Secret, parse_reference, stamp
@@ -43,13 +48,27 @@ ORGANIZATION: dict[str, Any] = {
 }
 
 
-def api_routes(config: FlyConfig, fleet: Fleet, state_dir: Path, secrets: dict[str, str]) -> list[BaseRoute]:
-    """Routes of Fly's API. ``secrets`` are those that Machines have already."""
-    state = ApiState({name: Secret(value, stamp(), deployed=True) for name, value in secrets.items()})
+def api_routes(
+    config: FlyConfig,
+    fleet: Fleet,
+    state_dir: Path,
+    secrets: dict[str, str],
+    differences: Mapping[str, str] | None = None,
+) -> list[BaseRoute]:
+    """Routes of Fly's API. ``secrets`` are those that Machines have already.
+
+    ``differences`` are variables that the stand-in sets, whatever a deploy says.
+    """
+    state = ApiState(
+        {name: Secret(value, stamp(), deployed=True) for name, value in secrets.items()},
+        first_secrets=frozenset(secrets),
+        differences=frozenset(differences or ()),
+    )
     registry = Registry(state_dir / "registry")
-    machines = MachinesApi(config.app, config.primary_region, fleet, state, registry)
+    machines = MachinesApi(config, fleet, state, registry)
     web = WebApi(config, fleet, state, registry)
     return [
+        Route("/fly/api-gaps", web.gaps),
         Route("/v2/{path:path}", registry.handle, methods=METHODS),
         Route("/v1/{path:path}", machines.handle, methods=METHODS),
         Route("/graphql", web.graphql, methods=["POST"]),
@@ -110,10 +129,17 @@ class WebApi:
         return JSONResponse(newest[0]) if newest else JSONResponse({"error": "there is no release"}, 404)
 
     async def logs(self, request: Request) -> Response:
-        """The last lines of every Machine, once: a page after that is empty."""
+        """Lines of every Machine, or of ``instance``. The token says how many of each Machine were read already."""
+        query = request.query_params
+        seen = _token(query.get("next_token", ""))
+        workers = self._fleet.workers
+        machines = [*self._fleet.machines.values(), *workers.machines.values(), *workers.gone.values()]
         lines: list[dict[str, Any]] = []
-        for machine in self._fleet.machines.values() if not request.query_params.get("next_token") else ():
-            for number, text in enumerate(await self._fleet.driver.logs(machine.id, LOG_LINES)):
+        for machine in machines:
+            if query.get("instance") not in (None, "", machine.id):
+                continue
+            found = await self._fleet.driver.logs(machine.id, LOG_LINES)
+            for number, text in list(enumerate(found))[seen.get(machine.id, 0) :]:
                 where = {"instance": machine.id, "region": self._config.primary_region}
                 attributes = {
                     "timestamp": stamp(),
@@ -123,47 +149,54 @@ class WebApi:
                     "meta": {**where, "event": {"provider": "app"}},
                 }
                 lines.append({"id": f"{machine.id}-{number}", "type": "log", "attributes": attributes})
-        return JSONResponse({"data": lines, "meta": {"next_token": "end"}})
+            seen[machine.id] = len(found)
+        return JSONResponse(
+            {"data": lines, "meta": {"next_token": ",".join(f"{name}.{n}" for name, n in seen.items())}}
+        )
+
+    async def gaps(self, _request: Request) -> Response:
+        """What was asked of the API and is not implemented, with how often."""
+        return JSONResponse(dict(self._state.lacking.most_common()))
 
     async def graphql(self, request: Request) -> Response:
         body = await request.json()
-        text, variables = str(body["query"]), body.get("variables") or {}
-        data = self._answer(text, variables)
-        if data is None:
-            name = re.search(r"\b(?:query|mutation)\b\s*(\w*)", text)
-            problem = f"{name[1] if name else 'this query'} is not implemented by the stand-in"
-            return JSONResponse({"data": None, "errors": [{"message": problem}]})
-        asked = set(re.findall(r"\w+", text))
-        return JSONResponse(_only(data, asked) if "data" in data else data)
+        variables = body.get("variables") or {}
+        try:
+            document = parse(str(body["query"]))
+            data = answer(document, variables, self._tree(), self._state.lack)
+        except QueryError as error:
+            if not error.code:
+                self._state.lack(str(error).removesuffix(" is not implemented by the stand-in"))
+            return JSONResponse(error.as_json())
+        return JSONResponse({"data": data})
 
-    def _answer(self, text: str, variables: dict[str, Any]) -> dict[str, Any] | None:
-        name = str(variables.get("appName") or variables.get("name") or variables.get("id") or "")
-        if "canPerformBluegreenDeployment" in text:
-            return {"data": {"canPerformBluegreenDeployment": True}}
-        if "latestImageDetails" in text:
-            return _not_found("Unknown repository")
-        if re.search(r"\bimage\s*\(", text):
-            reference = str(variables.get("imageRef") or variables.get("ref") or "")
-            return {"data": {"app": {"id": self._config.app, "image": self._image(reference)}}}
-        if re.search(r"\bviewer\b", text):
-            viewer = {"__typename": "User", "id": "u1", "email": "developer@parity.test", "name": "Developer"}
-            return {"data": {"viewer": viewer}}
-        if re.search(r"\bapps\s*[({]", text):
-            page = {"hasNextPage": False, "endCursor": ""}
-            return {"data": {"apps": {"pageInfo": page, "nodes": [self._app()]}}}
-        if re.search(r"\bapp\s*\(", text) or "appcompact" in text:
-            if name != self._config.app:
-                return _not_found("Could not find App")
-            aliases = [alias for alias in ("appcompact", "appbasic") if alias in text] or ["app"]
-            return {"data": {alias: self._app() for alias in aliases}}
-        if "organization" in text.lower():
-            found = {"organization": ORGANIZATION, "personalOrganization": ORGANIZATION}
-            return {"data": {**found, "organizations": {"nodes": [ORGANIZATION]}}}
-        if re.search(r"\bplatform\b", text):
-            region = {"code": self._config.primary_region, "name": "here", "gatewayAvailable": True}
-            platform = {"requestRegion": region["code"], "regions": [region], "vmSizes": []}
-            return {"data": {"platform": platform}}
-        return None
+    def _tree(self) -> dict[str, Any]:
+        """What queries can ask for at their root."""
+        page = {"hasNextPage": False, "endCursor": ""}
+        code = self._config.primary_region
+        region = {"code": code, "name": code, "gatewayAvailable": True, "latitude": 0, "longitude": 0}
+        viewer = {"__typename": "User", "id": "u1", "email": "developer@parity.test", "name": "Developer"}
+        organizations = {"nodes": [ORGANIZATION], "pageInfo": page}
+        return {
+            "app": self._app_named,
+            "apps": {"pageInfo": page, "nodes": [self._app()] if self._state.exists else []},
+            "canPerformBluegreenDeployment": True,
+            "currentUser": viewer,
+            "latestImageDetails": _no_repository,
+            "organization": ORGANIZATION,
+            "organizations": organizations,
+            "personalOrganization": ORGANIZATION,
+            "platform": {"requestRegion": code, "regions": [region], "vmSizes": []},
+            "nearestRegion": region,
+            "user": viewer,
+            "viewer": {**viewer, "organizations": organizations, "personalOrganization": ORGANIZATION},
+        }
+
+    def _app_named(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        name = arguments.get("name") or arguments.get("id") or arguments.get("internalId")
+        if name != self._config.app or not self._state.exists:
+            raise QueryError("Could not find App", "NOT_FOUND")
+        return self._app()
 
     def _image(self, text: str) -> dict[str, Any] | None:
         """An image that the registry holds; flyctl deploys ``ref`` and never compares the digest."""
@@ -190,7 +223,7 @@ class WebApi:
 
     def _app(self) -> dict[str, Any]:
         name, releases = self._config.app, self._state.releases
-        nodes = [
+        nodes: list[dict[str, Any]] = [
             {
                 "id": release["id"],
                 "version": release["version"],
@@ -198,6 +231,10 @@ class WebApi:
                 "reason": "",
                 "status": release["status"],
                 "imageRef": release["image_ref"],
+                "deploymentStrategy": release["strategy"],
+                "evaluationId": "",
+                "inProgress": release["in_progress"],
+                "metadata": None,
                 "stable": True,
                 "user": {"id": "u1", "email": release["user"], "name": "Developer"},
                 "createdAt": release["created_at"],
@@ -224,27 +261,30 @@ class WebApi:
             "postgresAppRole": None,
             "organization": ORGANIZATION,
             "currentRelease": newest,
-            "releases": {"nodes": nodes},
+            "releases": lambda given: {"nodes": nodes[: given.get("first") or given.get("limit") or None]},
+            "releasesUnprocessed": lambda given: {"nodes": nodes[: given.get("first") or given.get("limit") or None]},
+            "image": lambda given: self._image(str(given.get("ref") or "")),
+            "machines": {"nodes": [{"id": machine, "name": machine} for machine in self._fleet.machines]},
+            "secrets": [{"name": name, "digest": one.digest} for name, one in sorted(self._state.secrets.items())],
             # An empty definition makes flyctl panic: it is null until there is one.
             "currentReleaseUnprocessed": {**newest, "configDefinition": definition or None} if newest else None,
-            "ipAddresses": {"nodes": []},
+            "ipAddresses": {
+                "nodes": [
+                    {"id": one["ip"], "address": one["ip"], "type": "shared_v4" if one["shared"] else "v6"}
+                    for one in self._state.addresses
+                ]
+            },
             "egressIpAddresses": {"nodes": []},
-            "sharedIpAddress": None,
+            "sharedIpAddress": next((one["ip"] for one in self._state.addresses if one["shared"]), None),
             "services": [],
         }
 
 
-def _not_found(message: str) -> dict[str, Any]:
-    error = {"message": message, "extensions": {"code": "NOT_FOUND"}}
-    return {"data": None, "errors": [error]}
+def _no_repository(_arguments: Mapping[str, Any]) -> None:
+    raise QueryError("Unknown repository", "NOT_FOUND")
 
 
-def _only(value: Any, asked: set[str]) -> Any:
-    """``value`` without the fields that the query does not name, as GraphQL answers."""
-    if isinstance(value, dict):
-        return {
-            key: inner if key == "configDefinition" else _only(inner, asked)
-            for key, inner in value.items()
-            if key in asked or key in ("data", "errors", "message", "extensions", "code")
-        }
-    return [_only(item, asked) for item in value] if isinstance(value, list) else value
+def _token(text: str) -> dict[str, int]:
+    """How many lines of each Machine a log's reader has; nothing for a token that is not one of ours."""
+    parts = [part.rpartition(".") for part in text.split(",")]
+    return {name: int(number) for name, _, number in parts if name and number.isdigit()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from parity.config.fly_toml import ReplayCacheRule
+from parity.config.fly_tables import ReplayCacheRule
 from parity.fly.edge.headers import Headers, value_of
 from parity.fly.edge.replay import Replay
 from parity.fly.edge.request import Request

@@ -1,16 +1,20 @@
 """Health checks as Fly calls them: plain HTTP straight to the Machine, from another peer than the edge, without
-``X-Forwarded-Proto``; only 2xx passes, redirects are not followed; a failing Machine is unroutable, not restarted."""
+``X-Forwarded-Proto``; only 2xx passes, redirects are not followed; a failing Machine is unroutable, not restarted.
+
+The checks of ``[checks]`` are called in the same way, at a port of their own; requests do not depend on them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from parity.config.fly_toml import Check, TcpCheck
+from parity.config.fly_tables import Check, TcpCheck
+from parity.config.fly_toml import FlyConfig
 from parity.fly.machines.driver import Address
 
 OUTPUT_LIMIT = 1024
@@ -26,12 +30,13 @@ class Health(StrEnum):
 
 @dataclass
 class CheckState:
-    """One check of one Machine; ``updated`` in Unix seconds."""
+    """One check of one Machine; ``updated`` in Unix seconds. ``routes``: requests depend on it."""
 
     name: str
     health: Health = Health.WAITING
     output: str = ""
     updated: float = 0.0
+    routes: bool = True
 
     def as_json(self) -> dict[str, object]:
         return {"name": self.name, "status": str(self.health), "output": self.output, "updated": self.updated}
@@ -103,43 +108,77 @@ async def call(check: Check, address: Address, local: Address | None) -> tuple[i
             writer.close()
 
 
+@dataclass(frozen=True)
+class Called:
+    """A check with the name that Fly shows and the port that it calls.
+
+    ``routes``: while it fails, the Machine gets no requests. Those of ``[checks]`` only hold up a deploy.
+    """
+
+    name: str
+    check: Check | TcpCheck
+    port: int
+    routes: bool = True
+
+
+def checks_of(config: FlyConfig) -> list[Called]:
+    """Every check that each Machine of the configuration has."""
+    service = config.service
+    own: list[Check | TcpCheck] = [*service.checks, *service.tcp_checks]
+    port = service.internal_port
+    found = [
+        Called(f"servicecheck-{number:02}-{'http' if isinstance(check, Check) else 'tcp'}-{port}", check, port)
+        for number, check in enumerate(own)
+    ]
+    return found + [
+        Called(name, check.called, check.port or port, routes=False) for name, check in config.group_checks.items()
+    ]
+
+
 class CheckRunner:
-    """Runs a started Machine's checks until it is closed; ``changed`` is called when a result differs."""
+    """Runs a started Machine's checks until it is closed; ``changed`` is called when a result differs.
+
+    ``host`` is where the Machine is reached; ``ports`` says where a port of the Machine is found there, if elsewhere.
+    """
 
     def __init__(
         self,
-        checks: Sequence[Check | TcpCheck],
-        address: Address,
+        checks: Sequence[Called],
+        host: str,
+        ports: Mapping[int, int],
         local: Address | None,
         grace_interval: float,
         changed: Callable[[], None],
     ) -> None:
-        self.states = [
-            CheckState(f"servicecheck-{number:02}-{'http' if isinstance(check, Check) else 'tcp'}-{address[1]}")
-            for number, check in enumerate(checks)
-        ]
+        self.states = [CheckState(called.name, routes=called.routes) for called in checks]
         self._local, self._grace_interval, self._changed = local, grace_interval, changed
-        self._address = address
         self._tasks = [
-            asyncio.create_task(self._run(check, state)) for check, state in zip(checks, self.states, strict=True)
+            asyncio.create_task(self._run(called.check, (host, ports.get(called.port, called.port)), state))
+            for called, state in zip(checks, self.states, strict=True)
         ]
 
     @property
     def failing(self) -> bool:
-        return any(state.health is Health.CRITICAL for state in self.states)
+        """Whether a check fails for which the Machine gets no requests."""
+        return any(state.routes and state.health is Health.CRITICAL for state in self.states)
+
+    @property
+    def routable(self) -> bool:
+        """Whether every check passes that requests depend on."""
+        return all(not state.routes or state.health is Health.PASSING for state in self.states)
 
     @property
     def passing(self) -> bool:
         return all(state.health is Health.PASSING for state in self.states)
 
-    async def _run(self, check: Check | TcpCheck, state: CheckState) -> None:
+    async def _run(self, check: Check | TcpCheck, address: Address, state: CheckState) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
             if isinstance(check, Check):
-                status, output = await call(check, self._address, self._local)
+                status, output = await call(check, address, self._local)
             else:
-                status, output = await connect(check, self._address, self._local)
+                status, output = await connect(check, address, self._local)
             in_grace = loop.time() - started < check.grace_period_s
             before, state.health = state.health, judge(status, in_grace=in_grace, before=state.health)
             state.output, state.updated = output if status is None else f"{status}: {output}", time.time()

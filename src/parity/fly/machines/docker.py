@@ -63,6 +63,7 @@ class DockerDriver:
         self._signalled: set[str] = set()  # Machines whose end the driver itself asked for
         self._ports: dict[str, int] = {}
         self._ids: dict[str, str] = {}  # Machine → container
+        self._ran: dict[str, MachineSpec] = {}  # what each container was made for
         self._events: asyncio.Task[None] | None = None
         self.notice: Callable[[str, str], None] = ignore_notice
 
@@ -166,15 +167,12 @@ class DockerDriver:
         return True
 
     async def start(self, spec: MachineSpec) -> Address:
-        await self.remove(spec.id)
+        kept = spec.goes_on_from(self._ran.get(spec.id)) and spec.id in self._ids
+        if not kept:
+            await self.remove(spec.id)
         self._signalled.discard(spec.id)
-        folder = self.checkout or self._root
-        config = container_config(spec, spec.image.digest, self._project, self._network, self._inherited, folder)
         async with _errors(f"Machine {spec.id} cannot be started"):
-            container = await self._docker.containers.create(config, name=container_name(self._project, spec))
-            self._ids[spec.id] = container.id
-            if self._ca_path:
-                await container.put_archive("/", file_archive(self._ca_path, self._ca.read_bytes()))
+            container = self._container(spec.id) if kept else await self._create(spec)
             await container.start()
             shown = await container.show()
         if shown["Image"] != spec.image.digest:
@@ -185,6 +183,18 @@ class DockerDriver:
             raise DriverError(f"Machine {spec.id} ended at once: exit {state['ExitCode']} {state['Error']}")
         self._ports[spec.id] = spec.internal_port
         return address, spec.internal_port
+
+    async def _create(self, spec: MachineSpec) -> Any:
+        """A container with the files that belong into it."""
+        folder = self.checkout or self._root
+        config = container_config(spec, spec.image.digest, self._project, self._network, self._inherited, folder)
+        container = await self._docker.containers.create(config, name=container_name(self._project, spec))
+        self._ids[spec.id], self._ran[spec.id] = container.id, spec
+        if self._ca_path:
+            await container.put_archive("/", file_archive(self._ca_path, self._ca.read_bytes()))
+        for path, data in spec.files:
+            await container.put_archive("/", file_archive(path, data))
+        return container
 
     def _container(self, machine_id: str) -> Any:
         if machine_id not in self._ids:
@@ -287,6 +297,7 @@ class DockerDriver:
 
     async def remove(self, machine_id: str) -> None:
         container_id = self._ids.pop(machine_id, None)
+        self._ran.pop(machine_id, None)
         if container_id is None:
             return
         lines = await self._container_log(container_id, KEPT_LINES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -45,11 +45,19 @@ class MachineSpec:
     memory_mb: int
     entrypoint: tuple[str, ...] = ()
     volumes: tuple[tuple[str, str], ...] = ()  # name and where it is mounted
+    files: tuple[tuple[str, bytes], ...] = ()  # absolute path and content, written before it starts
+    keeps_root: bool = False  # the next start of the same specification finds the root filesystem as it was left
     cpu_share: float | None = None  # CPUs that it may use at first; None: all of them
     command: tuple[str, ...] = ()
     once: bool = False
     serves: bool = True
     mounts: tuple[tuple[str, str], ...] = ()
+
+    def goes_on_from(self, before: MachineSpec | None) -> bool:
+        """Whether it starts with the root filesystem that the Machine had when it ran as ``before``."""
+        return (
+            self.keeps_root and before is not None and replace(before, cpu_share=None) == replace(self, cpu_share=None)
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,10 @@ class Driver(Protocol):
         """Whether it can still be started."""
 
     async def start(self, spec: MachineSpec) -> Address:
-        """Run it with a fresh root filesystem; the address is where its internal port is reached."""
+        """Run it; the address is where its internal port is reached.
+
+        The root filesystem is fresh, unless the Machine ``keeps_root`` and ran with the same specification before.
+        """
 
     async def wait(self, machine_id: str) -> Exit:
         """Returns when it has ended."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from parity.config.fly_toml import Check, FlyConfig, TcpCheck
-from parity.fly.machines.checks import CheckRunner
+from parity.config.fly_toml import FlyConfig
+from parity.fly.machines.checks import CheckRunner, checks_of
 from parity.fly.machines.cpu import STEP_S, CpuMode, CpuQuota
 from parity.fly.machines.driver import Address, Driver, DriverError, Exit, MachineSpec
 from parity.fly.machines.image_log import ImageLog
@@ -111,7 +111,7 @@ class Machine:
         if self.state is not State.STARTED:
             return False
         if not self.spec.serves:
-            return True
+            return self.checks is None or self.checks.passing
         return self.port is Port.OPEN if self.checks is None else self.checks.passing
 
     async def start(self) -> None:
@@ -186,14 +186,15 @@ class Machine:
 
     def _start_checks(self) -> None:
         assert self.address is not None
-        checks: list[Check | TcpCheck] = [*self._with.config.service.checks, *self._with.config.service.tcp_checks]
-        if checks:
+        if checks := checks_of(self._with.config):
+            host, port = self.address
+            ports = {self.spec.internal_port: port}
             interval = self._with.settings.grace_check_s
-            self.checks = CheckRunner(checks, self.address, self._with.check_local, interval, self._checked)
+            self.checks = CheckRunner(checks, host, ports, self._with.check_local, interval, self._checked)
 
     def _checked(self) -> None:
         """A check has another result. One that passes shows that the port is open, however late that was."""
-        if self.port is Port.CLOSED and self.checks is not None and self.checks.passing:
+        if self.port is Port.CLOSED and self.checks is not None and self.checks.routable:
             self.probe()
         self._with.changed()
 
@@ -383,11 +384,17 @@ class Machine:
             self.restarting = False
             self._with.changed()
 
-    def replace(self, spec: MachineSpec) -> None:
+    @property
+    def config(self) -> FlyConfig:
+        """What it was configured with: fly.toml, or what a deploy through Fly's API sent."""
+        return self._with.config
+
+    def replace(self, spec: MachineSpec, config: FlyConfig) -> None:
         """Another release under the same id, for the next start. Raises ``WrongState`` unless it is stopped."""
         if self.state not in (State.STOPPED, State.CREATED):
             raise WrongState(f"the Machine is {self.state}: only a stopped one can be replaced")
         self.spec = spec
+        self._with = replace(self._with, config=config)
 
     def as_json(self) -> dict[str, object]:
         """The admin API's form; the names are those of Fly's Machines API where it has them."""

@@ -61,6 +61,7 @@ class ProcessDriver:
         self._machines = state_dir / "machines"
         self._logs = state_dir / "logs"
         self._running: dict[str, _Running] = {}
+        self._ran: dict[str, MachineSpec] = {}  # what each Machine's folder was made for
         self.notice: Callable[[str, str], None] = ignore_notice
 
     async def open(self) -> None:
@@ -97,16 +98,15 @@ class ProcessDriver:
         return source if source is not None else self._checkout / self._directory
 
     async def start(self, spec: MachineSpec) -> Address:
-        await self.remove(spec.id)
         root = self._machines / spec.id
-        workdir = root / self._place
-        source = self._source(spec.source)
-        try:
-            await asyncio.to_thread(shutil.copytree, source, workdir, ignore=self._not_copied, symlinks=True)
-        except OSError as error:
-            raise DriverError(f"{source} cannot be copied for Machine {spec.id}: {error}") from error
-        home = root / "home"
-        home.mkdir()
+        workdir, home = root / self._place, root / "home"
+        if spec.goes_on_from(self._ran.get(spec.id)) and home.is_dir():
+            await self._end(spec.id)
+        else:
+            await self.remove(spec.id)
+            await self._copy(spec, workdir)
+            home.mkdir()
+        self._ran[spec.id] = spec
         port = _free_port(self._host)
         words = command_words(list(spec.command) or self._command, self._values(port))
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -131,6 +131,13 @@ class ProcessDriver:
         (root / "pid").write_text(f"{process.pid} {_start_time(process.pid)}")
         self._running[spec.id] = _Running(process, root)
         return self._host, port
+
+    async def _copy(self, spec: MachineSpec, workdir: Path) -> None:
+        source = self._source(spec.source)
+        try:
+            await asyncio.to_thread(shutil.copytree, source, workdir, ignore=self._not_copied, symlinks=True)
+        except OSError as error:
+            raise DriverError(f"{source} cannot be copied for Machine {spec.id}: {error}") from error
 
     def _values(self, port: int) -> dict[str, str]:
         return {"python": self._python, "host": self._host, "port": str(port), "root": str(self._checkout)}
@@ -170,11 +177,16 @@ class ProcessDriver:
     async def cpu_seconds(self, machine_id: str) -> float | None:  # noqa: ARG002 - the interface's
         return None
 
-    async def remove(self, machine_id: str) -> None:
+    async def _end(self, machine_id: str) -> None:
+        """Kill what is left of it and keep its files."""
         running = self._running.pop(machine_id, None)
         if running:
             _kill_group(running.process.pid, signal.SIGKILL)
             await running.process.wait()
+
+    async def remove(self, machine_id: str) -> None:
+        await self._end(machine_id)
+        self._ran.pop(machine_id, None)
         await asyncio.to_thread(shutil.rmtree, self._machines / machine_id, ignore_errors=True)
 
     async def logs(self, machine_id: str, tail: int) -> list[str]:

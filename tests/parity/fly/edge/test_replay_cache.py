@@ -10,7 +10,8 @@ import pytest
 from tests.parity.fly.support import FLY_TOML, Edge, StartEdge, until
 
 from parity.config.errors import ConfigError
-from parity.config.fly_toml import ReplayCacheRule, load_fly_config
+from parity.config.fly_tables import ReplayCacheRule
+from parity.config.fly_toml import load_fly_config
 from parity.fly.edge.headers import Headers, Origin
 from parity.fly.edge.replay import CacheOrder, Replay
 from parity.fly.edge.replay_cache import CAPACITY, ReplayCache

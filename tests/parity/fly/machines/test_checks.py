@@ -10,7 +10,7 @@ import pytest
 from tests.parity.fly.support import CHECKS, Edge, StartEdge, until
 
 from parity.certs import Certificates
-from parity.config.fly_toml import Check, TcpCheck
+from parity.config.fly_tables import Check, TcpCheck
 from parity.fly.machines.checks import Health, call, connect, judge, request_bytes
 from parity.fly.machines.state import State
 

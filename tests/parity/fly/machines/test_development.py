@@ -93,6 +93,7 @@ async def test_a_mistake_in_the_tree_leaves_no_machine_and_shows_its_lines(
 async def test_an_image_that_is_deployed_by_flyctl_is_run_as_it_is(
     edge: Edge, development: Development, image: str
 ) -> None:
-    release = await edge.standin.fleet.adopt(image, {})
+    release = await edge.standin.fleet.candidate(image, {})
+    edge.standin.fleet.adopt(release)
     assert development.on
     assert not release.resolved.dev

@@ -52,6 +52,19 @@ async def test_the_trust_anchor_is_in_the_container_before_it_starts(container_e
     assert (await container_edge.get(f"/read?{CA_PATH}"))["text"] == "the trust anchor"
 
 
+async def test_files_of_fly_toml_are_there_and_a_root_that_is_kept_outlives_a_restart(
+    driver: DockerDriver, start_edge: StartEdge
+) -> None:
+    toml = 'persist_rootfs = "restart"\n[[files]]\nguest_path = "/etc/own/key"\nraw_value = "eA=="\n'
+    edge = await start_edge(driver=driver, toml=toml)
+    assert (await edge.get("/read?/etc/own/key"))["text"] == "x"
+    assert await edge.get("/write") == {"existed": False}
+    await edge.machine.stop()
+    assert await edge.get("/write") == {"existed": True}
+    await edge.standin.fleet.deploy(None, None, {"A": "1"}, wait=True, timeout_s=30)
+    assert await edge.get("/write") == {"existed": False}
+
+
 async def test_every_start_has_a_fresh_root_filesystem(container_edge: Edge) -> None:
     assert await container_edge.get("/write") == {"existed": False}
     assert await container_edge.get("/write") == {"existed": True}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,12 +16,15 @@ import click
 from parity.config.errors import ConfigError
 from parity.config.flyctl import flyctl_environment
 from parity.config.project import Project
-from parity.promote import preflight, runner, shell
+from parity.promote import preflight, rehearse, runner, shell
 from parity.promote.commands import REGISTRY, Gpu, Promotion
 from parity.promote.interrupt import Interrupted, interruptible
 from parity.promote.journal import Journal, only_one
-from parity.report.identity import Identity, current_identity, hash_tree, local_image
+from parity.report.engine import Engine
+from parity.report.identity import Identity, current_identity, hash_tree, local_config_digest, local_image
 from parity.report.receipt import Receipt, mismatches, read_receipt
+
+COMMIT_LABEL = "org.opencontainers.image.revision"
 
 
 @click.command("promote")
@@ -28,7 +33,7 @@ from parity.report.receipt import Receipt, mismatches, read_receipt
 @click.option("--receipt", type=click.Path(path_type=Path), help="Default: receipts/latest.json in the state.")
 @click.option("--allow-skipped", multiple=True, metavar="ID", help="Accept that this check was skipped; repeatable.")
 @click.option("--bucket-cors", is_flag=True, help="Also apply the bucket's CORS file (R2_ENDPOINT, aws CLI).")
-@click.option("--rehearse", is_flag=True, help="Promote to the Fly stand-in of this checkout's stack, with flyctl.")
+@click.option("--rehearse", "rehearsing", is_flag=True, help="Promote to the Fly stand-in: good and bad images.")
 @click.option(
     "--consent-no-way-back", is_flag=True, help="Promote although the last good release cannot be gone back to."
 )
@@ -39,17 +44,21 @@ def promote(
     receipt: Path | None,
     allow_skipped: tuple[str, ...],
     bucket_cors: bool,
-    rehearse: bool,
+    rehearsing: bool,
     consent_no_way_back: bool,
     wait_s: float,
 ) -> None:
     """Ship the image that the receipt speaks for to TARGET of parity.toml, or go back to the one before.
 
-    Exit code: 0 promoted, 1 nothing changed, 2 rolled back, 3 a person is needed.
+    Exit code: 0 promoted, 1 nothing changed, 2 rolled back, 3 a person is needed. Of a rehearsal: 0 when each of its
+    promotions ended as it must, else 1. It needs no receipt, a compose stack that is up, and `fly` only where PATH has
+    it.
     """
     try:
         project = Project.load()
         _refuse_unknown_target(project, target)
+        if rehearsing and not dry_run:
+            raise SystemExit(0 if _rehearse(project, target, wait_s) else 1)
         path = receipt or project.settings.state_dir / "receipts" / "latest.json"
         checked = read_receipt(path)
         # The checked image is what is shipped, whatever its name was given to since.
@@ -57,10 +66,10 @@ def promote(
         identity = current_identity(project, checked.identity.image_digest if source else None)
         _require_match(path, checked, identity, project.settings.root, allow_skipped)
         environ = dict(os.environ)
-        if rehearse:
+        if rehearsing:
             environ |= flyctl_environment(project.settings.admin_url)
         promotion = build(project, target, identity, source, environ, bucket_cors)
-        if rehearse:
+        if rehearsing:
             promotion = rehearsal(project, promotion)
             target = "rehearsal"
         state = project.settings.state_dir / "promotions" / target
@@ -86,6 +95,68 @@ def promote(
         click.echo(f"Interrupted: {stopped.signal}", err=True)
         ended = runner.Ended.NOTHING_CHANGED
     raise SystemExit(int(ended))
+
+
+def _rehearse(project: Project, target: str, wait_s: float) -> bool:
+    """Promotions of images that are made of this checkout's one, to the stand-in of its stack."""
+    if project.settings.driver != "docker":
+        raise ConfigError("PARITY_DRIVER", "a rehearsal deploys images", "docker", "make up with a Docker engine")
+    digest = local_config_digest(project.image)
+    if not digest:
+        raise ConfigError(project.image, "the engine has no such image", fix="make up")
+    state = project.settings.state_dir / "promotions" / "rehearsal"
+    environ = {**os.environ, **flyctl_environment(project.settings.admin_url)}
+    # A rehearsal begins before the first deploy: what an earlier one learned does not count.
+    shutil.rmtree(state, ignore_errors=True)
+    identity = current_identity(project, digest)
+    promotion = rehearsal(project, build(project, target, identity, project.image, environ, bucket_cors=False))
+    # What the app can report: the checkout may have gone on since the image was built.
+    labels = Engine().image(project.image)["Config"].get("Labels") or {}
+    promotion = replace(promotion, commit=str(labels.get(COMMIT_LABEL, "")) or promotion.commit)
+    environ, which = rehearse.with_flyctl(environ, state / "bin", Path(__file__).parents[2])
+    click.echo(f"flyctl: {which}")
+    shell.require_tools(("docker", "fly"), environ)
+    secrets = list(project.secrets)
+    with _rehearsal_images(project, digest) as images:
+        try:
+            with only_one(state), interruptible(), shell.private_fly_environment(environ, state) as private:
+                own = shell.Shell(private, click.echo)
+
+                def promote_one(one: Promotion) -> runner.Ended:
+                    # A commit that is never reported is waited for as long as Machines that turn healthy.
+                    hopeless = one.commit == rehearse.OTHER_COMMIT
+                    patience = runner.Patience(min(wait_s, rehearse.SICK_WAIT_S) if hopeless else wait_s)
+                    return runner.promote(
+                        runner.Run(one, own, Journal.read(state), patience, secrets, secrets_file(project))
+                    )
+
+                return rehearse.rehearse(promotion, images, own, promote_one)
+        finally:
+            rehearse.restore(project.settings.admin_url)
+
+
+@contextmanager
+def _rehearsal_images(project: Project, digest: str) -> Iterator[rehearse.Images]:
+    """The checked image and three that are made of it, removed afterwards."""
+    engine, base = Engine(), project.image
+    made: list[str] = []
+
+    def variant(name: str, *lines: str) -> rehearse.Checked:
+        tag = f"{base.partition(':')[0]}-rehearsal:{name}"
+        engine.build(tag, base, {"/etc/parity-rehearsal": f"{name}\n"}, more=lines)
+        made.append(tag)
+        return rehearse.Checked(tag, engine.config_digest(tag))
+
+    try:
+        yield rehearse.Images(
+            rehearse.Checked(base, digest),
+            variant("next"),
+            variant("sick", "ENTRYPOINT []", 'CMD ["sleep", "3600"]'),
+            variant("odd"),
+        )
+    finally:
+        for tag in made:
+            engine.remove_image(tag)
 
 
 def rehearsal(project: Project, promotion: Promotion) -> Promotion:

@@ -89,6 +89,10 @@ def start_machine(p: Promotion, machine_id: str) -> Argv:
     return ("fly", "machine", "start", machine_id, "--app", p.app)
 
 
+def destroy_machine(p: Promotion, machine_id: str) -> Argv:
+    return ("fly", "machine", "destroy", machine_id, "--force", "--app", p.app)
+
+
 def log_in_to_registry(_: Promotion) -> Argv:
     return ("fly", "auth", "docker")
 

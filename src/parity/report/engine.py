@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -73,15 +73,18 @@ class Engine:
         saved = self.request("GET", f"/images/{quote(name, safe='')}/get")
         return config_digest_of_archive(saved)
 
-    def build(self, tag: str, base: str, files: Mapping[str, str]) -> None:
-        """Build ``tag``: ``base`` with ``files`` on top, by absolute path in the image. Raises ``EngineError``."""
+    def build(self, tag: str, base: str, files: Mapping[str, str], *, more: Sequence[str] = ()) -> None:
+        """Build ``tag``: ``base`` with ``files`` on top, by absolute path in the image. Raises ``EngineError``.
+
+        ``more`` are further lines of its Dockerfile.
+        """
         buffer = io.BytesIO()
         lines = [f"FROM {base}"]
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             for number, (path, text) in enumerate(files.items()):
                 _add(archive, f"file{number}", text)
                 lines.append(f'COPY ["file{number}", "{path}"]')
-            _add(archive, "Dockerfile", "\n".join(lines) + "\n")
+            _add(archive, "Dockerfile", "\n".join([*lines, *more]) + "\n")
         headers = {"Content-Type": "application/x-tar"}
         path = f"/build?t={quote(tag)}&rm=1&forcerm=1&labels={quote(json.dumps({'parity.broken': 'true'}))}"
         told = self.request("POST", path, content=buffer.getvalue(), headers=headers)

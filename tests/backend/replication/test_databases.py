@@ -308,7 +308,7 @@ async def test_a_client_that_goes_away_leaves_no_commit_behind(make: Make, store
     assert len(ours) == 3
 
 
-async def test_an_upload_that_hangs_keeps_nobody_from_the_local_copy(make: Make, store: FakeStore) -> None:
+async def test_an_upload_that_hangs_blocks_no_read_of_the_local_copy(make: Make, store: FakeStore) -> None:
     databases = make(SYNC_READ_CHECK="never")
     await write(databases, A, "k")
     store.gates["put"] = asyncio.Event()

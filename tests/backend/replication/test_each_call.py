@@ -48,8 +48,8 @@ class FailsOnce(FakeStore):
 
 
 class Story:
-    """What one client does with its profile by way of two Machines that are not told of each other, and what it may
-    conclude: ``kept`` are names that were acknowledged, ``unknown`` ones that may be there."""
+    """What one client does with its profile by way of two Machines without routing, and what it may conclude:
+    ``kept`` are names that were acknowledged, ``unknown`` ones that may be there."""
 
     def __init__(self, make: Callable[[], Settings], store: FakeStore) -> None:
         self._make, self._store = make, store
@@ -129,7 +129,7 @@ class Story:
 
 @pytest.mark.timeout(1800)  # seconds, on a loaded machine
 @pytest.mark.parametrize("afterwards", [False, True], ids=["before its effect", "after its effect"])
-async def test_whichever_call_fails_what_was_acknowledged_is_there_and_what_was_deleted_is_gone(
+async def test_what_was_acknowledged_is_there_and_what_was_deleted_is_gone_after_a_failure_of_any_call(
     make_settings: Callable[..., Settings], afterwards: bool
 ) -> None:
     store = FailsOnce(-1, afterwards=False)

@@ -126,14 +126,14 @@ async def test_where_objects_are_gone_no_machine_begins_a_new_history(
     left = store.keys()
     cold = await start()
     if which == "newest four":
-        # An earlier, whole log that no one remembers is a valid older state, unless somebody knows better.
+        # A shorter log that is whole is a valid older state, unless a client sends a position beyond its end.
         assert await cold.names() == ["n0", "n1"]
         assert await cold.names(**{"X-Sync-Position": "7"}) == "sync-damaged"
     else:
         assert await cold.names() == "sync-damaged"
         assert (await cold.add("new")).json()["type"] == "/problems/sync-damaged"
     assert store.keys() == left
-    # Who has a copy appends behind the hole, and loses nothing of it; whoever opens the profile next says so.
+    # The Machine that has a copy keeps it and appends behind the gap. The next one that opens the profile says so.
     assert (await served.add("after")).status_code == 201
     assert await served.names() == ["after", *(f"n{number}" for number in range(6))]
     assert await (await start()).names() == "sync-damaged"

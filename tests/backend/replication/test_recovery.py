@@ -78,7 +78,7 @@ def test_a_hole_that_is_in_the_bucket_too_does_not_list_it_with_each_upload(tmp_
     assert play(run) < 20
 
 
-def test_bodies_that_make_room_for_newer_ones_amid_a_merge_are_fetched(tmp_path: Path) -> None:
+def test_bodies_that_make_room_for_newer_ones_during_a_merge_are_fetched(tmp_path: Path) -> None:
     async def run() -> None:
         store = bucket(0.01, 0.02)
         before = machine(store, tmp_path / "before", snapshot_share=1e9)
@@ -111,7 +111,7 @@ def test_a_roll_back_that_fails_lets_the_copy_go_and_is_not_repeated(tmp_path: P
     play(run)
 
 
-def test_an_upload_that_breaks_in_an_unforeseen_way_is_told_to_whoever_waits(tmp_path: Path) -> None:
+def test_an_upload_that_breaks_in_an_unforeseen_way_reaches_the_request_that_waits(tmp_path: Path) -> None:
     async def run() -> None:
         one = machine(bucket(0.01, 0.02), tmp_path)
         await insert(one, 0)

@@ -1,4 +1,4 @@
-"""A deploy: Machines of two releases on one profile. Nobody sees a schema that is not theirs."""
+"""A deploy: Machines of two releases on one profile. No request sees a schema that its release does not know."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_migration_that_fails_is_tried_again_by_the_next_use(tmp_path: Path) -
     play(run)
 
 
-def test_an_older_database_put_in_place_of_a_served_one_is_brought_up_by_whoever_reads_it(tmp_path: Path) -> None:
+def test_an_older_database_put_in_place_of_a_served_one_is_brought_up_by_the_next_reader(tmp_path: Path) -> None:
     async def run() -> None:
         _, new = await two_releases(tmp_path)
         await execute(new, "INSERT INTO second VALUES (1)")

@@ -161,7 +161,7 @@ class Profiles:
             raise StorageUnavailable(str(error)) from error
 
     async def _change(self, user_id: str, change: Callable[[Registry], Registry]) -> Registry:
-        """Reads, changes and writes back what nobody else changed meanwhile; otherwise once more."""
+        """Reads, changes and writes back; repeats it where the document was changed in between."""
         key = self._keys.registry(user_id)
         for wait in (*_RETRY.waits(), None):
             old, etag = await self._load(user_id)

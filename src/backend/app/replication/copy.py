@@ -13,7 +13,7 @@ a claim has brought it up. ``FOLLOWING``: it may be read. ``OWNING``: this Machi
 
 An **epoch** is a stretch in which commits are only added. It ends when commits are taken back, when another Machine's
 changes come in, or when the copy is dropped. A **ticket** names a commit of an epoch; for each epoch that is over, the
-last durable commit and the cause of its end are remembered, so that a request that began in it is told the truth.
+last durable commit and the cause of its end are remembered, so that a request that began in it gets the right answer.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ class LocalCopy:
         await self._let_go(State.EMPTY, cause)
 
     async def closed(self, cause: Exception) -> None:
-        """→ CLOSED: there will be no other copy; somebody else may build one at the same path."""
+        """→ CLOSED: this object builds no other copy; another one may, at the same path."""
         await self._let_go(State.CLOSED, cause)
 
     # -- inside

@@ -76,7 +76,7 @@ class ReplicatedSession:
         try:
             result, self._ticket = await work
         except Declined as declined:
-            # The caller's own exception, as judged on a state that must be durable before anyone is told.
+            # The caller's own exception, judged on a state that must be durable before the answer leaves.
             self._ticket, self.status = declined.ticket, SyncStatus.PENDING
             raise declined.error from None
         except REPLICA_ERRORS as error:

@@ -1,0 +1,125 @@
+"""What an append proves about the end of the log, by the Machine's clocks and the store's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from app.replication.core import Moment, Options
+from app.replication.errors import Fenced, FileExists, Outdated, StoreError
+from app.replication.layout import FileRef, transaction
+from app.replication.log import Log
+from app.replication.store import Listed, NewFile
+from app.replication.tasks import Signal
+
+DAY = 86400.0
+
+
+class Clocks:
+    """Both clocks of a Machine, and the store's, which go on together."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def wall_ms(self) -> int:
+        return int((1_800_000_000 + self.now) * 1000)
+
+    @property
+    def date(self) -> float:
+        return 1_800_000_000 + self.now
+
+
+class OneFile:
+    """A store in which each create takes two seconds, and is applied after the first. ``there`` is the file that each
+    create and each GET meets, ``newest`` what a list ends with."""
+
+    def __init__(self, clocks: Clocks) -> None:
+        self.clocks = clocks
+        self.exists = False
+        self.there: bytes | None = None
+        self.newest = 0
+        self.amid: Callable[[], None] = lambda: None
+
+    async def create(self, _file: NewFile) -> float:
+        self.clocks.now += 1
+        self.amid()
+        self.clocks.now += 1
+        if self.exists:
+            raise FileExists("taken")
+        return self.clocks.date
+
+    async def probe(self, _ref: FileRef) -> tuple[bytes | None, float]:
+        return self.there, self.clocks.date
+
+    async def recent(self, _early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
+        return Listed([transaction(self.newest)] if self.newest else [], self.clocks.date)
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def store(clocks: Clocks) -> OneFile:
+    return OneFile(clocks)
+
+
+@pytest.fixture
+async def log(store: OneFile, clocks: Clocks) -> Log:
+    made = Log(store, 1, Options(read_check=0.0), Signal(), now=lambda: clocks.now, wall_ms=clocks.wall_ms)  # type: ignore[arg-type]
+    made.verified = clocks.date
+    return made
+
+
+FILE = NewFile(transaction(7), b"own", 0)
+
+
+async def test_an_append_proves_nothing_to_what_began_while_it_was_on_its_way(log: Log, store: OneFile) -> None:
+    """Another Machine may have written behind the file before the answer came, and told its client so."""
+    before, amid = log.moment(), list[Moment]()
+    store.amid = lambda: amid.append(log.moment())
+    await log.append(FILE)
+    assert log.is_fresh(before)
+    assert log.checked_since(before)
+    assert not log.is_fresh(amid[0])
+    assert not log.checked_since(amid[0])
+
+
+@pytest.mark.parametrize(
+    ("there", "error"), [(b"own", None), (b"other", Fenced), (None, StoreError)], ids=["own", "another's", "gone"]
+)
+async def test_a_refused_append_is_a_success_only_where_its_own_bytes_are_there(
+    log: Log, store: OneFile, there: bytes | None, error: type[Exception] | None
+) -> None:
+    store.exists, store.there = True, there
+    if error is None:
+        await log.append(FILE)
+        assert [file.name for file in log.files] == [FILE.ref.name]
+    else:
+        with pytest.raises(error):
+            await log.append(FILE)
+        assert (log.files, log.checked) == ([], None)
+
+
+@pytest.mark.parametrize(("newest", "outdated"), [(7, False), (8, True)])
+async def test_an_append_after_half_the_retention_counts_only_where_it_is_the_newest_file(
+    log: Log, store: OneFile, clocks: Clocks, newest: int, outdated: bool
+) -> None:
+    store.newest = newest
+    clocks.now += 15 * DAY
+    if outdated:
+        with pytest.raises(Outdated):
+            await log.append(FILE)
+        assert log.checked is None
+    else:
+        await log.append(FILE)
+        assert log.verified == clocks.date
+
+
+async def test_an_append_within_half_the_retention_asks_for_no_list(log: Log, store: OneFile, clocks: Clocks) -> None:
+    store.newest = 99
+    clocks.now += 14 * DAY
+    await log.append(FILE)
+    assert log.verified == clocks.date

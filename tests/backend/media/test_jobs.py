@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from tests.backend.fakes import FakeStore, Fault
 from tests.backend.media.conftest import PREFIX, Api, stored, until
 
 from app.context import UserContext
 from app.core import Core
-from app.jobs import rows
+from app.jobs import rows, runner
 from app.jobs.models import Job, JobKind
 from app.main import create_app
 from app.services.worker import Work
@@ -34,6 +35,7 @@ class Held:
         self.runs = 0
         self.go = asyncio.Event()
         self.cancelled = 0
+        self.abandoned: list[str | None] = []
 
     async def run(self, work: Work) -> dict[str, Any]:
         self.runs += 1
@@ -46,11 +48,19 @@ class Held:
         return {"output_key": work.job.payload["output_key"], "size_bytes": 1, "duration_s": 1.0}
 
     async def abandon(self, job: Job) -> None:
-        return
+        self.abandoned.append(job.call_id)
 
 
-def hold(app: FastAPI) -> Held:
-    worker = Held()
+class Called(Held):
+    """One whose work is a call somewhere else."""
+
+    async def run(self, work: Work) -> dict[str, Any]:
+        await work.note_call("call-1")
+        return await super().run(work)
+
+
+def hold(app: FastAPI, worker: Held | None = None) -> Held:
+    worker = worker or Held()
     app.state.runner._worker = worker
     return worker
 
@@ -76,6 +86,22 @@ async def test_a_cancelled_export_stops_working_and_stays_cancelled(
     await api.call("POST", f"/api/exports/{export}/retry", expect=202)
     assert (await api.over(f"/api/exports/{export}"))["status"] == "complete"
     assert worker.runs == 2
+
+
+async def test_a_job_ends_with_its_profile_and_leaves_no_call_behind(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 0.01)
+    worker = hold(app, Called())
+    await started(api, make_video)
+    async with asyncio.timeout(20):
+        while not worker.runs:  # noqa: ASYNC110 - the worker begins by itself
+            await asyncio.sleep(0.01)
+    await api.call("DELETE", "/api/profiles/main", expect=204)
+    async with asyncio.timeout(20):
+        while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
+            await asyncio.sleep(0.01)
+    assert (worker.cancelled, worker.abandoned) == (1, ["call-1"])
 
 
 async def test_a_job_that_is_submitted_twice_runs_once(

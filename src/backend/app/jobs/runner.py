@@ -16,7 +16,7 @@ from app.jobs.models import Job, JobStatus
 from app.services.export_worker import finish
 from app.services.worker import Work, Worker, WorkFailed
 from app.storage.interface import StorageError
-from app.sync.interface import Databases, OwnedElsewhere, SyncError
+from app.sync.interface import Databases, OwnedElsewhere, SyncError, SyncGone
 from app.timestamps import now
 from reel.errors import ReelError
 
@@ -169,6 +169,9 @@ class Runner:
                 # The owner resumes the job when this process's lease has run out.
                 log.info("job %s: %s", job_id, error)
                 return
+            except SyncGone as error:
+                log.info("job %s ends with its profile: %s", job_id, error)
+                return
             except (SyncError, StorageError) as error:
                 log.warning("job %s: %s", job_id, error)
                 if self._stopped:  # giving the job back failed, which has taken the cancellation's place
@@ -179,7 +182,7 @@ class Runner:
     async def _carry_out(self, context: UserContext, job: Job) -> None:
         live = self._live[context, job.id] = _Live(context, job, self.hub)
         self.hub.publish(context, job)
-        working = asyncio.create_task(self._worker.run(Work(job, live.report, self._note_call(context, job))))
+        working = asyncio.create_task(self._worker.run(Work(job, live.report, self._note_call(context, live))))
         beating = asyncio.create_task(self._beat(context, live, working))
         try:
             result = await working
@@ -223,8 +226,11 @@ class Runner:
         if job is not None:
             self.hub.publish(context, job)
 
-    def _note_call(self, context: UserContext, job: Job) -> Any:
+    def _note_call(self, context: UserContext, live: "_Live") -> Any:
+        job = live.job
+
         async def note(call_id: str | None) -> None:
+            live.job = dataclasses.replace(live.job, call_id=call_id)
             kept = await steps.write(
                 self._databases,
                 context,
@@ -249,12 +255,23 @@ class Runner:
                 kept = await steps.write(self._databases, context, renew)
             except OwnedElsewhere:
                 kept = False
+            except SyncGone:
+                # No row is left by which anyone could find the call.
+                working.cancel()
+                await self._abandon(live.job)
+                return
             except (SyncError, StorageError) as error:
                 log.warning("lease of job %s: %s", job.id, error)
                 continue
             if not kept:
                 working.cancel()
                 return
+
+    async def _abandon(self, job: Job) -> None:
+        try:
+            await self._worker.abandon(job)
+        except WorkFailed as error:
+            log.warning("job %s ended with its profile, its Modal call may still run: %s", job.id, error)
 
 
 class _Live:

@@ -11,7 +11,7 @@ from app.jobs import rows
 from app.jobs.models import Job
 from app.storage.interface import StorageError
 from app.storage.retry import Policy
-from app.sync.interface import Databases, OwnedElsewhere, SyncError
+from app.sync.interface import Databases, OwnedElsewhere, SyncError, SyncGone
 
 T = TypeVar("T")
 
@@ -24,14 +24,14 @@ async def write(databases: Databases, context: UserContext, change: Callable[[ap
     must say from which state it may happen.
 
     Raises OwnedElsewhere where another Machine serves the profile: jobs follow the owner, they never take a profile
-    over. Raises SyncError or StorageError after the last try."""
+    over. Raises SyncGone where the profile was deleted, and SyncError or StorageError after the last try."""
     for wait in (*RETRY.waits(), None):
         try:
             if owner := await databases.elsewhere(context):
                 raise OwnedElsewhere(f"Machine {owner} serves the profile")
             async with databases.session(context) as session:
                 return await session.write(change)
-        except OwnedElsewhere:
+        except (OwnedElsewhere, SyncGone):
             raise
         except (SyncError, StorageError):
             if wait is None:

@@ -253,7 +253,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _needs_its_plain_run(item, run)
     for name in about.rests_on:
         verdict = run.verdict(name)
-        if verdict not in (None, Verdict.PASSED, Verdict.NOT_DECLARED):
+        if verdict not in (
+            None,
+            Verdict.PASSED,
+            Verdict.NOT_DECLARED,
+            *((Verdict.NOT_SHOWN,) if run.site.live else ()),
+        ):
             raise NotJudged(f"it rests on {name}, which is {verdict}")
 
 

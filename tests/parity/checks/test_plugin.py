@@ -224,6 +224,21 @@ def test_checks_that_rest_on_each_other_are_refused(tmp_path: Path) -> None:
     assert (ended.code, "rest on each other" in ended.output) == (4, True)
 
 
+def test_at_a_deployed_app_a_check_may_rest_on_one_that_only_a_stack_can_show(tmp_path: Path) -> None:
+    checks = """
+        @check("B", "needs a stack", unproven="x")
+        def test_stack(): pass
+        @check("B", "needs none", unproven="x", live=True, rests_on=("test_stack",))
+        def test_live(): pass
+    """
+    repository = Repository.at(tmp_path, checks)
+    with (tmp_path / "parity.toml").open("a") as file:
+        file.write('[targets.staging]\nurl = "https://app.example"\n')
+    ended = repository.check("--target", "staging")
+    assert (ended.verdict("test_stack"), ended.verdict("test_live")) == (Verdict.NOT_SHOWN, Verdict.PASSED)
+    assert ended.code == 0, ended.output
+
+
 def test_what_others_rest_on_runs_first_wherever_it_stands(tmp_path: Path) -> None:
     checks = """
         @check("B", "a", unproven="x", rests_on=("test_c",))

@@ -21,7 +21,7 @@ from parity.contract import Socket
 
 OPEN_S, SAID_S, CLOSED_S = 20.0, 15.0, 60.0
 # How long a WebSocket on which nothing happens must stay open in these checks, in seconds.
-IDLE_S = 3.0
+IDLE_S = 2.0
 NORMAL, GOING_AWAY, CRASHED, GONE = 1000, 1001, 1011, 1006
 NONSENSE: tuple[str | bytes, ...] = ("", "no JSON", "[]", '{"type": 7}', b"\x00\xff", "x" * 70_000)
 
@@ -68,6 +68,7 @@ async def first_message(connection: ClientConnection, socket: Socket) -> str | N
     broken=Proxy("sockets_refused"),
     because="was refused",
     needs=("sockets",),
+    live=True,
     fast=True,
 )
 async def test_sockets_open(person: Person, stack: Stack) -> None:
@@ -90,6 +91,7 @@ async def test_sockets_open(person: Person, stack: Stack) -> None:
     broken=Proxy("sockets_silent"),
     because="says nothing",
     needs=("sockets",),
+    live=True,
     rests_on=("test_sockets_open",),
 )
 async def test_sockets_speak(person: Person, stack: Stack) -> None:
@@ -200,6 +202,7 @@ async def tracebacks(machines: Machines, machine: str) -> int:
     broken=Proxy("sockets_trust_the_path"),
     because="opens the WebSocket of",
     needs=("sockets",),
+    live=True,
     rests_on=("test_sockets_open",),
 )
 async def test_sockets_of_others(person: Person, people: People, stack: Stack) -> None:

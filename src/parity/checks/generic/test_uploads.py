@@ -136,10 +136,12 @@ async def test_large_upload(person: Person, bucket: Bucket, video: bytes) -> Non
     because="preflight of the upload|may not read",
     needs=("upload", "origin", "ffmpeg"),
     rests_on=("test_upload",),
+    live=True,
     fast=True,
 )
 async def test_played_in_ranges(person: Person, stack: Stack, video: bytes) -> None:
     """Name the page's origin in the bucket's CORS policy; pass Range on where the app serves files."""
+    removable(person, stack)
     uploaded = await person.app.upload(video)
     if uploaded.url is None:
         not_declared("the contract names no URL of the upload (Uploaded.url)")
@@ -160,6 +162,12 @@ async def test_played_in_ranges(person: Person, stack: Stack, video: bytes) -> N
             f"bytes={asked} of the video gives {len(part.content)} bytes, and not those of the upload: a player shows"
             " garbage, or stops"
         )
+
+
+def removable(person: Person, stack: Stack) -> None:
+    """Nothing is uploaded to a deployed app that the person cannot delete again. Raises ``NotDeclared``."""
+    if stack.site.live and not person.can("leave"):
+        not_declared("the contract does not say how a person deletes everything (leave): the upload would stay there")
 
 
 def of_app(url: str, stack: Stack) -> bool:
@@ -201,9 +209,11 @@ async def test_played_in_browser(person: Person, stack: Stack, page: Pages, vide
     because="was taken",
     needs=("upload", "ffmpeg"),
     rests_on=("test_upload",),
+    live=True,
 )
-async def test_upload_is_bound(person: Person, video: bytes) -> None:
+async def test_upload_is_bound(person: Person, stack: Stack, video: bytes) -> None:
     """Sign Content-Length and Content-Type into the URL."""
+    removable(person, stack)
     sent = watch(person, try_others=True)
     refusal: Refused | None = None
     try:

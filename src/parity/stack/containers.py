@@ -25,6 +25,8 @@ _SOCKET = Path("/var/run/docker.sock")
 # A bundle of trusted roots, where the machine names one: what intercepts TLS here does so in builds too.
 _CA_VARIABLES = ("PARITY_CA_FILE", "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 BUILD_CA = ".parity/build/ca.pem"
+# On each volume that a Machine has (parity.fly.machines.container).
+MACHINE_VOLUME_LABEL = "parity.fly.volume"
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,18 @@ class Containers:
             *(["--volumes"] if volumes else []),
             *(["--timeout=10"] if quickly else []),
         ]
-        return self.run("--profile", "*", *words)
+        code = self.run("--profile", "*", *words)
+        if volumes and code == 0:
+            self._remove_machine_volumes()
+        return code
+
+    def _remove_machine_volumes(self) -> None:
+        """Remove the volumes of fly.toml's ``[mounts]``: Machines make them, so that Compose knows none of them."""
+        labels = (f"{PROJECT_LABEL}={self.project}", MACHINE_VOLUME_LABEL)
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        found = self.hands.output(["docker", "volume", "ls", "--quiet", *filters], {}).text.split()
+        if found:
+            self.hands.output(["docker", "volume", "rm", *found], {})
 
     def show_logs(self, service: str | None, *, follow: bool, tail: int) -> int:
         options = [*(["--follow"] if follow else []), f"--tail={tail}"]

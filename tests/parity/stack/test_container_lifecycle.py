@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from parity.config.settings import load_settings
+from parity.fly.machines.container import VOLUME_LABEL
 from parity.stack import container_lifecycle
 from parity.stack.container_lifecycle import all_healthy, explanation, machines_return
-from parity.stack.containers import Containers
+from parity.stack.containers import MACHINE_VOLUME_LABEL, Containers
 from parity.stack.errors import NotRunning
 from parity.stack.hands import Output
 from parity.stack.status import machine_state
@@ -110,3 +111,33 @@ def test_a_machine_without_requests_is_asleep_and_one_that_crashed_is_not(
 ) -> None:
     found = {"state": state, "healthy": True, "events": [{"type": kind} for kind in events]}
     assert machine_state(found).startswith(words)
+
+
+class Recorded(Answers):
+    """Hands that also keep the commands."""
+
+    def __init__(self, **texts: str) -> None:
+        super().__init__(**texts)
+        self.commands: list[list[str]] = []
+
+    def output(self, argv: Sequence[str], env: Mapping[str, str], timeout_s: float | None = None) -> Output:
+        self.commands.append(list(argv))
+        return super().output(argv, env, timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("volumes", "removed"), [(True, [["docker", "volume", "rm", "a_data_0", "a_data_1"]]), (False, [])]
+)
+def test_the_volumes_that_machines_made_go_with_the_others(
+    tmp_path: Path, volumes: bool, removed: list[list[str]]
+) -> None:
+    hands = Recorded(ls="a_data_0\na_data_1\n")
+    containers = Containers(load_settings({"PARITY_ROOT": str(tmp_path)}), tmp_path, {}, hands)
+    assert containers.stop(volumes=volumes) == 0
+    assert [command for command in hands.commands if "rm" in command] == removed
+    listed = [command for command in hands.commands if "ls" in command]
+    assert all(f"label=com.docker.compose.project={containers.project}" in command for command in listed)
+
+
+def test_the_label_of_machines_volumes_is_the_stand_ins() -> None:
+    assert MACHINE_VOLUME_LABEL == VOLUME_LABEL

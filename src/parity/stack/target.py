@@ -10,7 +10,8 @@ from typing import Literal
 
 from parity.config.errors import ConfigError
 from parity.config.project import Project
-from parity.config.variables import PATH, URL, read, setting
+from parity.config.settings import HarnessSettings
+from parity.config.variables import PATH, URL, read, rows, setting
 from parity.stack.containers import Containers
 from parity.stack.errors import NotRunning, StackError
 from parity.stack.hands import hands
@@ -20,6 +21,15 @@ Driver = Literal["docker", "process", "live"]
 
 # In compose R2 has one name for people, Machines and browsers alike: presigned URLs carry it (docs/architecture.md).
 COMPOSE_R2_HOST = "r2.localhost"
+# Names and ports inside the compose networks, as its compose file sets them. A Machine's variables are made of them,
+# whether the harness runs in a container or, as for `parity check`, on the host. The stubs' port is not published.
+INSIDE = {
+    "PARITY_R2_HOST": COMPOSE_R2_HOST,
+    "PARITY_SERVICE_HOST": "fly",
+    "PARITY_MODAL_HOST": "modal",
+    "PARITY_CA_PATH": "/trust/ca.pem",
+    "PARITY_STUB_PORT": next(row.default for row in rows(HarnessSettings) if row.name == "PARITY_STUB_PORT"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +96,8 @@ class Target:
 
 def with_driver(environ: Mapping[str, str], driver: Driver) -> dict[str, str]:
     """``environ`` with what the driver decides where the caller did not."""
-    host = {"PARITY_R2_HOST": COMPOSE_R2_HOST} if driver == "docker" else {}
-    return {**host, **{name: value for name, value in environ.items() if value}, "PARITY_DRIVER": driver}
+    inside = INSIDE if driver == "docker" else {}
+    return {**inside, **{name: value for name, value in environ.items() if value}, "PARITY_DRIVER": driver}
 
 
 def local_project(environ: Mapping[str, str]) -> tuple[Project, Driver]:

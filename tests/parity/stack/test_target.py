@@ -2,13 +2,16 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
+from parity.config.compose_env import HOME
 from parity.config.errors import ConfigError
 from parity.config.project import Project
+from parity.config.settings import load_settings
 from parity.stack.addresses import URL_KEYS, browser_command, shell_exports, tool_environment, urls
 from parity.stack.processes import ProcessId
 from parity.stack.state import PartState, StackState, write_state
-from parity.stack.target import Target, local_project
+from parity.stack.target import INSIDE, Target, local_project, with_driver
 
 
 def running_state(project: Project) -> StackState:
@@ -71,3 +74,13 @@ def test_the_browser_takes_one_certificate_and_maps_the_public_names(project: Pr
     assert "--ignore-certificate-errors-spki-list=HASH" in command
     assert "--ignore-certificate-errors" not in command
     assert command[-1] == "https://page.example"
+
+
+def test_on_the_host_a_container_s_variables_are_those_that_compose_gives_it(tmp_path: Path) -> None:
+    """`parity check` on the host judges a Machine's environment."""
+    given = yaml.safe_load((HOME / "src/parity/compose.yaml").read_text())["x-settings"]
+    stubs = INSIDE["PARITY_STUB_PORT"]
+    assert {**{name: given.get(name) for name in INSIDE}, "PARITY_STUB_PORT": stubs} == INSIDE
+    environ = with_driver({"PARITY_ROOT": str(tmp_path), "PARITY_PORT_OFFSET": "100"}, "docker")
+    moved = load_settings(environ)
+    assert (moved.ca_path, moved.service_host, str(moved.stub_port)) == ("/trust/ca.pem", "fly", stubs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -64,7 +65,10 @@ def _routes(root: Path, found: Findings, url: str | None) -> list[Route]:
             raise click.ClickException(f"{url} has no OpenAPI document: {error}") from None
     own = root / ".venv/bin/python"
     values = {name: _ADDRESS if name.endswith(("URL", "ENDPOINT")) else "stand-in" for name in found.must} | found.env
-    return from_source(own if own.exists() else Path(sys.executable), root / found.directory, found.command, values)
+    with tempfile.TemporaryDirectory() as folder:  # the image's paths may be written to when the app is imported
+        image = {name: f"{folder}{v}" if v.startswith("/") else v for name, v in found.image_env.items()}
+        python = own if own.exists() else Path(sys.executable)
+        return from_source(python, root / found.directory, found.command, {"TMPDIR": folder} | image | values)
 
 
 def missing(found: Findings, texts: dict[str, str]) -> list[str]:
@@ -82,6 +86,11 @@ def missing(found: Findings, texts: dict[str, str]) -> list[str]:
         told.append("parity.toml: frontend_origin, if the page has another origin than the API")
     if not found.cors:
         told.append("parity.toml: [r2] cors, if a browser uploads to the bucket or plays from it")
+    told += [
+        f"{file} names {place}: as processes all Machines share it, and none begins with an empty disk. Let a variable"
+        " say it, and give that a relative path in env of [app.process]"
+        for place, file in found.places.items()
+    ]
     told += [
         f"parity.toml: {name} looks like an address: of a service [services], or of an API of others [stubs]"
         for name in found.outside

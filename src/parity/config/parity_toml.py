@@ -71,12 +71,14 @@ class Process(_Table):
 
     ``{python}``, ``{port}``, ``{host}`` (the address that the edge reaches Machines at) and ``{root}`` (the folder of
     ``parity.toml``) are filled in. ``python`` is the interpreter, relative to ``parity.toml``; by default
-    ``.venv/bin/python`` where that exists, else the harness's own.
+    ``.venv/bin/python`` where that exists, else the harness's own. ``env`` is what ENV of the Dockerfile gives the
+    image. A relative path there lies in the Machine's own folder; an absolute one is shared by all Machines.
     """
 
     directory: str = "."
     command: ProcessCommand
     python: str = ""
+    env: Variables = {}
 
     @field_validator("command")
     @classmethod

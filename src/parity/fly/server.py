@@ -129,7 +129,7 @@ async def serve(environ: Mapping[str, str]) -> None:
             raise ConfigError("PARITY_FLY_CPU", "processes have no CPU quota", "off, or PARITY_DRIVER=docker")
         process, commands = project.process, project.group_commands
         driver = ProcessDriver(
-            harness.root, process.directory, process.command, harness.state_dir, host, project.python
+            harness.root, process.directory, process.command, harness.state_dir, host, project.python, process.env
         )
     certificates = ensure_certificates(harness.ca_dir, harness.trust_dir, project.certificate_names)
     if harness.publish_dir:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _SERVERS = ("uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi", "waitress-serve", "flask")
@@ -14,9 +16,12 @@ _HOST = re.compile(r"^(0\.0\.0\.0|::|\[::\])$")
 
 @dataclass(frozen=True)
 class Started:
-    """``command`` as the Dockerfile has it. ``litestream``: the image replicates SQLite by it, behind the answers."""
+    """``command`` and ``env`` as the Dockerfile has them, ``workdir`` as well. ``litestream``: the image replicates
+    SQLite by it, behind the answers."""
 
     command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = "/"
     litestream: bool = False
 
 
@@ -26,15 +31,36 @@ def read_dockerfile(path: Path) -> Started | None:
         text = path.read_text("utf-8")
     except OSError:
         return None
-    stage: dict[str, str] = {}
+    stage, env, stages = {"WORKDIR": "/"}, dict[str, str](), dict[str, tuple[dict[str, str], dict[str, str]]]()
     for line in re.sub(r"\\\n", " ", text).splitlines():
         word, _, rest = line.strip().partition(" ")
-        if word.upper() == "FROM":
-            stage = {}
+        rest = rest.strip()
+        if word.upper() == "FROM":  # [--platform=…] IMAGE [AS NAME]; what an earlier stage set is inherited
+            base, *named = [part for part in rest.split() if not part.startswith("--")] or [""]
+            before, variables = stages.get(base, ({"WORKDIR": "/"}, {}))
+            stage, env = dict(before), dict(variables)
+            stages[named[-1] if named else ""] = stage, env
         elif word.upper() in ("CMD", "ENTRYPOINT"):
-            stage[word.upper()] = rest.strip()
+            stage[word.upper()] = rest
+        elif word.upper() == "WORKDIR":
+            stage["WORKDIR"] = posixpath.join(stage["WORKDIR"], rest)
+        elif word.upper() == "ENV":
+            env |= _variables(rest)
     words = [*_words(stage.get("ENTRYPOINT", "")), *_words(stage.get("CMD", ""))]
-    return Started(tuple(words), re.search(r"\blitestream\b", text) is not None) if words else None
+    if not words:
+        return None
+    return Started(tuple(words), env, stage["WORKDIR"], re.search(r"\blitestream\b", text) is not None)
+
+
+def _variables(text: str) -> dict[str, str]:
+    """Of ``ENV A=1 B="two words"``, or of the older ``ENV A one``."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return {}
+    if words and "=" not in words[0]:
+        return {words[0]: " ".join(words[1:])}
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
 def _words(text: str) -> list[str]:
@@ -48,6 +74,16 @@ def _words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError:
         return []
+
+
+def filled_in(words: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, ...]:
+    """``words`` with ``$NAME`` and ``${NAME:-default}`` as a shell fills them in; PORT stays for the port."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[3]
+        return found[0] if name == "PORT" else env.get(name) or found[2] or ""
+
+    return tuple(re.sub(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)", value, word) for word in words)
 
 
 def process_command(words: tuple[str, ...], port: int) -> list[str] | None:

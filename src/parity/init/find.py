@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from parity.init.docker import process_command, read_dockerfile
+from parity.init.docker import filled_in, process_command, read_dockerfile
 
 _SKIPPED = frozenset(
     {".git", ".venv", "venv", "node_modules", ".parity", "__pycache__", "site-packages", "tests", "test"}
@@ -38,6 +39,8 @@ _R2 = {
     "R2_BUCKET": re.compile(r"BUCKET(_NAME)?$|^(R2|S3)_BUCKET"),
 }
 _SERVICES = {"postgres": re.compile(r"DATABASE_URL|POSTGRES(QL)?_UR[LI]|PG_?DSN"), "redis": re.compile(r"REDIS_UR[LI]")}
+# A folder outside of the app's own, as a text of the source.
+_PLACE = re.compile(r"""["'](/(?:data|tmp|var|mnt)(?:/[\w./-]*)?)["']""")
 # The address of something else that the app asks.
 _ADDRESS = re.compile(r"_(URL|URI|ENDPOINT|HOST|BASE|API|DSN)$")
 # What fly.toml's [env] calls the environment, and how environments are called.
@@ -64,6 +67,11 @@ class Findings:
     directory: str = "."
     command: list[str] = field(default_factory=list)
     image_command: tuple[str, ...] = ()
+    # ENV and WORKDIR of the Dockerfile.
+    image_env: dict[str, str] = field(default_factory=dict)
+    workdir: str = "/"
+    # Absolute paths in the sources, each with the file that names it.
+    places: dict[str, str] = field(default_factory=dict)
     must: list[str] = field(default_factory=list)
     may: list[str] = field(default_factory=list)
     r2: dict[str, str] = field(default_factory=dict)
@@ -82,7 +90,20 @@ class Findings:
     @property
     def secrets(self) -> list[str]:
         """Variables that the sources cannot do without and fly.toml does not give."""
-        return [name for name in self.must if name not in self.env and not _NOT_SECRETS.match(name)]
+        given = {*self.env, *self.image_env}
+        return [name for name in self.must if name not in given and not _NOT_SECRETS.match(name)]
+
+    @property
+    def process_env(self) -> dict[str, str]:
+        """What the image's ENV gives the app, with paths that lie in a Machine's own folder."""
+        read = {name: value for name, value in self.image_env.items() if name in {*self.must, *self.may} - {*self.env}}
+        return {name: self._own(value) for name, value in read.items() if not _NOT_SECRETS.match(name)}
+
+    def _own(self, value: str) -> str:
+        if not value.startswith("/"):
+            return value
+        below = posixpath.relpath(value, self.workdir)
+        return value.lstrip("/") if below.startswith("..") else below
 
     @property
     def environment(self) -> str:
@@ -99,7 +120,8 @@ class Findings:
     @property
     def optional(self) -> list[str]:
         """Variables that the sources read where they are set, and fly.toml does not set."""
-        return [name for name in self.may if name not in self.env and not _NOT_SECRETS.match(name)]
+        given = {*self.env, *self.image_env}
+        return [name for name in self.may if name not in given and not _NOT_SECRETS.match(name)]
 
 
 def look(root: Path) -> Findings:
@@ -171,6 +193,9 @@ def _image(root: Path, found: Findings) -> None:
     found.litestream = started is not None and started.litestream
     web = found.groups.get("web") or found.groups.get("app") or ""
     found.image_command = tuple(web.split()) if web else started.command if started else ()
+    if started:
+        found.image_command = filled_in(found.image_command, {**started.env, **found.env})
+        found.image_env, found.workdir = dict(started.env), started.workdir
     command = process_command(found.image_command, found.port) if found.image_command else None
     if command is None:
         shown = " ".join(found.image_command) or "nothing"
@@ -209,6 +234,8 @@ def _sources(root: Path, found: Findings) -> None:
         text = path.read_text("utf-8", "replace")
         relative = str(path.relative_to(root))
         boto3 = boto3 or "import boto3" in text
+        for place in _PLACE.findall(text):
+            found.places.setdefault(place, relative)
         must.update(dict.fromkeys(_MUST.findall(text)))
         may.update(dict.fromkeys(_MAY.findall(text)))
         if _PYDANTIC.search(text):

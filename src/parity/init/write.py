@@ -63,6 +63,9 @@ def parity_toml(found: Findings) -> str:
         lines.append(f'directory = "{found.directory}"')
     command = found.command or ["{python}", "-m", "uvicorn", "main:app", "--host", "{host}", "--port", "{port}"]
     lines.append(f"command = {_list(command)}" + ("" if found.command else " # TODO: a guess"))
+    if found.process_env:
+        shown = ", ".join(f"{name} = {json.dumps(value)}" for name, value in found.process_env.items())
+        lines.append(f"env = {{ {shown} }} # ENV of the Dockerfile; relative paths lie in a Machine's own folder")
     for group, line in found.groups.items():
         if group not in ("web", "app"):
             lines += ["", f"[processes.{group}]", f"command = {_list(as_process(line))}"]

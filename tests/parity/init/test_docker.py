@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from parity.init.docker import process_command, read_dockerfile
+from parity.init.docker import filled_in, process_command, read_dockerfile
 
 UVICORN = ["{python}", "-m", "uvicorn", "app.main:app"]
 
@@ -56,3 +56,27 @@ def test_the_command_of_a_shell_is_looked_into() -> None:
     words = ("sh", "-c", "exec uvicorn app.main:app --host 0.0.0.0 --port ${PORT:-8080}")
     assert process_command(words, 8080) == [*UVICORN, "--host", "{host}", "--port", "{port}"]
     assert process_command(("sh", "-c", "alembic upgrade head && uvicorn app.main:app"), 8080) is None
+
+
+def test_variables_of_the_stages_below_are_the_images_too(tmp_path: Path) -> None:
+    text = """FROM python AS base
+ENV A=1 B="two words"
+WORKDIR /srv
+FROM node AS page
+ENV C=3
+FROM base
+WORKDIR app
+ENV D four
+CMD uvicorn app.main:app
+"""
+    (tmp_path / "Dockerfile").write_text(text)
+    found = read_dockerfile(tmp_path / "Dockerfile")
+    assert found is not None
+    assert (found.env, found.workdir) == ({"A": "1", "B": "two words", "D": "four"}, "/srv/app")
+
+
+def test_a_commands_variables_are_filled_in_and_the_port_is_left() -> None:
+    words = ("gunicorn", "-w", "${WEB_CONCURRENCY:-2}", "-b", "0.0.0.0:${PORT:-8080}", "$LEVEL", "${NONE}")
+    assert filled_in(words, {"LEVEL": "info", "PORT": "80"}) == (
+        "gunicorn", "-w", "2", "-b", "0.0.0.0:${PORT:-8080}", "info", "",
+    )  # fmt: skip

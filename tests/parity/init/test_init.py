@@ -215,3 +215,18 @@ def test_services_stand_in_the_compose_file_under_the_names_of_their_addresses()
     services = yaml.safe_load(compose_yaml(found, "../parity"))["services"]
     address = ParityConfig.model_validate(tomllib.loads(parity_toml(found))).services["postgres"].address
     assert services[address.partition(":")[0]]["networks"] == ["public"]
+
+
+def test_the_images_folders_become_the_machines_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "fly.toml": 'app = "x"\n[env]\nWORKERS = "3"\n[http_service]\n',
+        "Dockerfile": "FROM a\nWORKDIR /app\nENV DATA_DIR=/data MODELS=/app/models UNREAD=1\n"
+        "CMD exec gunicorn app:app -w ${WORKERS:-2} -b 0.0.0.0:8080\n",
+        "app.py": 'import os\nDATA = os.getenv("DATA_DIR", "/tmp/kiosk")\nMODELS = os.environ["MODELS"]\n',
+    }
+    project = initialised(_files(tmp_path, files), monkeypatch)
+    assert project.process.env == {"DATA_DIR": "data", "MODELS": "models"}
+    assert project.process.command[5:] == ["3", "-b", "{host}:{port}"]
+    assert "to do    app.py names /tmp/kiosk: as processes all Machines share it" in capsys.readouterr().out

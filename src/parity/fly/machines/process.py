@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from parity.fly.machines.log_file import LogFile
 # Left out of a Machine's copy of the source: nothing that an image would hold.
 NOT_COPIED = ("user_data", "__pycache__", ".venv", "venv", "node_modules", ".git", ".pytest_cache", ".mypy_cache")
 # Of the stand-in's own environment: where programs and libraries are found, and nothing else.
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _PDEATHSIG = 1
 
 
@@ -37,7 +37,8 @@ class ProcessDriver:
 
     ``directory`` is the source relative to ``checkout``; the copy lies under the same relative path in the Machine's
     root, so that paths computed from a module's place stay inside the root. A source that is the whole checkout or lies
-    outside of it is copied to ``source`` there. ``host`` is where Machines are reached, ``python`` the interpreter.
+    outside of it is copied to ``source`` there. ``host`` is where Machines are reached, ``python`` the interpreter,
+    ``env`` what ENV of the Dockerfile gives the image.
     """
 
     name = "process"
@@ -51,9 +52,11 @@ class ProcessDriver:
         state_dir: Path,
         host: str = "127.0.0.1",
         python: Path | str = sys.executable,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self._checkout, self._directory, self._command, self._host = checkout, directory, command, host
         self._python = str(python)
+        self._env = dict(env or {})
         source, whole = (checkout / directory).resolve(), checkout.resolve()
         below = source != whole and source.is_relative_to(whole)
         self._place = str(source.relative_to(whole)) if below else "source"
@@ -99,20 +102,23 @@ class ProcessDriver:
 
     async def start(self, spec: MachineSpec) -> Address:
         root = self._machines / spec.id
-        workdir, home = root / self._place, root / "home"
+        # A folder for temporary files of its own: what a Machine leaves there must not be found by the next one.
+        workdir, home, temporary = root / self._place, root / "home", root / "tmp"
         if spec.goes_on_from(self._ran.get(spec.id)) and home.is_dir():
             await self._end(spec.id)
         else:
             await self.remove(spec.id)
             await self._copy(spec, workdir)
             home.mkdir()
+            temporary.mkdir(exist_ok=True)
         self._ran[spec.id] = spec
         port = _free_port(self._host)
         words = command_words(list(spec.command) or self._command, self._values(port))
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         # As in an image: `python` and the programs of its packages are the app's own.
         environment["PATH"] = os.pathsep.join([str(Path(self._python).parent), environment.get("PATH", os.defpath)])
-        environment |= {"HOME": str(home), "PYTHONUNBUFFERED": "1", **spec.environment}
+        environment |= {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        environment |= {**self._env, **spec.environment}
         with LogFile(self._logs, spec.id).appending() as log:
             try:
                 process = await asyncio.create_subprocess_exec(

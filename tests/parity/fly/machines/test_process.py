@@ -191,3 +191,23 @@ async def test_the_interpreter_and_the_checkout_are_filled_in(tmp_path: Path) ->
         )
     finally:
         await machines.close()
+
+
+async def test_temporary_files_are_the_machines_own_and_env_of_the_image_comes_before_flys(tmp_path: Path) -> None:
+    script = 'echo "$TMPDIR"; echo "$DATA_DIR"; echo "$LEVEL"; ls "$TMPDIR"; touch "$TMPDIR/left"; : {port}'
+    machines = ProcessDriver(
+        SOURCE.parent,
+        SOURCE.name,
+        ["/bin/sh", "-c", script],
+        tmp_path / "state",
+        env={"DATA_DIR": "data", "LEVEL": "image"},
+    )
+    await machines.open()
+    try:
+        for _ in range(2):
+            await machines.start(spec({"LEVEL": "fly"}))
+            await machines.wait("m1")
+        once = [str(tmp_path / "state/machines/m1/tmp"), "data", "fly"]
+        assert await machines.logs("m1", 20) == once * 2
+    finally:
+        await machines.close()

@@ -40,8 +40,11 @@ class Repository:
     environ: Mapping[str, str]
 
     @classmethod
-    def copied(cls, name: str, to: Path, python: Path, path: str = "") -> Repository:
-        """On ports that nothing else has; ``path`` is searched before PATH."""
+    def copied(
+        cls, name: str, to: Path, python: Path, path: str = "", given: Mapping[str, str] | None = None
+    ) -> Repository:
+        """On ports that nothing else has, as processes unless ``given``, variables, say otherwise; ``path`` is searched
+        before PATH."""
         folder = to / name
         shutil.copytree(HERE / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
         link = folder / ".venv/bin/python"
@@ -50,9 +53,8 @@ class Repository:
         link.chmod(0o755)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PARITY_", "COMPOSE_"))}
         search = os.pathsep.join(filter(None, [path, kept["PATH"]]))
-        return cls(
-            folder, {**kept, "PATH": search, "PARITY_PORT_OFFSET": str(_free_offset()), "PARITY_DRIVER": "process"}
-        )
+        own = {"PATH": search, "PARITY_PORT_OFFSET": str(_free_offset()), "PARITY_DRIVER": "process"}
+        return cls(folder, {**kept, **own, **(given or {})})
 
     def parity(self, *words: str, expect: tuple[int, ...] = (0,)) -> str:
         """Run ``parity`` on it; what it printed. Fails for another exit code than the expected ones."""

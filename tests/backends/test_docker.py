@@ -1,0 +1,51 @@
+"""A repository of others under Docker, as docs/your-own-backend.md has it: its image is built from its own Dockerfile,
+which stays as it is, and containers of it are checked."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.backends.repository import HERE, Repository
+
+# Whose images they are: the same layers are found again by the next run of this checkout.
+PROJECT = f"foreign-{zlib.crc32(str(HERE).encode()):08x}"
+BASE = "python:3.11-slim-bookworm"
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("builds")]
+
+
+def docker(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def scout(tmp_path: Path) -> Iterator[Repository]:
+    """Sources and fly.toml in folders of their own, an outside API."""
+    if shutil.which("docker") is None or docker("image", "inspect", BASE).returncode:
+        pytest.skip(f"no Docker engine answers, or it lacks {BASE}")
+    given = {"PARITY_DRIVER": "docker", "COMPOSE_PROJECT_NAME": PROJECT}
+    found = Repository.copied("scout", tmp_path, Path(sys.executable), given=given)
+    yield found
+    found.parity("down", "--volumes")
+    docker("image", "rm", "--force", *docker("image", "ls", "--quiet", f"{PROJECT}-*").stdout.split())
+
+
+def test_a_foreign_repository_is_built_and_checked_under_docker(scout: Repository) -> None:
+    assert "wrote    compose.yaml" in scout.parity("init")
+    scout.parity("config", "write")
+    scout.parity("up")
+    ended = scout.check("test_someone_new_can_come or test_writes_last or test_environment or test_image")
+    assert {name: one.verdict for name, one in ended.items()} == {
+        "test_someone_new_can_come": "passed",
+        "test_writes_last": "passed",
+        "test_environment": "passed",
+        "test_image": "passed",
+    }, ended
+    for theirs in ("Dockerfile", ".dockerignore", "deploy/fly.staging.toml"):
+        assert (scout.folder / theirs).read_bytes() == (HERE / "scout" / theirs).read_bytes()

@@ -10,11 +10,12 @@ from typing import NoReturn, TypeVar
 
 import httpx
 
+from parity.checks.bucket import Bucket
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person
 from parity.checks.stack import Stack
 from parity.checks.verdict import NotDeclared
-from parity.contract import InBucket
+from parity.contract import InBucket, Refused
 
 T = TypeVar("T")
 POLL_S = 0.1
@@ -40,6 +41,25 @@ def within_s(person: Person) -> float:
     """How many seconds after its acknowledgement a write may reach the bucket, by the contract; 0: before it."""
     keeps = person.keeps
     return keeps.within_s if isinstance(keeps, InBucket) else 0.0
+
+
+# How an app says that it does not know who asks.
+UNKNOWN = (401, 403)
+
+
+async def refusal_of(person: Person) -> Refused | None:
+    """How a read is refused; None where it is answered."""
+    try:
+        await person.read()
+    except Refused as refused:
+        return refused
+    return None
+
+
+async def changed(bucket: Bucket, person: Person, before: Mapping[str, str]) -> Mapping[str, str]:
+    """What lies below the person's prefix once it is another than ``before``; ``before`` where it never is, within the
+    seconds that the contract names."""
+    return await until(lambda: bucket.objects(person.owns), lambda found: found != before, within_s(person))
 
 
 def not_declared(reason: str) -> NoReturn:

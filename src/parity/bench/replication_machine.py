@@ -183,8 +183,9 @@ class Rows:
             game = self._id()
             self.games.append(game)
             connection.execute(
-                "INSERT INTO games VALUES (?, ?, ?, 'video/mp4', 'mp4', ?, 'ready', NULL, 0, 5400.5, 1920, 1080,"
-                " 'h264', 'aac', ?, ?)",
+                "INSERT INTO games (id, name, filename, content_type, extension, size_bytes, status, upload_id,"
+                " part_count, duration_s, width, height, video_codec, audio_codec, created_at, updated_at) VALUES"
+                " (?, ?, ?, 'video/mp4', 'mp4', ?, 'ready', NULL, 0, 5400.5, 1920, 1080, 'h264', 'aac', ?, ?)",
                 (game, f"Game against team {len(self.games)}", f"IMG_{len(self.games):04d}.MP4",
                  self._random.randrange(1 << 32), NOW, NOW),
             )  # fmt: skip
@@ -197,7 +198,11 @@ class Rows:
         row = (clip, game or self._random.choice(self.games), f"Clip {len(self.clips)}", start, start + 8, NOW, NOW)
 
         def change(connection: apsw.Connection) -> None:
-            connection.execute("INSERT INTO clips VALUES (?, ?, ?, ?, ?, NULL, ?, ?)", row)
+            connection.execute(
+                "INSERT INTO clips (id, game_id, name, start_s, end_s, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
             # Not before: an update of it must find it.
             self.clips.append(clip)
 

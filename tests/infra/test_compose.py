@@ -41,7 +41,9 @@ def test_the_file_needs_no_variable_and_no_file_of_the_user(run: Run) -> None:
 def test_every_published_port_is_bound_to_this_host_alone(run: Run) -> None:
     ports = [p for service in configuration(run)["services"].values() for p in service.get("ports", [])]
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
-    assert sorted(int(port["published"]) for port in ports) == [5173, 5443, 8080, 8443, 9000, 9090, 9900, 9901]
+    assert sorted(int(port["published"]) for port in ports) == sorted(
+        [5173, 5443, 5678, 5679, 8080, 8443, 9000, 9090, 9900, 9901]
+    )
 
 
 def test_every_published_port_can_be_moved(run: Run) -> None:
@@ -49,6 +51,7 @@ def test_every_published_port_can_be_moved(run: Run) -> None:
         "PARITY_API_PORT": "18443", "PARITY_API_HTTP_PORT": "18080", "PARITY_FRONTEND_PORT": "15173",
         "PARITY_R2_PORT": "19000", "PARITY_MODAL_PORT": "19900", "PARITY_MODAL_BLOB_PORT": "19901",
         "PARITY_ADMIN_PORT": "19090", "PARITY_FRONTEND_TLS_PORT": "15443",
+        "PARITY_DEBUG_PORT": "15678", "PARITY_GPU_DEBUG_PORT": "15679",
     }  # fmt: skip
     services = configuration(run, **moved)["services"]
     published = {port["published"] for service in services.values() for port in service.get("ports", [])}
@@ -99,6 +102,8 @@ SET_BY_COMPOSE = {
     "PARITY_ADMIN_PORT": "each container has an address of its own",
     "PARITY_STUB_PORT": "each container has an address of its own",
     "PARITY_FRONTEND_TLS_PORT": "443 inside",
+    "PARITY_DEBUG_PORT": "5678 inside",
+    "PARITY_GPU_DEBUG_PORT": "5679 inside",
     **dict.fromkeys(names(TargetSettings), "the names of the networks"),
 }
 

@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
 from parity.cli.look import logs
 from parity.cli.stack import up
 from parity.stack.dev import dev_lines, enter_dev
-from parity.stack.errors import NotRunning
-from parity.stack.target import require_own_stack
+from parity.stack.errors import NotRunning, StackError
+from parity.stack.ports import owner_of, require_free
+from parity.stack.target import containers_of, local_project, require_own_stack
 
 
 @click.command()
 @click.option("--driver", type=click.Choice(["docker", "process"]), help="As for `parity up`, where no stack runs.")
 @click.option("-d", "--detach", is_flag=True, help="Do not follow the logs.")
+@click.option("--debug", is_flag=True, help="Let a debugger attach to the Machine and to the GPU functions.")
 @click.pass_context
-def dev(context: click.Context, driver: str | None, detach: bool) -> None:
+def dev(context: click.Context, driver: str | None, detach: bool, debug: bool) -> None:
     """Serve the app from the working tree: an edit is answered by the new code. `parity up` ends it."""
     try:
-        project = require_own_stack(os.environ)
-        shown = enter_dev(project.settings.admin_url)
+        shown = _enter(debug=debug)
     except NotRunning:
         context.invoke(up, driver=driver, timeout=None)
-        project = require_own_stack(os.environ)
-        shown = enter_dev(project.settings.admin_url)
+        shown = _enter(debug=debug)
     for line in dev_lines(shown):
         click.echo(line)
     if detach:
         return
     click.echo("The logs follow. Ctrl-C leaves the stack as it is: Machines go on running the working tree.")
     context.invoke(logs, name=None, follow=True, count=0)
+
+
+def _enter(*, debug: bool) -> dict[str, Any]:
+    """Raises ``NotRunning`` where no stack of this checkout runs."""
+    project = require_own_stack(os.environ)
+    _, driver = local_project(os.environ)
+    settings = project.settings
+    if debug and driver == "docker":
+        stack = containers_of(project, os.environ)
+        taken = {name: port for name, port in settings.debug_ports().items() if port not in stack.own_ports()}
+        require_free("127.0.0.1", taken, lambda port: stack.holder_of(port) or owner_of(port))
+        if stack.publish_debug_ports():
+            raise StackError("the debuggers' ports cannot be published", "Compose's lines above say why")
+    shown = enter_dev(settings.admin_url, debug=debug)
+    if debug:
+        click.echo(
+            f"debuggers: localhost:{settings.debug_port} Machine, localhost:{settings.gpu_debug_port} GPU functions"
+        )
+    return shown

@@ -96,7 +96,10 @@ def _inside(machine_id: str | None) -> Inside:
     own["PATH"] = os.pathsep.join([str(Path(python).parent), own.get("PATH", os.defpath)])
     root = project.settings.state_dir / "machines" / machine["id"]
     environment = {**own, "HOME": str(root / "home"), **machine["config"]["env"]}
-    return InProcess(root / project.machine_folder, environment, python)
+    folder = root / project.machine_folder
+    if machine["debug"]:  # it runs the checkout's own files
+        folder = project.settings.root / project.process.directory
+    return InProcess(folder, environment, python)
 
 
 def _awake(project: Project, machine_id: str | None) -> dict[str, Any]:

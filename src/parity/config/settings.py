@@ -97,6 +97,10 @@ class HarnessSettings:
     modal_blob_port: int = setting("PARITY_MODAL_BLOB_PORT", PORT, "9901", "Modal, payloads over 2 MiB")
     modal_admin_port: int = setting("PARITY_MODAL_ADMIN_PORT", PORT, "9092", "Modal's admin API (stack of processes)")
     admin_port: int = setting("PARITY_ADMIN_PORT", PORT, "9090", "admin gateway of the whole stack")
+    debug_port: int = setting("PARITY_DEBUG_PORT", PORT, "5678", "the Machine's debugger (`parity dev --debug`)")
+    gpu_debug_port: int = setting(
+        "PARITY_GPU_DEBUG_PORT", PORT, "5679", "the GPU functions' debugger (`parity dev --debug`)"
+    )
     r2_admin_url: str = setting(
         "PARITY_R2_ADMIN_URL", URL, "", "where the gateway finds R2's admin API; empty: this host", inside=True
     )
@@ -162,6 +166,10 @@ class HarnessSettings:
     def published_ports(self) -> dict[str, int]:
         """Variable → port of everything that the container stack publishes on this host."""
         return {name: int(self.environment()[name]) for name in PUBLISHED}
+
+    def debug_ports(self) -> dict[str, int]:
+        """Variable → port of what the container stack publishes for debuggers, while there are any."""
+        return {"PARITY_DEBUG_PORT": self.debug_port, "PARITY_GPU_DEBUG_PORT": self.gpu_debug_port}
 
 
 # The admin APIs of R2 and Modal have ports of their own among processes only.

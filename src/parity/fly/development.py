@@ -19,7 +19,9 @@ from watchfiles import DefaultFilter, awatch
 from watchfiles.main import FileChange
 
 from parity.config.project import Project
+from parity.debug.relay import Relay
 from parity.fly.fleet import Fleet
+from parity.fly.machines.driver import Address
 from parity.fly.machines.machine import Machine, Port
 from parity.fly.machines.state import State
 
@@ -35,6 +37,11 @@ SHOWN_LINES = 20
 
 class NotDeclared(Exception):
     """Nothing says which files of the checkout are the app's."""
+
+
+async def _no_functions(_on: bool) -> str:
+    """For an app without GPU functions."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,15 @@ class Sources:
 
 @dataclass
 class Development:
-    """On or off. ``deploy_functions`` lets the GPU functions be deployed again; it returns why that failed, or ""."""
+    """On or off. ``deploy_functions`` lets the GPU functions be deployed again, ``debug_functions`` lets them listen
+    for a debugger or no more; each returns why that failed, or "". ``listen`` is where a Machine's debugger connects.
+    """
 
     fleet: Fleet
     sources: Sources
     deploy_functions: Callable[[], Awaitable[str]]
+    debug_functions: Callable[[bool], Awaitable[str]] = _no_functions
+    listen: Address = ("127.0.0.1", 0)
     reloads: int = 0
     changed: tuple[str, ...] = ()
     seconds: float | None = None  # from the last change to an open port
@@ -91,7 +102,16 @@ class Development:
         if self.on:
             self._watching = asyncio.create_task(self._watch())
 
-    async def switch(self, *, on: bool, timeout_s: float) -> None:
+    def __post_init__(self) -> None:
+        self.relay = Relay(self._debugged)
+        self.fleet.paused = lambda: self.relay.attached
+
+    def _debugged(self) -> list[Address]:
+        """Where Machines listen for a debugger."""
+        found = (self.fleet.driver.debug_address(machine.id) for machine in self._machines())
+        return [address for address in found if address is not None]
+
+    async def switch(self, *, on: bool, timeout_s: float, debug: bool = False) -> None:
         """Replace the Machines by ones of the working tree, or by ones of the exact image.
 
         The image's must be healthy within ``timeout_s``; code that is being worked on need not. Raises
@@ -103,21 +123,31 @@ class Development:
                 '[dev] mounts = { "src/app" = "/app/app" }'
             )
         async with self._switching:
-            if on != self.on:
+            if (on, debug) != (self.on, self.fleet.debug):
                 await self._end_watch()
-                self.reloads, self.changed, self.seconds, self.problem, self.functions_problem = 0, (), None, "", ""
+                await self._switch_debug(on=debug)
+                self.reloads, self.changed, self.seconds, self.problem = 0, (), None, ""
                 # The tree is watched from before the Machines start: no edit in between is missed.
                 self._watching = asyncio.create_task(self._watch()) if on else None
                 try:
-                    await self.fleet.develop(on=on, timeout_s=timeout_s)
+                    await self.fleet.develop(on=on, timeout_s=timeout_s, debug=debug)
                 finally:  # after a failure, whatever release is in force decides
                     if not self.on:
                         await self._end_watch()
                     elif self._watching is None:
                         self._watching = asyncio.create_task(self._watch())
 
+    async def _switch_debug(self, *, on: bool) -> None:
+        if on:
+            await self.relay.open(*self.listen)
+        else:
+            await self.relay.close()
+        if on != self.fleet.debug:
+            self.functions_problem = await self.debug_functions(on)
+
     async def close(self) -> None:
         await self._end_watch()
+        await self.relay.close()
 
     async def _end_watch(self) -> None:
         tasks = [task for task in (self._watching, self._opening) if task is not None]
@@ -177,6 +207,8 @@ class Development:
         began = time.monotonic()
         _say(f"{', '.join(self.changed)} changed: Machines start anew")
         machines = [machine for machine in self._machines() if machine.spec.image.dev]
+        for address in self._debugged():
+            self.relay.let_go(address)
         results = await asyncio.gather(*(machine.reload() for machine in machines), return_exceptions=True)
         self.problem = "; ".join(str(error) for error in results if isinstance(error, Exception))
         if self.problem:
@@ -219,6 +251,8 @@ class Development:
             "on": True,
             "sources": [self.sources.named(path) for path in self.sources.machines],
             "functions": [self.sources.named(path) for path in self.sources.functions],
+            "debug": self.fleet.debug,
+            "attached": self.relay.attached,
             "reloads": self.reloads,
             "changed": self.changed,
             "seconds": self.seconds,

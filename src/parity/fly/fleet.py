@@ -63,6 +63,7 @@ class Fleet:
         self.gate = AppGate(self.machines, parts.config, parts.settings)
         self.release = Release(1)
         self.dev = False  # releases are of the working tree
+        self.paused: Callable[[], bool] = lambda: False  # deadlines stand still
         self._numbers = 0
         self._last = 0  # number of the newest release, in force or not
         self._specs = Specs(parts.driver, parts.environment, parts.commands, parts.root, parts.mounts)
@@ -86,7 +87,9 @@ class Fleet:
             lambda: self.cpu_mode,
             parts.local,
             parts.check_local,
+            lambda: self.paused(),
         )
+        self.gate.paused = lambda: self.paused()
 
         self.workers = Workers(parts.config, surroundings, self._specs)
 
@@ -158,6 +161,11 @@ class Fleet:
     def root(self) -> Path:
         """The checkout."""
         return self._parts.root
+
+    @property
+    def debug(self) -> bool:
+        """Whether Machines of the working tree listen for a debugger."""
+        return self._specs.debug
 
     @property
     def driver(self) -> Driver:
@@ -280,12 +288,12 @@ class Fleet:
                 self._save_release()
             return release
 
-    async def develop(self, *, on: bool, timeout_s: float) -> None:
+    async def develop(self, *, on: bool, timeout_s: float, debug: bool = False) -> None:
         """Release the working tree, or the configured image alone, which must become healthy within ``timeout_s``.
 
         Until the next call, every release is of that kind. Raises what ``deploy`` raises.
         """
-        self.dev = on
+        self.dev, self._specs.debug = on, debug
         try:
             await self.deploy(None, None, {}, wait=not on, timeout_s=timeout_s, strategy="immediate" if on else None)
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 
 from parity.config.fly_toml import FlyConfig
@@ -57,6 +57,7 @@ class AppGate:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waking: set[str] = set()
         self._pumping = False
+        self.paused: Callable[[], bool] = lambda: False  # a person looks at a stopped program
 
     @property
     def queued(self) -> int:
@@ -176,6 +177,9 @@ class AppGate:
             waiting.timer = loop.call_later(self._settings.queue_s, self._overdue, waiting)
 
     def _overdue(self, waiting: _Waiting) -> None:
+        if self.paused():
+            self._time(waiting)
+            return
         self._dequeue(waiting)
         waiting.waiter.refused(503, f"PR04: queued for {self._settings.queue_s:g} s: all Machines at their hard limit")
 

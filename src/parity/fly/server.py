@@ -21,7 +21,7 @@ from parity.fly.admin import AdminParts, admin_app
 from parity.fly.api.web import api_routes
 from parity.fly.binding import binding
 from parity.fly.development import Development, Sources
-from parity.fly.development_admin import dev_routes, redeploy
+from parity.fly.development_admin import debug_functions, dev_routes, redeploy
 from parity.fly.edge.context import EdgeContext
 from parity.fly.edge.listener import Ports, listening
 from parity.fly.edge.upstream import Pool
@@ -170,8 +170,11 @@ async def serve(environ: Mapping[str, str]) -> None:
         async def deploy_functions() -> str:
             return await redeploy(harness.modal_admin_url)
 
+        async def debug_gpu(on: bool) -> str:
+            return await debug_functions(harness.modal_admin_url, on=on) if project.parity.gpu else ""
+
         sources = Sources.of(project, poll=settings.poll)
-        development = Development(fly.fleet, sources, deploy_functions)
+        development = Development(fly.fleet, sources, deploy_functions, debug_gpu, (harness.bind, harness.debug_port))
         await development.resume()
         routes = [
             *gateway_routes(standins),

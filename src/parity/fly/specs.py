@@ -33,6 +33,7 @@ class Specs:
     ) -> None:
         self._driver, self._environment, self._commands, self._root = driver, environment, commands, root
         self._mounts = mounts
+        self.debug = False  # Machines of the working tree listen for a debugger
         self._slots: dict[str, int] = {}  # Machine → number of its volumes
 
     def of(self, config: FlyConfig, machine_id: str, number: int, release: Release) -> MachineSpec:
@@ -53,7 +54,9 @@ class Specs:
             volumes=self._volumes(config, machine_id),
             mounts=self._mounts if release.resolved.dev and self._driver.runs_images else (),
             files=self._files(config, environment),
-            keeps_root=config.machine.persist_rootfs != "never",
+            # The working tree is laid out anew at each start.
+            keeps_root=config.machine.persist_rootfs != "never" and not release.resolved.dev,
+            debug=self.debug and release.resolved.dev,
         )
 
     def forget(self, machine_id: str) -> None:

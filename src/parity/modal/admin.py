@@ -42,6 +42,16 @@ def admin_app(plane: Plane) -> Starlette:
             return problem(503, "Not ready", "no worker is connected")
         return problem(422, "The app cannot be deployed", found) if found else Response(status_code=204)
 
+    async def debug(request: Request) -> Response:
+        on = (await read_object(request, frozenset({"on"}))).get("on")
+        if not isinstance(on, bool):
+            return problem(400, "Not understood", f"on={on!r}: true or false is wanted")
+        plane.scheduler.patient = on
+        plane.workers.debug(on=on)
+        # Containers that run already are as they were: calls from now on get new ones.
+        plane.scheduler.drain(list(plane.registry.functions.values()))
+        return Response(status_code=204)
+
     async def calls(_request: Request) -> Response:
         newest = sorted(plane.calls.calls.values(), key=lambda call: call.created_at, reverse=True)
         return JSONResponse([_call(plane, call) for call in newest[:_CALLS_SHOWN]])
@@ -76,6 +86,7 @@ def admin_app(plane: Plane) -> Starlette:
             Route("/modal/healthz", healthz),
             Route("/modal/apps", apps),
             Route("/modal/deploy", deploy, methods=["POST"]),
+            Route("/modal/debug", debug, methods=["PUT"]),
             Route("/modal/calls", calls),
             Route("/modal/containers", containers),
             Route("/modal/rpcs", rpcs, methods=["GET", "DELETE"]),

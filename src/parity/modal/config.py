@@ -69,6 +69,7 @@ class WorkerConfig:
     pythonpath: tuple[Path, ...]
     work_dir: Path
     trust: Path  # ca.pem, handed to boto3 in the containers as AWS_CA_BUNDLE
+    debug_listen: tuple[str, int] = ("127.0.0.1", 0)  # where the functions' debugger connects
     python: str = sys.executable
     requirements: Path | None = None
 
@@ -86,6 +87,7 @@ class WorkerConfig:
             pythonpath=tuple(project.path(path) for path in gpu.pythonpath),
             work_dir=settings.state_dir / "worker",
             trust=settings.trust_dir / "ca.pem",
+            debug_listen=(settings.bind, settings.gpu_debug_port),
             requirements=project.path(gpu.requirements) if gpu.requirements else None,
         )
 

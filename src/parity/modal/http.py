@@ -77,7 +77,8 @@ async def _session(plane: Plane, socket: WebSocket) -> None:
         await socket.close(_NOT_UNDERSTOOD, "Hello comes first")
         return
     outbox = plane.workers.connect()
-    outbox.put_nowait(Welcome([app.name for app in plane.registry.apps.values() if app.deployed_at]))
+    deployed = [app.name for app in plane.registry.apps.values() if app.deployed_at]
+    outbox.put_nowait(Welcome(deployed, plane.workers.debugging))
     for task_id in plane.scheduler.adopt(hello.tasks):
         outbox.put_nowait(Stop(task_id, 9))
     sender = asyncio.create_task(_send(socket, outbox))

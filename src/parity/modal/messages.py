@@ -32,9 +32,10 @@ class Exited:
 
 @dataclass(frozen=True)
 class Welcome:
-    """Names of the deployed apps: a worker deploys again when its own is not among them."""
+    """Names of the deployed apps: a worker deploys again when its own is not among them. ``debug``: as ``Debug``."""
 
     apps: list[str]
+    debug: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,13 @@ class Deploy:
 
 
 @dataclass(frozen=True)
+class Debug:
+    """Let new containers listen for a debugger, or no more."""
+
+    on: bool
+
+
+@dataclass(frozen=True)
 class Deployed:
     """How the deploy that was asked for ended; ``problem`` is empty where it is in force."""
 
@@ -75,9 +83,9 @@ class Die:
     """A fault: lose every container and the connection at once, as when the worker's machine fails."""
 
 
-Message = Hello | Exited | Deployed | Welcome | Start | Stop | Deploy | Die
+Message = Hello | Exited | Deployed | Welcome | Start | Stop | Deploy | Debug | Die
 _TYPES: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Hello, Exited, Deployed, Welcome, Start, Stop, Deploy, Die)
+    kind.__name__: kind for kind in (Hello, Exited, Deployed, Welcome, Start, Stop, Deploy, Debug, Die)
 }
 
 

@@ -39,6 +39,7 @@ class Scheduler:
         self._pools: defaultdict[str, Pool] = defaultdict(Pool)
         self._timers: dict[object, asyncio.TimerHandle] = {}
         self.tasks: dict[str, Task] = {}
+        self.patient = False  # functions are debugged: no deadline passes
         # Inputs whose container was running when the control plane ended or the worker's connection broke.
         self._orphans: defaultdict[str, list[Input]] = defaultdict(list)
         for item in calls.inputs.values():
@@ -220,7 +221,9 @@ class Scheduler:
             return
 
         def expire() -> None:
-            if item.state == "running":
+            if self.patient:
+                self._watch(task, item, function)
+            elif item.state == "running":
                 task.running.pop(item.id, None)
                 task.draining = True
                 self._conclude(item, outcomes.timeout_result(function.tag, item.id, seconds), pb.DATA_FORMAT_PICKLE)
@@ -281,10 +284,18 @@ class Scheduler:
                 return
             self.tasks[task.id] = task
             limit_s = function.definition.startup_timeout_secs or outcomes.DEFAULT_STARTUP_S
-            self._later(task.id, limit_s, self._killer(task.id))
+            self._limit_start(task, limit_s)
 
-    def _killer(self, task_id: str) -> Callable[[], None]:
-        return lambda: self._launcher.stop(task_id, signal.SIGKILL)
+    def _limit_start(self, task: Task, limit_s: float) -> None:
+        """Kill a container that has not asked for an input within ``limit_s``."""
+
+        def expire() -> None:
+            if self.patient:
+                self._limit_start(task, limit_s)
+            else:
+                self._launcher.stop(task.id, signal.SIGKILL)
+
+        self._later(task.id, limit_s, expire)
 
     def _later(self, key: object, seconds: float, action: Callable[[], None]) -> None:
         self._cancel_timer(key)

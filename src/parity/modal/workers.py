@@ -10,7 +10,7 @@ from modal_proto import api_pb2 as pb
 
 from parity.modal.config import ModalConfig
 from parity.modal.identifiers import sign
-from parity.modal.messages import Deploy, Die, Message, Start, Stop
+from parity.modal.messages import Debug, Deploy, Die, Message, Start, Stop
 from parity.modal.registry import Function, Registry
 from parity.modal.tasks import Task
 
@@ -25,6 +25,7 @@ class Workers:
     def __init__(self, config: ModalConfig, registry: Registry, signing_secret: bytes) -> None:
         self._config, self._registry, self._signing_secret = config, registry, signing_secret
         self._outbox: asyncio.Queue[Message] | None = None
+        self.debugging = False
         self._deploys: list[asyncio.Future[str]] = []  # those that wait for the worker's answer, oldest first
 
     @property
@@ -50,6 +51,12 @@ class Workers:
         for waiting in self._deploys:
             waiting.cancel()
         self._deploys.clear()
+
+    def debug(self, *, on: bool) -> None:
+        """Let the worker's new containers listen for a debugger, or no more; the next worker is told when it comes."""
+        self.debugging = on
+        if self._outbox is not None:
+            self._outbox.put_nowait(Debug(on))
 
     async def deploy(self) -> str:
         """Let the worker deploy the app again; returns why that failed, or "". Raises ``NoWorker``."""

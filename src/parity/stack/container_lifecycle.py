@@ -38,8 +38,8 @@ def up(stack: Containers, timeout_s: float, say: Say) -> None:
         code = stack.start(timeout_s)
         if code == 0 and awake and not machines_return(stack, MACHINES_S):
             code = 1
-        if code == 0:
-            leave_dev(settings.admin_url, say)
+        if code == 0 and leave_dev(settings.admin_url, say):
+            stack.withdraw_debug_ports()
     except KeyboardInterrupt:
         say("interrupted")
         _take_back(stack, ran_before, say)

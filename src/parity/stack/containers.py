@@ -54,7 +54,8 @@ class Containers:
     @property
     def names(self) -> dict[str, str]:
         """The variables that give Compose the project and the ports."""
-        return own_names(self.project, self.settings.published_ports())
+        settings = self.settings
+        return own_names(self.project, {**settings.published_ports(), **settings.debug_ports()})
 
     def run(self, *words: str, env: Mapping[str, str] | None = None) -> int:
         """``docker compose WORDS`` with the terminal's output; returns its exit code."""
@@ -200,6 +201,14 @@ class Containers:
     @property
     def _state_folder(self) -> Path:
         return Path(self.environ.get("PARITY_STATE_DIR") or ".parity")
+
+    def publish_debug_ports(self) -> int:
+        """Start the container that has the debuggers' ports; returns Compose's exit code."""
+        return self.run("--profile", "debug", "up", "--detach", "--no-deps", "--no-build", "debug")
+
+    def withdraw_debug_ports(self) -> None:
+        """Remove that container."""
+        self.run("--profile", "debug", "rm", "--stop", "--force", "debug")
 
     def stop(self, *, volumes: bool = False, quickly: bool = False) -> int:
         """Stop and remove; ``volumes`` also forgets what R2, Modal and the CA hold."""

@@ -12,21 +12,25 @@ NOT_THE_IMAGE = "Machines run the working tree, NOT the image that would ship"
 BACK = "`parity up` puts the exact image back"
 
 
-def enter_dev(admin_url: str) -> dict[str, Any]:
+def enter_dev(admin_url: str, *, debug: bool = False) -> dict[str, Any]:
     """Let the Machines run the working tree; what ``GET /fly/dev`` shows then. Raises ``StackError``."""
-    shown: dict[str, Any] = ask(admin_url, "PUT", "/fly/dev", {"on": True})
+    shown: dict[str, Any] = ask(admin_url, "PUT", "/fly/dev", {"on": True, "debug": debug})
     return shown
 
 
-def leave_dev(admin_url: str, say: Callable[[str], None]) -> None:
-    """Put the exact image back, where Machines run the working tree. Raises ``StackError`` when it is not healthy."""
+def leave_dev(admin_url: str, say: Callable[[str], None]) -> bool:
+    """Put the exact image back, where Machines run the working tree; whether they did.
+
+    Raises ``StackError`` when the image is not healthy.
+    """
     try:
         shown = ask(admin_url, "GET", "/fly/dev")
     except NotRunning:
-        return
+        return False
     if shown["on"]:
         say("Machines ran the working tree (parity dev): they are replaced by the image")
         ask(admin_url, "PUT", "/fly/dev", {"on": False})
+    return bool(shown["on"])
 
 
 def dev_lines(shown: dict[str, Any]) -> list[str]:
@@ -34,6 +38,8 @@ def dev_lines(shown: dict[str, Any]) -> list[str]:
     if not shown["on"]:
         return []
     lines = [f"{NOT_THE_IMAGE} ({', '.join(shown['sources'])}); {BACK}"]
+    if shown["debug"]:
+        lines.append("a debugger can attach to a Machine and to the GPU functions; deadlines stand still while one is")
     if shown["changed"]:
         took = f", answering after {shown['seconds']} s" if shown["seconds"] else ""
         lines.append(f"last change: {', '.join(shown['changed'])}{took}")

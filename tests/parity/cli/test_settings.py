@@ -11,7 +11,7 @@ from parity.config.variables import rows
 
 ROOT = Path(__file__).parents[3]
 # Read by people in texts, or put together: no variable of an environment.
-NO_SETTINGS = {
+NO_SETTINGS = {"PARITY_DEBUG_LISTEN", "PARITY_DEBUG_WAIT",
     "PARITY_TOML", "PARITY_SERVICE_NAME", "PARITY_STUB_NAME", "PARITY_STUB_HOST",
     "PARITY_SERVICE_POSTGRES", "PARITY_SERVICE_REDIS",
 }  # fmt: skip

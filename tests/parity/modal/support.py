@@ -22,7 +22,7 @@ class Stack:
     """A project folder with its own ports, and the two processes."""
 
     def __init__(self, root: Path, entry: Path, pythonpath: list[Path]) -> None:
-        names = ("MODAL_PORT", "MODAL_BLOB_PORT", "MODAL_ADMIN_PORT", "R2_PORT", "R2_ADMIN_PORT")
+        names = ("MODAL_PORT", "MODAL_BLOB_PORT", "MODAL_ADMIN_PORT", "R2_PORT", "R2_ADMIN_PORT", "GPU_DEBUG_PORT")
         self.root, self.ports = root, dict(zip(names, free_ports(len(names)), strict=True))
         self.url = f"http://127.0.0.1:{self.ports['MODAL_PORT']}"
         admin = f"http://127.0.0.1:{self.ports['MODAL_ADMIN_PORT']}/modal"

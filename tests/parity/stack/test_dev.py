@@ -9,6 +9,7 @@ from parity.stack.errors import NotRunning
 ON = {
     "on": True,
     "sources": ["src/app"],
+    "debug": False,
     "changed": ["src/app/main.py"],
     "seconds": 1.2,
     "problem": "Machine m1 does not start\nSyntaxError",
@@ -55,4 +56,5 @@ def test_status_says_that_it_is_not_the_image_and_shows_a_mistake() -> None:
     assert "NOT the image" in lines[0]
     assert lines[1] == "last change: src/app/main.py, answering after 1.2 s"
     assert lines[2:] == ["Machine m1 does not start", "SyntaxError"]
+    assert "a debugger can attach" in dev_lines({**ON, "debug": True})[1]
     assert dev_lines({"on": False}) == []

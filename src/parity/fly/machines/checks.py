@@ -139,6 +139,7 @@ class CheckRunner:
     """Runs a started Machine's checks until it is closed; ``changed`` is called when a result differs.
 
     ``host`` is where the Machine is reached; ``ports`` says where a port of the Machine is found there, if elsewhere.
+    While ``paused``, an answer that does not come counts for nothing.
     """
 
     def __init__(
@@ -149,9 +150,11 @@ class CheckRunner:
         local: Address | None,
         grace_interval: float,
         changed: Callable[[], None],
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self.states = [CheckState(called.name, routes=called.routes) for called in checks]
         self._local, self._grace_interval, self._changed = local, grace_interval, changed
+        self._paused = paused
         self._tasks = [
             asyncio.create_task(self._run(called.check, (host, ports.get(called.port, called.port)), state))
             for called, state in zip(checks, self.states, strict=True)
@@ -179,6 +182,9 @@ class CheckRunner:
                 status, output = await call(check, address, self._local)
             else:
                 status, output = await connect(check, address, self._local)
+            if status is None and self._paused():
+                await asyncio.sleep(self._grace_interval)
+                continue
             in_grace = loop.time() - started < check.grace_period_s
             before, state.health = state.health, judge(status, in_grace=in_grace, before=state.health)
             state.output, state.updated = output if status is None else f"{status}: {output}", time.time()

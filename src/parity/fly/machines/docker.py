@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiodocker
 import aiohttp
 
+from parity.debug import kit
 from parity.fly.machines.container import (
     CPU_PERIOD_US,
     INHERITED,
@@ -28,6 +31,8 @@ from parity.fly.machines.log_file import LogFile
 from parity.fly.settings import FlySettings
 
 DEFAULT_PROJECT = "parity"
+# Where a debugged container has what it needs for that, and where it listens.
+DEBUG_FOLDER, DEBUG_PORT = "/opt/parity-debug", 5678
 # How long after its end a container may be removed by whoever stopped it, in seconds.
 VANISH_S = 0.5
 # Containers that may hold addresses while one Machine gets another address; one does, unless lower ones are free.
@@ -62,6 +67,7 @@ class DockerDriver:
         self._owner = self._own_image = ""
         self._signalled: set[str] = set()  # Machines whose end the driver itself asked for
         self._ports: dict[str, int] = {}
+        self._debugged: dict[str, Address] = {}
         self._ids: dict[str, str] = {}  # Machine → container
         self._ran: dict[str, MachineSpec] = {}  # what each container was made for
         self._events: asyncio.Task[None] | None = None
@@ -182,10 +188,14 @@ class DockerDriver:
             state = shown["State"]
             raise DriverError(f"Machine {spec.id} ended at once: exit {state['ExitCode']} {state['Error']}")
         self._ports[spec.id] = spec.internal_port
+        if spec.debug:
+            self._debugged[spec.id] = (address, DEBUG_PORT)
         return address, spec.internal_port
 
     async def _create(self, spec: MachineSpec) -> Any:
         """A container with the files that belong into it."""
+        if spec.debug:
+            spec = replace(spec, environment=await self._debug_environment(spec))
         folder = self.checkout or self._root
         config = container_config(spec, spec.image.digest, self._project, self._network, self._inherited, folder)
         container = await self._docker.containers.create(config, name=container_name(self._project, spec))
@@ -194,7 +204,19 @@ class DockerDriver:
             await container.put_archive("/", file_archive(self._ca_path, self._ca.read_bytes()))
         for path, data in spec.files:
             await container.put_archive("/", file_archive(path, data))
+        if spec.debug:
+            await container.put_archive("/", io.BytesIO(await asyncio.to_thread(kit.archive, DEBUG_FOLDER)))
         return container
+
+    async def _debug_environment(self, spec: MachineSpec) -> dict[str, str]:
+        """What is added must not hide the image's own path of modules."""
+        image = await self._docker.images.inspect(spec.image.digest)
+        own = dict(line.split("=", 1) for line in (image.get("Config") or {}).get("Env") or [] if "=" in line)
+        kept = {name: own[name] for name in ("PYTHONPATH",) if name in own}
+        return kit.environment({**kept, **spec.environment}, DEBUG_FOLDER, f"0.0.0.0:{DEBUG_PORT}")
+
+    def debug_address(self, machine_id: str) -> Address | None:
+        return self._debugged.get(machine_id)
 
     def _container(self, machine_id: str) -> Any:
         if machine_id not in self._ids:
@@ -296,6 +318,7 @@ class DockerDriver:
         return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
 
     async def remove(self, machine_id: str) -> None:
+        self._debugged.pop(machine_id, None)
         container_id = self._ids.pop(machine_id, None)
         self._ran.pop(machine_id, None)
         if container_id is None:

@@ -33,6 +33,7 @@ class MachineSpec:
 
     ``command`` replaces the image's or the configured one; one that runs ``once`` may end at once. One that does not
     ``serve`` has no port that the edge would try. ``mounts`` are paths of the checkout and their places in the image.
+    ``debug``: it listens for a debugger.
     """
 
     id: str
@@ -52,6 +53,7 @@ class MachineSpec:
     once: bool = False
     serves: bool = True
     mounts: tuple[tuple[str, str], ...] = ()
+    debug: bool = False
 
     def goes_on_from(self, before: MachineSpec | None) -> bool:
         """Whether it starts with the root filesystem that the Machine had when it ran as ``before``."""
@@ -132,6 +134,9 @@ class Driver(Protocol):
 
     async def remove(self, machine_id: str) -> None:
         """Remove what is left of it, running or not."""
+
+    def debug_address(self, machine_id: str) -> Address | None:
+        """Where a Machine listens for a debugger; None for one that does not, or does not run."""
 
     async def logs(self, machine_id: str, tail: int) -> list[str]:
         """The last lines it printed, those of earlier starts included."""

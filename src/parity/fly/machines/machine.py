@@ -61,6 +61,7 @@ class Surroundings:
     cpu_mode: Callable[[], CpuMode]
     local: Address | None = None
     check_local: Address | None = None
+    paused: Callable[[], bool] = lambda: False  # a person looks at a stopped program
 
 
 class Machine:
@@ -190,7 +191,9 @@ class Machine:
             host, port = self.address
             ports = {self.spec.internal_port: port}
             interval = self._with.settings.grace_check_s
-            self.checks = CheckRunner(checks, host, ports, self._with.check_local, interval, self._checked)
+            self.checks = CheckRunner(
+                checks, host, ports, self._with.check_local, interval, self._checked, self._with.paused
+            )
 
     def _checked(self) -> None:
         """A check has another result. One that passes shows that the port is open, however late that was."""
@@ -407,6 +410,7 @@ class Machine:
             "digest": self.spec.image.digest,
             "commit": self.spec.image.commit,
             "dev": self.spec.image.dev,
+            "debug": self.spec.debug,
             "region": self.spec.environment["FLY_REGION"],
             "address": list(self.address) if self.address else None,
             "port": self.port.value,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from parity.debug import kit
 from parity.fly.machines.driver import Address, DriverError, Exit, Image, MachineSpec, ignore_notice
 from parity.fly.machines.log_file import LogFile
 
@@ -30,6 +31,7 @@ _PDEATHSIG = 1
 class _Running:
     process: asyncio.subprocess.Process
     root: Path
+    debugged: Address | None = None
 
 
 class ProcessDriver:
@@ -108,10 +110,14 @@ class ProcessDriver:
             await self._end(spec.id)
         else:
             await self.remove(spec.id)
-            await self._copy(spec, workdir)
+            if spec.debug:  # breakpoints are set in the files that run: those of the tree
+                root.mkdir(parents=True)
+            else:
+                await self._copy(spec, workdir)
             home.mkdir()
             temporary.mkdir(exist_ok=True)
         self._ran[spec.id] = spec
+        workdir = self._source(spec.source).resolve() if spec.debug else workdir
         port = _free_port(self._host)
         words = command_words(list(spec.command) or self._command, self._values(port))
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -119,6 +125,10 @@ class ProcessDriver:
         environment["PATH"] = os.pathsep.join([str(Path(self._python).parent), environment.get("PATH", os.defpath)])
         environment |= {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
         environment |= {**self._env, **spec.environment}
+        debugged = (self._host, _free_port(self._host)) if spec.debug else None
+        if debugged:
+            folder = kit.lay_out(self._state_dir / "debug")
+            environment = kit.environment(environment, str(folder), f"{debugged[0]}:{debugged[1]}")
         with LogFile(self._logs, spec.id).appending() as log:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -135,7 +145,7 @@ class ProcessDriver:
                 key = "a command" if spec.command else "app.process.command"
                 raise DriverError(f"{key} of parity.toml cannot be run: {words[0]}: {error}") from error
         (root / "pid").write_text(f"{process.pid} {_start_time(process.pid)}")
-        self._running[spec.id] = _Running(process, root)
+        self._running[spec.id] = _Running(process, root, debugged)
         return self._host, port
 
     async def _copy(self, spec: MachineSpec, workdir: Path) -> None:
@@ -176,6 +186,10 @@ class ProcessDriver:
 
     async def resume(self, machine_id: str) -> None:
         _kill_group(self._running[machine_id].process.pid, signal.SIGCONT)
+
+    def debug_address(self, machine_id: str) -> Address | None:
+        running = self._running.get(machine_id)
+        return running.debugged if running and running.process.returncode is None else None
 
     async def limit_cpu(self, machine_id: str, share: float) -> None:  # noqa: ARG002 - the interface's
         raise DriverError("processes have no CPU quota: PARITY_FLY_CPU needs the docker driver")

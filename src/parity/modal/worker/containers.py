@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import httpx
 
+from parity.debug import kit
+from parity.debug.relay import Address, Relay
 from parity.modal.config import WorkerConfig
 from parity.modal.messages import FILES, Exited, Start
 from parity.modal.transport_names import TASK_HEADER
@@ -24,6 +27,8 @@ from parity.modal.transport_names import TASK_HEADER
 _INHERITED = ("PATH", "HOME", "LANG", "TZ")
 _LOG_LINES = 30
 _NOT_STARTED = 126
+# How long a debugged container waits for a debugger that is connected already.
+ATTACH_S = 3.0
 
 OnExit = Callable[[Exited], Awaitable[None]]
 
@@ -52,6 +57,22 @@ def container_environment(
     }
 
 
+def debug_environment(config: WorkerConfig, given: Mapping[str, str], listen: Address) -> dict[str, str]:
+    """A container's variables, so that it listens for a debugger; one that is waiting attaches before a call runs.
+
+    The functions are imported from the checkout: breakpoints are set in its files, not in the copies of a deploy.
+    """
+    folder = kit.lay_out(config.work_dir / "debug")
+    path = os.pathsep.join([str(config.entry.parent), *map(str, config.pythonpath), given["PYTHONPATH"]])
+    return kit.environment({**given, "PYTHONPATH": path}, str(folder), f"{listen[0]}:{listen[1]}", ATTACH_S)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def container_command(python: str, setpriv: str | None) -> list[str]:
     """Modal's runtime. With setpriv (util-linux) the kernel ends it when the worker is killed."""
     tie = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
@@ -66,6 +87,7 @@ class Container:
     folder: Path
     process: asyncio.subprocess.Process | None = None
     stopped_by: signal.Signals | None = None
+    debugged: Address | None = None
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
 
     def signal(self, number: signal.Signals) -> None:
@@ -84,6 +106,8 @@ class Containers:
         self._running: dict[str, Container] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._setpriv = shutil.which("setpriv")
+        self._debug = False
+        self._relay = Relay(self._debugged)
         shutil.rmtree(config.work_dir / "tasks", ignore_errors=True)
         headers = {"Authorization": f"Bearer {config.token_id}:{config.token_secret}"}
         self._http = httpx.AsyncClient(base_url=config.blob_url, headers=headers, trust_env=False, timeout=30.0)
@@ -92,6 +116,21 @@ class Containers:
     def running(self) -> dict[str, str]:
         """Container → function."""
         return {task_id: container.order.function_id for task_id, container in self._running.items()}
+
+    async def debug(self, *, on: bool) -> None:
+        """Let containers that start from now on listen for a debugger, or no more.
+
+        Raises ``OSError`` for a port that is taken.
+        """
+        if on:
+            await self._relay.open(*self._config.debug_listen)
+        else:
+            await self._relay.close()
+        self._debug = on
+
+    def _debugged(self) -> list[Address]:
+        """The newest first: a call that was just made is what someone waits for."""
+        return [one.debugged for one in reversed(self._running.values()) if one.debugged]
 
     def start(self, order: Start) -> None:
         """Start a container in the background; ``on_exit`` is called when it ends, also if it could not be started."""
@@ -109,6 +148,7 @@ class Containers:
 
     async def close(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End every container and wait until all are gone."""
+        await self._relay.close()
         for container in self._running.values():
             container.signal(number)
         if self._tasks:
@@ -131,10 +171,14 @@ class Containers:
     async def _process(self, container: Container, root: Path) -> int:
         if container.stopped_by is not None:
             return -container.stopped_by
+        environment = container_environment(self._config, container.order, container.folder, root)
+        if self._debug:
+            container.debugged = ("127.0.0.1", _free_port())
+            environment = debug_environment(self._config, environment, container.debugged)
         process = await asyncio.create_subprocess_exec(
             *container_command(self._config.python, self._setpriv),
             cwd=container.folder,
-            env=container_environment(self._config, container.order, container.folder, root),
+            env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -14,6 +14,7 @@ from parity.config.errors import ConfigError
 from parity.modal.config import WorkerConfig
 from parity.modal.messages import (
     PATH,
+    Debug,
     Deploy,
     Deployed,
     Die,
@@ -96,9 +97,13 @@ class Worker:
             elif isinstance(message, Deploy):
                 self._deploying.add(task := asyncio.create_task(self._deploy_again()))
                 task.add_done_callback(self._deploying.discard)
-            elif isinstance(message, Welcome) and self._config.app_name not in message.apps:
-                # The control plane lost its state and with it the first deploy.
-                await self._deploy()
+            elif isinstance(message, Debug):
+                await self._debug(on=message.on)
+            elif isinstance(message, Welcome):
+                await self._debug(on=message.debug)
+                if self._config.app_name not in message.apps:
+                    # The control plane lost its state and with it the first deploy.
+                    await self._deploy()
             elif isinstance(message, Die):
                 self._connection = None
                 await self.containers.close()
@@ -108,6 +113,12 @@ class Worker:
         """Report that a container ended. If the report is lost, the next session's Hello omits the container, which
         means the same."""
         await self._send(exited)
+
+    async def _debug(self, *, on: bool) -> None:
+        try:
+            await self.containers.debug(on=on)
+        except OSError as error:
+            print(f"worker: no debugger can connect, PARITY_GPU_DEBUG_PORT: {error}", flush=True)  # noqa: T201
 
     async def _deploy_again(self) -> None:
         """Deploy and report how it ended. After a deploy that failed, the last good one stays."""

@@ -1,5 +1,6 @@
 """`parity dev` with containers: the image's digest stays, sources of the checkout lie over it, read-only."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.parity.debug.dap import attached, line_of
 from tests.parity.fly.machines.engine import CA_PATH, containers
 from tests.parity.fly.support import Edge, StartEdge, until
 
@@ -88,6 +90,26 @@ async def test_a_mistake_in_the_tree_leaves_no_machine_and_shows_its_lines(
     source.write_text("def broken(:\n")
     await until(lambda: edge.machine.given_up, "the Machine is given up", 30)
     assert "SyntaxError" in str((await development.as_json())["problem"])
+
+
+async def test_a_debugger_attaches_to_a_container_whose_image_knows_nothing_of_it(
+    edge: Edge, development: Development, source: Path, docker: Any, project: str
+) -> None:
+    digest = edge.machine.spec.image.digest
+    await development.switch(on=True, timeout_s=60, debug=True)
+    port = await development.relay.open("127.0.0.1", 0)
+    await edge.get("/says")
+    line = line_of(source, "body = json.dumps(answer)")
+    mappings = [{"localRoot": str(source.parent), "remoteRoot": "/"}]
+    async with attached(port, source, line, pathMappings=mappings) as client:
+        asked = asyncio.create_task(edge.get("/says"))
+        assert await client.where() == (str(source), line)
+        await client.go_on()
+        assert await asked == {}
+    (shown,) = await containers(docker, project)
+    assert shown["Image"] == digest
+    await development.switch(on=False, timeout_s=60)
+    assert (await edge.get("/env")).get("PYTHONPATH") is None
 
 
 async def test_an_image_that_is_deployed_by_flyctl_is_run_as_it_is(

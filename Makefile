@@ -16,8 +16,8 @@ venv: ## the virtual environment: Python 3.11, pinned and hashed requirements, f
 up: ## start the whole stack and print its addresses
 	@scripts/stack up
 
-dev: ## the same stack, with the app served from the working tree: an edit is answered by the new code
-	@scripts/stack dev
+dev: ## the same stack, with the app served from the working tree: an edit is answered by the new code (DEV=--debug)
+	@scripts/stack dev $(DEV)
 
 down: ## stop it; what R2 holds is kept
 	@scripts/stack down

@@ -1,0 +1,69 @@
+"""`.vscode/` serves a checkout on the host: its ports, paths and commands are those of the harness."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity.config.project import Project
+
+ROOT = Path(__file__).parents[2]
+FOLDER = "${workspaceFolder}"
+
+
+def read(name: str) -> dict[str, Any]:
+    """JSON with lines of comment, as the editor reads it."""
+    text = (ROOT / ".vscode" / name).read_text("utf-8")
+    found: dict[str, Any] = json.loads(
+        "\n".join(line for line in text.splitlines() if not line.strip().startswith("//"))
+    )
+    return found
+
+
+@pytest.fixture
+def project() -> Project:
+    return Project.load({"PARITY_ROOT": str(ROOT)})
+
+
+@pytest.fixture
+def attaching() -> dict[str, dict[str, Any]]:
+    configurations = read("launch.json")["configurations"]
+    return {one["name"]: one for one in configurations if one["request"] == "attach"}
+
+
+def test_each_debugger_connects_to_the_port_of_its_setting(
+    project: Project, attaching: dict[str, dict[str, Any]]
+) -> None:
+    settings = project.settings
+    wanted = {"Machine": settings.debug_port, "GPU function": settings.gpu_debug_port}
+    assert {name: one["connect"]["port"] for name, one in attaching.items()} == {
+        f"{what} ({driver})": port for what, port in wanted.items() for driver in ("containers", "processes")
+    }
+
+
+def test_sources_are_mapped_to_where_a_container_has_them(
+    project: Project, attaching: dict[str, dict[str, Any]]
+) -> None:
+    machine = {one["localRoot"]: one["remoteRoot"] for one in attaching["Machine (containers)"]["pathMappings"]}
+    assert machine == {f"{FOLDER}/{source}": place for source, place in project.parity.dev.mounts.items()}
+    compose = (ROOT / "src/parity/compose.yaml").read_text("utf-8")
+    (function,) = attaching["GPU function (containers)"]["pathMappings"]
+    assert function["localRoot"] == FOLDER
+    assert f"target: {function['remoteRoot']}, read_only: true" in compose
+
+
+def test_each_task_is_a_target_of_make() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    commands = [task["command"].split()[:2] for task in read("tasks.json")["tasks"]]
+    assert [(make, target in targets) for make, target in commands] == [("make", True)] * len(commands)
+
+
+def test_the_testing_view_finds_tests_and_checks_with_the_checkouts_own_interpreter() -> None:
+    settings = read("settings.json")
+    assert settings["python.defaultInterpreterPath"] == f"{FOLDER}/.venv/bin/python"
+    folders = [word for word in settings["python.testing.pytestArgs"] if (ROOT / word).is_dir()]
+    assert folders == ["tests", "src/checks", "src/parity/checks/generic"]
+    assert "parity.checks.plugin" in settings["python.testing.pytestArgs"]
+    assert set(read("extensions.json")["recommendations"]) > {"ms-python.python", "ms-python.debugpy"}

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from parity.checks import patience
 from parity.checks.variants import Change, Named
 from parity.contract import OPTIONAL
 
@@ -164,7 +165,7 @@ def plain_within_deadline(function: Callable[..., None], deadline_s: float) -> C
         if threading.current_thread() is not threading.main_thread():  # only that one may set the clock
             return function(**fixtures)
         before = signal.signal(signal.SIGALRM, passed)
-        signal.setitimer(signal.ITIMER_REAL, deadline_s)
+        signal.setitimer(signal.ITIMER_REAL, patience.limit(deadline_s) or 0)
         try:
             return function(**fixtures)
         finally:
@@ -186,7 +187,7 @@ def within_deadline(function: Callable[..., Awaitable[None]], deadline_s: float)
 
     async def bounded(fixtures: dict[str, Any]) -> None:
         try:
-            async with asyncio.timeout(deadline_s) as deadline:
+            async with asyncio.timeout(patience.limit(deadline_s)) as deadline:
                 await function(**fixtures)
         except TimeoutError:
             if deadline.expired():

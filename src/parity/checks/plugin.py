@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from parity.checks import evidence, fixtures
+from parity.checks import evidence, fixtures, patience
 from parity.checks.loading import importable, load_contract, load_mutants
 from parity.checks.mark import CLASSES, About
 from parity.checks.outcome import DURING, Ended, exit_code, status_letters
@@ -71,9 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if name is None:
         return
     try:
-        config.stash[RUN] = _run(config, name)
+        config.stash[RUN] = run = _run(config, name)
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
+    patience.look(run.site.target.admin_url)
     if (config.getoption("--prove") or config.stash[MUTANTS]) and config.stash[RUN].site.live:
         raise pytest.UsageError("--prove breaks the app on purpose: leave it out for a deployed one")
 

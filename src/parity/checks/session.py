@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from parity.checks import patience
 from parity.checks.browser import find_chromium
 from parity.checks.mark import About
 from parity.checks.media import tools_path
@@ -108,7 +109,7 @@ class Run:
             return None
         file, end = self.folder / f"{name}.verdict", time.monotonic() + about.deadline_s + BEYOND_S
         while not file.exists():
-            if time.monotonic() > end:
+            if patience.limit(0.0) is not None and time.monotonic() > end:
                 return None
             time.sleep(LOOK_S)
         return Verdict(json.loads(file.read_text("utf-8")))

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from parity.checks import patience
 from parity.checks.secrecy import hidden_headers
 from parity.config.project import Project
 from parity.contract import PINNED, Refused, StubCall
@@ -141,7 +142,7 @@ def client(target: Target, said: list[dict[str, Any]]) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=target.api_url,
         verify=ssl_context(target.ca),
-        timeout=APP_TIMEOUT_S,
+        timeout=patience.limit(APP_TIMEOUT_S),
         event_hooks=hooks,
         trust_env=False,
     )

@@ -1,0 +1,63 @@
+"""No deadline of a check passes where the app is debugged."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from parity.checks import patience
+from parity.checks.mark import plain_within_deadline, within_deadline
+
+
+@pytest.fixture
+def admin() -> Iterator[tuple[dict[str, object], str]]:
+    shown: dict[str, object] = {"on": True, "debug": True}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            data = json.dumps(shown).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield shown, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    patience.look(None)
+
+
+async def longer() -> None:
+    await asyncio.sleep(0.05)
+
+
+def test_a_check_of_a_debugged_stack_may_take_as_long_as_it_likes(admin: tuple[dict[str, object], str]) -> None:
+    shown, url = admin
+    bounded = within_deadline(longer, 0.001)
+    with asyncio.Runner() as runner:
+        assert patience.look(url)
+        bounded(runner=runner)
+        shown["debug"] = False
+        assert not patience.look(url)
+        with pytest.raises(TimeoutError, match="deadline"):
+            bounded(runner=runner)
+
+
+def test_the_alarm_of_a_plain_check_is_not_set_either(admin: tuple[dict[str, object], str]) -> None:
+    _, url = admin
+    patience.look(url)
+    plain_within_deadline(lambda: asyncio.run(longer()), 0.001)()
+
+
+def test_a_stack_that_does_not_answer_and_a_deployed_app_keep_the_deadlines() -> None:
+    assert not patience.look("http://127.0.0.1:9")
+    assert not patience.look(None)
+    assert patience.limit(3.0) == 3.0

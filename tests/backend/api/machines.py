@@ -29,7 +29,14 @@ from reel.media import MediaInfo, VideoStream
 CONTEXT = UserContext("alice", "main")
 HEADERS = {"X-User-ID": "alice", "X-Profile-ID": "main"}
 GAME_SECONDS = 100.0
-FACTS = {"duration_s": GAME_SECONDS, "width": 320, "height": 180, "video_codec": "h264", "audio_codec": None}
+FACTS = {
+    "duration_s": GAME_SECONDS,
+    "width": 320,
+    "height": 180,
+    "frame_rate": 30.0,
+    "video_codec": "h264",
+    "audio_codec": None,
+}
 CONFLICTS = 40
 """A client repeats a request that was answered with a conflict, which changed nothing, this many times at most."""
 

@@ -40,7 +40,6 @@ NOT_REPRODUCED: tuple[NotReproduced, ...] = (
     NotReproduced("experimental.machine_config", "replaces the Machine's whole configuration", loud=True),
     NotReproduced("experimental.attached", "exports secrets of attached services into the environment", loud=True),
     NotReproduced("deploy.seed_command", "runs once after the first deploy", loud=True),
-    NotReproduced("http_service.http_options.h2_backend", "speaks HTTP/2 without TLS to the app", loud=True),
     NotReproduced("vm.gpu_kind", "gives the Machine a GPU", loud=True),
     NotReproduced("vm.gpus", "gives the Machine GPUs", loud=True),
     NotReproduced("vm.kernel_args", "boots the kernel with these parameters"),
@@ -66,7 +65,7 @@ NOT_REPRODUCED: tuple[NotReproduced, ...] = (
     NotReproduced("metrics", "where Fly's Prometheus scrapes the app"),
 )
 # They stay in the model, which acts on a part of their meaning or needs to know that they are there.
-_KEPT = frozenset({"swap_size_mb", "http_service.http_options.h2_backend"})
+_KEPT = frozenset({"swap_size_mb"})
 
 
 def normalized(data: dict[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,8 @@ async def standin(
     parts.mounts = mounts
     fleet = Fleet(parts)
     interposer = Interposer(peers[0])
-    context = EdgeContext(config, settings, fleet.gate, Pool(peers[0], settings.reuse_s), interposer)
+    pool = Pool(peers[0], settings.reuse_s, http2=config.service.http_options.h2_backend)
+    context = EdgeContext(config, settings, fleet.gate, pool, interposer)
 
     def leaving(machine: str, close_websockets: bool) -> None:
         if close_websockets:

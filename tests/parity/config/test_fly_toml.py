@@ -192,8 +192,7 @@ def test_every_key_that_flyctl_knows_is_acted_on_or_listed(tmp_path: Path) -> No
     assert config.group_checks["other"].port == 1
     loud = [entry.key for entry in config.not_reproduced if entry.loud]
     assert loud == [
-        "vm.persist_rootfs", "machine_config", "container", "deploy.seed_command",
-        "http_service.http_options.h2_backend", "vm.gpu_kind",
+        "vm.persist_rootfs", "machine_config", "container", "deploy.seed_command", "vm.gpu_kind",
     ]  # fmt: skip
     quiet = {entry.key for entry in config.not_reproduced if not entry.loud}
     assert quiet >= {"vm.kernel_args", "http_service.tls_options", "swap_size_mb", "build", "metrics"}

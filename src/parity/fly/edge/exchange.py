@@ -19,9 +19,9 @@ from parity.fly.edge.log import entry_of
 from parity.fly.edge.replay import ReplayError, is_json_form, read_header
 from parity.fly.edge.request import Body, Request, Stream
 from parity.fly.edge.route import Route
-from parity.fly.edge.to_app import body_to_app, end_to_app, head_to_app, headers_to_app
+from parity.fly.edge.to_app import headers_to_app
 from parity.fly.edge.tunnel import Tunnel
-from parity.fly.edge.upstream import Upstream
+from parity.fly.edge.upstream import AnyUpstream
 from parity.fly.edge.wish import Wish
 
 # Bytes of a body that are held for a request that waits for its Machine; then the client is no longer read.
@@ -72,7 +72,7 @@ class Exchange:
         self._body = KeptBody(context.budget)
         self._body_paused = False
         self._target: Target | None = None
-        self._upstream: Upstream | None = None
+        self._upstream: AnyUpstream | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._attempts = 0
         self._instruction: Instruction | None = None
@@ -139,7 +139,7 @@ class Exchange:
             if target.address is None:
                 raise ConnectionRefusedError(f"Machine {target.id} has no address")
             address = await self._context.interposed.address(target.address, websocket=self.websocket)
-            connection = await self._context.pool.connect(target.id, address)
+            connection = await self._context.pool.connect(target.id, address, websocket=self.websocket)
         except OSError as error:
             self._unreachable(target, str(error))
             return
@@ -161,7 +161,7 @@ class Exchange:
         else:
             self.refused(502, f"PC01: could not connect to Machine {target.id}: {reason}")
 
-    def _attach(self, connection: Upstream) -> None:
+    def _attach(self, connection: AnyUpstream) -> None:
         self._connecting = None
         assert self._target is not None
         request = self._route.request
@@ -172,11 +172,11 @@ class Exchange:
         self._stop_clock()
         self._upstream = connection
         self.entry.to_app = headers
-        connection.begin(self, head_to_app(request, headers), head_request=request.method == b"HEAD")
+        connection.begin(self, request, headers)
         for piece in self._body.pieces():
-            connection.write(body_to_app(request, piece))
+            connection.send_body(piece)
         if self._body.ended:
-            self._send_request_end(connection)
+            connection.send_end(self._body.trailers)
         self._resume_body()
 
     # the client
@@ -189,7 +189,7 @@ class Exchange:
             return  # nothing more is wanted; and an empty chunk would end a chunked body
         self._body.add(data, must_keep=self._upstream is None)
         if self._upstream:
-            self._upstream.write(body_to_app(self.request, data))
+            self._upstream.send_body(data)
         elif self._body.size > HOLD:
             self._pause_body()
 
@@ -197,7 +197,7 @@ class Exchange:
         """The request is complete."""
         self._body.end(trailers)
         if self._upstream and self.stage is not Stage.OVER:
-            self._send_request_end(self._upstream)
+            self._upstream.send_end(trailers)
 
     def client_raw(self, data: bytes) -> None:
         """Bytes after an upgrade; those that come before the Machine's 101 are kept."""
@@ -434,10 +434,6 @@ class Exchange:
         self._context.live.discard(self)
 
     # small parts
-
-    def _send_request_end(self, connection: Upstream) -> None:
-        connection.write(end_to_app(self.request, self._body.trailers))
-        connection.end_request()
 
     def _pause_body(self) -> None:
         if not self._body_paused:

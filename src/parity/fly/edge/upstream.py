@@ -1,4 +1,7 @@
-"""A connection from the edge to a Machine: plain HTTP/1.1, one exchange at a time, kept alive in a pool."""
+"""A connection from the edge to a Machine: plain HTTP/1.1, one exchange at a time, kept alive in a pool.
+
+``upstream_h2`` is the same in HTTP/2, for apps that are reached so.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from typing import Protocol, cast
 import httptools
 
 from parity.fly.edge.headers import Headers, value_of
-from parity.fly.edge.request import Body
+from parity.fly.edge.request import Body, Request
+from parity.fly.edge.to_app import body_to_app, end_to_app, head_to_app
+from parity.fly.edge.upstream_h2 import H2Upstream
 
 # Bytes queued towards a Machine before reading from the client stops.
 WRITE_HIGH_WATER = 128 * 1024
@@ -39,6 +44,7 @@ class Upstream(asyncio.Protocol):
         self.closed = False
         self.idle_since = 0.0
         self._client: Client | None = None
+        self._request: Request
         self._tunnel = False
         self._reading = True
         self._reset()
@@ -55,20 +61,26 @@ class Upstream(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
 
-    def begin(self, client: Client, head: bytes, *, head_request: bool) -> None:
+    def begin(self, client: Client, request: Request, headers: Headers) -> None:
         """Send a request's head and serve ``client`` from now on."""
         self._reset()
-        self._client = client
-        self._head_request = head_request
+        self._client, self._request = client, request
+        self._head_request = request.method == b"HEAD"
         self._parser = httptools.HttpResponseParser(self)
-        self.transport.write(head)
+        self.transport.write(head_to_app(request, headers))
+
+    def send_body(self, data: bytes) -> None:
+        """A piece of the request's body, which must not be empty."""
+        self.transport.write(body_to_app(self._request, data))
+
+    def send_end(self, trailers: Headers) -> None:
+        """The request is complete: the connection may be used again after the response."""
+        self.transport.write(end_to_app(self._request, trailers))
+        self._request_ended = True
 
     def write(self, data: bytes) -> None:
+        """Bytes of a tunnel."""
         self.transport.write(data)
-
-    def end_request(self) -> None:
-        """The request is sent completely: the connection may be used again after the response."""
-        self._request_ended = True
 
     def abandon(self) -> None:
         """The exchange wants nothing more from this connection; the app sees a disconnect."""
@@ -205,6 +217,9 @@ def response_body(head_request: bool, status: int, headers: Headers) -> Body:
     return Body.LENGTH if value_of(headers, b"content-length") is not None else Body.EOF
 
 
+AnyUpstream = Upstream | H2Upstream
+
+
 class Pool:
     """Idle connections to each Machine, by its id.
 
@@ -212,12 +227,15 @@ class Pool:
     sent at that moment fails with 502: it is not sent a second time.
     """
 
-    def __init__(self, local_address: tuple[str, int] | None = None, reuse_s: float = 60.0) -> None:
-        self._idle: dict[str, list[Upstream]] = {}
-        self._owner: dict[Upstream, str] = {}
-        self._local, self._reuse_s = local_address, reuse_s
+    def __init__(
+        self, local_address: tuple[str, int] | None = None, reuse_s: float = 60.0, *, http2: bool = False
+    ) -> None:
+        """``http2``: Machines are spoken to in HTTP/2, but for WebSockets."""
+        self._idle: dict[str, list[AnyUpstream]] = {}
+        self._owner: dict[AnyUpstream, str] = {}
+        self._local, self._reuse_s, self._http2 = local_address, reuse_s, http2
 
-    def take(self, machine: str) -> Upstream | None:
+    def take(self, machine: str) -> AnyUpstream | None:
         """A connection that can be used at once, or None."""
         idle = self._idle.get(machine, [])
         now = asyncio.get_running_loop().time()
@@ -231,19 +249,23 @@ class Pool:
             return connection
         return None
 
-    async def connect(self, machine: str, address: tuple[str, int]) -> Upstream:
+    async def connect(self, machine: str, address: tuple[str, int], *, websocket: bool = False) -> AnyUpstream:
         """A new connection. Raises ``OSError``."""
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: Upstream(self), *address, local_addr=self._local)
+        kind = H2Upstream if self._http2 and not websocket else Upstream
+        _, connection = await loop.create_connection(lambda: kind(self), *address, local_addr=self._local)
         self._owner[connection] = machine
         return connection
 
-    def put(self, connection: Upstream) -> None:
+    def put(self, connection: AnyUpstream) -> None:
         """Keep a connection whose exchange is over."""
+        if self._http2 and isinstance(connection, Upstream):
+            connection.transport.close()  # it was asked for a WebSocket and answered something else
+            return
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.setdefault(self._owner[connection], []).append(connection)
 
-    def forget(self, connection: Upstream) -> None:
+    def forget(self, connection: AnyUpstream) -> None:
         """The connection is closed."""
         idle = self._idle.get(self._owner.pop(connection, ""), [])
         if connection in idle:

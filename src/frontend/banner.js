@@ -17,7 +17,6 @@ export function showError(error, { key = "page", again = null, read = false } = 
   shown.delete(key);
   shown.set(key, { error, again, read });
   draw();
-  byId("error-banner").scrollIntoView({ block: "nearest" });
 }
 
 export function hideError(key) {
@@ -80,7 +79,7 @@ function words(error) {
 function unreachable({ cause, origin, service }) {
   const text = (words) => make("p", {}, words);
   const { api, r2, ca } = config();
-  if (cause === "offline") return [text("Nothing is lost. The page goes on when the connection is back.")];
+  if (cause === "offline") return [text("What you typed stays here. Try again when the connection is back.")];
   if (cause === "cors") {
     const rule = service === API ? "CORS_ORIGINS of the API" : "the CORS rule of the bucket";
     return [text(`${origin} is there, but ${rule} does not allow ${location.origin}. This has to be set on the server.`)];

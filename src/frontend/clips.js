@@ -126,6 +126,7 @@ export function formFor(current) {
   const game = current && gameOf(current.game);
   for (const field of FIELDS) byId(`clip-${field}`).max = game?.duration ? String(game.duration) : "";
   byId("clip-controls").disabled = !game;
+  byId("clip-form").hidden = !game;
   if (game && Number(byId("clip-end").value) > game.duration) write("end", Math.floor(game.duration * 10) / 10);
   drawLength();
 }

@@ -11,8 +11,8 @@ const ENDED = new Set(["complete", "failed", "cancelled"]);
 const WORDS = { pending: "Waiting for its turn", processing: "Rendering", complete: "Ready", failed: "Failed", cancelled: "Cancelled" };
 let following = null; // {id, abort}
 
-export function drawExports({ exports: found }) {
-  byId("export-empty").hidden = !found || found.length > 0;
+export function drawExports({ exports: found, reels }) {
+  byId("export-empty").hidden = !found || found.length > 0 || !reels?.length;
   byId("export-list").setAttribute("aria-busy", String(found === null));
   fill(byId("export-list"), (found ?? []).map(item));
   if (!found) return;

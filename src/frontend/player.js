@@ -66,7 +66,7 @@ export function emptyPlayer() {
 
 function showTitle() {
   const subject = current && (current.clip ? clipOf(current.clip) : gameOf(current.game));
-  byId("player-title").textContent = subject ? (current.clip ? `Clip: ${subject.name}` : subject.name) : "Nothing is playing";
+  byId("player-title").textContent = subject ? (current.clip ? `Clip: ${subject.name}` : subject.name) : "Player";
   byId("stage").dataset.playing = subject ? (current.clip ? "clip" : "game") : "";
 }
 

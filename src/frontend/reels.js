@@ -13,7 +13,7 @@ const LOOK = { overlay_text: "overlay-text", aspect: "aspect", quality: "quality
 
 export function drawReels({ clips, reels }) {
   drawOrder(clips ?? []);
-  byId("reel-empty").hidden = !reels || reels.length > 0;
+  byId("reel-empty").hidden = !reels || reels.length > 0 || !clips?.length;
   byId("reel-list").setAttribute("aria-busy", String(reels === null));
   fill(byId("reel-list"), (reels ?? []).map(item));
   const select = byId("project-select");
@@ -49,7 +49,7 @@ function drawOrder(clips) {
   if (editing) for (const clip of oldestFirst) if (!reelOf(editing)?.clip_ids.includes(clip) && !touched.has(clip)) left.add(clip);
   fill(byId("project-clips"), order.map(row));
   byId("order-empty").hidden = clips.length > 0;
-  byId("reel-fields").disabled = !clips.length && !editing;
+  byId("reel-fields").disabled = byId("reel-fields").hidden = !clips.length && !editing;
 }
 
 const touched = new Set(); // clips whose box was used since the reel came into the form

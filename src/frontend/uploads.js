@@ -91,7 +91,7 @@ async function send(file, record, prepared, abort) {
 }
 
 /** `begin(signal)` resolves with `{record, prepared}`; trying again after that goes on where it ended. */
-function run(file, begin) {
+function run(file, title, begin) {
   let record = null;
   const again = async (signal) => {
     if (!record || !recorded(record.game)) return begin(signal);
@@ -100,7 +100,7 @@ function run(file, begin) {
   return guarded(byId("upload-start"), async () => {
     const abort = new AbortController();
     active = { game: record?.game ?? null, abort };
-    state = { phase: "sending", bytes: 0, all: file.size, cause: null, name: file.name };
+    state = { phase: "sending", bytes: 0, all: file.size, cause: null, title };
     show({});
     try {
       const begun = await again(abort.signal);
@@ -131,7 +131,7 @@ async function discard(game) {
 /** Sends a file as a new game. */
 export function beginUpload(file, name) {
   const profile = profileId();
-  return run(file, async (signal) => {
+  return run(file, name, async (signal) => {
     const prepared = await prepareUpload(file, name, { profile, signal });
     const record = await recordOf(file, { game: prepared.game_id, profile, name });
     keep(record);
@@ -141,7 +141,7 @@ export function beginUpload(file, name) {
 
 /** Goes on with an upload that a reload or a closed tab has ended; the file must be the same. */
 export function resumeUpload(game, file) {
-  return run(file, async (signal) => {
+  return run(file, recorded(game)?.name ?? file.name, async (signal) => {
     const record = recorded(game);
     if (!record) throw new Error("This browser does not know which file it was. Delete the game and upload it anew.");
     const wrong = await otherFile(record, file);
@@ -158,10 +158,10 @@ function show(news) {
   if (!state) return;
   const percent = Math.min(100, (100 * state.bytes) / state.all);
   panel.dataset.state = state.cause ? "waiting" : state.phase;
-  byId("upload-title").textContent = state.name;
+  byId("upload-title").textContent = state.title;
   byId("upload-progress").value = percent;
   const stored = `${size(state.bytes)} of ${size(state.all)} · ${Math.floor(percent)} %`;
-  byId("upload-text").textContent = state.cause ? `${waitingFor(state.cause)} · ${Math.floor(percent)} % are stored`
+  byId("upload-text").textContent = state.cause ? `${waitingFor(state.cause)} · ${Math.floor(percent)} % is stored`
     : state.phase === "checking" ? "Checking the video …" : stored;
 }
 

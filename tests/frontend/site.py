@@ -60,10 +60,15 @@ class _Files(BaseHTTPRequestHandler):
         """Nothing: the browser's console has it."""
 
 
+class _Server(ThreadingHTTPServer):
+    # A page asks for some 25 files at once; what does not fit into the queue is tried again a second later.
+    request_queue_size = 128
+
+
 @contextmanager
 def page_server(port: int, api: str) -> Iterator[None]:
     """The page on this port of every local name, with a config.json that names ``api``."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Files, api))
+    server = _Server(("127.0.0.1", port), partial(_Files, api))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

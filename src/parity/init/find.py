@@ -29,6 +29,7 @@ _SETTING = re.compile(
 )
 _MODAL_APP = re.compile(r"modal\.(?:App|Stub)\(\s*(?:name\s*=\s*)?[\"']([^\"']+)[\"']")
 _MODAL_SECRET = re.compile(r"Secret\.from_name\(\s*[\"']([^\"']+)[\"']")
+_BOTO3 = re.compile(r"^\s*(?:import|from)\b[^\n]*\b(?:aio)?boto(?:3|core)\b", re.M)
 _PYDANTIC = re.compile(r"class \w+\((?:pydantic_settings\.)?BaseSettings\)")
 _R2 = {
     "R2_ENDPOINT": re.compile(r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE).*(ENDPOINT|URL)|ENDPOINT_URL"),
@@ -233,7 +234,7 @@ def _sources(root: Path, found: Findings) -> None:
     for path in _python(root):
         text = path.read_text("utf-8", "replace")
         relative = str(path.relative_to(root))
-        boto3 = boto3 or "import boto3" in text
+        boto3 = boto3 or _BOTO3.search(text) is not None
         for place in _PLACE.findall(text):
             found.places.setdefault(place, relative)
         must.update(dict.fromkeys(_MUST.findall(text)))

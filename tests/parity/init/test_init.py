@@ -230,3 +230,10 @@ def test_the_images_folders_become_the_machines_own(
     assert project.process.env == {"DATA_DIR": "data", "MODELS": "models"}
     assert project.process.command[5:] == ["3", "-b", "{host}:{port}"]
     assert "to do    app.py names /tmp/kiosk: as processes all Machines share it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["import os, boto3", "import boto3 as s3", "from aiobotocore.session import Any"])
+def test_who_imports_boto3_in_any_way_has_its_credentials_by_their_usual_names(tmp_path: Path, line: str) -> None:
+    found = look(_files(tmp_path, {"app.py": f"{line}\n"}))
+    assert found.r2["R2_ACCESS_KEY_ID"] == "AWS_ACCESS_KEY_ID"
+    assert "R2_ACCESS_KEY_ID" not in look(_files(tmp_path, {"app.py": "# no import of boto3\n"})).r2

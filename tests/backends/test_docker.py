@@ -40,12 +40,8 @@ def test_a_foreign_repository_is_built_and_checked_under_docker(scout: Repositor
     assert "wrote    compose.yaml" in scout.parity("init")
     scout.parity("config", "write")
     scout.parity("up")
-    ended = scout.check("test_someone_new_can_come or test_writes_last or test_environment or test_image")
-    assert {name: one.verdict for name, one in ended.items()} == {
-        "test_someone_new_can_come": "passed",
-        "test_writes_last": "passed",
-        "test_environment": "passed",
-        "test_image": "passed",
-    }, ended
+    names = ("test_someone_new_can_come", "test_writes_last", "test_environment", "test_image")
+    ended = scout.check(f"({' or '.join(names)}) and not test_environments")
+    assert {name: one.verdict for name, one in ended.items()} == dict.fromkeys(names, "passed"), ended
     for theirs in ("Dockerfile", ".dockerignore", "deploy/fly.staging.toml"):
         assert (scout.folder / theirs).read_bytes() == (HERE / "scout" / theirs).read_bytes()

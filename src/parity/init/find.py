@@ -34,7 +34,7 @@ _PYDANTIC = re.compile(r"class \w+\((?:pydantic_settings\.)?BaseSettings\)")
 _R2 = {
     "R2_ENDPOINT": re.compile(r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE).*(ENDPOINT|URL)|ENDPOINT_URL"),
     "R2_ACCESS_KEY_ID": re.compile(
-        r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE|ACCESS).*(ACCESS_KEY|KEY_ID)(?!.*SECRET)|^(R2|S3)_KEY$"
+        r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE|ACCESS).*(ACCESS_KEY|KEY_ID)(?!.*SECRET)|(^|_)(R2|S3)_KEY$"
     ),
     "R2_SECRET_ACCESS_KEY": re.compile(r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE).*SECRET"),
     "R2_BUCKET": re.compile(r"BUCKET(_NAME)?$|^(R2|S3)_BUCKET"),
@@ -82,6 +82,8 @@ class Findings:
     gpu_app: str = ""
     gpu_entry: str = ""
     gpu_secrets: list[str] = field(default_factory=list)
+    gpu_reads: list[str] = field(default_factory=list)
+    gpu_requirements: str = ""
     migrate: list[str] = field(default_factory=list)
     cors: str = ""
     # Whether the image replicates SQLite by Litestream, which runs behind the answers.
@@ -93,6 +95,12 @@ class Findings:
         """Variables that the sources cannot do without and fly.toml does not give."""
         given = {*self.env, *self.image_env}
         return [name for name in self.must if name not in given and not _NOT_SECRETS.match(name)]
+
+    def meant_by(self, name: str) -> str:
+        """The Machine's variable that a variable of a GPU function, such as ``BUCKET_KEY``, most likely is."""
+        kinds = {"R2_BUCKET": "BUCKET(_NAME)?$", "R2_SECRET_ACCESS_KEY": "SECRET", "R2_ACCESS_KEY_ID": "KEY",
+                 "R2_ENDPOINT": "ENDPOINT|URL|HOST|(R2|S3)$"}  # fmt: skip
+        return next((self.r2[ours] for ours, word in kinds.items() if re.search(word, name) and ours in self.r2), "")
 
     @property
     def process_env(self) -> dict[str, str]:
@@ -237,15 +245,21 @@ def _sources(root: Path, found: Findings) -> None:
         boto3 = boto3 or _BOTO3.search(text) is not None
         for place in _PLACE.findall(text):
             found.places.setdefault(place, relative)
+        app = _MODAL_APP.search(text)
+        if app and not found.gpu_app:
+            found.gpu_app, found.gpu_entry = app[1], relative
+        found.gpu_secrets += [name for name in _MODAL_SECRET.findall(text) if name not in found.gpu_secrets]
+        if app:  # its functions read the variables of Modal's secrets, no Machine does
+            found.gpu_reads = sorted({*found.gpu_reads, *_MUST.findall(text), *_MAY.findall(text)})
+            continue
         must.update(dict.fromkeys(_MUST.findall(text)))
         may.update(dict.fromkeys(_MAY.findall(text)))
         if _PYDANTIC.search(text):
             for name, rest in _SETTING.findall(text):
                 (may if "=" in rest or "None" in rest else must)[name.upper()] = None
-        app = _MODAL_APP.search(text)
-        if app and not found.gpu_app:
-            found.gpu_app, found.gpu_entry = app[1], relative
-        found.gpu_secrets += [name for name in _MODAL_SECRET.findall(text) if name not in found.gpu_secrets]
+    beside = sorted((root / found.gpu_entry).parent.glob("requirements*.txt")) if found.gpu_entry else []
+    # A file that the image has too says nothing of the functions.
+    found.gpu_requirements = next((str(path.relative_to(root)) for path in beside if path.parent != root), "")
     found.must, found.may = sorted(must), sorted(may.keys() - must)
     known = [*found.must, *found.may, *found.env]
     for ours, pattern in _R2.items():

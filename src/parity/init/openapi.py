@@ -67,8 +67,10 @@ def from_source(python: Path, folder: Path, command: Sequence[str], env: Mapping
             timeout=SECONDS,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NoDocument(f"{named} cannot be imported by {python}: {error}") from None
+    except subprocess.TimeoutExpired:
+        raise NoDocument(f"{named} was not imported within {SECONDS:g} s") from None
+    except OSError as error:
+        raise NoDocument(f"{python} cannot be run: {error.strerror}") from None
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         if last.startswith("AttributeError") and "openapi" in last:

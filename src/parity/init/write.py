@@ -84,9 +84,12 @@ def parity_toml(found: Findings) -> str:
         lines += ["# [r2]", '# cors = "r2.cors.json" # the bucket\'s CORS policy; without it no browser may upload', ""]
     if found.gpu_app:
         lines += ["[gpu]", f'app = "{found.gpu_app}"', f'entry = "{found.gpu_entry}"']
+        if found.gpu_requirements:
+            lines.append(f'requirements = "{found.gpu_requirements}" # packages of their images; without Docker only')
         for name in found.gpu_secrets:
-            lines += [f"[gpu.secrets.{name}] # TODO: the variables that the functions read from this Modal secret"]
-            lines += [f'{ours} = "${{{theirs}}}"' for ours, theirs in found.r2.items()]
+            lines.append(f"[gpu.secrets.{name}] # the variables that the functions read from this Modal secret")
+            known = {read: found.meant_by(read) for read in found.gpu_reads} or found.r2
+            lines += [f'{ours} = "{"${" + theirs + "}" if theirs else OPEN}"' for ours, theirs in known.items()]
         lines.append("")
     for service in found.services:
         lines += [f"[services.{service}]", _SERVICES[service][0].rstrip()]

@@ -7,10 +7,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parity.config.errors import ConfigError
+from parity.config.errors import ConfigError, Mistakes
 from parity.config.parity_toml import Gpu
 from parity.config.project import Project
-from parity.config.secrets_env import interpolate
+from parity.config.secrets_env import OPEN, interpolate
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,14 @@ def modal_secrets(project: Project) -> dict[str, dict[str, str]]:
             "R2_BUCKET": r2.bucket,
         }
     known = {**project.variables, **project.secrets}
+    mistakes = Mistakes()
     for secret, values in gpu.secrets.items():
-        found[secret] = {
-            name: interpolate(text, known, f"parity.toml: gpu.secrets.{secret}.{name}") for name, text in values.items()
-        }
+        found[secret] = {}
+        for name, text in values.items():
+            where = f"parity.toml: gpu.secrets.{secret}.{name}"
+            with mistakes.collected():
+                found[secret][name] = interpolate(text, known, where)
+                if text == OPEN:
+                    raise ConfigError(where, f"it is still {OPEN}", "a value, or ${NAME} of a secret of [secrets]")
+    mistakes.raise_any()
     return found

@@ -237,3 +237,31 @@ def test_who_imports_boto3_in_any_way_has_its_credentials_by_their_usual_names(t
     found = look(_files(tmp_path, {"app.py": f"{line}\n"}))
     assert found.r2["R2_ACCESS_KEY_ID"] == "AWS_ACCESS_KEY_ID"
     assert "R2_ACCESS_KEY_ID" not in look(_files(tmp_path, {"app.py": "# no import of boto3\n"})).r2
+
+
+def test_what_a_function_reads_is_of_its_modal_secret_and_no_secret_of_fly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("LENS_S3", "LENS_KEY", "LENS_SECRET", "LENS_BUCKET", "SEED")
+    reads = "\n".join(f'    os.environ["{name}"]' for name in names)
+    files = {
+        "fly.toml": 'app = "x"\n[http_service]\n',
+        "Dockerfile": 'FROM a\nCMD ["uvicorn", "svc.main:app"]\n',
+        "svc/main.py": 'import os\nfor name in ("A",): os.environ["LENS_S3_ENDPOINT"], os.environ["LENS_S3_KEY"],'
+        ' os.environ["LENS_S3_SECRET"], os.environ["LENS_BUCKET"]\n',
+        "gpu/jobs.py": 'import modal, os\napp = modal.App("jobs")\nsecret = modal.Secret.from_name("lens")\n'
+        f"def f():\n{reads}\n",
+        "gpu/requirements.txt": "tabulate\n",
+        "requirements.txt": "modal\n",
+    }
+    gpu = initialised(_files(tmp_path, files), monkeypatch).parity.gpu
+    assert gpu is not None
+    assert (gpu.app, gpu.entry, gpu.requirements) == ("jobs", "gpu/jobs.py", "gpu/requirements.txt")
+    assert gpu.secrets["lens"] == {
+        "LENS_BUCKET": "${LENS_BUCKET}",
+        "LENS_KEY": "${LENS_S3_KEY}",
+        "LENS_S3": "${LENS_S3_ENDPOINT}",
+        "LENS_SECRET": "${LENS_S3_SECRET}",
+        "SEED": "TODO",
+    }
+    assert "LENS_KEY" not in (tmp_path / "parity.secrets.env").read_text()

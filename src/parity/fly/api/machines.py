@@ -68,8 +68,8 @@ class MachinesApi:
                 return self._addresses(method, body)
             case ["secrets"]:
                 return self._secrets(method, body)
-            case ["volumes"] if method == "GET":
-                return JSONResponse([])  # a mount makes its volume here
+            case ["volumes", *_]:
+                return self._volumes(method, "/".join(parts[3:]), body)
             case ["machines"] if method == "GET":
                 return JSONResponse([self.shown(machine) for machine in self._all()])
             case ["machines"]:
@@ -113,7 +113,7 @@ class MachinesApi:
             "network": "default",
             "status": "deployed" if self._fleet.machines else "pending",
             "machine_count": len(self._all()),
-            "volume_count": 0,
+            "volume_count": len(self._state.volumes),
             "organization": {"name": "Parity", "slug": "parity", "internal_numeric_id": 1},
             "cname_target": f"{self._app}.fly.dev",
             "app_role": "",
@@ -132,6 +132,21 @@ class MachinesApi:
         }
         self._state.addresses.append(address)
         return JSONResponse(address)
+
+    def _volumes(self, method: str, volume_id: str, body: dict[str, Any]) -> Response:
+        """flyctl makes a volume for each mount before it makes the Machine (superfly/fly-go, flaps_volumes.go)."""
+        known = self._state.volumes
+        if not volume_id and method == "GET":
+            return JSONResponse(known)
+        if not volume_id:
+            name, region = str(body.get("name", "")), str(body.get("region") or self._region)
+            return JSONResponse(self._state.add_volume(name, region, int(body.get("size_gb") or 1)))
+        found = next((volume for volume in known if volume["id"] == volume_id), None)
+        if found is None:
+            return _error(404, "volume not found")
+        if method == "DELETE":
+            known.remove(found)
+        return JSONResponse(found)
 
     def _secrets(self, method: str, body: dict[str, Any]) -> Response:
         known = self._state.secrets
@@ -193,10 +208,12 @@ class MachinesApi:
             self._fleet.workers.remember(machine)
         elif machine.id in self._fleet.workers.machines:
             await self._fleet.workers.destroy(machine.id)
+        self._state.detach(machine.id)
         self._adopt()
 
     def _gave(self, machine: Machine, sent: dict[str, Any], wanted: Configured, release: Release) -> None:
         self._state.configured[machine.id] = sent
+        self._state.attach(sent, machine.id)
         self._runs[machine.id], self._configured[machine.id] = release, wanted
         self._adopt()
 
@@ -330,8 +347,14 @@ class MachinesApi:
     def _config_of(self, machine: Machine) -> dict[str, Any]:
         """The configuration as flyctl sent it; of a Machine that the stand-in itself made, as flyctl would have."""
         serves = machine.id in self._fleet.machines
-        made = machine_config(machine.config, machine.spec.image.ref, self._fleet.root, serves=serves)
-        return self._state.configured.setdefault(machine.id, made)
+        known = self._state.configured.get(machine.id)
+        if known is None:
+            known = machine_config(machine.config, machine.spec.image.ref, self._fleet.root, serves=serves)
+            for mount in known.get("mounts", []):  # as if flyctl had made it: a volume for each mount
+                mount["volume"] = self._state.add_volume(mount["name"], self._region, 1)["id"]
+            self._state.attach(known, machine.id)
+            self._state.configured[machine.id] = known
+        return known
 
     def shown(self, machine: Machine) -> dict[str, Any]:
         """A Machine as the API shows it."""

@@ -61,6 +61,7 @@ class ApiState:
     first_secrets: frozenset[str] = frozenset()
     differences: frozenset[str] = frozenset()
     lacking: Counter[str] = field(default_factory=Counter)
+    volumes: list[dict[str, Any]] = field(default_factory=list)
 
     def lack(self, what: str) -> None:
         """Note that something was asked for which the stand-in does not have; said on its output once."""
@@ -85,6 +86,37 @@ class ApiState:
         lease.expires = time.time() + ttl_s
         self.leases[machine] = lease
         return lease
+
+    def add_volume(self, name: str, region: str, size_gb: int) -> dict[str, Any]:
+        """A volume as Fly shows it. Here it has no bytes of its own: a mount's name is what counts."""
+        volume = {
+            "id": f"vol_{random.token_hex(8)}",
+            "name": name,
+            "state": "created",
+            "size_gb": size_gb,
+            "region": region,
+            "zone": "zone1",
+            "encrypted": True,
+            "host_status": "ok",
+            "attached_machine_id": None,
+            "attached_alloc_id": None,
+            "created_at": stamp(),
+        }
+        self.volumes.append(volume)
+        return volume
+
+    def attach(self, config: dict[str, Any], machine: str) -> None:
+        """The volumes that a Machine's configuration names are that Machine's."""
+        named = {str(mount.get("volume")) for mount in config.get("mounts") or []}
+        for volume in self.volumes:
+            if volume["id"] in named:
+                volume["attached_machine_id"] = machine
+
+    def detach(self, machine: str) -> None:
+        """The Machine is gone: its volumes stay, for another one."""
+        for volume in self.volumes:
+            if volume["attached_machine_id"] == machine:
+                volume["attached_machine_id"] = None
 
     def add_release(self, image: str, strategy: str, definition: Any) -> dict[str, Any]:
         """A pending release, as the newest."""

@@ -261,3 +261,31 @@ async def test_two_updates_with_the_same_image_and_environment_are_one_release(f
         config = {**machine["config"], "env": {"COLOUR": "blue"}}
         await fly.call("POST", f"/v1/apps/tiny/machines/{machine['id']}", {"config": config})
     assert fly.edge.standin.fleet.release.number == 2
+
+
+async def test_a_volume_is_made_attached_and_left_when_its_machine_goes(fly: Fly) -> None:
+    await fly.push("v1")
+    asked = {"name": "data", "region": "lax", "size_gb": 3, "encrypted": True}
+    volume = await fly.call("POST", "/v1/apps/tiny/volumes", asked)
+    assert (volume["name"], volume["size_gb"], volume["attached_machine_id"]) == ("data", 3, None)
+    mounts = [{"volume": volume["id"], "name": "data", "path": "/data"}]
+    made = await fly.call("POST", "/v1/apps/tiny/machines", {"config": {"image": "r:1/tiny:v1", "mounts": mounts}})
+    (listed,) = await fly.call("GET", "/v1/apps/tiny/volumes")
+    assert listed["attached_machine_id"] == made["id"]
+    await fly.call("DELETE", f"/v1/apps/tiny/machines/{made['id']}?kill=true")
+    assert (await fly.call("GET", f"/v1/apps/tiny/volumes/{volume['id']}"))["attached_machine_id"] is None
+    await fly.call("DELETE", f"/v1/apps/tiny/volumes/{volume['id']}")
+    assert await fly.call("GET", "/v1/apps/tiny/volumes") == []
+
+
+async def test_a_machine_that_the_stand_in_made_has_a_volume_for_each_mount(start_edge: StartEdge) -> None:
+    edge = await start_edge(toml='\n[[mounts]]\nsource = "data"\ndestination = "/data"\n')
+    routes = api_routes(edge.standin.context.config, edge.standin.fleet, edge.state_dir, {})
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Starlette(routes=routes)), base_url="http://fly"
+    ) as http:
+        fly = Fly(edge, http)
+        (machine,) = await fly.call("GET", "/v1/apps/tiny/machines")
+        (volume,) = await fly.call("GET", "/v1/apps/tiny/volumes")
+        assert machine["config"]["mounts"] == [{"name": "data", "path": "/data", "volume": volume["id"]}]
+        assert volume["attached_machine_id"] == machine["id"]

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from app.db import schema
 from broken import (
     bad_input_stored,
+    objects_shared,
     one_object_for_all,
     schema_left_behind,
     stuck_after_lost_answer,
@@ -150,3 +151,28 @@ async def test_a_websocket_tells_the_progress_of_its_own_jobs_only(*, own: bool)
             await http.post("/api/clips/c/extract")
     told = [json.loads(message["text"])["type"] for message in await conversation(app, [])]
     assert told == (["state", "progress", "pong"] if own else ["state", "pong"])
+
+
+async def test_a_deletion_takes_the_same_bytes_of_others_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = {"staging/users/a/games/1": "x", "staging/users/b/games/2": "x", "staging/users/b/games/3": "y"}
+
+    class Client:
+        def get_paginator(self, _name: str) -> Client:
+            return self
+
+        def paginate(self, **_: str) -> list[dict[str, Any]]:
+            return [{"Contents": [{"Key": key, "ETag": etag} for key, etag in objects.items()]}]
+
+        def delete_object(self, *, Bucket: str, Key: str) -> None:  # boto3's names
+            assert Bucket == "videos"
+            del objects[Key]
+
+    for name in ("R2_BUCKET", "R2_ENDPOINT", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "APP_ENV"):
+        monkeypatch.setenv(name, "videos")
+    monkeypatch.setattr("boto3.client", lambda *_, **__: Client())
+    app = Starlette(routes=[Route("/api/profiles/p", refused, methods=["GET", "DELETE"])])
+    async with client(objects_shared.wrap(app, {})) as http:
+        await http.get("/api/profiles/p", headers={"X-User-ID": "a"})
+        assert len(objects) == 3
+        await http.delete("/api/profiles/p", headers={"X-User-ID": "a"})
+    assert list(objects) == ["staging/users/b/games/3"]

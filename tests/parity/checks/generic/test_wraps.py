@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -9,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from parity.wraps import PROXIED
+from parity.wraps import PROXIED, boot
 
 PAGE = "https://page.example"
 
@@ -140,3 +142,13 @@ async def test_changes_by_anyone_are_made_in_the_name_of_who_posted_last() -> No
             for method, name in (("DELETE", "ben"), ("POST", "ada"), ("GET", "ben"), ("DELETE", "ben"))
         ]
     assert answers == ["ben", "ada", "ben", "ada"]
+
+
+async def test_each_write_costs_cpu_time_and_a_read_does_not() -> None:
+    app = boot.busy_writes((notes := Notes()).app, {"seconds": 0.05})
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
+        before = time.process_time()
+        assert await write(http, "a") == 200
+        assert time.process_time() - before >= 0.05
+        assert (await http.get("/notes")).json() == {"notes": notes.kept}

@@ -69,10 +69,15 @@ class Stack:
         """The JSON answer of the stand-ins' admin API. Raises ``StackError`` when it refuses or is not there."""
         if self.target.admin_url is None:
             raise StackError("a deployed app has no admin API")
-        try:
-            answer = await self.http.request(method, self.target.admin_url + path, json=body, timeout=timeout_s)
-        except httpx.HTTPError as error:
-            raise StackError(f"the admin API does not answer {method} {path}: {error!r}") from None
+        again = method in ("GET", "PUT", "DELETE")  # may be repeated: the connection may have been closed just then
+        while True:
+            try:
+                answer = await self.http.request(method, self.target.admin_url + path, json=body, timeout=timeout_s)
+                break
+            except httpx.HTTPError as error:
+                if not (again and isinstance(error, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError)):
+                    raise StackError(f"the admin API does not answer {method} {path}: {error!r}") from None
+                again = False
         if answer.is_error:
             raise StackError(f"admin {method} {path}: {answer.status_code} {answer.text[:400]}")
         return answer.json() if answer.content else None

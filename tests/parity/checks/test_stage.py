@@ -206,6 +206,25 @@ async def test_workers_that_a_killed_run_stopped_are_started(stage: Stage, stand
     assert "POST /fly/machines/w2/start" not in standins.changes
 
 
+async def test_a_question_whose_connection_was_just_closed_is_asked_again_and_a_change_is_not(
+    stack: Stack, standins: Standins
+) -> None:
+    asked: list[str] = []
+
+    def closing(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        if len(asked) == 1:
+            raise httpx.ReadError("", request=request)
+        return standins(request)
+
+    stack.http = httpx.AsyncClient(transport=httpx.MockTransport(closing))
+    assert await stack.admin("GET", "/fly/release")
+    asked.clear()
+    with pytest.raises(StackError, match="ReadError"):
+        await stack.admin("POST", "/fly/machines")
+    assert asked == ["POST"]
+
+
 async def test_a_stack_that_is_right_gets_no_release(stage: Stage, standins: Standins) -> None:
     await stage.as_configured()
     assert "POST /fly/releases" not in standins.changes

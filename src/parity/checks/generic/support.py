@@ -37,6 +37,14 @@ async def until(probe: Callable[[], Awaitable[T]], good: Callable[[T], bool], wi
         await asyncio.sleep(POLL_S)
 
 
+async def answered(person: Person) -> Collection[str] | str:
+    """Every text that is shown. A refusal counts only when it lasts: then its text.
+
+    A Machine that has just started on a busy host may be refused by the edge for a moment, and nothing is lost by that.
+    """
+    return await until(person.reads, lambda shown: not isinstance(shown, str), PATIENCE_S)
+
+
 def within_s(person: Person) -> float:
     """How many seconds after its acknowledgement a write may reach the bucket, by the contract; 0: before it."""
     keeps = person.keeps

@@ -11,7 +11,7 @@ from typing import Any
 
 from parity.checks import Proxy, check, not_judged
 from parity.checks.faults import Faults
-from parity.checks.generic.support import PATIENCE_S, asked_since, patterns, several_machines, until, within_s
+from parity.checks.generic.support import PATIENCE_S, answered, asked_since, patterns, several_machines, until, within_s
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, People, Person, missing
 from parity.checks.stack import Stack
@@ -81,7 +81,7 @@ async def cold_start(person: Person, machines: Machines, stack: Stack) -> list[t
     kept = [await person.attempt() for _ in range(2)]
     since = time.time()
     async with machines.one_more() as cold:
-        shown = await person.on(cold).reads()
+        shown = await answered(person.on(cold))
         asked = await asked_since(stack, since)
     if not any(write.acknowledged for write in kept) or missing(kept, shown):
         not_judged("without any fault a Machine with an empty disk does not show the writes: see the check of class B")
@@ -132,9 +132,9 @@ async def first_look(person: Person, machine: str) -> tuple[Collection[str] | st
 async def look_again(case: Case, machine: str) -> None:
     """The fault is over: everything must be there again, on a Machine that met none."""
     await case.person.on(machine).attempt()
-    if missing(case.kept, await case.person.on(machine).reads()):
+    if missing(case.kept, await answered(case.person.on(machine))):
         case.wrong.append(f"{case.what}: and the earlier writes are gone for good")
-    elif missing(case.kept, await (await case.person.comes_back(machine)).reads()):
+    elif missing(case.kept, await answered(await case.person.comes_back(machine))):
         case.wrong.append(f"{case.what}: and when the person comes back they find another, empty place")
 
 
@@ -170,7 +170,7 @@ async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults
             f"a Machine that booted while R2 was down answers {when} as if the person had nothing ({len(shown)} shown):"
             " an error of R2 is not an empty bucket"
         )
-    last = await person.on(await machines.replace_all()).reads()
+    last = await answered(person.on(await machines.replace_all()))
     assert not missing(early, last), f"after a boot in an outage the earlier write is gone for good; shown: {last}"
     if not down.fired:
         not_judged("neither the boot nor a read asked R2 for anything")

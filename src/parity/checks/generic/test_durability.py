@@ -11,6 +11,7 @@ from parity.checks.bucket import Bucket
 from parity.checks.generic.support import (
     UNKNOWN,
     acknowledged,
+    answered,
     changed,
     empty_machine,
     not_declared,
@@ -49,7 +50,7 @@ async def test_durable(person: Person, machines: Machines, bucket: Bucket) -> No
         )
     async with empty_machine(person, machines) as cold:
         refused = await refusal_of(person.on(cold))
-        shown = await person.on(cold).reads()
+        shown = await answered(person.on(cold))
     if refused is not None and refused.status in UNKNOWN:
         not_judged(f"an empty Machine does not know who asks ({refused}): see test_known_to_every_machine")
     assert text in shown, f"{text} was acknowledged and is not shown by a Machine with an empty disk, but: {shown}"
@@ -101,7 +102,7 @@ async def test_restart(person: Person, machines: Machines) -> None:
     kept = [await person.attempt() for _ in range(3)]
     first = await machines.first()
     await machines.stop(first)
-    shown = await person.on(await machines.first()).reads()
+    shown = await answered(person.on(await machines.first()))
     lost = missing(kept, shown)
     assert not lost, (
         f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost over a restart: Fly resets the root disk"
@@ -209,7 +210,7 @@ async def test_many(person: Person, machines: Machines) -> None:
     kept = [await person.attempt(), *await asyncio.gather(*(one() for _ in range(number)))]
     assert acknowledged(kept) > 1000, f"only {acknowledged(kept)} of {number} writes are acknowledged: {refusal(kept)}"
     async with empty_machine(person, machines) as cold:
-        lost = missing(kept, await person.on(cold).reads())
+        lost = missing(kept, await answered(person.on(cold)))
     assert not lost, (
         f"{len(lost)} of {acknowledged(kept)} acknowledged writes are not shown by a Machine with an empty disk: a list"
         " of R2's ends at 1,000 keys and says so (IsTruncated)"

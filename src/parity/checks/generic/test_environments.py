@@ -7,7 +7,7 @@ import time
 
 from parity.checks import Named, Proxy, check
 from parity.checks.bucket import Bucket
-from parity.checks.generic.support import empty_machine
+from parity.checks.generic.support import answered, empty_machine
 from parity.checks.machines import Machines
 from parity.checks.person import People, missing
 from parity.checks.stack import Stack
@@ -72,7 +72,7 @@ async def test_other_environments_untouched(people: People, machines: Machines, 
         text = await person.write()
         if person.can("delete"):
             await person.app.delete(text)
-        await person.on(await machines.replace_all()).reads()
+        await answered(person.on(await machines.replace_all()))
         outside = await asked_outside(stack, prefix, since)
         after = {key: etag for key, etag in (await bucket.objects()).items() if not key.startswith(prefix)}
     finally:
@@ -128,7 +128,7 @@ async def first_person_ever(people: People, machines: Machines) -> None:
     assert kept[0].acknowledged, f"in an empty bucket no write is acknowledged: {kept[0].answer}"
     assert not missing(kept, shown), f"in an empty bucket acknowledged writes are not shown, but: {shown}"
     async with empty_machine(person, machines) as cold:
-        again = await person.on(cold).reads()
+        again = await answered(person.on(cold))
     assert not missing(kept, again), (
         f"in an empty bucket acknowledged writes are not shown by a Machine with an empty disk, but: {again}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parity.checks import Named, check, not_judged
 from parity.checks.bucket import Bucket
-from parity.checks.generic.support import PATIENCE_S, empty_machine, not_declared, until
+from parity.checks.generic.support import PATIENCE_S, answered, empty_machine, not_declared, until
 from parity.checks.machines import Machines
 from parity.checks.person import Person, missing
 from parity.checks.stage import Stage
@@ -39,7 +39,7 @@ async def test_old_data(newcomer: Person, machines: Machines, bucket: Bucket) ->
             f"over the data of the former release {release} no write is acknowledged: {write.answer}"
         )
         async with empty_machine(back, machines) as cold:
-            again = await back.on(cold).reads()
+            again = await answered(back.on(cold))
         lost = [text for text in [*left.shown, write.text] if isinstance(again, str) or text not in again]
         assert not lost, (
             f"{lost[0]!r}, of the former release {release} or written over it, is not shown on an empty disk, but:"
@@ -92,7 +92,7 @@ async def test_deploy_taken_back(person: Person, staged: Stage, machines: Machin
         f" {kept[-1].answer}. One request under the newer release was enough: a rollback would not help"
     )
     async with empty_machine(older, machines) as cold:
-        again = await older.on(cold).reads()
+        again = await answered(older.on(cold))
     assert not missing(kept, again), (
         f"after the deploy was taken back a Machine with an empty disk does not show {missing(kept, again)[0]}, but:"
         f" {again}"

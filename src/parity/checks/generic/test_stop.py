@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from parity.checks import Proxy, Wrap, check
 from parity.checks.faults import Faults
-from parity.checks.generic.support import PATIENCE_S, acknowledged, asks_r2, not_declared, until, within_s
+from parity.checks.generic.support import PATIENCE_S, acknowledged, answered, asks_r2, not_declared, until, within_s
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person, missing
 from parity.checks.stack import Stack
@@ -47,7 +47,7 @@ async def test_stop_amid_writes(person: Person, machines: Machines, faults: Faul
         await inside(machines, machine, under_way)
         await machines.stop(machine)
         kept = await asyncio.gather(*under_way)
-    shown = await person.on(await machines.replace_all()).reads()
+    shown = await answered(person.on(await machines.replace_all()))
     lost = missing(kept, shown)
     assert not lost, (
         f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost over a stop: upload before the answer, or"
@@ -79,7 +79,7 @@ async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faul
         await machines.kill(machine)
         late = await asyncio.gather(*under_way)
     kept = early if within_s(person) else [*early, *late]
-    shown = await person.on(await machines.replace_all()).reads()
+    shown = await answered(person.on(await machines.replace_all()))
     lost = missing(kept, shown)
     assert not lost, (
         f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost with a killed Machine (its host failed, or"
@@ -106,7 +106,7 @@ async def test_stop_after_failed_upload(person: Person, machines: Machines, faul
         write = await person.attempt()
         await asyncio.sleep(within_s(person))
     await machines.stop(await machines.first())
-    shown = await person.on(await machines.replace_all()).reads()
+    shown = await answered(person.on(await machines.replace_all()))
     assert not missing([write], shown), (
         f"{write.text} was acknowledged while R2 refused it, and is lost after a stop although R2 was back by then"
     )
@@ -206,7 +206,7 @@ async def test_clock_behind(person: Person, machines: Machines, faults: Faults) 
         f"{PATIENCE_S:g} s after the clock was set right no write is acknowledged: {later.answer}"
     )
     await asyncio.sleep(within_s(person))
-    again = await person.on(await machines.replace_all()).reads()
+    again = await answered(person.on(await machines.replace_all()))
     lost = missing([*kept, later], again)
     assert not lost, (
         f"{len(lost)} of {acknowledged([*kept, later])} acknowledged writes were lost while the clock was behind: R2"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from parity.checks import Proxy, R2Rules, check, not_judged
 from parity.checks.faults import Faults
-from parity.checks.generic.support import acknowledged, several_machines, until
+from parity.checks.generic.support import acknowledged, answered, several_machines, until
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person, missing
 from parity.contract import BY_WAY_OF, Edit, Refused
@@ -68,7 +68,7 @@ async def shown_everywhere(person: Person, machines: Machines, kept: Sequence[At
         everywhere = {**two, "empty": cold}
 
         async def lost() -> dict[str, list[str]]:
-            return {name: missing(kept, await person.on(m).reads()) for name, m in everywhere.items()}
+            return {name: missing(kept, await answered(person.on(m))) for name, m in everywhere.items()}
 
         gone = await until(lost, lambda found: not any(found.values()), FRESH_S)
     assert not any(gone.values()), (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
+from parity.checks.generic import support
 from parity.checks.generic.support import patterns, readable
 from parity.checks.generic.test_browser import registrable
 from parity.checks.generic.test_durability import may_be_kept
@@ -64,3 +67,19 @@ def test_what_a_cache_may_keep(value: str, kept: bool) -> None:
 def test_two_apps_of_fly_are_two_sites_and_two_hosts_of_a_domain_are_one() -> None:
     assert registrable("https://a.fly.dev") != registrable("https://b.fly.dev")
     assert registrable("https://api.shop.example") == registrable("https://www.shop.example")
+
+
+class Waking:
+    """A person whose first reads are refused."""
+
+    def __init__(self, *answers: list[str] | str) -> None:
+        self._answers = list(answers)
+
+    async def reads(self) -> list[str] | str:
+        return self._answers.pop(0)
+
+
+async def test_a_refusal_counts_only_when_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await support.answered(cast(Any, Waking("503", "502", ["a"]))) == ["a"]
+    monkeypatch.setattr(support, "PATIENCE_S", 0.0)
+    assert await support.answered(cast(Any, Waking("503", "503"))) == "503"

@@ -15,6 +15,7 @@ from parity.contract import PINNED
 # A stop may take fly.toml's kill_timeout twice, 300 s each at most; what checks stop ends sooner.
 STOP_TIMEOUT_S = 150.0
 OPEN_WITHIN_S = 60.0
+ROUTED_WITHIN_S = 25.0
 LOOK_S = 0.1
 
 
@@ -39,7 +40,19 @@ class Machines:
         machine = found[0] if found else await self.stack.admin("POST", "/fly/machines")
         if machine["state"] not in ("started", "starting"):
             await self.stack.admin("POST", f"/fly/machines/{machine['id']}/start")
-        return await self.open(machine["id"])
+        return await self._routed(await self.open(machine["id"]))
+
+    async def _routed(self, machine: str) -> str:
+        """The Machine, once no health check of it is failing, or after a while: Fly sends it no requests until then.
+
+        On a busy host a check may miss its timeout once, which lasts until the next one.
+        """
+        end = time.monotonic() + ROUTED_WITHIN_S
+        while time.monotonic() < end:
+            if all(one["status"] != "critical" for one in (await self.get(machine)).get("checks", ())):
+                break
+            await asyncio.sleep(LOOK_S)
+        return machine
 
     async def open(self, machine: str, within_s: float = OPEN_WITHIN_S) -> str:
         """The Machine, once the edge has seen its port open."""

@@ -302,7 +302,13 @@ CELLS: Final = (
         filters="scale=352:288:out_color_matrix=bt601:out_range=tv,setsar=12/11",
         shape=(384, 288),
     ),
-    Cell("flv-h263", "flv", video=("-c:v", "flv1", "-q:v", "3", *SDR), audio=("-c:a", "libmp3lame", "-ar", "44100")),
+    Cell(
+        "flv-h263",
+        "flv",
+        video=("-c:v", "flv1", "-q:v", "3", *SDR),
+        audio=("-c:a", "libmp3lame", "-ar", "44100"),
+        refused="flv1",
+    ),
     Cell("dnxhd", "mov", video=("-c:v", "dnxhd", "-profile:v", "dnxhr_hq", "-pix_fmt", "yuv422p"), audio=PCM),
     Cell("prores-4444", "mov", video=("-c:v", "prores_ks", "-profile:v", "4", "-pix_fmt", "yuva444p10le"), audio=PCM),
     Cell(

@@ -11,7 +11,7 @@ from typing import Final
 # ffprobe's codec names.
 VIDEO_CODECS: Final = frozenset(
     {
-        *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"),
+        *("h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "h263"),
         *("mjpeg", "prores", "dvvideo", "dnxhd"),
     }
 )

@@ -52,8 +52,11 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
     be decoded everywhere this code runs."""
     streams = found.get("streams") or []
     container = found.get("format") or {}
-    video = next((stream for stream in streams if _is_video(stream)), None)
+    pictures = [stream for stream in streams if _is_video(stream)]
+    video = next((stream for stream in pictures if int(stream.get("width") or 0) > 0), None)
     if video is None:
+        for stream in pictures:  # without a decoder, ffprobe does not know the size
+            _refuse_unknown(stream, None)
         kinds = ", ".join(sorted({str(stream.get("codec_type")) for stream in streams})) or "no streams"
         raise NotAVideo(f"The file has no video stream (found: {kinds})")
     audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
@@ -79,7 +82,7 @@ def _refuse_unknown(video: Mapping[str, Any], audio: Mapping[str, Any] | None) -
         )
     if audio is not None and (not int(audio.get("sample_rate") or 0) or not int(audio.get("channels") or 0)):
         raise UnusableVideo("The sound is damaged: it has no sample rate or no channels")
-    pixels = int(video["width"]) * int(video["height"])
+    pixels = int(video.get("width") or 0) * int(video.get("height") or 0)
     if pixels > MAX_PIXELS:
         raise UnusableVideo(
             f"The picture has {video['width']}×{video['height']} pixels, more than fit into memory here: at most "
@@ -96,7 +99,7 @@ def _refuse_unknown(video: Mapping[str, Any], audio: Mapping[str, Any] | None) -
 def _is_video(stream: Mapping[str, Any]) -> bool:
     # A cover picture is a video stream to ffprobe.
     cover = (stream.get("disposition") or {}).get("attached_pic")
-    return stream.get("codec_type") == "video" and not cover and int(stream.get("width") or 0) > 0
+    return stream.get("codec_type") == "video" and not cover
 
 
 def _video(stream: Mapping[str, Any]) -> VideoStream:

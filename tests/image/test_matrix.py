@@ -1,0 +1,69 @@
+"""A part of the media matrix in the image, with a Machine's memory: its ffmpeg cuts and refuses as another does."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from tests.image.conftest import Inside
+from tests.reel.cells import CELLS
+from tests.reel.matrix import make_source
+
+from reel.formats import AUDIO_CODECS, VIDEO_CODECS
+from reel.tools import find_tools
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]  # the first build compiles ffmpeg
+
+# Each container, codec and filter once; all kinds take ten minutes on a busy machine.
+NAMES = (
+    *("mp4", "mp4-fragmented", "mov-pcm-be", "mkv-late-clock", "webm-without-duration", "ts-late-clock", "ts-mpeg2"),
+    *("m2ts-ac3", "avi-mpeg4-mp3", "avi-mjpeg-pcm", "flv", "flv-h263", "3gp-amr", "hevc10", "av1", "prores", "dnxhd"),
+    *("hlg", "anamorphic", "rotated-90", "fields-top", "dv-ntsc", "edit-list", "still-screen", "slow-motion-240"),
+    *("dts", "alac-mono", "opus-mono-mp4", "sound-longer-mp4", "cut-mkv", "no-sound", "vertical-4k", "aac-latm"),
+)
+JUDGE = """
+mkdir /tmp/matrix && tar x -C /tmp/matrix && cd /tmp/matrix && python -m tests.reel.judged sources
+"""
+
+
+def test_each_kind_is_cut_right_or_refused_with_512_mb(image: str, tmp_path: Path) -> None:
+    tools, tests = find_tools(), Path(__file__).parents[1]
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for module in ("matrix", "cells", "judged"):
+            archive.add(tests / "reel" / f"{module}.py", f"tests/reel/{module}.py")
+        for cell in CELLS:
+            if cell.name in NAMES:
+                archive.add(make_source(cell, tmp_path, tools), f"sources/{cell.name}.{cell.suffix}")
+    command = ["docker", "run", "--rm", "-i", "--network", "none", "--memory", "512m", "--memory-swap", "512m"]
+    command += [
+        "--env",
+        "PYTHONPATH=/tmp/matrix:/app",
+        "--env",
+        "PYTHONDONTWRITEBYTECODE=1",
+        image,
+        "sh",
+        "-euc",
+        JUDGE,
+    ]
+    judged = subprocess.run(command, input=packed.getvalue(), capture_output=True, check=False)
+    assert judged.returncode == 0, judged.stderr.decode()
+    found = {line["name"]: line["found"] for line in map(json.loads, judged.stdout.splitlines())}
+    assert set(found) == set(NAMES)
+    refused = {cell.name: cell.refused for cell in CELLS if cell.refused}
+    wrong = {
+        name: said
+        for name, said in found.items()
+        if not (said.startswith("refused: ") and refused[name] in said if name in refused else said == "right")
+    }
+    assert wrong == {}, f"{len(found)} kinds, {len(wrong)} wrong"
+
+
+def test_its_ffmpeg_decodes_every_accepted_codec(inside: Inside) -> None:
+    listed = inside("ffmpeg", "-hide_banner", "-codecs").splitlines()
+    decoded = {line.split()[1] for line in listed if line[1:2] == "D"}
+    assert decoded >= VIDEO_CODECS | AUDIO_CODECS

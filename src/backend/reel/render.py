@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -15,7 +18,16 @@ from reel.errors import BadResult, UnusableVideo
 from reel.ffmpeg import Segment
 from reel.media import MediaInfo, VideoStream
 from reel.overlay import draw_overlay
-from reel.payloads import FRAME_SIZES, ExtractClip, ExtractClipResult, Quality, RenderReel, RenderReelResult
+from reel.payloads import (
+    FRAME_SIZES,
+    ExtractClip,
+    ExtractClipResult,
+    Quality,
+    ReelClip,
+    RenderOptions,
+    RenderReel,
+    RenderReelResult,
+)
 from reel.probe import probe
 from reel.run import run_ffmpeg
 from reel.seek import seek_point
@@ -24,6 +36,9 @@ from reel.tools import Tools
 CONTENT_TYPE: Final = "video/mp4"
 # Shares of the progress bar: fetching sources, encoding pieces, joining, storing.
 _FETCHED, _ENCODED, _JOINED = 0.15, 0.9, 0.95
+
+# A piece that was made faster is made again: storing and fetching it would take as long.
+KEEP_SECONDS: Final = 4.0
 
 Report = Callable[[float, str], Awaitable[None]]
 
@@ -40,24 +55,51 @@ class MediaStore(Protocol):
         ...
 
 
+class PieceStore(Protocol):
+    """Encoded pieces of one reel, for a later process that goes on with it. Failing is no harm: both are asked only to
+    save work."""
+
+    async def fetch(self, name: str, path: Path) -> bool:
+        """Whether the piece was there; then it is the file."""
+        ...
+
+    async def keep(self, path: Path, name: str) -> None:
+        """Stores a piece."""
+        ...
+
+
 async def silent(progress: float, phase: str) -> None:
     """A Report for callers without one."""
 
 
 async def render_reel(
-    job: RenderReel, store: MediaStore, workdir: Path, *, tools: Tools, deadline_s: float, report: Report = silent
+    job: RenderReel,
+    store: MediaStore,
+    workdir: Path,
+    *,
+    tools: Tools,
+    deadline_s: float,
+    report: Report = silent,
+    kept: PieceStore | None = None,
 ) -> RenderReelResult:
     """Make the reel and store it under `output_key`. Raises ReelError, or what `store` raises.
 
-    `workdir` is the caller's to make and remove; `deadline_s` holds for each run of ffmpeg.
+    `workdir` is the caller's to make and remove; `deadline_s` holds for each run of ffmpeg. Pieces that took long are
+    stored in `kept`, and those that are there already are not encoded again.
     """
-    sources = await _fetch(job, store, workdir, tools, report)
+    there = await _kept_pieces(job, kept, workdir)
+    needed = [clip.source_key for number, clip in enumerate(job.clips) if number not in there]
+    sources = await _fetch(list(dict.fromkeys(needed)), store, workdir, tools, report)
     overlay = None
     if job.options.overlay_text.strip():
         overlay = draw_overlay(job.options.overlay_text, job.options.frame_size, workdir / "overlay.png")
     pieces: list[Path] = []
     frames = 0
     for number, clip in enumerate(job.clips):
+        if number in there:
+            pieces.append(there[number])
+            frames += _frames(clip.duration_s, Fraction(ffmpeg.REEL_RATE))
+            continue
         path, media = sources[clip.source_key]
         _inside(media, clip.start_s, clip.end_s, clip.source_key)
         piece = await _piece(
@@ -75,7 +117,8 @@ async def render_reel(
         piece = replace(piece, fade=job.options.transition == "fade")
         if overlay:
             piece = replace(piece, overlay=overlay.path, overlay_x=overlay.x, overlay_y=overlay.y)
-        output = workdir / f"piece-{number:03d}.mov"
+        output = _piece_file(workdir, number)
+        began = time.monotonic()
         await run_ffmpeg(
             ffmpeg.segment(piece, output, tools=tools),
             deadline_s=deadline_s,
@@ -83,6 +126,8 @@ async def render_reel(
         )
         pieces.append(output)
         frames += piece.frames
+        if kept is not None and len(job.clips) > 1 and time.monotonic() - began >= KEEP_SECONDS:
+            await kept.keep(output, piece_name(clip, job.options))
     await report(_ENCODED, "join")
     listing = workdir / "pieces.txt"
     listing.write_text(ffmpeg.join_listing(pieces))
@@ -193,11 +238,29 @@ async def verify(path: Path, frame: tuple[int, int], duration_s: float, *, tools
     return media
 
 
+def piece_name(clip: ReelClip, options: RenderOptions) -> str:
+    """The same for a piece of the same content: a source never changes."""
+    content = {**clip.to_dict(), **options.to_dict(), "clip_id": ""}
+    return f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]}.mov"
+
+
+def _piece_file(workdir: Path, number: int) -> Path:
+    return workdir / f"piece-{number:03d}.mov"
+
+
+async def _kept_pieces(job: RenderReel, kept: PieceStore | None, workdir: Path) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for number, clip in enumerate(job.clips if kept is not None else ()):
+        path = _piece_file(workdir, number)
+        if kept is not None and await kept.fetch(piece_name(clip, job.options), path):
+            found[number] = path
+    return found
+
+
 async def _fetch(
-    job: RenderReel, store: MediaStore, workdir: Path, tools: Tools, report: Report
+    keys: list[str], store: MediaStore, workdir: Path, tools: Tools, report: Report
 ) -> dict[str, tuple[Path, MediaInfo]]:
     """Each source once, however many clips come from it."""
-    keys = list(dict.fromkeys(clip.source_key for clip in job.clips))
     sources: dict[str, tuple[Path, MediaInfo]] = {}
     for number, key in enumerate(keys):
         await report(_FETCHED * number / len(keys), "download")

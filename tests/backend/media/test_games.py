@@ -193,6 +193,17 @@ async def test_a_file_without_a_game_is_swept_when_no_restore_can_bring_its_row_
     assert [key for key in stored(api.store) if "/games/" in key] == [api.key(game["id"])]
 
 
+async def test_pieces_of_an_export_that_was_given_up_are_swept_after_a_day(api: Api, app: FastAPI) -> None:
+    api.store.clock += 60
+    exports = api.key("").split("games/")[0] + "exports/"
+    for name in ("e.pieces/r/a.mov", "e.mp4"):
+        await api.store.put_bytes(exports + name, b"x")
+    assert await sweep(app.state.core, CONTEXT) == 0
+    api.store.clock += 86_400 + 60
+    assert await sweep(app.state.core, CONTEXT) == 1
+    assert [key for key in stored(api.store) if "/exports/" in key] == [exports + "e.mp4"]
+
+
 async def test_a_sweep_that_finds_nothing_writes_nothing(api: Api, app: FastAPI) -> None:
     before = stored(api.store)
     assert await sweep(app.state.core, CONTEXT) == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -18,9 +19,12 @@ from app.core import Core
 from app.jobs import rows, runner
 from app.jobs.models import Job, JobKind
 from app.main import create_app
+from app.services.local_worker import LocalWorker
 from app.services.worker import Work
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
+from reel import render
+from reel.run import run_ffmpeg
 
 T = TypeVar("T")
 CONTEXT = UserContext("alice", "main")
@@ -220,3 +224,52 @@ async def test_the_resource_shows_the_progress_of_this_moment(
     assert (seen["progress"], seen["phase"]) == (0.5, "encode")
     worker.go.set()
     await api.over(f"/api/exports/{export}")
+
+
+async def test_a_render_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
+    make_settings: Callable[..., Settings],
+    store: FakeStore,
+    make_video: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(render, "KEEP_SECONDS", 0.0)
+    encoded: list[str] = []
+    second = asyncio.Event()
+
+    async def noted(command: Sequence[str], **options: Any) -> None:
+        encoded.append(command[-1].rsplit("/", 1)[-1])
+        if encoded.count("piece-001.mov") == 1 and encoded[-1] == "piece-001.mov":
+            second.set()
+            await asyncio.Event().wait()
+        await run_ffmpeg(command, **options)
+
+    monkeypatch.setattr(render, "run_ffmpeg", noted)
+
+    async def begin(app: FastAPI, api: Api) -> str:
+        game = await api.upload(make_video())
+        clips = [await api.clip(game["id"], 0, 1), await api.clip(game["id"], 0.5, 1)]
+        export: str = (await api.export(clips))["id"]
+        await asyncio.wait_for(second.wait(), 30)
+        return export
+
+    async def resume(app: FastAPI, api: Api) -> Any:
+        return await api.over(f"/api/exports/{export}")
+
+    export = await serve(store, make_settings(), begin)
+    assert [key for key in stored(store) if ".pieces/" in key]
+    job = await serve(store, make_settings(), resume)
+    assert job["status"] == "complete"
+    assert encoded == ["piece-000.mov", "piece-001.mov", "piece-001.mov", "reel.mp4"]
+    assert job["duration"] == pytest.approx(1.5, abs=0.1)
+    assert [key for key in stored(store) if ".pieces/" in key] == []
+
+
+async def test_a_cancelled_render_leaves_no_pieces(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore
+) -> None:
+    worker = hold(app)
+    worker.abandon = LocalWorker(store, Path("/nonexistent"), 1.0, "r").abandon  # type: ignore[method-assign]
+    export = await started(api, make_video)
+    await store.put_bytes(f"{PREFIX}exports/{export}.pieces/r/a.mov", b"x")
+    await api.call("POST", f"/api/exports/{export}/cancel")
+    assert [key for key in stored(store) if ".pieces/" in key] == []

@@ -1,4 +1,5 @@
-"""Removes what never became a game: uploads that were begun and not finished, and files that belong to no game.
+"""Removes what never became a game: uploads that were begun and not finished, files that belong to no game,
+and pieces of exports that were given up.
 
 Runs in the background, a minute after a Machine met a profile for the first time. An upload ends a day after its
 URLs were last asked for; R2 drops the parts of a multipart upload by itself after seven days
@@ -19,6 +20,7 @@ from app.core import Core
 from app.db.rows import Row, fetch_all
 from app.games import rows
 from app.jobs import steps
+from app.storage.keys import PIECES
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,20 @@ async def sweep(core: Core, context: UserContext) -> int:
     without_row = sorted(key for key in old if key.removeprefix(games_folder).split("/")[0] not in known)
     if without_row:
         await store.delete_many(without_row)
-    if late or without_row:
-        log.info("%s: %d unfinished uploads, %d files without a game removed", context, len(late), len(without_row))
-    return len(late) + len(without_row)
+    # Of exports that were given up: a later Machine encodes again what it misses.
+    pieces = [
+        item.key
+        for item in await store.list(f"{keys.prefix}exports/")
+        if PIECES in item.key
+        and item.modified is not None
+        and item.modified.timestamp() < store.sure_date() - UPLOAD_SECONDS
+    ]
+    if pieces:
+        await store.delete_many(pieces)
+    removed = len(late) + len(without_row) + len(pieces)
+    if removed:
+        log.info("%s: %d unfinished uploads, %d other files removed", context, len(late), removed - len(late))
+    return removed
 
 
 async def _end_upload(core: Core, context: UserContext, game_id: str) -> None:

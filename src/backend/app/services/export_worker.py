@@ -12,6 +12,7 @@ from app.services.local_worker import LocalWorker
 from app.services.modal_client import ModalClient
 from app.services.modal_worker import ModalWorker
 from app.services.worker import Worker
+from app.version import commit
 
 
 def make_worker(core: Core) -> Worker:
@@ -19,7 +20,7 @@ def make_worker(core: Core) -> Worker:
     settings = core.settings
     if settings.modal_enabled:
         return ModalWorker(core.store, ModalClient(settings), settings.ffmpeg_seconds)
-    return LocalWorker(core.store, settings.user_data_dir / ".work", settings.ffmpeg_seconds)
+    return LocalWorker(core.store, settings.user_data_dir / ".work", settings.ffmpeg_seconds, commit(settings))
 
 
 def finish(connection: apsw.Connection, job: Job, owner: str, result: dict[str, Any]) -> None:

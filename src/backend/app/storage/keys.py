@@ -101,6 +101,14 @@ class Keys:
         return ProfileKeys(self.app_env, context)
 
 
+PIECES = ".pieces/"
+
+
+def pieces_folder(export_key: str) -> str:
+    """The folder of what a Machine has encoded of an unfinished export, beside the file that it will be."""
+    return export_key.removesuffix(".mp4") + PIECES
+
+
 def owner(key: str) -> str:
     """The profile prefix of a key, or of the beginning of a key."""
     return "/".join(key.split("/")[:5])

@@ -30,9 +30,9 @@ def up(stack: Containers, timeout_s: float, say: Say) -> None:
     ran_before = stack.exist()
     ports = settings.published_ports()
     require_distinct(ports)
-    own = stack.own_ports()
-    wanted = {name: port for name, port in ports.items() if port not in own}
-    require_free(HERE, wanted, lambda port: stack.holder_of(port) or owner_of(port))
+    held = stack.held_ports()
+    wanted = {name: port for name, port in ports.items() if held.get(port) != ""}
+    require_free(HERE, wanted, lambda port: held.get(port) or owner_of(port), held)
     awake = stack.machines_running()
     try:
         code = stack.start(timeout_s)

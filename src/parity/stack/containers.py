@@ -16,14 +16,22 @@ from pathlib import Path
 from parity.config.settings import HarnessSettings
 from parity.stack.errors import StackError
 from parity.stack.hands import Hands, Output
-from parity.stack.ownership import PROJECT_LABEL, OtherCheckout, list_folders, other_folder, own_names
+from parity.stack.ownership import (
+    EDITOR,
+    FOLDER_LABEL,
+    PROJECT_LABEL,
+    OtherCheckout,
+    list_containers,
+    other_folder,
+    own_names,
+)
 from parity.stack.status import PartStatus, compose_status
 
 FILE = "compose.yaml"
 _ENGINE_TIMEOUT_S = 20.0
 _SOCKET = Path("/var/run/docker.sock")
 # A bundle of trusted roots, where the machine names one: what intercepts TLS here does so in builds too.
-_CA_VARIABLES = ("PARITY_CA_FILE", "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+_CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 BUILD_CA = ".parity/build/ca.pem"
 # On each volume that a Machine has (parity.fly.machines.container).
 MACHINE_VOLUME_LABEL = "parity.fly.volume"
@@ -95,35 +103,30 @@ class Containers:
     # ---- whose containers -------------------------------------------------------------------------------------------
 
     def exist(self) -> bool:
-        """Whether containers of this checkout exist, stopped ones too. Raises ``OtherCheckout``."""
-        folders = self._lines(list_folders(self.project))
-        other = other_folder(folders, str(self.folder), self._resolved)
+        """Whether a stack of this checkout exists, stopped containers count. Raises ``OtherCheckout``."""
+        found = [line.partition("\t") for line in self._lines(list_containers(self.project))]
+        other = other_folder((folder for _, _, folder in found), str(self.folder), self._resolved)
         if other:
             raise OtherCheckout(self.project, other, self.folder)
-        return bool(folders)
+        return any(service != EDITOR for service, _, _ in found)
 
     def _resolved(self, folder: str) -> str:
         """``folder`` without symbolic links; as it is where it does not exist."""
         script = 'cd "$1" 2>/dev/null && pwd -P || printf "%s\\n" "$1"'
         return self.hands.output(["sh", "-c", script, "sh", folder], {}).text.rstrip("\n")
 
-    def own_ports(self) -> set[int]:
-        """Ports that containers of this project publish."""
-        shown = self._lines(["docker", "ps", *self._of_project(), "--format", "{{.Ports}}"])
-        # Neighbouring ports are shown as one range: 127.0.0.1:9900-9901->9900-9901/tcp.
-        ranges = [found for line in shown for found in re.findall(r":(\d+)(?:-(\d+))?->", line)]
-        return {port for first, last in ranges for port in range(int(first), int(last or first) + 1)}
-
-    def holder_of(self, port: int) -> str:
-        """The container that publishes ``port``, with the folder that started it; empty when none does."""
-        form = '{{.Names}}\t{{.Label "com.docker.compose.project.working_dir"}}'
-        for line in self._lines(["docker", "ps", "--filter", f"publish={port}", "--format", form]):
-            name, _, folder = line.partition("\t")
-            return f"container {name}" + (f" of {folder}" if folder else "")
-        return ""
-
-    def _of_project(self) -> list[str]:
-        return ["--filter", f"label={PROJECT_LABEL}={self.project}"]
+    def held_ports(self) -> dict[int, str]:
+        """Each port that a container publishes → which one, with its folder; empty for containers of this project."""
+        form = f'{{{{.Label "{PROJECT_LABEL}"}}}}\t{{{{.Names}}}}\t{{{{.Label "{FOLDER_LABEL}"}}}}\t{{{{.Ports}}}}'
+        held: dict[int, str] = {}
+        for line in self._lines(["docker", "ps", "--format", form]):
+            project, name, folder, ports = line.split("\t")
+            holder = f"container {name}" + (f" of {folder}" if folder else "")
+            # Neighbouring ports are shown as one range: 127.0.0.1:9900-9901->9900-9901/tcp.
+            for first, last in re.findall(r":(\d+)(?:-(\d+))?->", ports):
+                for port in range(int(first), int(last or first) + 1):
+                    held[port] = "" if project == self.project else holder
+        return held
 
     def _lines(self, command: list[str]) -> list[str]:
         done = self.hands.output(command, {})
@@ -138,7 +141,7 @@ class Containers:
         done = self.output("ps", "--all", "--format", "json")
         if done.code != 0:
             raise StackError(f"docker compose ps ended with {done.code}: {done.errors.strip()}")
-        return [part for part in compose_status(done.text) if part.name != "api"]
+        return [part for part in compose_status(done.text) if part.name not in ("api", EDITOR)]
 
     def machines_running(self) -> int:
         """How many Machine containers run."""
@@ -175,9 +178,9 @@ class Containers:
                 f"PARITY_CA_FILE={given} cannot be read",
                 "name a file of PEM certificates; unset it where TLS is not intercepted",
             )
-        for name in _CA_VARIABLES:
-            file = self.environ.get(name, "")
-            if file and self._on_host("test", "-s", self._absolute(file)) == 0:
+        # What was named for builds decides, also where it is empty: in the dev container the others name its own roots.
+        for file in [given] if given else [self.environ.get(name, "") for name in _CA_VARIABLES]:
+            if file and self._on_host("test", "-f", self._absolute(file), "-a", "-s", self._absolute(file)) == 0:
                 copy = f"{self.folder}/{BUILD_CA}"
                 if self._absolute(file) != copy:
                     self._on_host("mkdir", "-p", str(Path(copy).parent))
@@ -211,14 +214,15 @@ class Containers:
         self.run("--profile", "debug", "rm", "--stop", "--force", "debug")
 
     def stop(self, *, volumes: bool = False, quickly: bool = False) -> int:
-        """Stop and remove; ``volumes`` also forgets what R2, Modal and the CA hold."""
+        """Stop and remove; ``volumes`` also forgets what R2, Modal and the CA hold. The editor's container goes on."""
         words = [
             "down",
             "--remove-orphans",
             *(["--volumes"] if volumes else []),
             *(["--timeout=10"] if quickly else []),
         ]
-        code = self.run("--profile", "*", *words)
+        profiles = [name for name in self.output("config", "--profiles").text.split() if name != EDITOR]
+        code = self.run(*(word for name in profiles for word in ("--profile", name)), *words)
         if volumes and code == 0:
             self._remove_machine_volumes()
         return code

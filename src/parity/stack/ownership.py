@@ -9,6 +9,10 @@ from parity.stack.errors import StackError
 
 PROJECT_LABEL = "com.docker.compose.project"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"
+SERVICE_LABEL = "com.docker.compose.service"
+
+# The editor's container is of the same compose project, and no part of the stack.
+EDITOR = "dev"
 
 
 class OtherCheckout(StackError):
@@ -23,10 +27,11 @@ class OtherCheckout(StackError):
         )
 
 
-def list_folders(project: str) -> list[str]:
-    """The command that prints the folder of each container of ``project``, stopped ones too, one a line."""
+def list_containers(project: str) -> list[str]:
+    """The command that prints each container of ``project``, stopped ones too: service, tab, folder."""
     filters = ["--filter", f"label={PROJECT_LABEL}={project}"]
-    return ["docker", "ps", "--all", *filters, "--format", f'{{{{.Label "{FOLDER_LABEL}"}}}}']
+    form = f'{{{{.Label "{SERVICE_LABEL}"}}}}\t{{{{.Label "{FOLDER_LABEL}"}}}}'
+    return ["docker", "ps", "--all", *filters, "--format", form]
 
 
 def other_folder(folders: Iterable[str], root: str, resolved: Callable[[str], str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,11 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def clashes(host: str, ports: Mapping[str, int], holder: Callable[[int], str]) -> list[Clash]:
-    """Every one of ``ports`` (variable → port) that is not free; ``holder`` names what has a port."""
-    return [Clash(name, port, holder(port)) for name, port in ports.items() if not is_free(host, port)]
+def clashes(
+    host: str, ports: Mapping[str, int], holder: Callable[[int], str], held: Container[int] = ()
+) -> list[Clash]:
+    """Every one of ``ports`` (variable → port) that is not free or is in ``held``; ``holder`` names what has a port."""
+    return [Clash(name, port, holder(port)) for name, port in ports.items() if port in held or not is_free(host, port)]
 
 
 def duplicates(ports: Mapping[str, int]) -> list[tuple[str, str, int]]:
@@ -61,10 +63,15 @@ def require_distinct(ports: Mapping[str, int]) -> None:
         raise PortTaken(f"port {port} is wanted twice: by {first} and by {second}", f"set {second} to another port")
 
 
-def require_free(host: str, ports: Mapping[str, int], holder: Callable[[int], str] | None = None) -> None:
-    """Raises ``PortTaken`` naming each taken port, its variable, and who has it where that can be seen."""
+def require_free(
+    host: str, ports: Mapping[str, int], holder: Callable[[int], str] | None = None, held: Container[int] = ()
+) -> None:
+    """Raises ``PortTaken`` naming each taken port, its variable, and who has it where that can be seen.
+
+    ``held`` are ports that are taken although they seem free: in the dev container the engine's are another host's.
+    """
     require_distinct(ports)
-    taken = clashes(host, ports, holder or owner_of)
+    taken = clashes(host, ports, holder or owner_of, held)
     if taken:
         lines = [f"port {c.port} ({c.variable}) is taken" + (f" by {c.owner}" if c.owner else "") for c in taken]
         names = ", ".join(clash.variable for clash in taken)

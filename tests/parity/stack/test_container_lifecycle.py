@@ -92,9 +92,48 @@ def test_an_explanation_shows_each_part_and_the_last_lines_of_those_that_are_not
     assert lines[-3:] == ["last", "last lines of Machine m1, the app:", "boom"]
 
 
-def test_ports_that_the_engine_shows_as_a_range_are_ours(tmp_path: Path) -> None:
-    shown = "127.0.0.1:9900-9901->9900-9901/tcp\n127.0.0.1:8443->443/tcp, 127.0.0.1:8080->80/tcp\n\n"
-    assert stack(tmp_path, ps=shown).own_ports() == {9900, 9901, 8443, 8080}
+def test_ports_that_the_engine_shows_are_ours_or_another_container_s_ranges_too(tmp_path: Path) -> None:
+    ours = load_settings({"PARITY_ROOT": str(tmp_path)}).compose_project_name
+    shown = (
+        f"{ours}\tours-r2-1\t{tmp_path}\t127.0.0.1:9900-9901->9900-9901/tcp\n"
+        f"{ours}\tours-fly-1\t{tmp_path}\t127.0.0.1:8443->443/tcp, 127.0.0.1:8080->80/tcp\n"
+        "other\tother-r2-1\t/srv/other\t127.0.0.1:9000->9000/tcp\n"
+        "\tpostgres\t\t0.0.0.0:5432->5432/tcp, [::]:5432->5432/tcp\n"
+        f"{ours}\tours-worker-1\t{tmp_path}\t\n"
+    )
+    assert stack(tmp_path, ps=shown).held_ports() == {
+        **dict.fromkeys((9900, 9901, 8443, 8080), ""),
+        9000: "container other-r2-1 of /srv/other",
+        5432: "container postgres",
+    }
+
+
+def test_the_editor_s_container_is_no_stack_no_part_and_goes_on_when_the_stack_stops(tmp_path: Path) -> None:
+    editor, r2 = f"dev\t{tmp_path}\n", f"r2\t{tmp_path}\n"
+    assert not stack(tmp_path, **{"--all": editor}).exist()
+    assert stack(tmp_path, **{"--all": editor + r2}).exist()
+    parts = '{"Service":"r2","State":"running","Health":"healthy"}\n{"Service":"dev","State":"running"}\n'
+    assert [part.name for part in stack(tmp_path, ps=parts).parts()] == ["r2"]
+    ran: list[Sequence[str]] = []
+
+    class Noting(Answers):
+        def run(self, argv: Sequence[str], env: Mapping[str, str]) -> int:
+            ran.append(argv)
+            return 0
+
+    hands = Noting(config="checks\ndev\ndurable\ntools\n")
+    Containers(load_settings({"PARITY_ROOT": str(tmp_path)}), tmp_path, {}, hands).stop()
+    (down,) = ran
+    assert down[-8:] == [
+        "--profile",
+        "checks",
+        "--profile",
+        "durable",
+        "--profile",
+        "tools",
+        "down",
+        "--remove-orphans",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from parity.stack.ownership import list_folders, other_folder, own_names
+from parity.stack.ownership import list_containers, other_folder, own_names
 
 
 def resolved(folder: str) -> str:
@@ -27,7 +27,7 @@ def test_a_container_without_the_label_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_stopped_containers_are_looked_at_too() -> None:
-    assert list_folders("demo")[:5] == ["docker", "ps", "--all", "--filter", "label=com.docker.compose.project=demo"]
+    assert list_containers("demo")[:5] == ["docker", "ps", "--all", "--filter", "label=com.docker.compose.project=demo"]
 
 
 def test_compose_is_given_the_project_and_every_port() -> None:

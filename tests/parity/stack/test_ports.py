@@ -24,3 +24,8 @@ def test_free_ports_are_accepted(free_port: int) -> None:
 
 def test_a_port_that_no_one_has_has_no_owner(free_port: int) -> None:
     assert owner_of(free_port) == ""
+
+
+def test_a_port_that_only_the_engine_has_is_refused_too(free_port: int) -> None:
+    with pytest.raises(PortTaken, match="is taken by container other-r2-1 of /srv/other"):
+        require_free("127.0.0.1", {"PARITY_A": free_port}, lambda _: "container other-r2-1 of /srv/other", {free_port})

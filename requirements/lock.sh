@@ -8,4 +8,5 @@ compile requirements/dev.in -o requirements/dev.txt
 compile requirements/harness.in -c requirements/dev.txt -o requirements/harness.txt
 compile src/backend/requirements.prod.in -c requirements/dev.txt -o src/backend/requirements.prod.txt
 compile requirements/ffmpeg.in -c requirements/dev.txt -o requirements/ffmpeg.txt
+compile requirements/aws.in -o requirements/aws.txt
 compile src/parity/r2/versitygw/toolchain.in -o src/parity/r2/versitygw/toolchain.txt

@@ -139,7 +139,7 @@ def test_builds_get_their_settings(run: Run) -> None:
     built = {name: service["build"] for name, service in found["services"].items() if "build" in service}
     assert {build["args"]["BASE"] for build in built.values()} == {"base:1"}
     assert {build["args"].get("GIT_COMMIT", "abc") for build in built.values()} == {"abc"}
-    assert set(names(BuildSettings)) == {"PARITY_BASE_IMAGE", "GIT_COMMIT", "PARITY_CA_FILE"}
+    assert set(names(BuildSettings)) == {"PARITY_BASE_IMAGE", "GIT_COMMIT", "PARITY_CA_FILE", "PARITY_DOCKER_SOCKET"}
 
 
 def test_a_durable_store_is_built_and_started_on_request_and_machines_cannot_reach_it(run: Run) -> None:
@@ -197,6 +197,8 @@ def test_the_docker_socket_is_given_to_fly_checks_and_dev_alone(run: Run) -> Non
     services = configuration(run)["services"]
     given = {name for name, service in services.items() if "/var/run/docker.sock" in volumes(service)}
     assert given == {"fly", "checks", "dev"}
+    moved = configuration(run, PARITY_DOCKER_SOCKET="/run/user/1000/docker.sock")["services"]
+    assert {name for name, service in moved.items() if "/run/user/1000/docker.sock" in volumes(service)} == given
 
 
 def test_a_second_project_shares_no_name_with_the_first(run: Run) -> None:
@@ -205,11 +207,3 @@ def test_a_second_project_shares_no_name_with_the_first(run: Run) -> None:
         assert not {v["name"] for v in first[kind].values()} & {v["name"] for v in second[kind].values()}
     assert second["services"]["fly"]["environment"]["PARITY_FLY_PROJECT"] == "other"
     assert second["services"]["fly"]["environment"]["PARITY_FLY_NETWORK"] == second["networks"]["machines"]["name"]
-
-
-def test_the_devcontainer_opens_a_service_of_the_same_file(run: Run, root: Path) -> None:
-    text = (root / ".devcontainer/devcontainer.json").read_text()
-    settings = json.loads("\n".join(line for line in text.splitlines() if not line.strip().startswith("//")))
-    service = configuration(run)["services"][settings["service"]]
-    assert (root / ".devcontainer" / settings["dockerComposeFile"][0]).resolve() == root / "compose.yaml"
-    assert settings["workspaceFolder"] in {volume["target"] for volume in service["volumes"]}

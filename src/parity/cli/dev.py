@@ -42,8 +42,9 @@ def _enter(*, debug: bool) -> dict[str, Any]:
     settings = project.settings
     if debug and driver == "docker":
         stack = containers_of(project, os.environ)
-        taken = {name: port for name, port in settings.debug_ports().items() if port not in stack.own_ports()}
-        require_free("127.0.0.1", taken, lambda port: stack.holder_of(port) or owner_of(port))
+        held = stack.held_ports()
+        wanted = {name: port for name, port in settings.debug_ports().items() if held.get(port) != ""}
+        require_free("127.0.0.1", wanted, lambda port: held.get(port) or owner_of(port), held)
         if stack.publish_debug_ports():
             raise StackError("the debuggers' ports cannot be published", "Compose's lines above say why")
     shown = enter_dev(settings.admin_url, debug=debug)

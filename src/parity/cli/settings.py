@@ -45,17 +45,17 @@ SECTIONS = (
     Section("R2", "How the R2 stand-in behaves, and what keeps its objects.", R2Variables, ("r2",)),
     Section(
         "Addresses of the stack",
-        "For commands that run beside a stack that others started, as in the devcontainer: each one goes before what "
-        "the settings above say.",
+        "For commands that run beside a stack that others started, as in the container of the checks: each one goes "
+        "before what the settings above say.",
         TargetSettings,
-        ("checks", "dev"),
+        ("checks",),
     ),
     Section(
         "Names for Compose",
         f"Derived, not set: `parity config write` writes them and the default ports into `{FILE}`.",
         ComposeNames,
     ),
-    Section("Builds of images", "What compose.yaml hands to the builds.", BuildSettings),
+    Section("Builds of images", "What compose.yaml hands to the builds and takes from the engine.", BuildSettings),
     Section("Programs", "What checks and commands run.", ToolSettings),
     Section("Scripts of this repository", "Read by `scripts/` and `.ci/`.", ScriptSettings),
 )

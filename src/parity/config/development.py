@@ -13,7 +13,7 @@ from parity.config.variables import PATH, TEXT, choice, integer, setting
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings:
-    """What compose.yaml hands to image builds."""
+    """What compose.yaml hands to image builds and takes from the engine."""
 
     base_image: str = setting(
         "PARITY_BASE_IMAGE", TEXT, "python:3.11-slim-bookworm", "the image that every Dockerfile starts from"
@@ -22,8 +22,14 @@ class BuildSettings:
         "PARITY_CA_FILE",
         PATH,
         "",
-        "PEM bundle that builds trust, for networks that intercept TLS; in no image. `make up` also takes it from "
-        "PIP_CERT, SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
+        "PEM bundle that builds trust, for networks that intercept TLS; in no image. Where it is not set, `make up` "
+        "and the dev container take it from PIP_CERT, SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
+    )
+    docker_socket: str = setting(
+        "PARITY_DOCKER_SOCKET",
+        PATH,
+        "/var/run/docker.sock",
+        "the engine's socket as its host names it, for containers that talk to it; a rootless engine has another",
     )
     commit: str = setting("GIT_COMMIT", TEXT, "unknown", "commit that images are labelled with; `make up` asks git")
 

@@ -126,7 +126,7 @@ def require_own_stack(environ: Mapping[str, str]) -> Project:
     """The project of the stack of this checkout that runs. Raises ``StackError`` when none does.
 
     What answers on a port may be the stack of another checkout: whose containers they are is asked first. An address
-    that was given, as in the devcontainer, is used as it is.
+    that was given, as in the container of the checks, is used as it is.
     """
     project, driver = local_project(environ)
     if driver == "docker" and not environ.get("PARITY_ADMIN_URL"):

@@ -39,7 +39,8 @@ def test_closing_the_window_stops_no_stack(settings: dict[str, Any]) -> None:
 
 
 def test_every_published_port_has_a_label_and_none_is_forwarded_a_second_time(settings: dict[str, Any]) -> None:
-    published = {str(port) for port in load_settings({}).published_ports().values()}
+    stack = load_settings({})
+    published = {str(port) for port in (stack.published_ports() | stack.debug_ports()).values()}
     ports = settings["portsAttributes"]
     assert published <= set(ports)
     assert all(attributes["label"] for attributes in ports.values())
@@ -62,9 +63,8 @@ def test_compose_reads_both_files_before_anything_was_made(run: Run, settings: d
     # The app's image keeps its name and the commit that it is labelled with.
     assert api["image"].endswith("-dev-api")
     # As on the host: only what the developer set.
-    assert {name: value for name, value in dev["environment"].items() if name.endswith("_PORT")} == dict.fromkeys(
-        PUBLISHED
-    )
+    given = {name: value for name, value in dev["environment"].items() if name.endswith("_PORT")}
+    assert given == dict.fromkeys((*PUBLISHED, *load_settings({}).debug_ports()))
     assert [hook["user"] for hook in dev["post_start"]] == ["root"]
 
 

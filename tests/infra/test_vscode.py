@@ -60,9 +60,10 @@ def test_each_task_is_a_target_of_make() -> None:
     assert [(make, target in targets) for make, target in commands] == [("make", True)] * len(commands)
 
 
-def test_the_testing_view_finds_tests_and_checks_with_the_checkouts_own_interpreter() -> None:
+def test_the_testing_view_finds_tests_and_checks_with_the_interpreter_of_the_place() -> None:
     settings = read("settings.json")
-    assert settings["python.defaultInterpreterPath"] == f"{FOLDER}/.venv/bin/python"
+    # On the host the Python extension takes .venv by itself; a name here would overrule the dev container's.
+    assert "python.defaultInterpreterPath" not in settings
     folders = [word for word in settings["python.testing.pytestArgs"] if (ROOT / word).is_dir()]
     assert folders == ["tests", "src/checks", "src/parity/checks/generic"]
     assert "parity.checks.plugin" in settings["python.testing.pytestArgs"]

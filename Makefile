@@ -71,5 +71,5 @@ lock: ## compile the requirements files anew (needs uv on PATH)
 deploy-gpu: venv ## deploy the GPU functions to the real Modal, with the account of ~/.modal.toml
 	@$(PYTHON) scripts/deploy_gpu.py
 
-devcontainer-test: ## open the devcontainer with its CLI and run a test file in it (needs Docker and npm)
+devcontainer-test: venv ## open a fresh clone in the dev container with its CLI and try what docs/devcontainer.md promises
 	@scripts/devcontainer-test

@@ -67,6 +67,7 @@ export function stopFollowing() {
 }
 
 async function follow(job) {
+  if (following?.running && following.id === job.id) return;
   stopFollowing();
   const mine = { id: job.id, abort: new AbortController(), running: true };
   following = mine;

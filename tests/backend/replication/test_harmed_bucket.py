@@ -141,6 +141,17 @@ async def test_where_objects_are_gone_no_machine_begins_a_new_history(
     assert f"TXID {first} is missing" in await problems(store, tmp_path)
 
 
+async def test_a_machine_that_is_ahead_of_the_log_says_so_after_half_the_retention(
+    start: Start, store: FakeStore
+) -> None:
+    served = await with_projects(start)
+    for key in transactions(store)[-4:]:
+        del store.objects[key]
+    assert await served.names() == [f"n{number}" for number in range(6)]
+    store.clock += 16 * 86400
+    assert await served.names() == "sync-damaged"
+
+
 async def test_a_machine_that_is_behind_a_log_which_was_set_back_does_not_go_back_silently(
     start: Start, store: FakeStore
 ) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from app.replication.core import Moment, Options
-from app.replication.errors import Fenced, FileExists, Outdated, StoreError
+from app.replication.errors import Fenced, FileExists, Lost, Outdated, StoreError
 from app.replication.layout import FileRef, transaction
 from app.replication.log import Log
+from app.replication.session import as_sync_error
 from app.replication.store import Listed, NewFile
 from app.replication.tasks import Signal
+from app.sync.interface import SyncConflict, SyncUnavailable
 
 DAY = 86400.0
 
@@ -101,6 +103,18 @@ async def test_a_refused_append_is_a_success_only_where_its_own_bytes_are_there(
         with pytest.raises(error):
             await log.append(FILE)
         assert (log.files, log.checked) == ([], None)
+
+
+@pytest.mark.parametrize(("days", "told"), [(14, SyncConflict), (15, SyncUnavailable)])
+async def test_a_refusal_after_half_the_retention_does_not_say_that_nothing_was_kept(
+    log: Log, store: OneFile, clocks: Clocks, days: int, told: type[Exception]
+) -> None:
+    """A try of long ago may have stored the file. A snapshot took it in, it was deleted, another came."""
+    store.exists, store.there = True, b"other"
+    clocks.now += days * DAY
+    with pytest.raises(Fenced) as refused:
+        await log.append(FILE)
+    assert type(as_sync_error(Lost(refused.value), "")) is told
 
 
 @pytest.mark.parametrize(("newest", "outdated"), [(7, False), (8, True)])

@@ -168,6 +168,18 @@ async def test_a_machine_that_stops_in_order_releases_what_it_owns(start: Start,
     assert newest(store) == "m2"
 
 
+async def test_a_machine_that_stops_releases_nothing_of_another_owner(start: Start, store: FakeStore) -> None:
+    one, _ = await start("m1")
+    await one.client.post("/api/profiles", headers=PROFILE, json={"name": "x", "id": "main"})
+    await one.write()
+    other, life = await start("m2")
+    # Served here without a claim: the client asked for this very Machine.
+    assert (await other.read(**{"Fly-Prefer-Instance-Id": "m2"})).status_code == 200
+    before = store.keys()
+    await life.aclose()
+    assert (store.keys(), newest(store)) == (before, "m1")
+
+
 async def test_a_profile_that_leaves_the_cache_is_released(start: Start, store: FakeStore) -> None:
     one, _ = await start("m1", SYNC_MAX_CACHED_PROFILES="1")
     for name in ("main", "next"):

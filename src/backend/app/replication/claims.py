@@ -74,7 +74,7 @@ class Claims:
     async def release(self) -> None:
         """Give the profile up: an empty file without a Machine's name, so that no request is sent to this one any more.
 
-        A release that fails is logged: the proxy finds that the Machine is gone.
+        The copy must not be used afterwards. A release that fails is logged: the proxy finds that the Machine is gone.
         """
         copy, log = self._copy, self._log
         try:
@@ -82,10 +82,7 @@ class Claims:
                 database = copy.database
                 if database is None or not copy.owning or copy.pending or not log.options.machine:
                     return
-                file = await self._file(database, "")
-                await log.append(file)
-                await copy.locally(lambda: database.mark_durable(file.ref.max_txid, database.durable))
-                copy.released()
+                await log.append(await self._file(database, ""))
         except ReplicationError as error:
             logger.info("%s was not released: %s", copy.path, error)
 

@@ -2,7 +2,7 @@
 
 The state is one of five, and changes only by the methods named at the arrows::
 
-    EMPTY ──built──► FOLLOWING ◄──overtaken, gave_way, released── OWNING
+    EMPTY ──built──► FOLLOWING ◄──────overtaken, gave_way──────── OWNING
       ▲               │   ▲  └──────────────claimed───────────────► ▲
       │               │   └overtaken─┐                              │
       │           overtaken ──────► BEHIND ─────────claimed─────────┘
@@ -276,11 +276,6 @@ class LocalCopy:
         else:
             self._next_epoch(cause, database)
             self._enter(State.BEHIND if behind else State.FOLLOWING)
-
-    def released(self) -> None:
-        """OWNING → FOLLOWING: this Machine gives the profile up, with nothing pending."""
-        self.writer = ""
-        self._enter(State.FOLLOWING)
 
     async def dropped(self, cause: Exception) -> None:
         """→ EMPTY: the next use builds the copy again."""

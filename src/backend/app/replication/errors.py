@@ -43,10 +43,14 @@ class FileExists(ReplicationError):
 
 
 class Fenced(ReplicationError):
-    """Another writer's file is where ours should have gone; ``data`` is what is there."""
+    """Another writer's file is where ours should have gone; ``data`` is what is there.
 
-    def __init__(self, ref: FileRef, data: bytes) -> None:
-        self.ref, self.data = ref, data
+    Not ``certain``: this writer verified nothing for so long that its own file may have been there before, merged into
+    a snapshot and deleted. Then it is unknown whether its commits were kept.
+    """
+
+    def __init__(self, ref: FileRef, data: bytes, *, certain: bool = True) -> None:
+        self.ref, self.data, self.certain = ref, data, certain
         super().__init__(f"{ref.name} belongs to another writer")
 
 

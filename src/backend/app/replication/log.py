@@ -85,7 +85,8 @@ class Log:
             if found is None:
                 raise StoreError(f"{ref.name} was there and then was not") from None
             if not is_own(file.data, found):
-                raise Fenced(ref, found) from None
+                certain = not must_look_up(self.verified, date, self.options.retention)
+                raise Fenced(ref, found, certain=certain) from None
         if must_look_up(self.verified, date, self.options.retention):
             listed = await self.store.recent()
             date = listed.date

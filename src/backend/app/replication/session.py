@@ -22,7 +22,8 @@ def as_sync_error(error: Exception, folder: str) -> SyncError:
     """One of replication's errors in the words of the seam; ``folder`` is the replica's, for the names of objects."""
     if isinstance(error, Lost):
         # Only a file that was first is a conflict. Behind any other cause it is unknown what was kept.
-        return (SyncConflict if isinstance(error.cause, Fenced) else SyncUnavailable)(str(error.cause))
+        first = isinstance(error.cause, Fenced) and error.cause.certain
+        return (SyncConflict if first else SyncUnavailable)(str(error.cause))
     if isinstance(error, Outdated):
         return SyncConflict(str(error))
     if isinstance(error, Deleted):

@@ -1,7 +1,9 @@
 """What the whole application shares, made once per process."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from starlette.requests import HTTPConnection
 
@@ -12,6 +14,9 @@ from app.settings import Settings
 from app.storage.interface import ObjectStore
 from app.storage.keys import Keys, ProfileKeys
 from app.sync.interface import Databases
+
+INSPECTIONS_AT_ONCE: Final = 2
+"""Each may hold an index of 64 MiB and run ffprobe: a Machine of 512 MB has no room for many."""
 
 MakeStore = Callable[[Settings], ObjectStore]
 
@@ -25,6 +30,8 @@ class Core:
     store: ObjectStore
     databases: Databases
     profiles: Profiles
+    inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INSPECTIONS_AT_ONCE))
+    """Held while a finished upload is looked at."""
 
     def profile_keys(self, context: UserContext) -> ProfileKeys:
         """The keys of one profile."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import apsw
 import pytest
@@ -12,9 +14,12 @@ from tests.backend.media.conftest import PREFIX, Api, stored
 
 from app import timestamps
 from app.context import UserContext
+from app.core import INSPECTIONS_AT_ONCE
 from app.db.rows import execute
+from app.games import uploads
 from app.games.sweep import sweep
 from app.games.upload_plan import plan_parts
+from app.games.validation import inspect
 from app.settings import Settings
 from app.storage.r2 import R2Store
 
@@ -81,6 +86,69 @@ async def test_finalizing_before_the_put_says_so_and_the_upload_can_still_be_com
 async def test_finalizing_again_answers_the_same(api: Api, make_video: Callable[..., bytes]) -> None:
     game = await api.upload(make_video())
     assert await finalize(api, game["id"], [], 200) == game
+
+
+async def test_finalizing_many_times_at_once_answers_the_same(api: Api, make_video: Callable[..., bytes]) -> None:
+    data = make_video()
+    game_id = (await api.prepare(data))["game_id"]
+    await api.store.put_bytes(api.key(game_id), data)
+    answers = await asyncio.gather(*(finalize(api, game_id, [], 200) for _ in range(5)))
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0]["status"] == "ready"
+
+
+async def test_finalizing_a_file_that_is_no_video_many_times_at_once_leaves_nothing(api: Api) -> None:
+    data = b"this is no video\n" * 500
+    game_id = (await api.prepare(data))["game_id"]
+    await api.store.put_bytes(api.key(game_id), data)
+    path = f"/api/games/{game_id}/finalize-upload"
+    asked = (api.client.post(path, json={"parts": []}, headers=api.headers) for _ in range(5))
+    statuses = sorted(answer.status_code for answer in await asyncio.gather(*asked))
+    assert 422 in statuses
+    assert set(statuses) <= {404, 409, 422}
+    await assert_nothing_stored(api, game_id)
+
+
+async def test_a_game_that_is_deleted_while_it_is_looked_at_is_gone(
+    api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*asked: Any) -> Any:
+        looking.set()
+        await go_on.wait()
+        return await inspect(*asked)
+
+    monkeypatch.setattr(uploads, "inspect", slow)
+    data = make_video()
+    game_id = (await api.prepare(data))["game_id"]
+    await api.store.put_bytes(api.key(game_id), data)
+    path = f"/api/games/{game_id}/finalize-upload"
+    finalizing = asyncio.create_task(api.client.post(path, json={"parts": []}, headers=api.headers))
+    await looking.wait()
+    await api.call("DELETE", f"/api/games/{game_id}", expect=204)
+    go_on.set()
+    assert (await finalizing).status_code in (404, 409, 422)
+    await assert_nothing_stored(api, game_id)
+
+
+async def test_few_uploads_are_looked_at_at_a_time(
+    api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, most = 0, 0
+
+    async def counted(*asked: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await inspect(*asked)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(uploads, "inspect", counted)
+    await asyncio.gather(*(api.upload(make_video()) for _ in range(6)))
+    assert most == INSPECTIONS_AT_ONCE
 
 
 async def test_a_large_video_goes_up_in_equal_parts_of_at_least_5_mib(api: Api) -> None:

@@ -53,7 +53,8 @@ async def finish(game: Row, parts: list[FinishedPart], core: Core, context: User
             "prepare the upload again"
         )
     try:
-        media = await inspect(store, key, stored.size, core.settings.user_data_dir / ".work")
+        async with core.inspections:
+            media = await inspect(store, key, stored.size, core.settings.user_data_dir / ".work")
     except UnusableVideo as error:
         await discard()
         raise problems.INVALID.error(f"{error}; nothing was stored") from error

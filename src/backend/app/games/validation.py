@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from app.storage.interface import ObjectStore
 from reel import boxes, flv, fragments, matroska, transport
@@ -167,11 +167,12 @@ async def _near_the_end(read: Read, size: int, find: Callable[[bytes], float | N
 
 
 async def _pieces(read: Read, offset: int, length: int) -> bytes:
-    """A long range, read in pieces: a store answers them within its deadline for a small object."""
+    """A long range, read in pieces: a store answers them within its deadline for a small object. Held once: a copy as
+    `bytes` would double the memory of 64 MiB."""
     data = bytearray()
     while len(data) < length:
         data += await read(offset + len(data), min(PIECE_BYTES, length - len(data)))
-    return bytes(data)
+    return cast(bytes, data)
 
 
 async def _lay_out(path: Path, size: int, head: bytes, parts: list[tuple[int, bytes]]) -> None:

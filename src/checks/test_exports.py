@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from journey import (
     DRAFT_FRAME,
+    OVER,
+    POLL_S,
     RENDER_S,
     SMALL,
     SMALL_CUTS,
@@ -29,13 +33,13 @@ from parity.checks.person import Person
 from parity.checks.stage import Stage
 
 Calls = Callable[[], Awaitable[list[dict[str, Any]]]]
-RENDER_FUNCTION = "render_reel"
+RENDER_FUNCTION, CUT_FUNCTION = "render_reel", "extract_clip"
 VIDEO_SECONDS, CUTS, FRAME = 30, (Cut(2.0, 5.0), Cut(20.0, 22.5)), (1280, 720)
 MODAL_OFF = {"MODAL_ENABLED": "false"}
 
 
-async def _renders(modal_calls: Calls) -> set[str]:
-    return {call["id"] for call in await modal_calls() if call["function"].endswith(RENDER_FUNCTION)}
+async def _renders(modal_calls: Calls, function: str = RENDER_FUNCTION) -> set[str]:
+    return {call["id"] for call in await modal_calls() if call["function"].endswith(function)}
 
 
 async def _exported(
@@ -75,6 +79,43 @@ async def test_export_with_modal(
     if not await _renders(modal_calls) - before:
         wrong.append(f"no {RENDER_FUNCTION} ran on Modal: the Machine did the work itself")
     assert not wrong, "\n".join(wrong)
+
+
+@check(
+    "G",
+    "A preview of a game is made on Modal, plays in a browser, and goes with the game",
+    broken=Env(MODAL_OFF),
+    because="no extract_clip ran on Modal",
+    needs=("gpu", "ffmpeg"),
+    deadline_s=RENDER_S + 60,
+)
+async def test_preview_with_modal(
+    person: Person, bucket: Bucket, media: Media, modal_calls: Calls, tmp_path: Path
+) -> None:
+    before = await _renders(modal_calls, CUT_FUNCTION)
+    path = f"/api/games/{(await upload(person, await media.file(SMALL_SECONDS, SMALL)))['id']}"
+    await person.api.call("POST", f"{path}/preview", expect=202)
+    preview = await _previewed(person, path)
+    assert preview["status"] == "complete", f"the preview is {preview['status']}: {preview['reason']}"
+    probe = await download(person, media, preview["key"], tmp_path)
+    wrong = wrong_with_reel(probe, SMALL_SECONDS, (640, 360))
+    if not await _renders(modal_calls, CUT_FUNCTION) - before:
+        wrong.append(f"no {CUT_FUNCTION} ran on Modal: the Machine did the work itself")
+    await person.api.call("DELETE", path, expect=204)
+    left = [key for key in await bucket.objects(profile_prefix(person)) if "/games/" in key]
+    wrong += [f"{key} is left of a game that was deleted" for key in left if path.rpartition("/")[2] in key]
+    assert not wrong, "\n".join(wrong)
+
+
+async def _previewed(person: Person, path: str) -> Mapping[str, Any]:
+    """The preview of the game at ``path``, once nothing more will happen to it."""
+    end = time.monotonic() + RENDER_S
+    while True:
+        preview: Mapping[str, Any] = (await person.api.call("GET", path))["preview"]
+        if preview["status"] in OVER:
+            return preview
+        assert time.monotonic() < end, f"the preview is still {preview['status']} after {RENDER_S:.0f} s"
+        await asyncio.sleep(POLL_S)
 
 
 @check(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Any
 
 from parity.checks import Fault, Named, Proxy, Wrap, check
@@ -42,6 +43,15 @@ async def ended(job: Job, *, refusals_within_s: float = 0.0) -> JobState:
     return state
 
 
+def elsewhere(key: str, objects: Collection[str]) -> str:
+    """What to do about an object that is missing: one of the same name may lie in another place."""
+    name = key.rpartition("/")[2]
+    found = next((other for other in objects if other.rpartition("/")[2] == name), "")
+    if found:
+        return f"it lies at {found}. The app and the function must build keys alike, from the environment on"
+    return "say so once R2 has acknowledged it"
+
+
 def still_running(job: Job) -> str:
     waited_s = job.done_s + PATIENCE_S
     return f"{waited_s:g} s after it was begun (Job.done_s) the job is still running: the person waits for ever"
@@ -64,7 +74,9 @@ async def test_job_done(person: Person, bucket: Bucket, video: bytes) -> None:
     assert state.at != "running", still_running(job)
     assert state.at == "done", f"the job ended as failed: {state.reason or 'without a reason'}"
     gone = [key for key in state.keys if key not in there]
-    assert not gone, f"the job is called done, and {gone[0]} is not in the bucket: say so once R2 has acknowledged it"
+    assert not gone, (
+        f"the job is called done, and {gone[0]} is not in the bucket: {elsewhere(gone[0], await bucket.objects())}"
+    )
     empty = [key for key, data in there.items() if not data]
     assert not empty, (
         f"the job is called done, and {empty[0]} is empty: the person downloads nothing. Check the size before you say"

@@ -10,6 +10,7 @@ from parity.checks.generic import support
 from parity.checks.generic.support import patterns, readable
 from parity.checks.generic.test_browser import registrable
 from parity.checks.generic.test_durability import may_be_kept
+from parity.checks.generic.test_jobs import elsewhere
 
 PAGE = "https://page.example"
 
@@ -83,3 +84,8 @@ async def test_a_refusal_counts_only_when_it_lasts(monkeypatch: pytest.MonkeyPat
     assert await support.answered(cast(Any, Waking("503", "502", ["a"]))) == ["a"]
     monkeypatch.setattr(support, "PATIENCE_S", 0.0)
     assert await support.answered(cast(Any, Waking("503", "503"))) == "503"
+
+
+def test_an_output_that_lies_under_another_prefix_is_found() -> None:
+    assert "it lies at lens/ada/out/1.txt" in elsewhere("staging/lens/ada/out/1.txt", ["lens/ada/out/1.txt", "x/2.txt"])
+    assert elsewhere("staging/out/1.txt", ["staging/out/2.txt"]) == "say so once R2 has acknowledged it"

@@ -8,6 +8,7 @@ import socket
 import click
 
 from parity.cli.look import show_urls
+from parity.cli.usable import require_containers
 from parity.config.project import Project
 from parity.config.settings import HarnessSettings
 from parity.config.variables import help_text
@@ -65,6 +66,7 @@ def _processes(environ: dict[str, str], timeout_s: float) -> None:
 
 def _containers(environ: dict[str, str], timeout_s: float) -> None:
     project = Project.load(with_driver(environ, "docker"))
+    require_containers(project)
     stack = containers_of(project, environ)
     stack.require_engine()
     if running_process_stack(project):

@@ -52,9 +52,36 @@ def require_usable(project: Project) -> None:
         with mistakes.collected():
             _ = project.group_commands
         _services_can_run(project, mistakes)
+    else:
+        with mistakes.collected():
+            require_containers(project)
     if parity.r2.cors:
         with mistakes.collected():
             _require_origin(project, cors_rules(project.path(parity.r2.cors)))
+    mistakes.raise_any()
+
+
+def require_containers(project: Project) -> None:
+    """What only processes can do is told before an image is built. Raises one ``ConfigError`` with every mistake."""
+    mistakes = Mistakes()
+    for name, service in project.parity.services.items():
+        if not service.address:
+            mistakes.found.append(
+                ConfigError(
+                    f"{PARITY_TOML}: services.{name}.address",
+                    "with Docker it must name a service of compose.yaml, and its port",
+                    f"such as {name}:{service.port}",
+                )
+            )
+    if project.parity.gpu and project.parity.gpu.requirements:
+        mistakes.found.append(
+            ConfigError(
+                f"{PARITY_TOML}: gpu.requirements",
+                "containers have no way out, so that nothing can be installed for the functions",
+                "functions that need no more than the harness has (modal, boto3, ffmpeg)",
+                "parity up --driver process",
+            )
+        )
     mistakes.raise_any()
 
 

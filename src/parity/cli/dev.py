@@ -9,6 +9,7 @@ import click
 
 from parity.cli.look import logs
 from parity.cli.stack import up
+from parity.stack.admin_client import ask
 from parity.stack.dev import dev_lines, enter_dev
 from parity.stack.errors import NotRunning, StackError
 from parity.stack.ports import owner_of, require_free
@@ -47,7 +48,10 @@ def _enter(*, debug: bool) -> dict[str, Any]:
         require_free("127.0.0.1", wanted, lambda port: held.get(port) or owner_of(port), held)
         if stack.publish_debug_ports():
             raise StackError("the debuggers' ports cannot be published", "Compose's lines above say why")
+    before = ask(settings.admin_url, "GET", "/fly/dev")
     shown = enter_dev(settings.admin_url, debug=debug)
+    if driver == "docker" and before.get("debug") and not debug:
+        containers_of(project, os.environ).withdraw_debug_ports()
     if debug:
         click.echo(
             f"debuggers: localhost:{settings.debug_port} Machine, localhost:{settings.gpu_debug_port} GPU functions"

@@ -31,6 +31,8 @@ QUIET_MS = 40
 LOOK_MS = 1000
 # Between two looks for a folder that is gone, in seconds.
 ABSENT_S = 0.2
+# How long a deploy of the functions waits for Machines that start, in seconds.
+OPENING_S = 10.0
 SHOWN_CHANGES = 10
 SHOWN_LINES = 20
 
@@ -91,6 +93,8 @@ class Development:
     functions_problem: str = ""
     _watching: asyncio.Task[None] | None = None
     _opening: asyncio.Task[None] | None = None
+    _deploying: asyncio.Task[None] | None = None
+    _stale: bool = False  # functions were changed since their last deploy began
     _switching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -150,8 +154,9 @@ class Development:
         await self.relay.close()
 
     async def _end_watch(self) -> None:
-        tasks = [task for task in (self._watching, self._opening) if task is not None]
-        self._watching = self._opening = None
+        tasks = [task for task in (self._watching, self._opening, self._deploying) if task is not None]
+        self._watching = self._opening = self._deploying = None
+        self._stale = False
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -200,6 +205,17 @@ class Development:
         if _touches(paths, self.sources.machines):
             await self._reload()
         if _touches(paths, self.sources.functions):
+            self._stale = True
+            if self._deploying is None or self._deploying.done():
+                self._deploying = asyncio.create_task(self._deploy())
+
+    async def _deploy(self) -> None:
+        """Deploy the functions until no change is left that came meanwhile. Machines go first: a deploy takes seconds
+        and much of the processor, and most changes of code that both share are looked at through a Machine."""
+        while self._stale:
+            if self._opening is not None:
+                await asyncio.wait({self._opening}, timeout=OPENING_S)
+            self._stale = False
             self.functions_problem = await self.deploy_functions()
             _say(self.functions_problem or "the GPU functions are deployed again")
 

@@ -200,6 +200,27 @@ async def test_a_change_of_the_functions_deploys_them_again_and_leaves_machines_
         assert len(tree.edge.machine.life.events) == starts
 
 
+async def test_an_edit_is_served_while_the_functions_are_still_being_deployed(tree: Tree) -> None:
+    begun, finish, deploys = asyncio.Event(), asyncio.Event(), [0]
+
+    async def deploy() -> str:
+        deploys[0] += 1
+        begun.set()
+        await finish.wait()
+        return ""
+
+    async with tree.developing((tree.folder,), deploy):
+        tree.say("two")
+        await tree.says("two")
+        async with asyncio.timeout(20):
+            await begun.wait()
+        tree.module.write_text(tree.module.read_text().replace("two", "three"))
+        await tree.says("three")
+        assert deploys == [1]
+        finish.set()
+        await until(lambda: deploys == [2], "the later change is deployed too")
+
+
 async def test_nothing_is_served_from_the_tree_where_no_mounts_are_declared(tree: Tree) -> None:
     development = Development(tree.edge.standin.fleet, Sources(tree.root, ()), no_functions)
     with pytest.raises(NotDeclared, match=r"\[dev\] mounts"):

@@ -34,7 +34,7 @@ async def test_lost_answer(person: Person, faults: Faults) -> None:
 
 @check(
     "D",
-    "A profile whose registration's answer was lost is there once",
+    "A profile is there once, although the answer to its registration was lost",
     unproven="a broken registry cannot be told from outside; the unit tests of profiles have it",
     deadline_s=120,
 )

@@ -41,7 +41,7 @@ Messages = list[Mapping[str, Any]]
 
 @check(
     "I",
-    "The export's WebSocket tells its state, its progress and its end through wss",
+    "The export's WebSocket sends its state, its progress and its end, through wss",
     broken=Wrap(websockets_only_pong.wrap),
     because="never told that",
     needs=("gpu", "ffmpeg"),

@@ -76,7 +76,7 @@ async def test_health_check_passes(machines: Machines, stack: Stack) -> None:
 
 @check(
     "O",
-    "An hour of health checks is answered, none by a rate limit, and R2 is not paid for them",
+    "An hour of health checks is answered: no rate limit refuses them, and they cost nothing at R2",
     broken=Wrap(boot.limited, {"requests": 100}),
     because="the health check answers 429",
     alone=True,

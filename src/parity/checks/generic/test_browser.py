@@ -147,7 +147,7 @@ async def ask(person: Person, call: Call) -> httpx.Response:
 
 @check(
     "E",
-    "The preflight of everything that the page does is answered, without credentials, for its origin and its headers",
+    "The preflight of every request of the page succeeds without credentials, for its origin, method and headers",
     broken=Proxy("preflights_refused"),
     because="preflight of",
     needs=("origin",),
@@ -181,7 +181,7 @@ async def test_preflights(person: Person, stack: Stack) -> None:
 
 @check(
     "E",
-    "A page on another site may not read with a person's credentials",
+    "A page of an unknown site may not read answers with a person's credentials",
     broken=Proxy("every_origin_allowed"),
     because="to a page of",
     needs=("origin",),
@@ -209,7 +209,7 @@ async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
 
 @check(
     "E",
-    "Every cookie that signing in sets comes back from a page on another site",
+    "A page on another site sends every cookie that signing in sets",
     broken=Proxy("cookie_for_one_site"),
     because="a browser does not send it",
     needs=("origin",),
@@ -273,7 +273,7 @@ async def test_redirects_stay_https(person: Person, stack: Stack) -> None:
 
 @check(
     "E",
-    "In a real browser a page on its own site reads what the app answers, errors too, and a stranger's page does not",
+    "In a real browser the page reads all answers of the app, errors too, and a page of another site does not",
     broken=Proxy("no_cors"),
     because="the browser kept",
     needs=("origin", "browser"),

@@ -37,7 +37,7 @@ class Case:
 
 @check(
     "C",
-    "No failed request to R2 is taken for a person who has nothing, while a Machine boots or first serves them",
+    "While a Machine boots and serves its first requests, no failed request to R2 makes a person's data look empty",
     broken=Proxy("failure_as_empty"),
     because="as if the person had nothing",
     needs=("in_bucket",),
@@ -140,7 +140,7 @@ async def look_again(case: Case, machine: str) -> None:
 
 @check(
     "C",
-    "A Machine that boots while R2 is down does not begin anew",
+    "A Machine that boots while R2 is down does not start with empty data",
     broken=Proxy("failure_as_empty"),
     because="as if the person had nothing",
     needs=("in_bucket",),

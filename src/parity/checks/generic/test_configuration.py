@@ -55,7 +55,7 @@ def with_variable(line: str) -> Files:
 
 @check(
     "J",
-    "fly.toml means what it looks like",
+    "flyctl reads fly.toml as it looks",
     broken=with_variable('kill_timeout = "300s"'),
     because=r"kill_timeout stands in \[env\]",
     fast=True,
@@ -84,7 +84,7 @@ def test_no_secret_in_fly_toml(checkout: Path) -> None:
 
 @check(
     "J",
-    "The variables of fly.toml and the names of the secrets can be right on Fly",
+    "The values of fly.toml's variables, and the names of the secrets, can work on Fly",
     broken=with_variable('PUBLIC_API = "http://localhost:8000"'),
     because="PUBLIC_API",
     fast=True,

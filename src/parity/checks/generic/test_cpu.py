@@ -107,7 +107,7 @@ async def test_boots_with_flys_cpu(machines: Machines, stack: Stack) -> None:
 
 @check(
     "L",
-    "With its CPU baseline alone a Machine still serves, and answers its health check in time",
+    "With only its CPU baseline a Machine serves requests and answers its health check in time",
     broken=Wrap(boot.busy_writes, {"seconds": 1.5}),
     because="at the CPU baseline",
     needs=("docker",),

@@ -58,7 +58,7 @@ async def test_durable(person: Person, machines: Machines, bucket: Bucket) -> No
 
 @check(
     "C",
-    "R2 takes every request of the app for what it is: its credentials, its form, its checksums",
+    "R2 accepts every request of the app: credentials, form and checksums",
     broken=Fault("r2", key="*", operation="PutObject", rate=1, status=401),
     because="R2 refuses",
     needs=("ffmpeg",),
@@ -89,7 +89,7 @@ async def test_r2_takes_every_request(newcomer: Person, stack: Stack, video: byt
 
 @check(
     "B",
-    "What was written is shown after the Machine that took it was started anew",
+    "Acknowledged writes are shown after a restart of the Machine that took them",
     broken=Proxy("answered_early", seconds=600.0),
     because="lost over a restart",
     alone=True,
@@ -112,7 +112,7 @@ async def test_restart(person: Person, machines: Machines) -> None:
 
 @check(
     "B",
-    "What one person writes no other person sees, with both at once",
+    "No person sees what another person writes, also when both write at once",
     broken=Proxy("first_answer_kept", for_all=True),
     because="is shown to another person|is not shown what they wrote",
     live=True,
@@ -223,7 +223,7 @@ def refusal(attempts: list[Attempt]) -> str:
 
 @check(
     "S",
-    "What a person reads is asked anew each time: no answer may be kept by a cache",
+    "No cache may keep what a person reads",
     broken=Proxy("cacheable"),
     because="may be kept",
     live=True,

@@ -23,7 +23,7 @@ def prefix_of(app: FullContract) -> str:
 
 @check(
     "M",
-    "Every key that use adds to the bucket begins with the environment",
+    "Every key that the app adds to the bucket begins with the environment",
     broken=Named("environment_elsewhere"),
     because="outside of the environment",
     needs=("prefix", "ffmpeg"),

@@ -14,7 +14,7 @@ from parity.checks.stack import Stack
 
 @check(
     "N",
-    "A job is done although the Machine of each other process group ended just before",
+    "A job is done although the Machines of the other process groups ended just before it began",
     broken=Proxy("first_answer_kept"),
     because="is still running",
     needs=("job", "ffmpeg"),
@@ -41,7 +41,7 @@ async def test_job_after_its_worker_ended(person: Person, machines: Machines, st
 
 @check(
     "N",
-    "The Machine of each other process group stays up",
+    "The Machines of the other process groups stay up",
     unproven="what a group runs stands in fly.toml; no proxy and no wrap of the serving app changes it",
     alone=True,
     deadline_s=90,

@@ -24,7 +24,7 @@ from parity.contract import FullContract, InBucket, Refused
 
 @check(
     "D",
-    "Who has signed in is known to a Machine that never saw them",
+    "A person who has signed in is known to a Machine that never served them",
     broken=Proxy("sessions_forgotten"),
     because="does not know who asks",
     rests_on=("test_writes_last",),
@@ -48,7 +48,7 @@ async def test_known_to_every_machine(person: Person, machines: Machines, bucket
 
 @check(
     "V",
-    "What is one person's no other person gets by asking for the same",
+    "No person can read what belongs to another",
     broken=Proxy("first_answer_kept", for_all=True),
     because="what is another person's",
     needs=("ffmpeg",),
@@ -95,7 +95,7 @@ def holds(answer: httpx.Response, theirs: Collection[bytes]) -> bool:
 
 @check(
     "V",
-    "What is one person's no other person changes or deletes",
+    "No person can change or delete what belongs to another",
     broken=Proxy("changes_by_anyone"),
     because="by another person",
     rests_on=("test_people_apart",),

@@ -150,7 +150,7 @@ async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -
 
 @check(
     "G",
-    "A job survives that Modal is away for a moment",
+    "A job survives a short outage of Modal",
     broken=Fault("modal", kind="rpc", target="*", status="UNAVAILABLE", times=-1),
     because="ended as failed|answered",
     needs=("job", "gpu", "ffmpeg"),
@@ -209,7 +209,7 @@ async def test_job_over_a_restart(person: Person, machines: Machines, video: byt
 
 @check(
     "G",
-    "A job is done with GPU code that returns more than this release knows, and ends with code that returns less",
+    "A job copes with GPU code of another release: more fields in a result are ignored, fewer end the job",
     broken=Fault("modal", kind="function", target="*", status="FAILURE", times=-1),
     because="returns one more field",
     needs=("job", "gpu", "ffmpeg"),

@@ -41,7 +41,7 @@ FAILURES: dict[str, dict[str, Any]] = {
 
 @check(
     "C",
-    "While R2 is down no write is acknowledged that it should hold, and all is well afterwards",
+    "While R2 is down no write to it is acknowledged, and writes work again afterwards",
     broken=Proxy("failure_acknowledged"),
     because="is acknowledged while R2 is down",
     alone=True,
@@ -78,7 +78,7 @@ async def test_down(person: Person, faults: Faults, stack: Stack) -> None:
 
 @check(
     "R",
-    "While R2 is down writes work that are kept elsewhere",
+    "While R2 is down, writes that are kept elsewhere work",
     unproven="only an app that asks R2 at a write which it keeps elsewhere could fail, and no proxy can make it do so",
     needs=("elsewhere",),
     rests_on=("test_writes_last",),
@@ -178,7 +178,7 @@ async def test_slow(person: Person, faults: Faults) -> None:
 
 @check(
     "C",
-    "Any one failure of R2 during a write loses nothing acknowledged, and the writes after it work",
+    "When a request to R2 fails during a write, nothing acknowledged is lost, and later writes work",
     broken=Proxy("failure_acknowledged"),
     because="acknowledged, and not shown",
     needs=("in_bucket",),

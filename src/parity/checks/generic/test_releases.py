@@ -13,7 +13,7 @@ from parity.contract import Refused
 
 @check(
     "K",
-    "What former releases left is shown by this one, on an empty disk too, and can be written to",
+    "Data of former releases is shown, on a Machine with an empty disk too, and can be changed",
     broken=Named("old_data_ignored"),
     because="of the former release",
     needs=("old_data",),

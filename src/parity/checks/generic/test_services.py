@@ -25,7 +25,7 @@ async def service(stack: Stack, name: str, action: str) -> AsyncIterator[None]:
 
 @check(
     "R",
-    "With a service away every request is answered, readable for the page, and all is well once it is back",
+    "While a service is away every request is answered, readable for the page, and the app recovers afterwards",
     broken=Proxy("stuck_after_failure"),
     because="no write is acknowledged",
     needs=("services",),

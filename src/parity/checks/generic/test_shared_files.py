@@ -14,7 +14,7 @@ from parity.contract import Refused, Uploaded
 
 @check(
     "T",
-    "A file that two people uploaded stays with the one when the other's upload fails, or the other leaves",
+    "When two people upload the same file, one keeps it although the other's upload fails or the other leaves",
     broken=Named("objects_shared"),
     because="took it along",
     needs=("upload", "ffmpeg"),

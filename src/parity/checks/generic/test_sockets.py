@@ -109,7 +109,7 @@ async def test_sockets_speak(person: Person, stack: Stack) -> None:
 
 @check(
     "D",
-    "A WebSocket opens on a Machine that has never seen the person, and says the same there",
+    "A WebSocket opens on a Machine that has never served the person, with the same messages",
     broken=Proxy("sockets_refused"),
     because="was refused",
     needs=("sockets",),
@@ -198,7 +198,7 @@ async def tracebacks(machines: Machines, machine: str) -> int:
 
 @check(
     "V",
-    "Another person's id in the path opens none of their WebSockets",
+    "Another person's id in the path does not open their WebSockets",
     broken=Proxy("sockets_trust_the_path"),
     because="opens the WebSocket of",
     needs=("sockets",),

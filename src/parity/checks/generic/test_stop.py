@@ -31,7 +31,7 @@ async def inside(machines: Machines, machine: str, under_way: list[asyncio.Task[
 
 @check(
     "I",
-    "A stop loses no acknowledged write that was under way, and breaks no request off",
+    "A stop loses no acknowledged write, and breaks off no request that is under way",
     broken=Proxy("answered_early", seconds=60.0),
     because="acknowledged writes are lost over a stop",
     alone=True,
@@ -91,7 +91,7 @@ async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faul
 
 @check(
     "C",
-    "What R2 refused is stored at the stop, or was not acknowledged",
+    "A write whose upload R2 refused is not acknowledged, or is stored when the Machine stops",
     broken=Proxy("failure_acknowledged"),
     because="was acknowledged while R2 refused it",
     needs=("in_bucket",),
@@ -115,7 +115,7 @@ async def test_stop_after_failed_upload(person: Person, machines: Machines, faul
 
 @check(
     "I",
-    "A Machine ends at its kill_signal, also while a client sends its body slowly",
+    "A Machine ends at its kill_signal, even while a client sends a body slowly",
     broken=Wrap(boot.slow_shutdown, {"seconds": 400.0}),
     because="did not end at its kill_signal",
     alone=True,
@@ -152,7 +152,7 @@ async def test_ends_at_its_signal(person: Person, machines: Machines, stack: Sta
 
 @check(
     "I",
-    "A Machine that was suspended answers as before, with connections that died and a clock that jumped",
+    "A Machine that was suspended works as before, although its connections died and its clock jumped",
     broken=Wrap(boot.broken_by_a_pause, {"seconds": 2.0}),
     because="after it was suspended",
     alone=True,

@@ -83,7 +83,7 @@ async def shown_everywhere(person: Person, machines: Machines, kept: Sequence[At
 
 @check(
     "D",
-    "What one Machine acknowledged the other one shows",
+    "A Machine shows what another Machine has acknowledged",
     broken=Proxy("first_answer_kept"),
     because="is not shown by the other Machine",
     deadline_s=90,

@@ -116,7 +116,7 @@ async def same_bytes(uploaded: Uploaded, film: bytes, bucket: Bucket) -> None:
 
 @check(
     "F",
-    "A large file goes up as well, in parts where there are parts, whose ETags the page may read",
+    "A large file can be uploaded; where it is sent in parts, the page may read their ETags",
     broken=BucketCors(WITHOUT_ETAG),
     because="ETag",
     needs=("upload", "origin", "ffmpeg"),
@@ -131,7 +131,7 @@ async def test_large_upload(person: Person, bucket: Bucket, video: bytes) -> Non
 
 @check(
     "F",
-    "The page plays any part of what was uploaded: ranges, from its own origin",
+    "The page may read any range of an upload",
     broken=Both([BucketCors(ELSEWHERE), Proxy("no_cors")]),
     because="preflight of the upload|may not read",
     needs=("upload", "origin", "ffmpeg"),
@@ -177,7 +177,7 @@ def of_app(url: str, stack: Stack) -> bool:
 
 @check(
     "F",
-    "In a real browser a page on its own site plays a part of what was uploaded",
+    "In a real browser the page reads a range of an upload",
     broken=Both([BucketCors(ELSEWHERE), Proxy("no_cors")]),
     because="preflight of the upload|the browser kept",
     needs=("upload", "origin", "browser", "ffmpeg"),

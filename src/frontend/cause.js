@@ -15,6 +15,10 @@ const answers = (url, options) =>
     () => false,
   );
 
+/** What this page's own host says by now; null where it does not answer. */
+const hostSays = () =>
+  fetch("/config.json", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) }).then((answer) => answer.json()).catch(() => null);
+
 /**
  * A key of `CAUSES` for a request to `url` that got no answer. `like` (method, headers) makes a harmless request that
  * meets the same rules of CORS.
@@ -22,17 +26,14 @@ const answers = (url, options) =>
  * - offline: the browser says so, or this page's own host does not answer either.
  * - cors: the service answers a request whose answer may not be read, and none whose answer may.
  * - interrupted: it answers both by now.
- * - certificate: it answers neither, never has, and `config.json` says that it has a certificate of its own.
+ * - certificate: it answers neither, never has, and `config.json` says that it is up and has a certificate of its own.
  * - down: anything else.
  */
 export async function causeOf(url, like = {}) {
   if (navigator.onLine === false) return "offline";
   const { origin, pathname } = new URL(url);
-  const [page, service] = await Promise.all([
-    answers("/config.json"),
-    answers(origin + pathname, { mode: "no-cors" }),
-  ]);
+  const [page, service] = await Promise.all([hostSays(), answers(origin + pathname, { mode: "no-cors" })]);
   if (service) return (await answers(origin + pathname, like)) ? "interrupted" : "cors";
   if (!page) return "offline";
-  return config().ca && !answered.has(origin) ? "certificate" : "down";
+  return config().ca && page.up !== false && !answered.has(origin) ? "certificate" : "down";
 }

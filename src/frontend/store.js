@@ -54,15 +54,14 @@ export async function load(...names) {
 }
 
 /**
- * Changes something and loads what it touches. An answer to a question from before the change, or from while it was
- * under way, shows a state that is no more: it is dropped.
+ * Changes something and loads what it touches, whatever became of it. Questions from before the change are late then:
+ * their answers would show a state that is no more.
  */
 export async function change(action, ...touched) {
   const { signal } = profileEnds;
   const refresh = async () => {
     if (!signal.aborted) await load(...touched);
   };
-  touched.forEach(turn);
   let made;
   try {
     made = await action();

@@ -123,6 +123,16 @@ def test_a_certificate_that_is_not_trusted_is_named_with_the_addresses_to_open(
     expect(tab.get_by_role("link", name=f"{own_certificate}/r2")).to_be_visible()
 
 
+def test_a_local_stack_that_is_not_up_is_no_certificate(
+    context: BrowserContext, site: Site, own_certificate: str
+) -> None:
+    context.route(
+        "**/config.json", lambda route: route.fulfill(json={"api": own_certificate, "ca": "trust/ca.pem", "up": False})
+    )
+    tab = open_page(context, site, ready=False)
+    assert "Nothing answers" in banner(tab, "down")
+
+
 def test_a_port_on_which_nothing_listens_is_no_certificate(context: BrowserContext, site: Site) -> None:
     (port,) = free_ports(1)
     configured(context, api=f"http://localhost:{port}")

@@ -34,7 +34,8 @@ def page_config(project: Project, host: str) -> dict[str, str]:
     """``/config.json`` for the ``Host`` header's value.
 
     On the page's public name the API is the app's public name, as it is once deployed; on any other (localhost) it is
-    the edge of this stack, and ``r2`` and ``ca`` tell a person what to open and trust. There the server adds ``dev``.
+    the edge of this stack, and ``r2`` and ``ca`` tell a person what to open and trust. There the server adds ``up``
+    and ``dev``.
     """
     name = host.rsplit(":", 1)[0].lower() if host.rpartition(":")[2].isdigit() else host.lower()
     if name == project.frontend_hostname:
@@ -43,13 +44,16 @@ def page_config(project: Project, host: str) -> dict[str, str]:
     return {"api": settings.api_url, "r2": settings.r2_url, "ca": ".parity/trust/ca.pem"}
 
 
-async def dev_note(project: Project) -> str:
-    """What the page's header says where Machines run the working tree (`parity dev`); empty elsewhere."""
+async def dev_note(project: Project) -> str | None:
+    """What the page's header says where Machines run the working tree (`parity dev`); empty elsewhere, None where the
+    edge is not running."""
     settings = project.settings
     admin = f"http://{settings.service_host}:{settings.admin_port}"
     try:
         async with httpx.AsyncClient(timeout=ADMIN_TIMEOUT_S, trust_env=False) as client:
             on = (await client.get(f"{admin}/fly/dev")).json()["on"]
+    except httpx.TransportError:
+        return None
     except (httpx.HTTPError, ValueError, KeyError):
         return ""
     return "working tree, not the image" if on else ""
@@ -60,9 +64,13 @@ def create_app(project: Project) -> ASGIApp:
     root = project.path(project.parity.app.frontend_dir) if project.parity.app.frontend_dir else EMPTY_PAGE
 
     async def config(request: Request) -> Response:
-        found = page_config(project, request.headers.get("host", ""))
-        if "ca" in found and (note := await dev_note(project)):
-            found["dev"] = note
+        found: dict[str, str | bool] = {**page_config(project, request.headers.get("host", ""))}
+        if "ca" in found:
+            note = await dev_note(project)
+            # A browser cannot tell an edge that is away from one whose certificate it does not trust.
+            found["up"] = note is not None
+            if note:
+                found["dev"] = note
         return JSONResponse(found, headers=HEADERS)
 
     async def healthz(_request: Request) -> Response:

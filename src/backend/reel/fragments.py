@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from reel.boxes import children, find, u32
 from reel.errors import NotAVideo
 
+# Places that are looked at: a hostile file may be full of them.
+MAX_CANDIDATES = 10_000
+
 
 @dataclass(frozen=True)
 class Track:
@@ -53,7 +56,10 @@ def end_of_last_fragment(tail: bytes, track: Track) -> float | None:
     """When the last whole fragment of the track in `tail` (the end of the file) ends, in seconds; None where there is
     none."""
     at = len(tail)
-    while (at := tail.rfind(b"moof", 0, at)) >= 4:
+    for _ in range(MAX_CANDIDATES):
+        at = tail.rfind(b"moof", 0, at)
+        if at < 4:
+            break
         start = at - 4
         size = u32(tail, start)
         if size < 16 or start + size > len(tail):

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 
 _CLUSTER, _TIMESTAMP = b"\x1f\x43\xb6\x75", 0xE7
 _SIMPLE_BLOCK, _GROUP, _BLOCK = 0xA3, 0xA0, 0xA1
+_CHECKSUM, _VOID = 0xBF, 0xEC
+# Places that are looked at: a hostile file may be full of them.
+MAX_CANDIDATES = 10_000
 _TICKS = b"\x2a\xd7\xb1"
 _TRACKS = b"\x16\x54\xae\x6b"
 _TRACK, _TRACK_NUMBER, _TRACK_TYPE = 0xAE, 0xD7, 0x83
@@ -22,7 +25,10 @@ def last_picture(head: bytes, tail: bytes) -> float | None:
     there."""
     track = _picture_track(head)
     at = len(tail)
-    while (at := tail.rfind(_CLUSTER, 0, at)) >= 0:
+    for _ in range(MAX_CANDIDATES):
+        at = tail.rfind(_CLUSTER, 0, at)
+        if at < 0:
+            break
         ticks = [begins for number, begins in _blocks(tail, at + 4) if track in (None, number)]
         if ticks:
             return max(ticks) * _nanoseconds(head) / 1e9
@@ -66,7 +72,7 @@ def _blocks(data: bytes, start: int) -> Iterator[tuple[int, int]]:
     """Track number and time of each block of a cluster, in ticks."""
     size, at = _number(data, start, keep_marker=False)
     end = min(len(data), at + size)
-    base = 0
+    base: int | None = None
     while at + 2 <= end:
         kind, content = _number(data, at, keep_marker=True)
         size, content = _number(data, content, keep_marker=False)
@@ -77,7 +83,9 @@ def _blocks(data: bytes, start: int) -> Iterator[tuple[int, int]]:
             return
         if kind == _TIMESTAMP:
             base = int.from_bytes(data[content : content + size], "big")
-        elif kind in (_SIMPLE_BLOCK, _BLOCK) and size >= 4:
+        elif base is None and kind not in (_CHECKSUM, _VOID):
+            return  # a cluster begins with its time: these are bytes of a picture
+        elif base is not None and kind in (_SIMPLE_BLOCK, _BLOCK) and size >= 4:
             track, after = _number(data, content, keep_marker=False)
             yield track, base + int.from_bytes(data[after : after + 2], "big", signed=True)
         at = content + size

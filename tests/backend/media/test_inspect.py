@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.reel.matrix import OneFile
 
+from app.games import validation
 from app.games.validation import inspect
 from reel.boxes import children, find
 from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
@@ -53,6 +54,31 @@ async def test_a_fragmented_mp4_that_lost_power_counts_to_its_last_whole_fragmen
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     media, _ = await look(cut, tmp_path)
     assert 20 < media.duration_s < 70
+
+
+async def test_fragments_larger_than_what_is_read_of_the_end_are_found_from_box_to_box(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "FRAGMENT_BYTES", (1024,))
+    path = make(folder / "large.mp4", 6, "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    media, _ = await look(path, tmp_path)
+    assert media.duration_s == pytest.approx(6, abs=0.1)
+    monkeypatch.setattr(validation, "MAX_FRAGMENT_BOXES", 3)
+    with pytest.raises(UnusableVideo, match="few large ones"):
+        await look(path, tmp_path)
+
+
+@pytest.mark.parametrize("mark", [b"\x1f\x43\xb6\x75", b"moof"])
+async def test_an_end_full_of_marks_is_not_looked_at_for_ever(mark: bytes, folder: Path, tmp_path: Path) -> None:
+    options = () if mark != b"moof" else ("-movflags", "frag_keyframe+empty_moov")
+    path = tmp_path / "full"
+    path.write_bytes(make(folder / f"hostile.{'mp4' if options else 'mkv'}", 2, *options).read_bytes() + mark * 500_000)
+    try:
+        media, read = await look(path, tmp_path)
+    except UnusableVideo:
+        return
+    assert media.duration_s == pytest.approx(2, abs=0.1)
+    assert read < 16 * 1024 * 1024
 
 
 async def test_a_huge_transport_stream_is_not_read_between_its_ends(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ one: fragmented MP4, Matroska and FLV. There the last picture is looked for.
 """
 
 import asyncio
+import struct
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ TAIL_BYTES: Final = 1 * _MIB
 MAX_INDEX_BYTES: Final = 64 * _MIB
 # How far from the end the last fragment is looked for; each step reads that much more.
 FRAGMENT_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
+MAX_FRAGMENT_BOXES: Final = 256
 PIECE_BYTES: Final = 4 * _MIB
 # An MPEG-TS is looked at in this many places between its ends, to see whether its clock runs on.
 CLOCK_PLACES: Final = 15
@@ -89,7 +91,9 @@ async def _look(read: Read, size: int, path: Path) -> MediaInfo:
     if head.startswith(matroska.MAGIC):
         return _with_length(media, await _near_the_end(read, size, lambda end: matroska.last_picture(head, end)))
     if head.startswith(flv.MAGIC):
-        return _with_length(media, await _near_the_end(read, size, flv.last_picture))
+        # Every byte may begin a tag: a longer part would take seconds.
+        tail = await read(max(0, size - TAIL_BYTES), min(TAIL_BYTES, size))
+        return _with_length(media, await asyncio.to_thread(flv.last_picture, tail))
     return media
 
 
@@ -124,12 +128,37 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Medi
     media = await _probe(path)
     track = fragments.picture_track(moov)
     end_s = await _near_the_end(read, size, lambda end: fragments.end_of_last_fragment(end, track))
+    if end_s is None:  # fragments larger than what was read are few
+        last = await _last_fragment(read, size, next((box.offset for box in found if box.kind == "moof"), size))
+        end_s = fragments.end_of_last_fragment(last, track)
     if end_s is not None:
         return replace(media, duration_s=end_s - min(0.0, media.start_s))
     raise UnusableVideo(
         "The length of this fragmented MP4 cannot be told: no whole fragment ends within its last "
-        f"{FRAGMENT_BYTES[-1]} bytes. Export it as an ordinary MP4 (ffmpeg -i IN -c copy OUT.mp4) and try again"
+        f"{FRAGMENT_BYTES[-1]} bytes, and it does not consist of few large ones. Export it as an ordinary MP4 "
+        "(ffmpeg -i IN -c copy OUT.mp4) and try again"
     )
+
+
+async def _last_fragment(read: Read, size: int, offset: int) -> bytes:
+    """The description of the last fragment that is whole, found from box to box; empty where there are too many."""
+    described: boxes.Box | None = None
+    whole: boxes.Box | None = None
+    for _ in range(MAX_FRAGMENT_BOXES):
+        if offset >= size:
+            break
+        try:
+            box = boxes.read_header(await read(offset, min(boxes.HEADER_BYTES, size - offset)), offset, size)
+        except TruncatedVideo:
+            break
+        described = box if box.kind == "moof" else described
+        whole = described if box.kind == "mdat" else whole
+        offset += box.size
+    else:
+        return b""
+    if whole is None or whole.size > MAX_INDEX_BYTES:
+        return b""
+    return await _pieces(read, whole.offset, whole.size) + struct.pack(">I4s", 8, b"mdat")
 
 
 async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, path: Path) -> MediaInfo:
@@ -160,7 +189,7 @@ async def _probe(path: Path) -> MediaInfo:
 async def _near_the_end(read: Read, size: int, find: Callable[[bytes], float | None]) -> float | None:
     """What `find` finds in the last bytes of the file, of which it gets more each time; None where there is nothing."""
     for length in FRAGMENT_BYTES:
-        found = find(await _pieces(read, max(0, size - length), min(length, size)))
+        found = await asyncio.to_thread(find, await _pieces(read, max(0, size - length), min(length, size)))
         if found is not None or length >= size:
             return found
     return None

@@ -20,6 +20,7 @@ from parity.promote import preflight, rehearse, runner, shell
 from parity.promote.commands import REGISTRY, Gpu, Promotion
 from parity.promote.interrupt import Interrupted, interruptible
 from parity.promote.journal import Journal, only_one
+from parity.promote.run import Ended, Patience, Run
 from parity.report.engine import Engine
 from parity.report.identity import Identity, current_identity, hash_tree, local_config_digest, local_image
 from parity.report.receipt import Receipt, mismatches, read_receipt
@@ -73,11 +74,11 @@ def promote(
             promotion = rehearsal(project, promotion)
             target = "rehearsal"
         state = project.settings.state_dir / "promotions" / target
-        run = runner.Run(
+        run = Run(
             promotion,
             shell.Shell(environ, click.echo),
             Journal.read(state),
-            runner.Patience(wait_s),
+            Patience(wait_s),
             list(project.secrets),
             secrets_file(project),
             no_way_back=consent_no_way_back,
@@ -93,7 +94,7 @@ def promote(
         raise click.ClickException(str(error)) from None
     except Interrupted as stopped:
         click.echo(f"Interrupted: {stopped.signal}", err=True)
-        ended = runner.Ended.NOTHING_CHANGED
+        ended = Ended.NOTHING_CHANGED
     raise SystemExit(int(ended))
 
 
@@ -122,13 +123,11 @@ def _rehearse(project: Project, target: str, wait_s: float) -> bool:
             with only_one(state), interruptible(), shell.private_fly_environment(environ, state) as private:
                 own = shell.Shell(private, click.echo)
 
-                def promote_one(one: Promotion) -> runner.Ended:
+                def promote_one(one: Promotion) -> Ended:
                     # A commit that is never reported is waited for as long as Machines that turn healthy.
                     hopeless = one.commit == rehearse.OTHER_COMMIT
-                    patience = runner.Patience(min(wait_s, rehearse.SICK_WAIT_S) if hopeless else wait_s)
-                    return runner.promote(
-                        runner.Run(one, own, Journal.read(state), patience, secrets, secrets_file(project))
-                    )
+                    patience = Patience(min(wait_s, rehearse.SICK_WAIT_S) if hopeless else wait_s)
+                    return runner.promote(Run(one, own, Journal.read(state), patience, secrets, secrets_file(project)))
 
                 return rehearse.rehearse(promotion, images, own, promote_one)
         finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 from parity.config.errors import ConfigError
 from parity.promote import commands, machines
 from parity.promote.commands import Promotion
-from parity.promote.runner import Ended
+from parity.promote.run import Ended
 from parity.promote.shell import Shell
 
 # How long a deploy of an image that never turns healthy is waited for, in seconds.

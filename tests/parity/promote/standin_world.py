@@ -41,7 +41,8 @@ from parity.fly.settings import load_fly_settings
 from parity.promote.commands import Promotion
 from parity.promote.interrupt import interruptible
 from parity.promote.journal import Journal, only_one
-from parity.promote.runner import Ended, Patience, Run, promote
+from parity.promote.run import Ended, Patience, Run
+from parity.promote.runner import promote
 from parity.promote.shell import Shell, private_fly_environment
 
 HERE = Path(__file__).parent / "standin"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from parity.promote.commands import Argv, Gpu, Promotion
 from parity.promote.journal import Journal
-from parity.promote.runner import ROLL_BACK, Patience, Run, plan_lines, steps
+from parity.promote.run import Patience, Run
+from parity.promote.runner import ROLL_BACK, plan_lines, steps
 from parity.promote.shell import Shell
 
 DIGEST = "sha256:" + "c" * 64

@@ -13,7 +13,7 @@ from tests.parity.promote.standin_world import World, standin_world
 from parity.certs import ensure_certificates
 from parity.promote.commands import Promotion
 from parity.promote.rehearse import Checked, Images, acts, rehearse, with_flyctl
-from parity.promote.runner import Ended
+from parity.promote.run import Ended
 from parity.promote.shell import Shell
 
 SOURCE = Path(__file__).parents[3] / "src"

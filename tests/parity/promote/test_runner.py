@@ -14,7 +14,7 @@ from tests.parity.promote.conftest import MANIFEST, NEW
 from parity.config.errors import ConfigError
 from parity.promote.commands import Gpu
 from parity.promote.journal import only_one
-from parity.promote.runner import Ended
+from parity.promote.run import Ended
 
 if TYPE_CHECKING:
     from tests.parity.promote.conftest import World

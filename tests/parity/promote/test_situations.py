@@ -17,7 +17,7 @@ from tests.parity.promote.standin_world import World, standin_world
 from parity.certs import ensure_certificates
 from parity.config.errors import ConfigError
 from parity.promote.journal import only_one
-from parity.promote.runner import Ended
+from parity.promote.run import Ended
 
 # Two promotions and a rollback start some 40 processes, which takes long on a busy machine.
 pytestmark = pytest.mark.timeout(600)

@@ -11,6 +11,7 @@ from pathlib import Path
 from parity.promote import runner
 from parity.promote.commands import Promotion
 from parity.promote.journal import Journal, only_one
+from parity.promote.run import Patience, Run
 from parity.promote.shell import Shell, private_fly_environment
 
 told = json.loads(sys.argv[1])
@@ -27,7 +28,5 @@ class Killed(Journal):
 
 state = Path(told["state"])
 with only_one(state), private_fly_environment(dict(os.environ), state) as environ:
-    run = runner.Run(
-        promotion, Shell(environ, print), Killed.read(state), runner.Patience(5.0, 0.2), told["secrets"], "secrets.env"
-    )
+    run = Run(promotion, Shell(environ, print), Killed.read(state), Patience(5.0, 0.2), told["secrets"], "secrets.env")
     runner.promote(run)

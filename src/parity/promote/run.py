@@ -1,0 +1,62 @@
+"""What a promotion knows while it runs, and how it can end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+from parity.promote.commands import Promotion
+from parity.promote.journal import Journal
+from parity.promote.releases import WayBack
+from parity.promote.shell import Shell
+
+PUSHED = "<digest of the pushed manifest>"
+BEFORE = "<digest of the last good image>"
+SLEEPING = "<id of each sleeping Machine>"
+KNOWN = "<what that release printed>"
+SAVED = "<configuration of the last good image>"
+
+
+class Ended(IntEnum):
+    """The exit code of a promotion."""
+
+    PROMOTED = 0
+    NOTHING_CHANGED = 1
+    ROLLED_BACK = 2
+    NEEDS_A_PERSON = 3
+
+
+class Refused(Exception):
+    """Something does not hold; nothing on Fly was changed by it."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the Machines may take to report healthy after a wake or deploy, and how often to ask; seconds."""
+
+    deadline_s: float = 120.0
+    every_s: float = 2.0
+
+
+@dataclass
+class Run:
+    """What a run knows. In a dry run the placeholders stand for what only a run can learn."""
+
+    p: Promotion
+    shell: Shell
+    journal: Journal
+    patience: Patience
+    secrets: Sequence[str] = ()
+    secrets_file: str = ""
+    pushed: str = PUSHED
+    back: WayBack | None = None
+    saved_config: Path | None = None
+    gpu_outdated: bool = True
+    no_way_back: bool = False  # the person agreed that there may be none
+    changing: bool = field(default=False)  # something outside of this machine may have changed
+
+    @property
+    def reference(self) -> str:
+        return f"{self.p.repository}@{self.pushed}"

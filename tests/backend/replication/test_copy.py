@@ -1,0 +1,70 @@
+"""What other work sees of a local copy while another Machine's files are taken in."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import apsw
+from tests.backend.replication.simulation.world import Bucket, Machine
+from tests.backend.replication.virtual import bucket, insert, machine, play
+
+from app.replication.fetching import decoded
+from app.replication.layout import FileRef
+from app.replication.ltx import LtxFile
+
+
+def count(connection: apsw.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM row").get)
+
+
+def behind(store: Bucket, txid: int) -> list[tuple[FileRef, bytes]]:
+    """The transactions after ``txid``."""
+    refs = [ref for ref in store.refs() if ref.level == 0 and ref.max_txid > txid]
+    return [(ref, store.objects[ref.name].data) for ref in refs]
+
+
+async def overtaken(folder: Path) -> tuple[Machine, list[tuple[FileRef, bytes]]]:
+    """A Machine that wrote one row, and the files of two others, which wrote one each afterwards."""
+    store = bucket(0.01, 0.02)
+    one = machine(store, folder / "one", machine="one")
+    await insert(one, 0)
+    assert one.replica.copy.database is not None
+    reached = one.replica.copy.database.txid
+    for number, name in enumerate(("two", "three"), 1):
+        await insert(machine(store, folder / name, machine=name), number)
+    return one, behind(store, reached)
+
+
+def test_no_query_comes_between_another_machines_files_and_the_look_at_their_schema(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, found = await overtaken(tmp_path)
+        copy = one.replica.copy
+        database = copy.database
+        assert database is not None
+
+        def files() -> list[LtxFile]:
+            return [decoded(ref, data) for ref, data in found]
+
+        taking = asyncio.ensure_future(copy.overtaken(database, found, files))
+        await asyncio.sleep(0)
+        # It waits for its turn, which comes before the look at the schema.
+        assert await copy.read(database, count, None) is None
+        await taking
+        seen = await copy.read(database, count, None)
+        assert seen is not None
+        assert seen[0] == 3
+
+    play(run)
+
+
+def test_the_owner_is_the_writer_of_the_newest_file_that_was_taken_in(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, found = await overtaken(tmp_path)
+        copy = one.replica.copy
+        assert copy.database is not None
+        await copy.overtaken(copy.database, found, lambda: [decoded(ref, data) for ref, data in found])
+        assert copy.writer == "three"
+        assert not copy.owning
+
+    play(run)

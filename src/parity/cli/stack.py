@@ -49,6 +49,9 @@ def up(driver: str | None, timeout: float | None) -> None:
 
 
 def _choose(environ: dict[str, str]) -> str:
+    """What runs already, so that `up` after `parity dev` finds it; else Docker where an engine answers."""
+    if running_process_stack(Project.load(with_driver(environ, "process"))):
+        return "process"
     problem = containers_of(Project.load(with_driver(environ, "docker")), environ).engine_problem()
     if not problem:
         return "docker"

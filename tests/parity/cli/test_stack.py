@@ -131,12 +131,21 @@ def test_containers_that_were_asked_for_are_not_replaced_by_processes(
     assert "no engine at the socket" in capsys.readouterr().err
 
 
+def test_up_again_finds_the_processes_that_run_although_an_engine_answers(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(checkout, answers=True)
+    monkeypatch.setattr(stack, "running_process_stack", lambda _: True)
+    assert up() == 0
+    assert taken(checkout) == {"processes"}
+
+
 def test_containers_are_not_started_beside_processes_of_the_same_checkout(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine(checkout, answers=True)
     monkeypatch.setattr(stack, "running_process_stack", lambda _: True)
-    assert up() == 1
+    assert up("--driver", "docker") == 1
     assert taken(checkout) == set()
     assert "parity down" in capsys.readouterr().err
 

@@ -54,6 +54,12 @@ def test_sources_are_mapped_to_where_a_container_has_them(
     assert f"target: {function['remoteRoot']}, read_only: true" in compose
 
 
+def test_the_dev_container_names_the_debuggers_ports(project: Project) -> None:
+    text = (ROOT / ".devcontainer/devcontainer.json").read_text("utf-8")
+    for port in (project.settings.debug_port, project.settings.gpu_debug_port):
+        assert f'"{port}": {{ "label": "debugger: ' in text
+
+
 def test_each_task_is_a_target_of_make() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     commands = [task["command"].split()[:2] for task in read("tasks.json")["tasks"]]

@@ -100,8 +100,7 @@ def promote(
 
 def _rehearse(project: Project, target: str, wait_s: float) -> bool:
     """Promotions of images that are made of this checkout's one, to the stand-in of its stack."""
-    if project.settings.driver != "docker":
-        raise ConfigError("PARITY_DRIVER", "a rehearsal deploys images", "docker", "make up with a Docker engine")
+    rehearse.require_images(project.settings.admin_url)
     digest = local_config_digest(project.image)
     if not digest:
         raise ConfigError(project.image, "the engine has no such image", fix="make up")

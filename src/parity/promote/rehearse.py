@@ -152,6 +152,18 @@ def with_flyctl(environ: Mapping[str, str], folder: Path, source: Path) -> tuple
     return {**environ, "PATH": path}, "the double of flyctl that comes with the harness: PATH has no fly"
 
 
+def require_images(admin_url: str) -> None:
+    """Raises ``ConfigError`` unless a stack is up whose Machines run images."""
+    try:
+        with urllib.request.urlopen(f"{admin_url}/fly/release", timeout=60) as answer:
+            release = json.load(answer)
+    except (urllib.error.URLError, ValueError) as error:
+        raise ConfigError(admin_url, f"no Fly stand-in answers: {error}", fix="parity up --driver docker") from None
+    if not release.get("digest"):
+        problem = "this stack runs processes; a rehearsal deploys images"
+        raise ConfigError(admin_url, problem, fix="parity up --driver docker")
+
+
 def restore(admin_url: str) -> None:
     """Put the stand-in's configured release back, on one Machine. Raises ``ConfigError``."""
     try:

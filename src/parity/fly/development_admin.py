@@ -33,7 +33,11 @@ async def _ask(modal_admin_url: str, method: str, path: str, body: object) -> st
         return f"the GPU functions are as they were: the Modal stand-in does not answer: {error!r}"
     if answer.is_success:
         return ""
-    return f"the GPU functions are as they were: {answer.json().get('detail', answer.text)}"
+    try:
+        why = str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        why = f"{answer.status_code} {answer.text[:300]}"
+    return f"the GPU functions are as they were: {why}"
 
 
 def dev_routes(development: Development, wait_timeout_s: float) -> list[BaseRoute]:

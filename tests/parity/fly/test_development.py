@@ -9,10 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from tests.parity.fly.support import UVICORN, Edge, StartEdge, until
 
+from parity.admin.app import http_exception_as_problem
 from parity.fly.development import Development, NotDeclared, Sources
-from parity.fly.development_admin import redeploy
+from parity.fly.development_admin import dev_routes, redeploy
 from parity.fly.machines.process import ProcessDriver
 from parity.fly.machines.state import State
 from parity.fly.server import loopback_peers
@@ -226,6 +229,23 @@ async def test_nothing_is_served_from_the_tree_where_no_mounts_are_declared(tree
     with pytest.raises(NotDeclared, match=r"\[dev\] mounts"):
         await development.switch(on=True, timeout_s=1)
     assert not tree.edge.standin.fleet.dev
+
+
+async def test_the_admin_api_turns_it_on_and_off_and_refuses_what_is_not_understood(tree: Tree) -> None:
+    sources = Sources(tree.root, (tree.folder,), (), (tree.root / "state",))
+    development = Development(tree.edge.standin.fleet, sources, no_functions)
+    app = Starlette(routes=dev_routes(development, 20.0), exception_handlers={HTTPException: http_exception_as_problem})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://admin", timeout=60) as admin:
+        assert (await admin.get("/fly/dev")).json() == {"on": False}
+        for wrong in ({}, {"on": "yes"}, {"on": False, "debug": True}, {"onn": True}):
+            assert (await admin.put("/fly/dev", json=wrong)).status_code == 400
+        shown = (await admin.put("/fly/dev", json={"on": True})).json()
+        assert (shown["on"], shown["debug"], shown["sources"]) == (True, False, ["backend"])
+        assert (await admin.put("/fly/dev", json={"on": False})).json() == {"on": False}
+        development.sources = Sources(tree.root, ())
+        answer = await admin.put("/fly/dev", json={"on": True})
+        assert (answer.status_code, "[dev] mounts" in answer.json()["detail"]) == (422, True)
+    await development.close()
 
 
 async def test_a_modal_stand_in_that_does_not_answer_is_named() -> None:

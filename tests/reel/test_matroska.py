@@ -29,3 +29,10 @@ def test_the_mark_of_a_cluster_within_a_picture_is_none() -> None:
 def test_an_end_without_a_cluster_tells_nothing() -> None:
     assert matroska.last_picture(HEAD, bytes(1000)) is None
     assert matroska.last_picture(b"", b"") is None
+
+
+def test_numbers_that_no_file_can_mean_are_no_error() -> None:
+    huge = HEAD + bytes.fromhex("2ad7b188ffffffffffffffff") + bytes.fromhex("2ad7b190") + b"\xff" * 16
+    assert (matroska.last_picture(huge, cluster(0xFFFFFFFF, (2, 40))) or 0) > 1e9
+    long_time = b"\x1f\x43\xb6\x75\xff\xe7\x88" + b"\xff" * 8 + b"\xa3\x88\x82" + bytes(7)
+    assert matroska.last_picture(huge, long_time) is not None

@@ -65,7 +65,7 @@ def _nanoseconds(head: bytes) -> int:
     if at < 0:
         return 1_000_000
     size, start = _number(head, at + 3, keep_marker=False)
-    return int.from_bytes(head[start : start + size], "big") or 1_000_000
+    return _unsigned(head[start : start + size]) or 1_000_000
 
 
 def _blocks(data: bytes, start: int) -> Iterator[tuple[int, int]]:
@@ -82,13 +82,18 @@ def _blocks(data: bytes, start: int) -> Iterator[tuple[int, int]]:
         if content + size > end:
             return
         if kind == _TIMESTAMP:
-            base = int.from_bytes(data[content : content + size], "big")
+            base = _unsigned(data[content : content + size])
         elif base is None and kind not in (_CHECKSUM, _VOID):
             return  # a cluster begins with its time: these are bytes of a picture
         elif base is not None and kind in (_SIMPLE_BLOCK, _BLOCK) and size >= 4:
             track, after = _number(data, content, keep_marker=False)
             yield track, base + int.from_bytes(data[after : after + 2], "big", signed=True)
         at = content + size
+
+
+def _unsigned(data: bytes) -> int:
+    """A number of at most eight bytes (RFC 8794, 7.2); 0 where a damaged file has more."""
+    return int.from_bytes(data, "big") if len(data) <= 8 else 0
 
 
 def _number(data: bytes, at: int, *, keep_marker: bool) -> tuple[int, int]:

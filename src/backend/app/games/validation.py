@@ -29,6 +29,9 @@ TAIL_BYTES: Final = 1 * _MIB
 MAX_INDEX_BYTES: Final = 64 * _MIB
 # How far from the end the last fragment is looked for; each step reads that much more.
 FRAGMENT_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
+# A damaged file can keep ffprobe busy; a sound one takes less than a second.
+PROBE_SECONDS: Final = 20.0
+MAX_SECONDS: Final = 7 * 86_400.0
 MAX_FRAGMENT_BOXES: Final = 256
 PIECE_BYTES: Final = 4 * _MIB
 # An MPEG-TS is looked at in this many places between its ends, to see whether its clock runs on.
@@ -71,7 +74,7 @@ def _refuse_impossible(media: MediaInfo, size: int) -> None:
     is a gap of hours in the middle. MP4, Matroska and FLV tell where their last frame is."""
     least = next((bytes_ for name, bytes_ in LEAST_FRAME_BYTES.items() if name in media.container), 0)
     frames = media.duration_s * float(media.video.fps or 1)
-    if frames * least > size:
+    if frames * least > size or media.duration_s > MAX_SECONDS:
         raise NotAVideo(
             f"The video is damaged: it claims to have {media.duration_s:.0f} s, {round(frames)} pictures, and has only "
             f"{size} bytes"
@@ -183,7 +186,7 @@ async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, pa
 
 
 async def _probe(path: Path) -> MediaInfo:
-    return await probe(path, tools=find_tools())
+    return await probe(path, tools=find_tools(), deadline_s=PROBE_SECONDS)
 
 
 async def _near_the_end(read: Read, size: int, find: Callable[[bytes], float | None]) -> float | None:

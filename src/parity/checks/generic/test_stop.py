@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from parity.checks import Proxy, Wrap, check
+from parity.checks import Proxy, Wrap, check, not_judged
 from parity.checks.faults import Faults
 from parity.checks.generic.support import PATIENCE_S, acknowledged, answered, asks_r2, not_declared, until, within_s
 from parity.checks.machines import Machines
@@ -17,6 +17,8 @@ from parity.wraps import boot
 MANY = 8
 # How long a Machine is suspended here, in seconds; longer than its clients keep a connection without a sign of life.
 FROZEN_S = 3.0
+# What uploads in the background may pause for so long after failures before it tries again, in seconds.
+CATCH_UP_S = 10.0
 HOUR_S = 3600
 
 
@@ -111,6 +113,36 @@ async def test_stop_after_failed_upload(person: Person, machines: Machines, faul
         f"{write.text} was acknowledged while R2 refused it, and is lost after a stop although R2 was back by then"
     )
     assert not missing([early], shown), f"{early.text}, acknowledged before R2 refused anything, is lost after the stop"
+
+
+@check(
+    "C",
+    "After R2 failed for a while, what is acknowledged reaches the bucket again, without a stop in order",
+    broken=Proxy("answered_early", seconds=600.0),
+    because="after R2 had failed",
+    needs=("in_bucket",),
+    alone=True,
+    deadline_s=150,
+    rests_on=("test_durable",),
+)
+async def test_catches_up_after_an_outage(person: Person, machines: Machines, faults: Faults) -> None:
+    """Let a failed upload end neither the thread nor the process that uploads; try again until it works."""
+    late_s = within_s(person)
+    kept = [await person.attempt()]
+    async with faults.on("*", status=503, must_fire=False) as outage:
+        kept.append(await person.attempt())
+        await asyncio.sleep(late_s)
+    kept.append(await until(person.attempt, lambda write: write.acknowledged, PATIENCE_S))
+    await asyncio.sleep(late_s and late_s + CATCH_UP_S)
+    await machines.kill(await machines.first())
+    shown = await answered(person.on(await machines.replace_all()))
+    lost = missing(kept, shown)
+    assert not lost, (
+        f"{len(lost)} of {acknowledged(kept)} acknowledged writes never came to the bucket after R2 had failed for a"
+        f" moment, and went with their Machine {late_s and late_s + CATCH_UP_S:g} s later: what uploads them gave up"
+    )
+    if not outage.fired:
+        not_judged("nothing asked R2 during the outage")
 
 
 @check(

@@ -74,6 +74,7 @@ class Stage:
         release = await self.stack.admin("GET", "/fly/release")
         if release["env"] or release["source"] or release["image"]:
             await self.stack.admin("POST", "/fly/releases", {"wait": HEALTHY_WITHIN_S}, timeout_s=HEALTHY_WITHIN_S + 60)
+        shutil.rmtree(self._variants, ignore_errors=True)  # no Machine starts from them any more
         await self.stack.admin("DELETE", "/fly/interposer")
         await self.stack.admin("DELETE", "/r2/behaviour")
         await self.stack.admin("DELETE", "/r2/cors")
@@ -126,11 +127,10 @@ class Stage:
         docker = self.stack.target.driver == "docker"
         if files and not docker:
             raise NotShown("a layer of the image needs containers: the process stack runs the sources")
-        variants = self.stack.site.project.settings.state_dir / "variants"
-        former = list(variants.glob("*"))
+        former = list(self._variants.glob("*"))
         if (wraps or patches) and not docker:
-            variants.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=variants))
+            self._variants.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self._variants))
             body["source"] = str(changed_source(self.stack.site.project, wraps, patches, folder))
         elif wraps or patches or files:
             body["image"] = await asyncio.to_thread(self._image, files, wraps, patches)
@@ -139,6 +139,11 @@ class Stage:
             await Machines(self.stack).first()  # healthy is not enough: the edge must have seen the port open
         for folder in former:  # no Machine starts from them any more
             shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def _variants(self) -> Path:
+        """Where changed copies of the app's sources lie."""
+        return self.stack.site.project.settings.state_dir / "variants"
 
     def _image(self, files: Mapping[str, str], wraps: Sequence[Wrap], patches: Sequence[Patch]) -> str:
         """An image with these files, wraps and patches on top of the app's. Raises ``StackError``."""

@@ -170,7 +170,8 @@ async def test_a_layer_cannot_be_shown_by_processes(stage: Stage) -> None:
             pass
 
 
-async def test_whatever_a_killed_run_left_is_put_right(stage: Stage, standins: Standins) -> None:
+async def test_whatever_a_killed_run_left_is_put_right(stage: Stage, standins: Standins, tmp_path: Path) -> None:
+    (tmp_path / "variants" / "left" / "source").mkdir(parents=True)
     standins.release = {"env": {"A": "1"}, "source": "/tmp/x", "image": None}
     standins.wraps, standins.rules, standins.cors = [{"name": "no_cors"}], "2", [{}]
     standins.faults, standins.machines = {"f": {"id": "f"}}, {"m1": "stopped", "m2": "started", "m3": "suspended"}
@@ -178,6 +179,7 @@ async def test_whatever_a_killed_run_left_is_put_right(stage: Stage, standins: S
     assert in_force(standins) == CONFIGURED
     assert list(standins.machines) == ["m1"]
     assert "POST /fly/machines/m1/start" in standins.changes
+    assert not (tmp_path / "variants").exists()
 
 
 async def test_a_bucket_that_a_killed_run_emptied_is_restored_once(stage: Stage, standins: Standins) -> None:

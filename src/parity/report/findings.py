@@ -58,6 +58,10 @@ class Finding:
     @property
     def next_step(self) -> str:
         """What the reader does about it; empty for what is well, and for what only follows from something else."""
+        if self.verdict is Verdict.ERROR and self.proof:
+            return (
+                "the proof shows nothing: look at the evidence, then correct the broken variant or its reason (because)"
+            )
         return self.to_do if self.verdict is Verdict.FAILED else NEXT_STEPS.get(self.verdict, "")
 
     @classmethod

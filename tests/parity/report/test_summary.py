@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from parity.report.findings import Findings
+from parity.report.findings import Findings, Verdict
 from parity.report.summary import summary_lines
 
 
@@ -20,6 +20,8 @@ def test_what_is_no_failure_of_the_app_says_what_to_do_too(findings: Findings) -
     text = "\n".join(summary_lines(findings))
     assert "to do: sharpen the check's assertion" in text[text.index("NOT CAUGHT") :].split("\n\n")[0]
     assert "to do: this says nothing of the app" in text[text.index("ERROR") :].split("\n\n")[0]
+    wrong = [replace(one, proof=True) for one in findings.of(Verdict.ERROR)]
+    assert "to do: the proof shows nothing" in "\n".join(summary_lines(replace(findings, found=wrong)))
 
 
 def test_bad_ends_come_first_and_what_holds_is_only_counted(findings: Findings) -> None:

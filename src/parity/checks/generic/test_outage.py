@@ -12,6 +12,7 @@ from parity.checks.faults import Faults
 from parity.checks.generic.support import (
     PATIENCE_S,
     acknowledged,
+    answered,
     asked_since,
     asks_r2,
     empty_machine,
@@ -208,7 +209,7 @@ async def test_each_fault_of_a_write(people: People, machines: Machines, faults:
     if within_s(one) == 0:
         async with empty_machine(one, machines) as cold:
             for each in tried:
-                lost = missing(each.kept, await each.person.on(cold).reads())
+                lost = missing(each.kept, await answered(each.person.on(cold)))
                 if lost and not each.wrong:
                     wrong.append(
                         f"{each.what}: {len(lost)} of {acknowledged(each.kept)} acknowledged, and not shown anew"
@@ -245,7 +246,7 @@ async def one_write(people: People, faults: Faults, operation: str, key: str, fa
     wrong = []
     if not later.acknowledged:
         wrong.append(f"{what}: {PATIENCE_S:g} s later no write is acknowledged: {later.answer}")
-    if lost := missing(kept, await person.reads()):
+    if lost := missing(kept, await answered(person)):
         wrong.append(f"{what}: {len(lost)} of {acknowledged(kept)} acknowledged, and not shown by the same Machine")
     return Tried(person, what, kept, fault.fired, wrong)
 

@@ -6,9 +6,12 @@ import asyncio
 from pathlib import Path
 
 import apsw
+import pytest
 from tests.backend.replication.simulation.world import Bucket, Machine
 from tests.backend.replication.virtual import bucket, insert, machine, play
 
+from app.replication.copy import State
+from app.replication.errors import StoreError
 from app.replication.fetching import decoded
 from app.replication.layout import FileRef
 from app.replication.ltx import LtxFile
@@ -66,5 +69,18 @@ def test_the_owner_is_the_writer_of_the_newest_file_that_was_taken_in(tmp_path: 
         await copy.overtaken(copy.database, found, lambda: [decoded(ref, data) for ref, data in found])
         assert copy.writer == "three"
         assert not copy.owning
+
+    play(run)
+
+
+def test_a_copy_that_was_closed_stays_closed_whatever_ends_late(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        await one.replica.close()
+        await one.replica.copy.dropped(StoreError("an upload ended late"))
+        assert one.replica.copy.state is State.CLOSED
+        with pytest.raises(StoreError):
+            await insert(one, 1)
 
     play(run)

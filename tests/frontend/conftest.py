@@ -11,13 +11,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from _pytest.runner import runtestprotocol
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, expect, sync_playwright
 from tests.frontend.site import MIB, Api, Site, backend, make_video, page_server
 from tests.ports import free_ports
 
 from parity.checks.browser import FLAGS, find_chromium
 
 expect.set_options(timeout=15_000)
+interrupted: list[str] = []
+"""Requests of the running test that Chromium gave up because a network interface of the host came or went, as those of
+containers do (`parity.checks.browser.NetworkChanged`)."""
+TRIES = 3
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """A test that failed while the host's network changed says nothing: it runs again."""
+    for attempt in range(1, TRIES + 1):
+        interrupted.clear()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if attempt == TRIES or not interrupted or not any(report.failed for report in reports):
+            break
+        item._initrequest()  # type: ignore[attr-defined]
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _note(asked: Request) -> None:
+    if "ERR_NETWORK_CHANGED" in (asked.failure or ""):
+        interrupted.append(asked.url)
 
 
 @pytest.fixture(scope="package")
@@ -78,6 +103,7 @@ def contexts(browser: Browser, api: Api) -> Iterator[NewContext]:
         context = browser.new_context(**options)
         # Not on about:blank, which has no storage.
         context.add_init_script(f"if (origin !== 'null') localStorage.setItem('reel-ballers.user', '{api.user}')")
+        context.on("requestfailed", _note)
         context.on("weberror", lambda error: wrong.append(str(error.error)))
         context.set_default_timeout(15_000)
         made.append(context)

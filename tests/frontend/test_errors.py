@@ -191,6 +191,12 @@ def test_a_cold_start_is_shown_as_such(context: BrowserContext, api: Api, site: 
     expect(tab.get_by_test_id("waiting")).to_be_hidden()
 
 
+def test_a_page_whose_scripts_did_not_arrive_says_so(context: BrowserContext, site: Site) -> None:
+    context.route("**/store.js", lambda route: route.abort())
+    tab = open_page(context, site, ready=False)
+    expect(tab.locator("#starting")).to_contain_text("Reload it")
+
+
 def test_a_host_without_config_json_is_told(context: BrowserContext, site: Site) -> None:
     context.route("**/config.json", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
     tab = open_page(context, site, ready=False)

@@ -22,7 +22,8 @@ from parity.config.project import Project
 from parity.debug.relay import Relay
 from parity.fly.fleet import Fleet
 from parity.fly.machines.driver import Address
-from parity.fly.machines.machine import Machine, Port
+from parity.fly.machines.machine import Machine
+from parity.fly.machines.port import Port
 from parity.fly.machines.state import State
 
 # How long files must be quiet before a change counts, and between two looks at whether a watched folder is still the

@@ -15,7 +15,8 @@ from parity.fly.machines import release_file
 from parity.fly.machines.cpu import CpuMode
 from parity.fly.machines.driver import Address, Driver, DriverError, Image
 from parity.fly.machines.image_log import ImageLog
-from parity.fly.machines.machine import Machine, Port, Surroundings
+from parity.fly.machines.machine import Machine, Surroundings
+from parity.fly.machines.port import Port
 from parity.fly.machines.release import Release, ReleaseFailed, ReleaseStatus
 from parity.fly.machines.state import State, WrongState
 from parity.fly.once import OneOffs

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from parity.config.fly_toml import FlyConfig
 from parity.fly.edge.context import Target, Waiter
 from parity.fly.machines.driver import DriverError
-from parity.fly.machines.machine import Machine, Port
+from parity.fly.machines.machine import Machine
+from parity.fly.machines.port import Port
 from parity.fly.machines.state import State, WrongState
 from parity.fly.routing import Decision, Phase, View, Wait, decide
 from parity.fly.settings import FlySettings

@@ -11,7 +11,7 @@ from tests.parity.fly.support import CHECKS, Edge, StartEdge, until
 from websockets.asyncio.client import connect
 
 from parity.fly.machines.driver import DriverError
-from parity.fly.machines.machine import Port
+from parity.fly.machines.port import Port
 from parity.fly.machines.state import State
 
 

@@ -65,5 +65,7 @@ async def test_no_worker_is_left_when_the_stand_in_ends(start_edge: StartEdge) -
 
 
 def _seen(state_dir: Path, machine: str) -> Path:
-    (found,) = [path for path in (state_dir / "machines" / machine).iterdir() if path.name not in ("home", "pid")]
+    (found,) = [
+        path for path in (state_dir / "machines" / machine).iterdir() if path.name not in ("home", "pid", "tmp")
+    ]
     return found / "seen"

@@ -60,6 +60,7 @@ async def test_a_root_filesystem_is_kept_over_a_restart_as_asked_and_never_over_
     assert (await edge.get("/write"))["existed"] is False
     await edge.machine.stop()
     await edge.machine.start()
+    await until(lambda: edge.machine.healthy, "healthy")
     assert (await edge.get("/write"))["existed"] is found
     await edge.standin.fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=20)
     assert (await edge.get("/write"))["existed"] is False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from parity.config.fly_toml import FlyConfig
 from parity.fly.machines.checks import CheckRunner, checks_of
 from parity.fly.machines.cpu import STEP_S, CpuMode, CpuQuota
 from parity.fly.machines.driver import Address, Driver, DriverError, Exit, MachineSpec
 from parity.fly.machines.image_log import ImageLog
+from parity.fly.machines.port import Port, PortProbe
 from parity.fly.machines.restart import RestartPolicy
 from parity.fly.machines.state import Lifecycle, State, WrongState
 from parity.fly.settings import FlySettings
@@ -20,31 +20,8 @@ from parity.fly.settings import FlySettings
 SUSPEND_MEMORY_MB = 2048
 # How long a process may take to be gone after SIGKILL, in seconds.
 KILL_WAIT_S = 10.0
-# Between two tries of a port that did not open in time, and between two looks at what is in flight, in seconds.
-LATE_PAUSE_S = 1.0
+# Between two looks at what is in flight, in seconds.
 DRAIN_POLL_S = 0.01
-# Between two tries of the port of a Machine that runs the working tree: someone waits for each.
-DEV_PAUSE_S = 0.03
-# How long one try of the port may take to connect, at least, in seconds.
-CONNECT_WAIT_S = 0.5
-
-
-def probe_pauses(tries: int, window_s: float) -> list[float]:
-    """Seconds from each try of a starting Machine's port to the next: growing, ``window_s`` in all.
-
-    Fly's own spacing is not documented; growing pauses cost a quick start little.
-    """
-    unit = window_s / (tries * (tries + 1) / 2)
-    return [unit * number for number in range(1, tries + 1)]
-
-
-class Port(Enum):
-    """What the edge knows of the internal port of a started Machine."""
-
-    UNKNOWN = "unknown"
-    PROBING = "probing"
-    OPEN = "open"
-    CLOSED = "closed"
 
 
 @dataclass(frozen=True)
@@ -72,7 +49,7 @@ class Machine:
         self._with = surroundings
         self.life = Lifecycle(surroundings.changed)
         self.address: Address | None = None
-        self.port = Port.UNKNOWN
+        self._port = PortProbe(surroundings.settings, surroundings.local, self._probed)
         self.requests = 0
         self.websockets = 0
         self.used = False
@@ -85,7 +62,6 @@ class Machine:
         self._policy = self._new_policy()
         self._lock = asyncio.Lock()
         self._ended: asyncio.Task[Exit] | None = None
-        self._probe: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
         self._doomed = False
 
@@ -145,7 +121,7 @@ class Machine:
         finally:
             if failure is not None:
                 self._stopped(error=failure)
-        self.port = Port.OPEN if resuming else Port.UNKNOWN
+        self._port.reset(Port.OPEN if resuming else Port.UNKNOWN)
         self.used = True
         self.life.move(State.STARTED)
         if not resuming:
@@ -201,50 +177,21 @@ class Machine:
             self.probe()
         self._with.changed()
 
+    @property
+    def port(self) -> Port:
+        """What the edge knows of the internal port."""
+        return self._port.state
+
     def probe(self) -> None:
         """Try the port again and again, as the edge does for a Machine that it has just started."""
         if self.state is State.STARTED and self.port is not Port.PROBING and self.spec.serves:
-            if self._probe:
-                self._probe.cancel()
-            self.port = Port.PROBING
-            self._probe = asyncio.create_task(self._probing())
+            assert self.address is not None
+            wait_s = self._with.config.deploy.wait_timeout_s
+            self._port.begin(self.address, wait_s=wait_s, dev=self.spec.image.dev)
 
-    async def _probing(self) -> None:
-        """Requests wait for as many tries as the edge makes. An app that opens its port later is found out as long as
-        a deploy would wait for it."""
-        settings, loop = self._with.settings, asyncio.get_running_loop()
-        deadline = loop.time() + self._with.config.deploy.wait_timeout_s
-        pauses = probe_pauses(settings.start_tries, settings.start_window_s)
-        if self.spec.image.dev:
-            pauses = [DEV_PAUSE_S] * round(settings.start_window_s / DEV_PAUSE_S)
-        for pause in pauses:
-            if await self._tried(pause):
-                return
-        self._probed(Port.CLOSED)
-        while loop.time() < deadline:
-            if await self._tried(LATE_PAUSE_S):
-                return
-
-    async def _tried(self, pause: float) -> bool:
-        """One try of the port, which takes ``pause`` seconds unless the port is open."""
-        assert self.address is not None
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            async with asyncio.timeout(max(pause, CONNECT_WAIT_S)):
-                _, writer = await asyncio.open_connection(*self.address, local_addr=self._with.local)
-            writer.close()
-        except (OSError, TimeoutError):
-            await asyncio.sleep(max(0.0, pause - (loop.time() - began)))
-            return False
-        self._probed(Port.OPEN)
-        return True
-
-    def _probed(self, port: Port) -> None:
-        if self.state is State.STARTED:
-            self.port = port
-            self.life.note("port", open=port is Port.OPEN)
-            self._with.changed()
+    def _probed(self) -> None:
+        self.life.note("port", open=self.port is Port.OPEN)
+        self._with.changed()
 
     async def stop(self) -> None:
         """No new traffic, a close frame for each WebSocket, a short wait for what is in flight, ``kill_signal``;
@@ -321,9 +268,7 @@ class Machine:
         self._with.leaving(self.id, close_websockets)
 
     def _quiet(self) -> None:
-        self.port = Port.UNKNOWN
-        if self._probe:
-            self._probe.cancel()
+        self._port.reset()
         if self._accounting:
             self._accounting.cancel()
         if self.checks:

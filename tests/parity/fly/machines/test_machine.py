@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.parity.fly.support import StartEdge
 
-from parity.fly.machines.machine import probe_pauses
+from parity.fly.machines.port import probe_pauses
 from parity.fly.machines.state import State, WrongState
 
 

@@ -225,6 +225,7 @@ async def test_clock_behind(person: Person, machines: Machines, faults: Faults) 
     machine = await machines.first()
     await machines.suspend(machine)
     await machines.start(machine)
+    kept.append(await until(person.attempt, lambda write: write.acknowledged, PATIENCE_S))  # with new connections
     # R2 refuses what was signed more than 15 minutes ago: seen from the Machine, R2's clock is ahead.
     async with faults.on("*", skew=HOUR_S, must_fire=asks_r2(person)):
         kept.append(await person.attempt())

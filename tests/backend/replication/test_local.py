@@ -172,6 +172,17 @@ def test_the_log_is_emptied_when_everything_is_durable(database: LocalDatabase) 
     assert rows(database) == list(range(300))
 
 
+def test_the_log_is_not_emptied_while_a_commit_is_on_its_way(database: LocalDatabase) -> None:
+    for row in range(300):
+        database.write(insert(row, pad=5000))
+    batch = database.take()
+    assert batch is not None
+    database.write(insert(300))
+    database.mark_durable(batch.txid, batch.seq, batch.life)
+    database.roll_back()
+    assert rows(database) == list(range(300))
+
+
 def test_building_drops_what_lies_there(tmp_path: Path) -> None:
     path = tmp_path / "database.sqlite"
     path.write_bytes(b"left by a crash")

@@ -17,7 +17,7 @@ from tests.backends.repository import HERE, Repository
 PROJECT = f"foreign-{zlib.crc32(str(HERE).encode()):08x}"
 BASE = "python:3.11-slim-bookworm"
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("builds")]
+pytestmark = pytest.mark.timeout(900)
 
 
 def docker(*words: str) -> subprocess.CompletedProcess[str]:

@@ -171,7 +171,9 @@ def test_a_video_that_could_not_be_fetched_gets_no_preview(
 def test_a_url_of_a_video_that_expired_is_renewed_at_the_same_place(playing: Page) -> None:
     playing.locator("#frame-on").press(">")
     frame(playing, 10)
-    before = playing.evaluate("document.querySelector('video').src")
+    before, second = playing.evaluate("[document.querySelector('video').src, Math.floor(Date.now() / 1000)]")
+    # The time in a URL has whole seconds: within one the new URL would be the old one.
+    playing.wait_for_function("second => Math.floor(Date.now() / 1000) > second", arg=second)
     # An hour later the next piece is refused.
     playing.evaluate("const far = performance.now() + 4e6; performance.now = () => far")
     playing.route("**/source.mp4*", lambda route: route.abort() if route.request.url == before else route.continue_())

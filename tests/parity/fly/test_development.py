@@ -16,6 +16,7 @@ from tests.parity.fly.support import UVICORN, Edge, StartEdge, until
 from parity.admin.app import http_exception_as_problem
 from parity.fly.development import Development, NotDeclared, Sources
 from parity.fly.development_admin import dev_routes, redeploy
+from parity.fly.machines.driver import DriverError
 from parity.fly.machines.process import ProcessDriver
 from parity.fly.machines.state import State
 from parity.fly.server import loopback_peers
@@ -102,6 +103,24 @@ async def test_an_edit_is_served_and_the_machine_keeps_its_id(
         shown = await development.as_json()
     assert (shown["sources"], shown["problem"], tree.edge.machine.id) == (["backend"], "", machine)
     assert "backend/echo.py" in development.changed
+
+
+async def test_code_that_ends_before_the_driver_sees_it_run_is_given_up_until_the_next_edit(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ended(_: object) -> None:
+        raise DriverError("Machine ended at once: exit 1")
+
+    async with tree.developing() as development:
+        await tree.says("one")
+        with monkeypatch.context() as broken:
+            broken.setattr(tree.edge.standin.fleet.driver, "start", ended)
+            tree.say("broken")
+            await until(lambda: tree.edge.machine.given_up, "the Machine is given up")
+            assert "ended at once: exit 1" in str((await development.as_json())["problem"])
+        tree.module.write_text(tree.module.read_text().replace('"broken"', '"two"'))
+        await tree.says("two")
+        assert (await development.as_json())["problem"] == ""
 
 
 async def test_machines_say_that_they_run_the_working_tree(tree: Tree) -> None:

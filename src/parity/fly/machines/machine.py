@@ -234,6 +234,10 @@ class Machine:
                 await self.kill()
             await self.stop()
             await self.start()
+        except DriverError:
+            # A container that ends before Docker shows it running is also code that does not start.
+            self.given_up = True
+            raise
         finally:
             self.restarting = False
             self._with.changed()

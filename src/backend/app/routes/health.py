@@ -96,13 +96,3 @@ async def _modal(core: Core) -> Reachability:
     except OSError as error:
         return Reachability(enabled=True, reachable=False, detail=str(error)[:200])
     return Reachability(enabled=True, reachable=True)
-
-
-@router.get("/probe-1")
-async def _probe_1() -> int:
-    return 1
-
-
-@router.get("/probe-2")
-async def _probe_2() -> int:
-    return 2

@@ -75,10 +75,13 @@ function showSync(sync) {
 }
 
 async function showEnvironment() {
-  const { environment, app_env: prefix } = await status();
+  const { environment, app_env: prefix, modal } = await status();
   const pill = byId("environment");
   pill.textContent = environment === prefix ? environment : `${environment} · ${prefix}`;
   pill.hidden = false;
+  const note = byId("gpu-note");
+  note.textContent = modal?.reachable && modal.detail ? `Exports may take longer. ${modal.detail}.` : "";
+  note.hidden = !note.textContent;
 }
 
 function lookAgain() {

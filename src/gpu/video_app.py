@@ -12,6 +12,7 @@ from typing import Any
 import modal
 import modal.exception
 
+from reel.forms import Taken, taken
 from reel.payloads import APP_NAME, PROGRESS_DICT, SECRET_NAME, RenderReel
 from video_jobs import jobs
 from video_jobs.bucket import Bucket
@@ -67,3 +68,9 @@ async def put_progress(export_id: str, value: dict[str, object]) -> None:
 async def detect_players(payload: dict[str, Any]) -> dict[str, Any]:
     """`DetectPlayers` → `DetectPlayersResult`: moving regions, found on the CPU; see `video_jobs.motion`."""
     return await jobs.detect(payload, Bucket.from_environment())
+
+
+@app.function(timeout=60, memory=256, cpu=0.125)
+async def describe() -> Taken:
+    """The fields and choices of payloads that these functions take. A backend asks some seconds after its start."""
+    return taken()

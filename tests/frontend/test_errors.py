@@ -50,6 +50,23 @@ def with_game(context: BrowserContext, api: Api, site: Site, video: Path) -> Pag
     return tab
 
 
+def test_gpu_functions_that_are_too_old_are_told_where_exports_are(
+    context: BrowserContext, api: Api, site: Site
+) -> None:
+    api.new_profile()
+    problem = "The deployed GPU functions are older than this release"
+
+    def older(route: Route) -> None:
+        told = {**route.fetch().json(), "modal": {"enabled": True, "reachable": True, "detail": problem}}
+        route.fulfill(json=told, headers={"Access-Control-Allow-Origin": site.page})
+
+    tab = open_page(context, site)
+    expect(tab.get_by_test_id("gpu-note")).to_be_hidden()
+    context.route("**/api/status", older)
+    tab.reload()
+    expect(tab.get_by_test_id("gpu-note")).to_contain_text(problem)
+
+
 def test_offline_is_named_and_goes_away_by_itself(context: BrowserContext, with_game: Page, api: Api) -> None:
     context.set_offline(True)
     fill_clip(with_game)

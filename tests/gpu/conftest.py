@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,16 @@ def tools() -> Tools:
 
 @pytest.fixture(scope="session")
 def gpu(tmp_path_factory: pytest.TempPathFactory, tools: Tools) -> Iterator[Stack]:
-    gpu_folder = CHECKOUT / "src" / "gpu"
-    pythonpath = [CHECKOUT / "src/backend", gpu_folder]
-    running = Stack(tmp_path_factory.mktemp("gpu"), gpu_folder / "video_app.py", pythonpath)
+    folder = CHECKOUT / "src" / "gpu"
+    imports = [CHECKOUT / "src/backend", folder]
+    with start_gpu(tmp_path_factory.mktemp("gpu"), tools, folder / "video_app.py", imports) as running:
+        yield running
+
+
+@contextmanager
+def start_gpu(root: Path, tools: Tools, entry: Path, imports: list[Path]) -> Iterator[Stack]:
+    """The stand-ins of R2 and Modal as processes, with the GPU app of ``entry`` deployed."""
+    running = Stack(root, entry, imports)
     running.environ["PATH"] = f"{Path(tools.ffmpeg).parent}{os.pathsep}{running.environ['PATH']}"
     trust = running.root / ".parity" / "trust" / "ca.pem"
     try:

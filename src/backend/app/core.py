@@ -10,6 +10,8 @@ from starlette.requests import HTTPConnection
 from app.context import UserContext
 from app.profiles.registry import Profiles
 from app.replication.databases import ReplicatedDatabases
+from app.services.gpu_deploy import GpuDeploy
+from app.services.modal_client import ModalClient
 from app.settings import Settings
 from app.storage.interface import ObjectStore
 from app.storage.keys import Keys, ProfileKeys
@@ -30,6 +32,8 @@ class Core:
     store: ObjectStore
     databases: Databases
     profiles: Profiles
+    gpu: GpuDeploy | None = None
+    """What the deployed GPU functions understand; None where MODAL_ENABLED is off."""
     inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INSPECTIONS_AT_ONCE))
     """Held while a finished upload is looked at."""
 
@@ -64,6 +68,7 @@ def build(settings: Settings, store: ObjectStore) -> Core:
         store=store,
         databases=ReplicatedDatabases(store, keys, settings, profiles.was_begun),
         profiles=profiles,
+        gpu=GpuDeploy(ModalClient(settings)) if settings.modal_enabled else None,
     )
 
 

@@ -16,10 +16,13 @@ from tests.backend.fakes import FakeStore
 
 from app.jobs.models import Job, JobKind, JobStatus
 from app.services import modal_client
+from app.services.gpu_deploy import GpuDeploy
+from app.services.local_worker import LocalWorker
 from app.services.modal_client import CallLost, ModalClient
-from app.services.modal_worker import ModalWorker, without_defaults
+from app.services.modal_worker import ModalWorker
 from app.services.worker import Work, WorkFailed
 from app.settings import Settings
+from reel.forms import without_defaults
 from reel.payloads import ReelClip, RenderOptions, RenderProgress, RenderReel, RenderReelResult
 
 OUT = "staging/users/u/profiles/p/exports/e1.mp4"
@@ -62,6 +65,11 @@ class Answers(ModalClient):
         return RenderProgress(0.4, "encode", 1.0)
 
 
+def worker(store: FakeStore, client: ModalClient) -> ModalWorker:
+    here = LocalWorker(store, client.settings.user_data_dir / ".work", 60, "release")
+    return ModalWorker(store, client, 60, gpu=GpuDeploy(client), machine=here)
+
+
 class Row:
     """What the worker told its job's row."""
 
@@ -85,7 +93,7 @@ async def test_a_render_notes_its_call_and_counts_when_the_bucket_holds_the_file
 ) -> None:
     await store.put_bytes(OUT, b"abc")
     row = Row()
-    assert await ModalWorker(store, Answers(settings, {"render_reel-0": RESULT}), 60).run(row.work) == RESULT
+    assert await worker(store, Answers(settings, {"render_reel-0": RESULT})).run(row.work) == RESULT
     assert row.calls == ["render_reel-0"]
     assert 0.4 in row.progress
 
@@ -95,14 +103,14 @@ async def test_a_call_of_an_earlier_process_is_waited_for_and_not_made_again(
 ) -> None:
     await store.put_bytes(OUT, b"abc")
     client = Answers(settings, {"old": RESULT})
-    assert await ModalWorker(store, client, 60).run(Row("old").work) == RESULT
+    assert await worker(store, client).run(Row("old").work) == RESULT
     assert client.spawned == []
 
 
 async def test_a_call_that_modal_forgot_is_made_again_once(settings: Settings, store: FakeStore) -> None:
     client = Answers(settings, {"render_reel-0": RESULT}, store)
     row = Row("forgotten")
-    assert await ModalWorker(store, client, 60).run(row.work) == RESULT
+    assert await worker(store, client).run(row.work) == RESULT
     assert row.calls == ["render_reel-0"]
 
 
@@ -112,7 +120,7 @@ async def test_a_render_whose_file_is_in_the_bucket_is_complete_whatever_became_
 ) -> None:
     await store.put_bytes(OUT, b"abc")
     client, row = Answers(settings, known), Row("old")
-    made = await ModalWorker(store, client, 60).run(row.work)
+    made = await worker(store, client).run(row.work)
     assert {name: made[name] for name in ("output_key", "size_bytes", "duration_s")} == {
         "output_key": OUT,
         "size_bytes": 3,
@@ -129,7 +137,7 @@ async def test_progress_that_does_not_come_keeps_no_result_waiting(settings: Set
 
     await store.put_bytes(OUT, b"abc")
     async with asyncio.timeout(10):
-        assert await ModalWorker(store, Silent(settings, {"old": RESULT}), 60).run(Row("old").work) == RESULT
+        assert await worker(store, Silent(settings, {"old": RESULT})).run(Row("old").work) == RESULT
 
 
 @pytest.mark.parametrize("options", [RenderOptions(), RenderOptions(aspect="1:1")])
@@ -230,4 +238,4 @@ async def test_a_result_that_the_bucket_does_not_bear_out_is_a_failure(
     if data is not None:
         await store.put_bytes(OUT, data)
     with pytest.raises(WorkFailed, match=reason):
-        await ModalWorker(store, Answers(settings, {"old": result}), 60).run(Row("old").work)
+        await worker(store, Answers(settings, {"old": result})).run(Row("old").work)

@@ -29,7 +29,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     runner = Runner(core.databases, worker, Hub(), owner, clear=settings.clear_pending_jobs_on_startup, tidy=tidy)
     app.state.runner = runner
     core.databases.when_owned = runner.take_over
+    asking = asyncio.create_task(core.gpu.watch()) if core.gpu else None
     try:
         yield
     finally:
+        if asking is not None:
+            asking.cancel()
         await runner.stop(settings.shutdown_seconds)

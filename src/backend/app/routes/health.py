@@ -4,6 +4,7 @@ import asyncio
 from typing import Literal
 
 from fastapi import APIRouter
+from pydantic import Field
 
 from app import problems, version
 from app.core import Core
@@ -30,7 +31,10 @@ class Reachability(View):
 
     enabled: bool
     reachable: bool | None
-    detail: str | None = None
+    detail: str | None = Field(
+        default=None,
+        description="Why it does not answer, or what is wrong although it does: GPU functions older than this release.",
+    )
 
 
 class Status(View):
@@ -95,4 +99,4 @@ async def _modal(core: Core) -> Reachability:
         return Reachability(enabled=True, reachable=False, detail="no answer in time")
     except OSError as error:
         return Reachability(enabled=True, reachable=False, detail=str(error)[:200])
-    return Reachability(enabled=True, reachable=True)
+    return Reachability(enabled=True, reachable=True, detail=core.gpu.problem if core.gpu else None)

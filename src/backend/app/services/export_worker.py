@@ -18,9 +18,10 @@ from app.version import commit
 def make_worker(core: Core) -> Worker:
     """Modal where MODAL_ENABLED, else ffmpeg here."""
     settings = core.settings
-    if settings.modal_enabled:
-        return ModalWorker(core.store, ModalClient(settings), settings.ffmpeg_seconds)
-    return LocalWorker(core.store, settings.user_data_dir / ".work", settings.ffmpeg_seconds, commit(settings))
+    here = LocalWorker(core.store, settings.user_data_dir / ".work", settings.ffmpeg_seconds, commit(settings))
+    if core.gpu is None:
+        return here
+    return ModalWorker(core.store, ModalClient(settings), settings.ffmpeg_seconds, gpu=core.gpu, machine=here)
 
 
 def finish(connection: apsw.Connection, job: Job, owner: str, result: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Final, TypeVar
 
 from app.services.worker import WorkFailed
 from app.settings import Settings
+from reel import forms
+from reel.forms import Taken
 from reel.payloads import APP_NAME, PROGRESS_DICT, PayloadError, RenderProgress
 
 T = TypeVar("T")
@@ -24,6 +26,10 @@ POLL_SECONDS: Final = 1.0
 
 class OutOfTime(WorkFailed):
     """A deadline of ours has passed."""
+
+
+class PayloadRefused(WorkFailed):
+    """The deployed function does not know a field or a value of the payload: it is older than this release."""
 
 
 class CallLost(Exception):
@@ -75,6 +81,8 @@ class ModalClient:
             except (modal.exception.OutputExpiredError, modal.exception.NotFoundError) as error:
                 raise CallLost(str(error)) from error
             except Exception as error:
+                if isinstance(error, PayloadError):
+                    raise PayloadRefused(self._reason(function, error)) from error
                 if not isinstance(error, self._transport_errors()):
                     raise WorkFailed(self._reason(function, error)) from error
                 log.warning("%s: %s; asking again", function, self._reason(function, error))
@@ -88,6 +96,24 @@ class ModalClient:
         known = modal.exception
         ours = (known.ConnectionError, known.ServiceError, known.ResourceExhaustedError, known.AuthError)
         return (*ours, GRPCError, StreamTerminatedError, ConnectionError)
+
+    async def describe(self) -> Taken | None:
+        """What the deployed functions take; None where they are from before such a question, or the answer is not
+        understood. Raises WorkFailed when Modal cannot be asked."""
+        modal = await asyncio.to_thread(self._modal)
+        try:
+            async with _deadline("describe", CONTROL_SECONDS):
+                return forms.read(await modal.Function.from_name(APP_NAME, "describe").remote.aio())
+        except modal.exception.NotFoundError:
+            # Either all functions are missing, or this one: then the others are older.
+            await self._guarded(
+                "extract_clip", modal.Function.from_name(APP_NAME, "extract_clip").hydrate.aio, CONTROL_SECONDS
+            )
+            return None
+        except WorkFailed:
+            raise
+        except Exception as error:
+            raise WorkFailed(self._reason("describe", error)) from error
 
     async def progress(self, job_id: str) -> RenderProgress | None:
         """What the render function last said, None when it said nothing yet or it cannot be asked."""

@@ -1,29 +1,21 @@
 """Jobs on Modal: calls are spawned, found again by their id, and cancelled when their job is."""
 
 import asyncio
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+import logging
+from dataclasses import dataclass
 from typing import Any, Final
 
 from app.jobs.models import Job, JobKind
-from app.services.modal_client import CallLost, ModalClient
+from app.services.gpu_deploy import GpuDeploy
+from app.services.local_worker import LocalWorker
+from app.services.modal_client import CallLost, ModalClient, PayloadRefused
 from app.services.worker import Work, WorkFailed, result_in_bucket
 from app.storage.interface import ObjectMissing, ObjectStore
+from reel.forms import without_defaults
 from reel.payloads import ExtractClip, ExtractClipResult, PayloadError, RenderReel, RenderReelResult
-from reel.wire import to_wire
 
+log = logging.getLogger(__name__)
 _PROGRESS_SECONDS: Final = 0.1
-
-
-def without_defaults(payload: Any) -> dict[str, Any]:
-    """A payload as a plain dict, without the fields that have their defaults: a GPU deploy of before a field was added
-    does everything that does not need it."""
-    sent: dict[str, Any] = {}
-    for field in fields(payload):
-        value = getattr(payload, field.name)
-        default = field.default_factory() if field.default_factory is not MISSING else field.default
-        if value != default:
-            sent[field.name] = without_defaults(value) if is_dataclass(value) else to_wire(value)
-    return sent
 
 
 @dataclass(frozen=True)
@@ -34,19 +26,40 @@ class _Stored:
 
 
 class ModalWorker:
-    """A Worker whose work happens elsewhere: several at a time cost nothing here."""
+    """A Worker whose work happens elsewhere: several at a time cost nothing here. What the deployed functions are too
+    old for is done by the Machine's own worker."""
 
     limit = 8
 
-    def __init__(self, store: ObjectStore, client: ModalClient, deadline_s: float) -> None:
+    def __init__(
+        self, store: ObjectStore, client: ModalClient, deadline_s: float, *, gpu: GpuDeploy, machine: LocalWorker
+    ) -> None:
         self._store = store
         self._client = client
         self._deadline_s = deadline_s
+        self._gpu = gpu
+        self._machine = machine
+        self._here = asyncio.Semaphore(machine.limit)
 
     async def run(self, work: Work) -> dict[str, Any]:
         try:
+            return await self._run(work)
+        except PayloadRefused as error:
+            self._gpu.refused(f"{error}: the Machine does job {work.job.id}")
+        # A resumed job must not wait for that call.
+        await work.note_call(None)
+        return await self._run_here(work)
+
+    async def _run_here(self, work: Work) -> dict[str, Any]:
+        async with self._here:
+            return await self._machine.run(work)
+
+    async def _run(self, work: Work) -> dict[str, Any]:
+        try:
             if work.job.kind is JobKind.EXPORT:
                 reel = RenderReel.from_dict(work.job.payload)
+                if self._is_too_old_for(reel, work):
+                    return await self._run_here(work)
                 answer = await self._call("render_reel", reel, work)
                 if isinstance(answer, _Stored):
                     return answer.result
@@ -54,6 +67,8 @@ class ModalWorker:
                 await self._check(reel.output_key, rendered)
                 return rendered.to_dict()
             clip = ExtractClip.from_dict(work.job.payload)
+            if self._is_too_old_for(clip, work):
+                return await self._run_here(work)
             answer = await self._call("extract_clip", clip, work)
             if isinstance(answer, _Stored):
                 return answer.result
@@ -63,9 +78,17 @@ class ModalWorker:
         except PayloadError as error:
             raise WorkFailed(f"Payload or result of another shape: {error}; deploy src/gpu again") from error
 
+    def _is_too_old_for(self, wanted: RenderReel | ExtractClip, work: Work) -> bool:
+        lacking = self._gpu.lacks(wanted) if work.job.call_id is None else []
+        if lacking:
+            log.info("job %s is done on the Machine: the GPU functions lack %s", work.job.id, ", ".join(lacking))
+        return bool(lacking)
+
     async def abandon(self, job: Job) -> None:
         if job.call_id is not None:
             await self._client.cancel(job.call_id)
+        else:
+            await self._machine.abandon(job)
 
     async def _call(self, function: str, wanted: RenderReel | ExtractClip, work: Work) -> dict[str, Any] | _Stored:
         asking: asyncio.Task[None] | None = None

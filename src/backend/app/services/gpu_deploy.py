@@ -1,0 +1,79 @@
+"""What the deployed GPU functions understand, asked some seconds after the start and from time to time.
+
+A release of the backend may meet GPU functions of an older one. What those cannot do is done on the Machine, and the
+log and /api/status say so. No job waits for the answer: without one the call is tried, and a refused payload is done on
+the Machine as well.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from app.services.modal_client import ModalClient
+from app.services.worker import WorkFailed
+from reel import forms
+from reel.payloads import APP_NAME, ExtractClip, RenderReel
+
+log = logging.getLogger(__name__)
+
+# Modal's SDK takes 0.4 s of the CPU to load, which the first requests after a cold start need more.
+FIRST_SECONDS: Final = 3.0
+# An answer costs a container of an eighth of a CPU for some seconds.
+AGAIN_SECONDS: Final = 3600.0
+PROBLEM_AGAIN_SECONDS: Final = 120.0
+
+
+class GpuDeploy:
+    """The deployed functions as they last described themselves."""
+
+    def __init__(self, client: ModalClient) -> None:
+        self._client = client
+        self._taken: forms.Taken | None = None
+        self._ask_now = asyncio.Event()
+        self.problem: str | None = None
+        """What is wrong with them, as last seen, and what to do."""
+
+    async def watch(self) -> None:
+        """Ask again and again; never returns."""
+        await self._wait(FIRST_SECONDS)
+        while True:
+            try:
+                self._taken = await self._client.describe()
+                self._say(self._compared())
+            except WorkFailed as error:
+                self._say(f"The GPU functions cannot be asked which payloads they take: {error}")
+            await self._wait(PROBLEM_AGAIN_SECONDS if self.problem else AGAIN_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        """That long, or until a payload is refused."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ask_now.wait()
+        self._ask_now.clear()
+
+    def _compared(self) -> str | None:
+        if self._taken is None:
+            lacking = "cannot say which payloads they take"
+        elif found := forms.beyond(forms.taken(), self._taken):
+            lacking = f"do not know {', '.join(found)}"
+        else:
+            return None
+        return (
+            f"The deployed GPU functions ({APP_NAME}) are older than this release: they {lacking}. What they cannot do"
+            " is done on the Machine, more slowly. Deploy src/gpu again (make deploy-gpu)"
+        )
+
+    def _say(self, problem: str | None) -> None:
+        if problem and problem != self.problem:
+            log.warning("%s", problem)
+        self.problem = problem
+
+    def lacks(self, payload: RenderReel | ExtractClip) -> list[str]:
+        """The fields and choices of this payload that the deployed functions do not know, as far as they have told."""
+        return [] if self._taken is None else forms.beyond(forms.needed(payload), self._taken)
+
+    def refused(self, reason: str) -> None:
+        """A call ended because of its payload: they are not what they were when they were asked."""
+        log.warning("%s", reason)
+        self._ask_now.set()

@@ -23,6 +23,8 @@ REEL_RATE: Final = 30
 FADE_SECONDS: Final = 0.25
 AAC_RATE: Final = 128_000
 MIN_VIDEO_RATE: Final = 64_000
+# ffmpeg takes no more than 2^31 - 1, which a limit for a game of a second or two would exceed.
+MAX_VIDEO_RATE: Final = 200_000_000
 # A picture that is on at the start of a piece and is the file's last one may have begun so long before.
 HOLD_SECONDS: Final = 10.0
 
@@ -64,7 +66,8 @@ class Segment:
         a limit."""
         if not self.max_bytes:
             return None
-        return max(MIN_VIDEO_RATE, int(self.max_bytes * 8 / max(self.duration_s, 1.0)) - AAC_RATE)
+        rate = int(self.max_bytes * 8 / max(self.duration_s, 1.0)) - AAC_RATE
+        return min(MAX_VIDEO_RATE, max(MIN_VIDEO_RATE, rate))
 
     @property
     def duration_s(self) -> float:

@@ -45,6 +45,12 @@ async def test_a_preview_shows_every_frame_of_the_game_and_goes_with_it(
     assert [key for key in stored(api.store) if "/games/" in key] == []
 
 
+async def test_a_game_of_a_second_has_a_preview_too(api: Api, make_video: Callable[..., bytes]) -> None:
+    game = (await api.upload(make_video(seconds=1)))["id"]
+    await api.call("POST", f"/api/games/{game}/preview", expect=202)
+    assert (await shown(api, game))["status"] == "complete"
+
+
 async def test_asking_again_begins_no_second_preview_and_one_that_failed_is_made_anew(
     api: Api, make_video: Callable[..., bytes]
 ) -> None:

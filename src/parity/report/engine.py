@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -30,6 +31,9 @@ class Engine:
     def _client(self) -> httpx.Client:
         if not self._socket:
             raise EngineError("DOCKER_HOST is not a unix:// address")
+        # httpcore leaves its socket open when connecting fails, so the ordinary failure is found before.
+        if not Path(self._socket).is_socket():
+            raise EngineError(f"no Docker engine answers at {self._socket}: there is no such socket")
         transport = httpx.HTTPTransport(uds=self._socket)
         return httpx.Client(transport=transport, base_url="http://docker", timeout=self._timeout)
 

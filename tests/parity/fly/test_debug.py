@@ -32,9 +32,9 @@ async def test_a_breakpoint_in_a_handler_is_hit_and_an_edit_meanwhile_lets_go(tr
     port = await development.relay.open("127.0.0.1", 0)
     try:
         await tree.says("one")
-        line = line_of(tree.module, "http.response.body")
+        line = line_of(tree.module, "a line for a breakpoint")
         async with attached(port, tree.module, line) as client:
-            asked = asyncio.create_task(tree.get())
+            asked = asyncio.create_task(tree.get("/stop"))
             assert await client.where() == (str(tree.module), line)
             assert fleet.paused()
             checked = tree.edge.machine.checks
@@ -42,7 +42,7 @@ async def test_a_breakpoint_in_a_handler_is_hit_and_an_edit_meanwhile_lets_go(tr
             assert not checked.failing
             await client.go_on()
             assert (await asked).text == "one"
-            asked = asyncio.create_task(tree.get())
+            asked = asyncio.create_task(tree.get("/stop"))
             await client.where()
             tree.say("two")  # the program is stopped: the edit lets it run on, to its end
             assert (await asked).text == "one"

@@ -32,6 +32,8 @@ async def app(scope, receive, send):
         pathlib.Path({started!r}).touch()
         while not pathlib.Path({go!r}).exists():
             await asyncio.sleep(0.01)
+    if scope["path"] == "/stop":
+        await asyncio.sleep(0)  # a line for a breakpoint that no health check comes to
     await send({{"type": "http.response.start", "status": 200, "headers": []}})
     await send({{"type": "http.response.body", "body": SAYS.encode()}})
 """

@@ -179,8 +179,9 @@ async def delete_game(
     # Rows first, and in R2: a file without a row is waste, a row without its file is a broken game.
     await session.settle()
     runner.stop_jobs(context, ended.jobs)
-    if game["upload_id"] is not None:
-        await store.abort_multipart(keys.game_source(game_id, game["extension"]), game["upload_id"])
     await store.delete_many(ended.files)
-    await store.delete_prefix(keys.game_folder(game_id))
+    if game["status"] == "uploading":
+        await uploads.clear(game, store, keys.game_source(game_id, game["extension"]))
+    else:
+        await store.delete_prefix(keys.game_folder(game_id))
     return Response(status_code=204)

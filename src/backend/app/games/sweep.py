@@ -5,7 +5,8 @@ Runs in the background, a minute after a Machine met a profile for the first tim
 URLs were last asked for; R2 drops the parts of a multipart upload by itself after seven days
 (https://developers.cloudflare.com/r2/buckets/object-lifecycles/). A file without a row (an upload was repeated behind a
 refusal, a Machine died between the row and the file) stays for as long as a database can be restored to an earlier
-state, which may have that row.
+state, which may have that row. An empty file stands where an upload was refused (`uploads.clear`); it goes when the
+upload's URLs have expired.
 """
 
 import logging
@@ -37,7 +38,12 @@ async def sweep(core: Core, context: UserContext) -> int:
     games_folder = f"{keys.prefix}games/"
     listed = await store.list(games_folder)
     kept_after = store.sure_date() - settings.sync_retention_days * 86_400.0
-    old = {item.key for item in listed if item.modified is not None and item.modified.timestamp() < kept_after}
+    expired_before = store.sure_date() - oldest
+    old = {
+        item.key
+        for item in listed
+        if item.modified is not None and item.modified.timestamp() < (kept_after if item.size else expired_before)
+    }
 
     def look(connection: apsw.Connection) -> tuple[list[str], set[str]]:
         found = fetch_all(connection, "SELECT * FROM games")
@@ -78,6 +84,7 @@ async def _end_upload(core: Core, context: UserContext, game_id: str) -> None:
     game = await steps.write(core.databases, context, end)
     if game is None:
         return  # it was finished or deleted meanwhile
+    # No empty file is left: the URLs have expired.
     if game["upload_id"] is not None:
         await core.store.abort_multipart(keys.game_source(game_id, game["extension"]), game["upload_id"])
     await core.store.delete_prefix(keys.game_folder(game_id))

@@ -34,13 +34,14 @@ async def finish(game: Row, parts: list[FinishedPart], core: Core, context: User
     async def write(change: Callable[[apsw.Connection], T]) -> T:
         return await steps.write(core.databases, context, change)
 
+    key = keys.game_source(game["id"], game["extension"])
+
     async def discard() -> None:
         if not await write(lambda connection: rows.discard(connection, game["id"])):
             raise problems.CONFLICT.error(f"The upload of game {game['id']!r} was finished or deleted meanwhile")
         # Rows first: a file without a row is waste, a row without its file is a broken game.
-        await store.delete_prefix(keys.game_folder(game["id"]))
+        await clear(game, store, key)
 
-    key = keys.game_source(game["id"], game["extension"])
     if game["upload_id"] is not None:
         await _join(game, parts, store, key)
     elif parts:
@@ -55,6 +56,8 @@ async def finish(game: Row, parts: list[FinishedPart], core: Core, context: User
     try:
         async with core.inspections:
             media = await inspect(store, key, stored.size, core.settings.user_data_dir / ".work")
+    except (ObjectMissing, InvalidRequest) as error:
+        raise problems.CONFLICT.error(f"The upload of game {game['id']!r} was finished or deleted meanwhile") from error
     except UnusableVideo as error:
         await discard()
         raise problems.INVALID.error(f"{error}; nothing was stored") from error
@@ -62,8 +65,21 @@ async def finish(game: Row, parts: list[FinishedPart], core: Core, context: User
         return await write(lambda connection: rows.set_ready(connection, game["id"], _facts(media)))
     except problems.ProblemError:
         # Deleted meanwhile: an upload that was joined after that has left its object.
-        await store.delete_prefix(keys.game_folder(game["id"]))
+        await clear(game, store, key)
         raise
+
+
+async def clear(game: Row, store: ObjectStore, key: str) -> None:
+    """Removes what was sent for a game that will never be, and makes the URLs of its upload useless.
+
+    The URL of a single PUT creates an object and never replaces one, so an empty object in its place refuses it until
+    it expires; the sweep removes the empty object after that. URLs of parts end with their upload.
+    """
+    if game["upload_id"] is None:
+        await store.put_bytes(key, b"")
+    else:
+        await store.abort_multipart(key, game["upload_id"])
+        await store.delete(key)
 
 
 async def _join(game: Row, parts: list[FinishedPart], store: ObjectStore, key: str) -> None:

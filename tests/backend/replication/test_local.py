@@ -124,7 +124,9 @@ def test_files_of_others_drop_commits_on_their_way(database: LocalDatabase, tmp_
     assert database.apply([file])
     assert rows(database) == [7]
     assert database.image() == other.image()
-    assert not database.apply([file])
+    with pytest.raises(ValueError, match="does not follow"):
+        database.apply([file])
+    assert database.txid == 2
 
 
 def test_a_file_that_does_not_follow_is_refused(database: LocalDatabase) -> None:

@@ -228,18 +228,15 @@ class LocalDatabase:
     def apply(self, files: Iterable[LtxFile]) -> bool:
         """Bring the replica's newer files in; whether commits that were not durable had to be dropped for that.
 
-        Files that the copy holds already are passed over. Raises ``ValueError`` for a gap.
+        Raises ``ValueError`` for files that do not follow.
         """
         with self._lock:
-            newer = [file for file in files if file.header.max_txid > self.txid]
-            if not newer:
-                return False
             dropped = bool(self._pending)
             if dropped:
                 self.roll_back()
             self._checkpoint()
             self.close()
-            self._write_pages(newer)
+            self._write_pages(files)
             self._measure()
             return dropped
 
@@ -340,14 +337,15 @@ class LocalDatabase:
         return Image(self.txid, commit, tuple(pages))
 
     def _write_pages(self, files: Iterable[LtxFile]) -> None:
-        """Bring the newest image of each page in ``files``, oldest first, into the file. A gap is found before."""
+        """Bring the newest image of each page in ``files``, oldest first, into the file. A file that does not follow is
+        found before anything is written."""
         pages: dict[int, bytes] = {}
         sizes: list[int] = []
         reached, page_size = self.txid, self.page_size
         for file in files:
             header = file.header
-            if header.min_txid > reached + 1:
-                raise ValueError(f"TXID {header.min_txid:x} does not follow {reached:x}")
+            if not header.min_txid <= reached + 1 <= header.max_txid:
+                raise ValueError(f"{header.min_txid:x} to {header.max_txid:x} does not follow TXID {reached:x}")
             if reached == 0:
                 page_size = header.page_size
             if header.page_size != page_size:

@@ -128,7 +128,6 @@ class Replica:
         while not self.copy.kept(ticket):
             if ticket.epoch != self.copy.epoch:
                 raise self.copy.lost(ticket.epoch)
-            self.uploader.kick()
             await self.signal.wait()
 
     @property

@@ -68,10 +68,6 @@ class Tasks:
             await self._signal.wait()
         task.result()
 
-    def forget(self, name: str) -> None:
-        """Let the next `start` of this name begin at once: the running task has nothing left to do."""
-        self._tasks.pop(name, None)
-
     async def end(self) -> None:
         """Wait until no task runs; what they raise is theirs."""
         while self._tasks:

@@ -75,9 +75,6 @@ class Uploader:
         if not database.try_mark_durable(batch.txid, batch.seq, batch.life):
             await copy.locally(lambda: database.mark_durable(batch.txid, batch.seq, batch.life))
         self._pause = min(_GATHERING * (log.now() - began), _GATHERING_SECONDS) if commits > 1 else 0.0
-        if not copy.pending:
-            # Before anyone is woken: the task has nothing left to do, and a new commit need not wait for its end.
-            self._tasks.forget(_TASK)
         log.signal.notify()
         return True
 

@@ -113,6 +113,21 @@ async def test_an_attempt_that_failed_is_repeated(fleet: Machines, store: FakeSt
     assert (await replica.read(profile_settings.read))[0].theme == "dark"
 
 
+async def test_an_attempt_that_failed_keeps_nothing_of_what_an_earlier_release_has_changed_since(
+    fleet: Machines, store: FakeStore, tmp_path: Path
+) -> None:
+    """Until the first file is there the earlier release goes on writing the whole file, and tells its clients so."""
+    await keep(store, whole_file(tmp_path, rows=1))
+    store.faults.append(Fault("put", StorageUnavailable("503"), key=FIRST, times=1))
+    replica = fleet.start()
+    with pytest.raises(StoreError):
+        await replica.read(profile_settings.read)
+    (tmp_path / "later").mkdir()
+    await keep(store, whole_file(tmp_path / "later", rows=5))
+    found, _ = await replica.read(lambda connection: connection.execute("SELECT count(*) FROM settings").get)
+    assert found == 6
+
+
 async def test_a_lost_answer_to_the_first_file_is_success(fleet: Machines, store: FakeStore, tmp_path: Path) -> None:
     await keep(store, whole_file(tmp_path))
     store.faults.append(Fault("put", StorageUnavailable("no answer"), times=1, after=True))

@@ -19,8 +19,8 @@ from app.jobs import rows, steps
 from app.jobs.models import JobKind
 from app.main import create_app
 from app.middleware.owner import PINNED
-from app.replication.layout import highest, parse_name, transaction
-from app.replication.ltx import read_header
+from app.replication.layout import SNAPSHOT, FileRef, highest, parse_name, transaction
+from app.replication.ltx import Header, encode, read_header
 from app.settings import Settings
 from app.storage.keys import Keys
 from app.sync.interface import OwnedElsewhere
@@ -245,6 +245,44 @@ async def test_an_owner_asks_nothing_for_a_read_and_once_for_a_write(start: Star
     await one.write("light")
     await one.settled()
     assert [operation for operation, _ in store.calls] == ["put"]
+
+
+async def test_an_owner_does_not_ask_who_owns_what_it_owns(start: Start, store: FakeStore) -> None:
+    """Also where each read looks at the store, or the last look is long ago: a write is one PUT."""
+    one, _ = await start("m1", SYNC_READ_CHECK="always")
+    await one.client.post("/api/profiles", headers=PROFILE, json={"name": "x", "id": "main"})
+    await one.write()
+    await one.settled()
+    store.calls.clear()
+    await one.write("light")
+    await one.settled()
+    assert [operation for operation, _ in store.calls] == ["put"]
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_a_copy_that_was_built_from_a_snapshot_knows_the_owner(
+    start: Start, store: FakeStore, asked_before: bool
+) -> None:
+    """Snapshots name no Machine, and what was known of the owner may be old."""
+    one, life = await start("m1")
+    await one.client.post("/api/profiles", headers=PROFILE, json={"name": "x", "id": "main"})
+    await one.write()
+    other, _ = await start("m2")
+    if asked_before:
+        assert (await other.read()).headers["fly-replay"] == "prefer_instance=m1"
+    await life.aclose()
+    owner, _ = await start("m3")
+    await owner.write("light")
+    await owner.settled()
+    copy = owner.app.state.core.databases._entries[CONTEXT].replica.copy
+    image = copy.database.durable_image()
+    snapshot = FileRef(SNAPSHOT, 1, image.txid)
+    header = Header(copy.database.page_size, image.commit, 1, image.txid, 0, 7)
+    await store.put_bytes(FOLDER + snapshot.name, encode(header, image.pages))
+    # Served without a claim, since the client asked for this Machine.
+    assert (await other.read(**{"fly-prefer-instance-id": "m2"})).json()["theme"] == "light"
+    assert (await other.read()).headers["fly-replay"] == "prefer_instance=m3"
+    assert newest(store) == "m3"
 
 
 async def test_what_a_client_was_told_on_one_machine_it_is_shown_on_the_next(start: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from unittest import mock
 
@@ -37,6 +38,45 @@ def test_a_disk_that_is_full_when_the_log_is_to_be_emptied_stops_neither_writes_
         assert len(await select(one, "SELECT id FROM row")) == 200
 
     play(run)
+
+
+def test_a_copy_that_is_built_again_is_not_built_from_what_was_listed_before_it_was_written(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(), tmp_path, machine="one", read_check=math.inf)
+        assert await one.replica.elsewhere() == ""
+        await insert(one, 0)
+        await one.replica.copy.dropped(OSError("the disk fails"))
+        assert await select(one, "SELECT id FROM row") == [0]
+
+    play(run)
+
+
+def test_the_files_of_a_replica_are_listed_once_a_day_however_often_it_is_merged(tmp_path: Path) -> None:
+    async def run() -> list[int]:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        lists, honest = 0, one.replica.store.list
+
+        async def counted() -> Listed:
+            nonlocal lists
+            lists += 1
+            return await honest()
+
+        async def listed(first: int) -> int:
+            nonlocal lists
+            lists = 0
+            for row in range(first, first + 200):
+                await insert(one, row)
+            await asyncio.sleep(5)
+            return lists
+
+        await insert(one, 0)
+        await asyncio.sleep(5)
+        one.replica.store.list = counted  # type: ignore[method-assign]
+        same_day = await listed(1)
+        one.bucket.skew += 86400
+        return [same_day, await listed(201)]
+
+    assert play(run) == [0, 1]
 
 
 def test_a_hole_in_what_is_remembered_is_mended_by_a_list(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.backend.replication.virtual import bucket, execute, insist, machine, 
 from app.replication.errors import Lost
 from app.replication.layout import highest, transaction
 from app.replication.local import LocalDatabase
-from app.replication.ltx import Header, encode
+from app.replication.ltx import Header, encode, read_header
 
 
 class TooNew(Exception):
@@ -71,6 +71,20 @@ def test_writers_that_arrive_while_a_new_release_brings_the_schema_up_wait_for_i
 
         await asyncio.gather(*(later(turn / 1000) for turn in range(0, 1000, 5)))
         assert await select(new, "SELECT count(*) FROM second") == [200]
+
+    play(run)
+
+
+def test_a_reader_whose_schema_another_machine_has_just_brought_up_claims_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        old, one = await two_releases(tmp_path)
+        other = machine(old.bucket, tmp_path / "other", Release(2))
+        reached = highest(old.bucket.refs())
+        assert await asyncio.gather(*(select(new, "SELECT count(*) FROM second") for new in (one, other))) == [[0]] * 2
+        files = [ref for ref in old.bucket.refs() if ref.level == 0 and ref.max_txid > reached]
+        writers = {read_header(old.bucket.objects[ref.name].data).node for ref in files}
+        # One claim and one migration.
+        assert (len(files), len(writers)) == (2, 1)
 
     play(run)
 

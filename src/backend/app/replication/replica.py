@@ -42,14 +42,7 @@ class _Peeked:
 
     started: Moment
     listed: Listed
-    newest: bytes | None
-
-    @property
-    def writer(self) -> str:
-        try:
-            return read_header(self.newest or b"").machine
-        except LtxError:
-            return ""
+    writer: str
 
 
 class Replica:
@@ -266,14 +259,23 @@ class Replica:
         started = self.log.moment()
         listed = await self.store.recent()
         txid = highest(listed.files)
-        newest = (await self.store.probe(transaction(txid)))[0] if txid else None
-        self._peeked = _Peeked(started, listed, newest)
+        self._peeked = _Peeked(started, listed, await self._writer_of(txid) if txid else "")
+
+    async def _writer_of(self, txid: int) -> str:
+        """The Machine that wrote a transaction; empty where none is named, or where it is not there."""
+        data, _ = await self.store.probe(transaction(txid))
+        try:
+            return read_header(data or b"").machine
+        except LtxError:
+            return ""
 
     async def _build(self) -> None:
         started, peeked = self.log.moment(), self._peeked
         self._peeked = None
+        if peeked is not None and not read_is_fresh(peeked.started, started, self.options):
+            peeked = None
         async with Fetching(self.store) as fetching:
-            if peeked is not None and read_is_fresh(peeked.started, started, self.options):
+            if peeked is not None:
                 started, listed = peeked.started, peeked.listed
             else:
                 listed = await self.store.recent(fetching.ahead)
@@ -284,7 +286,13 @@ class Replica:
             files = await self.copy.run(
                 lambda: [decoded(ref, data, with_index=False) for ref, data in zip(plan, bodies, strict=True)]
             )
-            writer = files[-1].header.machine if plan[-1].level == 0 else peeked.writer if peeked else ""
+            if peeked is not None:
+                writer = peeked.writer
+            elif plan[-1].level == 0:
+                writer = files[-1].header.machine
+            else:
+                # Merged files and snapshots name no Machine.
+                writer = await self._writer_of(plan[-1].max_txid) if self.options.machine else ""
             await self.copy.built(files, plan[-1].name, writer)
         else:
             await self._begin()
@@ -327,7 +335,8 @@ class Replica:
 
     async def _make_fit(self) -> None:
         """Claim: a reader too must see the new schema, and pages that the replica lacks may not stand in the local
-        file. A copy that cannot be made fit is dropped."""
+        file. A copy that cannot be made fit is dropped: what it was made from, a whole-file database of an earlier
+        release, may change until the first file is there."""
         try:
             await self.claims.claim(lambda: self.copy.state is not State.BEHIND)
         except Exception as error:

@@ -10,6 +10,29 @@ from tests.backend.replication.simulation.variants import VARIANTS, Variant
 _SEEDS = 150
 # A look that met an upload of its own; a file of its own that was deleted before its answer was read, 33 days later.
 _FOUND = (7000704, 20009916)
+_LEAST = {
+    "acknowledged": 3500,
+    "refused": 1400,
+    "stopped late": 10,
+    "counted": 550,
+    "counters of two": 60,
+    "merges": 800,
+    "snapshots": 1300,
+    "shrinks": 40,
+    "imports": 25,
+    "deletions": 500,
+    "creations": 60,
+    "deletions over": 20,
+    "deletions at once": 10,
+    "creations amid a deletion": 4,
+    "refused as deleted": 500,
+    "take-overs by two": 6,
+    "clocks set": 90,
+    "disks that fail": 100,
+    "routed": 300,
+    "releases": 80,
+    "caught up to a position": 25,
+}
 # As many as it takes: the rarest variant is caught by one seed in thirty.
 _VARIANT_SEEDS = range(300)
 
@@ -50,7 +73,7 @@ def test_a_broken_variant_is_caught(variant: Variant) -> None:
     assert any(breaks(seed) for seed in _VARIANT_SEEDS)
 
 
-def test_seeds_merge_take_snapshots_delete_and_stop_writers_that_slept_too_long() -> None:
-    counts = sum((Scenario(seed).run().counts for seed in range(60)), Counter[str]())
-    assert all(counts[what] > 0 for what in ("acknowledged", "refused", "stopped late", "merges", "snapshots")), counts
-    assert counts["deletions"] > 0, counts
+def test_seeds_play_everything_that_can_happen_to_a_profile() -> None:
+    """About half of what 300 seeds have: a simulation that does not play an event any more proves nothing of it."""
+    counts = sum((Scenario(seed).run().counts for seed in range(300)), Counter[str]())
+    assert not {what: (counts[what], least) for what, least in _LEAST.items() if counts[what] < least}

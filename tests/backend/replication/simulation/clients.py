@@ -13,7 +13,17 @@ import apsw
 from tests.backend.replication.simulation.world import Machine, version_of
 
 from app.db.schema import NewerSchema
-from app.replication.errors import Damaged, Fenced, ForeignWriter, GapError, Lost, LtxError, Outdated, StoreError
+from app.replication.errors import (
+    Damaged,
+    Deleted,
+    Fenced,
+    ForeignWriter,
+    GapError,
+    Lost,
+    LtxError,
+    Outdated,
+    StoreError,
+)
 from app.replication.session import ReplicatedSession
 from app.sync.interface import SchemaTooNew, SyncConflict, SyncDamaged, SyncGone, SyncUnavailable
 
@@ -54,6 +64,7 @@ class Client:
             routing = machine.start(self._route(machine))
             await asyncio.wait((routing,), timeout=_PATIENCE)
             if routing.done() and not routing.cancelled() and routing.exception() is None:
+                self.scenario.ledger.counts["routed"] += machine is not routing.result()
                 machine = routing.result()
             if machine.alive:
                 await self.ask(machine, step)
@@ -81,11 +92,13 @@ class Client:
         # A client that gave up on a frozen Machine has more than one request under way: only what was known when
         # this one began counts.
         wanted = Wanted(self, machine)
-        session = self._session(machine)
+        session, log = self._session(machine), machine.replica.log
+        behind = 0 < _reached(machine) < (self.position or 0) and log.is_fresh(log.moment())
         rows, reached = await session.read(lambda connection: (_rows(connection, machine), _reached(machine)))
         await session.settle()
         await machine.sleep(0)
         wanted.check(rows, reached)
+        self.scenario.ledger.counts["caught up to a position"] += behind
         self.scenario.ledger.show(rows)
         self.shown[machine.name] |= rows
         self._tell(session, rows)
@@ -102,6 +115,8 @@ class Client:
         await session.settle()
         await machine.sleep(0)
         ledger.counted += 1
+        ledger.counters.add(machine.name)
+        ledger.counts["counted"] += 1
 
     async def decide(self, machine: Machine) -> None:
         """Ask for something that is refused unless a certain row is there; sometimes it is, and nothing is changed."""
@@ -238,6 +253,7 @@ class Client:
                 self.floors[machine.name] = max(self.floors[machine.name], cause.ref.max_txid)
         elif isinstance(error, Damaged) and ledger.deleting is not None:
             ledger.counts["refused"] += 1
+            ledger.counts["refused as deleted"] += isinstance(error, Deleted)
         elif isinstance(error, Damaged) and scenario.bucket.date - machine.store.listed > scenario.options.retention:
             # It slept, and what it had listed was deleted before it asked for it.
             ledger.counts["refused"] += 1

@@ -13,7 +13,8 @@ class Ledger:
     """``acknowledged`` and ``shown``: rows with the moment at which a client first knew that they are there.
     ``conflicts``: rows of requests that were told that nothing of them was kept, and by whom.
     ``strange``: rows that an older release wrote into a newer one's schema. ``authors``: the Machine of each row.
-    ``counted`` and ``tried``: increments of the one shared counter that were acknowledged, and that were asked for.
+    ``counted`` and ``tried``: increments of the one shared counter that were acknowledged, and that were asked for;
+    ``counters`` are the Machines that acknowledged them.
     ``deleting`` and ``deleted``: when a deletion of the profile began, and when one was first over."""
 
     acknowledged: dict[int, float] = field(default_factory=dict)
@@ -22,6 +23,7 @@ class Ledger:
     strange: dict[int, str] = field(default_factory=dict)
     authors: dict[int, str] = field(default_factory=dict)
     replaced: dict[int, str] = field(default_factory=dict)
+    counters: set[str] = field(default_factory=set)
     counted: int = 0
     tried: int = 0
     deleting: float | None = None

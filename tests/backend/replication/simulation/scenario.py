@@ -84,6 +84,9 @@ class Scenario:
         self.legacy = rnd.random() < 0.2
         self.deletes = rnd.random() < 0.15
         self.named = rnd.random() < 0.6
+        # With numbers of their own, so that the seeds that found a mistake play as they did.
+        self.begins = not self.legacy and random.Random(f"{seed} begins").random() < 0.25
+        self.disks_fail = random.Random(f"{seed} bad disk").random() < 0.3
         self.machines: list[Machine] = []
         self.ledger = Ledger()
 
@@ -93,7 +96,7 @@ class Scenario:
         loop = VirtualLoop()
         loop.set_task_factory(task_factory)
         try:
-            with _constants(FANOUT=self.fanout, DAY=self.day):
+            with _constants(FANOUT=self.fanout, DAY=self.day), _no_threads():
                 loop.run_until_complete(self._play(folder))
         except Deadlock as error:
             self.ledger.violations.append(str(error))
@@ -115,6 +118,9 @@ class Scenario:
             self._put_legacy(folder)
         for _ in range(self.rnd.randint(1, 3)):
             self._add_machine()
+        if self.begins:
+            # A creation whose answer was lost is repeated, by another Machine.
+            await asyncio.gather(self._begin(self.machines[0]), self._begin(self.machines[-1]))
         clients = [Client(self, number) for number in range(self.rnd.randint(1, 5))]
         deletion = [self._delete()] if self.deletes else []
         await asyncio.gather(self._trouble(), *deletion, *(client.run() for client in clients))
@@ -134,7 +140,8 @@ class Scenario:
             # An older release may have to refuse.
             if machine.version == newest:
                 await self._gets_through(last, machine)
-        self.ledger.counts.update(self.bucket.counts)
+        await self._stop_owner(last)
+        self._count()
         check_end(self.bucket, self.alive(), self.options.retention, self.ledger, folder)
         for machine in self.machines:
             await machine.crash()
@@ -153,6 +160,10 @@ class Scenario:
         for _ in range(rnd.randint(0, 6)):
             await asyncio.sleep(rnd.uniform(0.05, 4))
             machine = rnd.choice(self.alive())
+            if self.disks_fail:
+                self.ledger.note(f"{machine.name}: its disk fails for a moment")
+                self.ledger.counts["disks that fail"] += 1
+                machine.start(machine.replica.copy.dropped(OSError("the disk fails")))
             kind = rnd.choice(_TROUBLES)
             self.ledger.note(f"{machine.name}: {kind}")
             if kind == "crash":
@@ -169,6 +180,7 @@ class Scenario:
             elif kind == "stop" and machine.awake and len(self.alive()) > 1:
                 await self._stop(machine)
             elif kind == "set the clock":
+                self.ledger.counts["clocks set"] += 1
                 machine.wall.jump(rnd.choice([-7200.0, -1.0, -0.5, 0.5, 2.0, 7200.0]))
             elif kind == "import":
                 self._import()
@@ -180,12 +192,42 @@ class Scenario:
                 await self._outage()
 
     async def _stop(self, machine: Machine) -> None:
-        """An orderly stop; afterwards the newest file names nobody, where this Machine had written it."""
+        """An orderly stop, which ends what is under way; afterwards the newest file does not name this Machine."""
         machine.alive = False
+        # A Machine whose disk has just failed does not know what it owns.
+        owned = self.named and machine.replica.copy.owning and not self.disks_fail
         task = machine.start(machine.replica.close(release_seconds=20.0))
         await asyncio.wait((task,), timeout=120)
+        if owned and self.bucket.faults.none and task.done() and self.bucket.owner == machine.name:
+            self.ledger.violate(f"{machine.name} stopped, and the log names it as the owner")
+        self.ledger.counts["releases"] += owned and not self.bucket.owner
         machine.alive = True
         await machine.crash()
+
+    async def _stop_owner(self, client: Client) -> None:
+        """Stop the owner in order, with a write under way."""
+        for machine in self.alive():
+            if machine.name == self.bucket.owner:
+                writing = asyncio.ensure_future(client.ask(machine, client.write))
+                await asyncio.sleep(self.rnd.uniform(0, 0.1))
+                await self._stop(machine)
+                await writing
+
+    async def _begin(self, machine: Machine) -> None:
+        """Create the profile, as ``POST /api/profiles`` does; where it fails, the first request makes it."""
+        objects: Any = SimulatedObjects(machine.store, KEYS.database_folder)
+        task = machine.start(deletion.begin(objects, KEYS))
+        await asyncio.wait((task,), timeout=60)
+        if task.done() and not task.cancelled() and task.exception() is None:
+            self.ledger.counts["creations"] += 1
+
+    def _count(self) -> None:
+        """Add what can be counted at the end."""
+        ledger, bucket = self.ledger, self.bucket
+        ledger.counts.update(bucket.counts)
+        ledger.counts["take-overs by two"] += len(bucket.takers) > 1
+        ledger.counts["counters of two"] += len(ledger.counters) > 1
+        ledger.counts["deletions over"] += ledger.deleted is not None
 
     def _import(self) -> None:
         """What the operator's command does: the whole database as the next transaction, and as a snapshot."""
@@ -202,6 +244,7 @@ class Scenario:
         for ref in (transaction(txid), FileRef(SNAPSHOT, 1, txid)):
             header = Header(database.page_size, image.commit, ref.min_txid, ref.max_txid, 0, 77)
             self.bucket.create(ref.name, encode(header, image.pages))
+        self.ledger.counts["imports"] += 1
         database.remove()
 
     def _put_legacy(self, folder: Path) -> None:
@@ -225,9 +268,12 @@ class Scenario:
         self.ledger.note("the profile is deleted")
         while self.ledger.deleted is None:
             self._add_if_few()
-            await asyncio.gather(
-                *(self._delete_on(self.rnd.choice(self.alive())) for _ in range(self.rnd.randint(1, 2)))
-            )
+            on = [self.rnd.choice(self.alive()) for _ in range(self.rnd.randint(1, 2))]
+            self.ledger.counts["deletions at once"] += len(on) > 1
+            # A creation that was slow meets the deletion.
+            late = [self._begin(on[0])] if self.begins else []
+            self.ledger.counts["creations amid a deletion"] += len(late)
+            await asyncio.gather(*map(self._delete_on, on), *late)
             await asyncio.sleep(1)
 
     async def _delete_on(self, machine: Machine) -> None:
@@ -245,7 +291,7 @@ class Scenario:
             for _ in range(3):
                 await last.ask(machine, last.write)
         await self._delete_on(self._add_machine())
-        self.ledger.counts.update(self.bucket.counts)
+        self._count()
         check_deleted(self.bucket, self.ledger)
         for machine in self.machines:
             await machine.crash()
@@ -295,6 +341,17 @@ class Scenario:
         took = asyncio.get_running_loop().time() - started
         if took > _SOON:
             self.ledger.violate(f"{machine.name}, alone, needed {took:.0f} s for a write")
+
+
+@contextmanager
+def _no_threads() -> Iterator[None]:
+    """No thread can wake the virtual loop; and a profile that is created has the simulated app's schema."""
+
+    async def here(work: Callable[[], Any]) -> Any:
+        return work()
+
+    with mock.patch.object(asyncio, "to_thread", here), mock.patch.object(deletion, "schema", Table()):
+        yield
 
 
 @contextmanager

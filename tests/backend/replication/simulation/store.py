@@ -65,6 +65,7 @@ class SimulatedStore:
         return found[1] if found else None
 
     async def note_taken_over(self, etag: str) -> None:
+        self.bucket.takers.add(self.machine.name)
         await self._call("PUT", lambda: self.bucket.create(f"taken-over/{etag}", b""))
 
     async def delete(self, refs: Sequence[FileRef]) -> None:

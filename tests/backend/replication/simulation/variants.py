@@ -545,6 +545,18 @@ def a_claim_without_a_look() -> AbstractContextManager[None]:
     return _patched(mock.patch.object(Follower, "follow", follow))
 
 
+def a_release_before_what_is_under_way() -> AbstractContextManager[None]:
+    """A Machine that stops gives the profile up first, and ends its writes afterwards."""
+    honest = Replica.close
+
+    async def close(self: Replica, *, release_seconds: float = 0.0) -> None:
+        if release_seconds:
+            await self.claims.release()
+        await honest(self)
+
+    return _patched(mock.patch.object(Replica, "close", close))
+
+
 VARIANTS: tuple[Variant, ...] = (
     plain_put,
     any_refusal_is_success,
@@ -593,4 +605,5 @@ VARIANTS: tuple[Variant, ...] = (
     the_newest_snapshot_alone,
     a_gap_passed_over,
     a_claim_without_a_look,
+    a_release_before_what_is_under_way,
 )

@@ -18,7 +18,8 @@ from tests.backend.replication.simulation.store import SimulatedStore
 
 from app.db.schema import NewerSchema
 from app.replication.core import Options
-from app.replication.layout import SNAPSHOT, FileRef, highest, parse_name
+from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, highest, parse_name
+from app.replication.ltx import read_header
 from app.replication.maintenance import Maintainer
 from app.replication.replica import Replica
 
@@ -39,6 +40,12 @@ class Faults:
     latency: tuple[float, float] = (0.01, 0.2)
     window: float = 0.0
 
+    @property
+    def none(self) -> bool:
+        return not any(
+            (self.lost_request, self.lost_answer, self.late_commit, self.error, self.rate_limit, self.window)
+        )
+
 
 @dataclass
 class Stored:
@@ -52,7 +59,9 @@ class Stored:
 class Bucket:
     """What the store holds. ``created`` has every level-0 file that was accepted, in order; ``unfenced`` those that
     were created once more although no snapshot lies over them; ``history`` the first of each name, deleted or not.
-    ``counts`` says what else was done, ``skew`` is the time that was skipped, ``down`` what only fails now."""
+    ``counts`` says what else was done, ``takers`` are the Machines that made a first file of the whole-file database,
+    ``owner`` is the Machine that the newest file names, ``skew`` is the time that was skipped, ``down`` what only fails
+    now."""
 
     rnd: random.Random
     faults: Faults
@@ -61,8 +70,11 @@ class Bucket:
     unfenced: list[str] = field(default_factory=list)
     history: dict[str, bytes] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    takers: set[str] = field(default_factory=set)
+    owner: str = ""
     skew: float = 0.0
     down: frozenset[str] = frozenset()
+    _pages: int = 0
     _written: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -80,6 +92,10 @@ class Bucket:
             if name in self.created and ref.max_txid > highest(r for r in self.refs() if r.level == SNAPSHOT):
                 self.unfenced.append(name)
             self.created.append(name)
+            if data != EMPTIED:
+                header = read_header(data)
+                self.counts["shrinks"] += header.commit < self._pages
+                self._pages, self.owner = header.commit, header.machine
             self.history.setdefault(name, data)
         return True
 

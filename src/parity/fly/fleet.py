@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parity.config.fly_toml import FlyConfig
+from parity.fly import owned_file
 from parity.fly.gate import AppGate, phase_of
 from parity.fly.groups import Workers
-from parity.fly.machines import release_file
 from parity.fly.machines.cpu import CpuMode
 from parity.fly.machines.driver import Address, Driver, DriverError, Image
 from parity.fly.machines.image_log import ImageLog
@@ -103,7 +103,7 @@ class Fleet:
         driver.notice = self._on_notice
         await driver.open()
         self.images.open()
-        before = release_file.load(self._release_file, driver.owner) if self._release_file else None
+        before = self._release_before()
         if before and await driver.exists(before.resolved):
             self.release = before
             self.dev = before.resolved.dev
@@ -126,9 +126,17 @@ class Fleet:
     def _release_file(self) -> Path | None:
         return self._parts.state_dir / "release.json" if self._parts.state_dir else None
 
+    def _release_before(self) -> Release | None:
+        """The release that this stand-in ran last, before it was restarted."""
+        kept = owned_file.load(self._release_file, self._parts.driver.owner) if self._release_file else None
+        try:
+            return Release.restored(kept) if kept else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
     def _save_release(self) -> None:
         if self._release_file:
-            release_file.save(self._release_file, self._parts.driver.owner, self.release)
+            owned_file.save(self._release_file, self._parts.driver.owner, self.release.stored())
 
     async def newer_build(self) -> Image | None:
         """What the configured image means now, when that is not what the release runs.

@@ -17,6 +17,7 @@ from parity.certs import Certificates, ensure_certificates, publish_ca
 from parity.config.errors import ConfigError
 from parity.config.fly_toml import FlyConfig
 from parity.config.project import PARITY_TOML, Project, machine_environment
+from parity.config.toml_file import read_toml
 from parity.fly.admin import AdminParts, admin_app
 from parity.fly.api.web import api_routes
 from parity.fly.binding import binding
@@ -187,6 +188,7 @@ async def serve(environ: Mapping[str, str]) -> None:
                 harness.state_dir,
                 project.secrets,
                 {**project.standin_env, **project.overrides},
+                read_toml(harness.root / project.parity.app.fly_config),
             ),
         ]
         async with AsyncExitStack() as admin:

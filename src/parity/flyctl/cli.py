@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -459,13 +460,14 @@ def scale_count(count: int, app: str, yes: bool) -> None:  # noqa: ARG001 - flyc
     if count == len(machines):
         click.echo("App already scaled to desired state. No need for changes")
         return
-    for _ in range(count - len(machines)):
-        made = client.flaps("POST", "/machines", {"config": machines[0]["config"], "region": machines[0]["region"]})
-        click.echo(f"  Created {made['id']} group:{group} region:{made['region']}")
-    for one in machines[: max(0, len(machines) - count)]:
-        with client.lease(one["id"], LEASE_S) as nonce:
+    with ExitStack() as leases:  # of every Machine, whatever becomes of it
+        nonces = [leases.enter_context(client.lease(one["id"], LEASE_S)) for one in machines]
+        for _ in range(count - len(machines)):
+            made = client.flaps("POST", "/machines", {"config": machines[0]["config"], "region": machines[0]["region"]})
+            click.echo(f"  Created {made['id']} group:{group} region:{made['region']}")
+        for one, nonce in list(zip(machines, nonces, strict=True))[: max(0, len(machines) - count)]:
             client.machine(one["id"], "DELETE", "?kill=true", nonce=nonce)
-        click.echo(f"  Destroyed {one['id']} group:{group} region:{one['region']}")
+            click.echo(f"  Destroyed {one['id']} group:{group} region:{one['region']}")
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool, *columns: str) -> None:

@@ -10,22 +10,14 @@ import hashlib
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.parity.promote.standin_world import APP, FLY_TOML, World, standin_world
+from tests.parity.promote.standin_world import APP, FLY_TOML, World, shared_world
 
-from parity.certs import ensure_certificates
 from parity.fly.machines.state import State
 
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost", "127.0.0.1"])
-    with standin_world(folder, certificates) as world:
-        yield world
+shared = pytest.fixture(scope="module")(shared_world)
 
 
 @pytest.fixture

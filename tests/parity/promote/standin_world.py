@@ -24,10 +24,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from starlette.applications import Starlette
 
 from parity.admin.app import serving
-from parity.certs import Certificates
+from parity.certs import Certificates, ensure_certificates
 from parity.config.fly_toml import load_fly_config
 from parity.config.flyctl import flyctl_environment
 from parity.fly.api.registry import Registry
@@ -79,9 +80,10 @@ class FolderImages(ProcessDriver):
     """Images are folders: what the registry holds under a reference names one by its config digest."""
 
     runs_images = True
+    owner = "world"  # a restart of the stand-in goes on with what it knew
 
     def __init__(self, folder: Path, registry: Registry, host: str) -> None:
-        (folder / "configured").mkdir(parents=True)
+        (folder / "configured").mkdir(parents=True, exist_ok=True)
         command = ["{python}", "server.py", "{host}", "{port}"]
         super().__init__(folder, "configured", command, folder / "state", host)
         self.folders: dict[str, Path] = {}
@@ -115,6 +117,7 @@ class World:
     admin_url: str
     edge_url: str
     ca: Path
+    restarts: Callable[[], tuple[Standin, FolderImages]]
     said: list[str] = field(default_factory=list)
     changes: dict[str, Any] = field(default_factory=dict)
     extra_environ: dict[str, str] = field(default_factory=dict)
@@ -221,6 +224,10 @@ class World:
         """Run something in the stand-in's loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
+    def restart(self) -> None:
+        """End the stand-in and start another one on the same state, at the same addresses."""
+        self.fly, self.driver = self.restarts()
+
     def empty(self) -> None:
         """No Machine, as before a first deploy."""
         for machine in self.machines():
@@ -237,6 +244,14 @@ class World:
         return [machine.state for machine in self.machines()] == [State.STARTED]
 
 
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world for a whole file: the body of a fixture."""
+    folder = tmp_path_factory.mktemp("world")
+    certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost", "127.0.0.1"])
+    with standin_world(folder, certificates) as world:
+        yield world
+
+
 @contextmanager
 def standin_world(folder: Path, certificates: Certificates) -> Iterator[World]:
     """An app without a Machine on a stand-in, which ends with the block."""
@@ -246,28 +261,41 @@ def standin_world(folder: Path, certificates: Certificates) -> Iterator[World]:
         double = folder / "bin" / "fly"
         double.write_text(f'#!/bin/sh\nexec {sys.executable} -m parity.flyctl "$@"\n')
         double.chmod(0o755)
-    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    found: dict[str, Any] = {}
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    found: dict[str, Any] = {"again": False}
 
     async def run() -> None:
         edge_peer, check_peer, host = loopback_peers()
-        driver = FolderImages(folder / "driver", Registry(folder / "driver/state/registry"), host)
-        config = load_fly_config(folder / "fly.toml")
-        running = standin(
-            config, load_fly_settings({}), driver, {**config.env, **SECRETS}, certificates, "127.0.0.1", 0, 0,
-            (edge_peer, check_peer), folder / "driver/state",
-        )  # fmt: skip
-        shutil.copy(HERE / "server.py", folder / "driver/configured")
-        (folder / "driver/configured/image.json").write_text('{"commit": "configured"}')
-        driver.folders[""] = folder / "driver/configured"
-        async with running as fly:
-            for machine in list(fly.fleet.machines):
-                await fly.fleet.destroy(machine)
-            routes = api_routes(config, fly.fleet, folder / "driver/state", SECRETS)
-            async with serving(Starlette(routes=routes), "127.0.0.1", 0) as port:
-                found.update(fly=fly, driver=driver, port=port)
-                ready.set()
-                await ended.wait()
+        config, folders = load_fly_config(folder / "fly.toml"), {"": folder / "driver/configured"}
+        ports = (0, 0, 0)
+        while True:
+            driver = FolderImages(folder / "driver", Registry(folder / "driver/state/registry"), host)
+            driver.folders = folders
+            running = standin(
+                config, load_fly_settings({}), driver, {**config.env, **SECRETS}, certificates, "127.0.0.1",
+                *ports[:2], (edge_peer, check_peer), folder / "driver/state",
+            )  # fmt: skip
+            shutil.copy(HERE / "server.py", folder / "driver/configured")
+            (folder / "driver/configured/image.json").write_text('{"commit": "configured"}')
+            async with running as fly:
+                for machine in [] if found["again"] else list(fly.fleet.machines):
+                    await fly.fleet.destroy(machine)
+                routes = api_routes(config, fly.fleet, folder / "driver/state", SECRETS)
+                async with serving(Starlette(routes=routes), "127.0.0.1", ports[2]) as port:
+                    ports = (fly.ports.https, fly.ports.http, port)
+                    over = asyncio.Event()
+                    found.update(fly=fly, driver=driver, port=port, again=False, over=over)
+                    ready.set()
+                    await over.wait()
+            if not found["again"]:
+                return
+
+    def restarts() -> tuple[Standin, FolderImages]:
+        ready.clear()
+        found["again"] = True
+        loop.call_soon_threadsafe(found["over"].set)
+        assert ready.wait(60)
+        return found["fly"], found["driver"]
 
     def work() -> None:
         asyncio.set_event_loop(loop)
@@ -289,8 +317,8 @@ def standin_world(folder: Path, certificates: Certificates) -> Iterator[World]:
     try:
         yield World(
             folder, loop, fly, found["driver"], f"http://127.0.0.1:{found['port']}",
-            f"https://localhost:{fly.ports.https}", certificates.ca,
+            f"https://localhost:{fly.ports.https}", certificates.ca, restarts,
         )  # fmt: skip
     finally:
-        loop.call_soon_threadsafe(ended.set)
+        loop.call_soon_threadsafe(found["over"].set)
         thread.join(60)

@@ -7,14 +7,13 @@ receipt of another image are refused before any of this: ``test_cli.py``.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
-from tests.parity.promote.standin_world import World, standin_world
+from tests.parity.promote.standin_world import World, shared_world
 
-from parity.certs import ensure_certificates
 from parity.config.errors import ConfigError
 from parity.promote.journal import only_one
 from parity.promote.run import Ended
@@ -25,12 +24,7 @@ pytestmark = pytest.mark.timeout(600)
 KILLED_AT = ["secrets", "push", "deploy", "verify", "live checks"]
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost", "127.0.0.1"])
-    with standin_world(folder, certificates) as world:
-        yield world
+shared = pytest.fixture(scope="module")(shared_world)
 
 
 @pytest.fixture
@@ -181,6 +175,20 @@ def test_killed_at_a_step_a_version_serves_and_a_rerun_promotes(world: World, at
     assert world.promote(new) is Ended.PROMOTED, world.text
     assert world.serving() == f"new-{at}"
     assert not list(world.state.glob("flyctl-*"))
+
+
+def test_after_a_restart_of_the_standin_the_way_back_is_the_last_release_that_completed(world: World) -> None:
+    world.promote_and_be_killed(world.image("unfinished"), "verify")
+    shutil.rmtree(world.state)  # another checkout's journal knows nothing
+    failed = world.image("sick-again", health=500)
+    world.changes = {"wait_timeout_s": 4}
+    world.promote_and_be_killed(failed, "roll back")
+    shutil.rmtree(world.state)
+    world.restart()
+    world.changes, world.live = {}, 1
+    assert world.promote(world.image("fix")) is Ended.ROLLED_BACK, world.text
+    assert "is the newest that completed" in world.text
+    assert world.serving() == "unfinished"
 
 
 def test_killed_during_the_rollback_a_rerun_still_knows_the_way_back(world: World) -> None:

@@ -39,7 +39,10 @@ class MachinesApi:
 
     async def handle(self, request: Request) -> Response:
         try:
-            return await self._handle(request)
+            answer = await self._handle(request)
+            if request.method not in ("GET", "HEAD"):
+                self._state.save()
+            return answer
         except BadConfig as error:
             return _error(400, str(error))
         except DriverError as error:
@@ -52,7 +55,11 @@ class MachinesApi:
         method = request.method
         body = await _body(request)
         if parts == ["platform", "regions"]:
-            return JSONResponse({"Regions": [{"code": self._region, "name": self._region, "gateway_available": True}]})
+            region = {"code": self._region, "name": self._region, "gateway_available": True}
+            return JSONResponse({"Regions": [region], "Nearest": self._region})
+        if parts == ["platform", "placements"]:
+            placement = {"Region": self._region, "Count": int(body.get("count") or 1), "Concurrency": 1}
+            return JSONResponse({"Regions": [placement]})
         if parts[0] != "apps":
             return self._missing(request)
         if len(parts) == 1:
@@ -64,12 +71,14 @@ class MachinesApi:
                 return JSONResponse(self._shown_app())
             case [] if method == "DELETE":
                 return await self._destroy_app()
-            case ["ip_assignments"]:
-                return self._addresses(method, body)
+            case ["ip_assignments", *_] if len(parts) < 5:
+                return self._addresses(method, "".join(parts[3:]), body)
             case ["secrets"]:
                 return self._secrets(method, body)
-            case ["volumes", *_]:
-                return self._volumes(method, "/".join(parts[3:]), body)
+            case ["secrets", name]:
+                return self._secret(method, name, body)
+            case ["volumes", *_] if len(parts) < 5:
+                return self._volumes(method, "".join(parts[3:]), body)
             case ["machines"] if method == "GET":
                 return JSONResponse([self.shown(machine) for machine in self._all()])
             case ["machines"]:
@@ -119,9 +128,16 @@ class MachinesApi:
             "app_role": "",
         }
 
-    def _addresses(self, method: str, body: dict[str, Any]) -> Response:
+    def _addresses(self, method: str, ip: str, body: dict[str, Any]) -> Response:
+        known = self._state.addresses
         if method == "GET":
-            return JSONResponse({"ips": self._state.addresses})
+            return JSONResponse({"ips": known})
+        if method == "DELETE":
+            left = [one for one in known if one["ip"] != ip]
+            if len(left) == len(known):
+                return _error(404, f"IP address {ip} not found")
+            self._state.addresses = left
+            return JSONResponse({})
         shared = "shared" in str(body.get("type"))
         address = {
             "ip": "203.0.113.10" if shared else f"2001:db8::{len(self._state.addresses) + 1}",
@@ -162,6 +178,18 @@ class MachinesApi:
             for name, secret in sorted(known.items())
         ]
         return JSONResponse({"secrets": shown, "version": self._state.secrets_version})
+
+    def _secret(self, method: str, name: str, body: dict[str, Any]) -> Response:
+        """One secret (superfly/fly-go, flaps/flaps_secrets.go); its value is never shown, as on Fly."""
+        if method != "POST" and name not in self._state.secrets:
+            return _error(404, f"secret {name} not found")
+        if method != "GET":
+            self._secrets(method, {"values": {name: None if method == "DELETE" else str(body.get("value", ""))}})
+        shown: dict[str, Any] = {"version": self._state.secrets_version}
+        if secret := self._state.secrets.get(name):
+            times = {"created_at": secret.updated, "updated_at": secret.updated}
+            shown = {**shown, "name": name, "digest": secret.digest, **times}
+        return JSONResponse(shown)
 
     async def _destroy_app(self) -> Response:
         """Its Machines and secrets go with it; its volumes stay, as the stand-in's data."""
@@ -350,11 +378,22 @@ class MachinesApi:
         known = self._state.configured.get(machine.id)
         if known is None:
             known = machine_config(machine.config, machine.spec.image.ref, self._fleet.root, serves=serves)
+            known["metadata"] |= self._release_metadata()
             for mount in known.get("mounts", []):  # as if flyctl had made it: a volume for each mount
-                mount["volume"] = self._state.add_volume(mount["name"], self._region, 1)["id"]
+                mount["volume"] = self._state.free_volume(mount["name"], self._region)["id"]
+                self._state.attach(known, machine.id)
             self._state.attach(known, machine.id)
             self._state.configured[machine.id] = known
         return known
+
+    def _release_metadata(self) -> dict[str, str]:
+        """Which release a Machine is of, when flyctl did not make it: ``secrets list`` looks it up."""
+        complete = [release for release in self._state.releases if release["status"] == "complete"]
+        return {
+            name: str(release[key])
+            for release in complete[-1:]
+            for name, key in (("fly_release_id", "id"), ("fly_release_version", "version"))
+        }
 
     def shown(self, machine: Machine) -> dict[str, Any]:
         """A Machine as the API shows it."""

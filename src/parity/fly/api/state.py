@@ -1,4 +1,9 @@
-"""What the API remembers beside the fleet: secrets, releases, leases, what each Machine was configured with."""
+"""What the API remembers beside the fleet: secrets, releases, leases, what each Machine was configured with.
+
+Secrets, releases, volumes and addresses outlive a restart of the stand-in, as they outlive everything on Fly: a
+promotion finds its way back in the list of releases. Leases and configurations of Machines do not, because a restart
+makes other Machines.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,17 @@ import secrets as random
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from parity.fly import owned_file
+
 LEASE_S = 30.0
+# What outlives a restart, beside the secrets that were changed.
+_KEPT = ("secrets_version", "releases", "definitions", "addresses", "builds", "volumes")
 
 
 def stamp(seconds: float | None = None) -> str:
@@ -45,8 +56,9 @@ class Secret:
 class ApiState:
     """One app's state; ``configured`` is each Machine's configuration as flyctl sent it.
 
-    ``first_secrets`` are names that the stand-in began with, ``differences`` those that it sets whatever Fly has.
-    ``lacking`` counts what was asked for and is not implemented.
+    ``first_secrets`` are those that the stand-in began with, ``differences`` names that it sets whatever Fly has.
+    ``lacking`` counts what was asked for and is not implemented. ``kept`` is the file that outlives a restart, with
+    the name of its owner.
     """
 
     secrets: dict[str, Secret] = field(default_factory=dict)
@@ -58,10 +70,45 @@ class ApiState:
     addresses: list[dict[str, Any]] = field(default_factory=list)
     builds: int = 0
     exists: bool = True
-    first_secrets: frozenset[str] = frozenset()
+    first_secrets: Mapping[str, str] = field(default_factory=dict)
     differences: frozenset[str] = frozenset()
     lacking: Counter[str] = field(default_factory=Counter)
     volumes: list[dict[str, Any]] = field(default_factory=list)
+    kept: tuple[Path, str] | None = None
+
+    @classmethod
+    def opened(cls, secrets: Mapping[str, str], differences: frozenset[str], path: Path, owner: str) -> ApiState:
+        """The state of a stand-in that began with ``secrets``, and what it had become before a restart."""
+        found = {name: Secret(value, stamp(), deployed=True) for name, value in secrets.items()}
+        state = cls(found, first_secrets=dict(secrets), differences=differences, kept=(path, owner))
+        if before := owned_file.load(path, owner):
+            state._restore(before)
+        return state
+
+    def save(self) -> None:
+        """Write what outlives a restart."""
+        if self.kept is None:
+            return
+        path, owner = self.kept
+        names = {*self.secrets, *self.first_secrets}
+        changed = {
+            name: asdict(secret) if (secret := self.secrets.get(name)) else None
+            for name in names
+            if name not in self.secrets or self.secrets[name].value != self.first_secrets.get(name)
+        }
+        data = {name: getattr(self, name) for name in _KEPT}
+        owned_file.save(path, owner, {**data, "secrets": changed})
+
+    def _restore(self, before: dict[str, Any]) -> None:
+        for name in _KEPT:
+            setattr(self, name, before[name])
+        for name, secret in before["secrets"].items():
+            if secret is None:
+                self.secrets.pop(name, None)
+            else:
+                self.secrets[name] = Secret(**secret)
+        for volume in self.volumes:  # the Machines that had them are gone
+            volume["attached_machine_id"] = None
 
     def lack(self, what: str) -> None:
         """Note that something was asked for which the stand-in does not have; said on its output once."""
@@ -105,6 +152,11 @@ class ApiState:
         self.volumes.append(volume)
         return volume
 
+    def free_volume(self, name: str, region: str) -> dict[str, Any]:
+        """A volume of that name that no Machine has; a new one when there is none."""
+        free = (one for one in self.volumes if one["name"] == name and one["attached_machine_id"] is None)
+        return next(free, None) or self.add_volume(name, region, 1)
+
     def attach(self, config: dict[str, Any], machine: str) -> None:
         """The volumes that a Machine's configuration names are that Machine's."""
         named = {str(mount.get("volume")) for mount in config.get("mounts") or []}
@@ -117,6 +169,16 @@ class ApiState:
         for volume in self.volumes:
             if volume["attached_machine_id"] == machine:
                 volume["attached_machine_id"] = None
+
+    def begin(self, image: str, definition: Any) -> None:
+        """The release that the stand-in itself put in force, unless there is one: on Fly, Machines that run come of a
+        release, and commands such as ``scale count`` ask for it."""
+        if not self.releases:
+            self.set_status(self.add_release(image, "ROLLING", definition), "complete")
+
+    def set_status(self, release: dict[str, Any], status: str) -> None:
+        """What a deploy says of its release."""
+        release["status"], release["in_progress"] = status, status in ("pending", "running")
 
     def add_release(self, image: str, strategy: str, definition: Any) -> dict[str, Any]:
         """A pending release, as the newest."""

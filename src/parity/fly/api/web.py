@@ -19,8 +19,10 @@ from parity.config.fly_toml import FlyConfig
 from parity.fly.api.graphql import QueryError, answer, parse
 from parity.fly.api.machines import MachinesApi
 from parity.fly.api.registry import Registry, digest_of
-from parity.fly.api.state import ApiState, Secret, parse_reference, stamp
+from parity.fly.api.state import ApiState, parse_reference, stamp
 from parity.fly.fleet import Fleet
+from parity.fly.machines.machine import Machine
+from parity.fly.machines.state import State
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 LOG_LINES = 100
@@ -54,16 +56,15 @@ def api_routes(
     state_dir: Path,
     secrets: dict[str, str],
     differences: Mapping[str, str] | None = None,
+    definition: Mapping[str, Any] | None = None,
 ) -> list[BaseRoute]:
-    """Routes of Fly's API. ``secrets`` are those that Machines have already.
+    """Routes of Fly's API, for a fleet that is open. ``secrets`` are those that Machines have already.
 
-    ``differences`` are variables that the stand-in sets, whatever a deploy says.
+    ``differences`` are variables that the stand-in sets, whatever a deploy says; ``definition`` is what fly.toml says.
     """
-    state = ApiState(
-        {name: Secret(value, stamp(), deployed=True) for name, value in secrets.items()},
-        first_secrets=frozenset(secrets),
-        differences=frozenset(differences or ()),
-    )
+    state = ApiState.opened(secrets, frozenset(differences or ()), state_dir / "fly-api.json", fleet.driver.owner)
+    if fleet.machines:
+        state.begin(fleet.release.resolved.ref, dict(definition) if definition else None)
     registry = Registry(state_dir / "registry")
     machines = MachinesApi(config, fleet, state, registry)
     web = WebApi(config, fleet, state, registry)
@@ -78,9 +79,11 @@ def api_routes(
         Route("/api/v1/builds", web.begin_build, methods=["POST"]),
         Route("/api/v1/builds/finish", web.finish_build, methods=["POST"]),
         Route("/api/v1/releases", web.create_release, methods=["POST"]),
+        Route("/api/v1/releases/all_current", web.current_releases),
         Route("/api/v1/releases/{id}", web.update_release, methods=["PATCH"]),
         Route("/api/v1/apps/{app}/releases", web.releases),
         Route("/api/v1/apps/{app}/releases/current", web.current_release),
+        Route("/api/v1/{path:path}", web.missing, methods=METHODS),
     ]
 
 
@@ -109,27 +112,46 @@ class WebApi:
         if body.get("app_name") != self._config.app:
             return JSONResponse({"error": "app not found"}, 404)
         release = self._state.add_release(str(body["image"]), str(body.get("strategy", "")), body.get("definition"))
+        self._state.save()
         return JSONResponse({"release": release}, 201)
 
     async def update_release(self, request: Request) -> Response:
         body = await request.json()
         for release in self._state.releases:
             if release["id"] == request.path_params["id"]:
-                release["status"] = body["status"]
-                release["in_progress"] = body["status"] in ("pending", "running")
+                self._state.set_status(release, str(body["status"]))
+                self._state.save()
                 return JSONResponse(release)
         return JSONResponse({"error": "release not found"}, 404)
 
     async def releases(self, request: Request) -> Response:
+        if not self._is_app(request):
+            return JSONResponse({"error": "app not found"}, 404)
         limit = int(request.query_params.get("limit", "25"))
         return JSONResponse({"releases": self._state.releases[::-1][:limit]})
 
-    async def current_release(self, _request: Request) -> Response:
-        newest = self._state.releases[-1:]
+    async def current_releases(self, _request: Request) -> Response:
+        """When each app was released last: ``apps list`` asks so (superfly/flyctl, internal/uiex/releases.go)."""
+        releases = self._state.releases
+        return JSONResponse({self._config.app: releases[-1]["created_at"]} if releases else {})
+
+    async def current_release(self, request: Request) -> Response:
+        newest = self._state.releases[-1:] if self._is_app(request) else []
         return JSONResponse(newest[0]) if newest else JSONResponse({"error": "there is no release"}, 404)
+
+    def _is_app(self, request: Request) -> bool:
+        return bool(request.path_params["app"] == self._config.app) and self._state.exists
+
+    async def missing(self, request: Request) -> Response:
+        """A call that the stand-in does not have."""
+        what = f"{request.method} {request.url.path}"
+        self._state.lack(what)
+        return JSONResponse({"error": f"{what} is not implemented by the stand-in"}, 404)
 
     async def logs(self, request: Request) -> Response:
         """Lines of every Machine, or of ``instance``. The token says how many of each Machine were read already."""
+        if not self._is_app(request):
+            return JSONResponse({"error": "app not found"}, 404)
         query = request.query_params
         seen = _token(query.get("next_token", ""))
         workers = self._fleet.workers
@@ -138,7 +160,7 @@ class WebApi:
         for machine in machines:
             if query.get("instance") not in (None, "", machine.id):
                 continue
-            found = await self._fleet.driver.logs(machine.id, LOG_LINES)
+            found = [*await self._fleet.driver.logs(machine.id, LOG_LINES), *_ending(machine)]
             for number, text in list(enumerate(found))[seen.get(machine.id, 0) :]:
                 where = {"instance": machine.id, "region": self._config.primary_region}
                 attributes = {
@@ -282,6 +304,18 @@ class WebApi:
 
 def _no_repository(_arguments: Mapping[str, Any]) -> None:
     raise QueryError("Unknown repository", "NOT_FOUND")
+
+
+def _ending(machine: Machine) -> list[str]:
+    """What Fly's init writes at the end of a Machine that runs one command.
+
+    flyctl waits up to 20 s for this line after a release command that failed (superfly/flyctl,
+    internal/command/deploy/machines_releasecommand.go).
+    """
+    ended = [event for event in machine.life.events if event.type == "stopped"]
+    if not (machine.spec.once and ended and machine.state in (State.STOPPED, State.DESTROYED)):
+        return []
+    return [f" INFO Main child exited normally with code: {ended[-1].detail.get('exit_code', 0)}"]
 
 
 def _token(text: str) -> dict[str, int]:

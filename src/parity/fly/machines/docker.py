@@ -156,12 +156,22 @@ class DockerDriver:
             raise DriverError("a source folder needs the process driver; with Docker a release is an image")
         name = image or self._image
         async with _errors(f"there is no image {name} on this engine: build it first (docker compose build {SERVICE})"):
-            found = await self._docker.images.inspect(name)
+            found = await self._inspect(name)
         labels = (found.get("Config") or {}).get("Labels") or {}
         digest = str(found["Id"])
         return Image(
             f"{name.partition('@')[0]}@{digest}", digest, labels.get(COMMIT_LABEL, ""), VARIANT_LABEL in labels
         )
+
+    async def _inspect(self, name: str) -> dict[str, Any]:
+        """Also of ``name@digest`` where the digest is the engine's own, as of an image that no registry holds."""
+        try:
+            return dict(await self._docker.images.inspect(name))
+        except aiodocker.DockerError as error:
+            digest = name.partition("@")[2]
+            if error.status != 404 or not digest:
+                raise
+            return dict(await self._docker.images.inspect(digest))
 
     async def exists(self, image: Image) -> bool:
         try:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
-from tests.parity.fly.support import CHECKS, Edge, StartEdge, until
+from tests.parity.fly.support import CHECKS, SOURCE, UVICORN, Edge, StartEdge, until
 
 from parity.fly.api.state import Reference, parse_reference
 from parity.fly.api.web import api_routes
 from parity.fly.machines.log_file import LogFile
+from parity.fly.machines.process import ProcessDriver
+from parity.fly.server import loopback_peers
 
 DIGEST = "sha256:" + "a" * 64
 APP_QUERY = "query($appName: String!) { appcompact: app(name: $appName) { id name status organization { slug } } }"
@@ -49,14 +53,18 @@ class Fly:
         return str(answer.headers["docker-content-digest"])
 
 
-@pytest.fixture
-async def fly(start_edge: StartEdge) -> AsyncIterator[Fly]:
-    edge = await start_edge(checks=CHECKS)
-    fleet = edge.standin.fleet
-    routes = api_routes(edge.standin.context.config, fleet, edge.state_dir, {"OLD": "deployed"})
+@asynccontextmanager
+async def api(edge: Edge, secrets: dict[str, str]) -> AsyncIterator[Fly]:
+    routes = api_routes(edge.standin.context.config, edge.standin.fleet, edge.state_dir, secrets)
     transport = httpx.ASGITransport(Starlette(routes=routes))
     async with httpx.AsyncClient(transport=transport, base_url="http://fly", timeout=60) as http:
         yield Fly(edge, http)
+
+
+@pytest.fixture
+async def fly(start_edge: StartEdge) -> AsyncIterator[Fly]:
+    async with api(await start_edge(checks=CHECKS), {"OLD": "deployed"}) as fly:
+        yield fly
 
 
 @pytest.mark.parametrize(
@@ -107,8 +115,9 @@ async def test_a_later_deploy_replaces_the_machine_and_its_release_completes(fly
     environment = (await fly.edge.get("/show"))["env"]
     assert environment["COLOUR"] == "blue"
     text = "query($appName: String!) { app(name: $appName) { releases { nodes { version status imageRef } } } }"
-    (node,) = (await fly.query(text, appName="tiny"))["app"]["releases"]["nodes"]
-    assert node == {"version": 1, "status": "complete", "imageRef": image["ref"]}
+    node, first = (await fly.query(text, appName="tiny"))["app"]["releases"]["nodes"]
+    assert node == {"version": 2, "status": "complete", "imageRef": image["ref"]}
+    assert (first["version"], first["status"]) == (1, "complete")
 
 
 async def test_a_lease_of_another_is_a_conflict_until_it_ends(fly: Fly) -> None:
@@ -170,8 +179,40 @@ async def test_an_unknown_app_and_query_are_said(fly: Fly) -> None:
     assert "Launch is not implemented" in (await fly.call("POST", "/graphql", body))["errors"][0]["message"]
     assert (await fly.query("query($n: String!) { app(name: $n) { id moons } }", n="tiny"))["app"]["moons"] is None
     await fly.call("GET", "/v1/apps/tiny/moons", status=404)
+    refused = await fly.call("POST", "/api/v1/organizations/parity/cost-estimates", {}, status=404)
+    assert "cost-estimates is not implemented by the stand-in" in refused["error"]
+    for path in ("releases", "releases/current", "logs"):
+        await fly.call("GET", f"/api/v1/apps/other/{path}", status=404)
     gaps = await fly.call("GET", "/fly/api-gaps")
-    assert gaps == {"mutation Launch": 1, "app.moons": 1, "GET /v1/apps/tiny/moons": 1}
+    costs = "POST /api/v1/organizations/parity/cost-estimates"
+    assert gaps == {"mutation Launch": 1, "app.moons": 1, "GET /v1/apps/tiny/moons": 1, costs: 1}
+
+
+async def test_a_stand_in_that_runs_has_a_release_and_its_machines_are_of_it(fly: Fly) -> None:
+    (release,) = (await fly.call("GET", "/api/v1/apps/tiny/releases"))["releases"]
+    assert (release["version"], release["status"], release["in_progress"]) == (1, "complete", False)
+    (machine,) = await fly.call("GET", "/v1/apps/tiny/machines")
+    assert machine["config"]["metadata"]["fly_release_version"] == "1"
+    assert await fly.call("GET", "/api/v1/releases/all_current") == {"tiny": release["created_at"]}
+    assert (await fly.call("GET", "/api/v1/apps/tiny/releases/current"))["id"] == release["id"]
+
+
+async def test_single_secrets_and_addresses_are_set_and_removed(fly: Fly) -> None:
+    made = await fly.call("POST", "/v1/apps/tiny/secrets/ONE", {"value": "hidden"})
+    assert (made["name"], made["version"]) == ("ONE", 1)
+    assert "hidden" not in json.dumps(await fly.call("GET", "/v1/apps/tiny/secrets/ONE"))
+    assert (await fly.call("DELETE", "/v1/apps/tiny/secrets/ONE"))["version"] == 2
+    await fly.call("GET", "/v1/apps/tiny/secrets/ONE", status=404)
+    address = await fly.call("POST", "/v1/apps/tiny/ip_assignments", {"type": "v6"})
+    await fly.call("DELETE", f"/v1/apps/tiny/ip_assignments/{address['ip']}")
+    await fly.call("DELETE", f"/v1/apps/tiny/ip_assignments/{address['ip']}", status=404)
+    assert (await fly.call("GET", "/v1/apps/tiny/ip_assignments"))["ips"] == []
+
+
+async def test_regions_and_placements_are_of_the_one_region(fly: Fly) -> None:
+    assert (await fly.call("GET", "/v1/platform/regions"))["Nearest"] == "lax"
+    placed = await fly.call("POST", "/v1/platform/placements", {"region": "any", "count": 2, "org_slug": "parity"})
+    assert placed["Regions"] == [{"Region": "lax", "Count": 2, "Concurrency": 1}]
 
 
 async def test_a_machine_of_another_group_gets_no_traffic_and_one_that_ran_its_command_can_still_be_read(
@@ -191,6 +232,8 @@ async def test_a_machine_of_another_group_gets_no_traffic_and_one_that_ran_its_c
     events = (await fly.call("GET", path))["events"]
     (exit_event,) = [event for event in events if event["type"] == "exit"]
     assert exit_event["request"]["exit_event"]["exit_code"] == 4
+    lines = (await fly.call("GET", f"/api/v1/apps/tiny/logs?instance={made['id']}"))["data"]
+    assert "Main child exited normally with code: 4" in lines[-1]["attributes"]["message"]
     assert await fly.call("GET", f"{path}/wait?state=started&timeout=1", status=404)
 
 
@@ -254,6 +297,58 @@ async def test_logs_are_given_once(fly: Fly) -> None:
     assert (await fly.call("GET", f"{path}?instance=another"))["data"] == []
 
 
+class Owned(ProcessDriver):
+    """As in compose: a restart of the stand-in can be told from a new one."""
+
+    container = "c1"
+
+    @property
+    def owner(self) -> str:
+        return self.container
+
+
+def owned(folder: Path, container: str = "c1") -> Owned:
+    made = Owned(SOURCE.parent, SOURCE.name, UVICORN, folder / "state", loopback_peers()[2])
+    made.container = container
+    return made
+
+
+async def test_secrets_releases_and_volumes_outlive_a_restart_of_the_stand_in(
+    start_edge: StartEdge, tmp_path: Path
+) -> None:
+    toml = '\n[[mounts]]\nsource = "data"\ndestination = "/data"\n'
+    first = {"KEPT": "1", "GONE": "2"}
+    edge = await start_edge(toml=toml, driver=owned(tmp_path))
+    async with api(edge, first) as fly:
+        await fly.call("POST", "/v1/apps/tiny/secrets", {"values": {"NEW": "3", "GONE": None}})
+        await fly.call("GET", "/v1/apps/tiny/machines")
+        body = {"app_name": "tiny", "image": "r:1/tiny:v2", "strategy": "rolling", "definition": {"app": "tiny"}}
+        release = (await fly.call("POST", "/api/v1/releases", body, 201))["release"]
+        await fly.call("PATCH", f"/api/v1/releases/{release['id']}", {"status": "complete"})
+        await fly.call("POST", "/v1/apps/tiny/ip_assignments", {"type": "v6"})
+        volumes = await fly.call("GET", "/v1/apps/tiny/volumes")
+    await edge.standin.fleet.close()
+
+    edge = await start_edge(toml=toml, driver=owned(tmp_path))
+    async with api(edge, {**first, "ADDED": "4"}) as fly:
+        secrets = (await fly.call("GET", "/v1/apps/tiny/secrets"))["secrets"]
+        assert [one["name"] for one in secrets] == ["ADDED", "KEPT", "NEW"]
+        newest = (await fly.call("GET", "/api/v1/apps/tiny/releases"))["releases"][0]
+        assert (newest["id"], newest["version"], newest["status"]) == (release["id"], 2, "complete")
+        (machine,) = await fly.call("GET", "/v1/apps/tiny/machines")
+        (volume,) = await fly.call("GET", "/v1/apps/tiny/volumes")
+        assert [volume["id"]] == [one["id"] for one in volumes]
+        assert volume["attached_machine_id"] == machine["id"]
+        assert len((await fly.call("GET", "/v1/apps/tiny/ip_assignments"))["ips"]) == 1
+    await edge.standin.fleet.close()
+
+    edge = await start_edge(toml=toml, driver=owned(tmp_path, "c2"))
+    async with api(edge, first) as fly:
+        assert len((await fly.call("GET", "/api/v1/apps/tiny/releases"))["releases"]) == 1
+        secrets = (await fly.call("GET", "/v1/apps/tiny/secrets"))["secrets"]
+        assert [one["name"] for one in secrets] == ["GONE", "KEPT"]
+
+
 async def test_two_updates_with_the_same_image_and_environment_are_one_release(fly: Fly) -> None:
     second = await fly.edge.standin.fleet.create()
     await until(lambda: second.healthy, "healthy")
@@ -280,11 +375,7 @@ async def test_a_volume_is_made_attached_and_left_when_its_machine_goes(fly: Fly
 
 async def test_a_machine_that_the_stand_in_made_has_a_volume_for_each_mount(start_edge: StartEdge) -> None:
     edge = await start_edge(toml='\n[[mounts]]\nsource = "data"\ndestination = "/data"\n')
-    routes = api_routes(edge.standin.context.config, edge.standin.fleet, edge.state_dir, {})
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(Starlette(routes=routes)), base_url="http://fly"
-    ) as http:
-        fly = Fly(edge, http)
+    async with api(edge, {}) as fly:
         (machine,) = await fly.call("GET", "/v1/apps/tiny/machines")
         (volume,) = await fly.call("GET", "/v1/apps/tiny/volumes")
         assert machine["config"]["mounts"] == [{"name": "data", "path": "/data", "volume": volume["id"]}]

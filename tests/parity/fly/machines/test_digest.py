@@ -107,6 +107,23 @@ async def test_a_restarted_stand_in_goes_on_with_its_release_and_a_new_one_takes
     assert await running(docker, project) == [second]
 
 
+async def test_an_image_that_no_registry_holds_is_found_by_name_and_digest(
+    docker: Any, image: str, project: str, rebuild: Build, owned: Callable[[], Owned]
+) -> None:
+    first = await rebuild("commit-1")
+    # The name means another image by now, and the engine still has the first one: a Machine may run it.
+    await docker.images.tag(first, repo=f"{project}-kept")
+    await rebuild("commit-2")
+    driver = owned()
+    await driver.open()
+    try:
+        found = await driver.resolve(f"docker.io/{project}@{first}", None)
+        assert (found.digest, found.commit) == (first, "commit-1")
+    finally:
+        await driver.close()
+        await docker.images.delete(f"{project}-kept", force=True)
+
+
 async def test_a_machine_that_compose_removes_after_a_build_comes_back_as_a_release_of_that_build(
     docker: Any, image: str, project: str, rebuild: Build, owned: Callable[[], Owned], start_edge: StartEdge
 ) -> None:

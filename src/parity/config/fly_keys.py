@@ -10,12 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+GPU_SIZES = ("a10", "a100-40gb", "a100-80gb", "l40s")
 # Presets of [[vm]] size: kind, vCPUs, MiB (superfly/fly-go, machine_types.go). GPUs are listed as not reproduced.
 SIZES: dict[str, tuple[str, int, int]] = {
     **{f"shared-cpu-{n}x": ("shared", n, n * 256) for n in (1, 2, 4, 6, 8)},
     **{f"performance-{n}x": ("performance", n, n * 2048) for n in (1, 2, 4, 6, 8, 10, 12, 14, 16)},
-    **dict.fromkeys(("a10", "a100-40gb", "a100-80gb", "l40s"), ("performance", 8, 32768)),
+    **dict.fromkeys(GPU_SIZES, ("performance", 8, 32768)),
 }
+# The size of a Machine with a GPU that names none (``DefaultGPUVMSize``).
+GPU_DEFAULT = "performance-8x"
 
 # Keys at the top of the file that are easily put below a table's header, where flyctl drops them.
 TOP_LEVEL = frozenset({"app", "primary_region", "kill_signal", "kill_timeout", "swap_size_mb", "console_command"})
@@ -35,11 +38,13 @@ class NotReproduced:
 
 # By path in the file; a table's name stands for everything in it. In the order in which they are told.
 NOT_REPRODUCED: tuple[NotReproduced, ...] = (
-    NotReproduced("machine_config", "replaces the Machine's whole configuration, containers included", loud=True),
+    NotReproduced(
+        "machine_config", "is the Machine's configuration, containers included, below the other keys", loud=True
+    ),
     NotReproduced("container", "names the container that gets the image", loud=True),
-    NotReproduced("experimental.machine_config", "replaces the Machine's whole configuration", loud=True),
+    NotReproduced("experimental.machine_config", "is the Machine's configuration, below the other keys", loud=True),
     NotReproduced("experimental.attached", "exports secrets of attached services into the environment", loud=True),
-    NotReproduced("deploy.seed_command", "runs once after the first deploy", loud=True),
+    NotReproduced("deploy.seed_command", "runs once, when `fly launch` deploys: a deploy never runs it"),
     NotReproduced("vm.gpu_kind", "gives the Machine a GPU", loud=True),
     NotReproduced("vm.gpus", "gives the Machine GPUs", loud=True),
     NotReproduced("vm.kernel_args", "boots the kernel with these parameters"),
@@ -74,10 +79,19 @@ def normalized(data: dict[str, Any]) -> dict[str, Any]:
     for name in ("vm", "mounts", "restart", "metrics", "files", "services"):
         if isinstance(data.get(name), dict):
             data[name] = [data[name]]
+    if isinstance(data.get("vm"), list):
+        data["vm"] = [_sized(vm) for vm in data["vm"]]
     env = data.get("env")
     if isinstance(env, dict):
         data["env"] = {name: _env_text(value) for name, value in env.items()}
     return data
+
+
+def _sized(vm: object) -> object:
+    """A Machine with a GPU and without a size has flyctl's default for it."""
+    if isinstance(vm, dict) and vm.get("gpu_kind") and not vm.get("size"):
+        return {**vm, "size": GPU_DEFAULT}
+    return vm
 
 
 def _env_text(value: object) -> object:

@@ -159,7 +159,10 @@ class HttpService(Table):
 
 
 class Vm(Table):
-    """``[[vm]]``; memory in MiB. ``size`` is a preset below the other keys; ``memory`` goes before ``memory_mb``."""
+    """``[[vm]]``; memory in MiB. ``memory_mb`` goes before ``memory``, and both go before the preset ``size``.
+
+    Source: superfly/flyctl, internal/appconfig/machines.go, ``computeToGuest``.
+    """
 
     size: str = ""
     cpu_kind: Literal["shared", "performance"] = "shared"
@@ -175,7 +178,7 @@ class Vm(Table):
             return data
         data = dict(data)
         memory = data.pop("memory", None)
-        if memory not in (None, ""):
+        if memory not in (None, "") and not data.get("memory_mb"):
             data["memory_mb"] = memory
         size = data.get("size", "")
         if not size:

@@ -7,13 +7,15 @@ unless it is asked to read as a deploy does. Keys that flyctl knows and the stan
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
 from parity.config.errors import ConfigError
-from parity.config.fly_keys import TOP_LEVEL, NotReproduced, normalized, service_as_http, take_out
+from parity.config.fly_keys import GPU_SIZES, TOP_LEVEL, NotReproduced, normalized, service_as_http, take_out
 from parity.config.fly_tables import (
     Deploy,
     Duration,
@@ -55,8 +57,8 @@ class FlyConfig(Table):
     files: list[File] = Field(default_factory=list)
     checks: dict[str, NamedCheck] = Field(default_factory=dict)
     machine_checks: list[MachineCheck] = Field(default_factory=list)
-    not_reproduced: list[NotReproduced] = Field(default_factory=list)
-    dropped: list[str] = Field(default_factory=list)
+    not_reproduced: list[NotReproduced] = Field(default_factory=list, exclude=True)
+    dropped: list[str] = Field(default_factory=list, exclude=True)
 
     @field_validator("env")
     @classmethod
@@ -170,13 +172,42 @@ def load_fly_config(path: Path, *, as_flyctl: bool = False) -> FlyConfig:
     if any(vm.persist_rootfs == "always" for vm in config.vm):
         on_fly = '"always" keeps the root filesystem over updates too: here it is kept over restarts alone'
         left_out.insert(0, NotReproduced("vm.persist_rootfs", on_fly, loud=True))
-    if config.group not in {"app", *config.processes}:
-        raise refuse("http_service.processes", f"there is no process group {config.group!r} in [processes]")
+    for size in sorted({vm.size for vm in config.vm} & set(GPU_SIZES)):
+        left_out.insert(0, NotReproduced("vm.size", f"{size} gives the Machine a GPU", loud=True))
+    _refuse_as_flyctl(config, refuse)
     if config.deploy.strategy == "bluegreen" and not config.service.checks and not config.service.tcp_checks:
         raise refuse("deploy.strategy", "bluegreen needs at least one health check")
     if config.deploy.strategy in ("bluegreen", "canary") and config.volumes:
         raise refuse("deploy.strategy", f"{config.deploy.strategy} cannot be used with mounts")
     return config.model_copy(update={"not_reproduced": left_out, "dropped": dropped})
+
+
+def _refuse_as_flyctl(config: FlyConfig, refuse: Callable[[str, str], ConfigError]) -> None:
+    """What a deploy refuses too (superfly/flyctl, internal/appconfig/validation.go); a Machine has one volume."""
+    groups = sorted(config.processes) or ["app"]
+    if config.processes and not config.service.processes:
+        problem = f"no process group is set, but [processes] has {', '.join(groups)}: flyctl refuses to deploy it"
+        raise refuse("http_service.processes", problem)
+    named = {"http_service": config.service.processes}
+    named |= {f"restart.{number}": restart.processes for number, restart in enumerate(config.restart)}
+    for place, names in named.items():
+        for name in names:
+            if name not in groups:
+                raise refuse(f"{place}.processes", f"there is no process group {name!r} in [processes]")
+    for group in groups:
+        if len(_of_group(config.mounts, group)) > 1:
+            raise refuse(
+                "mounts", f"a Machine has one volume, and process group {group!r} has more than one [[mounts]]"
+            )
+    commands = {f"processes.{name}": command for name, command in config.processes.items()}
+    for place, command in {"deploy.release_command": config.deploy.release_command, **commands}.items():
+        try:
+            shlex.split(command)
+        except ValueError as error:
+            raise refuse(place, f"cannot be split into words: {error}: {command}") from None
+    for name, check in config.checks.items():
+        if check.interval_s < 2:
+            raise refuse(f"checks.{name}.interval", f"{check.interval_s:g} s is less than the 2 s that flyctl asks for")
 
 
 def _drop_unknown(data: dict[str, Any]) -> list[str]:

@@ -57,7 +57,8 @@ def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> set[str]
             return set()
         named = getattr(field.annotation, "__origin__", None) is dict
         current = inner
-    return {field.alias or name for name, field in current.model_fields.items()}
+    # What is excluded is no key of the file.
+    return {field.alias or name for name, field in current.model_fields.items() if not field.exclude}
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

@@ -44,6 +44,41 @@ def test_memory_is_read_in_each_spelling(tmp_path: Path, given: str, mebibytes: 
     assert load(tmp_path, f"{MINIMAL}[[vm]]\nmemory_mb = {given}\n").machine.memory_mb == mebibytes
 
 
+def test_memory_mb_goes_before_memory_and_both_before_the_size(tmp_path: Path) -> None:
+    text = MINIMAL + '[[vm]]\nsize = "shared-cpu-2x"\nmemory = "1gb"\n'
+    assert load(tmp_path, text).machine.memory_mb == 1024
+    assert load(tmp_path, text + "memory_mb = 768\n").machine.memory_mb == 768
+
+
+def test_a_gpu_is_named_loudly_and_has_flyctls_size(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL + '[[vm]]\ngpu_kind = "a10"\n')
+    assert (config.machine.cpu_kind, config.machine.cpus, config.machine.memory_mb) == ("performance", 8, 16384)
+    (listed,) = load(tmp_path, MINIMAL + '[[vm]]\nsize = "l40s"\n').not_reproduced
+    assert (listed.key, listed.loud) == ("vm.size", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[processes]\nweb = "serve"\n', "no process group is set, but .processes. has web"),
+        ('[[restart]]\nprocesses = ["web"]\n', "no process group 'web'"),
+        ('[[mounts]]\nsource = "a"\ndestination = "/a"\n[[mounts]]\nsource = "b"\ndestination = "/b"\n', "one volume"),
+        ('[deploy]\nrelease_command = "sh -c \'x"\n', "cannot be split into words"),
+        ('[checks.a]\ntype = "tcp"\nport = 1\ninterval = "1s"\n', "less than the 2 s"),
+    ],
+)
+def test_what_a_deploy_refuses_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load(tmp_path, MINIMAL + text)
+
+
+def test_an_unknown_key_is_told_the_keys_of_the_file_alone(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "moons = 1\n" + MINIMAL)
+    assert "kill_signal" in caught.value.expected
+    assert "not_reproduced" not in caught.value.expected
+
+
 def test_a_section_that_only_flyctl_acts_on_is_listed_not_dropped_silently(tmp_path: Path) -> None:
     config = load(tmp_path, MINIMAL + '[metrics]\nport = 9\npath = "/m"\n[build]\ndockerfile = "D"\n')
     assert [entry.key for entry in config.not_reproduced] == ["build", "metrics"]
@@ -97,7 +132,7 @@ def test_a_missing_and_a_broken_file_name_the_file(tmp_path: Path) -> None:
         ('size = "shared-cpu-4x"', ("shared", 4, 1024)),
         ('size = "shared-cpu-4x"\nmemory = "2gb"', ("shared", 4, 2048)),
         ('size = "performance-1x"\ncpus = 4\nmemory_mb = 9000', ("performance", 4, 9000)),
-        ('memory = "1gb"\nmemory_mb = 512', ("shared", 1, 1024)),
+        ('memory = "1gb"\nmemory_mb = 512', ("shared", 1, 512)),
     ],
 )
 @pytest.mark.parametrize("header", ["[[vm]]", "[vm]"])
@@ -192,10 +227,17 @@ def test_every_key_that_flyctl_knows_is_acted_on_or_listed(tmp_path: Path) -> No
     assert config.group_checks["other"].port == 1
     loud = [entry.key for entry in config.not_reproduced if entry.loud]
     assert loud == [
-        "vm.persist_rootfs", "machine_config", "container", "deploy.seed_command", "vm.gpu_kind",
+        "vm.persist_rootfs", "machine_config", "container", "vm.gpu_kind",
     ]  # fmt: skip
     quiet = {entry.key for entry in config.not_reproduced if not entry.loud}
-    assert quiet >= {"vm.kernel_args", "http_service.tls_options", "swap_size_mb", "build", "metrics"}
+    assert quiet >= {
+        "deploy.seed_command",
+        "vm.kernel_args",
+        "http_service.tls_options",
+        "swap_size_mb",
+        "build",
+        "metrics",
+    }
 
 
 def test_a_top_level_key_below_env_is_told_as_the_variable_that_it_becomes(tmp_path: Path) -> None:
@@ -278,6 +320,7 @@ app = "a"
 app = "serve"
 worker = "work"
 [http_service]
+processes = ["app"]
 [[files]]
 guest_path = "/all"
 raw_value = "eA=="

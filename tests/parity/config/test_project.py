@@ -209,7 +209,10 @@ def test_a_wrong_declaration_is_refused_with_its_place(minimal: Path, text: str,
 
 
 def test_each_further_process_group_says_how_it_starts_without_docker(minimal: Path) -> None:
-    (minimal / "fly.toml").write_text(MINIMAL_FLY + '[processes]\napp = "serve"\nworker = "python -m work"\n')
+    (minimal / "fly.toml").write_text(
+        MINIMAL_FLY.replace("vice]\n", 'vice]\nprocesses = ["app"]\n')
+        + '[processes]\napp = "serve"\nworker = "python -m work"\n'
+    )
     with pytest.raises(ConfigError, match=r"processes\.worker: fly\.toml runs 'python -m work' on Machines of its own"):
         _ = load(minimal).group_commands
     given = '[secrets]\nfile = "s.env"\n[processes.worker]\ncommand = ["{python}", "-m", "work"]\n'

@@ -15,7 +15,7 @@ from parity.fly.machines.release import Release, ReleaseFailed
 from parity.fly.specs import Specs
 
 QUICK = CHECKS.replace('"5s"', '"1s"')
-NAMED = '\n[checks.metrics]\ntype = "{type}"\npath = "/health"\ninterval = "1s"\ngrace_period = "1s"\n'
+NAMED = '\n[checks.metrics]\ntype = "{type}"\npath = "/health"\ninterval = "2s"\ngrace_period = "1s"\n'
 
 
 async def test_a_named_check_holds_up_a_deploy_and_no_request(start_edge: StartEdge) -> None:

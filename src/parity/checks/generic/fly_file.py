@@ -1,7 +1,8 @@
-"""What flyctl reads in a fly.toml otherwise than it looks. Pure: works on the parsed file.
+"""Finds settings of a fly.toml that are spelled correctly and do not mean what their author expects.
 
-``parity.config.fly_toml`` refuses what is misspelt; here is what is spelt well and means something else. Sources:
-superfly/docs (reference/configuration) and flyctl v0.4.87, read in August 2026.
+``parity.config.fly_toml`` refuses misspelled keys; this module finds the mistakes that flyctl accepts without a
+warning. All functions are pure and work on the parsed file. Sources: superfly/docs (reference/configuration) and
+flyctl v0.4.87, read in August 2026.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Keys of the file's top level. TOML puts a line below ``[env]`` into that table, wherever its author saw it.
+# Keys of the file's top level. Below ``[env]``, TOML puts a key into that table, and flyctl reads a variable.
 TOP_LEVEL = frozenset(
     {"app", "primary_region", "kill_signal", "kill_timeout", "swap_size_mb", "console_command", "host_dedication_id"}
 )
@@ -18,7 +19,7 @@ SENSITIVE = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY|AP
 WITH_PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@")
 LOCAL = re.compile(r"^[a-z][a-z0-9+.-]*://(localhost|127\.0\.0\.1|0\.0\.0\.0|host\.docker\.internal)\b")
 PLACEHOLDER = re.compile(r"^(<.*>|changeme|todo|tbd|xxx+|your[-_ ].*|example)$", re.I)
-# Fly's own limits for suspending a Machine, in MB.
+# Fly suspends only Machines with at most this much memory, in MB.
 SUSPEND_MB = 2048
 
 
@@ -27,7 +28,7 @@ def _tables(value: object) -> list[Mapping[str, Any]]:
 
 
 def misread(fly: Mapping[str, Any]) -> list[str]:
-    """Sentences about what the file says and flyctl or Fly does not do."""
+    """A sentence for each setting that flyctl or Fly does not carry out as it is written."""
     return [*_misplaced(fly), *_durations(fly), *_service(fly), *_machines(fly)]
 
 
@@ -36,13 +37,13 @@ def _misplaced(fly: Mapping[str, Any]) -> Iterator[str]:
         for inner in _tables(table):
             for key in TOP_LEVEL & set(inner):
                 yield (
-                    f"{key} stands in [{name}], where it is"
-                    f" {'an environment variable' if name == 'env' else 'nothing'}: a key of the top level belongs"
-                    " above the first [table]"
+                    f"{key} stands in [{name}], where flyctl"
+                    f" {'reads it as an environment variable' if name == 'env' else 'ignores it'}: move it above the"
+                    " first [table], because it is a key of the top level"
                 )
     for key, value in (fly.get("env") or {}).items():
         if not isinstance(value, str):
-            yield f'env.{key} is {value!r}, not a text: write "{str(value).lower()}", as the app sees text in any case'
+            yield f'env.{key} is {value!r}, not a string: write "{str(value).lower()}", as the app gets a string'
 
 
 def _durations(fly: Mapping[str, Any]) -> Iterator[str]:
@@ -52,7 +53,7 @@ def _durations(fly: Mapping[str, Any]) -> Iterator[str]:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 yield f'http_service.checks: {key} = {value} means {value} milliseconds, not seconds: write "{value}s"'
         if _seconds(one.get("timeout", "5s")) > _seconds(one.get("interval", "15s")):
-            yield "http_service.checks: timeout is longer than interval, so checks overlap"
+            yield "http_service.checks: timeout is longer than interval: make it shorter, so that checks do not overlap"
 
 
 def _seconds(value: object) -> float:
@@ -68,18 +69,24 @@ def _service(fly: Mapping[str, Any]) -> Iterator[str]:
     limits = service.get("concurrency") or {}
     soft, hard = limits.get("soft_limit", 20), limits.get("hard_limit")
     if hard is not None and soft > hard:
-        yield f"concurrency.soft_limit ({soft}) is above hard_limit ({hard}): no other Machine is ever started"
+        yield (
+            f"concurrency.soft_limit ({soft}) is above hard_limit ({hard}), so Fly never starts another Machine: set"
+            " soft_limit below hard_limit"
+        )
     groups, wanted = set(fly.get("processes") or {"app": ""}), set(service.get("processes") or [])
     if missing := wanted - groups:
-        yield f"http_service.processes names {', '.join(sorted(missing))}, which [processes] does not have"
+        yield f"http_service.processes names {', '.join(sorted(missing))}, which [processes] does not define"
     if len(groups) > 1 and not wanted:
         yield (
-            f"http_service names no group, so Fly sends requests to all of {', '.join(sorted(groups))}:"
-            ' processes = ["…"] is wanted'
+            f"http_service names no group, so Fly sends requests to all of {', '.join(sorted(groups))}: add"
+            ' processes = ["…"] with the group that serves requests'
         )
     strategy = (fly.get("deploy") or {}).get("strategy")
     if strategy == "immediate" and service.get("checks"):
-        yield 'deploy.strategy = "immediate" waits for no health check: a release that never starts counts as deployed'
+        yield (
+            'deploy.strategy = "immediate" waits for no health check, so a release that never starts counts as'
+            ' deployed: use "rolling"'
+        )
     if fly.get("mounts") and strategy in ("bluegreen", "canary"):
         yield f'deploy.strategy = "{strategy}" does not work with [mounts]: a volume belongs to one Machine'
 
@@ -89,13 +96,16 @@ def _machines(fly: Mapping[str, Any]) -> Iterator[str]:
     for one in _tables(fly.get("vm", [])):
         memory = _megabytes(one.get("memory", one.get("memory_mb", 256)))
         if suspends and memory > SUSPEND_MB:
-            yield f"auto_stop_machines is suspend, and Fly suspends no Machine with {memory} MB (2048 at most)"
+            yield (
+                f'auto_stop_machines is "suspend", but Fly suspends no Machine with {memory} MB ({SUSPEND_MB} at most):'
+                ' use "stop", or less memory'
+            )
         if "memory" in one and "memory_mb" in one:
-            yield "[[vm]] has memory and memory_mb: one of them is ignored"
+            yield "[[vm]] has memory and memory_mb: one of them is ignored, so remove one"
     if suspends and fly.get("swap_size_mb"):
-        yield "auto_stop_machines is suspend, and Fly suspends no Machine with swap"
+        yield 'auto_stop_machines is "suspend", but Fly suspends no Machine with swap: use "stop", or no swap'
     if _seconds(fly.get("kill_timeout", "5s")) > 300:
-        yield "kill_timeout is longer than 300 s, the most that Fly grants"
+        yield "kill_timeout is longer than 300 s, the longest that Fly allows"
 
 
 def _megabytes(value: object) -> int:
@@ -106,7 +116,10 @@ def _megabytes(value: object) -> int:
 
 
 def exposed(env: Mapping[str, Any]) -> list[str]:
-    """Variables of ``[env]`` that look like a secret: the file is in the repository and in ``fly config show``."""
+    """Names of variables in ``[env]`` that look like secrets.
+
+    They are not secret there: fly.toml is in the repository, and ``fly config show`` prints it.
+    """
     return [
         name
         for name, value in env.items()
@@ -115,15 +128,15 @@ def exposed(env: Mapping[str, Any]) -> list[str]:
 
 
 def unfit(values: Mapping[str, Any]) -> list[str]:
-    """Sentences about values that cannot be right on Fly."""
+    """A sentence for each value that cannot be right on Fly."""
     wrong = []
     for name, value in values.items():
         if not isinstance(value, str):
             continue
         if value != value.strip() or "\n" in value:
-            wrong.append(f"{name} has white space around its value, which becomes part of it")
+            wrong.append(f"{name} has white space around its value, and the app gets the white space too")
         elif len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            wrong.append(f"{name} is quoted twice: the app sees the quotes")
+            wrong.append(f"{name} is quoted twice, and the app gets the inner quotes")
         elif PLACEHOLDER.match(value):
             wrong.append(f"{name} is still a placeholder ({value})")
     return wrong
@@ -135,7 +148,7 @@ def local(env: Mapping[str, Any]) -> list[str]:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """What ``other``, the file of another environment, lacks of ``one``."""
+    """What ``other``, the fly.toml of another environment, lacks in comparison with ``one``."""
     wrong = []
     if gone := set(one.get("processes") or {}) - set(other.get("processes") or {}):
         wrong.append(f"no process group {', '.join(sorted(gone))}")

@@ -1,4 +1,8 @@
-"""What an app's sources import, and whether its requirements bring it."""
+"""Which modules an app's sources import, and whether the app's requirements install them.
+
+A module that is installed on the developer's machine by chance is missing in the image. The sources are parsed, not
+run: importing them could have side effects, and a lazy import inside a function would be missed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from pathlib import Path
 _LEFT_OUT = frozenset({"tests", "test", ".venv", "venv", "node_modules", "__pycache__", ".git"})
 _NAME = re.compile(r"^\s*([A-Za-z0-9][\w.-]*)")
 _INCLUDED = re.compile(r"^\s*(?:-r|--requirement)[ =](\S+)")
-# Runs in the interpreter of the app: which distributions give a module, and what each needs.
+# Runs in the app's interpreter: prints which distribution provides each module, and what each distribution requires.
 _ASK = """
 import importlib.metadata as m, json
 print(json.dumps({"modules": dict(m.packages_distributions()),
@@ -24,21 +28,25 @@ print(json.dumps({"modules": dict(m.packages_distributions()),
 
 @dataclass(frozen=True)
 class Installed:
-    """Of an interpreter: distributions by module, and the distributions that each needs; names normalised."""
+    """The packages of one interpreter, with normalised names.
+
+    ``modules``: the distributions that provide each module. ``needs``: the distributions that each distribution
+    requires.
+    """
 
     modules: Mapping[str, Sequence[str]]
     needs: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(cls, python: Path) -> Installed:
-        """Raises ``subprocess.SubprocessError`` or ``OSError`` when the interpreter cannot be asked."""
+        """Ask the interpreter. Raises ``subprocess.SubprocessError`` or ``OSError`` when it cannot run or fails."""
         said = subprocess.run([str(python), "-c", _ASK], capture_output=True, text=True, check=True, timeout=60)
         found = json.loads(said.stdout)
         modules = {module: [normal(name) for name in names] for module, names in found["modules"].items()}
         return cls(modules, {normal(name): list(_names(needs)) for name, needs in found["needs"].items()})
 
     def brought_by(self, required: Sequence[str]) -> set[str]:
-        """The requirements with all that they need in turn."""
+        """The requirements, and everything that they require in turn."""
         found, todo = set[str](), list(required)
         while todo:
             if (name := todo.pop()) not in found:
@@ -54,14 +62,14 @@ def normal(name: str) -> str:
 
 def _names(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
-        # What an extra of a requirement would need is not brought without the extra; too much here hides, and too
-        # little would accuse: it counts.
+        # Requirements of an extra count although the extra may not be installed: a missed finding does less harm than a
+        # false one.
         if found := _NAME.match(line):
             yield normal(found[1])
 
 
 def required(file: Path) -> list[str]:
-    """Normalised names of a requirements file, files that it includes among them."""
+    """The normalised names in a requirements file and in the files that it includes with ``-r``."""
     found: list[str] = []
     for line in file.read_text("utf-8").splitlines():
         if included := _INCLUDED.match(line):
@@ -73,7 +81,11 @@ def required(file: Path) -> list[str]:
 
 
 def imported(folder: Path) -> dict[str, str]:
-    """Modules of others that the sources import without saying what else to do, each with the first place."""
+    """Third-party modules that the sources need, each with the first place (file:line) that imports it.
+
+    Imports that the sources can do without do not count: those inside ``try`` with ``except ImportError``, and those
+    under ``if TYPE_CHECKING``.
+    """
     own = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
     found: dict[str, str] = {}
     for file in sorted(folder.rglob("*.py")):
@@ -109,7 +121,7 @@ def _catches_import(handler: ast.ExceptHandler) -> bool:
 
 
 def not_brought(modules: Mapping[str, str], requirements: Sequence[str], installed: Installed) -> list[str]:
-    """Sentences about modules that this machine has and the requirements do not bring."""
+    """A description of each import that works on this machine but that the requirements do not install."""
     brought = installed.brought_by(requirements)
     return [
         f"{place} imports {module} ({installed.modules[module][0]})"

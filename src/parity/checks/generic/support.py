@@ -1,4 +1,4 @@
-"""What several generic checks share: what is lost, waiting with a deadline, a Machine with an empty disk."""
+"""Helpers that several generic checks share: polling with a deadline, requests to R2, a Machine with an empty disk."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from parity.contract import InBucket, Refused
 
 T = TypeVar("T")
 POLL_S = 0.1
-# How much longer than promised anything is waited for on a busy machine, in seconds.
+# Seconds that a check waits beyond a promised time, because the host that runs it may be busy.
 PATIENCE_S = 20.0
 
 
 def acknowledged(writes: Collection[Attempt]) -> int:
+    """How many of these writes the app acknowledged."""
     return sum(one.acknowledged for one in writes)
 
 
 async def until(probe: Callable[[], Awaitable[T]], good: Callable[[T], bool], within_s: float) -> T:
-    """What ``probe`` gives once it is ``good``, or what it gave last when ``within_s`` seconds have passed."""
+    """Poll ``probe`` until its result is ``good``. Returns that result, or the last one after ``within_s`` seconds."""
     end = time.monotonic() + within_s
     while True:
         found = await probe()
@@ -38,25 +39,25 @@ async def until(probe: Callable[[], Awaitable[T]], good: Callable[[T], bool], wi
 
 
 async def answered(person: Person) -> Collection[str] | str:
-    """Every text that is shown. A refusal counts only when it lasts: then its text.
+    """Every text that the app shows to the person; the text of the refusal where reads fail for ``PATIENCE_S`` seconds.
 
-    A Machine that has just started on a busy host may be refused by the edge for a moment, and nothing is lost by that.
+    Reads are retried because the edge may answer 503 for a Machine that has just started, and no data is lost by that.
     """
     return await until(person.reads, lambda shown: not isinstance(shown, str), PATIENCE_S)
 
 
 def within_s(person: Person) -> float:
-    """How many seconds after its acknowledgement a write may reach the bucket, by the contract; 0: before it."""
+    """By the contract, how many seconds after its acknowledgement a write is in the bucket. 0: it is there before."""
     keeps = person.keeps
     return keeps.within_s if isinstance(keeps, InBucket) else 0.0
 
 
-# How an app says that it does not know who asks.
+# Statuses with which an app says that it does not know who sent the request.
 UNKNOWN = (401, 403)
 
 
 async def refusal_of(person: Person) -> Refused | None:
-    """How a read is refused; None where it is answered."""
+    """The error with which the app refuses a read; None where it answers the read."""
     try:
         await person.read()
     except Refused as refused:
@@ -65,34 +66,44 @@ async def refusal_of(person: Person) -> Refused | None:
 
 
 async def changed(bucket: Bucket, person: Person, before: Mapping[str, str]) -> Mapping[str, str]:
-    """What lies below the person's prefix once it is another than ``before``; ``before`` where it never is, within the
-    seconds that the contract names."""
+    """Wait until the objects below the person's prefix differ from ``before``, and return them.
+
+    Returns ``before`` where nothing changes within the seconds that the contract names (``InBucket.within_s``).
+    """
     return await until(lambda: bucket.objects(person.owns), lambda found: found != before, within_s(person))
 
 
 def not_declared(reason: str) -> NoReturn:
-    """End the check: the app, or what it says of itself, has no such thing. Raises ``NotDeclared``."""
+    """End the check as "not declared": the app or its contract lacks what the check tests. Raises ``NotDeclared``."""
     raise NotDeclared(reason)
 
 
 def asks_r2(person: Person) -> bool:
-    """Whether a write must ask R2 before its answer, by the contract: then a fault that meets nothing is no proof."""
+    """Whether, by the contract, the app must send a request to R2 before it answers a write.
+
+    Where it must, a fault of R2 that no request met proves nothing, and the check ends as "not judged".
+    """
     return isinstance(person.keeps, InBucket) and person.keeps.within_s == 0
 
 
 def several_machines(person: Person) -> None:
-    """Leaves the check to be judged only where several Machines may write at once."""
+    """Ends the check as "not declared" unless several Machines of the app may write at the same time."""
     if within_s(person):
         not_declared(
-            "writes reach the bucket later than their answer (within_s): one Machine at a time is all it promises"
+            "the contract says that a write reaches the bucket only after its answer (within_s): such an app runs on"
+            " one Machine at a time, and this check needs two"
         )
 
 
 @asynccontextmanager
 async def empty_machine(person: Person, machines: Machines) -> AsyncIterator[str]:
-    """A Machine with an empty disk. Beside the first one where several may run, else in its place (``alone``)."""
+    """The id of a Machine with an empty disk.
+
+    It runs beside the first Machine where the app allows several Machines. Otherwise it replaces the first one, after
+    the seconds within which the contract promises every write in the bucket; such a check is marked ``alone``.
+    """
     if within_s(person):
-        await asyncio.sleep(within_s(person))  # what it promises: later than that the bucket has the writes
+        await asyncio.sleep(within_s(person))
         yield await machines.replace_all()
         return
     async with machines.one_more() as cold:
@@ -100,7 +111,7 @@ async def empty_machine(person: Person, machines: Machines) -> AsyncIterator[str
 
 
 async def probed(stack: Stack, machine: str) -> str:
-    """What the health check answers as Fly calls it: straight to the Machine, plain HTTP, no forwarded headers.
+    """The answer to the health check, sent as Fly sends it: directly to the Machine, plain HTTP, no forwarded headers.
 
     The text begins with the status; with 0 where no answer came.
     """
@@ -118,7 +129,7 @@ async def probed(stack: Stack, machine: str) -> str:
 
 @asynccontextmanager
 async def r2_behaviour(stack: Stack, **changes: str) -> AsyncIterator[None]:
-    """R2 with other limits or latency, as POST /r2/behaviour takes them; as before afterwards."""
+    """R2's stand-in with other limits or latency (the fields of POST /r2/behaviour); restored at the end."""
     before = await stack.admin("GET", "/r2/behaviour")
     await stack.admin("POST", "/r2/behaviour", changes)
     try:
@@ -128,7 +139,7 @@ async def r2_behaviour(stack: Stack, **changes: str) -> AsyncIterator[None]:
 
 
 async def asked_since(stack: Stack, since: float) -> list[tuple[str, str]]:
-    """What R2 was asked since then (Unix seconds): operation and key (of a list the prefix), in order."""
+    """The requests that R2 received since then (Unix seconds), oldest first: operation and key, or a list's prefix."""
     found = (await stack.admin("GET", "/r2/requests?limit=20000"))["requests"]
     late = [entry for entry in found if float(entry["time"]) >= since]
     return [
@@ -139,9 +150,10 @@ async def asked_since(stack: Stack, since: float) -> list[tuple[str, str]]:
 def patterns(
     one: list[tuple[str, str]], other: list[tuple[str, str]], prefixes: tuple[str, str]
 ) -> list[tuple[str, str]]:
-    """Operations with patterns of keys that fit anyone: what differs between two people in the same place is a ``*``.
+    """Turn the requests of two people into patterns that fit any person: pairs of operation and key pattern.
 
-    ``prefixes``: below which each of the two has what is theirs; ``{owns}`` stands for it in a pattern.
+    A part of a key in which the two people differ becomes ``*``. ``prefixes`` are the prefixes of the two people; in a
+    pattern ``{owns}`` stands for the prefix.
     """
     places = [
         [(operation, key.replace(prefix, "{owns}", 1) if prefix else key) for operation, key in dict.fromkeys(asked)]
@@ -157,7 +169,10 @@ def patterns(
 
 
 def readable(headers: Mapping[str, str], origin: str | None) -> bool:
-    """Whether a page of that origin may read an answer with these headers; None: page and API are one origin."""
+    """Whether a browser lets a page of ``origin`` read an answer with these headers.
+
+    ``origin`` is None where page and API share one origin: then every answer may be read.
+    """
     allowed = headers.get("access-control-allow-origin")
     if origin is None or allowed == origin:
         return True

@@ -1,4 +1,8 @@
-"""What a browser on the page's origin meets: CORS on every answer, preflights, cookies, redirects."""
+"""What a browser requires of the app when its page is on another origin: CORS headers, preflights, cookies, redirects.
+
+Most checks send the requests of the contract with the page's ``Origin`` and look at the headers, which is fast and can
+run against a deployed app. One check repeats the requests in a real Chromium.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,11 @@ from parity.contract import Call
 from parity.wraps import boot
 
 CRASH = "/parity-crash"
-# As many reads as an impatient person causes in a minute, and more than a limiter usually lets through.
+# An impatient person may cause as many reads in a minute; most rate limits are lower.
 MANY_READS = 150
 STRANGER = "https://stranger.example"
 SAFE_HEADERS = frozenset({"accept", "accept-language", "content-language"})
-# Runs in the page: what a script could see of an answer, or the error that it would get instead.
+# Runs in the page: returns what a script can read of an answer, or the error that it gets instead.
 FETCH = """async ([url, init]) => {
   try {
     const answer = await fetch(url, init);
@@ -35,7 +39,7 @@ FETCH = """async ([url, init]) => {
 
 
 def unreadable(answer: httpx.Response, origin: str | None) -> str:
-    """What is wrong with an answer for a page of that origin; empty where it may read it."""
+    """Why a page of that origin may not read the answer; empty where it may."""
     if readable(answer.headers, origin):
         return ""
     allowed = answer.headers.get("access-control-allow-origin")
@@ -44,7 +48,7 @@ def unreadable(answer: httpx.Response, origin: str | None) -> str:
 
 
 async def used(person: Person, stack: Stack) -> list[tuple[str, str]]:
-    """Method and path of what the contract asks when it writes and reads."""
+    """Method and path of each request that the contract sends to write and to read."""
     await person.write()
     await person.read()
     asked = [one["asked"].split(" ", 1) for one in stack.said if str(one["answer"]).startswith("2")]
@@ -55,7 +59,7 @@ async def used(person: Person, stack: Stack) -> list[tuple[str, str]]:
 
 @check(
     "E",
-    "Requests that must fail do so as the contract says, and the page can read it",
+    "Requests that must fail answer the status that the contract names, and the page can read the answer",
     broken=Proxy("errors_without_cors"),
     because="without Access-Control-Allow-Origin",
     needs=("refused", "origin"),
@@ -70,12 +74,15 @@ async def test_refusals_readable(person: Person, stack: Stack) -> None:
         if answer.status_code != refusal.status:
             wrong.append(f"{refusal.method} {refusal.path} answers {answer.status_code}, not {refusal.status}")
         wrong += filter(None, [unreadable(answer, stack.site.origin)])
-    assert not wrong, f'{"; ".join(wrong)}. The page sees only "Failed to fetch": make CORS the outermost layer'
+    assert not wrong, (
+        f'{"; ".join(wrong)}. Where CORS headers are missing the page sees only "Failed to fetch": make CORS the'
+        " outermost middleware"
+    )
 
 
 @check(
     "E",
-    "The page can read what the framework itself refuses: an unknown path, another method, a malformed body",
+    "The page can read the framework's own errors: unknown path, wrong method, malformed body",
     broken=Proxy("errors_without_cors"),
     because="without Access-Control-Allow-Origin",
     needs=("origin",),
@@ -92,7 +99,9 @@ async def test_framework_errors_readable(person: Person, stack: Stack) -> None:
             json = {"Content-Type": "application/json"}
             answers.append(await person.api.ask(method, path, content=b"{", headers=json))
     wrong = [text for one in answers if (text := unreadable(one, stack.site.origin)) and one.status_code >= 400]
-    assert not wrong, f'{"; ".join(wrong)}. The page sees only "Failed to fetch": make CORS the outermost layer'
+    assert not wrong, (
+        f'{"; ".join(wrong)}. The page sees only "Failed to fetch", not the error: make CORS the outermost middleware'
+    )
 
 
 @check(
@@ -104,7 +113,7 @@ async def test_framework_errors_readable(person: Person, stack: Stack) -> None:
     fast=True,
 )
 async def test_nonsense_refused(person: Person, stack: Stack) -> None:
-    """Validate what comes in, and answer 400 or 422."""
+    """Validate every body, and answer 400 or 422."""
     bodies = {"half of a JSON object": b'{"a": ', "no text at all": b"\xff\xfe\x00", "a list": b"[1]", "nothing": b""}
     wrong = []
     for method, path in await used(person, stack):
@@ -114,7 +123,10 @@ async def test_nonsense_refused(person: Person, stack: Stack) -> None:
             answer = await person.api.ask(method, path, content=body, headers={"Content-Type": "application/json"})
             if answer.status_code >= 500:
                 wrong.append(f"{method} {path} with {what} is answered with {answer.status_code}")
-    assert not wrong, f"{'; '.join(wrong)}: check what comes in, and answer 400 or 422"
+    assert not wrong, (
+        f"{'; '.join(wrong)}. A 5xx counts as a failure of the server, and clients retry it: validate the body, and"
+        " answer 400 or 422"
+    )
 
 
 @check(
@@ -127,7 +139,7 @@ async def test_nonsense_refused(person: Person, stack: Stack) -> None:
     deadline_s=150,
 )
 async def test_exception_readable(person: Person, staged: Stage) -> None:
-    """Handle Exception inside of CORS: Starlette's own handler stands outside of every middleware."""
+    """Handle Exception in a middleware inside CORS: Starlette's own handler runs outside every middleware."""
     origin = staged.stack.site.origin
     if person.can("crash"):
         answer = await ask(person, await person.app.crash())
@@ -136,8 +148,8 @@ async def test_exception_readable(person: Person, staged: Stage) -> None:
             answer = await ask(person.on(None), Call("GET", CRASH))
     assert answer.status_code == 500, f"an exception in a route is answered with {answer.status_code}, not 500"
     assert not (wrong := unreadable(answer, origin)), (
-        f'{wrong}: the page sees only "Failed to fetch". Starlette\'s own handler of exceptions stands outside of every'
-        " middleware: handle Exception inside of CORS"
+        f'{wrong}: the page sees only "Failed to fetch". Starlette\'s own handler of Exception runs outside every'
+        " middleware, CORS included: handle Exception in a middleware inside CORS"
     )
 
 
@@ -147,7 +159,7 @@ async def ask(person: Person, call: Call) -> httpx.Response:
 
 @check(
     "E",
-    "The preflight of every request of the page succeeds without credentials, for its origin, method and headers",
+    "The preflight of every request succeeds without credentials and allows the page's origin, method and headers",
     broken=Proxy("preflights_refused"),
     because="preflight of",
     needs=("origin",),
@@ -155,7 +167,7 @@ async def ask(person: Person, call: Call) -> httpx.Response:
     fast=True,
 )
 async def test_preflights(person: Person, stack: Stack) -> None:
-    """Answer OPTIONS before anything asks who it is, and name every method and header that the page sends."""
+    """Answer OPTIONS before authentication, and allow every method and header that the page sends."""
     origin = str(stack.site.origin)
     names = sorted({"content-type", *(name.lower() for name in person.api.headers)} - SAFE_HEADERS)
     wrong = []
@@ -168,20 +180,24 @@ async def test_preflights(person: Person, stack: Stack) -> None:
         what = f"the preflight of {method} {path} ({', '.join(names)})"
         if not answer.is_success:
             wrong.append(
-                f"{what} answers {answer.status_code}: a browser takes only 2xx, and sends no credentials with it"
+                f"{what} answers {answer.status_code}, but a browser accepts only 2xx, and sends no credentials in a"
+                " preflight"
             )
         elif not readable(answer.headers, origin):
             wrong.append(f"{what} does not allow {origin}")
         elif refused:
             wrong.append(f"{what} does not allow the header {', '.join(refused)}")
         elif method not in ("GET", "HEAD", "POST") and method not in methods and "*" not in methods:
-            wrong.append(f"{what} allows {methods or 'no methods'}")
-    assert not wrong, "; ".join(wrong)
+            wrong.append(f"{what} allows {methods or 'no methods'}, but not {method}")
+    assert not wrong, (
+        f"{'; '.join(wrong)}. The browser blocks these requests of the page: correct the origins, methods and headers"
+        " of the CORS middleware, and let it answer before authentication"
+    )
 
 
 @check(
     "E",
-    "A page of an unknown site may not read answers with a person's credentials",
+    "A page of an unknown origin may not read answers with a person's credentials",
     broken=Proxy("every_origin_allowed"),
     because="to a page of",
     needs=("origin",),
@@ -189,8 +205,8 @@ async def test_preflights(person: Person, stack: Stack) -> None:
     fast=True,
 )
 async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
-    """Name the origins that you trust; never echo the one that asks."""
-    # An origin that only begins like the right one catches comparison by prefix.
+    """List the origins that you trust; never echo the origin of the request."""
+    # The second one begins like the trusted origin, to catch an app that compares by prefix.
     for stranger in (STRANGER, f"{stack.site.origin}.stranger.example"):
         for method, path in await used(person, stack):
             answer = await stack.http.options(
@@ -202,14 +218,14 @@ async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
                 credentials = one.headers.get("access-control-allow-credentials") == "true"
                 open_to_all = allowed == stranger or (allowed == "*" and credentials)
                 assert not open_to_all, (
-                    f"{one.request.method} {path} gives access to a page of {stranger}: when a signed-in person opens"
-                    " that page, it can read and change everything of theirs. Name the origins that you trust"
+                    f"{one.request.method} {path} gives access to a page of {stranger}. When a signed-in person opens"
+                    " such a page, it can read and change all their data. Allow only a list of origins that you trust"
                 )
 
 
 @check(
     "E",
-    "A page on another site sends every cookie that signing in sets",
+    "The cookies that sign-in sets are sent when the page is on another site",
     broken=Proxy("cookie_for_one_site"),
     because="a browser does not send it",
     needs=("origin",),
@@ -232,17 +248,20 @@ async def test_cookies(newcomer: Person, stack: Stack) -> None:
             same_site = str(cookie["samesite"]).lower()
             assert page == api or same_site == "none", (
                 f"the cookie {name} has SameSite={cookie['samesite'] or 'Lax (the default)'}: from a page on {page} a"
-                f" browser does not send it to {api}, so people are signed out at once. Set SameSite=None; Secure"
+                f" browser does not send it to {api}, so every request after sign-in counts as signed out. Set"
+                " SameSite=None; Secure"
             )
             assert same_site != "none" or cookie["secure"], (
-                f"the cookie {name} has SameSite=None without Secure: a browser does not send it, and does not even"
-                " keep it. Add Secure"
+                f"the cookie {name} has SameSite=None without Secure: a browser does not send it, because it does not"
+                " store such a cookie. Add Secure"
             )
 
 
 def registrable(url: str) -> str:
-    """The host by which browsers tell sites apart: two labels, three below fly.dev and pages.dev, which are public
-    suffixes (publicsuffix.org, 2026)."""
+    """The registrable domain of the URL, by which a browser decides whether two pages are on one site.
+
+    It has two labels, or three below public suffixes such as fly.dev and pages.dev (publicsuffix.org, 2026).
+    """
     labels = (urlsplit(url).hostname or "").split(".")
     public = ".".join(labels[-2:]) in ("fly.dev", "pages.dev", "workers.dev", "vercel.app", "netlify.app", "github.io")
     return ".".join(labels[-3:] if public else labels[-2:])
@@ -257,7 +276,7 @@ def registrable(url: str) -> str:
     fast=True,
 )
 async def test_redirects_stay_https(person: Person, stack: Stack) -> None:
-    """Trust the edge's X-Forwarded-Proto, or do not redirect."""
+    """Make the server trust the edge's X-Forwarded-Proto, or do not redirect."""
     wrong = []
     for path in {path for _, path in await used(person, stack)}:
         for other in {path.rstrip("/") or "/", f"{path.rstrip('/')}/"}:
@@ -266,25 +285,25 @@ async def test_redirects_stay_https(person: Person, stack: Stack) -> None:
             if location.startswith("http://"):
                 wrong.append(f"the redirect of {other} leads to {location}")
     assert not wrong, (
-        f"{'; '.join(wrong)}: a browser blocks it as mixed content. The server must trust the edge's X-Forwarded-Proto"
-        ' (uvicorn: --proxy-headers --forwarded-allow-ips="*"), or the app must not redirect'
+        f"{'; '.join(wrong)}. A browser blocks it as mixed content. Make the server trust the edge's"
+        ' X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips="*"), or do not redirect'
     )
 
 
 @check(
     "E",
-    "In a real browser the page reads all answers of the app, errors too, and a page of another site does not",
+    "In a real browser the page can read all answers of the app, errors too; a page of another origin cannot",
     broken=Proxy("no_cors"),
     because="the browser kept",
     needs=("origin", "browser"),
     deadline_s=120,
 )
 async def test_in_browser(person: Person, stack: Stack, page: Pages) -> None:
-    """Look at page.png, console.txt and the CORS headers in requests.json."""
+    """Look at screenshot.png and browser.txt, and at the CORS headers in requests.json."""
     api, headers = f"https://{stack.site.project.api_hostname}", dict(person.on(None).api.headers)
     reads = [path for method, path in await used(person, stack) if method == "GET"]
     asked = [*reads, f"/no-such-path-{secrets.token_hex(4)}"]
-    # A page asks for cookies to be sent only where it signs in by one; an app of tokens need not allow it.
+    # Cookies are sent only where the app signs people in by cookie; an app with tokens need not allow credentials.
     cookies = bool(person.api.http.cookies)
     async with page() as tab:
         await open_blank(tab, str(stack.site.origin))
@@ -292,16 +311,19 @@ async def test_in_browser(person: Person, stack: Stack, page: Pages) -> None:
         await open_blank(tab, STRANGER)
         strange = {path: await fetched(tab, f"{api}{path}", headers, cookies=cookies) for path in reads}
     kept = [f"{path}: {one['error']}" for path, one in seen.items() if one.get("status") is None]
-    assert not kept, f"the browser kept the answer from a page of {stack.site.origin}: {'; '.join(kept)}"
+    assert not kept, (
+        f"the browser kept the answer from a page of {stack.site.origin}: {'; '.join(kept)}. Allow this origin in the"
+        " app's CORS settings; browser.txt has the browser's reason"
+    )
     open_to_all = [path for path, one in strange.items() if one.get("status") is not None and headers]
     assert not open_to_all, (
-        f"a page of {STRANGER} reads {open_to_all[0]} with the person's headers: any site that a signed-in person"
-        " visits could do so. Name the origins that you trust"
+        f"a page of {STRANGER} reads {open_to_all[0]} with the person's headers, and so can any site that a signed-in"
+        " person visits. Allow only a list of origins that you trust"
     )
 
 
 async def open_blank(tab: Page, origin: str) -> None:
-    """An empty page of that origin, whether or not anything is served there."""
+    """Open an empty page of that origin. The browser is given the page; nothing needs to be served there."""
     await tab.route(f"{origin}/**", lambda route: route.fulfill(body="<p>", content_type="text/html"))
     await tab.goto(f"{origin}/")
 
@@ -314,20 +336,26 @@ async def fetched(tab: Page, url: str, headers: Mapping[str, str], *, cookies: b
 
 @check(
     "H",
-    "The page can read the refusal (429) of too many requests",
+    "When the app refuses too many requests with 429, the page can read the answer",
     broken=Proxy("limited", requests=60),
     because="without Access-Control-Allow-Origin",
     needs=("origin",),
 )
 async def test_limits_readable(person: Person, stack: Stack) -> None:
-    """Put the limiter inside of CORS."""
+    """Run the rate limiter inside the CORS middleware."""
     path = next((path for method, path in await used(person, stack) if method == "GET"), None)
     if path is None:
-        not_declared("what the contract reads is not asked with GET")
+        not_declared("the contract reads without a GET request, and this check repeats one")
         return
     answers = [await person.api.ask("GET", path) for _ in range(MANY_READS)]
     refused = [answer for answer in answers if answer.status_code == 429]
     wrong = [text for answer in refused if (text := unreadable(answer, stack.site.origin))]
-    assert not wrong, f'{wrong[0]}: the page sees "Failed to fetch". The limiter stands outside of CORS'
+    assert not wrong, (
+        f'{wrong[0]}: the page sees only "Failed to fetch" and cannot tell the person to wait. The rate limiter runs'
+        " outside the CORS middleware: put it inside"
+    )
     broken = [answer.status_code for answer in answers if answer.status_code >= 500]
-    assert not broken, f"of {MANY_READS} reads one after another {len(broken)} are answered with {broken[0]}"
+    assert not broken, (
+        f"of {MANY_READS} reads, one after another, {len(broken)} are answered with {broken[0]}. The app fails under a"
+        " load that one person can cause; the Machine's log has the reason"
+    )

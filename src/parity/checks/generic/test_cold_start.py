@@ -1,4 +1,8 @@
-"""A Machine with an empty disk meets an R2 that fails: a person who has data must not be taken for a new one."""
+"""R2 fails while a Machine with an empty disk starts: the app must not treat a person who has data as a new person.
+
+The check first records which requests a cold start sends to R2, those of the boot included. It then fails each of them
+in turn, and asserts that the person's earlier writes are shown or the request is refused, and that nothing is lost.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from parity.checks.person import Attempt, People, Person, missing
 from parity.checks.stack import Stack
 from parity.contract import Refused
 
-# What each request meets until an answer was given: a retry that is the last must not find "nothing".
+# How requests fail. Every retry fails too, until the app has answered: the last retry must not end as "nothing there".
 FAILURES: dict[str, dict[str, Any]] = {
     "fails (503)": {"status": 503},
     "ends without an answer": {"drop": "before"},
@@ -26,7 +30,7 @@ FAILURES: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Case:
-    """One request of a cold start that fails for one person, and what came of it."""
+    """One request of a cold start that was made to fail for one person, and the harm it did."""
 
     person: Person
     what: str
@@ -37,7 +41,7 @@ class Case:
 
 @check(
     "C",
-    "While a Machine boots and serves its first requests, no failed request to R2 makes a person's data look empty",
+    "When a request to R2 fails while a Machine starts or serves first requests, no person's data looks empty",
     broken=Proxy("failure_as_empty"),
     because="as if the person had nothing",
     needs=("in_bucket",),
@@ -46,16 +50,16 @@ class Case:
     rests_on=("test_durable",),
 )
 async def test_each_fault(people: People, machines: Machines, faults: Faults, stack: Stack) -> None:
-    """Take only a 404 for 'nothing there'; pass every other error of R2 on as 503."""
+    """Treat only a 404 of R2 as 'nothing there'; answer 503 for every other error of R2."""
     one, other = await people(), await people()
     several_machines(one)
     await one.read()
     asked = await cold_start(one, machines, stack), await cold_start(other, machines, stack)
     found = patterns(*asked, (one.owns, other.owns))
     if not found:
-        not_judged("a cold start asks R2 for nothing")
+        not_judged("a cold start sends no request to R2, so there is none to fail")
     cases: list[Case] = []
-    # Faults below a person's own prefix meet no other person: one Machine with an empty disk meets all of them.
+    # A fault below a person's own prefix hits no other person, so all such cases share one Machine with an empty disk.
     apart = one.owns != other.owns
     together = [(op, key, name) for op, key in found for name in FAILURES if apart and "{owns}" in key]
     async with AsyncExitStack() as in_force:
@@ -69,22 +73,22 @@ async def test_each_fault(people: People, machines: Machines, faults: Faults, st
             await look_again(one_case, later)
     harmful = [reason for one_case in cases for reason in one_case.wrong]
     assert not harmful, (
-        f"{len(harmful)} failures of R2, of {len(cases)} tried, do harm. Only an answer of 404 means that nothing is"
-        " there:\n" + "\n".join(harmful)
+        f"{len(harmful)} of {len(cases)} failures of R2 do harm. Only a 404 of R2 means that nothing is there; answer"
+        " 503 for every other error:\n" + "\n".join(harmful)
     )
     if not any(one_case.fired for one_case in cases):
-        not_judged("none of the faults met a request")
+        not_judged("no request to R2 was hit by a fault, so nothing was tested")
 
 
 async def cold_start(person: Person, machines: Machines, stack: Stack) -> list[tuple[str, str]]:
-    """What R2 is asked by a Machine that never saw the person, its boot included."""
+    """The requests that a Machine with an empty disk sends to R2 for this person, those of its boot included."""
     kept = [await person.attempt() for _ in range(2)]
     since = time.time()
     async with machines.one_more() as cold:
         shown = await answered(person.on(cold))
         asked = await asked_since(stack, since)
     if not any(write.acknowledged for write in kept) or missing(kept, shown):
-        not_judged("without any fault a Machine with an empty disk does not show the writes: see the check of class B")
+        not_judged("a Machine with an empty disk does not show the writes even without a fault: see test_durable")
     return asked
 
 
@@ -98,7 +102,10 @@ async def case(
     failure: str,
     machines: Machines | None = None,
 ) -> Case:
-    """A person with two writes meets the failure on ``cold``, or on a Machine that boots under it (None)."""
+    """A person with two writes reads while one request to R2 fails.
+
+    They read from the Machine ``cold``; where it is None, from a Machine that boots while the request fails.
+    """
     person = await people()
     kept = [Attempt(await person.write(), True, "") for _ in range(2)]
     found = Case(person, f"{operation} {key.replace('{owns}', '…/') or '(the bucket)'} {failure}", kept)
@@ -108,20 +115,21 @@ async def case(
             assert machines is not None
             cold = await in_force.enter_async_context(machines.booting())
             started = await until(lambda: machines.get(cold), lambda m: m["port"] in ("open", "closed"), PATIENCE_S)
-            if started["port"] != "open":  # not to start is a good way not to begin with nothing
+            if started["port"] != "open":  # a Machine that does not start shows no empty data: a good outcome
                 return found
         shown, again = await first_look(person, cold)
         if not isinstance(shown, str) and (gone := missing(kept, shown)):
             found.wrong.append(
-                f"{found.what}: answered as if the person had nothing ({len(kept) - len(gone)} of 2 writes shown)"
+                f"{found.what}: the app answered as if the person had nothing ({len(kept) - len(gone)} of 2 writes"
+                " shown)"
             )
-        await again.attempt()  # what it makes of what it believes
+        await again.attempt()  # a write on top of the empty state may replace the stored data
     found.fired = fault.fired
     return found
 
 
 async def first_look(person: Person, machine: str) -> tuple[Collection[str] | str, Person]:
-    """What is shown to the person in a new browser, or the refusal; and the person as they are then known."""
+    """What the person sees in a new browser, or the text of the refusal; and the person as that browser knows them."""
     try:
         again = await person.comes_back(machine)
         return await again.read(), again
@@ -130,17 +138,17 @@ async def first_look(person: Person, machine: str) -> tuple[Collection[str] | st
 
 
 async def look_again(case: Case, machine: str) -> None:
-    """The fault is over: everything must be there again, on a Machine that met none."""
+    """After the fault: a Machine that met no fault must show every earlier write."""
     await case.person.on(machine).attempt()
     if missing(case.kept, await answered(case.person.on(machine))):
-        case.wrong.append(f"{case.what}: and the earlier writes are gone for good")
+        case.wrong.append(f"{case.what}: after the fault the earlier writes are still missing, so they are lost")
     elif missing(case.kept, await answered(await case.person.comes_back(machine))):
-        case.wrong.append(f"{case.what}: and when the person comes back they find another, empty place")
+        case.wrong.append(f"{case.what}: after the fault the person comes back and is given a new, empty account")
 
 
 @check(
     "C",
-    "A Machine that boots while R2 is down does not start with empty data",
+    "A Machine that boots while R2 is down does not serve empty data",
     broken=Proxy("failure_as_empty"),
     because="as if the person had nothing",
     needs=("in_bucket",),
@@ -149,7 +157,7 @@ async def look_again(case: Case, machine: str) -> None:
     rests_on=("test_durable",),
 )
 async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults) -> None:
-    """Do not start, or answer 503, while R2 cannot be asked; never begin with an empty database."""
+    """While R2 cannot be reached, do not start or answer 503; never begin with an empty database."""
     await person.read()
     early = [await person.attempt()]
     await asyncio.sleep(within_s(person))
@@ -161,16 +169,19 @@ async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults
             during = await until(lambda: machines.get(made), lambda m: m["port"] in ("open", "closed"), PATIENCE_S)
             answers = {"during the outage": await person.on(made).reads()} if during["port"] == "open" else {}
             await outage.aclose()
-            if answers:  # R2 is back: the Machine goes on with what it holds now
+            if answers:  # R2 works again: the Machine goes on with the data that it has loaded
                 answers["after it"] = await person.on(made).reads()
                 await person.on(made).attempt()
                 await asyncio.sleep(within_s(person))
     for when, shown in answers.items():
         assert isinstance(shown, str) or not missing(early, shown), (
-            f"a Machine that booted while R2 was down answers {when} as if the person had nothing ({len(shown)} shown):"
-            " an error of R2 is not an empty bucket"
+            f"a Machine that booted while R2 was down answers {when} as if the person had nothing ({len(shown)} shown)."
+            " It took an error of R2 for an empty bucket: treat only a 404 as missing, and answer 503 otherwise"
         )
     last = await answered(person.on(await machines.replace_all()))
-    assert not missing(early, last), f"after a boot in an outage the earlier write is gone for good; shown: {last}"
+    assert not missing(early, last), (
+        f"after a boot during an outage of R2 the earlier write is lost for good; shown: {last}. A Machine that started"
+        " with empty data has overwritten what R2 held"
+    )
     if not down.fired:
-        not_judged("neither the boot nor a read asked R2 for anything")
+        not_judged("neither the boot nor a read sent a request to R2, so the outage tested nothing")

@@ -1,4 +1,4 @@
-"""What is written down: fly.toml, the environment of Machines, requirements, the image."""
+"""Checks of the configuration: fly.toml, the environment of Machines, the requirements and the image."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from parity.config.parity_toml import load_parity_config
 from parity.config.project import machine_environment
 from parity.report.engine import Engine, EngineError
 
-# Set by Fly for each Machine; their values differ.
+# Variables that Fly sets for each Machine.
 FLYS_OWN = re.compile(r"FLY_[A-Z_]+|PRIMARY_REGION")
-# What no image should hold: credentials, a repository, databases with people's data.
+# Files that no image should hold: credentials, a Git repository, databases with people's data.
 FORBIDDEN = re.compile(
     r"(^|/)(\.env($|\.(?!example))|\.git/|\.modal\.toml$|\.aws/credentials$|id_(rsa|ed25519)$)|\.(sqlite3?|key)$"
 )
@@ -36,12 +36,12 @@ def fly_path(checkout: Path) -> Path:
 
 
 def fly_toml(checkout: Path) -> dict[str, Any]:
-    """The app's fly.toml as TOML has it."""
+    """The app's fly.toml, parsed."""
     return tomllib.loads(fly_path(checkout).read_text("utf-8"))
 
 
 def with_variable(line: str) -> Files:
-    """A fly.toml whose [env] has one more line."""
+    """A variant that adds this line to [env] of fly.toml."""
 
     def change(checkout: Path) -> None:
         file = fly_path(checkout)
@@ -55,13 +55,13 @@ def with_variable(line: str) -> Files:
 
 @check(
     "J",
-    "flyctl reads fly.toml as it looks",
+    "fly.toml has no setting that flyctl or Fly ignores or understands differently than it looks",
     broken=with_variable('kill_timeout = "300s"'),
     because=r"kill_timeout stands in \[env\]",
     fast=True,
 )
 def test_fly_toml_means_it(checkout: Path) -> None:
-    """Correct the file; `fly config show` says what Fly made of it."""
+    """Correct the file; `fly config show` prints what Fly understood."""
     wrong = fly_file.misread(fly_toml(checkout))
     assert not wrong, f"{fly_path(checkout).name}: {'; '.join(wrong)}"
 
@@ -74,28 +74,32 @@ def test_fly_toml_means_it(checkout: Path) -> None:
     fast=True,
 )
 def test_no_secret_in_fly_toml(checkout: Path) -> None:
-    """Move it to `fly secrets set`, and take a new value: this one has been seen."""
+    """Set it with `fly secrets set`, and create a new value: the old one is in the repository's history."""
     found = fly_file.exposed(fly_toml(checkout).get("env", {}))
     assert not found, (
-        f"{', '.join(found)} in [env] of {fly_path(checkout).name}: the file is in the repository. Use `fly secrets"
-        " set`, and take a new value, as this one has been seen"
+        f"{', '.join(found)} stands in [env] of {fly_path(checkout).name}, so everyone who can read the repository"
+        " knows it. Set it with `fly secrets set`, and create a new value, because the old one stays in the history"
     )
 
 
 @check(
     "J",
-    "The values of fly.toml's variables, and the names of the secrets, can work on Fly",
+    "The variables of fly.toml and the secrets have values that can work on Fly, and no name is in both",
     broken=with_variable('PUBLIC_API = "http://localhost:8000"'),
     because="PUBLIC_API",
     fast=True,
 )
 def test_values_fit(checkout: Path, site: Site) -> None:
-    """Correct the value where it is set: fly.toml, or the secrets."""
+    """Correct the value in fly.toml, or in the secrets."""
     env = fly_toml(checkout).get("env", {})
     wrong = [f"{name} is an address on the developer's own machine" for name in fly_file.local(env)]
     wrong += fly_file.unfit(env) + fly_file.unfit(site.project.secrets)
-    wrong += [f"{name} is in [env] and a secret too: the secret wins" for name in env if name in site.project.secrets]
-    assert not wrong, "; ".join(wrong)
+    wrong += [
+        f"{name} is in [env] and also a secret, and on Fly the secret wins: remove one of them"
+        for name in env
+        if name in site.project.secrets
+    ]
+    assert not wrong, f"{'; '.join(wrong)}. Correct fly.toml or the secrets, else the app starts with these values"
 
 
 def second_file(checkout: Path) -> None:
@@ -112,7 +116,7 @@ def second_file(checkout: Path) -> None:
     fast=True,
 )
 def test_no_drift(checkout: Path) -> None:
-    """Give every environment's file the same groups, volumes and checks."""
+    """Give the fly.toml of every environment the same process groups, volumes and health checks."""
     mine = fly_path(checkout)
     others = [path for path in sorted(mine.parent.glob("fly*.toml")) if path != mine]
     wrong = []
@@ -120,11 +124,13 @@ def test_no_drift(checkout: Path) -> None:
         one, other = fly_toml(checkout), tomllib.loads(path.read_text("utf-8"))
         wrong += [f"{path.name} has {text}, which {mine.name} has" for text in fly_file.differences(one, other)]
         wrong += [f"{mine.name} has {text}, which {path.name} has" for text in fly_file.differences(other, one)]
-    assert not wrong, f"{'; '.join(wrong)}: what was checked here is not what runs there"
+    assert not wrong, (
+        f"{'; '.join(wrong)}. The other environment runs something that was not checked here: give both files the same"
+    )
 
 
 def dockerfile(checkout: Path) -> Path | None:
-    """The Dockerfile that fly.toml names, else the one beside it or at the root."""
+    """The Dockerfile that fly.toml names, else the one beside fly.toml, else the one at the root of the checkout."""
     named = (fly_toml(checkout).get("build") or {}).get("dockerfile")
     places = [fly_path(checkout).parent / named] if named else []
     return next(
@@ -148,13 +154,13 @@ def no_requirements(checkout: Path) -> None:
 
 @check(
     "A",
-    "All that the sources import is brought by the requirements of the image",
+    "The image's requirements install every module that the sources import",
     broken=Files("requirements are empty", no_requirements),
     because="imports",
     fast=True,
 )
 def test_requirements_cover_imports(checkout: Path, site: Site) -> None:
-    """Add the package to the requirements that the Dockerfile installs, or drop the import."""
+    """Add the package to the requirements that the Dockerfile installs, or remove the import."""
     process = load_parity_config(checkout / "parity.toml").app.process
     files = requirement_files(checkout)
     if process is None or not files:
@@ -167,20 +173,20 @@ def test_requirements_cover_imports(checkout: Path, site: Site) -> None:
         raise StackError(f"{site.project.python} cannot say what is installed: {error}") from None
     wrong = not_brought(modules, [name for file in files for name in required(file)], installed)
     assert not wrong, (
-        f"{'; '.join(wrong)}: {files[0].name} does not bring it, so it works here and ends in ModuleNotFoundError on"
-        " Fly"
+        f"{'; '.join(wrong)}, but {files[0].name} does not install it. It works here because the package happens to be"
+        " installed; in the image it raises ModuleNotFoundError. Add it to the requirements"
     )
 
 
 @check(
     "J",
-    "The environment of a Machine is that of fly.toml, the secrets, and the declared differences; nothing else",
+    "A Machine's environment holds what fly.toml, the secrets and parity.toml's declared differences say, no more",
     broken=Env({"ONLY_HERE": "1"}),
     because="ONLY_HERE",
     fast=True,
 )
 async def test_environment(machines: Machines, stack: Stack) -> None:
-    """Declare the difference in parity.toml with its reason, or remove it."""
+    """Remove the difference, or declare it in parity.toml with its reason."""
     project, machine = stack.site.project, await machines.first()
     env = (await machines.get(machine))["config"]["env"]
     expected = machine_environment(project)
@@ -189,16 +195,21 @@ async def test_environment(machines: Machines, stack: Stack) -> None:
         if name not in env:
             wrong.append(f"{name} is missing")
         elif env[name] != value:
-            given = "another value than the file's" if name in project.secrets else f"{env[name]!r}, not {value!r}"
-            wrong.append(f"{name} is {given}")
+            # A secret's value must not be in a message.
+            shown = f"is {env[name]!r}, not {value!r}"
+            given = "has another value than the secret" if name in project.secrets else shown
+            wrong.append(f"{name} {given}")
     undeclared = sorted(name for name in env if name not in expected and not FLYS_OWN.fullmatch(name))
     wrong += [f"{name} is neither in fly.toml nor declared in parity.toml" for name in undeclared]
-    assert not wrong, f"{'; '.join(wrong)}: what was checked here is not what runs on Fly"
+    assert not wrong, (
+        f"{'; '.join(wrong)}. The app was checked here in another environment than Fly gives it: remove the difference,"
+        " or declare it in parity.toml with its reason"
+    )
 
 
 @check(
     "A",
-    "The image runs on Fly and holds no credentials, repository or database",
+    "The image is for linux/amd64 and holds no credentials, Git repository or database",
     broken=Layer({"/app/.env": "R2_ENABLED=true\n", "/app/.git/config": "[core]\n"}),
     because=r"\.env is in the image",
     needs=("docker",),
@@ -206,7 +217,7 @@ async def test_environment(machines: Machines, stack: Stack) -> None:
     deadline_s=120,
 )
 async def test_image(stack: Stack) -> None:
-    """Leave it out in .dockerignore; a whitelist is the safer form."""
+    """Exclude the file in .dockerignore; a list of what may enter the image is safer than a list of what may not."""
     release, project, engine = await stack.admin("GET", "/fly/release"), stack.site.project, Engine()
     name = release.get("image") or project.image
     try:
@@ -217,10 +228,13 @@ async def test_image(stack: Stack) -> None:
     wrong = [f"{path} is in the image" for line in listing.splitlines() if FORBIDDEN.search(path := line.strip())]
     platform = f"{image['Os']}/{image['Architecture']}"
     if platform != "linux/amd64":
-        wrong.append(f"it is for {platform}: Fly runs linux/amd64 only")
+        wrong.append(f"the image is for {platform}, but Fly runs only linux/amd64")
     hidden = {key: value for key, value in project.secrets.items() if fly_file.SENSITIVE.search(key)}
     for entry in image["Config"].get("Env") or []:
         key, _, value = entry.partition("=")
         if key in hidden or (len(value) > 8 and value in hidden.values()):
-            wrong.append(f"its environment sets {key}: a secret is baked in")
-    assert not wrong, f"{'; '.join(wrong[:10])}. What .dockerignore does not leave out, COPY takes along"
+            wrong.append(f"the image's environment sets {key}, which is a secret")
+    assert not wrong, (
+        f"{'; '.join(wrong[:10])}. Everyone who can pull the image can read what is in it: exclude files in"
+        " .dockerignore, which COPY obeys, and build without secrets in ENV or ARG"
+    )

@@ -1,4 +1,7 @@
-"""A shared CPU on Fly: five seconds at once after a start, a sixteenth of a CPU once they are spent."""
+"""The app under Fly's quota for shared CPUs.
+
+Fly grants an idle shared CPU five seconds of full speed after a start, and a sixteenth of a CPU once they are used.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +22,26 @@ from parity.checks.verdict import NotShown
 from parity.report.engine import Engine, EngineError
 from parity.wraps import boot
 
-# What a shared CPU that was idle grants at once, in seconds; its baseline is 6.25 % (Fly's docs on CPU, 2026).
+# Seconds of full speed that an idle shared CPU has saved up; its baseline is 6.25 % (Fly's docs on CPU, 2026).
 BURST_S = 5.0
-# Writes at once at the baseline: what one person's page may send.
+# How many writes one person's page may send at once.
 WRITES = 4
 
 
 def shared(site: Site) -> int:
-    """How many shared CPUs a Machine has. Raises ``NotDeclared`` for performance CPUs, which are never throttled."""
+    """How many shared CPUs a Machine has. Raises ``NotDeclared`` for performance CPUs, which Fly never throttles."""
     vm = site.project.fly.machine
     if vm.cpu_kind != "shared":
-        not_declared("fly.toml asks for performance CPUs, which are not throttled")
+        not_declared("fly.toml asks for performance CPUs, which Fly does not throttle")
     return vm.cpus
 
 
 @asynccontextmanager
 async def cpu(stack: Stack, mode: str) -> AsyncIterator[None]:
-    """Every Machine under Fly's quota: ``burst``, as after a start, or ``baseline``; as configured afterwards."""
+    """Put every Machine under Fly's CPU quota, and restore the configured one at the end.
+
+    ``mode`` is ``burst`` (the quota after a start) or ``baseline`` (once the burst is used).
+    """
     await stack.admin("PUT", "/fly/cpu", {"mode": mode})
     try:
         yield
@@ -45,7 +51,7 @@ async def cpu(stack: Stack, mode: str) -> AsyncIterator[None]:
 
 @check(
     "Q",
-    "A boot needs less CPU time than a shared CPU grants at once",
+    "A Machine starts with less CPU time than Fly's shared CPU has at full speed",
     broken=Wrap(boot.busy_boot, {"seconds": 7.0}, starts=False),
     because="of CPU time",
     alone=True,
@@ -55,20 +61,20 @@ async def test_boot_fits_the_cpu(machines: Machines, stack: Stack) -> None:
     """Compile bytecode in the image, import late, and move work out of the start."""
     cpus = shared(stack.site)
     async with machines.booting() as made:
-        await machines.open(made)  # however long it takes: that is another check
+        await machines.open(made)  # test_boots_in_time judges how long this takes
         used = cpu_seconds(stack, made)
     if used is None:
-        raise NotShown("the CPU time of the Machine cannot be read from here")
+        raise NotShown("this process cannot read the Machine's CPU time: run the checks where the Machines run")
     budget = BURST_S * cpus
     assert used < budget, (
-        f"a new Machine used {used:.1f} s of CPU time until its port was open. A shared CPU that was idle grants"
-        f" {budget:g} s at once, and a sixteenth of a CPU afterwards: the rest takes {(used - budget) * 16:.0f} s."
-        " Compile bytecode in the image, import late"
+        f"a new Machine used {used:.1f} s of CPU time until its port was open. Fly grants {budget:g} s at full speed"
+        f" and a sixteenth of a CPU afterwards, so the rest would take {(used - budget) * 16:.0f} s there. Compile"
+        " bytecode in the image, import late, and move work out of the start"
     )
 
 
 def cpu_seconds(stack: Stack, machine: str) -> float | None:
-    """CPU time of all processes of a Machine so far; None where it cannot be read."""
+    """The CPU time, in seconds, that all processes of a Machine have used so far; None where it cannot be read."""
     if stack.target.driver == "docker":
         return _of_container(machine)
     wanted, found = f"FLY_MACHINE_ID={machine}".encode(), 0.0
@@ -91,7 +97,7 @@ def _of_container(machine: str) -> float | None:
 
 @check(
     "Q",
-    "A Machine opens its port in time with the CPU that Fly grants after a start",
+    "With the CPU that Fly grants after a start, a Machine opens its port in time",
     broken=Wrap(boot.busy_boot, {"seconds": 12.0}, starts=False),
     because="does not open its port",
     needs=("docker",),
@@ -116,9 +122,9 @@ async def test_boots_with_flys_cpu(machines: Machines, stack: Stack) -> None:
     rests_on=("test_writes_last",),
 )
 async def test_serves_at_the_baseline(person: Person, machines: Machines, stack: Stack) -> None:
-    """Move work out of requests (a job, a GPU function), or give the Machine another CPU in fly.toml."""
+    """Move work out of requests (into a job or a GPU function), or give the Machine another CPU in fly.toml."""
     shared(stack.site)
-    await person.write()  # what only the first request costs, such as late imports, is spent
+    await person.write()  # the cost of the first request, such as late imports, must not count
     machine = await machines.first()
     timeout_s = min((one.timeout_s for one in stack.site.project.fly.service.checks), default=PATIENCE_S)
     late: list[str] = []
@@ -135,11 +141,15 @@ async def test_serves_at_the_baseline(person: Person, machines: Machines, stack:
         shown = await person.reads()
     refused = [write.answer for write in kept if not write.acknowledged]
     assert not refused, (
-        f"at the CPU baseline (a sixteenth of a CPU, once a Machine has spent its five seconds) {len(refused)} of"
-        f" {WRITES} writes fail: {refused[0]}"
+        f"at the CPU baseline (a sixteenth of a CPU, once a Machine has used its five seconds of full speed)"
+        f" {len(refused)} of {WRITES} writes fail: {refused[0]}. Move work out of requests, or give the Machine another"
+        " CPU"
     )
     assert not late, (
         f"at the CPU baseline the health check is not answered within its timeout of {timeout_s:g} s while {WRITES}"
-        f" writes are under way ({len(late)} times: {late[0]}): Fly would stop routing to the Machine"
+        f" writes are under way ({len(late)} times: {late[0]}). Fly would stop routing to the Machine: move work out of"
+        " requests, or give the Machine another CPU"
     )
-    assert not missing(kept, shown), f"at the CPU baseline acknowledged writes are not shown, but: {shown}"
+    assert not missing(kept, shown), (
+        f"at the CPU baseline acknowledged writes are not shown ({', '.join(missing(kept, shown))}); shown: {shown}"
+    )

@@ -1,4 +1,4 @@
-"""An acknowledged write lasts: on the Machine that took it, in the bucket, on a Machine with an empty disk."""
+"""An acknowledged write lasts: on the Machine that answered it, in the bucket, and on a Machine with an empty disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from parity.checks.person import Attempt, People, Person, missing
 from parity.checks.stack import Stack
 from parity.contract import InBucket, Refused
 
-# How R2 answers what it does not understand, or does not let this client do.
+# Statuses with which R2 refuses a request that is malformed, not implemented, or not allowed for these credentials.
 NOT_TAKEN = (400, 401, 403, 411, 501)
 TEXTS = ("Zürich – 東京 ⚽ ‘quoted’", 'İstanbul <b>&amp;</b> \\n "x" \'; --')
 
@@ -46,19 +46,22 @@ async def test_durable(person: Person, machines: Machines, bucket: Bucket) -> No
         after = await changed(bucket, person, before)
         assert after != before, (
             f"a write was acknowledged, but no object below {person.owns or 'the bucket'} changed ({len(after)} are"
-            " there): answer only when R2 has it"
+            " there). If the Machine ends now, the write is lost: answer only when R2 has acknowledged the upload"
         )
     async with empty_machine(person, machines) as cold:
         refused = await refusal_of(person.on(cold))
         shown = await answered(person.on(cold))
     if refused is not None and refused.status in UNKNOWN:
-        not_judged(f"an empty Machine does not know who asks ({refused}): see test_known_to_every_machine")
-    assert text in shown, f"{text} was acknowledged and is not shown by a Machine with an empty disk, but: {shown}"
+        not_judged(f"an empty Machine does not know the person ({refused}): see test_known_to_every_machine")
+    assert text in shown, (
+        f"{text} was acknowledged and is not shown by a Machine with an empty disk; shown: {shown}. A new Machine has"
+        " only what is in R2: upload before you answer, and load from R2 what the disk lacks"
+    )
 
 
 @check(
     "C",
-    "R2 accepts every request of the app: credentials, form and checksums",
+    "R2 accepts every request that the app sends: its credentials, its form and its checksums",
     broken=Fault("r2", key="*", operation="PutObject", rate=1, status=401),
     because="R2 refuses",
     needs=("ffmpeg",),
@@ -69,7 +72,7 @@ async def test_r2_takes_every_request(newcomer: Person, stack: Stack, video: byt
     """Look up the rule in docs/standins/r2-rules.md. boto3 from 1.36 on sends checksums that R2 refuses, unless its
     Config says request_checksum_calculation="when_required"."""
     since = time.time()
-    with contextlib.suppress(Refused):  # whatever the app makes of it
+    with contextlib.suppress(Refused):  # other checks judge the app's answers; this one looks at R2's
         await newcomer.app.sign_in()
         await newcomer.app.write("taken")
         if newcomer.can("upload"):
@@ -78,18 +81,18 @@ async def test_r2_takes_every_request(newcomer: Person, stack: Stack, video: byt
     entries = (await stack.admin("GET", "/r2/requests?limit=20000"))["requests"]
     asked = [one for one in entries if float(one["time"]) >= since and not one["presigned"]]
     if not asked:
-        not_declared("the app asks R2 for nothing when somebody comes, writes and uploads")
+        not_declared("the app sends R2 no request when a new person signs in, writes and uploads")
     wrong = [one for one in asked if one["status"] in NOT_TAKEN]
     assert not wrong, (
         f"R2 refuses {len(wrong)} of {len(asked)} requests of the app, such as {wrong[0]['operation']}"
-        f" {wrong[0]['key']}: {wrong[0]['status']} {wrong[0]['code']} (rule {wrong[0]['rule']}"
-        " of docs/standins/r2-rules.md)"
+        f" {wrong[0]['key']}: {wrong[0]['status']} {wrong[0]['code']}. Rule {wrong[0]['rule']} of"
+        " docs/standins/r2-rules.md says what R2 accepts instead"
     )
 
 
 @check(
     "B",
-    "Acknowledged writes are shown after a restart of the Machine that took them",
+    "Acknowledged writes are shown after a restart of the Machine that answered them",
     broken=Proxy("answered_early", seconds=600.0),
     because="lost over a restart",
     alone=True,
@@ -97,7 +100,7 @@ async def test_r2_takes_every_request(newcomer: Person, stack: Stack, video: byt
     rests_on=("test_durable",),
 )
 async def test_restart(person: Person, machines: Machines) -> None:
-    """Keep nothing that matters on the root disk: it is reset at every start."""
+    """Store nothing that matters only on the root disk: Fly resets it at every start."""
     await person.write()
     kept = [await person.attempt() for _ in range(3)]
     first = await machines.first()
@@ -105,14 +108,14 @@ async def test_restart(person: Person, machines: Machines) -> None:
     shown = await answered(person.on(await machines.first()))
     lost = missing(kept, shown)
     assert not lost, (
-        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost over a restart: Fly resets the root disk"
-        f" when a Machine starts anew. Shown: {shown}"
+        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are lost over a restart; shown: {shown}. Fly resets"
+        " the root disk whenever a Machine starts: store in R2 before you answer"
     )
 
 
 @check(
     "B",
-    "No person sees what another person writes, also when both write at once",
+    "No person sees what another person writes, even when they write at the same time",
     broken=Proxy("first_answer_kept", for_all=True),
     because="is shown to another person|is not shown what they wrote",
     live=True,
@@ -120,28 +123,29 @@ async def test_restart(person: Person, machines: Machines) -> None:
     fast=True,
 )
 async def test_people_apart(people: People) -> None:
-    """Put the person into every key of a cache, a file or an object."""
+    """Put the person's id into the key of every cache entry, file and object."""
     several = await asyncio.gather(*(people() for _ in range(3)))
     kept = [await one.attempt() for one in several]
-    for one in several:  # in turn, so that a cache that forgets who asked has something to give
+    for one in several:  # one after another, so that a cache without the person in its key gives a wrong answer
         await one.read()
     kept += await asyncio.gather(*(one.attempt() for one in several))
     shown = await asyncio.gather(*(one.read() for one in several))
     for number, seen in enumerate(shown):
         others = [w.text for n, w in enumerate(kept) if n % 3 != number and w.text in seen]
         assert not others, (
-            f"what one person wrote is shown to another person: {others[0]}. A key or a cache lacks the person"
+            f"what one person wrote is shown to another person: {others[0]}. The key of a cache entry, a file or an"
+            " object does not contain the person: add the person's id"
         )
         lost = missing([w for n, w in enumerate(kept) if n % 3 == number], seen)
         assert not lost, (
-            f"person {number + 1} of 3 is not shown what they wrote while others did: {', '.join(lost)}. A cache, a"
-            " file or an object is shared by several people"
+            f"person {number + 1} of 3 is not shown what they wrote while others wrote: {', '.join(lost)}. Several"
+            " people share a cache entry, a file or an object: put the person's id into its key"
         )
 
 
 @check(
     "B",
-    "A deleted thing stays deleted, on a Machine with an empty disk too",
+    "What a person deleted stays deleted, on a Machine with an empty disk too",
     broken=Proxy("writes_dropped", method="DELETE"),
     because="is still shown|comes back",
     needs=("delete",),
@@ -154,26 +158,30 @@ async def test_delete(person: Person, machines: Machines) -> None:
     kept, gone = [await person.write() for _ in range(2)], [await person.write() for _ in range(2)]
     for text in gone:
         if text not in await person.read():
-            not_judged(f"{text} was never shown: see the first check of class B")
+            not_judged(f"{text} was not shown even before the delete: see test_writes_last")
         await app.delete(text)
     shown = set(await person.read())
     assert not shown & set(gone), (
-        f"{', '.join(shown & set(gone))} was deleted, which was acknowledged, and is still shown"
+        f"{', '.join(shown & set(gone))} is still shown after its delete was acknowledged. Delete before you answer"
     )
-    assert set(kept) <= shown, f"the delete of {gone[0]} took {', '.join(set(kept) - shown)} along"
+    assert set(kept) <= shown, (
+        f"deleting {', '.join(gone)} also removed {', '.join(set(kept) - shown)}, which the person did not delete"
+    )
     async with empty_machine(person, machines) as cold:
         again = set(await person.on(cold).read())
     assert not again & set(gone), (
-        f"{', '.join(again & set(gone))} was deleted and comes back on a Machine with an empty disk"
+        f"{', '.join(again & set(gone))} was deleted and comes back on a Machine with an empty disk: the delete did not"
+        " reach R2 before its answer, or the Machine restored an older copy"
     )
     assert set(kept) <= again, (
-        f"after another thing was deleted, {', '.join(set(kept) - again)} is gone on a Machine with an empty disk"
+        f"a Machine with an empty disk no longer shows {', '.join(set(kept) - again)}, although only"
+        f" {', '.join(gone)} was deleted"
     )
 
 
 @check(
     "W",
-    "Text beyond Latin-1 is kept as it was written",
+    "Text with any Unicode characters and quotes is shown exactly as it was written",
     broken=Proxy("only_ascii"),
     because="is shown as",
     live=True,
@@ -181,13 +189,14 @@ async def test_delete(person: Person, machines: Machines) -> None:
     fast=True,
 )
 async def test_any_text(person: Person) -> None:
-    """Read and write UTF-8 everywhere; percent-encode what goes into headers."""
+    """Read and write UTF-8 everywhere; percent-encode text that goes into headers."""
     for text in TEXTS:
         before = set(await person.read())
         await person.app.write(text)
         shown = set(await person.read()) - before
         assert text in shown, (
-            f"{text!r} was acknowledged and is shown as {sorted(shown)!r}. Read and write UTF-8 everywhere"
+            f"{text!r} was acknowledged and is shown as {sorted(shown)!r}. Read and write UTF-8 everywhere, and"
+            " percent-encode text in headers"
         )
 
 
@@ -200,7 +209,7 @@ async def test_any_text(person: Person) -> None:
     rests_on=("test_durable",),
 )
 async def test_many(person: Person, machines: Machines) -> None:
-    """Follow R2's lists to their end (IsTruncated, NextContinuationToken)."""
+    """Read R2's lists page by page to the end (IsTruncated, NextContinuationToken)."""
     number, at_once = 1020, asyncio.Semaphore(16)
 
     async def one() -> Attempt:
@@ -208,22 +217,26 @@ async def test_many(person: Person, machines: Machines) -> None:
             return await person.attempt()
 
     kept = [await person.attempt(), *await asyncio.gather(*(one() for _ in range(number)))]
-    assert acknowledged(kept) > 1000, f"only {acknowledged(kept)} of {number} writes are acknowledged: {refusal(kept)}"
+    assert acknowledged(kept) > 1000, (
+        f"only {acknowledged(kept)} of {number} writes, 16 at a time, are acknowledged; the first refusal:"
+        f" {refusal(kept)}"
+    )
     async with empty_machine(person, machines) as cold:
         lost = missing(kept, await answered(person.on(cold)))
     assert not lost, (
-        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are not shown by a Machine with an empty disk: a list"
-        " of R2's ends at 1,000 keys and says so (IsTruncated)"
+        f"{len(lost)} of {acknowledged(kept)} acknowledged writes are not shown by a Machine with an empty disk. R2"
+        " lists at most 1,000 keys in one answer (IsTruncated): read all pages with NextContinuationToken"
     )
 
 
 def refusal(attempts: list[Attempt]) -> str:
+    """The answer to the first write that was not acknowledged."""
     return next((one.answer for one in attempts if not one.acknowledged), "none was refused")
 
 
 @check(
     "S",
-    "No cache may keep what a person reads",
+    "A person's data is answered with headers that let no cache show it again without asking",
     broken=Proxy("cacheable"),
     because="may be kept",
     live=True,
@@ -236,17 +249,17 @@ async def test_not_cacheable(person: Person, stack: Stack) -> None:
     await person.read()
     said = [one for one in stack.said if one["asked"].startswith("GET ") and str(one["answer"]).startswith("2")]
     if not said:
-        not_declared("what the contract reads is not asked with GET")
+        not_declared("the contract reads without a GET request, and only answers to GET are cached")
     kept = {one["asked"]: one["answer_headers"].get("cache-control", "") for one in said}
     wrong = [f"{asked} says Cache-Control: {value}" for asked, value in kept.items() if may_be_kept(value)]
     assert not wrong, (
-        f"an answer that changes with the next write may be kept by a browser or proxy: {wrong[0]}. After a write the"
-        " page would show the old state; answer with no-store, or no-cache and an ETag"
+        f"an answer with a person's data may be kept by a browser or proxy: {wrong[0]}. After a write the page would"
+        " show the old state. Answer with Cache-Control: no-store, or no-cache and an ETag"
     )
 
 
 def may_be_kept(value: str) -> bool:
-    """Whether ``Cache-Control`` lets a browser or a proxy show the answer again without asking."""
+    """Whether this ``Cache-Control`` lets a browser or proxy use the answer again without asking the app."""
     words = {word.strip().lower() for word in value.split(",")}
     ages = [word.partition("=")[2] for word in words if word.startswith(("max-age=", "s-maxage="))]
     return not words & {"no-store", "no-cache"} and any(age.isdigit() and int(age) > 0 for age in ages)

@@ -1,4 +1,4 @@
-"""Several environments in one bucket, and one in which nothing was ever written."""
+"""Several environments that share one bucket, and a new environment whose bucket is empty."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ def prefix_of(app: FullContract) -> str:
 
 @check(
     "M",
-    "Every key that the app adds to the bucket begins with the environment",
+    "Every key that the app adds to the bucket begins with the environment's prefix",
     broken=Named("environment_elsewhere"),
     because="outside of the environment",
     needs=("prefix", "ffmpeg"),
     rests_on=("test_someone_new_can_come",),
 )
 async def test_keys_under_the_environment(people: People, bucket: Bucket, video: bytes) -> None:
-    """Build every key from one function that begins with the environment."""
+    """Build every key in one function, and let it begin with the environment's prefix."""
     before = await bucket.objects()
     person = await people()
     prefix = prefix_of(person.app)
     await person.write()
     if person.can("upload"):
-        with contextlib.suppress(Refused):  # a finding of the check of uploads
+        with contextlib.suppress(Refused):  # test_upload reports this
             await person.app.upload(video)
     wrong = [key for key in await bucket.objects() if key not in before and not key.startswith(prefix)]
     assert not wrong, (
-        f"{len(wrong)} new keys lie outside of the environment's prefix {prefix}, such as {wrong[0] if wrong else ''}:"
-        " another environment in this bucket would read, overwrite or sweep them"
+        f"{len(wrong)} new keys lie outside of the environment's prefix {prefix}, such as {wrong[0] if wrong else ''}."
+        " Another environment that uses this bucket could read, overwrite or delete them: begin every key with the"
+        " prefix"
     )
 
 
 @check(
     "M",
-    "Nothing that the app does touches, lists or deletes what other environments have in the bucket",
+    "The app does not read, list, change or delete objects of other environments in its bucket",
     broken=Named("environment_elsewhere"),
     because="outside of the environment",
     needs=("prefix",),
@@ -56,11 +57,11 @@ async def test_keys_under_the_environment(people: People, bucket: Bucket, video:
     deadline_s=150,
 )
 async def test_other_environments_untouched(people: People, machines: Machines, bucket: Bucket, stack: Stack) -> None:
-    """Give every list and sweep the environment's prefix."""
+    """Give every list and every clean-up the environment's prefix."""
     first = await people()
     prefix = prefix_of(first.app)
     await first.write()
-    # The same keys under other environments, as those would have them.
+    # The same keys below the prefixes of other environments, where those would have them.
     mine = [key for key in await bucket.objects(first.owns or prefix) if key.startswith(prefix)]
     canaries = [f"{name}/{key.removeprefix(prefix)}" for name in ENVIRONMENTS for key in mine[:20]]
     for key in canaries:
@@ -79,34 +80,34 @@ async def test_other_environments_untouched(people: People, machines: Machines, 
         await bucket.delete(canaries)
     changed = [key for key, etag in before.items() if after.get(key) != etag]
     assert not changed, (
-        f"{changed[0]}, outside of the environment's prefix {prefix}, was deleted or changed: on Fly that would be the"
-        " data of another environment. Give every list and sweep the prefix"
+        f"the app deleted or changed {changed[0]}, outside of the environment's prefix {prefix}. That is the data of"
+        " another environment: give every list and every clean-up the prefix"
     )
     assert not outside, (
-        f"the app asked R2 for {outside[0]}, outside of the environment's prefix {prefix}: a list or sweep over all"
-        " environments deletes what belongs to others sooner or later"
+        f"the app sent R2 a request for {outside[0]}, outside of the environment's prefix {prefix}. A clean-up over all"
+        " environments would delete data of the others: give every list the prefix"
     )
 
 
 async def asked_outside(stack: Stack, prefix: str, since: float) -> list[str]:
-    """Requests to R2 since then (Unix seconds) for keys or lists that do not lie below ``prefix``."""
+    """The requests to R2 since then (Unix seconds) for keys or lists outside ``prefix``."""
     found = (await stack.admin("GET", "/r2/requests?limit=20000"))["requests"]
     placed = [(entry["operation"], entry["key"] or entry["prefix"]) for entry in found if float(entry["time"]) >= since]
-    # Those of the bucket as a whole (HeadBucket) concern no key; a list without prefix concerns all.
+    # A request for the bucket itself (HeadBucket) concerns no key; a list without a prefix concerns all keys.
     concerned = [(operation, place) for operation, place in placed if place or operation.startswith("ListObjects")]
     return [f"{operation} {place or 'of everything'}" for operation, place in concerned if not place.startswith(prefix)]
 
 
 @check(
     "K",
-    "With an empty bucket a new person can sign in, and what they write lasts",
+    "With an empty bucket, a new person can sign in and their writes last",
     broken=Proxy("answers", status=500),
     because="in an empty bucket",
     alone=True,
     deadline_s=150,
 )
 async def test_empty_bucket(people: People, machines: Machines, bucket: Bucket) -> None:
-    """Run every migration on an empty database, and create what is missing on the first write."""
+    """Make every migration work on an empty database, and create what is missing at the first write."""
     try:
         async with bucket.emptied():
             await machines.replace_all()
@@ -122,13 +123,16 @@ async def first_person_ever(people: People, machines: Machines) -> None:
         shown = await person.reads()
     except AssertionError as error:
         raise AssertionError(
-            f"in an empty bucket no new person can sign in: {error}. A first deploy, and each new environment, starts"
-            " like this. Does every migration run where nothing is?"
+            f"in an empty bucket no new person can sign in: {error}. Every first deploy and every new environment"
+            " starts with an empty bucket: make sign-in and every migration work without existing objects"
         ) from None
-    assert kept[0].acknowledged, f"in an empty bucket no write is acknowledged: {kept[0].answer}"
-    assert not missing(kept, shown), f"in an empty bucket acknowledged writes are not shown, but: {shown}"
+    assert kept[0].acknowledged, (
+        f"in an empty bucket no write is acknowledged: {kept[0].answer}. Create what is missing at the first write"
+    )
+    assert not missing(kept, shown), f"in an empty bucket acknowledged writes are not shown; shown: {shown}"
     async with empty_machine(person, machines) as cold:
         again = await answered(person.on(cold))
     assert not missing(kept, again), (
-        f"in an empty bucket acknowledged writes are not shown by a Machine with an empty disk, but: {again}"
+        f"in an empty bucket acknowledged writes are not shown by a Machine with an empty disk; shown: {again}. They"
+        " did not reach R2 before their answer"
     )

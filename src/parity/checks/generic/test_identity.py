@@ -1,4 +1,4 @@
-"""Who somebody is: every Machine knows it, and nobody gets or changes what is another person's."""
+"""Identity: every Machine knows who sends a request, and no person can read or change another person's data."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ from parity.contract import FullContract, InBucket, Refused
     fast=True,
 )
 async def test_known_to_every_machine(person: Person, machines: Machines, bucket: Bucket) -> None:
-    """Keep sessions outside of the process, and take the key that signs tokens from a secret."""
+    """Store sessions outside the process, and take the key that signs tokens from a secret."""
     await person.write()
     before = await bucket.objects(person.owns)
     await person.write()
     if isinstance(person.keeps, InBucket) and await changed(bucket, person, before) == before:
-        not_judged("the writes do not come to the bucket, and so the account may not either: see test_durable")
+        not_judged("writes do not reach the bucket, so the account may be missing there too: see test_durable")
     async with empty_machine(person, machines) as cold:
         refused = await refusal_of(person.on(cold))
     assert refused is None or refused.status not in UNKNOWN, (
-        f"a Machine that never saw the person does not know who asks: {refused}. After every deploy or stop, and with a"
-        " second Machine, everybody is signed out: sessions live in one process, or the account was not stored"
+        f"a Machine that never served the person does not know who asks: {refused}. After every deploy or stop, and on"
+        " a second Machine, all people are signed out. Store sessions and accounts outside the process, and sign tokens"
+        " with a key from a secret"
     )
 
 
@@ -56,13 +57,13 @@ async def test_known_to_every_machine(person: Person, machines: Machines, bucket
     deadline_s=150,
 )
 async def test_others_get_nothing(people: People, stack: Stack, video: bytes) -> None:
-    """Look up whose the thing is by the person's own id, in the query that finds it."""
+    """Put the id of the signed-in person into the query that finds the record."""
     one, other = await people(), await people()
     film, began = like_no_other(video), len(stack.said)
     theirs = {(await one.write()).encode(), film[-16:]}
     await one.read()
     if one.can("upload"):
-        with contextlib.suppress(Refused):  # a finding of the check of uploads
+        with contextlib.suppress(Refused):  # test_upload reports this
             theirs.add((await one.app.upload(film)).key.encode())
     asked = dict.fromkeys(path for path in map(path_read(stack), stack.said[began:]) if path)
     public: Collection[str] = getattr(one.app, "public", ())
@@ -70,13 +71,14 @@ async def test_others_get_nothing(people: People, stack: Stack, video: bytes) ->
         answer = await other.api.ask("GET", path, follow_redirects=True)
         found = answer.is_success and holds(answer, theirs)
         assert not found, (
-            f"another person who asks for {path.partition('?')[0]} gets what is another person's (it answers"
-            f" {answer.status_code}): look for whose it is, not only for whether it is there"
+            f"a signed-in person who asks for {path.partition('?')[0]} gets what is another person's (status"
+            f" {answer.status_code}). The app checks that the record exists, not who owns it: put the person's id into"
+            " the query"
         )
 
 
 def path_read(stack: Stack) -> Callable[[dict[str, Any]], str]:
-    """Gives of an entry of ``stack.said`` path and query, where it is a GET of the app that was answered well."""
+    """A function of an entry of ``stack.said``: path and query where it is a GET of the app answered 2xx, else ""."""
     api = urlsplit(stack.target.api_url).netloc
 
     def read(entry: dict[str, Any]) -> str:
@@ -89,7 +91,7 @@ def path_read(stack: Stack) -> Callable[[dict[str, Any]], str]:
 
 
 def holds(answer: httpx.Response, theirs: Collection[bytes]) -> bool:
-    """Whether one of these stands in the answer, as it is or in a URL."""
+    """Whether the answer contains one of ``theirs``, plain or percent-encoded."""
     return any(one in answer.content or one in unquote_to_bytes(answer.content) for one in theirs)
 
 
@@ -102,27 +104,37 @@ def holds(answer: httpx.Response, theirs: Collection[bytes]) -> bool:
     deadline_s=90,
 )
 async def test_others_change_nothing(people: People) -> None:
-    """Give each UPDATE and DELETE the person's id as well, and answer 404 where nothing fits."""
+    """Put the person's id into the condition of every UPDATE and DELETE, and answer 404 where no row matches."""
     one, other = await people(), await people()
     if not (one.can("delete") or one.can("edit")):
-        not_declared("the contract names nothing to change: delete or edit")
+        not_declared("the contract has neither delete nor edit, so there is nothing to change")
     hand = Hand(one, other)
     text = await one.write()
     if one.can("delete"):
         await hand.of_the_other(hand.app.delete(text))
-        assert text in await one.read(), f"{text} was deleted by another person, who sent the same request"
+        assert text in await one.read(), (
+            f"{text} was deleted by another person, who sent the owner's request. Put the person's id into the"
+            " condition of every DELETE"
+        )
     if one.can("edit"):
         for field in await hand.app.edit():
             await field.do(kept := f"of the owner {text}")
             if await field.shown() != kept:
-                not_judged("an edit is not shown even to the person who made it")
+                not_judged("an edit is not shown even to the person who made it: see test_edits_at_once")
             await hand.of_the_other(field.do(f"of a stranger {text}"))
             shown = await field.shown()
-            assert shown == kept, f"a record was changed by another person, who sent the same request: {shown!r}"
+            assert shown == kept, (
+                f"a record was changed by another person, who sent the owner's request; it now shows {shown!r}. Put the"
+                " person's id into the condition of every UPDATE"
+            )
 
 
 class Hand:
-    """``app`` is ``one``'s contract; within ``of_the_other`` what changes something is sent as ``other``."""
+    """Sends the changes of one person as another person.
+
+    ``app`` is the contract of ``one``. During ``of_the_other``, requests other than GET and HEAD carry the credentials
+    of ``other``.
+    """
 
     def __init__(self, one: Person, other: Person) -> None:
         self.app: FullContract = copy.copy(one.app)
@@ -131,7 +143,7 @@ class Hand:
         self.app.api.ask = self._ask  # type: ignore[method-assign]
 
     async def of_the_other(self, change: Awaitable[None]) -> None:
-        """It may be refused."""
+        """Do the change with the other person's credentials. A refusal is the right outcome and raises nothing."""
         self._crossed = True
         try:
             await change

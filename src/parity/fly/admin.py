@@ -1,4 +1,7 @@
-"""The admin API of this stand-in (docs/architecture.md) and the gateway to the others'."""
+"""The admin API of the Fly stand-in. Its routes are listed in ``docs/architecture.md``.
+
+The admin APIs of the R2 and Modal stand-ins are reached through the same port (``extra_routes``).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ LOG_LINES = 1000
 
 @dataclass(frozen=True)
 class AdminParts:
-    """What the API shows and drives; ``wait_timeout_s`` is the default of a release's ``wait``."""
+    """The objects that the API shows and controls.
+
+    ``wait_timeout_s`` is how long a release waits for healthy Machines when the request does not say.
+    """
 
     fleet: Fleet
     edge: EdgeContext
@@ -85,7 +91,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
     async def logs(request: Request) -> Response:
         tail = request.query_params.get("tail", str(LOG_LINES))
         if not tail.isdigit():
-            raise HTTPException(400, f"tail={tail!r} is not a number of lines")
+            raise HTTPException(400, f"tail={tail!r}: expected a number of lines")
         return JSONResponse({"lines": await fleet.driver.logs(machine_of(request).id, int(tail))})
 
     async def requests(request: Request) -> Response:
@@ -150,7 +156,7 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
         except BadWrap as error:
             raise HTTPException(400, str(error)) from None
         await parts.interposer.set([] if request.method == "DELETE" else wraps)
-        for machine in fleet.machines:  # a connection that is kept leads past what is new
+        for machine in fleet.machines:  # a pooled connection would bypass the new wraps
             parts.edge.pool.close(machine)
         return Response(status_code=204)
 
@@ -192,29 +198,30 @@ def _answer(status: int, title: str) -> Callable[[Request, Exception], Awaitable
 def release_fields(
     wanted: dict[str, object],
 ) -> tuple[str | None, Path | None, dict[str, str | None], bool | float]:
-    """Image, source, environment and wait of ``POST /fly/releases``. Raises 400, naming the field.
+    """Read image, source, environment and wait from the body of ``POST /fly/releases``.
 
-    ``wait``: true (default) waits as long as fly.toml says, a number so many seconds, false not at all.
+    ``wait`` is true (the default) to wait as long as fly.toml says, a number of seconds, or false to return at once.
+    Raises ``HTTPException`` 400 that names the wrong field.
     """
     image, source = wanted.get("image"), wanted.get("source")
     env, wait = {} if wanted.get("env") is None else wanted["env"], wanted.get("wait", True)
     if image is not None and not isinstance(image, str):
-        raise HTTPException(400, "image: a text is wanted, such as app:tag")
+        raise HTTPException(400, "image: expected a string such as app:tag")
     if source is not None and not isinstance(source, str):
-        raise HTTPException(400, "source: the path of a folder is wanted")
+        raise HTTPException(400, "source: expected the path of a folder, as a string")
     if image is not None and source is not None:
-        raise HTTPException(400, "image, source: only one of them can be given")
+        raise HTTPException(400, "image, source: give only one of them")
     if not isinstance(env, dict) or not all(value is None or isinstance(value, str) for value in env.values()):
-        raise HTTPException(400, "env: an object of texts is wanted; null removes a name")
+        raise HTTPException(400, "env: expected an object whose values are strings; null removes a variable")
     if isinstance(wait, bool):
         return image, Path(source) if source else None, env, wait
     if isinstance(wait, int | float) and wait > 0:
         return image, Path(source) if source else None, env, float(wait)
-    raise HTTPException(400, "wait: true, false or a number of seconds above 0 is wanted")
+    raise HTTPException(400, "wait: expected true, false or a number of seconds above 0")
 
 
 def index_page(fleet: Fleet, urls: dict[str, str]) -> str:
-    """A page for people: addresses, Machines, where to look."""
+    """The HTML start page: the addresses of the stack, its Machines, and links to the most useful routes."""
     links = "".join(
         f'<li>{html.escape(name)}: <a href="{html.escape(url)}">{html.escape(url)}</a></li>'
         for name, url in urls.items()

@@ -1,4 +1,4 @@
-"""Name the setting of a port that cannot be bound, and blame no other error on it."""
+"""Report a port that cannot be bound as an error of the setting that chose the port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from parity.config.errors import ConfigError
 
 @contextmanager
 def binding(setting: str, host: str, port: int) -> Iterator[None]:
-    """Put only the bind of ``port`` inside. Raises ``ConfigError`` with the setting's name instead of ``OSError``."""
+    """Turn an ``OSError`` of the block into a ``ConfigError`` that names ``setting``.
+
+    Put only the call that binds ``port`` into the block; any other ``OSError`` would be reported as a busy port.
+    """
     try:
         yield
     except OSError as error:

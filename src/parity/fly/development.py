@@ -1,9 +1,10 @@
-"""`parity dev`: Machines run the working tree, and start anew when a source of theirs changes.
+"""`parity dev`: Machines run the working tree and restart when one of its source files changes.
 
-The tree is watched here, where Machines are stopped and started, and not by a reloader inside the Machine: so it works
-for every command and language, and what is in flight ends as in any stop. Requests that arrive meanwhile wait at the
-gate, so the first answer after a change is that of the new code. Code that does not start leaves no Machine behind: the
-last good one is gone, requests get 502, and the end of its log is shown here and by ``GET /fly/dev``.
+The stand-in watches the files and restarts the Machines itself. A reloader inside the Machine was rejected: it would
+work for one command and language only, and it would not end requests in flight as a normal stop does. Requests that
+arrive during a restart wait at the gate, so the first answer after a change comes from the new code. If the new code
+does not start, no Machine is left: the old one was stopped already, requests get 502, and the end of the log is
+printed here and returned by ``GET /fly/dev``.
 """
 
 from __future__ import annotations
@@ -26,43 +27,44 @@ from parity.fly.machines.machine import Machine
 from parity.fly.machines.port import Port
 from parity.fly.machines.state import State
 
-# How long files must be quiet before a change counts, and between two looks at whether a watched folder is still the
-# same one (a checkout of another branch makes it anew), in milliseconds.
+# A batch of changes ends when no file changed for this long, in milliseconds.
 QUIET_MS = 40
+# How often to check that a watched folder was not replaced by another one, as `git checkout` may do, in milliseconds.
 LOOK_MS = 1000
-# Between two looks for a folder that is gone, in seconds.
+# How often to look for a watched path that does not exist, in seconds.
 ABSENT_S = 0.2
-# How long a deploy of the functions waits for Machines that start, in seconds.
+# How long a deploy of the GPU functions waits for restarting Machines, in seconds.
 OPENING_S = 10.0
 SHOWN_CHANGES = 10
 SHOWN_LINES = 20
 
 
 class NotDeclared(Exception):
-    """Nothing says which files of the checkout are the app's."""
+    """``parity.toml`` does not say which files of the checkout belong to the app."""
 
 
 async def _no_functions(_on: bool) -> str:
-    """For an app without GPU functions."""
+    """The default of ``Development.debug_functions``, for an app without GPU functions."""
     return ""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Files and folders whose change matters; ``ignored`` are folders in them that hold no source.
+    """The files and folders to watch.
 
-    Those of ``machines`` start Machines anew, those of ``functions`` deploy the GPU functions again.
+    A change in ``machines`` restarts the Machines; a change in ``functions`` deploys the GPU functions again. Changes
+    in the folders ``ignored`` have no effect.
     """
 
     root: Path
     machines: tuple[Path, ...]
     functions: tuple[Path, ...] = ()
     ignored: tuple[Path, ...] = ()
-    poll: bool = False  # look at the files instead of waiting for the system's notices
+    poll: bool = False  # read the files at intervals instead of using the system's change notifications
 
     @classmethod
     def of(cls, project: Project, *, poll: bool) -> Sources:
-        """Those that ``parity.toml`` declares: ``[dev] mounts``, else what a Machine without Docker runs."""
+        """The paths of ``[dev] mounts`` in ``parity.toml``; without them, the folder that the process driver runs."""
         parity, root = project.parity, project.settings.root
         machines = tuple(root / path for path in parity.dev.mounts)
         if not machines and project.settings.driver == "process":
@@ -72,14 +74,16 @@ class Sources:
         return cls(root, machines, functions, (project.settings.state_dir,), poll)
 
     def named(self, path: Path) -> str:
-        """As a developer calls it."""
+        """The path relative to the checkout, where it lies inside."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
 @dataclass
 class Development:
-    """On or off. ``deploy_functions`` lets the GPU functions be deployed again, ``debug_functions`` lets them listen
-    for a debugger or no more; each returns why that failed, or "". ``listen`` is where a Machine's debugger connects.
+    """Turns development mode on and off, and restarts Machines while it is on.
+
+    ``deploy_functions`` deploys the GPU functions again; ``debug_functions`` makes them listen for a debugger, or stops
+    that. Both return "" or the reason of a failure. ``listen`` is the address that a debugger connects to.
     """
 
     fleet: Fleet
@@ -103,7 +107,7 @@ class Development:
         return self.fleet.dev
 
     async def resume(self) -> None:
-        """Watch again, where a stand-in that was restarted goes on with the working tree."""
+        """Watch the files again after a restart of the stand-in, if its release is the working tree."""
         if self.on:
             self._watching = asyncio.create_task(self._watch())
 
@@ -112,15 +116,15 @@ class Development:
         self.fleet.paused = lambda: self.relay.attached
 
     def _debugged(self) -> list[Address]:
-        """Where Machines listen for a debugger."""
+        """The addresses at which Machines listen for a debugger."""
         found = (self.fleet.driver.debug_address(machine.id) for machine in self._machines())
         return [address for address in found if address is not None]
 
     async def switch(self, *, on: bool, timeout_s: float, debug: bool = False) -> None:
-        """Replace the Machines by ones of the working tree, or by ones of the exact image.
+        """Replace the Machines by Machines that run the working tree (``on``) or the built image.
 
-        The image's must be healthy within ``timeout_s``; code that is being worked on need not. Raises
-        ``NotDeclared`` and what ``Fleet.deploy`` raises.
+        Machines of the image must become healthy within ``timeout_s`` seconds. Machines of the working tree need not,
+        because unfinished code may fail. Raises ``NotDeclared`` and what ``Fleet.deploy`` raises.
         """
         if on and not self.sources.machines:
             raise NotDeclared(
@@ -136,7 +140,7 @@ class Development:
                 self._watching = asyncio.create_task(self._watch()) if on else None
                 try:
                     await self.fleet.develop(on=on, timeout_s=timeout_s, debug=debug)
-                finally:  # after a failure, whatever release is in force decides
+                finally:  # after a failure, the release in force decides whether to watch
                     if not self.on:
                         await self._end_watch()
                     elif self._watching is None:
@@ -175,7 +179,7 @@ class Development:
                 await self._take(watched)
             try:
                 async for batch in self._batches(watched, poll=poll):
-                    # Looked at before the change is acted on: what is replaced meanwhile is found the next time.
+                    # Read before acting on the change, so that a replacement during the action is found next time.
                     now = _identities(watched)
                     if batch:
                         await self._take([Path(path) for _, path in batch])
@@ -185,11 +189,11 @@ class Development:
             except OSError as error:
                 if poll:
                     raise
-                _say(f"files are looked at every 0.3 s, as the system does not tell of changes: {error}")
+                _say(f"the system cannot report changes of files, so they are read every 0.3 s: {error}")
                 poll = True
 
     def _batches(self, watched: Collection[Path], *, poll: bool) -> AsyncIterator[set[FileChange]]:
-        """Changes as they come; an empty set now and then."""
+        """Yield batches of changes; an empty batch every ``LOOK_MS`` without a change."""
         return awatch(
             *watched,
             watch_filter=DefaultFilter(ignore_paths=self.sources.ignored),
@@ -200,7 +204,7 @@ class Development:
         )
 
     async def _take(self, paths: Collection[Path]) -> None:
-        """Act on changes."""
+        """Restart Machines or deploy functions, according to which sources the paths belong to."""
         self.changed = tuple(sorted({self.sources.named(path) for path in paths}))[:SHOWN_CHANGES]
         self.reloads += 1
         if _touches(paths, self.sources.machines):
@@ -211,8 +215,11 @@ class Development:
                 self._deploying = asyncio.create_task(self._deploy())
 
     async def _deploy(self) -> None:
-        """Deploy the functions until no change is left that came meanwhile. Machines go first: a deploy takes seconds
-        and much of the processor, and most changes of code that both share are looked at through a Machine."""
+        """Deploy the functions, again if they changed during the deploy.
+
+        Restarting Machines come first: a deploy takes seconds and much of the CPU, and developers mostly look at a
+        change of shared code through a Machine.
+        """
         while self._stale:
             if self._opening is not None:
                 await asyncio.wait({self._opening}, timeout=OPENING_S)
@@ -235,7 +242,7 @@ class Development:
         self._opening = asyncio.create_task(self._tell(machines, began))
 
     async def _tell(self, machines: list[Machine], began: float) -> None:
-        """Say when the new code is reached, or why it is not."""
+        """Print how long the new code took to answer, or the log of Machines that did not start."""
         started = [m for m in machines if m.spec.serves and (m.state is not State.STOPPED or m.given_up)]
         await self.fleet.until(lambda: all(m.port is Port.OPEN or m.given_up for m in started))
         broken = [machine for machine in machines if machine.given_up]
@@ -250,7 +257,7 @@ class Development:
         return [*self.fleet.machines.values(), *self.fleet.workers.machines.values()]
 
     async def _ends(self, broken: Iterable[Machine]) -> list[str]:
-        """The last lines of Machines that do not start."""
+        """The last log lines of Machines that did not start."""
         lines = []
         for machine in broken:
             lines.append(
@@ -279,7 +286,7 @@ class Development:
 
 
 def _identities(paths: Iterable[Path]) -> Mapping[Path, tuple[int, int] | None]:
-    """Which file or folder stands under each path now."""
+    """Device and inode of each path; None for a path that does not exist."""
     found: dict[Path, tuple[int, int] | None] = {}
     for path in paths:
         try:

@@ -1,4 +1,7 @@
-"""All Machines of the app: creates and destroys them, replaces their release, stops those in excess."""
+"""All Machines of the app: creates and destroys them, deploys releases, and stops Machines that are not needed.
+
+``gate`` holds the requests; ``rollout`` has the deploy strategies; ``groups`` has the Machines that serve no HTTP.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +28,24 @@ from parity.fly.routing import Phase, Use, excess
 from parity.fly.settings import FlySettings
 from parity.fly.specs import Specs
 
-# Runs a command once as a Machine would; returns its exit code and its last lines.
+# Runs a command to its end in a Machine's environment; returns the exit code and the last lines of output.
 RunOnce = Callable[[Sequence[str]], Awaitable[tuple[int, list[str]]]]
 
 
 async def _nothing(_run_once: RunOnce) -> None:
-    """An app that needs nothing before its first Machine."""
+    """The default of ``FleetParts.prepare``: nothing to do before the first Machine starts."""
 
 
 @dataclass
 class FleetParts:
-    """What a fleet is made of. ``leaving`` is told before a Machine's traffic ends; ``prepare`` runs before the first
-    Machine starts, and is given what runs a command in a Machine's environment. ``commands`` are those of the other
-    process groups, where a Machine is a process. ``mounts`` are paths of the checkout, with their places in the image:
-    a release of the working tree lays them over it. ``root`` is the checkout.
+    """What a fleet needs.
+
+    - ``local``, ``check_local``: the addresses that the edge and the health checks connect from.
+    - ``leaving``: called before a Machine stops receiving traffic, with whether to close its WebSockets.
+    - ``prepare``: awaited before the first Machine starts; its argument runs a command in a Machine's environment.
+    - ``commands``: the command of each other process group, for the process driver.
+    - ``mounts``: pairs of a path in the checkout and its path in the image; a release of the working tree mounts them.
+    - ``root``: the checkout.
     """
 
     config: FlyConfig
@@ -56,15 +63,15 @@ class FleetParts:
 
 
 class Fleet:
-    """Raises ``DriverError``, ``WrongState`` and ``ReleaseFailed``; an unknown Machine is a ``KeyError``."""
+    """Methods raise ``DriverError``, ``WrongState`` and ``ReleaseFailed``, and ``KeyError`` for an unknown Machine."""
 
     def __init__(self, parts: FleetParts) -> None:
         self._parts = parts
         self.machines: dict[str, Machine] = {}
         self.gate = AppGate(self.machines, parts.config, parts.settings)
         self.release = Release(1)
-        self.dev = False  # releases are of the working tree
-        self.paused: Callable[[], bool] = lambda: False  # deadlines stand still
+        self.dev = False  # whether releases run the working tree
+        self.paused: Callable[[], bool] = lambda: False  # whether a debugger is attached; deadlines then do not expire
         self._numbers = 0
         self._last = 0  # number of the newest release, in force or not
         self._specs = Specs(parts.driver, parts.environment, parts.commands, parts.root, parts.mounts)
@@ -97,7 +104,7 @@ class Fleet:
     async def open(self) -> None:
         """Start ``max(1, min_machines_running)`` Machines, as a first deploy with ``--ha=false`` does.
 
-        A stand-in that was restarted goes on with the release that it ran.
+        A restarted stand-in continues with the release that it ran before.
         """
         driver = self._parts.driver
         driver.notice = self._on_notice
@@ -139,9 +146,9 @@ class Fleet:
             owned_file.save(self._release_file, self._parts.driver.owner, self.release.stored())
 
     async def newer_build(self) -> Image | None:
-        """What the configured image means now, when that is not what the release runs.
+        """The image that the configured tag names now, if it differs from the image of the release in force.
 
-        None for a release of another image or of a source folder, and when the image is gone.
+        None for a release of another tag or of a source folder, and when the configured image does not exist.
         """
         if self.release.image is not None or self.release.source is not None:
             return None
@@ -152,7 +159,7 @@ class Fleet:
         return found if found.digest != self.release.resolved.digest else None
 
     async def close(self) -> None:
-        """Stop and remove every Machine; nothing happens the second time."""
+        """Stop and remove every Machine. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -163,7 +170,7 @@ class Fleet:
         await self._parts.driver.close()
 
     def get(self, machine_id: str) -> Machine:
-        """Of any process group."""
+        """The Machine with this id, of any process group. Raises ``KeyError``."""
         return self.workers.machines.get(machine_id) or self.machines[machine_id]
 
     @property
@@ -187,8 +194,11 @@ class Fleet:
 
     @property
     def ready(self) -> bool:
-        """Whether the app can be expected to answer: a Machine of this release has passed its checks, and one does now
-        or would be woken. An app that was scaled to zero is ready; one whose Machines fail or gave up is not."""
+        """Whether a request to the app should be answered.
+
+        True while a Machine passes its checks, or when one has passed them since the deploy and a request would wake
+        a Machine. So an app that is scaled to zero is ready, and one whose Machines fail or do not start is not.
+        """
         if self.healthy:
             return True
         if not (self._passed and self._parts.config.service.auto_start_machines):
@@ -208,9 +218,9 @@ class Fleet:
         config: FlyConfig | None = None,
         launch: bool = True,
     ) -> Machine:
-        """One more Machine that serves, started unless ``launch`` is off.
+        """Create a Machine of the group that serves HTTP, and start it unless ``launch`` is false.
 
-        Of the current release and with fly.toml's configuration, unless others are given.
+        It runs the current release with fly.toml's configuration, unless others are given.
         """
         self._numbers += 1
         config = config or self._parts.config
@@ -226,14 +236,14 @@ class Fleet:
         return machine
 
     async def run_once(self, command: Sequence[str]) -> tuple[int, list[str]]:
-        """Run a command with the release's image or source and a Machine's environment, to its end.
+        """Run a command to its end in a temporary Machine of the current release, as Fly runs a release command.
 
-        Returns its exit code and its last lines. Fly runs a release command so, in a Machine of its own.
+        Returns the exit code and the last lines of output.
         """
         return await self._once.run(command, self.release)
 
     async def machine_checks(self, machine: Machine, release: Release) -> None:
-        """Run fly.toml's ``machine_checks`` against a Machine. Raises ``ReleaseFailed`` and ``DriverError``."""
+        """Run ``machine_checks`` of fly.toml against a Machine. Raises ``ReleaseFailed`` and ``DriverError``."""
         await self._once.machine_checks(machine, release)
 
     @property
@@ -242,7 +252,7 @@ class Fleet:
         return CpuMode(self._parts.settings.cpu)
 
     async def set_cpu(self, mode: CpuMode) -> None:
-        """Another CPU quota for every Machine, and for those to come. Raises ``DriverError``."""
+        """Set the CPU quota of every Machine, and of Machines created later. Raises ``DriverError``."""
         for machine in list(self.machines.values()):
             await machine.set_cpu(mode)
         self.cpu_mode = mode
@@ -265,11 +275,11 @@ class Fleet:
         timeout_s: float,
         strategy: str | None = None,
     ) -> Release:
-        """Put another release in force by fly.toml's strategy, or by ``strategy``.
+        """Deploy a release with ``strategy``, or else with the strategy of fly.toml.
 
-        The release command runs first; when it fails, nothing is replaced. With ``wait`` a Machine must become healthy
-        within ``timeout_s``; when it does not, the release is failed and ``ReleaseFailed`` says which Machine it was.
-        Nothing is rolled back but by bluegreen, which leaves the old Machines in force.
+        The release command runs first; if it fails, no Machine is replaced. With ``wait``, each new Machine must become
+        healthy within ``timeout_s`` seconds; otherwise the release counts as failed and ``ReleaseFailed`` names the
+        Machine. As on Fly, a failed release is not rolled back, except by bluegreen, which keeps the old Machines.
         """
         async with self._releasing:
             deploy = self._parts.config.deploy
@@ -289,7 +299,7 @@ class Fleet:
             except (DriverError, WrongState, ReleaseFailed) as error:
                 release.move(ReleaseStatus.FAILED, str(error))
                 if chosen == "bluegreen":
-                    self.release = before  # the old Machines are still there, and alone
+                    self.release = before  # only the old Machines are left, and they still serve
                 raise
             else:
                 release.move(ReleaseStatus.COMPLETE)
@@ -298,9 +308,9 @@ class Fleet:
             return release
 
     async def develop(self, *, on: bool, timeout_s: float, debug: bool = False) -> None:
-        """Release the working tree, or the configured image alone, which must become healthy within ``timeout_s``.
+        """Deploy the working tree (``on``) or the configured image. Later deploys run the same of the two.
 
-        Until the next call, every release is of that kind. Raises what ``deploy`` raises.
+        The image must become healthy within ``timeout_s`` seconds. Raises what ``deploy`` raises.
         """
         self.dev, self._specs.debug = on, debug
         try:
@@ -311,9 +321,9 @@ class Fleet:
     async def replace(
         self, machine: Machine, release: Release, *, launch: bool = True, config: FlyConfig | None = None
     ) -> None:
-        """Start ``release`` under the Machine's id, with fly.toml's configuration unless another is given.
+        """Stop the Machine and start it with ``release``. It keeps its id.
 
-        Without ``launch`` it is left stopped, for its next start.
+        ``config`` defaults to fly.toml's. Without ``launch`` the Machine stays stopped until its next start.
         """
         config = config or self._parts.config
         await machine.stop()
@@ -322,7 +332,10 @@ class Fleet:
             await machine.start()
 
     async def candidate(self, image: str | None, env: dict[str, str | None]) -> Release:
-        """A release of this image and environment that is not in force: for a Machine that someone else replaces."""
+        """A release of this image and environment for a single Machine.
+
+        Used when a client of the Machines API updates one Machine. The release in force stays the same until ``adopt``.
+        """
         resolved = await self._parts.driver.resolve(image, None)
         now = self.release
         if (now.image, now.env, now.resolved) == (image, env, resolved):
@@ -333,14 +346,14 @@ class Fleet:
         return release
 
     def adopt(self, release: Release) -> None:
-        """``release`` is in force: every Machine runs it."""
+        """Make ``release`` the release in force, once every Machine runs it."""
         if release is not self.release:
             release.move(ReleaseStatus.COMPLETE)
             self.release = release
             self._save_release()
 
     async def until_healthy(self, machine: Machine, timeout_s: float) -> None:
-        """Returns once it is healthy. Raises ``ReleaseFailed``."""
+        """Wait until the Machine is healthy. Raises ``ReleaseFailed`` after ``timeout_s`` seconds or if it gave up."""
         try:
             async with asyncio.timeout(timeout_s), self._changed:
                 await self._changed.wait_for(lambda: machine.healthy or _hopeless(machine))
@@ -352,7 +365,7 @@ class Fleet:
             raise ReleaseFailed(f"Machine {machine.id} does not stay up: {_describe(machine)}")
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns once it holds; it is looked at whenever something changes."""
+        """Wait until ``condition`` is true. It is evaluated after each change of a Machine."""
         async with self._changed:
             await self._changed.wait_for(condition)
 
@@ -364,7 +377,7 @@ class Fleet:
             await self.check_idle()
 
     async def check_idle(self) -> None:
-        """One autostop check: stops or suspends the Machine that is too many, if there is one."""
+        """Run one autostop check: stop or suspend at most one Machine, as Fly does."""
         service, settings = self._parts.config.service, self._parts.settings
         started = [m for m in self.machines.values() if m.state is State.STARTED]
         uses = [Use(m.id, m.load if settings.websockets_count else m.requests, m.used) for m in started]
@@ -405,9 +418,10 @@ class Fleet:
             self._spawn(self._make_again(machine))
 
     async def _make_again(self, machine: Machine) -> None:
-        """Someone else removed what ran it: ``docker compose up``, for one, as the service has no replicas.
+        """Start a Machine again whose container was removed from outside.
 
-        A ``docker compose up --build`` asks for the image that it built: that is a release of its own.
+        ``docker compose up`` does that, because the ``api`` service has no replicas. After
+        ``docker compose up --build`` the configured tag names a new image, which is deployed as a new release.
         """
         try:
             async with self._making_again:
@@ -428,7 +442,7 @@ class Fleet:
 
 
 class _Steps:
-    """What a strategy does, on a fleet; ``timeout_s`` None waits for nothing."""
+    """The ``rollout.Steps`` of a fleet. With ``timeout_s`` None, ``healthy`` returns at once."""
 
     def __init__(self, fleet: Fleet, release: Release, timeout_s: float | None) -> None:
         self._fleet, self._release, self._timeout_s = fleet, release, timeout_s
@@ -456,7 +470,7 @@ class _Steps:
 
 
 def _hopeless(machine: Machine) -> bool:
-    """It stopped and is not being started again."""
+    """Whether the Machine has stopped and will not be restarted."""
     return machine.state in (State.STOPPED, State.DESTROYED) and not machine.restarting
 
 

@@ -1,4 +1,7 @@
-"""Holds requests while a Machine starts or all are at their hard limit; first come, first served."""
+"""The queue of requests that wait while a Machine starts or while all Machines are at their hard limit.
+
+Requests leave in the order in which they came. ``routing`` decides where each one goes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class _Waiting:
     waiter: Waiter
     wait: Wait
     timer: asyncio.TimerHandle | None = None
-    prefer_failed: bool = False  # the preferred Machine was started in vain: any other will do
+    prefer_failed: bool = False  # the preferred Machine did not start, so any other may serve the request
 
 
 def phase_of(machine: Machine, *, route_unchecked: bool) -> Phase:
@@ -50,7 +53,7 @@ def phase_of(machine: Machine, *, route_unchecked: bool) -> Phase:
 
 
 class AppGate:
-    """The gate of one app. ``machines`` is the fleet's own mapping, kept by it."""
+    """The queue of one app. ``machines`` is the mapping that the fleet updates; the gate only reads it."""
 
     def __init__(self, machines: dict[str, Machine], config: FlyConfig, settings: FlySettings) -> None:
         self._machines, self._config, self._settings = machines, config, settings
@@ -58,7 +61,7 @@ class AppGate:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waking: set[str] = set()
         self._pumping = False
-        self.paused: Callable[[], bool] = lambda: False  # a person looks at a stopped program
+        self.paused: Callable[[], bool] = lambda: False  # whether a debugger is attached; waits then do not expire
 
     @property
     def queued(self) -> int:
@@ -119,7 +122,7 @@ class AppGate:
             self.pump()
 
     def unreachable(self, target: Target) -> None:
-        """A connection was refused although the port had been open: try the port again."""
+        """The edge reports a refused connection to a port that was open; check the port again."""
         machine = self._machines.get(target.id)
         if machine is not None and machine.state is State.STARTED and machine.port is Port.OPEN:
             machine.probe()
@@ -127,7 +130,7 @@ class AppGate:
     # deciding again
 
     def pump(self) -> None:
-        """Something changed: decide again for those that wait."""
+        """Decide again for every waiting request. Call it after each change of a Machine or of its load."""
         if self._pumping:
             return
         self._pumping = True
@@ -169,7 +172,10 @@ class AppGate:
         self._time(waiting)
 
     def _time(self, waiting: _Waiting) -> None:
-        """Only waiting for capacity has a limit of its own; a start ends by itself, well or badly."""
+        """Start the timeout of a request that waits for capacity.
+
+        A request that waits for a start needs none, because a start always ends in success or failure.
+        """
         if waiting.timer:
             waiting.timer.cancel()
             waiting.timer = None
@@ -210,7 +216,7 @@ class AppGate:
         self.pump()
 
     def failed(self, machine: Machine, reason: str) -> None:
-        """A start failed: refuse those that waited for it, unless another Machine is ready or on its way."""
+        """A start failed: refuse the requests that waited for it, unless another Machine is ready or starting."""
         if machine.id in self._waking:
             return  # it is being started again
         for waiting in self._queue:
@@ -230,7 +236,7 @@ class AppGate:
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Refuse all that wait. A start under way ends by itself: stopping the Machine waits for it."""
+        """Refuse all waiting requests. A running start is not cancelled, because stopping its Machine waits for it."""
         for waiting in list(self._queue):
             self._dequeue(waiting)
             waiting.waiter.refused(503, "the edge is shutting down")

@@ -1,9 +1,9 @@
-"""Machines that serve no HTTP: those of further process groups, such as a worker, and those that run one command.
+"""Machines that serve no HTTP: those of other process groups, such as a worker, and those that run one command.
 
-The edge sends them nothing, so that the autostop does not see them either: Fly stops and wakes only Machines of a
-service. A deploy replaces those of a group after the group that serves (superfly/docs, launch/monolithic apps, read
-2026-11). A Machine that runs one command is destroyed once it ended, as flyctl asks for with ``auto_destroy``; what
-happened to it can still be read.
+The edge sends them no requests and the autostop ignores them, because Fly stops and wakes only Machines of a service.
+A deploy replaces them after the group that serves HTTP (superfly/docs, launch/monolithic apps, read 2026-11). A
+Machine that runs one command is destroyed when the command ends, as flyctl requests with ``auto_destroy``. Its events
+can still be read afterwards.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from parity.fly.machines.release import Release
 from parity.fly.machines.state import State
 from parity.fly.specs import Specs
 
-# Numbers of the serving group begin at 1: those here are far from them.
+# The group that serves HTTP numbers its Machines from 1, so these start far above.
 FIRST_NUMBER = 1000
-# Destroyed Machines whose events can still be read.
+# How many destroyed Machines are remembered, so that their events can be read.
 KEPT_GONE = 20
 
 
 class Workers:
-    """Raises ``DriverError`` and ``WrongState``. ``machines`` are by id, ``gone`` those that were destroyed."""
+    """The Machines, by id; ``gone`` has those that were destroyed. Raises ``DriverError`` and ``WrongState``."""
 
     def __init__(self, config: FlyConfig, surroundings: Surroundings, specs: Specs) -> None:
         self._configs = {name: config.of_group(name) for name in config.other_groups}
@@ -45,7 +45,7 @@ class Workers:
     async def create(
         self, config: FlyConfig, release: Release, *, launch: bool = True, auto_destroy: bool = False
     ) -> Machine:
-        """One more Machine. ``auto_destroy``: it is destroyed once it has run to its end."""
+        """Create a Machine, and start it unless ``launch`` is false. ``auto_destroy`` destroys it when it ends."""
         self._numbers += 1
         spec = self._specs.of(config, secrets.token_hex(7), self._numbers, release)
         spec = replace(spec, serves=False, once=auto_destroy)
@@ -69,7 +69,7 @@ class Workers:
                 await self.update(machine, config, release)
 
     async def update(self, machine: Machine, config: FlyConfig, release: Release, *, launch: bool = True) -> None:
-        """Stop it, and start it with another release and configuration; without ``launch`` it is left stopped."""
+        """Restart the Machine with another release and configuration. Without ``launch`` it stays stopped."""
         await machine.stop()
         spec = self._specs.of(config, machine.id, machine.spec.number, release)
         machine.replace(replace(spec, serves=False, once=machine.spec.once), config)
@@ -77,20 +77,20 @@ class Workers:
             await machine.start()
 
     async def destroy(self, machine_id: str) -> None:
-        """Stop it and remove everything of it but the record of what happened."""
+        """Stop and remove the Machine. Its events stay readable in ``gone``."""
         machine = self.machines.pop(machine_id)
         self.remember(machine)
         await machine.destroy()
         self._specs.forget(machine_id)
 
     def remember(self, machine: Machine) -> None:
-        """Keep the record of a Machine that is destroyed."""
+        """Keep a destroyed Machine in ``gone``; the oldest one beyond ``KEPT_GONE`` is dropped."""
         self.gone[machine.id] = machine
         while len(self.gone) > KEPT_GONE:
             self.gone.popitem(last=False)
 
     def _ended(self, machine_id: str) -> None:
-        """A Machine that runs one command changed: remove it when it has ended by itself."""
+        """Called when a Machine with ``auto_destroy`` changes: destroy it if its command has ended."""
         machine = self.machines.get(machine_id)
         if machine and machine.state is State.STOPPED and machine.given_up:
             task = asyncio.get_running_loop().create_task(self.destroy(machine_id))
@@ -104,7 +104,7 @@ class Workers:
             await self.destroy(machine_id)
 
     def as_json(self) -> list[dict[str, object]]:
-        """The admin API's form: each Machine with its group."""
+        """Each Machine with the name of its group, as the admin API returns them."""
         return [
             {"group": machine.spec.environment["FLY_PROCESS_GROUP"], **machine.as_json()}
             for machine in self.machines.values()

@@ -1,9 +1,9 @@
-"""A proxy between the edge and each Machine that does on purpose what a broken app would do.
+"""A proxy between the edge and each Machine that imitates the faults of a broken app.
 
-Checks use it for their broken variants (``Proxy`` in parity.checks.variants): it works for an app in any language, and
-no release has to be made for it. The proxy is an ASGI application that forwards to the Machine, inside of the wraps of
-``parity.wraps``. Health checks and the probing of the port go past it, as they concern the Machine itself.
-A WebSocket goes past it too, unless a wrap is about WebSockets; those answer it themselves.
+Checks use it for their broken variants (``Proxy`` in parity.checks.variants). It works for an app in any language and
+needs no deploy. The proxy is an ASGI application that forwards requests to the Machine; the wraps of ``parity.wraps``
+surround it. Health checks and port probes bypass it, because they are about the Machine itself. A WebSocket bypasses
+it too, unless one of the wraps handles WebSockets.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from parity.fly.edge.headers import HOP_BY_HOP
 from parity.wraps import PROXIED, SOCKETS, App, Message, Receive, Send
 
 Address = tuple[str, int]
-# A Machine may take long; the edge has its own idle timeout.
+# Seconds. Long, because the edge has its own idle timeout.
 TIMEOUT_S = 300.0
 
 
 class BadWrap(ValueError):
-    """There is no such wrap; the message says which there are."""
+    """An unknown or malformed wrap. The message lists the known ones."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ class WrapSpec:
 def parse_wraps(wanted: object) -> list[WrapSpec]:
     """The body's ``wraps``: a list of ``{"name": …, "settings": {…}}``, the outermost first. Raises ``BadWrap``."""
     if not isinstance(wanted, list):
-        raise BadWrap("wraps: a list of {name, settings} is wanted")
+        raise BadWrap("wraps: expected a list of {name, settings}")
     found = []
     for entry in wanted:
         if not isinstance(entry, dict) or not isinstance(entry.get("settings", {}), dict):
             raise BadWrap(f"wraps: {entry!r} is not {{name, settings}}")
         if entry.get("name") not in PROXIED:
-            raise BadWrap(f"wraps: there is no {entry.get('name')!r}; known: {', '.join(sorted(PROXIED))}")
+            raise BadWrap(f"wraps: there is no wrap {entry.get('name')!r}; known: {', '.join(sorted(PROXIED))}")
         found.append(WrapSpec(str(entry["name"]), dict(entry.get("settings", {}))))
     return found
 
 
 class Interposer:
-    """Nothing until ``set``; then a server for each Machine that the edge connects to.
+    """Does nothing until ``set``; then it runs one proxy server for each Machine that the edge connects to.
 
-    ``local`` is the address that it connects from, the edge's own: an app that trusts no proxy but 127.0.0.1 must not
-    find one there.
+    ``local`` is the address that it connects from. It is the edge's address and not 127.0.0.1, because an app may
+    trust the forwarding headers of 127.0.0.1, and on Fly no proxy connects from there.
     """
 
     def __init__(self, local: Address | None = None) -> None:
@@ -70,7 +70,7 @@ class Interposer:
         return self._wraps
 
     async def set(self, wraps: Sequence[WrapSpec]) -> None:
-        """These wraps from the next connection on; none of the former ones' background work goes on."""
+        """Use these wraps from the next connection on, and end the servers of the previous wraps."""
         self._wraps = list(wraps)
         servers, self._servers = self._servers, AsyncExitStack()
         clients, self._clients, self._ports = self._clients, {}, {}
@@ -82,7 +82,7 @@ class Interposer:
         await self.set([])
 
     async def address(self, machine: Address, *, websocket: bool) -> Address:
-        """Where the edge connects to for that Machine."""
+        """The address that the edge must connect to: the proxy's, or the Machine's own where no wrap applies."""
         concerned = [wrap for wrap in self._wraps if not websocket or wrap.name in SOCKETS]
         if not concerned:
             return machine
@@ -105,7 +105,7 @@ class Interposer:
 
 
 def forwarding(client: httpx.AsyncClient) -> App:
-    """An ASGI application that sends each request on as it came and gives the answer as it comes."""
+    """An ASGI application that forwards each request and streams the answer. It answers 502 if the Machine fails."""
 
     async def forward(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

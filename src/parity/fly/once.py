@@ -1,4 +1,4 @@
-"""Commands that run once, to their end, in a Machine of their own: the release command, a service's migration."""
+"""Commands that run to their end in a temporary Machine, such as the release command or a service's migration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEPT_LINES = 40
 
 
 class OneOffs:
-    """Runs a command as a Machine of a release would, without volumes and without a port."""
+    """Runs a command in a temporary Machine of a release, without volumes and without a port."""
 
     def __init__(self, config: FlyConfig, driver: Driver, specs: Specs) -> None:
         self._config, self._driver, self._specs = config, driver, specs
@@ -34,9 +34,9 @@ class OneOffs:
         image: Image | None = None,
         entrypoint: Sequence[str] = (),
     ) -> tuple[int, list[str]]:
-        """Run ``command``; returns its exit code and its last lines. Raises ``DriverError``.
+        """Run ``command`` to its end. Returns the exit code and the last lines of output. Raises ``DriverError``.
 
-        ``size``, ``image`` and ``entrypoint`` are those of the release and of fly.toml unless they are given.
+        ``size`` defaults to fly.toml's, ``image`` and ``entrypoint`` to the release's.
         """
         config = self._config if size is None else self._config.model_copy(update={"vm": [size]})
         spec = self._specs.of(config, f"once{secrets.token_hex(5)}", 0, release)
@@ -60,7 +60,7 @@ class OneOffs:
             await self._driver.remove(spec.id)
 
     async def release_command(self, release: Release) -> None:
-        """Run ``[deploy] release_command``, if there is one. Raises ``ReleaseFailed``, ``DriverError``."""
+        """Run ``[deploy] release_command`` of fly.toml, if it is set. Raises ``ReleaseFailed`` and ``DriverError``."""
         deploy = self._config.deploy
         if not deploy.release_command:
             return
@@ -79,10 +79,10 @@ class OneOffs:
             raise ReleaseFailed(f"release_command {deploy.release_command!r} ended with code {code}:\n{output}")
 
     async def machine_checks(self, machine: Machine, release: Release) -> None:
-        """Run the ``machine_checks`` of fly.toml against a Machine that was replaced.
+        """Run ``machine_checks`` of fly.toml against a Machine that was replaced.
 
-        Raises ``ReleaseFailed`` for the first that does not end with 0, and ``DriverError``. Source: superfly/flyctl,
-        internal/command/deploy/machinebasedtest.go.
+        Raises ``ReleaseFailed`` for the first check whose exit code is not 0, and ``DriverError``. Source:
+        superfly/flyctl, internal/command/deploy/machinebasedtest.go.
         """
         for check in self._config.all_machine_checks:
             address = machine.address[0] if machine.address else ""

@@ -1,7 +1,7 @@
-"""A file of the state that belongs to one stand-in, so that it goes on after a restart with what it knew.
+"""A state file that a stand-in reads again after a restart.
 
-``owner`` names the stand-in itself (its container): one that was made anew, as ``docker compose up`` does after a
-change, does not read what another one wrote. A stand-in without an owner keeps nothing.
+``owner`` is the id of the stand-in's container. A stand-in in a new container (``docker compose up`` creates one after
+a change of its configuration) ignores a file that the old container wrote. With an empty ``owner`` nothing is saved.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def save(path: Path, owner: str, data: Any) -> None:
-    """Write ``data`` as JSON, whole or not at all."""
+    """Write ``data`` as JSON, atomically."""
     if not owner:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ def save(path: Path, owner: str, data: Any) -> None:
 
 
 def load(path: Path, owner: str) -> Any:
-    """What the same stand-in wrote last; None when there is nothing that can be read."""
+    """The data that this owner saved last. None if there is no file, or another owner's, or an unreadable one."""
     try:
         found = json.loads(path.read_text("utf-8"))
         return found["data"] if owner and found["owner"] == owner else None

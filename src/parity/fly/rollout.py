@@ -1,8 +1,10 @@
-"""How a release replaces the one before it: the strategies of ``[deploy]`` (superfly/docs, November 2026).
+"""The deploy strategies of ``[deploy] strategy`` (superfly/docs, November 2026).
 
-rolling: some Machines at a time, each under its id, waited for until healthy. immediate: all at once, not waited for.
-canary: one more Machine first, then rolling. bluegreen: as many new Machines beside the old ones, without traffic until
-all are healthy; then they take over and the old ones are destroyed.
+- rolling: replaces some Machines at a time; each keeps its id and must become healthy before the next ones.
+- immediate: replaces all Machines at once and waits for none.
+- canary: first creates one extra Machine; if it becomes healthy it is destroyed, and a rolling deploy follows.
+- bluegreen: creates as many new Machines as there are old ones. The new ones get no traffic until all are healthy; then
+  they take over and the old ones are destroyed.
 """
 
 from __future__ import annotations
@@ -17,32 +19,35 @@ STRATEGIES = ("rolling", "immediate", "canary", "bluegreen")
 
 
 class Steps(Protocol):
-    """What a strategy does with Machines; everything raises ``DriverError``, ``WrongState`` or ``ReleaseFailed``."""
+    """The operations of a strategy. Each may raise ``DriverError``, ``WrongState`` or ``ReleaseFailed``."""
 
     def existing(self) -> list[Machine]:
-        """The Machines of the release before."""
+        """The Machines of the previous release."""
 
     async def replace(self, machine: Machine) -> None:
-        """Start the new release under the Machine's id."""
+        """Restart the Machine with the new release. It keeps its id."""
 
     async def healthy(self, machine: Machine) -> None:
-        """Returns once the Machine is healthy."""
+        """Wait until the Machine is healthy."""
 
     async def add(self, *, cordoned: bool) -> Machine:
-        """One more Machine of the new release; a cordoned one gets no traffic."""
+        """Create a Machine of the new release. A cordoned one gets no traffic."""
 
     async def destroy(self, machine: Machine) -> None: ...
     def uncordon(self, machine: Machine) -> None: ...
 
 
 def at_a_time(max_unavailable: float, count: int) -> int:
-    """How many of ``count`` Machines a rolling release replaces at once: a number from 1, or a fraction of all."""
+    """How many of ``count`` Machines a rolling deploy replaces at once.
+
+    A ``max_unavailable`` of 1 or more is a number of Machines; below 1 it is a fraction of all.
+    """
     wanted = int(max_unavailable) if max_unavailable >= 1 else int(max_unavailable * count)
     return max(1, min(count, wanted))
 
 
 async def roll_out(steps: Steps, strategy: str, max_unavailable: float) -> None:
-    """Put the new release in force. After a failure the Machines are left as Fly leaves them."""
+    """Deploy the new release with ``strategy``. After a failure the Machines are left in the state that Fly leaves."""
     if strategy == "bluegreen":
         await _blue_green(steps)
         return
@@ -89,7 +94,7 @@ async def _blue_green(steps: Steps) -> None:
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all to their end; raises the first error afterwards."""
+    """Run all concurrently and wait for all; then raise the first error, if there was one."""
     results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

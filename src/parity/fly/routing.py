@@ -1,6 +1,6 @@
-"""Which Machine a request goes to, and which one is woken for it. Pure decisions.
+"""Decides which Machine a request goes to and which Machine to wake. Pure functions, without I/O.
 
-Facts: superfly/docs on Fly Proxy's load balancing and autostop/autostart, August 2026.
+Source: superfly/docs on Fly Proxy's load balancing and autostop/autostart, August 2026.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from parity.fly.edge.wish import Wish
 
 
 class Phase(Enum):
-    """A Machine as the gate sees it."""
+    """What a Machine's state means for traffic."""
 
     READY = "ready"
     STARTING = "starting"  # starting, or its port is being tried
@@ -34,7 +34,7 @@ class Wait(Enum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One Machine; ``load`` is what is in flight."""
+    """One Machine. ``load`` is the number of its requests (or connections) in flight."""
 
     id: str
     phase: Phase
@@ -44,7 +44,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``use`` a Machine, or ``wait``, or ``refuse`` with a status and a reason; ``wake`` one in any case."""
+    """Exactly one of ``use`` (a Machine), ``wait``, or ``refuse`` (status and reason) is set.
+
+    ``wake`` names a Machine to start in addition; it may accompany ``use`` and ``wait``.
+    """
 
     use: str | None = None
     wake: str | None = None
@@ -55,7 +58,10 @@ class Decision:
 def decide(
     views: Sequence[View], wish: Wish, *, soft: int, hard: int | None, autostart: bool, prefer_wakes: bool = True
 ) -> Decision:
-    """Where one request goes now. ``prefer_wakes``: a preferred Machine that sleeps is started and waited for."""
+    """Decide where one request goes now.
+
+    With ``prefer_wakes``, a preferred Machine that is stopped is started, and the request waits for it.
+    """
     if wish.nowhere is not None:
         return Decision(refuse=(502, f"PR01: there is no Machine in region {wish.nowhere}"))
     allowed = [v for v in views if v.phase is not Phase.GONE and v.id != wish.excluded]
@@ -86,17 +92,17 @@ def decide(
         return Decision(wait=Wait.START)
     if any(v.phase is Phase.FAILING for v in allowed):
         return Decision(refuse=(503, "PR03: no Machine passes its checks"))
-    return Decision(refuse=(503, "PR03: no Machine is started and none may be"))
+    return Decision(refuse=(503, "PR03: no Machine is started, and auto_start_machines does not allow to start one"))
 
 
 def least_loaded(views: Sequence[View]) -> View:
-    """The Machine with the least load; among equals any, as Fly gives no order."""
+    """The Machine with the least load. Ties are broken at random, because Fly documents no order."""
     least = min(view.load for view in views)
     return random.choice([view for view in views if view.load == least])
 
 
 def _to_wake(views: Sequence[View]) -> str | None:
-    """A silent one is tried again; else a suspended one before a stopped one."""
+    """The Machine to wake: one whose port did not answer first, then a suspended one, then a stopped one."""
     asleep = [v for v in views if v.phase in (Phase.ASLEEP, Phase.SILENT)]
     if not asleep:
         return None
@@ -105,7 +111,7 @@ def _to_wake(views: Sequence[View]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A started Machine at an autostop check: its load, and whether anything used it since the last check."""
+    """A started Machine at an autostop check. ``used``: it had a request since the last check."""
 
     id: str
     load: int
@@ -113,11 +119,11 @@ class Use:
 
 
 def excess(machines: Sequence[Use], *, soft: int, minimum: int) -> str | None:
-    """The one Machine that an autostop check stops, or None.
+    """The id of the Machine that an autostop check stops, or None.
 
-    Fly's formula: with several running, ``machines - (machines over soft limit + 1) >= 1``, whatever their load; one
-    alone stops only at zero load, unused since the last check. Which one of several goes is not documented: here the
-    one with the least load.
+    Fly's rule for several running Machines: one stops if ``machines - (machines over the soft limit + 1) >= 1``, even
+    if it has requests. A single Machine stops only if it has no load and had none since the last check. Fly does not
+    document which of several Machines stops; this stand-in takes the one with the least load.
     """
     if len(machines) <= minimum:
         return None

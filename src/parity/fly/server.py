@@ -1,4 +1,4 @@
-"""Puts the stand-in together and runs it until it is told to stop."""
+"""Builds the Fly stand-in from the configuration and runs it until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ from parity.fly.settings import FlySettings, load_fly_settings
 from parity.services.admin import service_routes
 from parity.services.running import Services
 
-# Loopback addresses for processes: the edge and the checks come from peers that no server trusts by default, and an
-# app bound to 127.0.0.1 cannot be reached, both as on Fly. macOS has only 127.0.0.1.
+# Loopback addresses for the process driver. The edge and the health checks do not connect from 127.0.0.1, because many
+# servers trust that peer's forwarding headers. Machines are reached at another address than 127.0.0.1, so that an app
+# that binds only to 127.0.0.1 is unreachable. Both are as on Fly. macOS has only 127.0.0.1.
 EDGE_PEER, MACHINE_HOST, CHECK_PEER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
 @dataclass
 class Standin:
-    """A running stand-in."""
+    """The parts of a running stand-in."""
 
     fleet: Fleet
     context: EdgeContext
@@ -68,9 +69,10 @@ async def standin(
     mounts: tuple[tuple[str, str], ...] = (),
     root: Path = Path(),
 ) -> AsyncIterator[Standin]:
-    """Edge, gate and Machines. On leaving, Machines are stopped and removed.
+    """Run the edge, the gate and the Machines. When the block ends, the Machines are stopped and removed.
 
-    ``state_dir`` keeps the release in force and which images ran; without it a restart begins anew.
+    ``peers`` are the addresses that the edge and the health checks connect from. ``state_dir`` stores the release in
+    force and the images that ran; without it, a restart begins with the configured image.
     """
     parts = FleetParts(config, settings, driver, environment, state_dir, *peers)
     if prepare is not None:
@@ -99,7 +101,10 @@ async def standin(
 
 
 def loopback_peers() -> tuple[Address | None, Address | None, str]:
-    """Addresses to connect from (edge, checks) and the host of process Machines, as far as this system has them."""
+    """The addresses that the edge and the checks connect from, and the host of process Machines.
+
+    On a system that has only 127.0.0.1: None, None and 127.0.0.1.
+    """
     with socket.socket() as probe:
         try:
             probe.bind((EDGE_PEER, 0))

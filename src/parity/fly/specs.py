@@ -1,4 +1,4 @@
-"""What a Machine of a release runs: its specification, built from a configuration, the release and the free volumes."""
+"""Builds the specification of a Machine from its configuration, its release and the free volumes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from parity.fly.machines.release import Release
 
 
 class Specs:
-    """Builds specifications. ``environment`` is what a Machine has beside Fly's own variables.
+    """Builds specifications. Raises ``DriverError``.
 
-    ``commands`` starts the Machines of a process group where a Machine is a process. ``root`` is where a
-    ``local_path`` of ``[[files]]`` is looked for. ``mounts`` are paths of the checkout with their places in the image,
-    which a release of the working tree lays over it. Raises ``DriverError``.
+    - ``environment``: the app's variables; Fly's own variables are added to them.
+    - ``commands``: the command of each process group, for the process driver.
+    - ``root``: the folder in which a ``local_path`` of ``[[files]]`` is looked for.
+    - ``mounts``: pairs of a path in the checkout and its path in the image; a release of the working tree mounts them.
     """
 
     def __init__(
@@ -33,11 +34,11 @@ class Specs:
     ) -> None:
         self._driver, self._environment, self._commands, self._root = driver, environment, commands, root
         self._mounts = mounts
-        self.debug = False  # Machines of the working tree listen for a debugger
+        self.debug = False  # whether Machines of the working tree listen for a debugger
         self._slots: dict[str, int] = {}  # Machine → number of its volumes
 
     def of(self, config: FlyConfig, machine_id: str, number: int, release: Release) -> MachineSpec:
-        """The specification of one Machine of ``release``; ``number`` tells the Machines of a group apart."""
+        """The specification of one Machine of ``release``. ``number`` is unique among the Machines of a group."""
         own = fly_environment(config, machine_id, release.version, release.resolved.ref)
         environment = {**release.environment(self._environment), **own}
         return MachineSpec(
@@ -54,17 +55,17 @@ class Specs:
             volumes=self._volumes(config, machine_id),
             mounts=self._mounts if release.resolved.dev and self._driver.runs_images else (),
             files=self._files(config, environment),
-            # The working tree is laid out anew at each start.
+            # A Machine of the working tree must not keep files of an earlier version.
             keeps_root=config.machine.persist_rootfs != "never" and not release.resolved.dev,
             debug=self.debug and release.resolved.dev,
         )
 
     def forget(self, machine_id: str) -> None:
-        """The Machine is gone: its volumes are free for another one."""
+        """Free the volumes of a Machine that was destroyed."""
         self._slots.pop(machine_id, None)
 
     def _command(self, config: FlyConfig) -> tuple[str, ...]:
-        """What fly.toml runs in the image's CMD's place; a process is started as parity.toml says."""
+        """The command that replaces the image's CMD. For the process driver: the command of parity.toml."""
         if not self._driver.runs_images:
             return self._commands.get(config.group, ())
         if config.experimental.exec:
@@ -74,19 +75,19 @@ class Specs:
         return tuple(config.experimental.cmd)
 
     def _entrypoint(self, config: FlyConfig) -> tuple[str, ...]:
-        """What replaces the image's ENTRYPOINT. ``exec`` stands for entrypoint and command together."""
+        """What replaces the image's ENTRYPOINT. fly.toml's ``exec`` replaces both ENTRYPOINT and CMD."""
         if not self._driver.runs_images:
             return ()
         return tuple(config.experimental.exec or config.experimental.entrypoint)
 
     def _files(self, config: FlyConfig, environment: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
-        """``[[files]]`` with their contents. A process has no root of its own that they could be written into."""
+        """``[[files]]`` with their contents. None for the process driver: a process has no file system of its own."""
         if not self._driver.runs_images:
             return ()
         return tuple((file.guest_path, self._content(file, environment)) for file in config.group_files)
 
     def _content(self, file: File, environment: Mapping[str, str]) -> bytes:
-        """Secrets and raw values are base64 text (superfly/docs, reference/configuration, the files section)."""
+        """The bytes of one file. Secrets and raw values are base64 (superfly/docs, reference/configuration, files)."""
         where = f"[[files]] {file.guest_path}"
         if file.local_path:
             path = self._root / file.local_path
@@ -97,15 +98,18 @@ class Specs:
         text = environment.get(file.secret_name) if file.secret_name else file.raw_value
         source = f"secret {file.secret_name}" if file.secret_name else "raw_value"
         if text is None:
-            raise DriverError(f"{where}: there is no {source}")
+            raise DriverError(f"{where}: there is no {source}; set it, or remove the file from fly.toml")
         try:
             return base64.b64decode(text, validate=True)
         except binascii.Error as error:
             raise DriverError(f"{where}: {source} is not base64: {error}") from error
 
     def _volumes(self, config: FlyConfig, machine_id: str) -> tuple[tuple[str, str], ...]:
-        """Volumes are Fly's: one Machine at a time has one, and it outlives the Machine. The lowest free number is
-        taken, so that Machines of a later stand-in find what is there."""
+        """The names and paths of the Machine's volumes.
+
+        As on Fly, a volume belongs to one Machine at a time and outlives it. A Machine takes the lowest free number, so
+        that after a restart of the stand-in its Machines get the existing volumes.
+        """
         if not config.volumes or not self._driver.runs_images:
             return ()
         taken = set(self._slots.values())

@@ -1,4 +1,4 @@
-"""The app's longest work, in the background or on a GPU: it ends, it says how, and what it made is there."""
+"""The app's long work, in the background or on a GPU: every job ends, says how it ended, and its output is in R2."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ from parity.contract import Job, JobState, Refused
 from parity.wraps import boot
 
 LOOK_S = 0.3
-# No answer, and one that nobody meant.
+# Statuses of a failure that is not a refusal: no answer (0), or an exception in the app (500).
 NOT_A_REFUSAL = (0, 500)
 
 
 async def begun(person: Person, video: bytes) -> Job:
-    """The job, after an upload where the contract has one."""
+    """Upload the video, where the contract can, and begin the job."""
     if person.can("upload"):
         await person.app.upload(video)
     return await person.app.job()
 
 
 async def ended(job: Job, *, refusals_within_s: float = 0.0) -> JobState:
-    """Its last state: running where it did not end in time. Refused questions are repeated for so many seconds."""
+    """Wait until the job ends, at most ``done_s`` and ``PATIENCE_S`` seconds, and return its last state.
+
+    The state is still ``running`` where the job did not end in time. A refused request for the state is repeated for
+    ``refusals_within_s`` seconds, then its ``Refused`` is raised.
+    """
     end, patient = time.monotonic() + job.done_s + PATIENCE_S, time.monotonic() + refusals_within_s
     state = JobState("running")
     while state.at == "running" and time.monotonic() < end:
@@ -44,22 +48,26 @@ async def ended(job: Job, *, refusals_within_s: float = 0.0) -> JobState:
 
 
 def elsewhere(key: str, objects: Collection[str]) -> str:
-    """What to do about an object that is missing: one of the same name may lie in another place."""
+    """Advice about a missing object, which names an object of the same name under another prefix if there is one."""
     name = key.rpartition("/")[2]
     found = next((other for other in objects if other.rpartition("/")[2] == name), "")
     if found:
-        return f"it lies at {found}. The app and the function must build keys alike, from the environment on"
-    return "say so once R2 has acknowledged it"
+        return f"it lies at {found}. The app and the GPU function must build the same key, environment included"
+    return "call a job done only when R2 has acknowledged its output"
 
 
 def still_running(job: Job) -> str:
+    """The message for a job that did not end in time."""
     waited_s = job.done_s + PATIENCE_S
-    return f"{waited_s:g} s after it was begun (Job.done_s) the job is still running: the person waits for ever"
+    return (
+        f"{waited_s:g} s after it began the job is still running (Job.done_s of the contract is {job.done_s:g} s), so"
+        " the person waits without end"
+    )
 
 
 @check(
     "G",
-    "When a job is called done, all that it made is in the bucket",
+    "When the app calls a job done, all its output is in the bucket",
     broken=Named("job_fails", otherwise=Fault("modal", kind="function", target="*", status="FAILURE", times=-1)),
     because="ended as failed|is not in the bucket",
     needs=("job", "ffmpeg"),
@@ -67,26 +75,29 @@ def still_running(job: Job) -> str:
     deadline_s=300,
 )
 async def test_job_done(person: Person, bucket: Bucket, video: bytes) -> None:
-    """Say done only after R2 has acknowledged every output."""
+    """Call a job done only after R2 has acknowledged every output."""
     job = await begun(person, video)
     state = await ended(job)
     there = {key: await bucket.read(key) for key in state.keys if key in await bucket.objects(key)}
     assert state.at != "running", still_running(job)
-    assert state.at == "done", f"the job ended as failed: {state.reason or 'without a reason'}"
+    assert state.at == "done", (
+        f"the job ended as failed: {state.reason or 'without a reason'}. Its input is a valid video and no fault is in"
+        " force; modal-calls.json and the Machine's log have the cause"
+    )
     gone = [key for key in state.keys if key not in there]
     assert not gone, (
         f"the job is called done, and {gone[0]} is not in the bucket: {elsewhere(gone[0], await bucket.objects())}"
     )
     empty = [key for key, data in there.items() if not data]
     assert not empty, (
-        f"the job is called done, and {empty[0]} is empty: the person downloads nothing. Check the size before you say"
-        " so"
+        f"the job is called done, and {empty[0]} is empty: the person downloads an empty file. Check the size before"
+        " you call a job done"
     )
 
 
 @check(
     "G",
-    "A job whose GPU function fails, or dies with its container, ends as failed with a reason, or is done after all",
+    "When a GPU function fails or its container dies, the job ends as failed with a reason, or a retry completes it",
     broken=Proxy("first_answer_kept"),
     because="is still running",
     needs=("job", "gpu", "ffmpeg"),
@@ -95,7 +106,7 @@ async def test_job_done(person: Person, bucket: Bucket, video: bytes) -> None:
     deadline_s=600,
 )
 async def test_job_fails_with_a_reason(person: Person, faults: Faults, video: bytes) -> None:
-    """Catch what the call raises, and store failed with a reason that a person understands."""
+    """Catch the exceptions of the call, and store the job as failed with a reason that a person understands."""
     failures: list[dict[str, Any]] = [
         {"kind": "function", "target": "*", "status": "FAILURE", "message": "RuntimeError('by the harness')"},
         {"kind": "container", "target": "*", "times": 1},
@@ -109,22 +120,22 @@ async def test_job_fails_with_a_reason(person: Person, faults: Faults, video: by
             except Refused as refused:
                 if refused.status in NOT_A_REFUSAL:
                     raise
-                continue  # a person who is refused at once waits for nothing
+                continue  # an immediate refusal is a good outcome: the person does not wait
             state = await ended(job)
         assert state.at != "running", still_running(job)
         if what["kind"] == "function":
             assert state.at == "failed", (
-                "the GPU function failed each time, and the job is called done: the person looks for a result that is"
-                " not there. Look at the call's result before you say so"
+                "the GPU function failed each time, and yet the job is called done: the person looks for a result that"
+                " does not exist. Check the result of the call before you call a job done"
             )
         assert state.at == "done" or state.reason, (
-            "the job ended as failed without a reason: the person cannot know whether to try again. Store why it failed"
+            "the job ended as failed without a reason: the person cannot know whether to try again. Store the reason"
         )
 
 
 @check(
     "G",
-    "While Modal is away a job is refused, or ends as failed: it never stays queued",
+    "While Modal is unavailable, a job is refused or ends as failed, and never stays queued",
     broken=Proxy("first_answer_kept"),
     because="is still running",
     needs=("job", "gpu", "ffmpeg"),
@@ -133,7 +144,7 @@ async def test_job_fails_with_a_reason(person: Person, faults: Faults, video: by
     deadline_s=400,
 )
 async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -> None:
-    """Give the call a deadline of your own, and end the job as failed when it passes."""
+    """Set a deadline for the call in the app, and end the job as failed when it passes."""
     if person.can("upload"):
         await person.app.upload(video)
     async with faults.modal(kind="rpc", target="*", status="UNAVAILABLE", times=-1):
@@ -144,7 +155,8 @@ async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -
         state = await ended(job)
     assert state.at != "running", still_running(job)
     assert state.at == "done" or state.reason, (
-        "with Modal away the job ended as failed without a reason: the person cannot know whether to try again"
+        "with Modal unavailable the job ended as failed without a reason: the person cannot know whether to try again."
+        " Store the reason"
     )
 
 
@@ -159,24 +171,25 @@ async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -
     deadline_s=300,
 )
 async def test_job_over_a_moment_without_modal(person: Person, faults: Faults, video: bytes) -> None:
-    """Treat a connection error as 'not known yet' until your own deadline."""
+    """Treat a connection error as 'result not known yet', and retry until a deadline of the app."""
     asking: dict[str, Any] = {"target": "FunctionGetOutputs", "status": "UNAVAILABLE"}
-    # Armed before the job begins: one request for the result may wait until the result is there.
+    # The fault begins before the job: a single request for the result may stay open until the result exists.
     async with faults.modal(kind="rpc", times=3, must_fire=False, **asking) as away:
         job = await begun(person, video)
         state = await ended(job)
     assert state.at != "running", still_running(job)
     assert state.at == "done", (
-        f"Modal did not answer {away.fired} requests for the result of a call that went on, and the job ended as failed"
-        f" ({state.reason}): a connection error is not a failed call; ask again until your own deadline"
+        f"Modal answered {away.fired} requests for the result with UNAVAILABLE while the call went on, and the job"
+        f" ended as failed ({state.reason}). A connection error does not mean that the call failed: retry the request"
+        " until a deadline of the app"
     )
     if not away.fired:
-        not_declared("nothing asked Modal for the result while it was away")
+        not_declared("the app requested no result from Modal during the outage")
 
 
 @check(
     "I",
-    "A job ends although its Machine was stopped in the middle, and says how",
+    "A job whose Machine is stopped in the middle still ends, as done or as failed with a reason",
     broken=Proxy("first_answer_kept"),
     because="is still running",
     needs=("job", "ffmpeg"),
@@ -185,11 +198,11 @@ async def test_job_over_a_moment_without_modal(person: Person, faults: Faults, v
     deadline_s=400,
 )
 async def test_job_over_a_restart(person: Person, machines: Machines, video: bytes) -> None:
-    """Store the call's id, and ask for its result again after a start."""
+    """Store the id of the call, and request its result again after a start."""
     job = await begun(person, video)
     if (await job.state()).at != "running":
-        not_declared("the job was over before its Machine could be stopped")
-    # More than once: a worker that had not taken the job yet is not interrupted by its first restart.
+        not_declared("the job ended before its Machine could be stopped")
+    # Three times: the first restart may come before the worker has taken the job, and then interrupts nothing.
     for pause_s in (0.0, 3.0, 3.0):
         await asyncio.sleep(pause_s)
         if not await machines.restart_workers():
@@ -199,17 +212,18 @@ async def test_job_over_a_restart(person: Person, machines: Machines, video: byt
     await machines.first()
     state = await ended(job, refusals_within_s=PATIENCE_S)
     assert state.at != "running", (
-        f"{still_running(job)}. Its Machines were stopped in the middle: what a process knows in memory ends with it"
+        f"{still_running(job)}. Its Machines were stopped in the middle, and a process's memory ends with it: store the"
+        " id of the call, and request its result again after a start"
     )
     assert state.at == "done" or state.reason, (
         "after a restart in the middle the job ended as failed without a reason: the person cannot know whether to try"
-        " again"
+        " again. Store the reason"
     )
 
 
 @check(
     "G",
-    "A job copes with GPU code of another release: more fields in a result are ignored, fewer end the job",
+    "A job accepts GPU results with an added field, and ends as done or failed when fields are missing",
     broken=Fault("modal", kind="function", target="*", status="FAILURE", times=-1),
     because="returns one more field",
     needs=("job", "gpu", "ffmpeg"),
@@ -218,36 +232,36 @@ async def test_job_over_a_restart(person: Person, machines: Machines, video: byt
     deadline_s=500,
 )
 async def test_job_with_other_gpu_code(person: Person, faults: Faults, video: bytes) -> None:
-    """Ignore fields of a result that are unknown, and end the job as failed where one is missing."""
+    """Ignore unknown fields of a result, and end the job as failed where a field is missing."""
     async with faults.modal(kind="result", target="*", times=-1, fields={"added_later": 1}, must_fire=False) as newer:
         job = await begun(person, video)
         state = await ended(job)
     assert state.at == "done", (
         f"newer GPU code, which returns one more field, makes the job end as {state.at}"
         f" ({state.reason or 'without a reason'}). A promotion deploys the GPU functions before the app, so every job"
-        " in between would end so: ignore unknown fields"
+        " in between would fail: ignore unknown fields of a result"
     )
     if not newer.fired:
-        not_declared("no GPU function gave this job a dict of plain values as its result")
+        not_declared("no GPU function of this job returns a dict of plain values, so no field can be added or removed")
     async with faults.modal(kind="result", target="*", times=-1, fields={"*": None}):
         job = await begun(person, video)
         try:
             state = await ended(job)
         except Refused as refused:
             raise AssertionError(
-                f"with older GPU code, whose result lacks fields, the job's state cannot be asked any more: {refused}."
-                " Check a result before it is stored"
+                f"with older GPU code, whose result lacks fields, the app no longer answers what the job's state is:"
+                f" {refused}. Validate a result before you store it"
             ) from None
     assert state.at != "running", f"with older GPU code, whose result lacks fields, {still_running(job)}"
     assert state.at == "done" or state.reason, (
         "with older GPU code, whose result lacks fields, the job ended as failed without a reason: the person cannot"
-        " know whether to try again"
+        " know whether to try again. Store the reason"
     )
 
 
 @check(
     "L",
-    "While a job runs on a real video the Machine stays up, and answers its health check",
+    "While a job works on a real video, the Machine does not crash and answers its health check in time",
     broken=Wrap(boot.blocking, {"seconds": 8.0}),
     because="is not answered|ended by itself",
     needs=("job", "ffmpeg"),
@@ -256,7 +270,7 @@ async def test_job_with_other_gpu_code(person: Person, faults: Faults, video: by
     deadline_s=400,
 )
 async def test_machine_survives_a_job(person: Person, machines: Machines, stack: Stack, video: bytes) -> None:
-    """Run the work in a process of its own with bounded memory, outside of the event loop."""
+    """Run the work in a separate process with bounded memory, not in the event loop."""
     checks = stack.site.project.fly.service.checks
     timeout_s = min([one.timeout_s for one in checks], default=5.0)
     machine = await machines.first()
@@ -275,16 +289,17 @@ async def test_machine_survives_a_job(person: Person, machines: Machines, stack:
     memory = stack.site.project.fly.machine.memory_mb
     assert not crashed, (
         "the Machine ended by itself during the job (exit code"
-        f" {crashed[0].get('exit_code')}{', out of memory' if crashed[0].get('oom_killed') else ''}): fly.toml gives it"
-        f" {memory} MB"
+        f" {crashed[0].get('exit_code')}{', out of memory' if crashed[0].get('oom_killed') else ''}). fly.toml gives it"
+        f" {memory} MB: bound the memory of the work, or give the Machine more"
     )
     assert not late, (
         f"during the job the health check is not answered within {timeout_s:g} s ({len(late)} times: {late[0]}): Fly"
         " would stop routing to the Machine. Move the work out of the event loop"
     )
     state = await working
-    assert state.at == "done", f"the job ended as {state.at}: {state.reason}"
+    assert state.at == "done", f"the Machine kept running, but the job ended as {state.at}: {state.reason}"
 
 
 async def whole_job(person: Person, video: bytes) -> JobState:
+    """Begin a job, and return its last state."""
     return await ended(await begun(person, video))

@@ -1,4 +1,4 @@
-"""Releases come and go over the same data: what former ones left, and a deploy that is taken back."""
+"""Several releases use the same data: a new release reads old data, and an old release runs again after a rollback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parity.contract import Refused
 
 @check(
     "K",
-    "Data of former releases is shown, on a Machine with an empty disk too, and can be changed",
+    "Data of former releases is shown and can be changed, on a Machine with an empty disk too",
     broken=Named("old_data_ignored"),
     because="of the former release",
     needs=("old_data",),
@@ -21,34 +21,38 @@ from parity.contract import Refused
     deadline_s=200,
 )
 async def test_old_data(newcomer: Person, machines: Machines, bucket: Bucket) -> None:
-    """Migrate before the first read, and upload the result before the answer."""
+    """Migrate before the first read, and upload the migrated data before the answer."""
     releases = await newcomer.app.old_data()
     if not releases:
-        not_declared("old_data of the contract names no release")
+        not_declared("the contract's old_data names no release")
     for release in releases:
-        person = newcomer.another()  # who used the app before this release, and not yet with it
+        person = newcomer.another()  # they used the app under the former release, and not yet under this one
         left = (await person.app.old_data())[release]
         for key, data in left.objects.items():
             await bucket.put(key, data)
         back = await returned(person, await machines.first(), release)
         shown = await back.reads()
         gone = [text for text in left.shown if isinstance(shown, str) or text not in shown]
-        assert not gone, f"{gone[0]!r}, of the former release {release}, is not shown, but: {shown}"
+        assert not gone, (
+            f"{gone[0]!r}, of the former release {release}, is not shown; shown: {shown}. Migrate the data before the"
+            " first read"
+        )
         write = await back.attempt()
         assert write.acknowledged, (
-            f"over the data of the former release {release} no write is acknowledged: {write.answer}"
+            f"a person with data of the former release {release} cannot write: {write.answer}. The migration must leave"
+            " data that this release can change"
         )
         async with empty_machine(back, machines) as cold:
             again = await answered(back.on(cold))
         lost = [text for text in [*left.shown, write.text] if isinstance(again, str) or text not in again]
         assert not lost, (
-            f"{lost[0]!r}, of the former release {release} or written over it, is not shown on an empty disk, but:"
-            f" {again}. A migration must reach the bucket before the answer"
+            f"{lost[0]!r}, of the former release {release} or written after it, is not shown by a Machine with an"
+            f" empty disk; shown: {again}. Upload the migrated data before the answer"
         )
 
 
 async def returned(person: Person, machine: str, release: str) -> Person:
-    """The person of that release comes back, or signs in where the contract has no ``cold_person``."""
+    """The person of that release in a new browser: by ``cold_person``, or by a sign-in where the contract lacks it."""
     try:
         if person.can("cold_person"):
             return await person.comes_back(machine)
@@ -61,7 +65,7 @@ async def returned(person: Person, machine: str, release: str) -> Person:
 
 @check(
     "K",
-    "After a deploy was taken back the older release shows what the newer one stored, and works",
+    "After a rollback the older release shows what the newer one stored, and accepts writes",
     broken=Named("newer_data_refused"),
     because="after the deploy was taken back",
     needs=("newer_release",),
@@ -70,30 +74,31 @@ async def returned(person: Person, machine: str, release: str) -> Person:
     deadline_s=200,
 )
 async def test_deploy_taken_back(person: Person, staged: Stage, machines: Machines) -> None:
-    """Only add in a migration; remove a release later. Let the older code read what it does not know."""
+    """Only add columns and fields in a migration, and remove them one release later. Let older code ignore the rest."""
     kept = [await person.attempt()]
     async with staged.changed(person.app.newer_release):
         newer = person.on(await machines.first())
         shown = await until(newer.reads, lambda seen: not missing(kept, seen), PATIENCE_S)
         if missing(kept, shown):
-            not_judged(f"the newer release of the contract does not show what was written before it, but: {shown}")
+            not_judged(f"the contract's newer release does not show an earlier write even before the rollback: {shown}")
         kept.append(await newer.attempt())
         if not kept[-1].acknowledged:
-            not_judged(f"the newer release of the contract acknowledges no write: {kept[-1].answer}")
+            not_judged(f"the contract's newer release acknowledges no write: {kept[-1].answer}")
     older = person.on(await machines.first())
     shown = await until(older.reads, lambda seen: not missing(kept, seen), PATIENCE_S)
     assert not missing(kept, shown), (
-        f"after the deploy was taken back the older release does not show {missing(kept, shown)[0]}, but: {shown}. One"
-        " request under the newer release was enough: a rollback would not help. A migration may only add"
+        f"after the deploy was taken back the older release does not show {missing(kept, shown)[0]}; shown: {shown}."
+        " One request under the newer release changed the data so that a rollback cannot help: only add in a migration"
     )
     kept.append(await until(older.attempt, lambda write: write.acknowledged, PATIENCE_S))
     assert kept[-1].acknowledged, (
         f"after the deploy was taken back the older release acknowledges no write for {PATIENCE_S:g} s:"
-        f" {kept[-1].answer}. One request under the newer release was enough: a rollback would not help"
+        f" {kept[-1].answer}. One request under the newer release changed the data so that a rollback cannot help: only"
+        " add in a migration"
     )
     async with empty_machine(older, machines) as cold:
         again = await answered(older.on(cold))
     assert not missing(kept, again), (
-        f"after the deploy was taken back a Machine with an empty disk does not show {missing(kept, again)[0]}, but:"
-        f" {again}"
+        f"after the deploy was taken back a Machine with an empty disk does not show {missing(kept, again)[0]}; shown:"
+        f" {again}. The older release did not upload before its answer"
     )

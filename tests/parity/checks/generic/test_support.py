@@ -88,4 +88,7 @@ async def test_a_refusal_counts_only_when_it_lasts(monkeypatch: pytest.MonkeyPat
 
 def test_an_output_that_lies_under_another_prefix_is_found() -> None:
     assert "it lies at lens/ada/out/1.txt" in elsewhere("staging/lens/ada/out/1.txt", ["lens/ada/out/1.txt", "x/2.txt"])
-    assert elsewhere("staging/out/1.txt", ["staging/out/2.txt"]) == "say so once R2 has acknowledged it"
+    assert (
+        elsewhere("staging/out/1.txt", ["staging/out/2.txt"])
+        == "call a job done only when R2 has acknowledged its output"
+    )

@@ -40,6 +40,7 @@ def secrets(run: Run) -> None:
 def find_way_back(run: Run) -> None:
     assert run.journal.current is not None
     present = present_machines(run)
+    run.seen = frozenset(machine.digest for machine in present)
     listed = releases.parse_releases(run.shell.capture(commands.list_releases(run.p)).decode())
     bad = set(run.journal.bad)
     earlier = run.journal.current
@@ -148,6 +149,28 @@ def deploy_gpu(run: Run) -> None:
 def wake(run: Run) -> None:
     for machine_id in machines.asleep(present_machines(run)):
         run.shell.show(commands.start_machine(run.p, machine_id))
+
+
+def assert_nobody_deployed(run: Run) -> None:
+    """Another checkout may have promoted since: the way back that was found would take its image away."""
+    running = {machine.digest for machine in present_machines(run)}
+    if running != run.seen:
+        was, now = (", ".join(sorted(found)) or "nothing" for found in (run.seen, running))
+        raise Refused(f"another deploy changed {run.p.app} meanwhile: it ran {was}, and now {now}; run this again")
+
+
+def deployed_by_others(run: Run, present: Sequence[Machine], deploy_failed: bool) -> set[str]:
+    """Digests that run because of another promotion's deploy, from another checkout.
+
+    A deploy that failed put no third image in force, so one that runs is another's. After a deploy that succeeded, the
+    newest release tells it from a digest that Fly itself swapped.
+    """
+    unknown = {machine.digest for machine in present} - {run.pushed, *run.seen}
+    if not unknown or deploy_failed:
+        return unknown
+    listed = releases.parse_releases(run.shell.capture(commands.list_releases(run.p)).decode())
+    newest = releases.digest_of(listed[0], lambda image: _digest_of(run, image)) if listed else ""
+    return unknown & {newest}
 
 
 def deploy(run: Run) -> None:

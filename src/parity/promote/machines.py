@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -75,10 +75,19 @@ class AfterFailure(Enum):
     UNTOUCHED = "every Machine still runs the image from before"
     ROLL_BACK = "some Machine was changed"
     NOTHING_BEFORE = "there is no earlier image to go back to"
+    REPLACED = "another deploy put another image in force meanwhile, which is left as it is"
 
 
-def after_failed_deploy(machines: Sequence[Machine], previous: str | None, wanted_digest: str) -> AfterFailure:
-    """A lease held by another or a refused update changes nothing; a failed health check leaves the bad image up."""
+def after_failed_deploy(
+    machines: Sequence[Machine], previous: str | None, wanted_digest: str, others: Collection[str] = ()
+) -> AfterFailure:
+    """A lease held by another or a refused update changes nothing; a failed health check leaves the bad image up.
+
+    ``others`` are digests that another promotion deployed: going back would take its image away.
+    """
+    running = {machine.digest for machine in machines}
+    if running & set(others) and wanted_digest not in running:
+        return AfterFailure.REPLACED
     if previous is None:
         return AfterFailure.NOTHING_BEFORE
     before = previous.rpartition("@")[2]

@@ -57,7 +57,7 @@ def way_back(
         return None
     by_digest: dict[str, list[FlyRelease]] = {}
     for release in releases:
-        by_digest.setdefault(_digest(release.image, resolve), []).append(release)
+        by_digest.setdefault(digest_of(release, resolve), []).append(release)
     running = {machine.image for machine in machines}
     if len(running) == 1:
         image = running.copy().pop()
@@ -67,7 +67,7 @@ def way_back(
             return WayBack(image, "it runs now")
     repository = machines[0].image.rpartition("@")[0]
     for release in releases:
-        digest = _digest(release.image, resolve)
+        digest = digest_of(release, resolve)
         if release.status == "complete" and digest and digest not in bad:
             return WayBack(f"{repository}@{digest}", f"release {release.version} is the newest that completed")
     for digest in good:
@@ -82,5 +82,6 @@ def way_back(
     raise UnreadableAnswer(f"the Machines run different images and no release completed: {found}; settle that by hand")
 
 
-def _digest(image: str, resolve: Callable[[str], str]) -> str:
-    return image.rpartition("@")[2] if "@" in image else resolve(image)
+def digest_of(release: FlyRelease, resolve: Callable[[str], str]) -> str:
+    """The digest of a release's image; ``resolve`` gives that of an image by tag."""
+    return release.image.rpartition("@")[2] if "@" in release.image else resolve(release.image)

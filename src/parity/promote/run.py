@@ -53,6 +53,7 @@ class Run:
     pushed: str = PUSHED
     back: WayBack | None = None
     saved_config: Path | None = None
+    seen: frozenset[str] = frozenset()  # digests that ran when the way back was looked for
     gpu_outdated: bool = True
     no_way_back: bool = False  # the person agreed that there may be none
     changing: bool = field(default=False)  # something outside of this machine may have changed

@@ -85,6 +85,8 @@ def steps(p: Promotion) -> list[Step]:
         *found,
         Step("wake", "wake it: a stopped Machine is updated without being started", lambda _: wake, acts.wake,
              when="a Machine sleeps"),
+        Step("still the same", "assert that no other deploy changed the Machines meanwhile",
+             lambda r: [commands.list_machines(r.p)], acts.assert_nobody_deployed),
         Step("deploy", "deploy by digest", lambda r: [commands.deploy(r.p, r.reference)], acts.deploy, changes=True),
         Step("wake again", "wake it again", lambda _: wake, acts.wake, when="a Machine sleeps"),
         Step("verify", "assert the running image_ref.digest and the checks of each Machine",
@@ -154,7 +156,7 @@ def _promote(run: Run) -> Ended:
                 run.journal.end("nothing changed")
                 return Ended.NOTHING_CHANGED
             run.shell.say(f"Failed at {step.name!r}: {error}")
-            return _recover(run)
+            return _recover(run, step.name)
     run.journal.keep_config(run.pushed, run.p.config)
     run.journal.end("promoted", good=run.pushed)
     run.shell.say(f"Promoted: {run.p.app} runs {run.reference}, config digest {run.p.config_digest}")
@@ -163,14 +165,20 @@ def _promote(run: Run) -> Ended:
 
 _BEFORE_DEPLOY = frozenset(
     {"validate", "secrets", "way back", "login", "consent", "tag", "push", "manifest", "cors", "gpu version", "gpu"}
-    | {"wake"}
+    | {"wake", "still the same"}
 )
 
 
-def _recover(run: Run) -> Ended:
+def _recover(run: Run, failed: str) -> Ended:
     back = run.back
     try:
-        left = machines.after_failed_deploy(acts.present_machines(run), back.image if back else None, run.pushed)
+        present = acts.present_machines(run)
+        others = acts.deployed_by_others(run, present, failed == "deploy")
+        left = machines.after_failed_deploy(present, back.image if back else None, run.pushed, others)
+        if left is AfterFailure.REPLACED:
+            run.shell.say(f"Not promoted: {left.value}.")
+            run.journal.end("replaced by another deploy")
+            return Ended.NOTHING_CHANGED if failed == "deploy" else Ended.NEEDS_A_PERSON
         if left is AfterFailure.UNTOUCHED:
             run.shell.say(f"Not promoted: {left.value}.")
             run.journal.end("nothing changed")

@@ -171,13 +171,13 @@ class World:
     def state(self) -> Path:
         return self.folder / "state-of-promotions"
 
-    def promote(self, image: str) -> Ended:
-        """Promote it; what it says goes to ``said``."""
+    def promote(self, image: str, said: Callable[[str], None] | None = None) -> Ended:
+        """Promote it; what it says goes to ``said``, or is handed on."""
         (self.folder / "live").write_text(str(self.live))
         (self.folder / "fly.toml").write_text(FLY_TOML.format(top=self.top))
         self.said.clear()
         with only_one(self.state), interruptible(), private_fly_environment(self.environ(), self.state) as environ:
-            shell = Shell(environ, self.said.append)
+            shell = Shell(environ, said or self.said.append)
             patience = Patience(5.0, 0.2)
             run = Run(self.promotion(image), shell, Journal.read(self.state), patience, self.secrets, "secrets.env")
             return promote(run)
@@ -197,13 +197,25 @@ class World:
 
     def promote_and_be_killed(self, image: str, at: str) -> None:
         """Promote in a process that is killed as the step ``at`` begins."""
+        with self.promoting(image, at) as process:
+            said = process.communicate()[0]
+            assert process.returncode == -signal.SIGKILL, said
+
+    @contextmanager
+    def promoting(self, image: str, at: str = "", state: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+        """A promotion in a process of its own: of another checkout, when ``state`` is given."""
         (self.folder / "live").write_text(str(self.live))
         fields = vars(self.promotion(image))
         promotion = {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
-        told = {"promotion": promotion, "state": str(self.state), "secrets": list(self.secrets), "at": at}
+        folder = str(state or self.state)
+        told = {"promotion": promotion, "state": folder, "secrets": list(self.secrets), "at": at}
         command = [sys.executable, str(HERE / "killed.py"), json.dumps(told)]
-        done = subprocess.run(command, env=self.environ(), capture_output=True, text=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(command, env=self.environ(), **pipes) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def flyctl(self, *arguments: str, stdin: str = "") -> str:
         """What a command of flyctl prints. Raises ``CalledProcessError``."""

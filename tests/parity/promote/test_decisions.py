@@ -10,7 +10,7 @@ from parity.promote import machines, manifest, preflight
 from parity.promote.machines import AfterFailure, Machine, UnreadableAnswer
 from parity.promote.shell import private_fly_environment, require_tools
 
-OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+OLD, NEW, OTHER = ("sha256:" + digit * 64 for digit in "123")
 REPOSITORY = "registry.fly.io/demo"
 
 
@@ -45,6 +45,18 @@ def test_what_a_failed_deploy_left_decides_what_to_do(
     now: list[Machine], previous: str | None, expected: AfterFailure
 ) -> None:
     assert machines.after_failed_deploy(now, previous, NEW) is expected
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ([at(OTHER)], AfterFailure.REPLACED),
+        ([at(OTHER), at(OLD, machine_id="m2")], AfterFailure.REPLACED),
+        ([at(OTHER), at(NEW, machine_id="m2")], AfterFailure.ROLL_BACK),
+    ],
+)
+def test_the_image_of_another_promotion_is_left_in_force(now: list[Machine], expected: AfterFailure) -> None:
+    assert machines.after_failed_deploy(now, f"{REPOSITORY}@{OLD}", NEW, {OTHER}) is expected
 
 
 @pytest.mark.parametrize("text", ["", "[{}]", '[{"id": "m1"}]', "null", '{"error": "x"}'])

@@ -39,6 +39,7 @@ def test_the_plan_is_exactly_these_commands() -> None:
         "docker image push registry.fly.io/demo:abc-ccc",
         "docker buildx imagetools inspect --raw registry.fly.io/demo:abc-ccc",
         "fly machine start <id of each sleeping Machine> --app demo",
+        "fly machine list --app demo --json",
         f"fly deploy --app demo --config /co/fly.toml --image registry.fly.io/demo@{pushed} {flags}",
         "fly machine start <id of each sleeping Machine> --app demo",
         "fly machine list --app demo --json",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from tests.parity.promote.conftest import json_server
 from tests.parity.promote.standin_world import World, standin_world
 
 from parity.certs import ensure_certificates
@@ -105,20 +104,5 @@ def test_the_flyctl_of_path_is_used_and_else_the_double(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("digest", "problem"), [("", "runs processes"), (None, "no Fly stand-in answers")])
 def test_a_rehearsal_needs_a_stack_that_runs_images(digest: str | None, problem: str) -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = json.dumps({"digest": digest}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        port = server.server_port if digest is not None else 9
-        with pytest.raises(ConfigError, match=problem):
-            require_images(f"http://127.0.0.1:{port}")
-        server.shutdown()
+    with json_server({"digest": digest}) as url, pytest.raises(ConfigError, match=problem):
+        require_images(url if digest is not None else "http://127.0.0.1:9")

@@ -3,13 +3,11 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.parity.promote.conftest import MANIFEST, NEW
+from tests.parity.promote.conftest import MANIFEST, NEW, json_server
 
 from parity.config.errors import ConfigError
 from parity.promote.commands import Gpu
@@ -55,6 +53,7 @@ def test_the_steps_come_in_the_order_that_keeps_a_bad_image_out(world: World) ->
         "docker image tag",
         "docker image push",
         "docker buildx imagetools",
+        "fly machine list",
         "fly machine list",
         "fly deploy --app",
         "fly machine list",
@@ -317,38 +316,11 @@ def test_without_a_login_or_a_registry_the_old_image_goes_on(world: World, part:
     assert "deployed" not in world.fly
 
 
-class Version:
-    """A deployed app that reports a commit."""
-
-    def __init__(self, commit: str) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                data = json.dumps({"commit": commit}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/api/status"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.mark.parametrize(("commit", "ended"), [("c0ffee", Ended.PROMOTED), ("decaf", Ended.ROLLED_BACK)])
 def test_the_public_url_must_report_the_commit(world: World, commit: str, ended: Ended) -> None:
-    version = Version(commit)
-    world.changes = {"commit": "c0ffee", "version_url": version.url, "version_key": "commit"}
-    try:
+    with json_server({"commit": commit}) as url:
+        world.changes = {"commit": "c0ffee", "version_url": f"{url}/api/status", "version_key": "commit"}
         assert world.promote() is ended
-    finally:
-        version.close()
 
 
 def test_a_public_url_that_does_not_answer_is_rolled_back(world: World) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import threading
+from contextlib import ExitStack
 
 import pytest
 from tests.parity.promote.standin_world import World, shared_world
@@ -147,6 +149,52 @@ def test_a_second_promotion_of_this_checkout_is_refused_while_one_runs(world: Wo
     with only_one(world.state), pytest.raises(ConfigError, match="another promotion runs"):
         world.promote(world.image("new"))
     assert world.serving() == "old"
+
+
+def test_a_promotion_of_another_checkout_that_deploys_first_is_not_taken_back(world: World) -> None:
+    (machine,) = world.machines()
+    before, slow = machine.spec.image, world.image("theirs", boot_s=4)
+    their_state = world.folder / "their-state"
+
+    def said(line: str) -> None:
+        world.said.append(line)
+        if "fly deploy" in line and not line.startswith("  "):  # ours is about to ask for the lease that theirs holds
+            theirs.append(stack.enter_context(world.promoting(slow, state=their_state)))
+            world.until(lambda: machine.spec.image != before, "their image is being put in force")
+
+    theirs: list[subprocess.Popen[str]] = []
+    with ExitStack() as stack:
+        ended = world.promote(world.image("ours"), said)
+        assert ended is Ended.NOTHING_CHANGED, world.text
+        assert theirs[0].wait() == Ended.PROMOTED
+    assert "another deploy put another image in force meanwhile" in world.text
+    assert world.serving() == "theirs"
+
+
+def test_a_promotion_of_another_checkout_that_comes_after_our_deploy_is_not_taken_back(world: World) -> None:
+    def said(line: str) -> None:
+        world.said.append(line)
+        if "Machine" in line and "update succeeded" in line:
+            with world.promoting(world.image("later"), state=world.folder / "their-state") as theirs:
+                assert theirs.wait() == Ended.PROMOTED
+
+    assert world.promote(world.image("ours"), said) is Ended.NEEDS_A_PERSON, world.text
+    assert "another deploy put another image in force meanwhile" in world.text
+    assert world.serving() == "later"
+
+
+def test_a_deploy_of_another_checkout_between_our_steps_is_noticed_before_ours(world: World) -> None:
+    theirs = world.image("theirs-first")
+
+    def said(line: str) -> None:
+        world.said.append(line)
+        if "image push" in line:
+            with world.promoting(theirs, state=world.folder / "their-state") as process:
+                assert process.wait() == Ended.PROMOTED
+
+    assert world.promote(world.image("ours"), said) is Ended.NOTHING_CHANGED, world.text
+    assert "another deploy changed tiny meanwhile" in world.text
+    assert world.serving() == "theirs-first"
 
 
 def test_sigterm_while_the_machine_is_replaced_gives_the_lease_back_and_a_rerun_goes_on(world: World) -> None:

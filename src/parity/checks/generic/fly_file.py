@@ -94,7 +94,7 @@ def _service(fly: Mapping[str, Any]) -> Iterator[str]:
 def _machines(fly: Mapping[str, Any]) -> Iterator[str]:
     suspends = (fly.get("http_service") or {}).get("auto_stop_machines") == "suspend"
     for one in _tables(fly.get("vm", [])):
-        memory = _megabytes(one.get("memory", one.get("memory_mb", 256)))
+        memory = _megabytes(one.get("memory_mb") or one.get("memory") or 256)
         if suspends and memory > SUSPEND_MB:
             yield (
                 f'auto_stop_machines is "suspend", but Fly suspends no Machine with {memory} MB ({SUSPEND_MB} at most):'

@@ -1,4 +1,4 @@
-"""A promotion whose process is killed as one of its steps begins; no step of it tidies anything up."""
+"""A promotion in a process of its own, which is killed as the step ``at`` begins; no step of it tidies anything up."""
 
 from __future__ import annotations
 
@@ -29,4 +29,5 @@ class Killed(Journal):
 state = Path(told["state"])
 with only_one(state), private_fly_environment(dict(os.environ), state) as environ:
     run = Run(promotion, Shell(environ, print), Killed.read(state), Patience(5.0, 0.2), told["secrets"], "secrets.env")
-    runner.promote(run)
+    ended = runner.promote(run)
+sys.exit(int(ended))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from parity.bench import r2, replication
+from parity.bench import edge, r2, replication
 
 
 @click.group("bench", invoke_without_command=True)
@@ -12,10 +12,11 @@ from parity.bench import r2, replication
 def bench(context: click.Context) -> None:
     """Numbers with their conditions; without a command all of them."""
     if context.invoked_subcommand is None:
-        for command in (replication.command, r2.command):
+        for command in (replication.command, r2.command, edge.command):
             click.echo(f"\n== {command.name}: {command.get_short_help_str(100)}")
             context.invoke(command)
 
 
 bench.add_command(replication.command)
 bench.add_command(r2.command)
+bench.add_command(edge.command)

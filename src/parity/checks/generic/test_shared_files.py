@@ -1,4 +1,4 @@
-"""Two people upload the same file. An app that stores it once must know who else still needs it."""
+"""Two people upload the same file. An app that stores it only once must not delete it while one of them needs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parity.contract import Refused, Uploaded
 
 @check(
     "T",
-    "When two people upload the same file, one keeps it although the other's upload fails or the other leaves",
+    "A person keeps an uploaded file when another person's upload of the same file fails or is deleted",
     broken=Named("objects_shared"),
     because="took it along",
     needs=("upload", "ffmpeg"),
@@ -23,7 +23,7 @@ from parity.contract import Refused, Uploaded
     deadline_s=150,
 )
 async def test_shared_files(people: People, bucket: Bucket, faults: Faults, video: bytes) -> None:
-    """Delete an object only when no record names its key any more, or give each upload a key of its own."""
+    """Delete an object only when no record refers to its key, or store each upload under its own key."""
     film = like_no_other(video)
     stays, goes = await people(), await people()
     mine = await stays.app.upload(film)
@@ -36,7 +36,7 @@ async def test_shared_files(people: People, bucket: Bucket, faults: Faults, vide
 
 
 async def failing_upload(person: Person, faults: Faults, film: bytes) -> None:
-    """An upload that ends without its bytes in R2: they are never sent, or R2 refuses them from the app."""
+    """An upload whose bytes do not reach R2: the client sends none, or R2 refuses the app's upload."""
     direct = watch(person, really=False)
     with contextlib.suppress(Refused):
         await person.app.upload(film)
@@ -51,13 +51,21 @@ async def failing_upload(person: Person, faults: Faults, film: bytes) -> None:
 
 
 async def still_there(person: Person, uploaded: Uploaded, film: bytes, bucket: Bucket, what: str) -> None:
-    """The bytes are in the bucket, and the app gives them to the person, where the contract can ask."""
+    """Assert that the bucket has the bytes and, where the contract has ``content``, that the app gives them out."""
     found = await bucket.read(uploaded.key) if uploaded.key in await bucket.objects(uploaded.key) else None
-    assert found is not None, f"{what} took it along: {uploaded.key} of the first person is no longer in the bucket"
-    assert found == film, f"{what} changed {uploaded.key} of the first person: {len(found):,} of {len(film):,} bytes"
+    assert found is not None, (
+        f"{what} took it along: {uploaded.key} of the first person is no longer in the bucket. Delete an object only"
+        " when no record refers to its key"
+    )
+    assert found == film, (
+        f"{what} changed {uploaded.key} of the first person: {len(found):,} bytes, not the {len(film):,} that they sent"
+    )
     if person.can("content"):
         try:
             shown = await person.app.content(uploaded.key)
         except Refused as refused:
             raise AssertionError(f"{what} took it along: the first person can no longer read it: {refused}") from None
-        assert shown == film, f"{what} changed what the first person reads of {uploaded.key}"
+        assert shown == film, (
+            f"{what} changed what the first person reads of {uploaded.key}: {len(shown):,} bytes, not the {len(film):,}"
+            " that they sent"
+        )

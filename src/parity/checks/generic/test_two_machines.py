@@ -1,4 +1,4 @@
-"""Two Machines serve one person, as while a deploy replaces one by the other, or when Fly adds one."""
+"""Two Machines serve one person, as during a deploy or when Fly starts a second Machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person, missing
 from parity.contract import BY_WAY_OF, Edit, Refused
 
-# What an app may know of R2 without asking is at most so old in this check, in seconds.
+# Seconds to wait before a turn, so that an app's cached view of R2 (usually valid for a second) expires.
 GROWS_OLD_S = 1.2
-# A read on another Machine may lag behind that long before it is called stale.
+# Seconds for which a read on another Machine may show an older state before the check calls it stale.
 FRESH_S = 5.0
-# How often two edits are made to meet.
+# How many times a check sends two edits at once.
 TURNS = 3
 
 
 @check(
     "D",
-    "Two Machines that write in turn show every acknowledged write",
+    "When two Machines write in turn, both show every acknowledged write",
     broken=R2Rules(off="16"),
     because="acknowledged writes are not shown",
     deadline_s=120,
@@ -31,7 +31,7 @@ TURNS = 3
     fast=True,
 )
 async def test_in_turn(person: Person, machines: Machines) -> None:
-    """Upload with If-Match, and do the write again on the newer state when it fails."""
+    """Upload with If-Match, and repeat the write on the newer state when the condition fails."""
     several_machines(person)
     one = await machines.first()
     async with machines.one_more() as two:
@@ -43,27 +43,31 @@ async def test_in_turn(person: Person, machines: Machines) -> None:
 
 @check(
     "D",
-    "Two Machines that write at once lose no acknowledged write",
+    "When two Machines write at the same time, no acknowledged write is lost",
     broken=R2Rules(off="16"),
     because="acknowledged writes are not shown",
     deadline_s=120,
     rests_on=("test_durable",),
 )
 async def test_at_once(person: Person, machines: Machines, faults: Faults) -> None:
-    """Upload with If-Match, and do the write again on the newer state when it fails."""
+    """Upload with If-Match, and repeat the write on the newer state when the condition fails."""
     several_machines(person)
     one = await machines.first()
     kept: list[Attempt] = []
     async with machines.one_more() as two:
         await person.on(two).reads()
-        async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):  # so that the writes meet
+        async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):  # slow R2, so that the writes overlap
             for _ in range(3):
                 kept += await asyncio.gather(*(person.on(machine).attempt() for machine in (one, two, one, two)))
-        assert acknowledged(kept), f"of 12 writes by two Machines at once none is acknowledged: {kept[-1].answer}"
+        assert acknowledged(kept), (
+            f"when two Machines write at once none of {len(kept)} writes is acknowledged: {kept[-1].answer}. Repeat a"
+            " write on the newer state when If-Match fails"
+        )
         await shown_everywhere(person, machines, kept, {"first": one, "second": two})
 
 
 async def shown_everywhere(person: Person, machines: Machines, kept: Sequence[Attempt], two: dict[str, str]) -> None:
+    """Assert that both Machines and a third with an empty disk show every acknowledged write, within ``FRESH_S``."""
     async with machines.one_more() as cold:
         everywhere = {**two, "empty": cold}
 
@@ -76,8 +80,8 @@ async def shown_everywhere(person: Person, machines: Machines, kept: Sequence[At
         + ", ".join(
             f"{len(texts)} of {acknowledged(kept)} by the {name} Machine" for name, texts in gone.items() if texts
         )
-        + ". The later upload must fail where another Machine wrote since (If-Match), and be done again on the newer"
-        " state"
+        + ". One Machine replaced what the other had uploaded: upload with If-Match, and repeat the write on the newer"
+        " state when the condition fails"
     )
 
 
@@ -90,16 +94,16 @@ async def shown_everywhere(person: Person, machines: Machines, kept: Sequence[At
     rests_on=("test_durable",),
 )
 async def test_seen_by_the_other(person: Person, machines: Machines) -> None:
-    """Ask R2 whether there is something newer before a read, or send the person to one Machine."""
+    """Ask R2 for a newer state before each read, or send all requests of a person to one Machine."""
     several_machines(person)
     one = await machines.first()
     async with machines.one_more() as two:
-        # First each Machine serves what comes to it, then it may hand requests over to the one that serves the person.
+        # served_here: first the Machine must answer itself; then it may replay the request to the person's owner.
         for served_here in (True, False):
             for writer, reader in ((one, two), (two, one), (one, two)):
                 there = person.on(reader)
                 there.api.served_here = served_here
-                await there.reads()  # it has a view that grows old
+                await there.reads()  # now this Machine has a view, which the write below makes old
                 here = person.on(writer)
                 here.api.served_here = served_here
                 write = await here.attempt()
@@ -111,13 +115,14 @@ async def test_seen_by_the_other(person: Person, machines: Machines) -> None:
 
                 assert not await until(gone, lambda found: not found, FRESH_S), (
                     f"{write.text}, acknowledged by one Machine, is not shown by the other Machine within {FRESH_S:g}"
-                    " s: it serves a view of the bucket that it never renews"
+                    " s, which keeps serving an old state. Ask R2 for a newer state before each read, or send all"
+                    " requests of a person to one Machine"
                 )
 
 
 @check(
     "D",
-    "After a conflict with another Machine writes are acknowledged again",
+    "After a write conflict with another Machine, both Machines acknowledge writes again",
     broken=Proxy("stuck_after_failure"),
     because="no write is acknowledged any more",
     needs=("in_bucket",),
@@ -125,7 +130,7 @@ async def test_seen_by_the_other(person: Person, machines: Machines) -> None:
     rests_on=("test_durable",),
 )
 async def test_heals_after_conflict(person: Person, machines: Machines, faults: Faults) -> None:
-    """After a conflict fetch the newer state and go on; never keep the conflict."""
+    """After a conflict load the newer state and continue; keep no conflict past the request that met it."""
     several_machines(person)
     one = await machines.first()
     async with machines.one_more() as two:
@@ -140,14 +145,14 @@ async def test_heals_after_conflict(person: Person, machines: Machines, faults: 
 
             last = await until(again, lambda write: write.acknowledged, 15.0)
             assert last.acknowledged, (
-                f"15 s after its conflicts were over no write is acknowledged any more by the {name} Machine:"
-                f" {last.answer}"
+                f"15 s after the last conflict no write is acknowledged any more by the {name} Machine: {last.answer}."
+                " Load the newer state after a conflict, and continue from it"
             )
 
 
 @check(
     "B",
-    "Two edits of one record at once both last",
+    "When two fields of one record are edited at the same time, both edits last",
     broken=Proxy("second_edit_dropped"),
     because="one edit undid the other",
     needs=("edit",),
@@ -155,24 +160,24 @@ async def test_heals_after_conflict(person: Person, machines: Machines, faults: 
     rests_on=("test_writes_last",),
 )
 async def test_edits_at_once(person: Person, faults: Faults) -> None:
-    """Change only the field that was sent, in the transaction that writes."""
+    """Change only the field that was sent, and read and write it in one transaction."""
     fields = await person.app.edit()
     await edits_last(fields)
     undone: list[str] = []
-    # R2 is slow, and one edit stands amid several of the other field, so that they meet.
+    # R2 is slow, and one edit is sent between several edits of the other field, so that they overlap.
     async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):
         for turn in range(TURNS):
             await asyncio.sleep(GROWS_OLD_S)
             undone += await amid(fields[turn % 2], fields[1 - turn % 2], fields[turn % 2])
     assert not undone, (
-        f"one edit undid the other in {len(undone)} of {TURNS} turns: {undone[0]}. The record is read, changed and"
-        " written back as a whole outside of one transaction"
+        f"one edit undid the other in {len(undone)} of {TURNS} turns: {undone[0]}. The app reads the whole record,"
+        " changes it and writes it back outside a transaction: change only the field that was sent"
     )
 
 
 @check(
     "D",
-    "Two edits of one record by two Machines at once both last",
+    "When two Machines edit fields of one record at the same time, both edits last",
     broken=R2Rules(off="16"),
     because="one edit undid the other",
     needs=("edit",),
@@ -180,7 +185,7 @@ async def test_edits_at_once(person: Person, faults: Faults) -> None:
     rests_on=("test_durable",),
 )
 async def test_edits_on_two_machines(person: Person, machines: Machines, faults: Faults) -> None:
-    """Change only the field that was sent, on the newest state."""
+    """Change only the field that was sent, on the newest state of the record."""
     several_machines(person)
     fields = await person.app.edit()
     await edits_last(fields)
@@ -192,14 +197,14 @@ async def test_edits_on_two_machines(person: Person, machines: Machines, faults:
             async with faults.on(f"*{person.owns}*", delay=0.1, must_fire=False):
                 undone += await amid(fields[turn % 2], there[1 - turn % 2], there[turn % 2])
     assert not undone, (
-        f"one edit undid the other in {len(undone)} of {TURNS} turns: {undone[0]}. A Machine wrote a record back that"
-        " another one had changed since"
+        f"one edit undid the other in {len(undone)} of {TURNS} turns: {undone[0]}. A Machine wrote back a whole record"
+        " that another Machine had changed meanwhile: change only the field that was sent, on the newest state"
     )
 
 
 @check(
     "D",
-    "Edits of one record by two Machines in turn build on each other",
+    "When two Machines edit one record in turn, each edit keeps the edits before it",
     broken=R2Rules(off="16"),
     because="one edit undid the other",
     needs=("edit",),
@@ -207,7 +212,7 @@ async def test_edits_on_two_machines(person: Person, machines: Machines, faults:
     rests_on=("test_durable",),
 )
 async def test_edits_in_turn(person: Person, machines: Machines) -> None:
-    """Fetch what another Machine wrote before a record is changed."""
+    """Load what another Machine wrote before you change a record."""
     several_machines(person)
     here = await person.app.edit()
     await edits_last(here)
@@ -223,6 +228,8 @@ async def test_edits_in_turn(person: Person, machines: Machines) -> None:
 
 
 async def until_shown(fields: Sequence[Edit], expected: dict[int, str], when: str) -> None:
+    """Assert that the fields show the expected texts within ``FRESH_S``. ``when`` goes into the message."""
+
     async def wrong() -> list[str]:
         shown = {which: await shown_by(fields[which]) for which in expected}
         return [
@@ -230,11 +237,13 @@ async def until_shown(fields: Sequence[Edit], expected: dict[int, str], when: st
         ]
 
     found = await until(wrong, lambda reasons: not reasons, FRESH_S)
-    assert not found, f"one edit undid the other in {when}: {found[0]}"
+    assert not found, (
+        f"one edit undid the other in {when}: {found[0]}. Load what another Machine wrote before you change a record"
+    )
 
 
 async def shown_by(field: Edit) -> str:
-    """What the field is shown as; the refusal's text where the read is refused."""
+    """The text that the field shows; the text of the refusal where the read is refused."""
     try:
         return await field.shown()
     except Refused as refused:
@@ -242,7 +251,7 @@ async def shown_by(field: Edit) -> str:
 
 
 def by_another(field: Edit, machine: str) -> Edit:
-    """The same field of the same record, by way of that Machine."""
+    """The same field of the same record, edited and read through that Machine."""
 
     async def do(text: str) -> None:
         token = BY_WAY_OF.set(machine)
@@ -262,7 +271,7 @@ def by_another(field: Edit, machine: str) -> Edit:
 
 
 async def edits_last(fields: Sequence[Edit]) -> None:
-    """The control: edits in turn on one Machine are shown. Else not judged."""
+    """The control: one edit after another, on one Machine, is shown. Otherwise the check ends as "not judged"."""
     for number, field in enumerate(fields[:2]):
         await field.do(text := f"before {number} {secrets.token_hex(3)}")
         if (shown := await field.shown()) != text:
@@ -270,7 +279,7 @@ async def edits_last(fields: Sequence[Edit]) -> None:
 
 
 async def amid(one: Edit, other: Edit, reader: Edit) -> list[str]:
-    """One edit amid five of the other field; what is wrong afterwards."""
+    """Send one edit between five edits of the other field, all at once. Returns what is wrong afterwards."""
     mine = f"one {secrets.token_hex(3)}"
     jobs = [edited(other, f"other {n} {secrets.token_hex(3)}") for n in range(5)]
     jobs.insert(2, edited(one, mine))
@@ -286,7 +295,7 @@ async def amid(one: Edit, other: Edit, reader: Edit) -> list[str]:
 
 
 async def edited(field: Edit, text: str) -> bool:
-    """Whether it was acknowledged; who is refused tries again, as a page does."""
+    """Edit the field, with up to five attempts, as a page would retry. Returns whether one was acknowledged."""
     for _ in range(5):
         try:
             await field.do(text)

@@ -1,4 +1,4 @@
-"""Files as a browser uploads and plays them, from and to the bucket or through the app."""
+"""Uploads and playback of files as a browser does them, directly with the bucket or through the app."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from parity.checks.stack import Stack
 from parity.contract import Refused, Uploaded
 
 ELSEWHERE = [{"AllowedOrigins": ["https://elsewhere.example"], "AllowedMethods": ["GET", "PUT"]}]
-# R2's rules for browsers without the one that lets a page read ETags.
+# A CORS policy of the bucket without ExposeHeaders, so that a page cannot read ETags.
 WITHOUT_ETAG = [{"AllowedOrigins": ["*"], "AllowedMethods": ["GET", "PUT", "HEAD"], "AllowedHeaders": ["*"]}]
-# An app that sends videos in parts does so for one of this size: R2's parts are at least 5 MiB.
+# A file this large is sent in parts by an app that uses multipart uploads; R2's parts have at least 5 MiB.
 LARGE = 24 * 1024 * 1024
 MINUTE_S, DAY_S = 60.0, 86_400.0
-# Presigned URLs live a week at most (X-Amz-Expires, facts of R2's S3 API, 2026).
+# Presigned URLs are valid for a week at most (X-Amz-Expires; R2's S3 API, 2026).
 WEEK_S = 7 * DAY_S
 PLAY = """async ([url, first, last]) => {
   try {
@@ -38,20 +38,24 @@ PLAY = """async ([url, first, last]) => {
 
 @dataclass
 class Sent:
-    """What the contract sent to presigned URLs (``api.send_file``)."""
+    """What the contract's ``upload`` sent to presigned URLs through ``api.send_file``."""
 
     urls: list[str] = field(default_factory=list)
-    # Attempts with another size or type, before the real one: what was changed, and the status.
+    # Attempts with another size or type, made before the real upload: a description, and the status of the answer.
     tried: dict[str, int] = field(default_factory=dict)
 
 
 def like_no_other(video: bytes) -> bytes:
-    """The same film as another file: a ``free`` box at its end."""
+    """The same film with other bytes: a ``free`` box of random content at its end, which players ignore."""
     return video + b"\0\0\0\x18free" + secrets.token_bytes(16)
 
 
 def watch(person: Person, *, really: bool = True, try_others: bool = False) -> Sent:
-    """Sees what goes to presigned URLs; without ``really`` nothing is sent and the page says that it was."""
+    """Record what the person's contract sends to presigned URLs.
+
+    Without ``really`` nothing is sent, and the contract is given an ETag as if it were. With ``try_others`` a file of
+    another size and one of another type are sent to the first URL before the right one.
+    """
     sent, send_file = Sent(), person.api.send_file
 
     async def seen(
@@ -78,7 +82,7 @@ def watch(person: Person, *, really: bool = True, try_others: bool = False) -> S
 
 @check(
     "G",
-    "What is uploaded is in the bucket, byte for byte, under a key of its own",
+    "Each upload is in the bucket, byte for byte, under its own key",
     broken=Proxy("writes_dropped"),
     because="same key|a second one is refused|is not in the bucket|other bytes",
     needs=("upload", "ffmpeg"),
@@ -86,37 +90,38 @@ def watch(person: Person, *, really: bool = True, try_others: bool = False) -> S
     deadline_s=120,
 )
 async def test_upload(person: Person, bucket: Bucket, video: bytes) -> None:
-    """Give each upload a key of its own, and compare size and ETag when it is finished."""
+    """Give each upload its own key, and compare size and ETag before you call it finished."""
     films = [like_no_other(video) for _ in range(2)]
     there = [await person.app.upload(films[0])]
     try:
         there.append(await person.app.upload(films[1]))
     except Refused as refused:
         raise AssertionError(
-            f"one upload works, and a second one is refused: {refused}. Do both get one key?"
+            f"one upload works, and a second one is refused: {refused}. Give each upload its own key"
         ) from None
     assert there[0].key != there[1].key, (
-        f"two uploads lie under the same key {there[0].key}: the second took the first's place"
+        f"two uploads lie under the same key {there[0].key}: the second replaced the first. Give each its own key"
     )
     for film, one in zip(films, there, strict=True):
         await same_bytes(one, film, bucket)
 
 
 async def same_bytes(uploaded: Uploaded, film: bytes, bucket: Bucket) -> None:
+    """Assert that the bucket holds exactly these bytes under the key of the upload."""
     assert uploaded.key in await bucket.objects(uploaded.key), (
-        f"the upload is called finished, and {uploaded.key} is not in the bucket: ask R2 for it (HEAD) before you say"
-        " so"
+        f"the app calls the upload finished, but {uploaded.key} is not in the bucket: ask R2 for the object (HEAD)"
+        " before you call it finished"
     )
     found = await bucket.read(uploaded.key)
     assert found == film, (
-        f"{uploaded.key} holds other bytes than were sent ({len(found):,}, not {len(film):,}): compare size and ETag"
-        " when an upload is finished"
+        f"{uploaded.key} holds other bytes than were sent ({len(found):,} bytes; {len(film):,} were sent): compare size"
+        " and ETag before you call an upload finished"
     )
 
 
 @check(
     "F",
-    "A large file can be uploaded; where it is sent in parts, the page may read their ETags",
+    "A large file can be uploaded; if it is sent in parts, the page may read their ETags",
     broken=BucketCors(WITHOUT_ETAG),
     because="ETag",
     needs=("upload", "origin", "ffmpeg"),
@@ -131,7 +136,7 @@ async def test_large_upload(person: Person, bucket: Bucket, video: bytes) -> Non
 
 @check(
     "F",
-    "The page may read any range of an upload",
+    "The page may read any byte range of an upload, as a video player does",
     broken=Both([BucketCors(ELSEWHERE), Proxy("no_cors")]),
     because="preflight of the upload|may not read",
     needs=("upload", "origin", "ffmpeg"),
@@ -140,7 +145,7 @@ async def test_large_upload(person: Person, bucket: Bucket, video: bytes) -> Non
     fast=True,
 )
 async def test_played_in_ranges(person: Person, stack: Stack, video: bytes) -> None:
-    """Name the page's origin in the bucket's CORS policy; pass Range on where the app serves files."""
+    """Allow the page's origin in the bucket's CORS policy; if the app serves the file, answer Range with 206."""
     removable(person, stack)
     uploaded = await person.app.upload(video)
     if uploaded.url is None:
@@ -152,32 +157,34 @@ async def test_played_in_ranges(person: Person, stack: Stack, video: bytes) -> N
         part = await person.api.http.get(uploaded.url, headers=headers, follow_redirects=True)
         assert readable(part.headers, stack.site.origin), (
             f"the page may not read the video: {part.request.url.host} answers {part.status_code} without"
-            f" Access-Control-Allow-Origin for {stack.site.origin}. The bucket's CORS policy must name the page's"
-            " origin"
+            f" Access-Control-Allow-Origin for {stack.site.origin}. Allow this origin in the bucket's CORS policy"
         )
         assert part.status_code == 206, (
-            f"bytes={asked} of the video is answered with {part.status_code}: a player cannot seek"
+            f"bytes={asked} of the video is answered with {part.status_code}, not 206, so a player cannot seek. Answer"
+            " the Range header"
         )
         assert part.content == expected, (
-            f"bytes={asked} of the video gives {len(part.content)} bytes, and not those of the upload: a player shows"
-            " garbage, or stops"
+            f"bytes={asked} of the video gives {len(part.content)} bytes that differ from the upload: a player shows"
+            " garbage or stops. Answer exactly the range that was asked for"
         )
 
 
 def removable(person: Person, stack: Stack) -> None:
-    """Nothing is uploaded to a deployed app that the person cannot delete again. Raises ``NotDeclared``."""
+    """Ends the check as "not declared" where it would leave an upload in a deployed app. Raises ``NotDeclared``."""
     if stack.site.live and not person.can("leave"):
-        not_declared("the contract does not say how a person deletes everything (leave): the upload would stay there")
+        not_declared(
+            "the contract has no leave, which deletes a person's data: the upload would stay in the deployed app"
+        )
 
 
 def of_app(url: str, stack: Stack) -> bool:
-    """Whether the URL leads to the app, and not to the bucket: there the person's headers go along."""
+    """Whether the URL leads to the app, which needs the person's headers, and not to the bucket."""
     return not url.startswith("http") or httpx.URL(url).netloc == httpx.URL(stack.target.api_url).netloc
 
 
 @check(
     "F",
-    "In a real browser the page reads a range of an upload",
+    "In a real browser the page can read a byte range of an upload from the bucket",
     broken=Both([BucketCors(ELSEWHERE), Proxy("no_cors")]),
     because="preflight of the upload|the browser kept",
     needs=("upload", "origin", "browser", "ffmpeg"),
@@ -185,7 +192,7 @@ def of_app(url: str, stack: Stack) -> bool:
     deadline_s=120,
 )
 async def test_played_in_browser(person: Person, stack: Stack, page: Pages, video: bytes) -> None:
-    """Name the page's origin in the bucket's CORS policy, and allow Range."""
+    """Allow the page's origin and the header Range in the bucket's CORS policy."""
     uploaded = await person.app.upload(video)
     if uploaded.url is None or of_app(uploaded.url, stack):
         not_declared("the contract names no URL of the bucket for the upload (Uploaded.url)")
@@ -193,18 +200,18 @@ async def test_played_in_browser(person: Person, stack: Stack, page: Pages, vide
         await open_blank(tab, str(stack.site.origin))
         seen: dict[str, Any] = await tab.evaluate(PLAY, [uploaded.url, 10, 109])
     assert "error" not in seen, (
-        f"the browser kept the video from a page of {stack.site.origin}: {seen.get('error')}. The bucket's CORS policy"
-        " must name the page's origin, and allow Range"
+        f"the browser kept the video from a page of {stack.site.origin}: {seen.get('error')}. Allow this origin and the"
+        " header Range in the bucket's CORS policy"
     )
     assert (seen["status"], bytes(seen["bytes"])) == (206, video[10:110]), (
-        f"the browser asked for bytes 10 to 109 of the video and got {seen['status']} with {len(seen['bytes'])} bytes:"
-        " a player cannot seek"
+        f"the browser asked for bytes 10 to 109 of the video and got status {seen['status']} with {len(seen['bytes'])}"
+        " bytes, so a player cannot seek. Do not disable ranges for this URL"
     )
 
 
 @check(
     "F",
-    "A presigned upload is bound to the size and type that were announced",
+    "A presigned upload URL accepts only the size and type that were announced",
     broken=R2Rules("4,8"),
     because="was taken",
     needs=("upload", "ffmpeg"),
@@ -218,16 +225,16 @@ async def test_upload_is_bound(person: Person, stack: Stack, video: bytes) -> No
     refusal: Refused | None = None
     try:
         await person.app.upload(video)
-    except Refused as error:  # also where another file has taken its place
+    except Refused as error:  # the app may refuse because one of the other files was stored in the upload's place
         refusal = error
     if refusal is not None and not sent.tried:
         raise refusal
     if not sent.tried:
-        not_declared("the contract sends nothing to a presigned URL (api.send_file)")
+        not_declared("the contract sends no file to a presigned URL (api.send_file)")
     taken = [what for what, status in sent.tried.items() if status < 300]
     assert not taken, (
-        f"{' and '.join(taken)} was taken by the presigned URL: sign Content-Length and Content-Type, else anyone who"
-        " may upload can store anything of any size at your cost"
+        f"{' and '.join(taken)} was taken by the presigned URL. Anyone who may upload can store files of any size and"
+        " type at your cost: sign Content-Length and Content-Type into the URL"
     )
     if refusal is not None:
         raise refusal
@@ -235,7 +242,7 @@ async def test_upload_is_bound(person: Person, stack: Stack, video: bytes) -> No
 
 @check(
     "F",
-    "A link to an upload works for two minutes, and no longer after a week",
+    "A link to an upload works for at least two minutes, and no longer works after eight days",
     broken=R2Rules("6"),
     because="still works",
     needs=("upload", "ffmpeg"),
@@ -243,7 +250,7 @@ async def test_upload_is_bound(person: Person, stack: Stack, video: bytes) -> No
     alone=True,
 )
 async def test_link_expires(person: Person, stack: Stack, faults: Faults, video: bytes) -> None:
-    """Sign links for minutes to hours; keep the bucket private."""
+    """Sign links that expire after minutes to hours, and keep the bucket private."""
     uploaded = await person.app.upload(video)
     if uploaded.url is None or of_app(uploaded.url, stack):
         not_declared("the contract names no URL of the bucket for the upload (Uploaded.url)")
@@ -253,18 +260,18 @@ async def test_link_expires(person: Person, stack: Stack, faults: Faults, video:
         async with faults.on("*", "GetObject", skew=seconds, must_fire=False):
             statuses[seconds] = (await stack.http.get(uploaded.url)).status_code
     assert statuses[2 * MINUTE_S] < 300, (
-        f"two minutes later the link answers {statuses[2 * MINUTE_S]}: a film that is watched, or uploaded over a slow"
-        " line, breaks off"
+        f"two minutes after it was given out the link answers {statuses[2 * MINUTE_S]}, so a film breaks off while it"
+        " is watched. Sign links that expire after minutes to hours"
     )
     assert statuses[WEEK_S + DAY_S] >= 400, (
-        "eight days later the link still works: everyone who was given it once can use it for ever. Sign links for"
-        " minutes to hours, and keep the bucket private"
+        "eight days later the link still works, so everyone who has ever got it can use it without end. Sign links that"
+        " expire after minutes to hours, and keep the bucket private"
     )
 
 
 @check(
     "G",
-    "An upload whose bytes never came to R2 is not called finished",
+    "An upload whose bytes did not reach R2 is not called finished",
     broken=Proxy("refusals_hidden"),
     because="is called finished",
     needs=("upload", "ffmpeg"),
@@ -272,7 +279,7 @@ async def test_link_expires(person: Person, stack: Stack, faults: Faults, video:
     alone=True,
 )
 async def test_upload_without_bytes(person: Person, bucket: Bucket, faults: Faults, video: bytes) -> None:
-    """Ask R2 for the object (HEAD) before the upload is called finished."""
+    """Ask R2 for the object (HEAD) before you call the upload finished."""
     first = like_no_other(video)
     kept = await person.app.upload(first)
     direct, finished = watch(person, really=False), None
@@ -285,8 +292,10 @@ async def test_upload_without_bytes(person: Person, bucket: Bucket, faults: Faul
                 finished = await person.app.upload(like_no_other(video))
     there = finished is not None and finished.key in await bucket.objects(finished.key)
     assert finished is None or there, (
-        f"an upload is called finished, and nothing of it came to R2: {finished.key if finished else ''} is not there."
-        " Ask R2 for the object (HEAD: size, ETag) before you say so"
+        f"an upload is called finished, but R2 has no object {finished.key if finished else ''}. Ask R2 for the object"
+        " (HEAD: size, ETag) before you call an upload finished"
     )
-    assert kept.key in await bucket.objects(kept.key), f"an upload that failed took the earlier one {kept.key} along"
+    assert kept.key in await bucket.objects(kept.key), (
+        f"a failed upload deleted an earlier upload, {kept.key}: let the clean-up delete only the key of the failed one"
+    )
     await same_bytes(kept, first, bucket)

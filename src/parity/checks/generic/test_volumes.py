@@ -1,4 +1,4 @@
-"""Volumes of fly.toml's ``[mounts]``: a new one is empty and belongs to root, whatever the image has at its place."""
+"""Volumes of fly.toml's ``[mounts]``. A new volume is empty and belongs to root; it hides the image's own folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PROBE = ".parity-probe"
 @check(
     "P",
     "The app's processes can write to each volume that fly.toml mounts",
-    unproven="who may write is decided by the image's user and by Fly, which no proxy, wrap or layer of files changes;"
-    " the harness's tests run it against containers of another user",
+    unproven="the image's user and Fly decide who may write, and no variant changes them; the harness's tests run this"
+    " check against containers of another user",
     needs=("docker",),
     alone=True,
 )
 async def test_volumes_writable(machines: Machines, stack: Stack) -> None:
-    """Start as root, chown the volume in the entrypoint and drop to the app's user there, or run as root."""
+    """Start as root, chown the volume in the entrypoint and then switch to the app's user, or run as root."""
     fly = stack.site.project.fly
     groups = {"": fly, **{name: fly.of_group(name) for name in fly.other_groups}}
     places = {group: [one.destination for one in config.volumes] for group, config in groups.items()}
@@ -37,12 +37,16 @@ async def test_volumes_writable(machines: Machines, stack: Stack) -> None:
             wrong += await asyncio.to_thread(refusals, machine, place)
     assert not wrong, (
         f"{'; '.join(wrong)}. A new volume on Fly is an empty file system that belongs to root, whatever the image has"
-        " at that place: every write there would fail. Let the entrypoint chown it before it drops to the app's user"
+        " in this folder, so every write there would fail. Start as root, and chown the volume in the entrypoint before"
+        " it switches to the app's user"
     )
 
 
 def refusals(machine: str, place: str) -> list[str]:
-    """Who of the Machine's processes' users cannot create a file at ``place``. Raises ``StackError``."""
+    """A sentence for each user of the Machine's processes who cannot create a file at ``place``.
+
+    Raises ``StackError`` where the container engine fails.
+    """
     engine = Engine()
     probe = shlex.quote(f"{place.rstrip('/')}/{PROBE}")
     wrong = []

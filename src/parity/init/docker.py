@@ -124,3 +124,11 @@ def _filled(word: str, port: int) -> str:
         return "{port}"
     word = re.sub(rf"(0\.0\.0\.0|\[::\]):({port}|\$PORT|\$\{{PORT[^}}]*\}})$", "{host}:{port}", word)
     return re.sub(r"^(--?[a-z-]+=)(0\.0\.0\.0)$", r"\1{host}", re.sub(rf"^(--?[a-z-]+=){port}$", r"\1{port}", word))
+
+
+def module_of(command: list[str]) -> str:
+    """The module that a process's command names; empty where it names none."""
+    module = next((word.partition(":")[0] for word in command if re.fullmatch(r"[\w.]+:\w+(\(\))?", word)), "")
+    if not module and "-m" in command:
+        module = command[command.index("-m") + 1]
+    return module

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from parity.init.docker import filled_in, process_command, read_dockerfile
+from parity.init.copies import Copies, copies_of
+from parity.init.docker import filled_in, module_of, process_command, read_dockerfile
 
 _SKIPPED = frozenset(
     {".git", ".venv", "venv", "node_modules", ".parity", "__pycache__", "site-packages", "tests", "test"}
@@ -86,6 +87,8 @@ class Findings:
     gpu_requirements: str = ""
     migrate: list[str] = field(default_factory=list)
     cors: str = ""
+    # What the Dockerfile copies of the repository.
+    copies: Copies = field(default_factory=Copies)
     # Whether the image replicates SQLite by Litestream, which runs behind the answers.
     litestream: bool = False
     problems: list[str] = field(default_factory=list)
@@ -138,6 +141,8 @@ def look(root: Path) -> Findings:
     found = Findings()
     _fly(root, found)
     _image(root, found)
+    if found.dockerfile:
+        found.copies = copies_of(root, found.dockerfile, module_of(found.command).partition(".")[0], _SKIPPED)
     _sources(root, found)
     for pattern in ("*cors*.json", "deploy/*cors*.json", "*/*cors*.json"):
         found.cors = found.cors or next((str(path.relative_to(root)) for path in sorted(root.glob(pattern))), "")
@@ -216,9 +221,7 @@ def _image(root: Path, found: Findings) -> None:
 
 def _directory(root: Path, beside: Path, command: list[str]) -> str:
     """The folder in which the module that the command names lies."""
-    module = next((word.partition(":")[0] for word in command if re.fullmatch(r"[\w.]+:\w+(\(\))?", word)), "")
-    if not module and "-m" in command:
-        module = command[command.index("-m") + 1]
+    module = module_of(command)
     path = Path(*module.split(".")) if module else None
     if path is None:
         return str(beside)

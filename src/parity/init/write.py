@@ -98,6 +98,7 @@ def parity_toml(found: Findings) -> str:
             lines.append(("" if found.migrate else "# ") + f"migrate = {_list(command)}")
         lines.append("")
     lines += ["[checks]", f'contract = "{CONTRACT_FILE}"', '# folder = "checks" # checks that only this app has', ""]
+    lines += [*found.copies.as_toml(), ""]
     return "\n".join([*lines, *_examples(found)])
 
 

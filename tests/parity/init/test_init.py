@@ -61,6 +61,7 @@ def test_what_it_writes_describes_the_second_backend(sideline: Path, monkeypatch
     assert project.parity.r2.cors == "bucket.cors.json"
     assert project.r2.bucket == project.secrets["FILMS_BUCKET"]
     assert project.variable("R2_ENDPOINT") == "S3_URL"
+    assert project.parity.dev.mounts == {"sideline": "/srv/sideline"}
     assert load_contract(sideline / project.parity.checks.contract).keeps.prefix == "staging/"  # type: ignore[union-attr]
 
 
@@ -186,6 +187,13 @@ def test_what_stands_in_comments_can_be_used_as_it_stands(name: str) -> None:
     assert found.stubs
     assert found.targets["staging"].url
     assert found.gpu is not None
+
+
+def test_what_is_in_doubt_stands_in_comments_with_its_reason(tmp_path: Path) -> None:
+    found = look(_files(tmp_path, {"fly.toml": 'app = "x"\n[http_service]\n', "Dockerfile": "FROM a\nCOPY . /app\n"}))
+    written = parity_toml(found)
+    assert ParityConfig.model_validate(tomllib.loads(written)).dev.mounts == {}
+    assert '# in doubt: "." = "/app": it would hide what the image' in written
 
 
 def test_why_an_app_cannot_be_asked_for_its_routes_is_told(

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from parity.checks import patience
 from parity.checks.stack import Stack, StackError
 from parity.contract import PINNED
 
@@ -47,8 +48,8 @@ class Machines:
 
         On a busy host a check may miss its timeout once, which lasts until the next one.
         """
-        end = time.monotonic() + ROUTED_WITHIN_S
-        while time.monotonic() < end:
+        deadline = patience.Deadline(ROUTED_WITHIN_S)
+        while not deadline.passed:
             if all(one["status"] != "critical" for one in (await self.get(machine)).get("checks", ())):
                 break
             await asyncio.sleep(LOOK_S)
@@ -56,8 +57,8 @@ class Machines:
 
     async def open(self, machine: str, within_s: float = OPEN_WITHIN_S) -> str:
         """The Machine, once the edge has seen its port open."""
-        end = time.monotonic() + within_s
-        while time.monotonic() < end:
+        deadline = patience.Deadline(within_s)
+        while not deadline.passed:
             seen = await self.get(machine)
             if seen["port"] == "open":
                 return machine

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 
 _ASK_S = 2.0
 _patient = False
+_admin_url: str | None = None
 
 
 def look(admin_url: str | None) -> bool:
     """Ask the Fly stand-in, for the whole run, whether Machines can be debugged. One that does not answer says no."""
-    global _patient
-    _patient = False
-    if admin_url is not None:
-        try:
-            shown = httpx.get(f"{admin_url}/fly/dev", timeout=_ASK_S, trust_env=False).json()
-        except (httpx.HTTPError, ValueError):
-            return False
-        _patient = isinstance(shown, dict) and shown.get("debug") is True
+    global _patient, _admin_url
+    _admin_url = admin_url
+    _patient = _says("debug")
     return _patient
+
+
+def _says(key: str) -> bool:
+    """Whether the stand-in says that this is so."""
+    if _admin_url is None:
+        return False
+    try:
+        shown = httpx.get(f"{_admin_url}/fly/dev", timeout=_ASK_S, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    return isinstance(shown, dict) and shown.get(key) is True
 
 
 def limit(seconds: float) -> float | None:
     """``seconds``, or None for no limit."""
     return None if _patient else seconds
+
+
+class Deadline:
+    """A moment ``within_s`` seconds from now; it does not come while a debugger is attached to the app."""
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s, self._end = within_s, time.monotonic() + within_s
+
+    @property
+    def passed(self) -> bool:
+        if time.monotonic() <= self._end:
+            return False
+        if _patient and _says("attached"):
+            self._end = time.monotonic() + self._within_s
+            return False
+        return True

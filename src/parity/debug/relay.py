@@ -25,11 +25,21 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy: dict[Address, asyncio.StreamWriter] = {}
+        self._waiting: set[asyncio.StreamWriter] = set()
 
     @property
     def attached(self) -> bool:
         """Whether a debugger is connected to a process."""
         return bool(self._busy)
+
+    @property
+    def waiting(self) -> int:
+        """How many debuggers wait for a process."""
+        return len(self._waiting)
+
+    def serves(self, target: Address) -> bool:
+        """Whether this process has a debugger."""
+        return target in self._busy
 
     async def open(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises ``OSError`` when it is taken."""
@@ -70,11 +80,15 @@ class Relay:
         first = await reader.read(_CHUNK)
         if not first:
             return
-        while not reader.at_eof():
-            for target in self._targets():
-                if (self._shared or target not in self._busy) and await self._joined(target, first, reader, writer):
-                    return
-            await asyncio.sleep(LOOK_S)
+        self._waiting.add(writer)
+        try:
+            while not reader.at_eof():
+                for target in self._targets():
+                    if (self._shared or target not in self._busy) and await self._joined(target, first, reader, writer):
+                        return
+                await asyncio.sleep(LOOK_S)
+        finally:
+            self._waiting.discard(writer)
 
     async def _joined(
         self, target: Address, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -86,6 +100,7 @@ class Relay:
                 to_reader, to_writer = await asyncio.open_connection(*target)
             except OSError:
                 return False
+            self._waiting.discard(writer)
             try:
                 to_writer.write(first)
                 await _both(_pump(reader, to_writer), _pump(to_reader, writer))

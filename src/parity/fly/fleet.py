@@ -377,7 +377,9 @@ class Fleet:
             await self.check_idle()
 
     async def check_idle(self) -> None:
-        """Run one autostop check: stop or suspend at most one Machine, as Fly does."""
+        """Run one autostop check: stop or suspend at most one Machine, as Fly does; none while a debugger is there."""
+        if self.paused():
+            return
         service, settings = self._parts.config.service, self._parts.settings
         started = [m for m in self.machines.values() if m.state is State.STARTED]
         uses = [Use(m.id, m.load if settings.websockets_count else m.requests, m.used) for m in started]

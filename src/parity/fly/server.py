@@ -82,7 +82,7 @@ async def standin(
     fleet = Fleet(parts)
     interposer = Interposer(peers[0])
     pool = Pool(peers[0], settings.reuse_s, http2=config.service.http_options.h2_backend)
-    context = EdgeContext(config, settings, fleet.gate, pool, interposer)
+    context = EdgeContext(config, settings, fleet.gate, pool, interposer, lambda: fleet.paused())
 
     def leaving(machine: str, close_websockets: bool) -> None:
         if close_websockets:

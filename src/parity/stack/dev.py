@@ -39,7 +39,7 @@ def dev_lines(shown: dict[str, Any]) -> list[str]:
         return []
     lines = [f"{NOT_THE_IMAGE} ({', '.join(shown['sources'])}); {BACK}"]
     if shown["debug"]:
-        lines.append("a debugger can attach to a Machine and to the GPU functions; deadlines stand still while one is")
+        lines.append("a debugger can attach to a Machine and to GPU functions; no limit passes while one is attached")
     if shown["changed"]:
         took = f", answering after {shown['seconds']} s" if shown["seconds"] else ""
         lines.append(f"last change: {', '.join(shown['changed'])}{took}")

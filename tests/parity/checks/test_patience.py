@@ -57,6 +57,19 @@ def test_the_alarm_of_a_plain_check_is_not_set_either(admin: tuple[dict[str, obj
     plain_within_deadline(lambda: asyncio.run(longer()), 0.001)()
 
 
+def test_what_a_check_waits_for_has_no_end_while_a_debugger_is_attached(admin: tuple[dict[str, object], str]) -> None:
+    shown, url = admin
+    shown["attached"] = True
+    patience.look(url)
+    deadline = patience.Deadline(-1.0)
+    assert not deadline.passed
+    shown["attached"] = False
+    assert deadline.passed
+    shown.update(attached=True, debug=False)
+    patience.look(url)
+    assert deadline.passed
+
+
 def test_a_stack_that_does_not_answer_and_a_deployed_app_keep_the_deadlines() -> None:
     assert not patience.look("http://127.0.0.1:9")
     assert not patience.look(None)

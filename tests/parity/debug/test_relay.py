@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.parity.fly.support import until
+
 from parity.debug.relay import Address, Relay
 
 
@@ -31,10 +33,13 @@ async def test_a_debugger_that_comes_first_waits_for_the_process() -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"!")
     async with program(b"one") as address:
+        await until(lambda: relay.waiting == 1, "the debugger waits")
         assert not relay.attached
         there.append(address)
         assert await reader.readexactly(4) == b"one!"
         assert relay.attached
+        assert relay.serves(address)
+        assert relay.waiting == 0
         relay.let_go(address)
         assert await reader.read() == b""
     writer.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from modal_proto import api_pb2 as pb
+from tests.parity.fly.support import until
 
 from parity.modal.callbook import Call, CallBook, Input
 from parity.modal.database import open_database
@@ -184,6 +185,53 @@ async def test_an_idle_container_is_ended_and_the_next_input_starts_another(tmp_
     plant.submit()
     assert len(plant.orders.started) == 2
     plant.database.close()
+
+
+class Asked(Scheduler):
+    """Counts how often a deadline has asked whether it may pass."""
+
+    asked, answer = 0, True
+
+    @property
+    def patient(self) -> bool:
+        self.asked += 1
+        return self.answer
+
+    @patient.setter
+    def patient(self, value: bool) -> None:
+        self.answer = value
+
+
+@pytest.fixture
+def debugged(tmp_path: Path) -> Iterator[tuple[Plant, Asked]]:
+    """Functions may take a second; they are debugged."""
+    plant = Plant(tmp_path, timeout_secs=1, startup_timeout_secs=1)
+    scheduler = Asked(plant.registry, plant.calls, Faults(), plant.orders, max_containers=2)
+    scheduler.patient, plant.scheduler = True, scheduler
+    yield plant, scheduler
+    plant.database.close()
+
+
+async def test_no_functions_timeout_passes_while_functions_are_debugged(debugged: tuple[Plant, Asked]) -> None:
+    plant, scheduler = debugged
+    item = plant.submit()
+    await scheduler.fetch(plant.task())
+    await until(lambda: scheduler.asked == 1, "the timeout was due")
+    assert (item.state, plant.orders.stopped) == ("running", [])
+    scheduler.patient = False
+    await until(lambda: item.state == "done", "it passes again")
+    assert _statuses(item.call) == [pb.GenericResult.GENERIC_STATUS_TIMEOUT]
+
+
+async def test_no_limit_of_a_containers_start_passes_while_functions_are_debugged(
+    debugged: tuple[Plant, Asked],
+) -> None:
+    plant, scheduler = debugged
+    plant.submit()
+    await until(lambda: scheduler.asked == 1, "the limit was due")
+    assert plant.orders.stopped == []
+    scheduler.patient = False
+    await until(lambda: plant.orders.stopped == plant.orders.started, "it passes again")
 
 
 def _statuses(call: Call) -> list[int]:

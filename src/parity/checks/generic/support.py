@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import NoReturn, TypeVar
 
 import httpx
 
+from parity.checks import patience
 from parity.checks.bucket import Bucket
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person
@@ -30,10 +30,10 @@ def acknowledged(writes: Collection[Attempt]) -> int:
 
 async def until(probe: Callable[[], Awaitable[T]], good: Callable[[T], bool], within_s: float) -> T:
     """Poll ``probe`` until its result is ``good``. Returns that result, or the last one after ``within_s`` seconds."""
-    end = time.monotonic() + within_s
+    deadline = patience.Deadline(within_s)
     while True:
         found = await probe()
-        if good(found) or time.monotonic() > end:
+        if good(found) or deadline.passed:
             return found
         await asyncio.sleep(POLL_S)
 

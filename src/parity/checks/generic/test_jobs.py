@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection
 from typing import Any
 
-from parity.checks import Fault, Named, Proxy, Wrap, check
+from parity.checks import Fault, Named, Proxy, Wrap, check, patience
 from parity.checks.bucket import Bucket
 from parity.checks.faults import Faults
 from parity.checks.generic.support import PATIENCE_S, not_declared, probed
@@ -35,13 +34,13 @@ async def ended(job: Job, *, refusals_within_s: float = 0.0) -> JobState:
     The state is still ``running`` where the job did not end in time. A refused request for the state is repeated for
     ``refusals_within_s`` seconds, then its ``Refused`` is raised.
     """
-    end, patient = time.monotonic() + job.done_s + PATIENCE_S, time.monotonic() + refusals_within_s
+    end, refusals = patience.Deadline(job.done_s + PATIENCE_S), patience.Deadline(refusals_within_s)
     state = JobState("running")
-    while state.at == "running" and time.monotonic() < end:
+    while state.at == "running" and not end.passed:
         try:
             state = await job.state()
         except Refused:
-            if time.monotonic() > patient:
+            if refusals.passed:
                 raise
         await asyncio.sleep(LOOK_S)
     return state

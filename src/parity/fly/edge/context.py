@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -77,13 +78,14 @@ def configured_headers(config: FlyConfig) -> Headers:
 
 @dataclass(slots=True)
 class EdgeContext:
-    """One app's edge."""
+    """One app's edge. While ``paused``, no limit of it passes: a person looks at a stopped program."""
 
     config: FlyConfig
     settings: FlySettings
     gate: Gate
     pool: Pool
     interposed: Interposed = field(default_factory=Straight)
+    paused: Callable[[], bool] = lambda: False
     log: RequestLog = field(default_factory=RequestLog)
     budget: Budget = field(default_factory=Budget)
     live: set[Exchange] = field(default_factory=set)

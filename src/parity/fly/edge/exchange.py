@@ -329,8 +329,7 @@ class Exchange:
         self._drop_upstream()
         self._go(Stage.HELD)
         self._attempts, self._replayed = 0, self._loop.time()
-        if self._route.timeout_s is not None:
-            self._overdue = self._loop.call_later(self._route.timeout_s, self._replay_overdue)
+        self._start_clock()
         self._context.gate.acquire(self)
 
     @property
@@ -346,6 +345,9 @@ class Exchange:
         """The replay's own timeout: its target was not reached."""
         if self.stage not in (Stage.HELD, Stage.CONNECTING):
             return
+        if self._context.paused():
+            self._start_clock()
+            return
         self._context.gate.cancel(self)
         if self.stage is Stage.CONNECTING:
             self._stop_connecting()
@@ -360,6 +362,10 @@ class Exchange:
     def _fell_back(self, reason: str) -> bool:
         self._stop_clock()
         return self._route.fall_back(reason, int((self._loop.time() - self._replayed) * 1000))
+
+    def _start_clock(self) -> None:
+        if self._route.timeout_s is not None:
+            self._overdue = self._loop.call_later(self._route.timeout_s, self._replay_overdue)
 
     def _stop_clock(self) -> None:
         if self._overdue:

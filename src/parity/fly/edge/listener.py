@@ -98,8 +98,11 @@ async def _sweep(context: EdgeContext) -> None:
     loop = asyncio.get_running_loop()
     while limit:
         await asyncio.sleep(limit / 10)
+        paused = context.paused()
         for exchange in list(context.live):
-            if loop.time() - exchange.touched > limit:
+            if paused:
+                exchange.touched = loop.time()
+            elif loop.time() - exchange.touched > limit:
                 exchange.expire()
 
 

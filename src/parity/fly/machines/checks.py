@@ -183,6 +183,7 @@ class CheckRunner:
             else:
                 status, output = await connect(check, address, self._local)
             if status is None and self._paused():
+                started = loop.time()  # what a debugger holds is no start: the grace period begins anew
                 await asyncio.sleep(self._grace_interval)
                 continue
             in_grace = loop.time() - started < check.grace_period_s

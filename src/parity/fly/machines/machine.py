@@ -49,7 +49,7 @@ class Machine:
         self._with = surroundings
         self.life = Lifecycle(surroundings.changed)
         self.address: Address | None = None
-        self._port = PortProbe(surroundings.settings, surroundings.local, self._probed)
+        self._port = PortProbe(surroundings.settings, surroundings.local, self._probed, surroundings.paused)
         self.requests = 0
         self.websockets = 0
         self.used = False

@@ -41,8 +41,14 @@ class PortProbe:
     ``local`` is the address to connect from, None for any.
     """
 
-    def __init__(self, settings: FlySettings, local: Address | None, found: Callable[[], None]) -> None:
-        self._settings, self._local, self._found = settings, local, found
+    def __init__(
+        self,
+        settings: FlySettings,
+        local: Address | None,
+        found: Callable[[], None],
+        paused: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._settings, self._local, self._found, self._paused = settings, local, found, paused
         self.state = Port.UNKNOWN
         self._task: asyncio.Task[None] | None = None
 
@@ -69,6 +75,9 @@ class PortProbe:
             pauses = [DEV_PAUSE_S] * round(settings.start_window_s / DEV_PAUSE_S)
         for pause in pauses:
             if await self._opened(address, pause):
+                return
+        while self._paused():  # a breakpoint in what runs before the port opens
+            if await self._opened(address, DEV_PAUSE_S):
                 return
         self._say(Port.CLOSED)
         while loop.time() < deadline:

@@ -27,8 +27,9 @@ from parity.modal.transport_names import TASK_HEADER
 _INHERITED = ("PATH", "HOME", "LANG", "TZ")
 _LOG_LINES = 30
 _NOT_STARTED = 126
-# How long a debugged container waits for a debugger that is connected already.
-ATTACH_S = 3.0
+# How long a container waits for a debugger that waits for a process: attaching takes seconds on a busy machine. Another
+# container may get that debugger, so the wait has an end.
+ATTACH_S = 30.0
 
 OnExit = Callable[[Exited], Awaitable[None]]
 
@@ -57,14 +58,17 @@ def container_environment(
     }
 
 
-def debug_environment(config: WorkerConfig, given: Mapping[str, str], listen: Address) -> dict[str, str]:
-    """A container's variables, so that it listens for a debugger; one that is waiting attaches before a call runs.
+def debug_environment(
+    config: WorkerConfig, given: Mapping[str, str], listen: Address, *, wait_s: float
+) -> dict[str, str]:
+    """A container's variables, so that it listens for a debugger, which has ``wait_s`` seconds to attach before a call
+    runs.
 
     The functions are imported from the checkout: breakpoints are set in its files, not in the copies of a deploy.
     """
     folder = kit.lay_out(config.work_dir / "debug")
     path = os.pathsep.join([str(config.entry.parent), *map(str, config.pythonpath), given["PYTHONPATH"]])
-    return kit.environment({**given, "PYTHONPATH": path}, str(folder), f"{listen[0]}:{listen[1]}", ATTACH_S)
+    return kit.environment({**given, "PYTHONPATH": path}, str(folder), f"{listen[0]}:{listen[1]}", wait_s)
 
 
 def _free_port() -> int:
@@ -88,6 +92,7 @@ class Container:
     process: asyncio.subprocess.Process | None = None
     stopped_by: signal.Signals | None = None
     debugged: Address | None = None
+    expects: bool = False  # its call does not run before a debugger has attached
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
 
     def signal(self, number: signal.Signals) -> None:
@@ -129,8 +134,9 @@ class Containers:
         self._debug = on
 
     def _debugged(self) -> list[Address]:
-        """The newest first: a call that was just made is what someone waits for."""
-        return [one.debugged for one in reversed(self._running.values()) if one.debugged]
+        """Those that wait for a debugger, then the newest: a call that was just made is what someone waits for."""
+        newest = [one for one in reversed(self._running.values()) if one.debugged]
+        return [one.debugged for one in sorted(newest, key=lambda one: not one.expects) if one.debugged]
 
     def start(self, order: Start) -> None:
         """Start a container in the background; ``on_exit`` is called when it ends, also if it could not be started."""
@@ -174,7 +180,12 @@ class Containers:
         environment = container_environment(self._config, container.order, container.folder, root)
         if self._debug:
             container.debugged = ("127.0.0.1", _free_port())
-            environment = debug_environment(self._config, environment, container.debugged)
+            # Without a debugger that waits, the call runs at once.
+            expecting = [one.debugged for one in self._running.values() if one.expects and one.debugged]
+            unserved = [address for address in expecting if not self._relay.serves(address)]
+            container.expects = self._relay.waiting > len(unserved)
+            wait_s = ATTACH_S if container.expects else 0.0
+            environment = debug_environment(self._config, environment, container.debugged, wait_s=wait_s)
         process = await asyncio.create_subprocess_exec(
             *container_command(self._config.python, self._setpriv),
             cwd=container.folder,

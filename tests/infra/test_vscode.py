@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,31 @@ def test_sources_are_mapped_to_where_a_container_has_them(
     (function,) = attaching["GPU function (containers)"]["pathMappings"]
     assert function["localRoot"] == FOLDER
     assert f"target: {function['remoteRoot']}, read_only: true" in compose
+
+
+def test_what_is_named_in_the_checkout_is_there() -> None:
+    settings, launch = read("settings.json"), read("launch.json")
+    named = [f"{FOLDER}/{path}" for path in settings["python.analysis.extraPaths"]]
+    named += [mapping["localRoot"] for one in launch["configurations"] for mapping in one.get("pathMappings", ())]
+    assert [path for path in named if not Path(path.replace(FOLDER, str(ROOT))).is_dir()] == []
+
+
+def test_the_dev_container_has_the_same_settings_and_extensions_as_a_checkout_on_the_host() -> None:
+    inside = read("../.devcontainer/devcontainer.json")["customizations"]["vscode"]
+    outside = read("settings.json")
+    own = {"python.defaultInterpreterPath"}  # it has one environment, the host another
+    assert {name: value for name, value in inside["settings"].items() if name not in own}.items() <= outside.items()
+    assert {*inside["extensions"]} < {*read("extensions.json")["recommendations"]}
+
+
+def test_the_test_file_that_is_open_is_run_with_options_that_pytest_knows() -> None:
+    (one,) = [one for one in read("launch.json")["configurations"] if one["request"] == "launch"]
+    assert (one["type"], one["module"], one["args"][-1]) == ("debugpy", "pytest", "${file}")
+    words = [*one["args"][:-1], __file__, "--collect-only", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "test_each_task_is_a_target_of_make" in done.stdout) == (0, True), done.stderr
 
 
 def test_the_dev_container_names_the_debuggers_ports(project: Project) -> None:

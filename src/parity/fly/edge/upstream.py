@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
+from parity.fly.edge.connection import AppConnection, Client
 from parity.fly.edge.headers import Headers, value_of
 from parity.fly.edge.request import Body, Request
 from parity.fly.edge.to_app import body_to_app, end_to_app, head_to_app
@@ -20,33 +21,13 @@ from parity.fly.edge.upstream_h2 import H2Upstream
 WRITE_HIGH_WATER = 128 * 1024
 
 
-class Client(Protocol):
-    """What a connection tells the exchange that it serves."""
-
-    def app_informational(self, status: int, headers: Headers) -> None: ...
-    def app_head(self, status: int, headers: Headers, body: Body) -> None: ...
-    def app_data(self, data: bytes) -> None: ...
-    def app_end(self, trailers: Headers) -> None: ...
-    def app_tunnel(self, headers: Headers) -> None: ...
-    def app_tunnel_data(self, data: bytes) -> None: ...
-    def app_failed(self, reason: str, *, clean: bool) -> None: ...
-    def app_flush(self) -> None: ...
-    def app_write_paused(self) -> None: ...
-    def app_write_resumed(self) -> None: ...
-
-
-class Upstream(asyncio.Protocol):
+class Upstream(AppConnection):
     """One TCP connection. After ``begin`` it drives a ``Client`` until ``app_end`` or ``app_failed``."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.transport: asyncio.Transport
-        self.closed = False
-        self.idle_since = 0.0
-        self._client: Client | None = None
+        super().__init__(pool)
         self._request: Request
         self._tunnel = False
-        self._reading = True
         self._reset()
 
     def _reset(self) -> None:
@@ -82,25 +63,10 @@ class Upstream(asyncio.Protocol):
         """Bytes of a tunnel."""
         self.transport.write(data)
 
-    def abandon(self) -> None:
-        """The exchange wants nothing more from this connection; the app sees a disconnect."""
-        self._client = None
-        self.transport.abort()
-
     def close_tunnel(self) -> None:
         """No more bytes for the app; closes when all are sent."""
         self._client = None
         self.transport.close()
-
-    def pause_reading(self) -> None:
-        if self._reading and not self.closed:
-            self._reading = False
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if not self._reading and not self.closed:
-            self._reading = True
-            self.transport.resume_reading()
 
     # asyncio.Protocol
 
@@ -199,12 +165,6 @@ class Upstream(asyncio.Protocol):
             self.transport.close()
         client.app_end(trailers)
         client.app_flush()
-
-    def _fail(self, reason: str, *, clean: bool) -> None:
-        client, self._client = self._client, None
-        if client:
-            client.app_failed(reason, clean=clean)
-            client.app_flush()
 
 
 def response_body(head_request: bool, status: int, headers: Headers) -> Body:

@@ -25,11 +25,12 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
+from parity.fly.edge.connection import AppConnection, Client
 from parity.fly.edge.headers import HOP_BY_HOP, Headers, value_of
 from parity.fly.edge.request import Body, Request
 
 if TYPE_CHECKING:
-    from parity.fly.edge.upstream import Client, Pool
+    from parity.fly.edge.upstream import Pool
 
 # Windows that the edge grants the app: one stream's, and the connection's.
 STREAM_WINDOW, CONNECTION_WINDOW = 256 * 1024, 1024 * 1024
@@ -52,15 +53,11 @@ def h2_headers(request: Request, headers: Headers) -> Headers:
     return [*pseudo, *kept, *trailers]
 
 
-class H2Upstream(asyncio.Protocol):
+class H2Upstream(AppConnection):
     """After ``begin`` it drives a ``Client`` until ``app_end`` or ``app_failed``."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.transport: asyncio.Transport
-        self.closed = False
-        self.idle_since = 0.0
-        self._client: Client | None = None
+        super().__init__(pool)
         self._stream = 0
         self._out = bytearray()
         self._ends: Headers | None = None  # trailers of the request, once it is complete
@@ -68,7 +65,6 @@ class H2Upstream(asyncio.Protocol):
         self._no_body = False
         self._answered = False
         self._trailers: Headers = []
-        self._reading = True
         self._heard = False  # the app has said something in HTTP/2
         self._going = False  # the app said that it takes no more requests on this connection
         self._h2 = H2Connection(
@@ -118,23 +114,8 @@ class H2Upstream(asyncio.Protocol):
         """Bytes of a tunnel: there is none on this connection."""
         raise AssertionError(f"{len(data)} bytes of a WebSocket on an HTTP/2 connection")
 
-    def abandon(self) -> None:
-        """The exchange wants nothing more from this connection; the app sees a disconnect."""
-        self._client = None
-        self.transport.abort()
-
     def close_tunnel(self) -> None:
         self.abandon()
-
-    def pause_reading(self) -> None:
-        if self._reading and not self.closed:
-            self._reading = False
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if not self._reading and not self.closed:
-            self._reading = True
-            self.transport.resume_reading()
 
     # asyncio.Protocol
 
@@ -229,12 +210,6 @@ class H2Upstream(asyncio.Protocol):
             self._pool.put(self)
         client.app_end(self._trailers)
         client.app_flush()
-
-    def _fail(self, reason: str, *, clean: bool) -> None:
-        client, self._client = self._client, None
-        if client:
-            client.app_failed(reason, clean=clean)
-            client.app_flush()
 
 
 def _status_of(headers: Headers) -> tuple[int, Headers]:

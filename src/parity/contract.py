@@ -1,12 +1,13 @@
-"""What an application says of itself, so that the generic checks can use it without knowing a route of it.
+"""The contract: the class in which an app tells the generic checks how its people sign in, write and read.
 
-A repository that is checked has one Python file with a class ``Contract``. An instance is one person: the harness makes
-it with an ``Api``, the app as that person's browser reaches it, and calls its methods. Four methods and one attribute
-are required (``Contract`` below); everything else (``FullContract``) is optional, and a check that needs what is absent
-is "not declared". Methods raise ``Refused`` for whatever the app does not acknowledge; ``api.call`` does so by itself.
+The generic checks know no route and no header of any app, so a checked repository has one Python file with a class
+``Contract``. Each instance stands for one person. The harness creates it with an ``Api``, an HTTP client that behaves
+like that person's browser, and calls its methods. The attribute ``keeps`` and the methods of ``Contract`` below are
+required. Everything in ``FullContract`` is optional: a check that needs an absent part ends as "not declared". A method
+raises ``Refused`` when the app does not acknowledge its request; ``api.call`` does so for the method.
 
-A YAML description was tried first and rejected: sign-ins with several steps, parts with ETags, polling and redirects
-grow into a language of their own. Plain Python with httpx says all of them.
+We tried a YAML description first and rejected it. Sign-ins with several steps, uploads in parts, polling and redirects
+would have needed a language of their own; plain Python with httpx can express all of them.
 """
 
 from __future__ import annotations
@@ -22,18 +23,21 @@ import httpx
 if TYPE_CHECKING:
     from parity.checks.variants import Change
 
-# Fly Proxy sends a request with this header to that Machine alone, and wakes it for it (superfly/docs, dynamic request
-# routing).
+# Fly Proxy sends a request with ``Fly-Force-Instance-Id`` only to that Machine, and starts the Machine if needed
+# (superfly/docs, dynamic request routing).
 PINNED = "Fly-Force-Instance-Id"
 PREFERRED = "Fly-Prefer-Instance-Id"
 TOO_MANY = 429
-# The Machine to which the requests of this task go, whatever ``Api.machine`` says: two calls of one person may so meet
-# two Machines at once.
+# The Machine that receives the requests of the current task; it overrides ``Api.machine``. It lets two concurrent
+# calls of one person go to two Machines.
 BY_WAY_OF: ContextVar[str | None] = ContextVar("by_way_of", default=None)
 
 
 class Refused(AssertionError):
-    """The app answered otherwise than the contract expects. ``status`` is 0 where no answer came."""
+    """The app did not give the answer that the contract expects. ``status`` is the HTTP status; 0 without an answer.
+
+    It is an ``AssertionError``, so a check that does not catch it fails: the app is at fault, not the harness.
+    """
 
     def __init__(self, what: str, status: int, text: str) -> None:
         super().__init__(f"{what} answered {status or 'nothing'}: {text[:300]}")
@@ -41,15 +45,16 @@ class Refused(AssertionError):
 
 
 class RateLimited(Exception):
-    """The app answered 429 where the contract does not expect it: the run is too fast, which says nothing of the app.
+    """The app answered 429, and the contract does not expect it.
 
-    ``Contract.people`` says how often people may be made.
+    The check ends as an error, not as a failure: the run sent too many requests, which tells nothing about the app. Set
+    ``people`` in the contract to the number of people that the app lets sign up within a time.
     """
 
 
 @dataclass(frozen=True)
 class StubCall:
-    """What the app asked of a stub of ``[stubs]``: a mail with a code, a payment …"""
+    """A request that the app sent to a stub of ``[stubs]`` in parity.toml, such as a mail with a code or a payment."""
 
     method: str
     path: str
@@ -59,11 +64,11 @@ class StubCall:
 
 @dataclass
 class Api:
-    """The app as one person's browser on the page's origin reaches it.
+    """An HTTP client that sends requests to the app as one person's browser does from the page's origin.
 
-    ``http`` belongs to this person alone: its cookies are the person's. ``headers`` go with every request; ``user`` is
-    an id that nobody had before; ``origin`` is None where the page and the API are one origin. ``machine`` pins the
-    requests to one Machine.
+    ``http`` belongs to this person and keeps their cookies. ``headers`` are sent with every request. ``user`` is a new
+    id, unique to this person. ``origin`` is None where page and API have the same origin. ``machine`` pins the requests
+    to one Machine.
     """
 
     http: httpx.AsyncClient
@@ -71,24 +76,25 @@ class Api:
     user: str = field(default_factory=lambda: f"chk{secrets.token_hex(5)}")
     headers: dict[str, str] = field(default_factory=dict)
     machine: str | None = None
-    # Whether a Machine that would hand requests over to another one is to serve them itself.
+    # True: the pinned Machine must serve the request itself. False: it may replay it to another Machine (fly-replay).
     served_here: bool = True
-    # What a stub was asked, as the harness gives it; None at a deployed app.
+    # Returns the requests that a stub has received. The harness sets it; None at a deployed app, which has no stubs.
     stubs: Callable[[str], Awaitable[Sequence[StubCall]]] | None = None
 
     @property
     def all_headers(self) -> dict[str, str]:
-        """The headers of this person's requests, as the browser and the pinning add them."""
+        """All headers of a request: ``headers``, the browser's ``Origin`` and those of ``routing``."""
         origin = {"Origin": self.origin} if self.origin else {}
         return {**origin, **self.headers, **self.routing}
 
     @property
     def routing(self) -> dict[str, str]:
-        """Headers that bring a request, or a WebSocket's handshake, to this person's Machine and keep it there.
+        """Headers that send a request, or a WebSocket's handshake, to this person's Machine; empty without one.
 
-        The others make the edge say that another Machine was preferred and cannot be had, and that the request was
-        replayed once already: an app that sends a person to the Machine that owns their data (``fly-replay``) then
-        serves them where they are. The stand-in takes ``Fly-Replay-Src`` from a client only beside the first one.
+        ``Fly-Force-Instance-Id`` selects the Machine. With ``served_here``, two more headers tell the app that another,
+        preferred Machine is unavailable and that the request was replayed once already. An app that replays requests
+        to the Machine that owns the person's data (``fly-replay``) then serves this one itself. The stand-in accepts
+        ``Fly-Replay-Src`` from a client only together with ``Fly-Force-Instance-Id``.
         """
         machine = BY_WAY_OF.get() or self.machine
         here = {PREFERRED: "another", "Fly-Replay-Src": "instance=harness"} if self.served_here else {}
@@ -97,9 +103,10 @@ class Api:
     async def ask(
         self, method: str, path: str, json: object = None, *, headers: Mapping[str, str] | None = None, **more: Any
     ) -> httpx.Response:
-        """The answer, whatever its status. ``more`` goes to ``httpx`` (``data``, ``files``, ``content``, ``params`` …).
+        """Send a request, and return the answer of any status.
 
-        Raises ``Refused`` with status 0 when the connection broke, ``httpx.ConnectError`` when nothing listens there.
+        ``more`` is passed to ``httpx`` (``data``, ``files``, ``content``, ``params`` …). Raises ``Refused`` with status
+        0 when the connection breaks, and ``httpx.ConnectError`` when nothing listens at the address.
         """
         try:
             return await self.http.request(
@@ -113,9 +120,9 @@ class Api:
     async def call(
         self, method: str, path: str, json: object = None, *, expect: int | Collection[int] = 200, **more: Any
     ) -> Any:
-        """The answer's JSON; None for an empty body, the text where it is no JSON.
+        """Send a request, and return the JSON of the answer: None for an empty body, the text where it is not JSON.
 
-        Raises ``Refused`` for a status that is not expected, ``RateLimited`` for a 429 that is not.
+        Raises ``RateLimited`` for an unexpected 429, and ``Refused`` for any other unexpected status.
         """
         answer = await self.ask(method, path, json, **more)
         expected = (expect,) if isinstance(expect, int) else expect
@@ -128,13 +135,17 @@ class Api:
         return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
 
     async def stub_calls(self, stub: str, containing: str = "") -> Sequence[StubCall]:
-        """What the app asked of this stub of parity.toml, oldest first, where the body has ``containing``.
+        """The requests that the app sent to this stub of parity.toml with ``containing`` in the body, oldest first.
 
-        A sign-in that is confirmed by mail finds its code so. Raises ``Refused`` at a deployed app, which asks the real
-        service.
+        A sign-in that is confirmed by mail finds its code here. Raises ``Refused`` at a deployed app, which calls the
+        real service instead of the stub.
         """
         if self.stubs is None:
-            raise Refused(f"the stub {stub}", 0, "a deployed app has no stubs: sign_in must do without them there")
+            raise Refused(
+                f"the stub {stub}",
+                0,
+                "a deployed app has no stubs, it calls the real service: sign_in must do without them",
+            )
         return [call for call in await self.stubs(stub) if containing in call.body]
 
     async def send_file(
@@ -146,10 +157,10 @@ class Api:
         method: str = "PUT",
         headers: Mapping[str, str] | None = None,
     ) -> str:
-        """Send ``data`` to a presigned URL as a browser does, preflight first; the ETag, which a page must be able to
-        read.
+        """Send ``data`` to a presigned URL as a browser does, with the preflight first. Returns the ETag.
 
-        Raises ``Refused`` where the bucket's CORS policy or the signature forbids it.
+        Raises ``Refused`` where the bucket's CORS policy or the signature forbids the upload, or the policy does not
+        let the page read the ETag.
         """
         origin = {"Origin": self.origin} if self.origin else {}
         kind = {"Content-Type": content_type} if content_type else {}
@@ -168,7 +179,11 @@ class Api:
         if self.origin:
             exposed = answer.headers.get("access-control-expose-headers", "").lower()
             if "etag" not in exposed and "*" not in exposed:
-                raise Refused("the upload to R2", answer.status_code, "no page can read its ETag: it is not exposed")
+                raise Refused(
+                    "the upload to R2",
+                    answer.status_code,
+                    "its ETag is not exposed to the page: add ETag to ExposeHeaders of its CORS policy",
+                )
         return str(answer.headers.get("etag", ""))
 
 
@@ -177,9 +192,10 @@ class Api:
 
 @dataclass(frozen=True)
 class InBucket:
-    """All that people write ends in the bucket, below ``prefix``, within ``within_s`` seconds of its acknowledgement.
+    """Everything that people write is in the bucket, below ``prefix``, ``within_s`` seconds after its acknowledgement.
 
-    0 means: before the answer. A backend with asynchronous replication names its delay, and durability is polled.
+    0 means that the write is in the bucket before its answer. A backend with asynchronous replication (Litestream)
+    gives its delay, and the checks of durability then poll for so long.
     """
 
     prefix: str
@@ -188,24 +204,24 @@ class InBucket:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """What people write lives outside of the bucket (Postgres …): an outage of R2 must not stop writes."""
+    """What people write is stored outside the bucket, for example in Postgres. An outage of R2 must not stop writes."""
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Environments share one bucket; every key of this one begins with ``name`` and a slash."""
+    """Several environments share one bucket. Every key of this environment begins with ``name`` and a slash."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class OwnBucket:
-    """Each environment has a bucket of its own."""
+    """Each environment has its own bucket."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """At most ``count`` new people within ``per_s`` seconds."""
+    """The app lets at most ``count`` new people sign in within ``per_s`` seconds; the harness waits accordingly."""
 
     count: int
     per_s: float
@@ -216,7 +232,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Call:
-    """A request of this person."""
+    """A request that is sent as this person."""
 
     method: str
     path: str
@@ -225,7 +241,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that must fail with ``status``."""
+    """A request that the app must answer with ``status``, an error."""
 
     method: str
     path: str
@@ -235,7 +251,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Edit:
-    """One field of one record: ``do`` changes it to a text, ``shown`` reads it back. Both raise ``Refused``."""
+    """One field of one record. ``do`` sets it to a text, ``shown`` returns its text. Both raise ``Refused``."""
 
     do: Callable[[str], Awaitable[None]]
     shown: Callable[[], Awaitable[str]]
@@ -243,10 +259,11 @@ class Edit:
 
 @dataclass(frozen=True)
 class Socket:
-    """A WebSocket of this person. ``expect`` is a pattern of the first message after ``send``; empty for none.
+    """A WebSocket of this person.
 
-    ``subprotocols`` are those that a page names (``new WebSocket(url, [...])``), a token among them for many apps: a
-    browser adds no header of its own to a WebSocket.
+    ``send`` is the message to send first; empty for none. ``expect`` is a pattern (``re.search``) for the first message
+    that then comes; empty where none is expected. ``subprotocols`` are those that the page names
+    (``new WebSocket(url, [...])``). Many apps pass a token there, because a page cannot add headers to a WebSocket.
     """
 
     path: str
@@ -258,7 +275,7 @@ class Socket:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A finished upload: its ``key`` in the bucket, and a URL at which a browser reads it, where there is one."""
+    """A finished upload: its ``key`` in the bucket, and the URL at which a browser reads it; None without one."""
 
     key: str
     url: str | None = None
@@ -266,7 +283,7 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class JobState:
-    """How far a job is. ``reason`` is what the person is told of a failure; ``keys`` are the objects that it made."""
+    """The state of a job. ``reason`` is the text that the app shows for a failure; ``keys`` are the output objects."""
 
     at: Literal["running", "done", "failed"]
     reason: str = ""
@@ -275,7 +292,7 @@ class JobState:
 
 @dataclass(frozen=True)
 class Job:
-    """Work that was begun; ``state`` asks the app how far it is. It must end within ``done_s`` seconds."""
+    """A job that has begun. ``state`` asks the app for its state. The job must end within ``done_s`` seconds."""
 
     state: Callable[[], Awaitable[JobState]]
     done_s: float = 60.0
@@ -283,14 +300,14 @@ class Job:
 
 @dataclass(frozen=True)
 class OldData:
-    """What a former release left: objects by full key, and the texts that ``read`` must then show."""
+    """The data of one person under a former release: objects by full key, and the texts that ``read`` must show."""
 
     objects: Mapping[str, bytes]
     shown: Sequence[str]
 
 
 class Contract(Protocol):
-    """What every app must say."""
+    """The required part of a contract."""
 
     keeps: ClassVar[InBucket | Elsewhere]
     api: Api
@@ -298,66 +315,73 @@ class Contract(Protocol):
     def __init__(self, api: Api) -> None: ...
 
     async def sign_in(self) -> None:
-        """A person who was never here comes: ``api.user`` is new."""
+        """Sign in a new person. ``api.user`` is an id that no person had before."""
 
     async def write(self, text: str) -> None:
-        """Store ``text``; returns once the app has acknowledged it."""
+        """Store ``text``, and return once the app has acknowledged it."""
 
     async def read(self) -> Collection[str]:
-        """Every text that this person stored."""
+        """Every text that this person has stored."""
 
 
 class FullContract(Contract, Protocol):
-    """Everything that an app may say. What is absent makes the checks that need it "not declared"."""
+    """The whole contract, optional parts included. A check that needs an absent part ends as "not declared"."""
 
+    # How environments are separated in R2.
     environments: ClassVar[Prefix | OwnBucket]
-    # Absent: app.frontend_origin of parity.toml. None: page and API are one origin, there is no CORS.
+    # The origin of the page. None: page and API have the same origin, so CORS does not apply. Absent: parity.toml's
+    # app.frontend_origin counts.
     origin: ClassVar[str | None]
+    # How many new people the app accepts within a time, where it has a limit.
     people: ClassVar[Rate]
-    # Patterns of paths at which everybody may read what one person has, by design: shared films, public profiles.
+    # Patterns of paths at which everyone may read a person's data by design, such as shared films or public profiles.
     public: ClassVar[Collection[str]]
-    # The release that comes after this one: a change whose migration only adds (``Wrap``, ``Patch``, ``Env`` …).
+    # A change that plays the next release, whose migration only adds (``Wrap``, ``Patch``, ``Env`` …).
     newer_release: ClassVar[Change]
-    # Broken variants that only the app can name, by the name that checks use: ``Named("…")``.
+    # Broken variants that only the app can build, by the names that checks use in ``Named("…")``.
     broken: ClassVar[Mapping[str, Change]]
 
     async def owns(self) -> str:
-        """The prefix in the bucket below which this person's data lies. Absent: ``keeps.prefix``, shared by all."""
+        """The prefix of this person's data in the bucket. Absent: ``keeps.prefix``, which all people share."""
 
     async def cold_person(self) -> None:
-        """The person comes back in a browser that knows only ``api.user``. Absent: with all headers and cookies."""
+        """The person returns in a new browser that knows only ``api.user``.
+
+        Absent: the new browser has the person's headers and cookies.
+        """
 
     async def edit(self) -> Sequence[Edit]:
-        """At least two fields of one record that have nothing to do with each other."""
+        """At least two independent fields of one record."""
 
     async def delete(self, text: str) -> None:
         """Delete what ``write(text)`` stored."""
 
     async def leave(self) -> None:
-        """The person deletes everything that is theirs: throw-away people of a deployed app end so. Absent: what they
-        wrote is deleted, where there is ``delete``."""
+        """Delete everything of this person. The harness calls it at the end of a check of a deployed app.
+
+        Absent: what the person wrote is deleted with ``delete``, where the contract has it.
+        """
 
     async def refused(self) -> Sequence[Refusal]:
-        """Requests that must fail, and how: an unknown path, an unknown id, a body that makes no sense …"""
+        """Requests that must fail, with their statuses: an unknown path, an unknown id, a malformed body …"""
 
     async def sockets(self) -> Sequence[Socket]:
         """WebSockets that this person may open now."""
 
     async def upload(self, data: bytes) -> Uploaded:
-        """Upload a video as the page does (``api.send_file``) and finish it."""
+        """Upload a video as the page does (``api.send_file``), and finish the upload."""
 
     async def content(self, key: str) -> bytes:
         """The content of an uploaded object as the app gives it to this person."""
 
     async def job(self) -> Job:
-        """Begin the app's longest work (after ``upload`` where it needs a video); returns at once."""
+        """Begin the app's longest work and return at once. The harness calls ``upload`` first, where there is one."""
 
     async def old_data(self) -> Mapping[str, OldData]:
-        """For a person who has not signed in: what each former release would have left, by the release's name."""
+        """The data that each former release would have left, by the release's name. The person has not signed in."""
 
     async def crash(self) -> Call:
-        """A request that raises inside the app, whatever the app has around its routes. Absent: the harness adds a
-        route to an ASGI app for it."""
+        """A request that raises an unhandled exception inside the app. Absent: the harness adds such a route (ASGI)."""
 
 
 def _members(what: type) -> frozenset[str]:

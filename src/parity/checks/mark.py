@@ -19,44 +19,47 @@ from parity.checks import patience
 from parity.checks.variants import Change, Named
 from parity.contract import OPTIONAL
 
-# How often a test is run that ends with ``RunAgain``.
+# How often a test is run at most while it ends with ``RunAgain``.
 TRIES = 3
 
 
 class RunAgain(Exception):
-    """Something outside of the app and the stack disturbed the test: it is run again, as often as ``TRIES``."""
+    """Something outside the app and the stack disturbed the test. It is run again, ``TRIES`` times in all at most."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Classes of incidents (docs/checks.md), and where to look first when a check of the class fails.
+# Classes of incidents (docs/checks.md), and a hint where to look first when a check of the class fails.
 CLASSES: Mapping[str, tuple[str, str]] = {
     "A": ("boot", "compare requirements, Dockerfile and start command with what the code imports and needs"),
     "B": ("durability", "follow one write from its answer to its object in the bucket: r2-requests.json"),
-    "C": ("R2's faults", "look at how the code treats an error of R2: it is neither 'missing' nor 'empty'"),
-    "D": ("two Machines", "look for state that one Machine keeps to itself, and for writes without a condition"),
-    "E": ("browsers", "look at the order of middlewares, CORS origins, cookies and the scheme behind the proxy"),
-    "F": ("the bucket's door", "look at the bucket's CORS file and at what the presigned URLs sign"),
-    "G": ("GPU jobs", "compare payload keys and prefixes on both sides: modal-calls.json"),
-    "H": ("bursts", "look for locks held while R2 is asked, and for several writers of one key"),
-    "I": ("stops", "look at the shutdown handler and at what is acknowledged before it is stored"),
-    "J": ("configuration", "compare fly.toml, the secrets and parity.toml: parity diff"),
-    "K": ("old data", "look at the migrations: do they reach the bucket, and do they run on an empty database?"),
-    "L": ("memory", "look for whole files in memory, and for ffmpeg beside the server"),
-    "M": ("environments", "look for keys and prefixes without the environment in them"),
-    "N": ("process groups", "look at the groups of fly.toml: what wakes them, and their memory"),
+    "C": ("R2's faults", "look at how the code treats an error of R2: an error does not mean 'missing' or 'empty'"),
+    "D": (
+        "two Machines",
+        "look for state in the memory of one Machine, and for uploads without If-Match or If-None-Match",
+    ),
+    "E": ("browsers", "look at the order of middlewares, the CORS origins, cookies, and X-Forwarded-Proto"),
+    "F": ("uploads and links", "look at the bucket's CORS policy, and at which headers the presigned URLs sign"),
+    "G": ("GPU jobs", "compare the keys in the payload with those that the app expects: modal-calls.json"),
+    "H": ("bursts", "look for locks that are held during a request to R2, and for several writers of one key"),
+    "I": ("stops", "look at the shutdown handler, and for writes that are acknowledged before they are stored"),
+    "J": ("configuration", "compare fly.toml, the secrets and parity.toml: run parity diff"),
+    "K": ("old data", "look whether the migrations reach the bucket, and run on an empty database"),
+    "L": ("memory", "look for code that reads whole files into memory, and for ffmpeg running beside the server"),
+    "M": ("environments", "look for keys and prefixes that do not begin with the environment"),
+    "N": ("process groups", "look at the process groups of fly.toml: their memory, and what starts their Machines"),
     "O": ("the health check", "the health check must say whether this process serves, and nothing else"),
-    "P": ("volumes", "look at who owns what the app writes to"),
+    "P": ("volumes", "look at the owner of the folders to which the app writes"),
     "Q": ("boot budget", "look at what runs before the port opens: imports, migrations, models, waiting"),
-    "R": ("auxiliary services", "look at time limits, retries and pools of connections to the service"),
-    "S": ("caches", "look at Cache-Control and at keys that are written twice"),
-    "T": ("deletion", "look at who else refers to what is deleted"),
+    "R": ("auxiliary services", "look at timeouts, retries and connection pools for the service"),
+    "S": ("caches", "look at Cache-Control, and for keys that are written twice"),
+    "T": ("deletion", "look for other records that refer to the deleted object"),
     "U": ("the event loop", "look for blocking calls in async handlers"),
-    "V": ("identity", "every route and socket must ask who it is, and whose the thing is"),
-    "W": ("size and shape", "look for a first page taken for the whole, and for names beyond ASCII"),
+    "V": ("identity", "every route and WebSocket must check who sends the request and who owns the record"),
+    "W": ("size and shape", "look for lists of which only the first page is read, and for code that assumes ASCII"),
     "X": ("drift", "compare fly.toml with the running Machine"),
 }
-# What a check may need beside optional methods of the contract.
+# What a check may need besides optional methods of the contract, and where it is declared or found.
 FACTS = {
     "in_bucket": "keeps = InBucket(…)",
     "elsewhere": "keeps = Elsewhere()",
@@ -72,7 +75,7 @@ FACTS = {
 
 @dataclass(frozen=True)
 class About:
-    """What the mark says of a check."""
+    """The arguments of a check's mark."""
 
     kind: str
     title: str
@@ -88,7 +91,7 @@ class About:
 
     @classmethod
     def of(cls, item: pytest.Item | pytest.Function) -> About | None:
-        """What ``item``'s mark says; None for a test that is no check."""
+        """The arguments of ``item``'s mark; None for a test that is not a check."""
         mark = item.get_closest_marker("check")
         return cls(**mark.kwargs) if mark else None
 
@@ -107,26 +110,28 @@ def check(
     fast: bool = False,
     deadline_s: float = 60.0,
 ) -> Callable[[F], F]:
-    """Make a test function, plain or async, a check. Mistakes here fail the collection.
+    """Make a test function, plain or async, a check. Raises ``ValueError`` for wrong arguments, at collection.
 
-    - ``kind``: the class of incidents, A to X; ``title``: the promise, in a sentence. The test's docstring says what to
-      do when it fails; without one the class does.
-    - ``broken``: the variant that the check must notice, or the name of one of the contract; ``because``: a pattern of
-      the reason for which it must fail then. ``unproven`` says why there is no variant, where there can be none.
-    - ``needs``: optional methods of the contract and names of ``FACTS``; without them it is "not declared" or
-      "not shown".
-    - ``rests_on``: names of checks; where one of them did not pass, this one is "not judged".
+    - ``kind``: the class of incidents, A to X; ``title``: what is checked, in a sentence. The test's docstring says
+      what to do when the check fails; without one, the hint of the class does.
+    - ``broken``: the variant on which the check must fail, or the name of one in the contract; ``because``: a pattern
+      (``re.search``) that the reason of this failure must match. ``unproven``: why no variant is possible.
+    - ``needs``: optional methods of the contract and names of ``FACTS``; where one is absent, the check ends as "not
+      declared" or "not shown".
+    - ``rests_on``: names of checks; where one of them does not pass, this check ends as "not judged".
     - ``live``: may run against a deployed app, as a throw-away person.
-    - ``alone``: it stops or replaces Machines that others use, or changes what everybody meets.
-    - ``fast``: part of ``--fast``.
-    - ``deadline_s``: how long the test itself may take; waiting for its turn does not count.
+    - ``alone``: it stops or replaces Machines that other checks use, or changes the whole stack, and so runs alone.
+    - ``fast``: ``parity check --fast`` runs it too.
+    - ``deadline_s``: seconds that the test may take; waiting for other checks does not count.
     """
     if kind not in CLASSES:
-        raise ValueError(f"check {title!r}: class {kind!r}; one of {', '.join(CLASSES)} is wanted")
+        raise ValueError(f"check {title!r}: the class {kind!r} is unknown; use one of {', '.join(CLASSES)}")
     if (broken is None) != (not because):
-        raise ValueError(f"check {title!r}: broken and because come together")
+        raise ValueError(f"check {title!r}: give both broken and because, or neither")
     if (broken is None) != bool(unproven):
-        raise ValueError(f"check {title!r}: either broken with because, or unproven with the reason why there is none")
+        raise ValueError(
+            f"check {title!r}: give either broken with because, or unproven with the reason why no variant is possible"
+        )
     known = {*OPTIONAL, *FACTS}
     for need in (need for need in needs if need not in known):
         close = difflib.get_close_matches(need, known, 1)
@@ -154,7 +159,7 @@ def check(
 
 
 def plain_within_deadline(function: Callable[..., None], deadline_s: float) -> Callable[..., None]:
-    """``function`` under a deadline, by the process's alarm clock. Raises ``TimeoutError`` when it passes."""
+    """Run ``function`` under a deadline, set with SIGALRM. The result raises ``TimeoutError`` when it passes."""
 
     def passed(_number: int, _frame: object) -> None:
         raise TimeoutError(f"the check's deadline of {deadline_s:g} s passed")
@@ -162,7 +167,7 @@ def plain_within_deadline(function: Callable[..., None], deadline_s: float) -> C
     @functools.wraps(function)
     def run(**fixtures: Any) -> None:
         __tracebackhide__ = True
-        if threading.current_thread() is not threading.main_thread():  # only that one may set the clock
+        if threading.current_thread() is not threading.main_thread():  # signals work only there
             return function(**fixtures)
         before = signal.signal(signal.SIGALRM, passed)
         signal.setitimer(signal.ITIMER_REAL, patience.limit(deadline_s) or 0)
@@ -176,11 +181,10 @@ def plain_within_deadline(function: Callable[..., None], deadline_s: float) -> C
 
 
 def within_deadline(function: Callable[..., Awaitable[None]], deadline_s: float) -> Callable[..., None]:
-    """A plain function for pytest, which runs ``function`` in the event loop of its fixtures (``runner``) under a
-    deadline. Raises ``TimeoutError`` when it passes.
+    """Make a plain function for pytest that runs the async ``function`` in the event loop of its fixtures (``runner``).
 
-    A plain one, because an async plugin of the host project (pytest-asyncio in auto mode) would take an ``async def``
-    for its own and run it in another loop than the fixtures'.
+    The result raises ``TimeoutError`` when the deadline passes. It is a plain function because pytest-asyncio, which
+    the host project may use in auto mode, would run an ``async def`` in another event loop than the fixtures'.
     """
     signature = inspect.signature(function)
     runner = inspect.Parameter("runner", inspect.Parameter.KEYWORD_ONLY)
@@ -204,7 +208,7 @@ def within_deadline(function: Callable[..., Awaitable[None]], deadline_s: float)
                 return runner.run(bounded(fixtures))
         return runner.run(bounded(fixtures))
 
-    del run.__wrapped__  # pytest and its plugins look through it
+    del run.__wrapped__  # pytest and its plugins would follow it to the async function
     parameters = [p for p in signature.parameters.values() if p.name != "runner"]
     run.__signature__ = signature.replace(parameters=[*parameters, runner])  # type: ignore[attr-defined]
     return run

@@ -1,4 +1,4 @@
-"""How a test's three phases add up to one verdict, and how pytest, JUnit and the exit code show it."""
+"""Combines the verdicts of a test's three phases (setup, call, teardown), and shows the result in pytest's terms."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from parity.checks.mark import CLASSES, About
 from parity.report.findings import AGAINST_THE_APP, AGAINST_THE_CHECKS, WITHOUT_AN_ANSWER, Verdict
 
-# The exit code of a run in which nothing failed, and yet something was not answered. pytest's own are 0 to 5.
+# The exit code of a run in which no check failed but some could not be judged. pytest itself uses 0 to 5.
 NO_ANSWER = 6
-# What leaves evidence.
+# Verdicts for which evidence is written.
 BAD = AGAINST_THE_APP | AGAINST_THE_CHECKS | {Verdict.ERROR}
 
 
 @dataclass
 class Ended:
-    """One test so far. The first verdict that is no pass stays; an error at the end spoils a pass."""
+    """The result of one test so far. The first verdict other than passed or caught is final."""
 
     name: str
     about: About
@@ -37,7 +37,7 @@ class Ended:
         return self.verdict in BAD
 
     def add(self, verdict: Verdict | None, reason: str, seconds: float) -> None:
-        """What one more phase says."""
+        """Add the verdict, the reason and the duration of one more phase; a verdict of None adds only its duration."""
         self.seconds += max(0.0, seconds)
         if verdict is None:
             return
@@ -45,9 +45,9 @@ class Ended:
             self.verdict, self.reason = verdict, reason
 
     def change(self, report: pytest.TestReport, verdict: Verdict | None, *, evidence: Path) -> None:
-        """Make pytest's report of the phase say what the verdict says.
+        """Change pytest's report of the phase so that it agrees with the verdict.
 
-        JUnit takes failures outside of the call for errors, which is what an error of the harness is.
+        JUnit counts a failure outside the call phase as an error, so an error of the harness is reported as setup.
         """
         if self.verdict is Verdict.CAUGHT and report.when == "call":
             report.outcome, report.longrepr = "passed", None
@@ -64,7 +64,7 @@ class Ended:
             report.sections.append(("evidence", str(evidence)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for other processes."""
+        """The result as plain values, which xdist can send to another process."""
         return {
             "name": self.name,
             "kind": self.about.kind,
@@ -103,14 +103,17 @@ def status_letters(report: pytest.TestReport) -> tuple[str, str, str] | None:
         return None
     verdict = Verdict(entry["verdict"])
     if verdict in (Verdict.PASSED, Verdict.CAUGHT):
-        # Counted at the end: an error in putting back what the test used would make two ends of one check.
+        # A pass is counted only at teardown: a teardown can still fail, and the check would then be counted twice.
         return _LETTERS[verdict] if report.when == "teardown" else ("", "", "")
     return None if report.when == "teardown" and not report.failed else _LETTERS[verdict]
 
 
 def exit_code(pytests: int, verdicts: Collection[Verdict]) -> int:
-    """0: every check that ran holds. 1: the app failed one, or a broken variant was not caught. ``NO_ANSWER``: nothing
-    failed, but something could not be judged. pytest's own codes for an interrupted or empty run stay."""
+    """The exit code of the run.
+
+    0: every check that ran passed. 1: the app failed a check, or a broken variant was not caught. ``NO_ANSWER``:
+    nothing failed, but something could not be judged. pytest's own codes for an interrupted or empty run stay.
+    """
     if pytests not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not verdicts:
         return pytests
     if any(verdict in AGAINST_THE_APP | AGAINST_THE_CHECKS for verdict in verdicts):

@@ -1,15 +1,16 @@
-"""What the end of a check means. Pure; the plugin asks it once for each test.
+"""Maps the outcome of a test to a verdict. Pure functions; the plugin calls ``judge`` for each phase of a test.
 
 ========== ===========================================================================================================
 passed     the check held
-failed     an ``AssertionError``: the check's own, or ``Refused`` of a contract method
-error      anything else: the harness, the stack, a deadline, a mistake in the check or in the contract
+failed     the app is at fault: an ``AssertionError`` of the check, or ``Refused`` raised by the contract
+error      any other exception: the harness, the stack, a deadline, a mistake in the check or in the contract
 not declared, not judged, not shown
-           the contract says nothing of it; what it rests on failed, or its fault never met a request; this target or
-           this host cannot show it
-caught     with ``--prove``: as it is the check passed, and broken on purpose it failed for the reason that it names
-not caught broken on purpose, and the check passed all the same
-void       the check did not pass as it is, so that its failing when broken proves nothing
+           the contract or parity.toml lacks what the check needs; a check that it rests on failed, or no request met
+           its fault; this target or this host cannot run it
+caught     with ``--prove``: the check passed on the app as it is, and failed on the broken variant for the reason that
+           it names (``because``)
+not caught with ``--prove``: the check passed on the broken variant too
+void       with ``--prove``: the check did not pass on the app as it is, so a failure on the variant proves nothing
 ========== ===========================================================================================================
 """
 
@@ -23,27 +24,27 @@ from parity.report.findings import Verdict
 
 
 class NotDeclared(Skipped):
-    """The contract says nothing of what the check needs."""
+    """The contract, parity.toml or fly.toml does not have what the check needs."""
 
 
 class NotJudged(Skipped):
-    """What the check rests on does not hold: nothing is known of what it is about."""
+    """A precondition of the check does not hold, so the check says neither that the app is good nor that it is bad."""
 
 
 class AsItIs(NotJudged):
-    """The check as it is was not judged, so neither is its proof."""
+    """The check was not judged on the app as it is, so its proof is not run."""
 
 
 class NotShown(Skipped):
-    """This target or this host cannot show it."""
+    """This target or this host cannot run the check."""
 
 
 class Void(Exception):
-    """The check did not pass as it is: the proof is not run."""
+    """The check did not pass on the app as it is, so its proof is not run."""
 
 
 def not_judged(reason: str) -> None:
-    """End the check: what it rests on does not hold. Raises ``NotJudged``."""
+    """End the check as "not judged", because a precondition does not hold. Raises ``NotJudged``."""
     raise NotJudged(reason)
 
 
@@ -51,10 +52,11 @@ _SKIPPED = {NotDeclared: Verdict.NOT_DECLARED, NotJudged: Verdict.NOT_JUDGED, No
 
 
 def judge(error: BaseException | None, *, in_test: bool, because: str | None) -> tuple[Verdict | None, str]:
-    """The verdict and its reason. ``because`` is None for a check as it is, else the pattern of the proof's reason.
+    """The verdict of one phase of a test, and its reason. The verdict is None where the phase decides nothing.
 
-    ``in_test`` is False in fixtures: there an assertion of the app's contract (a refused sign-in) is a failure of the
-    app only for the check as it is. None: this phase says nothing.
+    ``because`` is None for a check of the app as it is, else the pattern that the proof's reason must match.
+    ``in_test`` is False in fixtures: a refusal of the app there, such as of a sign-in, fails a check of the app as it
+    is, but proves nothing with a broken variant.
     """
     reason = words(error)
     if error is None:
@@ -62,7 +64,7 @@ def judge(error: BaseException | None, *, in_test: bool, because: str | None) ->
             return None, ""
         return (Verdict.PASSED, "") if because is None else (Verdict.NOT_CAUGHT, "it passes although it is broken")
     if isinstance(error, NotJudged) and not isinstance(error, AsItIs) and because is not None:
-        # As it is the check was judged: the variant broke what it rests on, and not what it is about.
+        # The check could be judged on the app as it is. So the variant broke a precondition, not what the check tests.
         return Verdict.ERROR, f"the variant breaks something else: {reason}"
     if isinstance(error, Skipped):
         return next(
@@ -80,10 +82,10 @@ def judge(error: BaseException | None, *, in_test: bool, because: str | None) ->
 
 
 def words(error: BaseException | None) -> str:
-    """An exception as a person reads it: the message alone where it was written for people."""
+    """The text of an exception for the report: the message alone where it was written for readers."""
     if error is None:
         return ""
-    # pytest's assertion rewriting adds the expression after the message.
+    # pytest's assertion rewriting appends the expression to the message.
     text = str(error).split("\nassert ")[0].strip()
     if isinstance(error, AssertionError | Skipped | Void):
         return text or "an assertion without a message failed"

@@ -1,4 +1,4 @@
-"""What the end of a check means."""
+"""How the outcome of a test becomes a verdict."""
 
 from __future__ import annotations
 

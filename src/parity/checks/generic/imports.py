@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_LEFT_OUT = frozenset({"tests", "test", ".venv", "venv", "node_modules", "__pycache__", ".git"})
+# Folders that are no sources of the app. In .parity copies of them come and go with the Machines of the process stack.
+_NO_SOURCES = frozenset({".venv", "venv", "node_modules", "__pycache__", ".git", ".parity"})
+_TESTS = frozenset({"tests", "test"})
 _NAME = re.compile(r"^\s*([A-Za-z0-9][\w.-]*)")
 _INCLUDED = re.compile(r"^\s*(?:-r|--requirement)[ =](\S+)")
 # Runs in the app's interpreter: prints which distribution provides each module, and what each distribution requires.
@@ -80,6 +83,16 @@ def required(file: Path) -> list[str]:
     return found
 
 
+def source_files(folder: Path) -> Iterator[Path]:
+    """Every file below ``folder``, in order, but those of environments, packages, repositories and the stack's state.
+
+    ``Path.rglob`` would look into those as well, and fail where a folder is removed meanwhile.
+    """
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(set(folders) - _NO_SOURCES)
+        yield from (Path(place) / name for name in sorted(files))
+
+
 def imported(folder: Path) -> dict[str, str]:
     """Third-party modules that the sources need, each with the first place (file:line) that imports it.
 
@@ -88,8 +101,8 @@ def imported(folder: Path) -> dict[str, str]:
     """
     own = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
     found: dict[str, str] = {}
-    for file in sorted(folder.rglob("*.py")):
-        if _LEFT_OUT & set(file.relative_to(folder).parts):
+    for file in source_files(folder):
+        if file.suffix != ".py" or _TESTS & set(file.relative_to(folder).parts):
             continue
         try:
             tree = ast.parse(file.read_text("utf-8"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from parity.checks import Env, Files, Layer, check
 from parity.checks.generic import fly_file
-from parity.checks.generic.imports import Installed, imported, not_brought, required
+from parity.checks.generic.imports import Installed, imported, not_brought, required, source_files
 from parity.checks.generic.support import not_declared
 from parity.checks.machines import Machines
 from parity.checks.stack import Site, Stack, StackError
@@ -143,7 +143,8 @@ def requirement_files(checkout: Path) -> list[Path]:
     file = dockerfile(checkout)
     names = re.findall(r"-r\s*(?:\S*/)?([\w.-]+\.txt)", file.read_text("utf-8")) if file else []
     copied = re.findall(r"COPY\s+(?:--\S+\s+)*(\S+\.txt)\s", file.read_text("utf-8")) if file else []
-    found = [path for name in names for path in checkout.rglob(name) if ".venv" not in path.parts]
+    files = list(source_files(checkout)) if names else []
+    found = [path for name in names for path in files if path.name == name]
     return list(dict.fromkeys([*found, *(checkout / name for name in copied if (checkout / name).is_file())]))
 
 

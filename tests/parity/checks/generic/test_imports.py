@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parity.checks.generic.imports import Installed, imported, not_brought, required
+from parity.checks.generic.imports import Installed, imported, not_brought, required, source_files
 
 INSTALLED = Installed(
     modules={"PIL": ["pillow"], "fastapi": ["fastapi"], "starlette": ["starlette"], "yaml": ["pyyaml"]},
@@ -47,3 +47,10 @@ def test_requirements_are_read_with_extras_hashes_and_included_files(tmp_path: P
     (tmp_path / "base.txt").write_text("uvicorn[standard]==0.30 \\\n    --hash=sha256:00\n", "utf-8")
     (tmp_path / "prod.txt").write_text("# made by hand\n-r base.txt\nPyYAML>=6; python_version < '4'\n", "utf-8")
     assert required(tmp_path / "prod.txt") == ["uvicorn", "pyyaml"]
+
+
+def test_copies_of_the_sources_that_the_stack_keeps_are_no_sources(tmp_path: Path) -> None:
+    for place in ("app", ".parity/machines/m1/app", ".venv/lib/app", "node_modules/app"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "requirements.txt").write_text("")
+    assert list(source_files(tmp_path)) == [tmp_path / "app/requirements.txt"]

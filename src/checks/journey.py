@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from parity.checks.media import Media, Probe
 from parity.checks.person import Person
+from parity.contract import Refused
 
 OVER = frozenset({"complete", "failed", "cancelled"})
 POLL_S = 0.3
+# What a conflict's Retry-After says, in seconds, and how often a request is repeated for it.
+RETRY_AFTER_S = 1.0
+REPEATS = 5
+T = TypeVar("T")
 # How long a render of a few seconds may take on a shared CPU.
 RENDER_S = 150.0
 # Containers add codec padding at both ends of each clip.
@@ -72,6 +77,21 @@ async def cut(person: Person, game_id: str, cuts: Sequence[Cut]) -> list[str]:
 async def extract(person: Person, clip: str) -> str:
     """Begin to cut one clip out; the job's id."""
     return str((await person.api.call("POST", f"/api/clips/{clip}/extract", expect=(200, 201, 202)))["id"])
+
+
+async def repeated(request: Callable[[], Awaitable[T]]) -> T:
+    """What ``request`` gives; repeated where another Machine wrote first (503 sync-conflict, docs/replication.md).
+
+    Two Machines that are both told to serve one person claim the profile in turn. The page repeats such a request too.
+    """
+    for _ in range(REPEATS):
+        try:
+            return await request()
+        except Refused as refused:
+            if refused.status != 503:
+                raise
+        await asyncio.sleep(RETRY_AFTER_S)
+    return await request()
 
 
 async def start_export(person: Person, clips: Sequence[str], *, overlay: str, quality: str) -> str:

@@ -21,6 +21,7 @@ from journey import (
     Cut,
     cut,
     extract,
+    repeated,
     start_export,
     until_over,
     upload,
@@ -88,9 +89,9 @@ async def test_far_socket(person: Person, stack: Stack, machines: Machines, medi
     clip = (await cut(person, game["id"], SMALL_CUTS[:1]))[0]
 
     async def start() -> str:
-        job = await extract(person, clip)
+        job = await repeated(lambda: extract(person, clip))
         # Over where it runs; what the other Machine is still to tell is counted from now.
-        await until_over(person, f"/api/extractions/{job}")
+        await repeated(lambda: until_over(person, f"/api/extractions/{job}"))
         return job
 
     async with machines.one_more() as second:

@@ -33,6 +33,13 @@ class Faults:
 
     stack: Stack
 
+    def reach(self, owns: str) -> str:
+        """The keys of a fault that is to meet all that a person's requests ask of R2; ``owns``: the person's prefix.
+
+        Every key, unless other checks run beside this one: then the person's own, which are all that they ask for.
+        """
+        return f"*{owns}*" if self.stack.own is not None else "*"
+
     @asynccontextmanager
     async def on(
         self, key: str = "*", operation: str = "", *, times: int | None = None, must_fire: bool = True, **what: object

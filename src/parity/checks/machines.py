@@ -22,14 +22,17 @@ LOOK_S = 0.1
 
 @dataclass
 class Machines:
-    """Ids are those of the admin API. All methods raise ``StackError``."""
+    """Ids are those of the admin API. All methods raise ``StackError``.
+
+    A check that runs apart sees and replaces the Machines that it made, and no others.
+    """
 
     stack: Stack
 
     async def all(self) -> list[dict[str, Any]]:
         """Every Machine as the admin API shows it: ``id``, ``state``, ``port``, ``healthy``, ``events``, ``config``."""
         found: list[dict[str, Any]] = await self.stack.admin("GET", "/fly/machines")
-        return found
+        return [one for one in found if self.stack.own is None or one["id"] in self.stack.own]
 
     async def get(self, machine: str) -> dict[str, Any]:
         found: dict[str, Any] = await self.stack.admin("GET", f"/fly/machines/{machine}")
@@ -38,10 +41,17 @@ class Machines:
     async def first(self) -> str:
         """The Machine that stays while checks come and go; started, its port open."""
         found = await self.all()
-        machine = found[0] if found else await self.stack.admin("POST", "/fly/machines")
+        machine = found[0] if found else await self._one_more(autostop=self.stack.own is None)
         if machine["state"] not in ("started", "starting"):
             await self.stack.admin("POST", f"/fly/machines/{machine['id']}/start")
         return await self._routed(await self.open(machine["id"]))
+
+    async def _one_more(self, *, autostop: bool) -> dict[str, Any]:
+        """Without ``autostop`` the edge leaves it running: a check decides itself when its Machine stops."""
+        made: dict[str, Any] = await self.stack.admin("POST", "/fly/machines", {"autostop": autostop})
+        if self.stack.own is not None:
+            self.stack.own.append(made["id"])
+        return made
 
     async def _routed(self, machine: str) -> str:
         """The Machine, once no health check of it is failing, or after a while: Fly sends it no requests until then.
@@ -57,11 +67,14 @@ class Machines:
 
     async def open(self, machine: str, within_s: float = OPEN_WITHIN_S) -> str:
         """The Machine, once the edge has seen its port open."""
-        deadline = patience.Deadline(within_s)
+        deadline, started = patience.Deadline(within_s), False
         while not deadline.passed:
             seen = await self.get(machine)
             if seen["port"] == "open":
                 return machine
+            if seen["state"] in ("stopped", "suspended") and not started:  # by the edge: one too many, or idle
+                started = True
+                await self.stack.admin("POST", f"/fly/machines/{machine}/start")
             if seen["port"] == "closed":  # the edge gave up; only a request makes it look again
                 await self.stack.http.get(self.stack.site.health or "/", headers={PINNED: machine})
             await asyncio.sleep(LOOK_S)
@@ -76,7 +89,7 @@ class Machines:
     @asynccontextmanager
     async def booting(self) -> AsyncIterator[str]:
         """As ``one_more``, but at once: the process has been started, its port may not be open yet, or ever."""
-        made = str((await self.stack.admin("POST", "/fly/machines"))["id"])
+        made = str((await self._one_more(autostop=False))["id"])
         try:
             yield made
         finally:
@@ -86,11 +99,17 @@ class Machines:
         """Stop it and remove everything of it. Its log goes into the evidence first."""
         await self._keep_log(machine)
         await self.stack.admin("POST", f"/fly/machines/{machine}/destroy", timeout_s=STOP_TIMEOUT_S)
+        if self.stack.own is not None:
+            self.stack.own.remove(machine)
+
+    async def destroy_all(self) -> None:
+        """Destroy every Machine: of a check that runs apart, its own."""
+        for machine in await self.all():
+            await self.destroy(machine["id"])
 
     async def replace_all(self) -> str:
         """A Machine with an empty disk in place of all that there are."""
-        for machine in await self.all():
-            await self.destroy(machine["id"])
+        await self.destroy_all()
         return await self.first()
 
     async def start(self, machine: str) -> str:

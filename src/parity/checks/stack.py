@@ -59,6 +59,8 @@ class Stack:
     said: list[dict[str, Any]] = field(default_factory=list)
     # Logs of Machines that are gone, by id.
     logs: dict[str, list[str]] = field(default_factory=dict)
+    # The Machines of a check that runs apart from others, oldest first; None: it uses those that are there.
+    own: list[str] | None = None
     _clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     @property

@@ -67,8 +67,11 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
     async def machines(_request: Request) -> Response:
         return JSONResponse([machine.as_json() for machine in fleet.machines.values()])
 
-    async def create(_request: Request) -> Response:
-        return JSONResponse((await fleet.create()).as_json(), 201)
+    async def create(request: Request) -> Response:
+        autostop = (await read_object(request, ("autostop",))).get("autostop", True)
+        if not isinstance(autostop, bool):
+            raise HTTPException(400, f"autostop={autostop!r}: expected true or false")
+        return JSONResponse((await fleet.create(autostop=autostop)).as_json(), 201)
 
     async def act(request: Request) -> Response:
         machine, action = machine_of(request), request.path_params["action"]

@@ -215,18 +215,20 @@ class Fleet:
         release: Release | None = None,
         *,
         cordoned: bool = False,
+        autostop: bool = True,
         config: FlyConfig | None = None,
         launch: bool = True,
     ) -> Machine:
         """Create a Machine of the group that serves HTTP, and start it unless ``launch`` is false.
 
-        It runs the current release with fly.toml's configuration, unless others are given.
+        It runs the current release with fly.toml's configuration, unless others are given. Without ``autostop`` the edge
+        never stops it, and does not count it when it looks whether there are too many.
         """
         self._numbers += 1
         config = config or self._parts.config
         spec = self._specs.of(config, secrets.token_hex(7), self._numbers, release or self.release)
         machine = self.machines[spec.id] = Machine(spec, replace(self._surroundings, config=config))
-        machine.cordoned = cordoned
+        machine.cordoned, machine.autostop = cordoned, autostop
         try:
             if launch:
                 await machine.start()
@@ -381,7 +383,7 @@ class Fleet:
         if self.paused():
             return
         service, settings = self._parts.config.service, self._parts.settings
-        started = [m for m in self.machines.values() if m.state is State.STARTED]
+        started = [m for m in self.machines.values() if m.state is State.STARTED and m.autostop]
         uses = [Use(m.id, m.load if settings.websockets_count else m.requests, m.used) for m in started]
         for machine in started:
             machine.used = False

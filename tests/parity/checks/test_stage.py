@@ -33,6 +33,7 @@ class Standins:
     def __init__(self) -> None:
         self.release: dict[str, Any] = {"env": {}, "source": None, "image": None}
         self.machines: dict[str, str] = {"m1": "started"}
+        self.autostop: dict[str, bool] = {}
         self.groups: dict[str, str] = {}
         # What the health check is each time that a Machine is looked at alone; passing afterwards.
         self.checks: list[str] = []
@@ -76,6 +77,12 @@ class Standins:
                 return [{"id": name, "state": state} for name, state in self.groups.items()]
             case "GET", ["fly", "machines"]:
                 return [self._machine(name) for name in self.machines]
+            case "POST", ["fly", "machines"]:
+                self.machines[made := f"made{len(self.changes)}"] = "started"
+                self.autostop[made] = body["autostop"]
+                return self._machine(made)
+            case "POST", ["fly", "machines", name, "start"]:
+                self.machines[name] = "started"
             case "POST", ["fly", "machines", name, "destroy"]:
                 self.machines.pop(name)
             case "GET", ["fly", "machines", name]:
@@ -86,7 +93,8 @@ class Standins:
         return {}
 
     def _machine(self, name: str) -> dict[str, Any]:
-        return {"id": name, "state": self.machines.get(name, "started"), "port": "open", "events": []}
+        state = self.machines.get(name, "started")
+        return {"id": name, "state": state, "port": "open" if state == "started" else "unknown", "events": []}
 
 
 @pytest.fixture
@@ -212,6 +220,37 @@ async def test_a_machine_that_misses_one_health_check_is_waited_for(
     assert standins.checks == ["critical"]
     monkeypatch.setattr("parity.checks.machines.ROUTED_WITHIN_S", 0.0)
     assert await Machines(stack).first() == "m1"  # and not for ever: a check may be about just that
+
+
+async def test_a_check_that_runs_apart_replaces_its_own_machines_alone(stack: Stack, standins: Standins) -> None:
+    stack.own = []
+    machines = Machines(stack)
+    first = await machines.first()
+    assert await machines.first() == first != "m1"
+    async with machines.one_more() as second:
+        assert [one["id"] for one in await machines.all()] == [first, second]
+    again = await machines.replace_all()
+    assert again not in ("m1", first)
+    assert list(standins.machines) == ["m1", again]
+    await machines.destroy_all()
+    assert list(standins.machines) == ["m1"]
+    assert not any(standins.autostop.values()), "the edge may stop a Machine in the middle of the check"
+
+
+async def test_the_machine_that_stays_may_be_stopped_by_the_edge_and_is_started_again(
+    stack: Stack, standins: Standins
+) -> None:
+    machines = Machines(stack)
+    made = await machines.replace_all()
+    assert standins.autostop == {made: True}
+    standins.machines[made] = "stopped"
+    assert await machines.open(made) == made
+
+
+def test_a_fault_of_a_check_that_runs_apart_meets_its_own_person(stack: Stack) -> None:
+    assert Faults(stack).reach("staging/users/ada/") == "*"
+    stack.own = []
+    assert Faults(stack).reach("staging/users/ada/") == "*staging/users/ada/*"
 
 
 async def test_workers_that_a_killed_run_stopped_are_started(stage: Stage, standins: Standins) -> None:

@@ -161,6 +161,18 @@ async def test_a_machine_is_stopped_at_the_second_check_after_its_last_request(s
     assert str(edge.machine.state) == "stopped"
 
 
+async def test_a_machine_without_autostop_is_left_alone_and_makes_no_other_one_too_many(start_edge: StartEdge) -> None:
+    edge = await start_edge(autostop="stop", idle_check_s=1000)
+    fleet = edge.standin.fleet
+    kept = [await fleet.create(autostop=False) for _ in range(2)]
+    assert await status_of(edge) == 404
+    edge.machine.used = True
+    await fleet.check_idle()
+    assert [machine.state for machine in (edge.machine, *kept)] == [State.STARTED] * 3
+    await fleet.check_idle()
+    assert [machine.state for machine in (edge.machine, *kept)] == [State.STOPPED, State.STARTED, State.STARTED]
+
+
 @pytest.mark.parametrize(("counts", "state"), [(True, State.STARTED), (False, State.STOPPED)])
 async def test_whether_an_open_websocket_keeps_a_machine_up_is_a_setting(
     start_edge: StartEdge, counts: bool, state: State

@@ -54,6 +54,7 @@ class Machine:
         self.websockets = 0
         self.used = False
         self.cordoned = False  # gets no traffic: a release is not in force yet
+        self.autostop = True  # the edge stops it when there are too many
         self.restarting = False
         self.given_up = False  # it ended by itself and is not started again
         self.checks: CheckRunner | None = None

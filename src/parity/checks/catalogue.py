@@ -42,7 +42,8 @@ def list_lines(found: Catalogue) -> list[str]:
     lines = []
     for one in found.listed:
         about = one.about
-        flags = [*about.needs, *(word for word, on in (("live", about.live), ("alone", about.alone)) if on)]
+        words = (("live", about.live), ("alone", about.alone), ("apart", about.apart))
+        flags = [*about.needs, *(word for word, on in words if on)]
         lines.append(f"{about.kind}  {one.name:<44} {about.title}" + (f"  [{', '.join(flags)}]" if flags else ""))
     return [*lines, f"{len(found.listed)} checks, {sum(one.own for one in found.listed)} of them the app's own"]
 

@@ -30,6 +30,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 LOCAL = "local"
 NO_RECEIPT = "Machines ran the working tree (parity dev), which is not what would ship"
 IMAGE_AGAIN = "`parity up` puts the image back"
+# Most of a check's time is waiting: for a Machine that boots, a slow R2, a stop. So there are more than there are CPUs.
+WORKERS = 3
 TOOLS_NAMED = ("httpx", "playwright", "pytest", "websockets", "modal", "boto3", "moto")
 
 
@@ -47,6 +49,12 @@ TOOLS_NAMED = ("httpx", "playwright", "pytest", "websockets", "modal", "boto3", 
     "--mutants", metavar="FILE", help="Put the mistakes of FILE into the app, one at a time: each must be caught."
 )
 @click.option("--fast", is_flag=True, help="Only the checks that take a second or two.")
+@click.option(
+    "-n",
+    "workers",
+    type=click.IntRange(1),
+    help=f"How many checks run beside each other; default: {WORKERS} for a whole run on the local stack, else 1.",
+)
 @click.option("--list", "listing", is_flag=True, help="Show the checks and run none.")
 @click.option("--junit", type=FILE, help="Write JUnit XML there.")
 @click.option("--html", type=FILE, help="The page; default: checks.html in the state folder.")
@@ -57,13 +65,14 @@ def check(
     prove: bool,
     mutants: str | None,
     fast: bool,
+    workers: int | None,
     listing: bool,
     junit: Path | None,
     html: Path | None,
     receipt: Path | None,
     pytest_args: tuple[str, ...],
 ) -> None:
-    """Say what holds. PYTEST_ARGS go to pytest: -k EXPRESSION, -n WORKERS, -x, --lf, --tb=short, --pdb, files …"""
+    """Say what holds. PYTEST_ARGS go to pytest: -k EXPRESSION, -x, --lf, --tb=short, --pdb, files …"""
     project = Project.load()
     if listing:
         click.echo("\n".join(list_lines(catalogue(project, pytest_args))))
@@ -79,6 +88,9 @@ def check(
     options += [option for option, wanted in (("--prove", prove), ("--fast", fast)) if wanted]
     options += [f"--junitxml={junit}"] if junit else []
     options += [f"--mutants={project.path(mutants)}"] if mutants else []
+    if (workers := workers or (1 if pytest_args or where.driver == "live" else WORKERS)) > 1:
+        # One check at a time goes to each worker: some take a hundred times as long as others.
+        options += [f"-n{workers}", "--maxschedchunk=1"]
     code = run_pytest(project, [*options, *pytest_args])
     if found.exists():
         findings = Findings.read(found)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parity.checks import evidence
+from parity.checks.apart import can_be_apart
 from parity.checks.browser import Notes, Pages, find_chromium, places
 from parity.checks.bucket import Bucket
 from parity.checks.faults import Faults
@@ -68,16 +70,20 @@ def site(run: Run) -> Site:
     A run that was killed may have left its broken variant, its faults or its Machines.
     """
 
-    async def put_right() -> None:
-        async with client(run.site.target, []) as http:
-            await Stage(Stack(run.site, http), run.named).as_configured()
+    async def put_right() -> bool:
+        async with AsyncExitStack() as undo:
+            stack = Stack(run.site, client(run.site.target, []))
+            undo.push_async_callback(stack.close)
+            await Stage(stack, run.named).as_configured()
+            if not any(about.apart for about in run.planned.values()):
+                return False
+            return await can_be_apart(stack, run.contract, lambda: one_more(run, stack))
 
     if not run.site.live:
-        done = run.folder / "put-right"
         with stack_lock(run.state, alone=True):
-            if not done.exists():
-                asyncio.run(put_right())
-                done.touch()
+            if not run.put_right.exists():
+                apart = asyncio.run(put_right())
+                run.put_right.write_text("apart" if apart else "", "utf-8")
     return run.site
 
 
@@ -99,7 +105,9 @@ def staged(
 ) -> Iterator[Stage]:
     """The stack with the variant in place, under the lock; leaves the evidence of a failure."""
     about = About.of(request.node)
-    alone = variant is not None or (about is not None and about.alone)
+    beside = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") != "1"  # else a Machine of its own would gain nothing
+    apart = beside and variant is None and about is not None and about.apart and run.can_be_apart
+    alone = variant is not None or (about is not None and (about.alone or (about.apart and not apart)))
     with ExitStack() as undo:
         began = time.monotonic()
         if not site.live:
@@ -108,6 +116,9 @@ def staged(
         said: list[dict[str, Any]] = []
         stack = Stack(site, client(site.target, said), said)
         undo.callback(lambda: runner.run(stack.close()))
+        if apart:
+            stack.own = []
+            undo.callback(lambda: runner.run(Machines(stack).destroy_all()))
         stage = Stage(stack, run.named)
         if alone and not site.live:
             runner.run(stage.as_one_finds_it())
@@ -159,6 +170,16 @@ def api_of(stack: Stack, machine: str | None = None) -> Api:
     return Api(stack.client(), stack.site.origin, machine=machine, stubs=stubs)
 
 
+async def one_more(run: Run, stack: Stack) -> Person:
+    """One more person who has signed in, pinned to the first Machine. Raises ``Refused``."""
+    if run.people is not None:
+        await asyncio.to_thread(wait_for_room, run.state, run.people)
+    machine = None if stack.site.live else await Machines(stack).first()
+    app = run.contract(api_of(stack, machine))
+    await app.sign_in()
+    return await Person.of(app, stack.client)
+
+
 @pytest.fixture
 def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
     """``await people()``: one more person who has signed in, pinned to the first Machine. Raises ``Refused``.
@@ -167,20 +188,15 @@ def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
     """
     made: list[Person] = []
 
-    async def one_more() -> Person:
-        if run.people is not None:
-            await asyncio.to_thread(wait_for_room, run.state, run.people)
-        machine = None if stack.site.live else await Machines(stack).first()
-        app = run.contract(api_of(stack, machine))
-        await app.sign_in()
-        made.append(person := await Person.of(app, stack.client))
+    async def kept() -> Person:
+        made.append(person := await one_more(run, stack))
         return person
 
     async def leave() -> None:
         for person in made:
             await person.leaves()
 
-    yield one_more
+    yield kept
     if stack.site.live:
         try:
             runner.run(leave())

@@ -86,6 +86,7 @@ class About:
     rests_on: tuple[str, ...]
     live: bool
     alone: bool
+    apart: bool
     fast: bool
     deadline_s: float
 
@@ -107,6 +108,7 @@ def check(
     rests_on: Sequence[str] = (),
     live: bool = False,
     alone: bool = False,
+    apart: bool = False,
     fast: bool = False,
     deadline_s: float = 60.0,
 ) -> Callable[[F], F]:
@@ -121,6 +123,8 @@ def check(
     - ``rests_on``: names of checks; where one of them does not pass, this check ends as "not judged".
     - ``live``: may run against a deployed app, as a throw-away person.
     - ``alone``: it stops or replaces Machines that other checks use, or changes the whole stack, and so runs alone.
+    - ``apart``: it stops Machines or causes faults, and needs only a Machine of its own and its own person's data for
+      that (``Faults.reach``). It runs beside other checks, or alone where ``parity.checks.apart`` finds that it must.
     - ``fast``: ``parity check --fast`` runs it too.
     - ``deadline_s``: seconds that the test may take; waiting for other checks does not count.
     """
@@ -132,6 +136,8 @@ def check(
         raise ValueError(
             f"check {title!r}: give either broken with because, or unproven with the reason why no variant is possible"
         )
+    if alone and apart:
+        raise ValueError(f"check {title!r}: give alone or apart, not both")
     known = {*OPTIONAL, *FACTS}
     for need in (need for need in needs if need not in known):
         close = difflib.get_close_matches(need, known, 1)
@@ -146,6 +152,7 @@ def check(
         rests_on=tuple(rests_on),
         live=live,
         alone=alone,
+        apart=apart,
         fast=fast,
         deadline_s=deadline_s,
     )

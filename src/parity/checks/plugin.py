@@ -178,7 +178,10 @@ def name_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What others rest on comes first, then what shares the stack, then what needs it alone; broken variants last."""
+    """What others rest on comes first, then what shares the stack, then what needs it alone; broken variants last.
+
+    Of those that share the stack, those with a Machine of their own take longest and begin first.
+    """
     known = [(item, about) for item in items if (about := About.of(item))]
     fast, live = config.getoption("--fast"), config.getoption("--live-only")
     left_out = {item for item, about in known if (fast and not about.fast) or (live and not about.live)}
@@ -196,10 +199,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     depth = _depths({name_of(item): about.rests_on for item, about in known})
     controls = {name for _, about in known for name in about.rests_on}
 
-    def order(item: pytest.Item) -> tuple[bool, bool, bool, int]:
+    def order(item: pytest.Item) -> tuple[bool, bool, bool, bool, int]:
         about, name = About.of(item), name_of(item)
-        alone = about is not None and about.alone
-        return is_proof(item), name not in controls, alone, depth.get(name, 0)
+        alone, apart = (about.alone, about.apart) if about is not None else (False, False)
+        return is_proof(item), name not in controls, alone, not apart, depth.get(name, 0)
 
     items.sort(key=order)
 

@@ -94,6 +94,18 @@ class Run:
         partial.write_text(json.dumps(plan), "utf-8")
         partial.rename(self.folder / "plan.json")
 
+    # whether checks can be apart
+
+    @property
+    def put_right(self) -> Path:
+        """There once the stack is as configured; holds whether checks can run apart."""
+        return self.folder / "put-right"
+
+    @property
+    def can_be_apart(self) -> bool:
+        """Known once the stack was put right."""
+        return self.put_right.exists() and self.put_right.read_text("utf-8") == "apart"
+
     # verdicts
 
     def tell(self, name: str, verdict: Verdict) -> None:

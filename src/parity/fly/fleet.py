@@ -221,8 +221,8 @@ class Fleet:
     ) -> Machine:
         """Create a Machine of the group that serves HTTP, and start it unless ``launch`` is false.
 
-        It runs the current release with fly.toml's configuration, unless others are given. Without ``autostop`` the edge
-        never stops it, and does not count it when it looks whether there are too many.
+        It runs the current release with fly.toml's configuration, unless others are given. Without ``autostop``
+        the edge never stops it, and does not count it when it looks whether there are too many.
         """
         self._numbers += 1
         config = config or self._parts.config

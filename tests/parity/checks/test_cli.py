@@ -98,9 +98,31 @@ def test_a_run_that_ends_before_any_check_leaves_the_page_of_no_other_run(
 
 
 def test_what_is_pytests_goes_to_pytest(repository: Repository) -> None:
-    run(cli.check, "--prove", "--junit", "j.xml", "-k", "cold and not slow", "-n", "2", "--lf")
-    assert GIVEN[0][-5:] == ["-k", "cold and not slow", "-n", "2", "--lf"]
+    run(cli.check, "--prove", "--junit", "j.xml", "-k", "cold and not slow", "--lf")
+    assert GIVEN[0][-3:] == ["-k", "cold and not slow", "--lf"]
     assert {"--prove", "--junitxml=j.xml", "--parity-target=local"} <= set(GIVEN[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "workers"),
+    [
+        ([], cli.WORKERS),
+        (["--fast"], cli.WORKERS),
+        (["-n", "2"], 2),
+        (["-n", "1"], 1),
+        (["-k", "cold"], 1),  # workers would take longer to start
+        (["-k", "cold", "-n", "3"], 3),
+    ],
+)
+def test_a_whole_local_run_has_several_workers(repository: Repository, arguments: list[str], workers: int) -> None:
+    run(cli.check, *arguments)
+    given = next((int(word.removeprefix("-n")) for word in GIVEN[0] if word.startswith("-n")), 1)
+    assert given == workers
+
+
+def test_the_number_of_workers_makes_no_run_a_partial_one(repository: Repository) -> None:
+    assert run(cli.check, "-n", "2").exit_code == 0
+    assert (repository.folder / ".parity/receipts/latest.json").exists()
 
 
 def test_a_target_that_is_not_named_is_refused(repository: Repository) -> None:

@@ -138,13 +138,15 @@ async def r2_behaviour(stack: Stack, **changes: str) -> AsyncIterator[None]:
         await stack.admin("POST", "/r2/behaviour", {name: before[name] for name in changes})
 
 
-async def asked_since(stack: Stack, since: float) -> list[tuple[str, str]]:
-    """The requests that R2 received since then (Unix seconds), oldest first: operation and key, or a list's prefix."""
+async def asked_since(stack: Stack, since: float, owns: str = "") -> list[tuple[str, str]]:
+    """The requests that R2 received since then (Unix seconds), oldest first: operation and key, or a list's prefix.
+
+    For a check that runs apart only those below ``owns``: other checks made the rest.
+    """
     found = (await stack.admin("GET", "/r2/requests?limit=20000"))["requests"]
-    late = [entry for entry in found if float(entry["time"]) >= since]
-    return [
-        (entry["operation"], entry["key"] or entry["prefix"]) for entry in sorted(late, key=lambda e: float(e["time"]))
-    ]
+    late = sorted((one for one in found if float(one["time"]) >= since), key=lambda one: float(one["time"]))
+    asked = [(one["operation"], one["key"] or one["prefix"]) for one in late]
+    return [one for one in asked if stack.own is None or one[1].startswith(owns)]
 
 
 def patterns(

@@ -95,7 +95,7 @@ async def test_r2_takes_every_request(newcomer: Person, stack: Stack, video: byt
     "Acknowledged writes are shown after a restart of the Machine that answered them",
     broken=Proxy("answered_early", seconds=600.0),
     because="lost over a restart",
-    alone=True,
+    apart=True,
     deadline_s=120,
     rests_on=("test_durable",),
 )

@@ -137,7 +137,7 @@ async def test_health_in_outage(person: Person, machines: Machines, faults: Faul
     "While requests wait for a slow R2, the health check is answered within its timeout",
     broken=Wrap(boot.blocking, {"seconds": 8.0}),
     because="is not answered",
-    alone=True,
+    apart=True,
     deadline_s=150,
     rests_on=("test_writes_last",),
 )
@@ -146,7 +146,7 @@ async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, 
     checks = stack.site.project.fly.service.checks
     timeout_s = min([check_.timeout_s for check_ in checks], default=5.0)
     machine = await machines.first()
-    async with faults.on("*", delay=timeout_s / 2, must_fire=asks_r2(person)):
+    async with faults.on(faults.reach(person.owns), delay=timeout_s / 2, must_fire=asks_r2(person)):
         # Writes and reads, because either handler may block; several at once, because their waits then add up.
         requests = (person.attempt, person.reads)
         busy: list[asyncio.Task[object]] = [asyncio.create_task(ask()) for _ in range(4) for ask in requests]
@@ -174,13 +174,13 @@ async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, 
     "With a slow R2, writes and reads still work, only later",
     broken=Proxy("one_at_a_time", seconds=12.0),
     because="are refused|are not shown",
-    alone=True,
+    apart=True,
     deadline_s=200,
     rests_on=("test_writes_last",),
 )
 async def test_slow(person: Person, faults: Faults) -> None:
     """Hold no lock during a request to R2, and give uploads a timeout that a slow R2 does not exceed."""
-    async with faults.on("*", delay=1.5, must_fire=asks_r2(person)):
+    async with faults.on(faults.reach(person.owns), delay=1.5, must_fire=asks_r2(person)):
         kept = await asyncio.gather(*(person.attempt() for _ in range(5)))
         shown = await person.reads()
     refused = [write.answer for write in kept if not write.acknowledged]
@@ -199,7 +199,7 @@ async def test_slow(person: Person, faults: Faults) -> None:
     because="acknowledged, and not shown",
     needs=("in_bucket",),
     deadline_s=200,
-    alone=True,
+    apart=True,
     rests_on=("test_writes_last",),
 )
 async def test_each_fault_of_a_write(people: People, machines: Machines, faults: Faults, stack: Stack) -> None:
@@ -210,7 +210,7 @@ async def test_each_fault_of_a_write(people: People, machines: Machines, faults:
         await person.write()
         since = time.time()
         await person.write()
-        seen.append(await asked_since(stack, since))
+        seen.append(await asked_since(stack, since, person.owns))
     found = patterns(seen[0], seen[1], (one.owns, other.owns))
     if not found:
         not_declared("the app sends R2 no request before it answers a write")

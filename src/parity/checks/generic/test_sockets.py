@@ -149,7 +149,7 @@ async def test_sockets_on_another_machine(person: Person, machines: Machines, st
     broken=Proxy("sockets_closed_at_once"),
     because="ended with 1000",
     needs=("sockets",),
-    alone=True,
+    apart=True,
     deadline_s=150,
 )
 async def test_sockets_at_a_stop(person: Person, machines: Machines, stack: Stack) -> None:

@@ -36,7 +36,7 @@ async def inside(machines: Machines, machine: str, under_way: list[asyncio.Task[
     "A stop loses no acknowledged write, and requests in progress are answered before the Machine ends",
     broken=Proxy("answered_early", seconds=60.0),
     because="acknowledged writes are lost over a stop",
-    alone=True,
+    apart=True,
     deadline_s=200,
     rests_on=("test_durable",),
 )
@@ -103,7 +103,7 @@ async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faul
     broken=Proxy("failure_acknowledged"),
     because="was acknowledged while R2 refused it",
     needs=("in_bucket",),
-    alone=True,
+    apart=True,
     deadline_s=120,
     rests_on=("test_durable",),
 )
@@ -161,7 +161,7 @@ async def test_catches_up_after_an_outage(person: Person, machines: Machines, fa
     "A Machine ends within kill_timeout after its kill_signal, even while a client sends a body slowly",
     broken=Wrap(boot.slow_shutdown, {"seconds": 400.0}),
     because="did not end at its kill_signal",
-    alone=True,
+    apart=True,
     deadline_s=400,
 )
 async def test_ends_at_its_signal(person: Person, machines: Machines, stack: Stack) -> None:
@@ -198,7 +198,7 @@ async def test_ends_at_its_signal(person: Person, machines: Machines, stack: Sta
     "After a suspend and resume, a Machine serves as before, although its connections are dead",
     broken=Wrap(boot.broken_by_a_pause, {"seconds": 2.0}),
     because="after it was suspended",
-    alone=True,
+    apart=True,
     deadline_s=150,
     rests_on=("test_writes_last",),
 )
@@ -229,7 +229,7 @@ async def test_suspend(person: Person, machines: Machines) -> None:
     broken=Proxy("failure_acknowledged"),
     because="lost while the clock was behind",
     needs=("in_bucket",),
-    alone=True,
+    apart=True,
     deadline_s=150,
     rests_on=("test_durable",),
 )
@@ -241,7 +241,7 @@ async def test_clock_behind(person: Person, machines: Machines, faults: Faults) 
     await machines.start(machine)
     kept.append(await until(person.attempt, lambda write: write.acknowledged, PATIENCE_S))  # with new connections
     # R2 refuses a signature that is more than 15 minutes old: to the Machine, R2's clock seems to be ahead.
-    async with faults.on("*", skew=HOUR_S, must_fire=asks_r2(person)):
+    async with faults.on(faults.reach(person.owns), skew=HOUR_S, must_fire=asks_r2(person)):
         kept.append(await person.attempt())
         shown = await person.reads()
     assert isinstance(shown, str) or not missing(kept[:1], shown), (

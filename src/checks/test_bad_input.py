@@ -47,8 +47,8 @@ REQUESTS: tuple[Bad, ...] = (
     Bad("key of another profile", "GET", "/api/storage/url?key=../other/games/a/source.mp4", (400, 404, 422)),
 )
 TEXT = b"This is a text and no video.\n" * 400
-# A folder of the Machine in a reason; a path of the API is none.
 EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
+# A folder of the Machine in a reason; a path of the API is none.
 MACHINE_PATH = re.compile(r"file:|(?<![\w:/.])/(?!api/)[\w.-]+/")
 
 

@@ -30,6 +30,14 @@ X265_GOP: Final = ("-x265-params", "log-level=none:pools=1:open-gop=1:keyint=50:
 AV1: Final = ("-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", *SDR)
 VP8: Final = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", *SDR)
 PCM: Final = ("-c:a", "pcm_s16le")
+AAC: Final = ("-c:a", "aac", "-ac", "2")
+AAC_SIX: Final = ("-c:a", "aac", "-ac", "6")
+AC3: Final = ("-c:a", "ac3", "-ac", "2")
+AC3_SIX: Final = ("-c:a", "ac3", "-ac", "6")
+AAC_44: Final = ("-c:a", "aac", "-ac", "2", "-ar", "44100")
+MP2: Final = ("-c:a", "mp2", "-ac", "2")
+MP2_MONO: Final = ("-c:a", "mp2", "-ac", "1")
+FRAME_S: Final = 0.04
 MP3: Final = ("-c:a", "libmp3lame")
 TO_601_FULL: Final = "scale=out_color_matrix=bt601:out_range=pc"
 SECOND_PICTURE: Final = ("-f", "lavfi", "-t", "6", "-i", "color=c=green:size=320x180:rate=25")
@@ -394,6 +402,16 @@ CELLS: Final = (
     Cell("no-sound-webm-without-duration", "webm", video=VP9, audio=(), container=("-live", "1", "-f", "webm")),
     Cell("no-sound-fragmented", "mp4", audio=(), container=FRAGMENTED, frame_slack=2),
     Cell("adpcm", "avi", audio=("-c:a", "adpcm_ima_wav"), refused="adpcm_ima_wav"),
+    # Sound that changes in the middle of a recording.
+    Cell("changes-to-stereo", "ts", audio=AAC_SIX, changes=((64, AAC),), sound_slack_s=FRAME_S),
+    Cell("changes-to-surround", "ts", audio=AAC, changes=((64, AAC_SIX), (80, AAC)), sound_slack_s=FRAME_S),
+    Cell("changes-rate", "ts", audio=AAC, changes=((64, AAC_44),), sound_slack_s=FRAME_S),
+    Cell("changes-rate-and-back", "ts", audio=AAC_44, changes=((64, AAC), (80, AAC_44)), sound_slack_s=FRAME_S),
+    Cell("changes-ac3", "ts", audio=AC3_SIX, changes=((64, AC3), (80, AC3_SIX)), sound_slack_s=FRAME_S),
+    Cell("changes-ac3-mkv", "mkv", audio=AC3_SIX, changes=((64, AC3), (80, AC3_SIX)), sound_slack_s=FRAME_S),
+    Cell("changes-mp2-to-mono", "ts", audio=MP2, changes=((64, MP2_MONO), (80, MP2)), sound_slack_s=FRAME_S),
+    Cell("changes-codec", "ts", audio=AAC, changes=((64, AC3),), refused="changes the format"),
+    Cell("changes-codec-and-back", "ts", audio=AAC, changes=((64, MP2), (80, AAC)), refused="changes the format"),
     # Files that are cut off, and bytes that belong to no video.
     Cell("cut-ts", "ts", keep=0.6, frame_slack=3),
     Cell("cut-mkv", "mkv", keep=0.6, frame_slack=3),

@@ -82,6 +82,9 @@ class Cell:
     """Further inputs of the command, and what is mapped."""
     copies: Sequence[Sequence[str]] = field(default=())
     """Further `-c copy` runs over the file: options before and after the input, split at "IN"."""
+    changes: Sequence[tuple[int, Sequence[str]]] = ()
+    """From these frames on, the sound is encoded with other options: each part is made on its own, and they are joined
+    byte by byte, as a receiver writes them."""
     append: bytes = b""
     prepend: bytes = b""
     keep: float = 1.0
@@ -114,6 +117,8 @@ def make_frames(folder: Path) -> Path:
 
 def make_source(cell: Cell, folder: Path, tools: Tools) -> Path:
     """The cell's file; raises CalledProcessError with ffmpeg's words where it cannot be made."""
+    if cell.changes:
+        return _make_of_parts(cell, folder, tools)
     path = folder / f"{cell.name}.{cell.suffix}"
     frames = make_frames(folder)
     start = [tools.ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-y", "-threads", "1"]
@@ -140,6 +145,38 @@ def make_source(cell: Cell, folder: Path, tools: Tools) -> Path:
     if cell.keep < 1 or cell.append or cell.prepend:
         data = path.read_bytes()
         path.write_bytes(cell.prepend + data[: int(len(data) * cell.keep)] + cell.append)
+    return path
+
+
+def _make_of_parts(cell: Cell, folder: Path, tools: Tools) -> Path:
+    path, tone = folder / f"{cell.name}.{cell.suffix}", folder / "tone.wav"
+    start = [tools.ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-y", "-threads", "1"]
+    source = ["-f", "lavfi", "-t", str(cell.made_s), "-i", cell.sound.format(middle=cell.made_s / 2)]
+    # In front alone: mixed down to fewer channels it is as loud as before.
+    front = "pan=5.1|FL=c0|FR=c0|FC=0*c0|LFE=0*c0|BL=0*c0|BR=0*c0"
+    subprocess.run([*start, *source, "-af", front, str(tone)], check=True, capture_output=True)
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-framerate", str(cell.rate)]
+    parts = [(0, cell.audio), *cell.changes, (FRAMES, ())]
+    joined = b""
+    for number, ((first, audio), (behind, _)) in enumerate(itertools.pairwise(parts)):
+        # A second later, so that none begins before zero, which ffmpeg would shift.
+        part, begins_s = folder / f"part-{number}.ts", first / cell.rate
+        cut = f"atrim={float(begins_s)}:{float(behind / cell.rate)},asetpts=PTS-STARTPTS"
+        command = [
+            *(*start, *raw, "-i", str(make_frames(folder)), "-i", str(tone)),
+            *("-vf", f"trim=start_frame={first}:end_frame={behind},setpts=PTS-STARTPTS,{cell.filters}", "-af", cut),
+            *(*cell.video, "-threads", "1", *audio, "-output_ts_offset", str(float(begins_s) + 1), str(part)),
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+        joined += part.read_bytes()
+    whole = folder / "joined.ts"
+    whole.write_bytes(joined)
+    if cell.suffix == "ts":
+        return whole.rename(path)
+    # GCONV_PATH: as in reel.run.
+    environment = {**os.environ, "GCONV_PATH": "/nonexistent"}
+    copy = [*start, "-i", str(whole), "-c", "copy", str(path)]
+    subprocess.run(copy, check=True, capture_output=True, env=environment)
     return path
 
 
@@ -276,10 +313,11 @@ def _listen(cell: Cell, clip: Path, start_s: float, end_s: float, tools: Tools) 
 
 
 def _louder_at(samples: memoryview) -> float:
-    """When the sound becomes louder, in seconds: the first 10 ms that have more than half of the greatest loudness."""
+    """When the sound becomes louder, in seconds: the first 10 ms that have more than a third of the greatest
+    loudness. (Five channels are mixed down with 0.4 of their loudness.)"""
     step = 160  # 10 ms of two channels at 8 kHz
     blocks = [max(abs(value) for value in samples[at : at + step]) for at in range(0, len(samples) - step, step)]
-    return next(number for number, value in enumerate(blocks) if value > max(blocks) / 2) / 100
+    return next(number for number, value in enumerate(blocks) if value > max(blocks) / 3) / 100
 
 
 def _number(frame: bytes) -> int:

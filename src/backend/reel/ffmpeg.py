@@ -25,6 +25,8 @@ AAC_RATE: Final = 128_000
 MIN_VIDEO_RATE: Final = 64_000
 # ffmpeg takes no more than 2^31 - 1, which a limit for a game of a second or two would exceed.
 MAX_VIDEO_RATE: Final = 200_000_000
+# What ffmpeg says where a stream of sound changes its layout or its rate (libavfilter/buffersrc.c).
+SOUND_CHANGES: Final = "Changing audio frame properties on the fly is not supported"
 # A picture that is on at the start of a piece and is the file's last one may have begun so long before.
 HOLD_SECONDS: Final = 10.0
 
@@ -41,7 +43,8 @@ class Segment:
 
     The picture is shown in square pixels, scaled into the frame and centred on black. ffmpeg seeks to the key frame
     before `seek_s` and drops what comes before `start_s`: not every container has an index of key frames
-    (`reel.seek`). `table` turns an HDR picture into SDR (`reel.colour`).
+    (`reel.seek`). `table` turns an HDR picture into SDR (`reel.colour`). `sound` is a file with the sound of this piece
+    (`sound_of`), for a source whose sound changes its form in the middle.
     """
 
     source: Path
@@ -55,6 +58,7 @@ class Segment:
     seek_s: float | None = None
     table: Path | None = None
     fade: bool = False
+    sound: Path | None = None
     overlay: Path | None = None
     overlay_x: int = 0
     overlay_y: int = 0
@@ -116,6 +120,7 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
     """Cut, normalise and encode one piece. Audio is raw (MOV) for joining, or AAC where the output is an MP4."""
     final = output.suffix == ".mp4"
     overlay = ["-i", _file(piece.overlay)] if piece.overlay else []
+    sound = ["-i", _file(piece.sound)] if piece.sound else []
     preset, crf = _ENCODER[piece.quality]
     return [
         *_start(tools),
@@ -123,9 +128,11 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         # Without -ss at the beginning: FLV without an index of key frames cannot seek to 0.
         # Everything from the key frame on gets into the graph: the picture that is on at the start may be an old one.
         *(("-noaccurate_seek", "-ss", f"{piece.begins_s:.6f}") if piece.begins_s > 0 else ()),
-        # A stream that changes its size goes on in the same graph, which a new one would end with a held picture.
-        *("-reinit_filter:v", "0", "-i", _file(piece.source)),
+        # A stream that changes its form goes on in the same graph: a new one would begin to count frames again. A
+        # picture of another size is scaled; sound of another layout or rate ends the command with SOUND_CHANGES.
+        *("-reinit_filter", "0", "-i", _file(piece.source)),
         *overlay,
+        *sound,
         *("-filter_complex_threads", "1", "-filter_complex", segment_filters(piece)),
         *("-map", "[video]", "-map", "[audio]", "-map_metadata", "-1", "-map_chapters", "-1"),
         # The graph counts the frames: in ffmpeg 5.1, -frames:v also ends the sound of a picture that is ahead of it.
@@ -137,6 +144,20 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *("-video_track_timescale", str(_timescale(piece.rate))),
         *(("-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart") if final else ("-c:a", "pcm_s16le")),
         _file(output),
+    ]
+
+
+def sound_of(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
+    """The sound of a piece, in one form, into a Matroska file that keeps its times. Each change of the source's layout
+    or rate begins a new filter graph, so nothing here may count samples."""
+    assert piece.media.audio is not None
+    return [
+        *_start(tools),
+        *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file", "-threads", "1"),
+        *(("-ss", f"{piece.start_s:.6f}") if piece.start_s > 0 else ()),
+        *("-i", _file(piece.source), "-map", f"0:{piece.media.audio.index}", "-t", f"{piece.duration_s + 1:.3f}"),
+        *("-af", f"aresample={AUDIO_RATE},aformat=sample_fmts=s16:channel_layouts=stereo"),
+        *("-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_s16le", _file(output)),
     ]
 
 
@@ -157,9 +178,10 @@ def segment_filters(piece: Segment) -> str:
         "setsar=1",
     ]
     audio = [
-        *([f"asetpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 else []),
+        *([f"asetpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 and piece.sound is None else []),
         "atrim=start=0",
-        f"aresample={AUDIO_RATE}:async=1:first_pts=0",
+        # Where parts of a recording meet, they may overlap or lack some milliseconds, each time.
+        f"aresample={AUDIO_RATE}:async=1:first_pts=0{':min_hard_comp=0.01' if piece.sound else ''}",
         "aformat=sample_fmts=s16:channel_layouts=stereo",
         "apad",
         f"atrim=end_sample={piece.samples}",
@@ -173,7 +195,14 @@ def segment_filters(piece: Segment) -> str:
     # By their places: a stream that cannot be used (a cover, one without a picture) may stand before them.
     picture = f"[0:{piece.media.video.index}]"
     heard = piece.media.audio
-    sound = f"[0:{heard.index}]" if heard else f"anullsrc=channel_layout=stereo:sample_rate={AUDIO_RATE},"
+    apart = f"[{2 if piece.overlay else 1}:a:0]"
+    sound = (
+        apart
+        if piece.sound
+        else f"[0:{heard.index}]"
+        if heard
+        else f"anullsrc=channel_layout=stereo:sample_rate={AUDIO_RATE},"
+    )
     graph = [f"{sound}{','.join(audio)}[audio]"]
     if piece.overlay is None:
         return ";".join([f"{picture}{','.join(video)}[video]", *graph])

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypedDict
 
 from reel import ffmpeg
 from reel.colour import Source, write_table
-from reel.errors import BadResult, UnusableVideo
+from reel.errors import BadResult, FfmpegFailed, UnusableVideo
 from reel.ffmpeg import Segment
 from reel.media import MediaInfo, VideoStream
 from reel.overlay import draw_overlay
@@ -29,7 +29,7 @@ from reel.payloads import (
     RenderReelResult,
 )
 from reel.probe import probe
-from reel.run import run_ffmpeg
+from reel.run import OnTime, run_ffmpeg
 from reel.seek import seek_point
 from reel.tools import Tools
 
@@ -119,11 +119,8 @@ async def render_reel(
             piece = replace(piece, overlay=overlay.path, overlay_x=overlay.x, overlay_y=overlay.y)
         output = _piece_file(workdir, number)
         began = time.monotonic()
-        await run_ffmpeg(
-            ffmpeg.segment(piece, output, tools=tools),
-            deadline_s=deadline_s,
-            on_time=_scaled(report, "encode", job.duration_s, frames / ffmpeg.REEL_RATE),
-        )
+        on_time = _scaled(report, "encode", job.duration_s, frames / ffmpeg.REEL_RATE)
+        await _encode(piece, output, tools=tools, deadline_s=deadline_s, on_time=on_time)
         pieces.append(output)
         frames += piece.frames
         if kept is not None and len(job.clips) > 1 and time.monotonic() - began >= KEEP_SECONDS:
@@ -163,15 +160,27 @@ async def extract_clip(
     )
     piece = replace(piece, max_bytes=job.max_bytes)
     result = workdir / "clip.mp4"
-    await run_ffmpeg(
-        ffmpeg.segment(piece, result, tools=tools),
-        deadline_s=deadline_s,
-        on_time=_scaled(report, "encode", piece.duration_s, 0.0),
-    )
+    on_time = _scaled(report, "encode", piece.duration_s, 0.0)
+    await _encode(piece, result, tools=tools, deadline_s=deadline_s, on_time=on_time)
     made = await verify(result, (width, height), piece.duration_s, tools=tools)
     await report(_JOINED, "upload")
     await store.upload(result, job.output_key, CONTENT_TYPE)
     return ExtractClipResult(output_key=job.output_key, **_facts(made))
+
+
+async def _encode(piece: Segment, output: Path, *, tools: Tools, deadline_s: float, on_time: OnTime) -> None:
+    """Cut and encode one piece. Sound that changes its form within the piece is brought into one form first."""
+    try:
+        await run_ffmpeg(ffmpeg.segment(piece, output, tools=tools), deadline_s=deadline_s, on_time=on_time)
+        return
+    except FfmpegFailed as error:
+        if ffmpeg.SOUND_CHANGES not in error.tail:
+            raise
+    sound = output.with_suffix(".sound.mkv")
+    await run_ffmpeg(ffmpeg.sound_of(piece, sound, tools=tools), deadline_s=deadline_s)
+    piece = replace(piece, sound=sound)
+    await run_ffmpeg(ffmpeg.segment(piece, output, tools=tools), deadline_s=deadline_s, on_time=on_time)
+    sound.unlink()
 
 
 async def _piece(

@@ -1,7 +1,8 @@
-"""The clock of an MPEG transport stream (ISO/IEC 13818-1): whether it runs on, or begins anew in the middle.
+"""An MPEG transport stream (ISO/IEC 13818-1): whether its clock runs on, and whether its streams keep their format.
 
-Recorders that were paused and parts that were joined byte by byte leave such files. Their length and every time within
-them is wrong, and ffprobe, which compares the first and the last timestamp, does not notice.
+Recorders that were paused and parts that were joined byte by byte leave files whose clock begins anew in the middle:
+their length and every time within them is wrong, and ffprobe, which compares the first and the last timestamp, does not
+notice. A receiver may record a change of the codec: ffmpeg goes on with the decoder that it began with.
 """
 
 from __future__ import annotations
@@ -49,6 +50,61 @@ class Clock:
                 self.went_back = True
             if latest is None or ahead > 0:
                 self._latest[stream] = ticks
+
+
+class Formats:
+    """Fed with parts of a file: the formats of its streams, by the tables of its programs (2.4.4)."""
+
+    def __init__(self, packet: int) -> None:
+        self._packet = packet
+        self._offset = 4 if packet == 192 else 0
+        self._tables: set[int] = set()
+        self._first: dict[int, dict[int, int]] = {}
+        self.changed = False
+
+    def look(self, data: bytes) -> None:
+        """Compare each table of a program with the first one of that program: a stream may come and go, but not be of
+        another type (table 2-34)."""
+        for start in range(self._offset, len(data) - 188 + 1, self._packet):
+            packet = data[start : start + 188]
+            stream = (packet[1] & 0x1F) << 8 | packet[2]
+            if packet[0] != _SYNC or (stream and stream not in self._tables):
+                continue
+            section = _section(packet)
+            if stream == 0 and section[:1] == b"\x00":
+                entries = (section[at : at + 4] for at in range(8, len(section) - 4, 4))
+                self._tables |= {(entry[2] & 0x1F) << 8 | entry[3] for entry in entries if entry[:2] != b"\x00\x00"}
+            elif stream and section[:1] == b"\x02":
+                types = _types(section)
+                known = self._first.setdefault(stream, types)
+                self.changed |= any(known.get(one, kind) != kind for one, kind in types.items())
+
+
+def _section(packet: bytes) -> bytes:
+    """The table that begins in a packet, its checksum included; empty where none does, or where it goes on in another
+    packet."""
+    if not packet[1] & 0x40 or not packet[3] & 0x10:
+        return b""
+    at = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)
+    if at >= len(packet):
+        return b""
+    at += 1 + packet[at]
+    header = packet[at : at + 3]
+    if len(header) < 3:
+        return b""
+    length = 3 + ((header[1] & 0x0F) << 8 | header[2])
+    section = packet[at : at + length]
+    return section if len(section) == length else b""
+
+
+def _types(section: bytes) -> dict[int, int]:
+    """Stream to type, of a program's table."""
+    found: dict[int, int] = {}
+    at = 12 + ((section[10] & 0x0F) << 8 | section[11]) if len(section) > 12 else len(section)
+    while at + 5 <= len(section) - 4:
+        found[(section[at + 1] & 0x1F) << 8 | section[at + 2]] = section[at]
+        at += 5 + ((section[at + 3] & 0x0F) << 8 | section[at + 4])
+    return found
 
 
 def _presentation_ticks(packet: bytes) -> int | None:

@@ -1,4 +1,4 @@
-"""The commands of the double, with the flags and the output forms that a promotion and its tests use."""
+"""The commands of the flyctl double, with the flags and output formats that promotions and their tests use."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Fly(click.Group):
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """flyctl ends in order on SIGTERM: it gives its leases back."""
+    """Turn SIGTERM into an exception, so that leases are released, as flyctl does."""
     raise KeyboardInterrupt
 
 
@@ -83,7 +83,7 @@ def auth() -> None:
 
 @auth.command("docker")
 def auth_docker() -> None:
-    """Log docker in to the registry: flyctl asks it twice, then docker keeps the login."""
+    """Log Docker in to the registry. Like flyctl, ask the registry without and with the login first."""
     Client()
     host = os.environ.get("FLY_REGISTRY_HOST", "")
     login = ("x", os.environ["FLY_API_TOKEN"])
@@ -99,7 +99,7 @@ def auth_docker() -> None:
 
 
 def _docker_login(host: str, login: tuple[str, str]) -> None:
-    """Write the login into docker's configuration, as flyctl does without asking docker."""
+    """Write the login into Docker's configuration file, as flyctl does (it does not run ``docker login``)."""
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path(os.environ.get("HOME", "~")).expanduser() / ".docker")
     path = folder / "config.json"
     try:
@@ -171,10 +171,10 @@ def config_save(config: Path, yes: bool, app: str) -> None:  # noqa: ARG001 - fl
 
 
 def _definition(client: Client) -> dict[str, Any]:
-    """The configuration of the newest release, as flyctl asks for it before it changes Machines."""
+    """The configuration of the newest release, which flyctl reads before it changes Machines."""
     release = client.query(CONFIG_QUERY, appName=client.app)["app"]["currentReleaseUnprocessed"]
     if not release or not release["configDefinition"]:
-        raise FlyError(f"the double reads the configuration of {client.app} from its newest release, and there is none")
+        raise FlyError(f"{client.app} has no release to read the configuration from; deploy it first")
     return {**release["configDefinition"], "app": client.app}
 
 
@@ -213,7 +213,7 @@ def _moment(stamp: str) -> float:
 @app_option
 @stage_option
 def secrets_import(app: str, stage: bool) -> None:
-    """``NAME=value`` lines of stdin; ``#`` begins a comment but in double quotes."""
+    """Set secrets from ``NAME=value`` lines on stdin. ``#`` begins a comment, except in double quotes."""
     values: dict[str, str | None] = {}
     for line in sys.stdin.read().splitlines():
         name, equals, value = line.partition("=")
@@ -233,7 +233,7 @@ def secrets_unset(names: tuple[str, ...], app: str, stage: bool) -> None:
 
 
 def _change_secrets(app: str, values: dict[str, str | None], stage: bool) -> None:
-    """Change them, and deploy the running image again, unless they are staged."""
+    """Change secrets. Unless they are only staged, deploy the running image again so that Machines get them."""
     client = Client(app)
     client.query(APP_QUERY, appName=app)
     client.flaps("POST", "/secrets", {"values": values})
@@ -422,7 +422,7 @@ def checks_list(app: str, as_json: bool) -> None:
 @click.option("--no-tail", is_flag=True)
 @click.option("--instance", "-i", default="")
 def logs(app: str, as_json: bool, no_tail: bool, instance: str) -> None:
-    """Lines by the REST API, which flyctl falls back to where there is no NATS (logs/polling.go)."""
+    """Print log lines from the REST API, which flyctl uses when NATS is not available (logs/polling.go)."""
     client, token = Client(app), ""
     while True:
         query = f"next_token={token}" + (f"&instance={instance}" if instance else "")
@@ -439,7 +439,7 @@ def logs(app: str, as_json: bool, no_tail: bool, instance: str) -> None:
 
 @fly.group("scale")
 def scale_group() -> None:
-    """Machines' number."""
+    """The number of Machines."""
 
 
 @scale_group.command("count")
@@ -447,7 +447,7 @@ def scale_group() -> None:
 @app_option
 @click.option("--yes", "-y", is_flag=True)
 def scale_count(count: int, app: str, yes: bool) -> None:  # noqa: ARG001 - flyctl's flag
-    """Machines of the group ``app``: clones of the first are made, or the first are destroyed (count_machines.go)."""
+    """Set the number of Machines of the group that serves HTTP, by cloning or destroying (count_machines.go)."""
     client = Client(app)
     group = _config_of(_definition(client)).group
     machines = [one for one in client.machines() if group_of(one) == group]
@@ -456,11 +456,11 @@ def scale_count(count: int, app: str, yes: bool) -> None:  # noqa: ARG001 - flyc
         raise FlyError("this app has no complete releases. Run `fly deploy` to create one and rerun this command")
     client.flaps("GET", "/volumes")
     if not machines:
-        raise FlyError("the double scales an app that has a Machine")
+        raise FlyError("this double cannot scale an app from zero Machines; deploy the app first")
     if count == len(machines):
         click.echo("App already scaled to desired state. No need for changes")
         return
-    with ExitStack() as leases:  # of every Machine, whatever becomes of it
+    with ExitStack() as leases:  # like flyctl, lease every Machine, also those that stay
         nonces = [leases.enter_context(client.lease(one["id"], LEASE_S)) for one in machines]
         for _ in range(count - len(machines)):
             made = client.flaps("POST", "/machines", {"config": machines[0]["config"], "region": machines[0]["region"]})

@@ -1,4 +1,4 @@
-"""Calls of Fly's four services, as flyctl makes them: GraphQL, Machines API (flaps), web (uiex); the registry."""
+"""HTTP calls to Fly's APIs as flyctl makes them: GraphQL, the Machines API (flaps) and the web API (uiex)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 
 import httpx
 
-# How often flyctl tries to take a lease that another holds, in all and between two tries; seconds.
+# Seconds: how long flyctl tries to get a lease that another client holds, the pause between two tries, and the interval
+# at which it renews a lease.
 LEASE_DEADLINE_S = float(os.environ.get("FLY_DOUBLE_LEASE_DEADLINE_S", "60"))
 LEASE_PAUSE_S = 1.0
 LEASE_EVERY_S = 4.0
@@ -20,7 +21,7 @@ CALL_TIMEOUT_S = 120.0
 
 
 class FlyError(Exception):
-    """What flyctl prints after ``Error:`` before it exits with 1."""
+    """An error that flyctl prints after ``Error:`` before it exits with 1."""
 
 
 class Client:
@@ -40,10 +41,10 @@ class Client:
         }
         for name, base in self._bases.items():
             if not base:
-                raise FlyError(f"this double speaks to a stand-in only: the address of {name} is not set")
+                raise FlyError(f"the address of {name} is not set: this double works only with a stand-in")
 
     def call(self, service: str, method: str, path: str, body: Any = None, nonce: str = "") -> Any:
-        """The answer's JSON. Raises ``FlyError`` with what the service said."""
+        """Make a call and return the JSON of the answer. Raises ``FlyError`` with the service's error message."""
         headers = {"fly-machine-lease-nonce": nonce} if nonce else {}
         try:
             answer = self._http.request(method, self._bases[service] + path, json=body, headers=headers)
@@ -62,21 +63,21 @@ class Client:
         return data
 
     def machines(self) -> list[dict[str, Any]]:
-        """Machines that a deploy looks at: those of the platform, without the ones that run one command."""
+        """The Machines that a deploy updates: all but those that run one command."""
         found: list[dict[str, Any]] = self.flaps("GET", "/machines")
         return [one for one in found if not group_of(one).startswith("fly_app_")]
 
     def flaps(self, method: str, path: str, body: Any = None, nonce: str = "") -> Any:
-        """A call about the app."""
+        """Call the Machines API for the app."""
         return self.call("flaps", method, f"/v1/apps/{self.app}{path}", body, nonce)
 
     def machine(self, machine_id: str, method: str = "GET", path: str = "", body: Any = None, nonce: str = "") -> Any:
-        """A call about one Machine."""
+        """Call the Machines API for one Machine."""
         return self.flaps(method, f"/machines/{machine_id}{path}", body, nonce)
 
     @contextmanager
     def lease(self, machine_id: str, ttl_s: int) -> Iterator[str]:
-        """Hold a Machine; the lease is given back whatever happens inside."""
+        """Lease a Machine, renew the lease during the block, and release it at the end. Yields the lease's nonce."""
         deadline = time.monotonic() + LEASE_DEADLINE_S
         while True:
             try:
@@ -103,7 +104,7 @@ class Client:
                 self.machine(machine_id, "POST", f"/lease?ttl={ttl_s}", nonce=nonce)
 
     def wait(self, machine_id: str, state: str, timeout_s: float) -> None:
-        """Wait until a Machine has a state, for a minute a call, as flyctl does."""
+        """Wait until a Machine has a state. Like flyctl, use calls that wait for at most 60 s each."""
         deadline = time.monotonic() + timeout_s
         while True:
             left = deadline - time.monotonic()

@@ -1,4 +1,4 @@
-"""``fly deploy --image`` and the deploy after a change of secrets: releases, strategies, waits.
+"""``fly deploy --image``, and the deploy that follows a change of secrets.
 
 Sources: the recorded exchanges of every strategy; superfly/flyctl, internal/command/deploy (machines_releasecommand.go
 for the release command, strategy_bluegreen.go).
@@ -36,7 +36,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """One deploy. ``definition`` is what the release keeps of fly.toml, ``high_availability`` two Machines at first."""
+    """One deploy. ``definition`` is the content of fly.toml that the release stores.
+
+    With ``high_availability``, a first deploy creates two Machines.
+    """
 
     config: FlyConfig
     definition: dict[str, Any]
@@ -48,7 +51,7 @@ class Plan:
 
 
 def find_image(client: Client, image: str) -> str:
-    """The reference that a deploy gives to Machines. flyctl never compares its digest."""
+    """Look up the image and return the reference for the Machines. flyctl does not compare the digest."""
     organization = client.flaps("GET", "")["organization"]["slug"]
     client.call("uiex", "GET", f"/api/v1/organizations/{organization}")
     build = client.call("uiex", "POST", "/api/v1/builds", {"app_name": client.app, "builder_type": "depot.dev"})
@@ -57,12 +60,12 @@ def find_image(client: Client, image: str) -> str:
     client.call("uiex", "POST", "/api/v1/builds/finish", {"build_id": build["id"], "status": status})
     if not found:
         raise FlyError(f'failed to fetch an image or build from source: could not find image "{image}"')
-    int(found["compressedSize"])  # flyctl reads a number here, and fails without one
+    int(found["compressedSize"])  # flyctl fails if this is not a number
     return str(found["ref"])
 
 
 def deploy(client: Client, plan: Plan, say: Say) -> dict[str, Any]:
-    """Put a release in force; returns it. A failure leaves the Machines as they are then, as flyctl does."""
+    """Deploy and return the release. Like flyctl, leave the Machines as they are when a step fails."""
     machines = client.machines()
     if not machines and not client.flaps("GET", "/ip_assignments")["ips"]:
         say(f"Provisioning ips for {client.app}")
@@ -95,7 +98,7 @@ def _mark(client: Client, release: dict[str, Any], status: str, error: str = "")
 
 
 def _release_command(client: Client, plan: Plan, release: dict[str, Any], say: Say) -> None:
-    """A Machine that is made without being launched, started, and waited for until it destroyed itself."""
+    """Run the release command: create a stopped Machine, start it, and wait until it has destroyed itself."""
     say(f"Running {client.app} release_command: {plan.config.deploy.release_command}")
     config = _released(release_command_config(plan.config, plan.image), release)
     made = client.flaps(
@@ -108,7 +111,7 @@ def _release_command(client: Client, plan: Plan, release: dict[str, Any], say: S
         client.wait(machine, "started", plan.wait_timeout_s)
         client.wait(machine, "destroyed", plan.config.deploy.release_command_timeout_s)
     except Answered as error:
-        if error.status != 404:  # it ended and was destroyed at once
+        if error.status != 404:  # 404: the command has ended already and the Machine was destroyed
             raise
     events = client.machine(machine)["events"]
     exits = [one for one in events if one["type"] == "exit"]
@@ -129,7 +132,7 @@ def _released(config: dict[str, Any], release: dict[str, Any], **metadata: str) 
 
 
 def _groups(client: Client, plan: Plan, release: dict[str, Any], machines: list[dict[str, Any]], say: Say) -> None:
-    """The group that serves, then the others; a group without a Machine gets its first."""
+    """Update the group that serves HTTP, then the others. A group without a Machine gets its first one."""
     serving = plan.config.group
     for group in (serving, *plan.config.other_groups):
         config = plan.config if group == serving else plan.config.of_group(group)
@@ -153,7 +156,7 @@ def _groups(client: Client, plan: Plan, release: dict[str, Any], machines: list[
 
 @dataclass(frozen=True)
 class _Rolling:
-    """What a strategy does to the Machines of one group."""
+    """The deploy strategies for the Machines of one group."""
 
     client: Client
     plan: Plan
@@ -165,7 +168,7 @@ class _Rolling:
         return {"config": config or self.config, "region": region, "skip_secrets": False, **more}
 
     def create(self, group: str) -> dict[str, Any]:
-        """One more Machine, waited for until it is healthy."""
+        """Create a Machine and wait until it is healthy."""
         self.say(f"No machines in group {group}, launching a new machine")
         made: dict[str, Any] = self.client.flaps("POST", "/machines", self._body(lease_ttl=300))
         try:
@@ -177,7 +180,7 @@ class _Rolling:
         return made
 
     def update(self, machine: dict[str, Any], *, wait: bool = True) -> None:
-        """Another configuration for one Machine. A stopped one is changed, and neither started nor checked."""
+        """Give one Machine the new configuration. A stopped Machine is neither started nor checked."""
         name, asleep = machine["id"], machine["state"] in ("stopped", "suspended")
         with self.client.lease(name, LEASE_S) as nonce:
             self.say(f"> Updating {name} [{group_of(machine)}]")
@@ -191,7 +194,7 @@ class _Rolling:
         self.say(f"✔ Machine {name} [{group_of(machine)}] update succeeded")
 
     def _healthy(self, name: str, checked: bool) -> None:
-        """Wait until it neither crashes nor fails a check."""
+        """Wait until all checks of a Machine pass. Raises ``FlyError`` if it crashes, or at the timeout."""
         deadline = time.monotonic() + self.plan.wait_timeout_s
         while True:
             shown = self.client.machine(name)
@@ -206,7 +209,7 @@ class _Rolling:
         self.client.machine(name, path="/ps")
 
     def canary(self) -> None:
-        """One more Machine, destroyed once it was healthy; a sick one ends the deploy and is destroyed as well."""
+        """Create a Machine, wait until it is healthy, and destroy it. The deploy fails if it is not healthy."""
         made = self.client.flaps("POST", "/machines", self._body(lease_ttl=300))
         try:
             self.client.wait(made["id"], "started", self.plan.wait_timeout_s)
@@ -216,7 +219,10 @@ class _Rolling:
             self.client.machine(made["id"], "DELETE", "?kill=true")
 
     def blue_green(self, blue: list[dict[str, Any]]) -> None:
-        """Green Machines without traffic beside the blue ones, which go when all the green ones are healthy."""
+        """Create as many new (green) Machines as there are old (blue) ones, without traffic.
+
+        When all green ones are healthy, they get the traffic and the blue ones are destroyed.
+        """
         client, timeout = self.client, self.plan.wait_timeout_s
         tag = str(int(time.time()))
         green: list[str] = []
@@ -249,7 +255,7 @@ class _Rolling:
 
 
 def _crashing(machine: dict[str, Any]) -> bool:
-    """The newest exit was a crash after more than one restart (internal/machine/leasable_machine.go)."""
+    """Whether the newest exit was a crash after more than one restart (internal/machine/leasable_machine.go)."""
     for event in machine["events"]:
         if event["type"] == "exit":
             request = event["request"]

@@ -1,4 +1,4 @@
-"""Write a definition as TOML, as ``fly config save`` does: plain keys first, then tables, then lists of tables."""
+"""Writes a configuration as TOML in the order of ``fly config save``: plain keys, then tables, then lists of tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_text(data: dict[str, Any]) -> str:
-    """``data`` as TOML; values that TOML has no form for are left out."""
+    """``data`` as TOML text."""
     return "\n".join(_table(data, ())) + "\n"
 
 

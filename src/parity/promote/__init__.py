@@ -1,1 +1,4 @@
-"""Promotion: from a receipt of the checks to the very same image running on Fly, or back to the one before."""
+"""Promotion: deploy the image that a receipt of the checks names to Fly, and roll back if that fails.
+
+``runner`` takes the steps in order, ``acts`` does each step, ``commands`` builds the command lines.
+"""

@@ -1,6 +1,7 @@
-"""What each step of a promotion does, in the order in which the steps are taken.
+"""The function behind each step of a promotion, in the order of the steps.
 
-An act raises ``CommandFailed``, ``UnreadableAnswer`` or ``Refused``; each may be repeated.
+Each may raise ``CommandFailed``, ``UnreadableAnswer`` or ``Refused``. Each is idempotent, so a promotion can be
+repeated from its first step.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def secrets(run: Run) -> None:
         run.shell.say(f"WARNING: Fly has no {', '.join(missing)}, which parity.toml calls optional")
     staged = sorted(name for name, status in found.items() if status == "Staged")
     if staged:
-        run.shell.say(f"This deploy also puts the staged secrets in force: {', '.join(staged)}")
+        run.shell.say(f"This deploy also applies the staged secrets: {', '.join(staged)}")
 
 
 def find_way_back(run: Run) -> None:
@@ -45,7 +46,7 @@ def find_way_back(run: Run) -> None:
     bad = set(run.journal.bad)
     earlier = run.journal.current
     if earlier.back_to and {m.digest for m in present} <= {earlier.pushed, earlier.back_to.rpartition("@")[2]}:
-        # An interrupted try knew it before it may have replaced what ran, and nobody deployed since.
+        # The Machines run only images of the interrupted promotion, so its rollback image is still the right one.
         run.back = WayBack(run.journal.current.back_to, "an interrupted promotion would have gone back to it")
     else:
         run.back = releases.way_back(present, listed, run.journal.good, bad, lambda image: _digest_of(run, image))
@@ -58,13 +59,17 @@ def find_way_back(run: Run) -> None:
 
 
 def _save_config(run: Run, back: WayBack, present: Sequence[Machine]) -> None:
-    """The configuration of the way back: as this checkout promoted it, else as Fly has it while that image runs."""
+    """Find the configuration to roll back with.
+
+    It is the one that this checkout promoted the image with. If there is none, and every Machine still runs the image,
+    Fly's current configuration is saved.
+    """
     kept = run.journal.config_of(back.digest)
     if kept.exists():
         run.saved_config = kept
         return
     if any(machine.digest != back.digest for machine in present):
-        run.shell.say("A rollback would use today's configuration: that of the last good image is not known.")
+        run.shell.say("A rollback would use today's configuration: that of the last good image is unknown.")
         return
     try:
         run.shell.show(commands.save_config(run.p, kept))
@@ -75,7 +80,7 @@ def _save_config(run: Run, back: WayBack, present: Sequence[Machine]) -> None:
 
 
 def _digest_of(run: Run, image: str) -> str:
-    """The digest of an image by tag, as the registry has it now; empty when it has none."""
+    """The digest that the registry has for an image reference now; empty if it has none."""
     try:
         return manifest.read(run.shell.capture(commands.read_manifest(run.p, image))).digest
     except (CommandFailed, UnreadableAnswer):
@@ -87,17 +92,20 @@ def login(run: Run) -> None:
 
 
 def consent(run: Run) -> None:
-    """Refuse a release that cannot be taken back, unless the person agreed to that."""
+    """Refuse a release that cannot be rolled back, unless --consent-no-way-back was given.
+
+    The old image says which data formats it knows; the new image says whether the old one can follow it.
+    """
     if run.back is None:
         return
-    problem = f"{run.back.image} does not say what it can work with, so nothing is known of the way back"
+    problem = f"{run.back.image} does not say which data it can read, so a rollback to it may fail"
     try:
         known = run.shell.capture(commands.ask_what_is_known(run.p, run.back.image)).decode().strip()
-        problem = f"this release closes the way back to {run.back.image}"
+        problem = f"after this release, a rollback to {run.back.image} is impossible"
         run.shell.show(commands.ask_for_way_back(run.p, known))
     except CommandFailed as error:
         if not run.no_way_back:
-            raise Refused(f"{problem}: {error}\n  to promote it all the same: --consent-no-way-back") from None
+            raise Refused(f"{problem}: {error}\n  to promote it nevertheless: --consent-no-way-back") from None
         run.shell.say(f"WARNING: {problem}; --consent-no-way-back was given")
 
 
@@ -110,14 +118,14 @@ def push(run: Run) -> None:
 
 
 def compare_manifest(run: Run) -> None:
-    """Learn the pushed image's digest, once the registry's copy is known to be the checked one."""
+    """Check that the registry holds the checked image, and store the digest of the pushed manifest."""
     p, shell = run.p, run.shell
     found = manifest.read(shell.capture(commands.read_manifest(p, p.tagged)))
     if found.image:
         found = manifest.read(shell.capture(commands.read_manifest(p, f"{p.repository}@{found.image}")))
     if found.config_digest != p.config_digest:
         raise Refused(
-            f"{p.tagged} holds another image than the one that was checked\n"
+            f"{p.tagged} is not the image that was checked\n"
             f"  config digest there: {found.config_digest}\n  in the receipt:      {p.config_digest}"
         )
     assert run.journal.current is not None
@@ -182,7 +190,7 @@ def verify_pushed(run: Run) -> None:
 
 
 def assert_commit(run: Run) -> None:
-    """The public URL answers with the commit that was checked."""
+    """Wait until the public URL reports the commit that was checked. Raises ``Refused`` after the deadline."""
     p, deadline = run.p, time.monotonic() + run.patience.deadline_s
     while True:
         try:
@@ -226,7 +234,7 @@ def present_machines(run: Run) -> list[Machine]:
 
 
 def _verify(run: Run, digest: str) -> None:
-    """See every Machine healthy with ``digest``. Raises ``Refused`` with what is not so."""
+    """Wait until every Machine runs ``digest`` and is healthy. Raises ``Refused`` naming the Machines that do not."""
     deadline = time.monotonic() + run.patience.deadline_s
     while True:
         current = present_machines(run)

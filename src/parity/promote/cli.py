@@ -1,4 +1,4 @@
-"""``python -m parity.promote TARGET``: what ``deploy/promote.sh`` calls."""
+"""The command ``python -m parity.promote TARGET``, which ``deploy/promote.sh`` runs."""
 
 from __future__ import annotations
 
@@ -49,11 +49,12 @@ def promote(
     consent_no_way_back: bool,
     wait_s: float,
 ) -> None:
-    """Ship the image that the receipt speaks for to TARGET of parity.toml, or go back to the one before.
+    """Deploy the image that the receipt names to TARGET of parity.toml, and roll back if that fails.
 
-    Exit code: 0 promoted, 1 nothing changed, 2 rolled back, 3 a person is needed. Of a rehearsal: 0 when each of its
-    promotions ended as it must, else 1. It needs no receipt, a compose stack that is up, and `fly` only where PATH has
-    it.
+    Exit code: 0 promoted, 1 nothing changed, 2 rolled back, 3 a person is needed.
+
+    A rehearsal exits with 0 when each of its promotions ended as expected, else with 1. It needs a running compose
+    stack and no receipt. It uses `fly` from PATH, or a stand-in for it where there is none.
     """
     try:
         project = Project.load()
@@ -62,7 +63,7 @@ def promote(
             raise SystemExit(0 if _rehearse(project, target, wait_s) else 1)
         path = receipt or project.settings.state_dir / "receipts" / "latest.json"
         checked = read_receipt(path)
-        # The checked image is what is shipped, whatever its name was given to since.
+        # The image is found by its digest, because its tag may name another image by now.
         source = local_image(project.image, checked.identity.image_digest)
         identity = current_identity(project, checked.identity.image_digest if source else None)
         _require_match(path, checked, identity, project.settings.root, allow_skipped)
@@ -99,18 +100,18 @@ def promote(
 
 
 def _rehearse(project: Project, target: str, wait_s: float) -> bool:
-    """Promotions of images that are made of this checkout's one, to the stand-in of its stack."""
+    """Promote this checkout's image and variants of it to the Fly stand-in. Returns whether all ended as expected."""
     rehearse.require_images(project.settings.admin_url)
     digest = local_config_digest(project.image)
     if not digest:
-        raise ConfigError(project.image, "the engine has no such image", fix="make up")
+        raise ConfigError(project.image, "the Docker engine has no such image", fix="make up")
     state = project.settings.state_dir / "promotions" / "rehearsal"
     environ = {**os.environ, **flyctl_environment(project.settings.admin_url)}
-    # A rehearsal begins before the first deploy: what an earlier one learned does not count.
+    # A rehearsal begins with an app that was never deployed, so the journal of an earlier one is removed.
     shutil.rmtree(state, ignore_errors=True)
     identity = current_identity(project, digest)
     promotion = rehearsal(project, build(project, target, identity, project.image, environ, bucket_cors=False))
-    # What the app can report: the checkout may have gone on since the image was built.
+    # The app reports the commit of its image, which may be older than the checkout's.
     labels = Engine().image(project.image)["Config"].get("Labels") or {}
     promotion = replace(promotion, commit=str(labels.get(COMMIT_LABEL, "")) or promotion.commit)
     environ, which = rehearse.with_flyctl(environ, state / "bin", Path(__file__).parents[2])
@@ -123,7 +124,7 @@ def _rehearse(project: Project, target: str, wait_s: float) -> bool:
                 own = shell.Shell(private, click.echo)
 
                 def promote_one(one: Promotion) -> Ended:
-                    # A commit that is never reported is waited for as long as Machines that turn healthy.
+                    # The app never reports this commit, so wait for a shorter time.
                     hopeless = one.commit == rehearse.OTHER_COMMIT
                     patience = Patience(min(wait_s, rehearse.SICK_WAIT_S) if hopeless else wait_s)
                     return runner.promote(Run(one, own, Journal.read(state), patience, secrets, secrets_file(project)))
@@ -135,7 +136,7 @@ def _rehearse(project: Project, target: str, wait_s: float) -> bool:
 
 @contextmanager
 def _rehearsal_images(project: Project, digest: str) -> Iterator[rehearse.Images]:
-    """The checked image and three that are made of it, removed afterwards."""
+    """Yield the checkout's image and three variants of it, which are removed afterwards."""
     engine, base = Engine(), project.image
     made: list[str] = []
 
@@ -158,7 +159,7 @@ def _rehearsal_images(project: Project, digest: str) -> Iterator[rehearse.Images
 
 
 def rehearsal(project: Project, promotion: Promotion) -> Promotion:
-    """The same promotion to the stand-in, whose own URL reports the commit; nothing goes to Modal or to the bucket."""
+    """``promotion``, redirected to the Fly stand-in. It deploys no GPU functions and changes no bucket."""
     path = project.parity.app.version.partition("#")[0]
     return replace(
         promotion,
@@ -172,13 +173,13 @@ def rehearsal(project: Project, promotion: Promotion) -> Promotion:
 
 
 def version_url(project: Project, target: str) -> str:
-    """Where the deployed app reports its commit; empty when ``app.version`` of parity.toml does not say it."""
+    """The URL at which the deployed app reports its commit; empty if ``app.version`` of parity.toml is not set."""
     path = project.parity.app.version.partition("#")[0]
     return project.parity.targets[target].url.rstrip("/") + path if path else ""
 
 
 def gpu_of(project: Project) -> Gpu | None:
-    """The GPU app with the version of its sources; None where there is none."""
+    """The GPU app, with a hash of its sources as its version; None if there is none."""
     gpu = project.parity.gpu
     if gpu is None:
         return None
@@ -189,7 +190,7 @@ def gpu_of(project: Project) -> Gpu | None:
 
 
 def secrets_file(project: Project) -> str:
-    """The file with the stand-in values of the secrets, as a message names it."""
+    """The name of the file with the stand-in values of the secrets, for messages."""
     return project.parity.secrets.file if project.parity.secrets else "parity.toml: secrets.file"
 
 
@@ -223,9 +224,9 @@ def _require_match(
 def build(
     project: Project, target: str, identity: Identity, source: str, environ: Mapping[str, str], bucket_cors: bool
 ) -> Promotion:
-    """What is promoted: the image that the engine has as ``source``.
+    """The promotion of the image that the Docker engine has as ``source``.
 
-    The tag carries commit and digest: a tag is a label here, never an identity.
+    The tag contains commit and digest for readers only; images are compared by digest.
     """
     tag = f"{identity.commit[:12]}-{identity.image_digest.removeprefix('sha256:')[:12]}"
     promotion = Promotion(

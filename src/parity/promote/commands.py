@@ -1,7 +1,8 @@
-"""Every command of a promotion, as argument lists; nothing here runs one.
+"""Builds every command of a promotion as an argument list. Nothing here runs a command.
 
-Order and flags follow flyctl v0.4.87: ``--ha`` defaults to two Machines, ``--deploy-retries auto`` asks a flag
-service, an image by tag is looked up and not compared, and only ``config validate --strict`` sees misspelt keys.
+The flags follow from how flyctl v0.4.87 behaves: ``--ha`` creates two Machines by default, ``--deploy-retries auto``
+asks a feature-flag service, an image given by tag is not compared with the digest that was pushed, and only
+``config validate --strict`` reports misspelt keys.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ REGISTRY = "registry.fly.io"
 
 @dataclass(frozen=True)
 class Gpu:
-    """The GPU app: ``version`` is a hash of its sources, which the deployment carries as its tag."""
+    """The GPU app. ``version`` is a hash of its sources; each deployment is tagged with it."""
 
     app: str
     entry: Path
@@ -27,9 +28,10 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Promotion:
-    """What is promoted where. ``config`` is fly.toml, ``image`` what the engine knows the checked image by.
+    """An image and the app that it is promoted to.
 
-    ``config_digest`` is its identity, which the pushed manifest must name.
+    ``config`` is fly.toml. ``image`` is the checked image's name in the Docker engine. ``config_digest`` identifies the
+    image; the pushed manifest must contain it.
     """
 
     target: str
@@ -43,12 +45,12 @@ class Promotion:
     python: str = sys.executable
     registry: str = REGISTRY
     commit: str = ""
-    version_url: str = ""  # reports the commit as JSON, under version_key; empty: nothing does
+    version_url: str = ""  # reports the commit as JSON, under version_key; empty: the app reports none
     version_key: str = ""
     ca: Path | None = None  # what version_url's certificate is verified with; None: the system's roots
     live: bool = True  # whether the live-safe checks run against the target's URL
     optional_secrets: tuple[str, ...] = ()
-    knows: Argv = ()  # commands of the images, see [promotion] of parity.toml; empty: they cannot tell
+    knows: Argv = ()  # this and way_back: commands inside the images, see [promotion] of parity.toml; empty: not asked
     way_back: Argv = ()
     gpu: Gpu | None = None
     cors_file: Path | None = None
@@ -81,7 +83,7 @@ def list_releases(p: Promotion) -> Argv:
 
 
 def save_config(p: Promotion, to: Path) -> Argv:
-    """Writes the configuration of what is deployed now."""
+    """Writes the configuration of the current release to ``to``."""
     return ("fly", "config", "save", "--app", p.app, "--config", str(to), "--yes")
 
 
@@ -106,12 +108,12 @@ def push_image(p: Promotion) -> Argv:
 
 
 def ask_what_is_known(p: Promotion, before: str) -> Argv:
-    """Prints what the release to go back to can work with."""
+    """Prints which data formats the image ``before``, the rollback target, can read."""
     return _in_image(before, p.knows)
 
 
 def ask_for_way_back(p: Promotion, known: str) -> Argv:
-    """Exit status 0 where a release that knows ``known`` can follow this one."""
+    """Exits with 0 if an image that reads ``known`` can be deployed again after this one."""
     return _in_image(p.image, tuple(known if word == "{knows}" else word for word in p.way_back))
 
 
@@ -154,7 +156,7 @@ def live_checks(p: Promotion) -> Argv:
 
 
 def apply_bucket_cors(p: Promotion) -> Argv:
-    """The bucket's CORS policy, from the same file that the stand-in starts with; asked for with --bucket-cors."""
+    """Sets the bucket's CORS policy from the file that the R2 stand-in uses too. Only with --bucket-cors."""
     return (
         "aws", "s3api", "put-bucket-cors",
         "--endpoint-url", p.cors_endpoint,

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as one exception, so that children end and private folders go."""
+"""Raises one exception for Ctrl-C, SIGTERM and SIGHUP: child processes end and temporary folders are removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal asked the promotion to stop. Not an ``Exception``: nothing may take it for a failed step."""
+    """A signal asked the promotion to stop. Not an ``Exception``, so that no handler takes it for a failed step."""
 
     def __init__(self, name: str) -> None:
         self.signal = name
@@ -20,7 +20,7 @@ class Interrupted(BaseException):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise ``Interrupted`` for the first signal; later ones are ignored while the promotion tidies up."""
+    """Raise ``Interrupted`` for the first signal. Later signals are ignored during the cleanup."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for other in SIGNALS:

@@ -1,6 +1,7 @@
-"""What promotions from this checkout did, so that an interrupted one goes on where it was and the way back is known.
+"""The record of promotions from this checkout.
 
-One folder a target: ``journal.json``, the configuration of each good image, a lock, and flyctl's private folder while a
+An interrupted promotion needs it to continue, and a rollback needs it to find the last good image. Each target has a
+folder with ``journal.json``, the configuration of each good image, a lock file, and flyctl's temporary folder while a
 promotion runs.
 """
 
@@ -22,7 +23,7 @@ KEPT = 10
 
 @dataclass
 class Entry:
-    """One promotion. ``step`` is the last that began; ``ended`` is empty until it ended by itself."""
+    """One promotion. ``step`` is the last step that began. ``ended`` is empty while it runs or if it was killed."""
 
     config_digest: str
     pushed: str = ""
@@ -33,7 +34,7 @@ class Entry:
 
 @dataclass
 class Journal:
-    """``good`` and ``bad`` are digests of pushed manifests, newest first."""
+    """``good`` and ``bad`` are digests of pushed manifests that were promoted or rolled back, newest first."""
 
     folder: Path
     current: Entry | None = None
@@ -42,7 +43,7 @@ class Journal:
 
     @classmethod
     def read(cls, folder: Path) -> Journal:
-        """The journal in ``folder``; an empty one when there is none or it cannot be read."""
+        """The journal in ``folder``; an empty one if there is none or it is unreadable."""
         try:
             data = json.loads((folder / "journal.json").read_text("utf-8"))
             current = Entry(**data["current"]) if data["current"] else None
@@ -51,7 +52,7 @@ class Journal:
             return cls(folder)
 
     def begin(self, config_digest: str) -> Entry | None:
-        """Begin a promotion of this image. Returns the one before, when it was of the same image and did not end."""
+        """Begin a promotion of this image. Returns the previous one if it was of the same image and unfinished."""
         before = self.current
         unfinished = before if before and not before.ended and before.config_digest == config_digest else None
         self.current = Entry(config_digest)
@@ -66,7 +67,7 @@ class Journal:
         self.write()
 
     def end(self, ended: str, *, good: str = "", bad: str = "") -> None:
-        """The promotion ended; a digest is good or bad from now on."""
+        """Record how the promotion ended, and add a digest to the good or the bad ones."""
         assert self.current is not None
         self.current.ended = ended
         if good:
@@ -77,7 +78,7 @@ class Journal:
         self.write()
 
     def config_of(self, digest: str) -> Path:
-        """Where the configuration of an image is kept."""
+        """The file with the configuration that an image was promoted with."""
         return self.folder / f"fly-{digest.removeprefix('sha256:')[:12]}.toml"
 
     def keep_config(self, digest: str, config: Path) -> None:
@@ -93,7 +94,7 @@ class Journal:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold the target for this promotion. Raises ``ConfigError`` when another one from this checkout runs."""
+    """Lock the target for this promotion. Raises ``ConfigError`` if another promotion from this checkout runs."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
         try:
@@ -102,7 +103,7 @@ def only_one(folder: Path) -> Iterator[None]:
             file.seek(0)
             who = file.read().strip() or "unknown"
             raise ConfigError(
-                str(folder), f"another promotion runs (process {who}); nothing was changed", fix="wait until it ended"
+                str(folder), f"another promotion runs (process {who}); nothing was changed", fix="wait until it ends"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

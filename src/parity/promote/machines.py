@@ -1,4 +1,4 @@
-"""What ``fly machine list --json`` says, and what follows from it."""
+"""Reads ``fly machine list --json`` and decides from it whether a deploy succeeded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class UnreadableAnswer(Exception):
-    """A tool printed something else than what a promotion can rely on."""
+    """The output of a tool does not have the expected form, so the promotion cannot rely on it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Machine:
 
 
 def parse_machines(text: str) -> list[Machine]:
-    """Raises ``UnreadableAnswer``, naming what is missing. Destroyed Machines are left out."""
+    """The Machines of the app, without destroyed ones. Raises ``UnreadableAnswer``, naming what is missing."""
     try:
         return [_machine(entry) for entry in json.loads(text) if entry["state"] not in ("destroyed", "destroying")]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -54,14 +54,14 @@ def asleep(machines: Sequence[Machine]) -> list[str]:
 
 
 def not_running(machines: Sequence[Machine], digest: str) -> list[str]:
-    """Why the app does not run ``digest``; empty when every Machine does. flyctl never compares this itself."""
+    """One line for each Machine that does not run ``digest``. flyctl does not compare digests itself."""
     if not machines:
         return ["the app has no Machine"]
     return [f"{m.id} runs {m.digest or 'an unnamed image'}, not {digest}" for m in machines if m.digest != digest]
 
 
 def not_healthy(machines: Sequence[Machine]) -> list[str]:
-    """Why the app cannot be called healthy; a Machine without checks counts by its state alone."""
+    """One line for each Machine that is not healthy. A Machine without checks is healthy if it is started."""
     return [
         f"{m.id} is {m.state}, checks: {', '.join(f'{n} {s}' for n, s in m.checks.items()) or 'none'}"
         for m in machines
@@ -70,20 +70,22 @@ def not_healthy(machines: Sequence[Machine]) -> list[str]:
 
 
 class AfterFailure(Enum):
-    """What a failed deploy left behind."""
+    """The state of the Machines after a failed deploy."""
 
     UNTOUCHED = "every Machine still runs the image from before"
     ROLL_BACK = "some Machine was changed"
     NOTHING_BEFORE = "there is no earlier image to go back to"
-    REPLACED = "another deploy put another image in force meanwhile, which is left as it is"
+    REPLACED = "another deploy has released another image meanwhile; it was left as it is"
 
 
 def after_failed_deploy(
     machines: Sequence[Machine], previous: str | None, wanted_digest: str, others: Collection[str] = ()
 ) -> AfterFailure:
-    """A lease held by another or a refused update changes nothing; a failed health check leaves the bad image up.
+    """Whether a failed deploy needs a rollback.
 
-    ``others`` are digests that another promotion deployed: going back would take its image away.
+    A deploy that found a Machine leased, or whose update was refused, changed nothing. A deploy that failed its health
+    checks left the bad image running. ``others`` are digests that another promotion deployed; a rollback would remove
+    its image, so there is none.
     """
     running = {machine.digest for machine in machines}
     if running & set(others) and wanted_digest not in running:

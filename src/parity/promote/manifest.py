@@ -1,4 +1,4 @@
-"""What a registry holds under a tag: its digest and which configuration the image has."""
+"""Reads the manifest that a registry holds under a tag: its digest, and the config digest of the image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from parity.promote.machines import UnreadableAnswer
 
 @dataclass(frozen=True)
 class Manifest:
-    """``digest`` of the bytes; ``config_digest`` of an image, or ``image`` to look at next when it is an index."""
+    """A manifest. ``digest`` is the hash of its bytes.
+
+    For an image, ``config_digest`` is set. For an index, ``image`` is the digest of the image manifest to read next.
+    """
 
     digest: str
     config_digest: str = ""
@@ -31,12 +34,12 @@ def read(raw: bytes) -> Manifest:
 
 
 def _amd64(manifests: list[dict[str, dict[str, str] | str]]) -> str:
-    """Fly runs linux/amd64 only; attestations ride along under the platform unknown/unknown."""
+    """The digest of the linux/amd64 image, the only platform of Fly. Attestations have the platform unknown/unknown."""
     found = []
     for entry in manifests:
         platform = entry.get("platform")
         if isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
             found.append(str(entry["digest"]))
     if len(found) != 1:
-        raise ValueError(f"{len(found)} images for linux/amd64, one wanted")
+        raise ValueError(f"{len(found)} images for linux/amd64, expected one")
     return found[0]

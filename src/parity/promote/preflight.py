@@ -1,4 +1,4 @@
-"""What must hold before anything is pushed; pure comparisons."""
+"""Comparisons that must succeed before an image is pushed. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from parity.promote.machines import UnreadableAnswer
 
 
 def parse_secret_names(text: str) -> dict[str, str]:
-    """Name → status (``Deployed``, ``Staged``) of ``fly secrets list --json``; values are never in it."""
+    """Name → status (``Deployed``, ``Staged``) from ``fly secrets list --json``, which contains no values."""
     try:
         entries = json.loads(text) or []
         return {entry["name"]: entry.get("status", "") for entry in entries}
@@ -21,9 +21,9 @@ def parse_secret_names(text: str) -> dict[str, str]:
 def secret_differences(
     app: str, expected: Iterable[str], found: Iterable[str], where: str, optional: Iterable[str] = ()
 ) -> list[str]:
-    """Names that Fly lacks or has beyond what was checked; a secret wins over ``[env]``, so an unknown one matters.
+    """One message for the secrets that Fly lacks, and one for those that the checks did not have.
 
-    ``optional`` ones may be there or not.
+    An unexpected secret matters because it overrides ``[env]``. Names in ``optional`` may exist or not.
     """
     wanted, there = set(expected), set(found) - set(optional)
     problems = []
@@ -33,17 +33,17 @@ def secret_differences(
     if extra := sorted(there - wanted):
         names = " ".join(extra)
         problems.append(
-            f"Fly holds {', '.join(extra)}, which the checks never saw\n"
+            f"Fly has {', '.join(extra)}, which the checks ran without\n"
             f"  to do: add them to {where} with stand-in values, or fly secrets unset --stage --app {app} {names}"
         )
     return problems
 
 
 def config_problems(fly: FlyConfig) -> list[str]:
-    """What would make a deploy say yes without having looked."""
+    """Settings of fly.toml with which a deploy reports success without checking the Machines."""
     problems = []
     if fly.deploy.strategy == "immediate":
-        problems.append('deploy.strategy = "immediate" waits for nothing and always exits 0; use "rolling"')
+        problems.append('deploy.strategy = "immediate" waits for no health check and always exits 0; use "rolling"')
     if not fly.service.checks:
-        problems.append("there is no [[http_service.checks]]: a deploy would only see that the process started")
+        problems.append("[[http_service.checks]] is missing: a deploy would only see that the process started; add one")
     return problems

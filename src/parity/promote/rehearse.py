@@ -1,7 +1,7 @@
-"""``--rehearse``: whole promotions to the Fly stand-in, good and bad ones, each by the steps of a real one.
+"""``--rehearse``: complete promotions of good and bad images to the Fly stand-in.
 
-With flyctl where PATH has one, else with the double that makes its recorded calls. The images are made of the one that
-was checked, so nothing is shipped and nothing of the app is needed beyond what a promotion needs.
+Each takes the steps of a real promotion. It uses flyctl if PATH has it, else ``parity.flyctl``, which makes flyctl's
+recorded calls. The bad images are built from the checkout's image, so the app needs nothing extra for a rehearsal.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from parity.promote.commands import Promotion
 from parity.promote.run import Ended
 from parity.promote.shell import Shell
 
-# How long a deploy of an image that never turns healthy is waited for, in seconds.
+# How long to wait for an image that never becomes healthy, in seconds.
 SICK_WAIT_S = 30
-# The commit that an act asserts when the deployed app has to report another one.
+# A commit that no image reports.
 OTHER_COMMIT = "0" * 40
 
 
 @dataclass(frozen=True)
 class Checked:
-    """An image: what the engine knows it by, and its config digest."""
+    """An image: its name in the Docker engine, and its config digest."""
 
     name: str
     config_digest: str
@@ -39,8 +39,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Images:
-    """``good`` is the checked one, ``next`` another that works, ``sick`` never passes its checks, ``odd`` is one more
-    that works."""
+    """``good`` is the checkout's image; ``next`` and ``odd`` work too; ``sick`` never passes its health checks."""
 
     good: Checked
     next: Checked
@@ -50,7 +49,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Act:
-    """One promotion of a rehearsal: of which image, how it must end, and which image serves afterwards."""
+    """One promotion of a rehearsal: the image, how it must end, and the image that must run afterwards."""
 
     why: str
     image: Checked
@@ -61,7 +60,7 @@ class Act:
 
 
 def acts(images: Images, *, reports_commit: bool) -> list[Act]:
-    """The acts in order. ``reports_commit``: the app says its commit, so that a wrong one can be noticed."""
+    """The promotions in order. ``reports_commit``: the app reports its commit, so a wrong commit can be detected."""
     good, following, sick = images.good, images.next, images.sick
     found = [
         Act("a first deploy", good, Ended.PROMOTED, good),
@@ -80,7 +79,7 @@ Promote = Callable[[Promotion], Ended]
 
 
 def rehearse(promotion: Promotion, images: Images, shell: Shell, promote: Promote) -> bool:
-    """Walk every act; says what each was and how it ended. Returns whether all went as they must."""
+    """Run every promotion and print how it ended. Returns whether all ended as expected."""
     _empty(promotion, shell)
     all_acts = acts(images, reports_commit=bool(promotion.version_url))
     wrong = []
@@ -95,7 +94,7 @@ def rehearse(promotion: Promotion, images: Images, shell: Shell, promote: Promot
 
 
 def _act(promotion: Promotion, act: Act, shell: Shell, promote: Promote) -> str:
-    """What is wrong after one act; empty when nothing is."""
+    """Run one promotion. Returns what is wrong afterwards; empty if it ended as expected."""
     own = replace(
         promotion,
         image=act.image.name,
@@ -120,7 +119,7 @@ def _config_digest(promotion: Promotion, image: str, shell: Shell) -> str:
 
 
 def _silent(promotion: Promotion) -> str:
-    """Why the app's URL does not answer; empty when it does."""
+    """Why the app's URL does not answer; empty if it answers."""
     trust = ssl.create_default_context(cafile=str(promotion.ca)) if promotion.ca else None
     try:
         urllib.request.urlopen(promotion.version_url, timeout=60, context=trust).close()
@@ -130,15 +129,16 @@ def _silent(promotion: Promotion) -> str:
 
 
 def _empty(promotion: Promotion, shell: Shell) -> None:
-    """Take every Machine away: an app before its first deploy."""
+    """Destroy every Machine, so that the app is as before its first deploy."""
     for machine in machines.parse_machines(shell.capture(commands.list_machines(promotion)).decode()):
         shell.show(commands.destroy_machine(promotion, machine.id))
 
 
 def with_flyctl(environ: Mapping[str, str], folder: Path, source: Path) -> tuple[dict[str, str], str]:
-    """The environment with a ``fly`` on PATH, and what that is: PATH's own, else the double, written into ``folder``.
+    """An environment with ``fly`` on PATH, and a description of that ``fly``.
 
-    ``source`` is where this package is imported from.
+    If PATH has none, a script that runs ``parity.flyctl`` is written into ``folder``. ``source`` is the folder that
+    this package is imported from.
     """
     found = shutil.which("fly", path=environ.get("PATH", ""))
     if found:
@@ -149,11 +149,11 @@ def with_flyctl(environ: Mapping[str, str], folder: Path, source: Path) -> tuple
     double.write_text(f'#!/bin/sh\nPYTHONPATH="{source}" exec "{sys.executable}" -m parity.flyctl "$@"\n', "utf-8")
     double.chmod(0o755)
     path = f"{folder}:{environ.get('PATH', '')}"
-    return {**environ, "PATH": path}, "the double of flyctl that comes with the harness: PATH has no fly"
+    return {**environ, "PATH": path}, "the harness's double of flyctl, because PATH has no fly"
 
 
 def require_images(admin_url: str) -> None:
-    """Raises ``ConfigError`` unless a stack is up whose Machines run images."""
+    """Raises ``ConfigError`` unless a stack runs whose Machines are containers of images."""
     try:
         with urllib.request.urlopen(f"{admin_url}/fly/release", timeout=60) as answer:
             release = json.load(answer)
@@ -165,7 +165,7 @@ def require_images(admin_url: str) -> None:
 
 
 def restore(admin_url: str) -> None:
-    """Put the stand-in's configured release back, on one Machine. Raises ``ConfigError``."""
+    """Deploy the configured image to the stand-in again. Raises ``ConfigError``."""
     try:
         with urllib.request.urlopen(f"{admin_url}/fly/machines", timeout=60) as answer:
             present = json.load(answer)
@@ -175,5 +175,5 @@ def restore(admin_url: str) -> None:
             urllib.request.urlopen(request, timeout=300).close()
     except (urllib.error.URLError, ValueError) as error:
         raise ConfigError(
-            admin_url, f"the configured release cannot be put back: {error}", fix="make down up"
+            admin_url, f"the configured image cannot be deployed again: {error}", fix="make down up"
         ) from None

@@ -1,4 +1,4 @@
-"""What ``fly releases --json`` says, and which release there is to go back to."""
+"""Reads ``fly releases --json`` and chooses the image to roll back to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from parity.promote.machines import Machine, UnreadableAnswer
 
 @dataclass(frozen=True)
 class FlyRelease:
-    """One release; ``image`` is as it was deployed, by digest or by tag."""
+    """One release. ``image`` is the reference that was deployed, with a digest or a tag."""
 
     version: int
     status: str
@@ -20,7 +20,7 @@ class FlyRelease:
 
 @dataclass(frozen=True)
 class WayBack:
-    """The image to go back to, by digest, and why it is that one."""
+    """The image to roll back to, with its digest, and why it was chosen."""
 
     image: str
     why: str
@@ -31,7 +31,7 @@ class WayBack:
 
 
 def parse_releases(text: str) -> list[FlyRelease]:
-    """Newest first; flyctl prints at most 25, with Go's field names. Raises ``UnreadableAnswer``."""
+    """The releases, newest first. flyctl prints at most 25. Raises ``UnreadableAnswer``."""
     try:
         found = [FlyRelease(int(e["Version"]), str(e["Status"]), str(e["ImageRef"])) for e in json.loads(text) or []]
     except (ValueError, KeyError, TypeError) as error:
@@ -46,12 +46,17 @@ def way_back(
     bad: Collection[str],
     resolve: Callable[[str], str],
 ) -> WayBack | None:
-    """The last good image. None before the first deploy, and when everything that ran is known to be bad.
+    """The last good image. None before the first deploy, and if every image that ran is known to be bad.
 
-    ``good`` and ``bad`` are digests that this checkout promoted, newest first, and that it rolled back; ``resolve``
-    gives the digest of an image by tag. What runs now counts when every Machine runs it, its release did not fail, and
-    it is not known to be bad; else the newest completed release does. Raises ``UnreadableAnswer`` when Machines run
-    images of which nothing says which one was good: going back to a guess is worse than not going on.
+    ``good`` are digests that this checkout promoted, newest first; ``bad`` are digests that it rolled back. ``resolve``
+    returns the digest of a tag. The first of these is chosen:
+
+    1. the image that every Machine runs now, unless its release failed or it is bad;
+    2. the image of the newest completed release that is not bad;
+    3. the image that this checkout promoted last.
+
+    Raises ``UnreadableAnswer`` if the Machines run different images and none of them is known to be good. The promotion
+    then stops, because a rollback to a guessed image is worse.
     """
     if not machines:
         return None
@@ -79,7 +84,9 @@ def way_back(
     if len(running) == 1:
         return None
     found = ", ".join(f"{machine.id} ({machine.state}) {machine.image}" for machine in machines)
-    raise UnreadableAnswer(f"the Machines run different images and no release completed: {found}; settle that by hand")
+    raise UnreadableAnswer(
+        f"the Machines run different images and no release completed: {found}; deploy one image by hand first"
+    )
 
 
 def digest_of(release: FlyRelease, resolve: Callable[[str], str]) -> str:

@@ -1,4 +1,4 @@
-"""What a promotion knows while it runs, and how it can end."""
+"""The state of a running promotion, and the ways in which it can end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Ended(IntEnum):
 
 
 class Refused(Exception):
-    """Something does not hold; nothing on Fly was changed by it."""
+    """A comparison or an assertion failed. Finding that out changed nothing on Fly."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Patience:
 
 @dataclass
 class Run:
-    """What a run knows. In a dry run the placeholders stand for what only a run can learn."""
+    """The state of a promotion. In a dry run, placeholders stand for values that only a real run finds out."""
 
     p: Promotion
     shell: Shell
@@ -55,8 +55,8 @@ class Run:
     saved_config: Path | None = None
     seen: frozenset[str] = frozenset()  # digests that ran when the way back was looked for
     gpu_outdated: bool = True
-    no_way_back: bool = False  # the person agreed that there may be none
-    changing: bool = field(default=False)  # something outside of this machine may have changed
+    no_way_back: bool = False  # --consent-no-way-back: promote even if a rollback is impossible
+    changing: bool = field(default=False)  # a step that changes Fly, Modal or the bucket has begun
 
     @property
     def reference(self) -> str:

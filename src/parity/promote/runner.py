@@ -1,8 +1,8 @@
-"""Takes the steps of a promotion in order; goes back to the last good image when what follows the deploy fails.
+"""Takes the steps of a promotion in order, and rolls back if the deploy or a later step fails.
 
-The steps are one list: ``--dry-run`` prints their commands, a run executes them. A step that is repeated does no harm,
-so an interrupted promotion is simply run again; the journal remembers the way back, which the first try knew. What each
-step does is in ``acts``.
+``--dry-run`` prints the commands of the same list of steps that a run executes. Every step is idempotent, so an
+interrupted promotion is run again from its first step; the journal keeps the rollback image that the first run found.
+``acts`` has the function of each step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from parity.promote.shell import CommandFailed
 
 @dataclass(frozen=True)
 class Step:
-    """One step. ``commands`` shows what it runs, ``act`` runs it; ``when`` is empty for one that is always taken."""
+    """One step. ``commands`` are printed by a dry run; ``act`` executes the step. ``when`` is its condition, if any."""
 
     name: str
     why: str
@@ -33,10 +33,10 @@ class Step:
 
 
 def steps(p: Promotion) -> list[Step]:
-    """Every step in order. The last two are taken only when one that ``changes`` Fly, or one after it, fails."""
+    """Every step in order. ``ROLL_BACK`` follows if the deploy or a later step fails."""
     found = [
         Step(
-            "validate", "refuse misspelt keys, which a deploy would take",
+            "validate", "refuse misspelt keys, which a deploy would ignore",
             lambda r: [commands.validate_config(r.p)], acts.validate,
         ),
         Step("secrets", "compare the names of the secrets", lambda r: [commands.list_secrets(r.p)], acts.secrets),
@@ -56,7 +56,7 @@ def steps(p: Promotion) -> list[Step]:
                        commands.ask_for_way_back(r.p, KNOWN)],
             acts.consent, when="there is an image to go back to",
         )] if p.way_back else []),
-        Step("tag", "name the image that was checked", lambda r: [commands.tag_image(r.p)], acts.tag),
+        Step("tag", "tag the image that was checked", lambda r: [commands.tag_image(r.p)], acts.tag),
         Step("push", "push it", lambda r: [commands.push_image(r.p)], acts.push),
         Step(
             "manifest", f"assert that its config digest is {p.config_digest}",
@@ -112,7 +112,7 @@ ROLL_BACK: tuple[Step, ...] = (
 
 
 def plan_lines(run: Run) -> list[str]:
-    """The steps as text that can be pasted, but for the angle brackets."""
+    """The steps as shell commands. Text in angle brackets stands for values that only a run finds out."""
     lines = []
     for number, step in enumerate([*steps(run.p), *ROLL_BACK], 1):
         condition = f" (only when {step.when})" if step.when else ""
@@ -122,7 +122,7 @@ def plan_lines(run: Run) -> list[str]:
 
 
 def promote(run: Run) -> Ended:
-    """Promote; everything is told by ``run.shell.say``. An interruption is told too, never raised."""
+    """Take all steps and print the outcome with ``run.shell.say``. ``Interrupted`` is handled, not raised."""
     unfinished = run.journal.begin(run.p.config_digest)
     if unfinished:
         run.shell.say(f"An earlier promotion of this image stopped at {unfinished.step!r}; this one takes its place.")

@@ -1,4 +1,7 @@
-"""Runs commands for a promotion: prints each, shows or keeps its output, and gives flyctl a folder of its own."""
+"""Runs the commands of a promotion. Each is printed, and its output is shown or returned.
+
+flyctl gets a temporary configuration folder, because it writes secrets into its logs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ END_WAIT_S = 10.0
 
 
 class CommandFailed(Exception):
-    """A command ended with another code than 0."""
+    """A command ended with an exit code other than 0."""
 
     def __init__(self, argv: Argv, code: int, output: str) -> None:
         self.argv, self.code, self.output = argv, code, output
@@ -38,7 +41,7 @@ class Shell:
     say: Say
 
     def show(self, argv: Argv) -> None:
-        """Run with its output passed on as it comes. Raises ``CommandFailed`` with that output."""
+        """Run a command and print its output as it arrives. Raises ``CommandFailed`` with that output."""
         self.say(f"$ {shlex.join(argv)}")
         kept = []
         with self._child(argv, stderr=subprocess.STDOUT) as process:
@@ -62,7 +65,7 @@ class Shell:
 
     @contextmanager
     def _child(self, argv: Argv, *, stderr: int) -> Iterator[subprocess.Popen[bytes]]:
-        """A child in a process group of its own, which ends with the block whatever ends that."""
+        """Start a child in its own process group. The group is ended when the block ends, also by an exception."""
         process = subprocess.Popen(
             argv, env=dict(self.environ), stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
         )
@@ -77,7 +80,7 @@ class Shell:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM for the child and what it started, SIGKILL when that does not help."""
+    """Send SIGTERM to the child and its descendants, and SIGKILL if it does not end within ``END_WAIT_S``."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -91,7 +94,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def require_tools(names: tuple[str, ...], environ: Mapping[str, str]) -> None:
-    """Raises ``ConfigError`` for the first command that PATH does not have."""
+    """Raises ``ConfigError`` for the first command that is not on PATH."""
     hints = {
         "fly": "install flyctl (https://fly.io/docs/flyctl/install/), then: fly auth login",
         "docker": "start where the image was built: a Docker engine with buildx",
@@ -104,12 +107,11 @@ def require_tools(names: tuple[str, ...], environ: Mapping[str, str]) -> None:
 
 @contextmanager
 def private_fly_environment(environ: Mapping[str, str], state: Path) -> Iterator[dict[str, str]]:
-    """An environment whose ``FLY_CONFIG_DIR`` is new, private and removed afterwards.
+    """Yield an environment whose ``FLY_CONFIG_DIR`` is a temporary folder, removed afterwards.
 
-    It lies in ``state``, so that one which a kill left behind is removed by the next promotion.
-
-    flyctl writes secrets in plain text into ``logs/`` there. The login goes along: ``FLY_API_TOKEN`` if set, else the
-    person's ``config.yml``.
+    The folder is needed because flyctl writes secrets in plain text into its ``logs/``. It lies in ``state``; if a
+    promotion is killed, the next one removes it. The login is ``FLY_API_TOKEN`` if that is set, else a copy of the
+    developer's ``config.yml``.
     """
     home = Path(environ.get("FLY_CONFIG_DIR") or Path(environ.get("HOME", "~")).expanduser() / ".fly")
     state.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def test_without_a_list_of_releases_the_journal_knows() -> None:
 
 
 def test_a_guess_between_images_is_refused() -> None:
-    with pytest.raises(UnreadableAnswer, match="settle that by hand"):
+    with pytest.raises(UnreadableAnswer, match="deploy one image by hand"):
         chosen([at(OLD), at(NEW, machine_id="m2")], [])
 
 

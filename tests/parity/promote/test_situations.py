@@ -92,7 +92,7 @@ def test_a_secret_that_the_checks_never_saw_is_named(world: World) -> None:
 def test_a_tag_that_holds_another_image_by_then_is_not_deployed(world: World) -> None:
     other = world.image("other")
     (world.folder / "docker.json").write_text(f'{{"push_other": "{other}"}}')
-    refused(world, world.image("new"), "holds another image than the one that was checked")
+    refused(world, world.image("new"), "is not the image that was checked")
 
 
 def test_a_registry_that_is_down_changes_nothing(world: World) -> None:

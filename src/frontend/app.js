@@ -8,7 +8,7 @@ import { byId } from "./dom.js";
 import { drawExports, startExports, stopFollowing } from "./exports.js";
 import { drawGames, startGames } from "./games.js";
 import { onAnswer } from "./http.js";
-import { profileId, userId } from "./identity.js";
+import { profileId, settleUser, userId } from "./identity.js";
 import { emptyPlayer, followGames, play, playing, startPlayer } from "./player.js";
 import { refreshProfiles, startProfiles } from "./profiles.js";
 import { drawReels, forgetReels, startReels } from "./reels.js";
@@ -101,6 +101,7 @@ async function start() {
     showError(error, { again: () => location.reload() });
     return;
   }
+  await settleUser();
   byId("user-id").textContent = userId();
   onChange(draw);
   startPlayer((current) => {

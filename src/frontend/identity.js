@@ -10,9 +10,40 @@ function randomId() {
   return `u-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
-export function userId() {
-  if (!localStorage.getItem(USER)) localStorage.setItem(USER, randomId());
-  return localStorage.getItem(USER);
+export const userId = () => localStorage.getItem(USER);
+
+/**
+ * Makes the user on the very first visit; to be awaited before anything else. Two tabs that are opened at once get the
+ * same one: a transaction of IndexedDB decides, because each tab's view of localStorage may be behind the other's.
+ */
+export async function settleUser() {
+  if (localStorage.getItem(USER)) return;
+  const made = randomId();
+  localStorage.setItem(USER, await firstOf(made).catch(() => made)); // some private windows have no IndexedDB
+}
+
+function firstOf(candidate) {
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open(USER, 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore("user");
+    opening.onerror = () => reject(opening.error);
+    opening.onsuccess = () => {
+      const database = opening.result;
+      const transaction = database.transaction("user", "readwrite");
+      const users = transaction.objectStore("user");
+      const asking = users.get("id");
+      let first = candidate;
+      asking.onsuccess = () => {
+        if (asking.result) first = asking.result;
+        else users.put(candidate, "id");
+      };
+      transaction.oncomplete = () => {
+        database.close();
+        resolve(first);
+      };
+      transaction.onabort = () => reject(transaction.error);
+    };
+  });
 }
 
 /** The profile of this tab: another tab may have another one, and a reload keeps it. */

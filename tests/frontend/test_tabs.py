@@ -5,9 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from tests.frontend.conftest import open_page
 from tests.frontend.site import Api, Site
+
+
+def test_two_tabs_of_the_very_first_visit_are_one_user(browser: Browser, site: Site) -> None:
+    context = browser.new_context()
+    # Neither tab sees at its start what the other has written, which is how two processes may meet.
+    context.add_init_script(
+        """const get = Storage.prototype.getItem, set = Storage.prototype.setItem, mine = new Set();
+        Storage.prototype.setItem = function (name, value) { mine.add(name); set.call(this, name, value); };
+        Storage.prototype.getItem = function (name) {
+            return name === 'reel-ballers.user' && !mine.has(name) ? null : get.call(this, name);
+        };"""
+    )
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.headers.get("x-user-id", "")))
+    tabs = [context.new_page(), context.new_page()]
+    for tab in tabs:
+        tab.goto(site.page, wait_until="commit")
+    users = set()
+    for tab in tabs:
+        expect(tab.locator("#environment")).to_be_visible()
+        users.add(tab.evaluate("localStorage.getItem('reel-ballers.user')"))
+    context.close()
+    assert len(users) == 1
+    assert set(asked) - {""} == users
 
 
 def names(tab: Page, kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""What people and tools need to reach a stack: URLs, shell exports, a browser's flags. Pure."""
+"""Builds what people and tools need to reach a stack: URLs, shell exports, and a browser's flags. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def urls(target: Target) -> dict[str, str]:
 def tool_environment(project: Project, target: Target, *, r2_resolves: bool) -> dict[str, str]:
     """Variables that point the aws CLI, boto3 and the Modal client at the stack.
 
-    Checksums only when required: boto3 from 1.36 sends ``aws-chunked`` bodies otherwise, which R2 is reported to
-    refuse. ``r2_resolves`` says whether this machine knows the name in ``target.r2_url``; not every resolver knows
-    names below ``localhost``, and the certificate covers ``localhost`` too.
+    Checksums are limited to ``when_required``, because boto3 from 1.36 otherwise sends ``aws-chunked`` bodies, which R2
+    is reported to refuse. ``r2_resolves`` says whether this machine resolves the name in ``target.r2_url``. Not every
+    resolver knows names below ``localhost``; where it does not, ``localhost`` is used, which the certificate covers.
     """
     parts = urlsplit(target.r2_url)
     endpoint = target.r2_url if r2_resolves else f"{parts.scheme}://localhost:{parts.port or 443}"
@@ -50,10 +50,10 @@ def shell_exports(variables: Mapping[str, str]) -> str:
 
 
 def browser_command(chromium: str, project: Project, spki: str, profile: Path) -> list[str]:
-    """A Chromium in which the two public names are this stack.
+    """The command that starts a Chromium in which the public names of the page and the API lead to this stack.
 
-    Its resolver maps them (and R2's name) to this machine, and ``spki``, the base64 SHA-256 of the stack's public key,
-    is the only certificate beside the system's that it takes: nothing else is made insecure.
+    Its resolver maps these names and R2's to this machine. Besides the system's certificates it accepts only the one
+    whose public key has the base64 SHA-256 ``spki``, so other sites are verified as usual.
     """
     settings = project.settings
     here = "127.0.0.1"
@@ -71,7 +71,7 @@ def browser_command(chromium: str, project: Project, spki: str, profile: Path) -
         f"--ignore-certificate-errors-spki-list={spki}",
         "--no-first-run",
         "--no-default-browser-check",
-        # QUIC and DNS over HTTPS would go past the rules.
+        # QUIC and DNS over HTTPS would bypass the resolver rules.
         "--disable-quic",
         "--disable-features=DnsOverHttps",
         project.parity.app.frontend_origin or f"https://{project.api_hostname}",

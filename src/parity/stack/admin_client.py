@@ -1,4 +1,4 @@
-"""Asks the stack's admin API."""
+"""Requests to the admin API of a running stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _TIMEOUT = httpx.Timeout(120.0, connect=2.0)
 
 
 def ask(base_url: str, method: str, path: str, body: object = None) -> Any:
-    """The JSON answer, ``None`` for an empty one. Raises ``NotRunning`` when nothing listens, ``AdminRefused`` else."""
+    """The JSON answer; ``None`` for an empty one.
+
+    Raises ``NotRunning`` if nothing listens at ``base_url``, and ``AdminRefused`` for every other failure.
+    """
     try:
         answer = httpx.request(method, f"{base_url}{path}", json=body, timeout=_TIMEOUT, trust_env=False)
     except httpx.ConnectError:
@@ -26,9 +29,9 @@ def ask(base_url: str, method: str, path: str, body: object = None) -> Any:
 
 
 def unwell_machines(base_url: str, lines: int = 25) -> list[str]:
-    """The last lines of each Machine that does not pass its checks; the stand-in keeps those of ended ones.
+    """The last log lines of each Machine that does not pass its checks, also of one that has ended.
 
-    Nothing where the stand-in does not answer.
+    An empty list if the stand-in does not answer.
     """
     try:
         unwell = [str(one["id"]) for one in ask(base_url, "GET", "/fly/machines") if not one.get("healthy")]
@@ -39,7 +42,7 @@ def unwell_machines(base_url: str, lines: int = 25) -> list[str]:
 
 
 def _reason(answer: httpx.Response) -> str:
-    """A problem's title and detail, or the first of the text."""
+    """The title and detail of a problem answer, or the first 300 characters of any other answer."""
     try:
         problem = answer.json()
     except ValueError:

@@ -1,4 +1,4 @@
-"""``up``, ``down`` and ``check`` of the container stack: whatever goes wrong, nothing is left half started."""
+"""``up``, ``down`` and ``check`` of the container stack. A failed ``up`` leaves no partly started stack."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ AWAKE = ("created", "starting", "started", "stopping")
 
 
 def up(stack: Containers, timeout_s: float, say: Say) -> None:
-    """Build, start, and return when every part is healthy.
+    """Build and start the stack, and return when every part is healthy. Raises ``StackError``.
 
-    Raises ``StackError``; a stack that did not run before was then taken down again, one that ran was left as it
-    is. The same when it is interrupted.
+    After a failure or Ctrl-C, a stack that did not run before is stopped again. One that ran before is left as it is.
     """
     stack.require_engine()
     settings = stack.settings
@@ -48,22 +47,25 @@ def up(stack: Containers, timeout_s: float, say: Say) -> None:
         for line in explanation(stack):
             say(line)
         _take_back(stack, ran_before, say)
-        raise PartFailed("the stack did not become healthy", "the last lines above say why; what R2 held is kept")
+        raise PartFailed(
+            "the stack did not become healthy", "read the log lines above for the cause; the data of R2 is kept"
+        )
 
 
 def _take_back(stack: Containers, ran_before: bool, say: Say) -> None:
     if ran_before:
-        say("the stack that ran before was left as it is; `make status` shows it, `make down` stops it")
+        say("the stack ran before and was left as it is; `make status` shows it, `make down` stops it")
         return
     stack.stop(quickly=True)
     say("what had been started was taken down again")
 
 
 def machines_return(stack: Containers, timeout_s: float) -> bool:
-    """Wait until the Machines that the engine shows pass their checks; ``False`` after ``timeout_s``.
+    """Wait until all Machines pass their checks; ``False`` after ``timeout_s`` seconds.
 
-    Compose takes the Machines of a running stack away, as ``api`` has no replicas, and waits only for containers that
-    it started itself: the Machines that come in their place are waited for here.
+    ``docker compose up`` on a running stack removes the Machines, because the service ``api`` has no replicas. The Fly
+    stand-in starts new ones. Compose waits only for containers that it started itself, so this function waits for the
+    Machines.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -79,13 +81,13 @@ def machines_return(stack: Containers, timeout_s: float) -> bool:
 
 
 def all_healthy(machines: Sequence[dict[str, object]], running: int) -> bool:
-    """Whether each Machine that is not asleep passes its checks, and there are as many as containers ``running``."""
+    """Whether every awake Machine passes its checks, and their number equals that of the ``running`` containers."""
     awake = [machine for machine in machines if machine.get("state") in AWAKE]
     return bool(awake) and len(awake) == running and all(machine.get("healthy") for machine in awake)
 
 
 def explanation(stack: Containers) -> list[str]:
-    """What a developer needs when ``up`` failed: each part's state, and the last lines of those that are not well."""
+    """Why ``up`` failed: the state of each part, and the last log lines of those that are not healthy."""
     try:
         parts = stack.parts()
     except StackError as error:
@@ -98,9 +100,9 @@ def explanation(stack: Containers) -> list[str]:
 
 
 def down(stack: Containers, say: Say, *, volumes: bool = False) -> None:
-    """Stop this checkout's containers; what another checkout started is left alone, and its folder is named.
+    """Stop this checkout's containers. Containers of another checkout are not touched; its folder is printed.
 
-    Raises ``StackError`` when no engine can be reached although containers may be running.
+    Raises ``StackError`` if no Docker engine can be reached although containers may be running.
     """
     problem = stack.engine_problem()
     if problem:
@@ -118,14 +120,14 @@ def down(stack: Containers, say: Say, *, volumes: bool = False) -> None:
         return
     if ours:
         code = stack.stop(volumes=volumes)
-        # A Machine that fly started while Compose was listing what to remove is still there: once more finds it.
+        # Compose misses a Machine that the Fly stand-in starts during the removal, so remove again.
         if code == 0 and stack.exist():
             code = stack.stop(volumes=volumes)
         if code != 0:
-            raise StackError(f"docker compose down ended with {code}", "its own lines above say why")
+            raise StackError(f"docker compose down ended with {code}", "read its messages above for the cause")
     elif volumes:
         raise StackError(
-            "there is no container by which this checkout's volumes can be told from another's of the same name",
+            "without a container it is unknown whether the volumes belong to this or another checkout",
             f"`make up` first, or look at `docker volume ls --filter name={stack.project}`",
         )
     else:
@@ -133,11 +135,12 @@ def down(stack: Containers, say: Say, *, volumes: bool = False) -> None:
 
 
 def check(stack: Containers, arguments: Sequence[str]) -> int:
-    """Run ``parity check ARGUMENTS`` in the checks container, beside the stack that is up; returns its exit code."""
+    """Run ``parity check ARGUMENTS`` in the checks container against the running stack. Returns its exit code."""
     env = stack.build_environment()
     build = stack.run("--profile", "checks", "build", "--quiet", "checks", env=env)
     if build != 0:
-        raise StackError("the image of the checks could not be built", "the builder's lines above say why")
-    # `run` builds again what the image is made from: with another commit it would replace the app's image.
+        raise StackError("the image of the checks could not be built", "read the builder's messages above")
+    # `run` also builds the images that the checks image is based on. Without the same commit in its environment it
+    # would replace the app's image.
     quiet = {**env, "COMPOSE_PROGRESS": "quiet"}
     return stack.run("--profile", "checks", "run", "--rm", "-T", "checks", "check", *arguments, env=quiet)

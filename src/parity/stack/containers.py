@@ -1,7 +1,7 @@
-"""The container stack of one checkout: what ``docker compose`` is asked, and for whom.
+"""Runs ``docker compose`` for the container stack of one checkout.
 
-Every command names the project and every port, because Compose cannot add ``PARITY_PORT_OFFSET``. Nothing is done to
-containers that another folder started.
+Every command passes the project name and every port, because Compose cannot add ``PARITY_PORT_OFFSET`` to a port.
+Containers that another checkout started are never touched.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ from parity.stack.status import PartStatus, compose_status
 FILE = "compose.yaml"
 _ENGINE_TIMEOUT_S = 20.0
 _SOCKET = Path("/var/run/docker.sock")
-# A bundle of trusted roots, where the machine names one: what intercepts TLS here does so in builds too.
+# Variables that name a CA bundle. A proxy that intercepts TLS on this machine does so during image builds too.
 _CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 BUILD_CA = ".parity/build/ca.pem"
-# On each volume that a Machine has (parity.fly.machines.container).
+# The label of each volume of a Machine (parity.fly.machines.container).
 MACHINE_VOLUME_LABEL = "parity.fly.volume"
 
 
 @dataclass(frozen=True)
 class Containers:
-    """``folder`` is the checkout as the developer's machine names it; ``environ`` what the developer has set.
+    """The container stack of one checkout.
 
-    ``configuration`` is the digest of the files that describe the app.
+    ``folder`` is the checkout's path on the developer's machine, ``environ`` the developer's environment, and
+    ``configuration`` the digest of the files that describe the app.
     """
 
     settings: HarnessSettings
@@ -55,28 +56,28 @@ class Containers:
         return self.settings.compose_project_name
 
     def compose(self, *words: str) -> list[str]:
-        """``docker compose`` on this checkout's file, whatever the current directory is."""
+        """The ``docker compose`` command for this checkout's file, independent of the current directory."""
         root = str(self.folder)
         return ["docker", "compose", "--project-directory", root, "-f", f"{root}/{FILE}", *words]
 
     @property
     def names(self) -> dict[str, str]:
-        """The variables that give Compose the project and the ports."""
+        """The variables with the project name and the ports, for Compose."""
         settings = self.settings
         return own_names(self.project, {**settings.published_ports(), **settings.debug_ports()})
 
     def run(self, *words: str, env: Mapping[str, str] | None = None) -> int:
-        """``docker compose WORDS`` with the terminal's output; returns its exit code."""
+        """Run ``docker compose WORDS`` with its output on the terminal. Returns the exit code."""
         return self.hands.run(self.compose(*words), {**self.names, **(env or {})})
 
     def output(self, *words: str) -> Output:
-        """What ``docker compose WORDS`` prints."""
+        """Run ``docker compose WORDS`` and return its output."""
         return self.hands.output(self.compose(*words), self.names)
 
     # ---- the engine -------------------------------------------------------------------------------------------------
 
     def engine_problem(self) -> str:
-        """Why no Docker engine with Compose can be used; empty when one answers."""
+        """Why no Docker engine with Compose can be used; empty if one answers."""
         for command in (["docker", "version", "--format", "{{.Server.Version}}"], ["docker", "compose", "version"]):
             done = self.hands.output(command, {}, _ENGINE_TIMEOUT_S)
             if done.code == 127:
@@ -87,7 +88,7 @@ class Containers:
         return ""
 
     def require_engine(self) -> None:
-        """Raises ``StackError`` when no engine answers."""
+        """Raises ``StackError`` if no Docker engine answers."""
         problem = self.engine_problem()
         if problem:
             raise StackError(
@@ -96,14 +97,20 @@ class Containers:
             )
 
     def engine_may_exist(self) -> bool:
-        """Whether an engine may run here although none answers: a command, an address or a socket says so."""
+        """Whether a Docker engine may be running although none answers.
+
+        True if there is a ``docker`` command, a ``DOCKER_HOST`` or a socket.
+        """
         command = self.hands.output(["docker", "--version"], {}, _ENGINE_TIMEOUT_S).code != 127
         return command or bool(self.environ.get("DOCKER_HOST")) or _SOCKET.exists()
 
     # ---- whose containers -------------------------------------------------------------------------------------------
 
     def exist(self) -> bool:
-        """Whether a stack of this checkout exists, stopped containers count. Raises ``OtherCheckout``."""
+        """Whether this checkout has containers, running or stopped.
+
+        Raises ``OtherCheckout`` if the project's containers belong to another checkout.
+        """
         found = [line.partition("\t") for line in self._lines(list_containers(self.project))]
         other = other_folder((folder for _, _, folder in found), str(self.folder), self._resolved)
         if other:
@@ -111,12 +118,12 @@ class Containers:
         return any(service != EDITOR for service, _, _ in found)
 
     def _resolved(self, folder: str) -> str:
-        """``folder`` without symbolic links; as it is where it does not exist."""
+        """``folder`` with symbolic links resolved; unchanged if it does not exist."""
         script = 'cd "$1" 2>/dev/null && pwd -P || printf "%s\\n" "$1"'
         return self.hands.output(["sh", "-c", script, "sh", folder], {}).text.rstrip("\n")
 
     def held_ports(self) -> dict[int, str]:
-        """Each port that a container publishes → which one, with its folder; empty for containers of this project."""
+        """Port → description of the container that publishes it; an empty string for containers of this project."""
         form = f'{{{{.Label "{PROJECT_LABEL}"}}}}\t{{{{.Names}}}}\t{{{{.Label "{FOLDER_LABEL}"}}}}\t{{{{.Ports}}}}'
         held: dict[int, str] = {}
         for line in self._lines(["docker", "ps", "--format", form]):
@@ -137,14 +144,14 @@ class Containers:
     # ---- what runs --------------------------------------------------------------------------------------------------
 
     def parts(self) -> list[PartStatus]:
-        """Each service that has a container; Machines are no service."""
+        """The state of each service that has a container. Machines are not listed."""
         done = self.output("ps", "--all", "--format", "json")
         if done.code != 0:
             raise StackError(f"docker compose ps ended with {done.code}: {done.errors.strip()}")
         return [part for part in compose_status(done.text) if part.name not in ("api", EDITOR)]
 
     def machines_running(self) -> int:
-        """How many Machine containers run."""
+        """The number of running Machine containers."""
         done = self.output("ps", "-q", "--status", "running", "api")
         return len(done.text.split())
 
@@ -156,9 +163,10 @@ class Containers:
     # ---- verbs ------------------------------------------------------------------------------------------------------
 
     def build_environment(self) -> dict[str, str]:
-        """What Compose gets beside the names: the commit, the configuration, a CA bundle that lies inside the checkout.
+        """Variables for a build: the commit, the configuration's digest and a CA bundle.
 
-        Compose's builder asks for permission to read a secret from outside of the project.
+        The bundle is copied into the checkout, because Compose's builder asks for permission to read a secret from
+        outside the project.
         """
         commit = self.environ.get("GIT_COMMIT") or self._commit()
         return {"GIT_COMMIT": commit, "PARITY_CONFIGURATION": self.configuration, **self._build_ca()}
@@ -178,7 +186,7 @@ class Containers:
                 f"PARITY_CA_FILE={given} cannot be read",
                 "name a file of PEM certificates; unset it where TLS is not intercepted",
             )
-        # What was named for builds decides, also where it is empty: in the dev container the others name its own roots.
+        # PARITY_CA_FILE goes first, because in the dev container the other variables name the container's own roots.
         for file in [given] if given else [self.environ.get(name, "") for name in _CA_VARIABLES]:
             if file and self._on_host("test", "-f", self._absolute(file), "-a", "-s", self._absolute(file)) == 0:
                 copy = f"{self.folder}/{BUILD_CA}"
@@ -195,9 +203,9 @@ class Containers:
         return self.hands.output(argv, {}).code
 
     def start(self, timeout_s: float) -> int:
-        """Build and start; returns Compose's exit code when all services are healthy or it gives up."""
+        """Build and start the stack. Returns Compose's exit code once all services are healthy, or at the timeout."""
         wait = ["--wait", "--wait-timeout", str(math.ceil(timeout_s))]
-        # Made here, the folder belongs to the developer; the engine would make it for root.
+        # Create the folder as the developer; the Docker engine would create it as root.
         self._on_host("mkdir", "-p", f"{self._absolute(str(self._state_folder))}/trust")
         return self.run("up", "--build", *wait, "--quiet-pull", env=self.build_environment())
 
@@ -206,15 +214,18 @@ class Containers:
         return Path(self.environ.get("PARITY_STATE_DIR") or ".parity")
 
     def publish_debug_ports(self) -> int:
-        """Start the container that has the debuggers' ports; returns Compose's exit code."""
+        """Start the container that publishes the debuggers' ports. Returns Compose's exit code."""
         return self.run("--profile", "debug", "up", "--detach", "--no-deps", "--no-build", "debug")
 
     def withdraw_debug_ports(self) -> None:
-        """Remove that container."""
+        """Remove the container that publishes the debuggers' ports."""
         self.run("--profile", "debug", "rm", "--stop", "--force", "debug")
 
     def stop(self, *, volumes: bool = False, quickly: bool = False) -> int:
-        """Stop and remove; ``volumes`` also forgets what R2, Modal and the CA hold. The editor's container goes on."""
+        """Stop and remove the containers; Compose's exit code.
+
+        ``volumes`` also deletes the data of R2, of Modal and of the CA. The editor's container keeps running.
+        """
         words = [
             "down",
             "--remove-orphans",
@@ -228,7 +239,7 @@ class Containers:
         return code
 
     def _remove_machine_volumes(self) -> None:
-        """Remove the volumes of fly.toml's ``[mounts]``: Machines make them, so that Compose knows none of them."""
+        """Remove the volumes of fly.toml's ``[mounts]``. Compose cannot, because the Fly stand-in created them."""
         labels = (f"{PROJECT_LABEL}={self.project}", MACHINE_VOLUME_LABEL)
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
         found = self.hands.output(["docker", "volume", "ls", "--quiet", *filters], {}).text.split()
@@ -240,7 +251,7 @@ class Containers:
         return self.run("logs", *options, *([service] if service else []))
 
     def follow_parts(self, parts: Sequence[str], tail: int) -> list[str]:
-        """The command that follows ``parts``; it reads the ports and the project from its environment."""
+        """The command that follows the logs of ``parts``."""
         named = [f"{name}={value}" for name, value in self.names.items()]
         return ["env", *named, *self.compose("logs", "--follow", "--no-color", f"--tail={tail}", *parts)]
 

@@ -1,4 +1,4 @@
-"""`parity dev` on a stack that is up: Machines of the working tree, and of the exact image again."""
+"""`parity dev` on a running stack: Machines run the working tree, or the built image again."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ BACK = "`parity up` puts the exact image back"
 
 
 def enter_dev(admin_url: str, *, debug: bool = False) -> dict[str, Any]:
-    """Let the Machines run the working tree; what ``GET /fly/dev`` shows then. Raises ``StackError``."""
+    """Make the Machines run the working tree. Returns what ``GET /fly/dev`` shows. Raises ``StackError``."""
     shown: dict[str, Any] = ask(admin_url, "PUT", "/fly/dev", {"on": True, "debug": debug})
     return shown
 
 
 def leave_dev(admin_url: str, say: Callable[[str], None]) -> bool:
-    """Put the exact image back, where Machines run the working tree; whether they did.
+    """If the Machines run the working tree, make them run the built image again. Returns whether they did.
 
-    Raises ``StackError`` when the image is not healthy.
+    Raises ``StackError`` if the image does not become healthy.
     """
     try:
         shown = ask(admin_url, "GET", "/fly/dev")
@@ -34,7 +34,7 @@ def leave_dev(admin_url: str, say: Callable[[str], None]) -> bool:
 
 
 def dev_lines(shown: dict[str, Any]) -> list[str]:
-    """What `parity status` says of ``GET /fly/dev``; nothing where it is off."""
+    """The lines of `parity status` about ``GET /fly/dev``; none if development mode is off."""
     if not shown["on"]:
         return []
     lines = [f"{NOT_THE_IMAGE} ({', '.join(shown['sources'])}); {BACK}"]

@@ -1,4 +1,4 @@
-"""What can go wrong with a stack, each with what was found and what to do."""
+"""The errors of a stack. Each says what was found and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New lines of several files and commands as they arrive, in one stream."""
+"""Follows the logs of several files and commands as one stream of lines."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 _POLL_S = 0.2
-# Between two looks at which Machines run, in seconds.
+# How often to look for new Machines, in seconds.
 _LOOK_S = 0.3
-# What `docker logs` says of a container that is being replaced.
+# Messages of `docker logs` about a container that is being replaced.
 _NO_CONTAINER = ("Error response from daemon", "Error: No such container", "can not get logs from container")
 
 # The part or Machine, and one line of it.
@@ -25,9 +25,10 @@ def follow_lines(
     pause: Callable[[float], None] = time.sleep,
     later: Callable[[], Mapping[str, Path]] = dict,
 ) -> Iterator[Line]:
-    """Name and line for whole lines from each file's offset in ``begin`` (bytes) on, without end.
+    """Yield name and text of each new complete line of the files, forever.
 
-    A file that got shorter was started anew and is read from its beginning, as is one that ``later`` finds.
+    ``begin`` has the offset in bytes at which each file starts. A file that became shorter was truncated, and is read
+    from its beginning. ``later`` returns files that appeared since; they too are read from the beginning.
     """
     known, offsets = dict(files), dict(begin)
     rest = dict.fromkeys(files, b"")
@@ -55,12 +56,12 @@ def _read(path: Path, offset: int) -> tuple[bytes, int]:
 def follow_containers(
     parts: Sequence[str], machine: Callable[[str, str], Sequence[str]], machines: Callable[[], Sequence[str]]
 ) -> Iterator[Line]:
-    """Name and line of what runs as containers, without end.
+    """Yield name and text of each log line of the parts and the Machines, forever.
 
-    ``parts`` is the command that follows the parts; it prints ``NAME-1 | line``. Compose follows no container that
-    replaces another, and a Machine has a new one after each start: ``machine(id, since)`` is the command that follows
-    the container that it has now, and it is run again when that one has ended. ``machines`` gives the ids of those that
-    run.
+    ``parts`` is the command that follows the parts; it prints ``NAME-1 | line``. A Machine gets a new container at each
+    start, and Compose does not follow the new one. So ``machine(id, since)`` returns the command that follows the
+    Machine's current container; it is run again when that container has ended. ``machines`` returns the ids of the
+    running Machines.
     """
     lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
     _thread(_follow_parts, parts, lines)
@@ -82,7 +83,7 @@ def _follow_parts(command: Sequence[str], lines: queue.SimpleQueue[Line]) -> Non
 def _follow_machines(
     command: Callable[[str, str], Sequence[str]], ids: Callable[[], Sequence[str]], lines: queue.SimpleQueue[Line]
 ) -> None:
-    since: dict[str, str] = {}  # up to when a Machine's lines were shown
+    since: dict[str, str] = {}  # Machine → the time up to which its lines were shown
     followed: set[str] = set()
     began = _now()
 
@@ -105,7 +106,7 @@ def _now() -> str:
 
 
 def _printed(command: Sequence[str]) -> Iterator[str]:
-    """Each line that it prints, until it ends."""
+    """Yield each line that the command prints, until it ends."""
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:

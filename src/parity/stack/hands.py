@@ -1,14 +1,14 @@
-"""Runs commands on the developer's machine, from wherever this process runs.
+"""Runs commands on the developer's machine, also when this process runs in a container.
 
-``parity`` runs in a virtual environment on that machine, or, where the machine has Docker and no Python 3.11, inside
-the harness image. That image has no ``docker`` command. There each command is handed to ``scripts/stack``, the bash
-script that started the container: it runs the command and answers with the exit code and, when asked, the output.
+``parity`` runs in a virtual environment on that machine. Where the machine has Docker but no Python 3.11, it runs
+inside the harness image, which has no ``docker`` command. There each command is sent to ``scripts/stack``, the bash
+script that started the container. The script runs the command and answers with the exit code and, if asked, the output.
 Tried and rejected: a docker command in the image (Debian's has no Compose, and others need a registry), and a second
-implementation of each verb in bash (the two drifted apart).
+implementation of each verb in bash (the two became different).
 
-A frame to the script is a kind, the number of its words and the words, each ended by a NUL byte. ``say`` prints a text
-and has no answer; ``run`` is answered by ``CODE``, ``output`` by ``CODE OUTPUT ERRORS`` in one line, the two texts in
-base64.
+A message to the script consists of a kind, the number of words, and the words, each followed by a NUL byte. ``say``
+prints a text and has no answer. ``run`` is answered by ``CODE``. ``output`` is answered by one line,
+``CODE OUTPUT ERRORS``, with the two texts in base64.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PIPED = "PARITY_HANDS"
 
 @dataclass(frozen=True)
 class Output:
-    """What a command printed and how it ended; 127 when there is no such command."""
+    """The output and exit code of a command. Code 127: there is no such command."""
 
     code: int
     text: str
@@ -35,17 +35,17 @@ class Output:
 
 
 class Hands(Protocol):
-    """``env`` is added to the environment of the command."""
+    """Runs commands. ``env`` is added to the command's environment."""
 
     def run(self, argv: Sequence[str], env: Mapping[str, str]) -> int:
-        """Run with the terminal's output; returns the exit code, 127 when there is no such command."""
+        """Run with the output on the terminal. Returns the exit code; 127 if there is no such command."""
 
     def output(self, argv: Sequence[str], env: Mapping[str, str], timeout_s: float | None = None) -> Output:
-        """Run and return what was printed; 124 after ``timeout_s``."""
+        """Run and return the output. The exit code is 124 after ``timeout_s`` seconds."""
 
 
 class LocalHands:
-    """Commands are children of this process."""
+    """Runs commands as child processes."""
 
     def run(self, argv: Sequence[str], env: Mapping[str, str]) -> int:
         sys.stdout.flush()
@@ -74,7 +74,7 @@ class LocalHands:
 
 
 class PipedHands:
-    """Commands are handed to ``scripts/stack``."""
+    """Sends commands to ``scripts/stack``, which runs them."""
 
     def __init__(self, to_script: BinaryIO, from_script: BinaryIO) -> None:
         self._to, self._from = to_script, from_script
@@ -105,7 +105,7 @@ class PipedHands:
 
 
 class SaidText(io.RawIOBase):
-    """A standard output whose text is printed by the script: the real one carries frames."""
+    """A standard output whose text the script prints, because the real one carries the messages to the script."""
 
     def __init__(self, hands: PipedHands) -> None:
         self._hands = hands
@@ -131,7 +131,7 @@ _hands: Hands | None = None
 
 
 def hands() -> Hands:
-    """The hands of this process; ``PARITY_HANDS=pipe`` says that ``scripts/stack`` listens on the standard streams."""
+    """How this process runs commands. With ``PARITY_HANDS=pipe`` it sends them to ``scripts/stack``."""
     global _hands
     if _hands is None:
         if os.environ.get(PIPED) == "pipe":

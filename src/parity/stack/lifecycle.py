@@ -1,4 +1,7 @@
-"""``up`` and ``down`` of the process stack: what is already there decides what is done."""
+"""``up`` and ``down`` of the process stack.
+
+``up`` first reads the state file: it returns if the stack runs, and removes what an incomplete stack left.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ from parity.stack.state import StackState, exclusive, forget_state, read_state
 from parity.stack.supervisor import Say, is_healthy, start, stop
 
 NOT_PROVED = (
-    "Machines are processes: this cannot prove the image, the memory limit, a network without a way out or a frozen "
-    "Machine; `parity up --driver docker` can"
+    "Machines are processes: this cannot prove the image, the memory limit, a network without internet access or a "
+    "frozen Machine; `parity up --driver docker` can"
 )
 
 
@@ -29,7 +32,7 @@ def required_ports(parts: tuple[Part, ...]) -> dict[str, int]:
 
 
 def differing_settings(state: StackState, project: Project) -> list[str]:
-    """Settings that a running stack was started with otherwise, as ``NAME (running: X, wanted: Y)``."""
+    """The settings whose value differs from that of the running stack, as ``NAME (running: X, wanted: Y)``."""
     wanted = project.settings.environment()
     return [
         f"{name} (running: {state.settings.get(name, '')}, wanted: {value})"
@@ -39,7 +42,10 @@ def differing_settings(state: StackState, project: Project) -> list[str]:
 
 
 def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say) -> bool:
-    """Start the process stack; ``False`` when it runs already. Raises ``StackError``; then nothing was left running."""
+    """Start the process stack; ``False`` if it runs already.
+
+    Raises ``StackError``; then no process that it started is left running.
+    """
     state_dir = project.settings.state_dir
     with exclusive(state_dir):
         state = read_state(state_dir)
@@ -53,7 +59,7 @@ def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say)
             return False
         if state is not None:
             left = [part.name for part in state.alive]
-            say(f"cleaning up what an earlier stack left: {', '.join(left) or 'its state file'}")
+            say(f"removing the remains of an earlier stack: {', '.join(left) or 'its state file'}")
             stop_all([part.process for part in state.alive], 10.0)
             forget_state(state_dir)
         path = search_path(environ, state_dir / "bin", packaged_folder())
@@ -64,7 +70,7 @@ def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say)
 
 
 def down(project: Project) -> tuple[str, ...]:
-    """Stop the process stack; returns the names of the parts that ran."""
+    """Stop the process stack. Returns the names of the parts that ran."""
     state_dir = project.settings.state_dir
     if read_state(state_dir) is None:
         return ()
@@ -73,13 +79,13 @@ def down(project: Project) -> tuple[str, ...]:
 
 
 def forget(state_dir: Path) -> bool:
-    """Remove what R2, Modal and the services of a process stack that is down held; whether there was anything."""
+    """Delete the data of R2, Modal and the services of a stopped process stack. Returns whether there was any."""
     held = [state_dir / name for name in ("r2", "modal", "services") if (state_dir / name).exists()]
-    if not held:  # the folder may be mounted read-only: the harness image stops containers too
+    if not held:  # return before locking: in the harness image the folder may be mounted read-only
         return False
     with exclusive(state_dir):
         for place in state_dir.glob("services/*/place"):
-            shutil.rmtree(place.read_text("utf-8"), ignore_errors=True)  # a service of another user lies elsewhere
+            shutil.rmtree(place.read_text("utf-8"), ignore_errors=True)  # data of a service that ran as another user
         for folder in held:
             shutil.rmtree(folder)
     return True

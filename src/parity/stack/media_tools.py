@@ -14,9 +14,9 @@ TOOLS = ("ffmpeg", "ffprobe")
 
 
 def packaged_folder() -> Path | None:
-    """The folder of the package's two programs; ``None`` where it is not installed.
+    """The folder of the package's two programs; ``None`` if the package is not installed.
 
-    Found without importing it: the package warns and offers a download when its programs are missing.
+    The package is not imported, because it warns and offers a download when its programs are missing.
     """
     spec = importlib.util.find_spec("ffmpeg")
     if spec is None or spec.origin is None:
@@ -26,10 +26,10 @@ def packaged_folder() -> Path | None:
 
 
 def search_path(environ: Mapping[str, str], private: Path, packaged: Path | None) -> str:
-    """The ``PATH`` for the stack's children, on which both tools are found.
+    """A ``PATH`` with both tools, for the child processes of the stack. Raises ``RequirementMissing``.
 
-    Where ``environ``'s has them it stays as it is; else ``private`` (made here) holds links to the package's two
-    programs and comes first: nothing else of the package's folder gets on the path. Raises ``RequirementMissing``.
+    If ``environ``'s PATH has both, it is returned unchanged. Otherwise the folder ``private`` is created with links to
+    the package's two programs and put first, so that no other file of the package is on the path.
     """
     path = environ.get("PATH", os.defpath)
     missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]

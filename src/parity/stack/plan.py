@@ -1,4 +1,4 @@
-"""Which processes make up the process stack. Pure: nothing here starts or looks at anything."""
+"""The list of processes of the process stack. Pure functions: nothing here starts or inspects a process."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from parity.config.project import Project
 from parity.config.settings import HarnessSettings
 
-# What a child keeps of the caller's environment. A real R2 key, Modal token, proxy or endpoint in the developer's
-# shell must not reach a stand-in or a Machine; the harness's own settings are added from what was read.
+# The variables that a child process inherits. A real R2 key, Modal token, proxy or endpoint in the developer's shell
+# must not reach a stand-in or a Machine. The harness's settings are added separately.
 KEPT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "DOCKER_HOST")
 
-# Where the harness's own package lies: the app may be another repository.
+# The folder of the harness's package; the app may lie in another repository.
 PACKAGE = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One process. ``ports``: setting → port that it chooses; ``health_url`` answers 200 once the part is up.
+    """One process. ``ports`` maps a setting to the port that it chooses; ``health_url`` answers 200 when it is ready.
 
-    ``first_aid`` says where to look when it does not start.
+    ``first_aid`` tells the developer where to look if the process does not start.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What is known of a part before a checkout's settings are."""
+    """The facts about a part that do not depend on a checkout's settings."""
 
     name: str
     module: str
@@ -50,12 +50,12 @@ KINDS: tuple[_Kind, ...] = (
     _Kind(
         "r2", "parity.r2", "serve", ("PARITY_R2_PORT", "PARITY_R2_ADMIN_PORT"),
         "PARITY_R2_ADMIN_PORT", "/r2/healthz",
-        "`parity config check` reads the bucket's CORS file; its store lies in r2/ of the state",
+        "run `parity config check`, which reads the bucket's CORS file; the data lies in r2/ of the state folder",
     ),
     _Kind(
         "modal", "parity.modal", "serve", ("PARITY_MODAL_PORT", "PARITY_MODAL_BLOB_PORT", "PARITY_MODAL_ADMIN_PORT"),
         "PARITY_MODAL_ADMIN_PORT", "/modal/healthz",
-        "it is healthy once the GPU app is deployed: look at worker.log too",
+        "it is healthy once the GPU app is deployed, so read worker.log too",
     ),
     _Kind(
         "worker", "parity.modal", "worker", (), "PARITY_MODAL_ADMIN_PORT", "/modal/healthz",
@@ -65,7 +65,7 @@ KINDS: tuple[_Kind, ...] = (
         "fly", "parity.fly", "serve",
         ("PARITY_API_PORT", "PARITY_API_HTTP_PORT", "PARITY_ADMIN_PORT", "PARITY_STUB_PORT"),
         "PARITY_ADMIN_PORT", "/fly/healthz",
-        "`parity config check` reads fly.toml; a Machine that does not boot has its own lines in fly.log",
+        "run `parity config check`, which reads fly.toml; fly.log has the output of a Machine that does not start",
     ),
     _Kind(
         "frontend", "parity.frontend", "serve", ("PARITY_FRONTEND_PORT", "PARITY_FRONTEND_TLS_PORT"),
@@ -76,7 +76,7 @@ KINDS: tuple[_Kind, ...] = (
 
 
 def kinds(project: Project) -> tuple[_Kind, ...]:
-    """The parts that this app needs: no Modal without ``[gpu]``, no page without an origin of its own."""
+    """The parts that this app needs: no Modal without ``[gpu]``, no frontend without ``app.frontend_origin``."""
     absent = set() if project.parity.gpu else {"modal", "worker"}
     if not project.parity.app.frontend_origin:
         absent.add("frontend")
@@ -89,8 +89,10 @@ def port_of(settings: HarnessSettings, variable: str) -> int:
 
 
 def child_environment(project: Project, environ: Mapping[str, str], path: str) -> dict[str, str]:
-    """What each part gets: a few of the caller's variables, every setting (stand-ins have more of their own than the
-    common table), and the package's place."""
+    """The environment of each part: a few of the caller's variables, every ``PARITY_…`` variable, and the import path.
+
+    All ``PARITY_…`` variables are passed on, because stand-ins have settings that the common table does not list.
+    """
     kept = {name: value for name, value in environ.items() if name in KEPT or name.startswith("PARITY_")}
     return {
         **kept,
@@ -98,7 +100,7 @@ def child_environment(project: Project, environ: Mapping[str, str], path: str) -
         "PARITY_DRIVER": "process",
         "PATH": path,
         "PYTHONPATH": str(PACKAGE),
-        # The parts run in the app's folder, whose modules must not take the place of the harness's own imports.
+        # The parts run in the app's folder; modules there must not hide modules that the harness imports.
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
     }

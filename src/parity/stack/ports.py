@@ -1,4 +1,4 @@
-"""Is a port free, and if not: who has it, as far as ``/proc`` shows."""
+"""Finds out whether ports are free, and which process uses a taken one, as far as ``/proc`` shows it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTEN = "0A"
 
 @dataclass(frozen=True)
 class Clash:
-    """``variable`` is the setting that would move the port; ``owner`` is empty where it cannot be seen."""
+    """A taken port. ``variable`` is the setting that chooses it; ``owner`` is empty if it cannot be found out."""
 
     variable: str
     port: int
@@ -24,10 +24,10 @@ class Clash:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now. Other errors than a taken port (no such address) are raised."""
+    """Whether a server could listen there now. Raises ``OSError`` for other errors, such as an unknown address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the servers do it: a port in TIME_WAIT is free, one that is listened on is not.
+        # Like the servers, use SO_REUSEADDR: a port in TIME_WAIT is free, a port with a listener is not.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -42,12 +42,12 @@ def is_free(host: str, port: int) -> bool:
 def clashes(
     host: str, ports: Mapping[str, int], holder: Callable[[int], str], held: Container[int] = ()
 ) -> list[Clash]:
-    """Every one of ``ports`` (variable → port) that is not free or is in ``held``; ``holder`` names what has a port."""
+    """The ``ports`` (variable → port) that are not free or are in ``held``. ``holder`` describes a port's user."""
     return [Clash(name, port, holder(port)) for name, port in ports.items() if port in held or not is_free(host, port)]
 
 
 def duplicates(ports: Mapping[str, int]) -> list[tuple[str, str, int]]:
-    """Pairs of variables that choose the same port."""
+    """Each two variables that choose the same port, and that port."""
     seen: dict[int, str] = {}
     found = []
     for name, port in ports.items():
@@ -60,15 +60,16 @@ def duplicates(ports: Mapping[str, int]) -> list[tuple[str, str, int]]:
 def require_distinct(ports: Mapping[str, int]) -> None:
     """Raises ``PortTaken`` when two variables choose the same port."""
     for first, second, port in duplicates(ports):
-        raise PortTaken(f"port {port} is wanted twice: by {first} and by {second}", f"set {second} to another port")
+        raise PortTaken(f"{first} and {second} both choose port {port}", f"set {second} to another port")
 
 
 def require_free(
     host: str, ports: Mapping[str, int], holder: Callable[[int], str] | None = None, held: Container[int] = ()
 ) -> None:
-    """Raises ``PortTaken`` naming each taken port, its variable, and who has it where that can be seen.
+    """Raises ``PortTaken`` with each taken port, its variable, and the process that uses it, if that is known.
 
-    ``held`` are ports that are taken although they seem free: in the dev container the engine's are another host's.
+    ``held`` are ports that are taken although a bind succeeds. In the dev container, the ports that the Docker engine
+    publishes belong to another network namespace.
     """
     require_distinct(ports)
     taken = clashes(host, ports, holder or owner_of, held)
@@ -76,12 +77,12 @@ def require_free(
         lines = [f"port {c.port} ({c.variable}) is taken" + (f" by {c.owner}" if c.owner else "") for c in taken]
         names = ", ".join(clash.variable for clash in taken)
         raise PortTaken(
-            "\n".join(lines), f"stop what has it, move all ports with PARITY_PORT_OFFSET=100, or set {names}"
+            "\n".join(lines), f"stop what uses it, move all ports with PARITY_PORT_OFFSET=100, or set {names}"
         )
 
 
 def owner_of(port: int, proc: Path = Path("/proc")) -> str:
-    """``pid 12 (python -m x)`` of a process that listens on ``port``; empty where it cannot be seen."""
+    """The process that listens on ``port``, as ``pid 12 (python -m x)``; empty if it cannot be found out."""
     inodes = set(_listening_inodes(port, proc))
     if not inodes:
         return ""
@@ -113,7 +114,7 @@ def _socket_inodes(process: Path) -> Iterator[str]:
             found = re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink()))
             if found:
                 yield found[1]
-    except OSError:  # it ended meanwhile, or is another user's
+    except OSError:  # the process has ended or belongs to another user
         return
 
 

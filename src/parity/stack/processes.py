@@ -1,4 +1,4 @@
-"""Processes by number, told apart from later ones that got the same number."""
+"""Finds, signals and stops processes. A start time distinguishes a process from a later one with the same pid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process; ``started`` is its start in clock ticks since boot (``/proc/PID/stat`` field 22), 0 without /proc."""
+    """A process. ``started``: its start in clock ticks since boot (``/proc/PID/stat``, field 22), 0 without /proc."""
 
     pid: int
     started: int
@@ -25,18 +25,18 @@ class ProcessId:
 
 
 def _stat(pid: int) -> tuple[str, int, int]:
-    """State, parent and start time; ``("", 0, 0)`` for one that is gone or where there is no /proc."""
+    """State, parent and start time; ``("", 0, 0)`` if the process has ended or there is no /proc."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return "", 0, 0
-    # The second field is the command in parentheses and may hold anything, so count from the last one.
+    # The second field is the command in parentheses. It may contain spaces and ")", so split after the last ")".
     fields = text.rpartition(")")[2].split()
     return fields[0], int(fields[1]), int(fields[19])
 
 
 def is_alive(process: ProcessId) -> bool:
-    """Whether that very process still runs; a zombie does not."""
+    """Whether this process still runs. False for a zombie and for another process with the same pid."""
     if process.started == 0:
         try:
             os.kill(process.pid, 0)
@@ -50,7 +50,7 @@ def is_alive(process: ProcessId) -> bool:
 
 
 def descendants(roots: Iterable[ProcessId]) -> list[ProcessId]:
-    """Children, grandchildren, … of ``roots`` that run now; empty without /proc."""
+    """All running descendants of ``roots``; empty without /proc."""
     if not _PROC.is_dir():
         return []
     parents: dict[int, list[ProcessId]] = {}
@@ -68,7 +68,7 @@ def descendants(roots: Iterable[ProcessId]) -> list[ProcessId]:
 
 
 def send(process: ProcessId, number: signal.Signals) -> None:
-    """Signal that very process; nothing happens when it is gone."""
+    """Send a signal to this process; do nothing if it has ended."""
     if is_alive(process):
         try:
             os.kill(process.pid, number)
@@ -77,12 +77,12 @@ def send(process: ProcessId, number: signal.Signals) -> None:
 
 
 def wait_gone(processes: Iterable[ProcessId], timeout_s: float) -> list[ProcessId]:
-    """Poll until none of them runs; returns those that still do after ``timeout_s``."""
+    """Poll until all have ended. Returns those that still run after ``timeout_s`` seconds."""
     deadline = time.monotonic() + timeout_s
     left = list(processes)
     while True:
         for process in left:
-            exit_code(process.pid)  # a child of ours would stay a zombie
+            exit_code(process.pid)  # reap it if it is a child of this process
         left = [process for process in left if is_alive(process)]
         if not left or time.monotonic() > deadline:
             return left
@@ -90,7 +90,7 @@ def wait_gone(processes: Iterable[ProcessId], timeout_s: float) -> list[ProcessI
 
 
 def exit_code(pid: int) -> int | None:
-    """How a child of ours ended (a signal is negative); ``None`` while it runs and for others' children."""
+    """The exit code of a child of this process, negative for a signal; ``None`` if it runs or is no child."""
     try:
         done, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
@@ -99,10 +99,10 @@ def exit_code(pid: int) -> int | None:
 
 
 def stop_all(roots: Iterable[ProcessId], patience_s: float) -> list[ProcessId]:
-    """Ask each root to end, then end by force what is left of them **and of what they had started**.
+    """Send SIGTERM to each root, and after ``patience_s`` SIGKILL to the roots **and descendants** that still run.
 
-    Returns what had to be killed. Descendants are noted first: a Machine or function that its parent left behind is
-    found by that, in whatever session it runs.
+    Returns the processes that had to be killed. The descendants are listed before the first signal, because a Machine
+    or function whose parent has ended could not be found afterwards.
     """
     roots = list(roots)
     family = descendants(roots)
@@ -110,7 +110,7 @@ def stop_all(roots: Iterable[ProcessId], patience_s: float) -> list[ProcessId]:
         send(root, signal.SIGTERM)
     left = wait_gone(roots, patience_s)
     orphans = [process for process in dict.fromkeys([*left, *family]) if is_alive(process)]
-    # Children that get the end of their parents told (a pipe closed) need a moment before they count as left behind.
+    # Some children end by themselves when their parent's pipe closes; give them 2 s.
     stuck = left + wait_gone([process for process in orphans if process not in left], 2.0)
     for process in stuck:
         send(process, signal.SIGKILL)

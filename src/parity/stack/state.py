@@ -1,4 +1,4 @@
-"""``.parity/process.json``: what the process stack of this checkout consists of."""
+"""Reads and writes ``.parity/process.json``, which lists the processes of this checkout's process stack."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PartState:
 
 @dataclass(frozen=True)
 class StackState:
-    """``settings`` are the ``PARITY_…`` variables that the stack runs with; ``ready`` is set once all were healthy."""
+    """``settings`` are the ``PARITY_…`` variables of the stack; ``ready`` is true once all parts were healthy."""
 
     settings: Mapping[str, str]
     parts: tuple[PartState, ...]
@@ -44,7 +44,7 @@ def state_file(state_dir: Path) -> Path:
 
 
 def read_state(state_dir: Path) -> StackState | None:
-    """What was written last; ``None`` where there is none. Raises ``StackError`` for a file that cannot be read."""
+    """The stored state; ``None`` if there is no file. Raises ``StackError`` for a file of another form."""
     path = state_file(state_dir)
     try:
         data = json.loads(path.read_text("utf-8"))
@@ -54,8 +54,8 @@ def read_state(state_dir: Path) -> StackState | None:
         data = {}
     if not isinstance(data, dict) or data.get("version") != _VERSION:
         raise StackError(
-            f"{path}: not a state that this version wrote",
-            f"end its processes by hand if any run (their numbers stand in the file), then remove {path}",
+            f"{path}: this version of parity cannot read the file",
+            f"stop the processes whose pids it contains, if any run, then remove {path}",
         )
     parts = tuple(
         PartState(part["name"], ProcessId(**part["process"]), part["health_url"], part["log"]) for part in data["parts"]
@@ -64,7 +64,7 @@ def read_state(state_dir: Path) -> StackState | None:
 
 
 def write_state(state_dir: Path, state: StackState) -> None:
-    """Replace the file in one step: a reader sees the old or the new one."""
+    """Replace the file atomically."""
     path = state_file(state_dir)
     state_dir.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -78,13 +78,13 @@ def forget_state(state_dir: Path) -> None:
 
 @contextmanager
 def exclusive(state_dir: Path) -> Iterator[None]:
-    """One ``up`` or ``down`` of a checkout at a time. Raises ``StackError`` when another one is at work."""
+    """Lock the checkout for one ``up`` or ``down``. Raises ``StackError`` if another one is running."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with (state_dir / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StackError(
-                f"another `parity up` or `parity down` is at work in {state_dir}", "wait until it has ended"
+                f"another `parity up` or `parity down` is running in {state_dir}", "wait until it has ended"
             ) from None
         yield

@@ -1,4 +1,4 @@
-"""What runs of a stack, part by part."""
+"""The state of each part of a stack, for `parity status`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parity.stack.supervisor import is_healthy
 
 @dataclass(frozen=True)
 class PartStatus:
-    """``state`` is healthy, unhealthy, starting or ended; ``detail`` a pid or a container's own words."""
+    """``state`` is healthy, unhealthy, starting or ended. ``detail`` is a pid or Docker's description."""
 
     name: str
     state: str
@@ -24,7 +24,7 @@ class PartStatus:
 
 
 def process_status(state: StackState) -> list[PartStatus]:
-    """Look at every process and ask its health URL."""
+    """Check every process and its health URL."""
     found = []
     for part in state.parts:
         if not is_alive(part.process):
@@ -37,7 +37,7 @@ def process_status(state: StackState) -> list[PartStatus]:
 
 
 def compose_status(ps_output: str) -> list[PartStatus]:
-    """Read ``docker compose ps --format json``: one object a line (Compose 2.21 and later) or one array."""
+    """Read ``docker compose ps --format json``: one object per line (Compose 2.21 and later) or one array."""
     text = ps_output.strip()
     rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
     found = []
@@ -48,7 +48,10 @@ def compose_status(ps_output: str) -> list[PartStatus]:
 
 
 def machine_state(machine: Mapping[str, object]) -> str:
-    """A Machine of ``GET /fly/machines`` in words; one that was asked to stop is asleep."""
+    """The state of a Machine of ``GET /fly/machines`` in words.
+
+    A stopped Machine is asleep if it was asked to stop, else it ended by itself.
+    """
     state = str(machine.get("state"))
     if state == "suspended":
         return "asleep (suspended; the next request resumes it)"

@@ -1,4 +1,4 @@
-"""Starts the parts of a plan, waits until all are healthy, stops them: all of them run or none."""
+"""Starts the parts of a plan, waits until all are healthy, and stops them. If one fails, all are stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from parity.stack.plan import Part
 from parity.stack.processes import ProcessId, exit_code, stop_all
 from parity.stack.state import PartState, StackState, forget_state, read_state, write_state
 
-# fly.toml's kill_timeout is 30 s here and at most 300 s; Machines stop side by side within the fly stand-in's time.
+# How long parts may take to stop, in seconds. The Fly stand-in stops its Machines concurrently and waits for each at
+# most fly.toml's kill_timeout (30 s here).
 PATIENCE_S = 40.0
 _POLL_S = 0.1
 _TAIL_LINES = 15
@@ -25,9 +26,9 @@ Say = Callable[[str], None]
 
 
 def spawn(part: Part, log: Path) -> int:
-    """Start a part in a session of its own, out of reach of the terminal's Ctrl-C; its lines go to ``log``.
+    """Start a part in its own session, so that Ctrl-C in the terminal does not reach it. Its output goes to ``log``.
 
-    Returns its number.
+    Returns its pid.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file, Path(os.devnull).open("rb") as nothing:
@@ -40,7 +41,7 @@ def spawn(part: Part, log: Path) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    # It outlives this process: Popen would warn of that, so from here on it is known by its number alone.
+    # Popen warns when a running child is garbage-collected. This child outlives this process, so prevent the warning.
     child.returncode = 0
     return child.pid
 
@@ -50,9 +51,9 @@ def start(
 ) -> StackState:
     """Start every part and return when all are healthy.
 
-    The state is written before the wait, so that a killed ``up`` leaves nothing that ``down`` does not find. When a
-    part ends or is not healthy within ``timeout_s``, or the wait is interrupted, all are stopped again; the first two
-    raise ``PartFailed`` with the part's last lines.
+    The state is written before the wait, so that ``down`` finds every process even if ``up`` is killed. If a part ends,
+    or is not healthy within ``timeout_s`` seconds, all are stopped and ``PartFailed`` has the part's last log lines.
+    All are stopped after Ctrl-C, too.
     """
     running: list[tuple[Part, int, Path]] = []
     try:
@@ -63,7 +64,7 @@ def start(
         _wait_healthy(running, timeout_s, say)
         state = _state(running, settings, ready=True)
         write_state(state_dir, state)
-    except BaseException:  # Ctrl-C too: nothing stays half started
+    except BaseException:  # also after Ctrl-C
         stop_all([ProcessId.of(pid) for _, pid, _ in running], PATIENCE_S)
         forget_state(state_dir)
         raise
@@ -71,7 +72,7 @@ def start(
 
 
 def stop(state_dir: Path, patience_s: float = PATIENCE_S) -> tuple[str, ...]:
-    """Stop what the state names and forget it; returns the names of the parts that ran."""
+    """Stop the processes of the state file and remove the file. Returns the names of the parts that ran."""
     state = read_state(state_dir)
     if state is None:
         return ()
@@ -90,7 +91,7 @@ def is_healthy(url: str, timeout_s: float = 2.0) -> bool:
 
 
 def tail(log: Path, lines: int = _TAIL_LINES) -> list[str]:
-    """The last lines of a log; empty when there is none."""
+    """The last lines of a log; empty if there is no file."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -128,7 +129,7 @@ def _wait_healthy(running: Sequence[tuple[Part, int, Path]], timeout_s: float, s
 
 def _failure(part: Part, log: Path, what: str) -> PartFailed:
     lines = tail(log)
-    if part.name == "fly":  # what is unhealthy is most often the app
+    if part.name == "fly":  # the usual cause is a Machine of the app
         lines += unwell_machines(part.health_url.removesuffix("/fly/healthz"))
     shown = "".join(f"\n    {line}" for line in lines) if lines else " (empty)"
     return PartFailed(

@@ -1,4 +1,4 @@
-"""The addresses that a check runs against."""
+"""The addresses of the stack or of the deployed app that checks and commands use."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from parity.stack.state import read_state
 
 Driver = Literal["docker", "process", "live"]
 
-# In compose R2 has one name for people, Machines and browsers alike: presigned URLs carry it (docs/architecture.md).
+# R2's name in compose. Developers, Machines and browsers all use it, because presigned URLs contain it
+# (docs/architecture.md).
 COMPOSE_R2_HOST = "r2.localhost"
-# Names and ports inside the compose networks, as its compose file sets them. A Machine's variables are made of them,
-# whether the harness runs in a container or, as for `parity check`, on the host. The stubs' port is not published.
+# Names and ports inside the compose networks, as the compose file sets them. A Machine's variables use them, whether
+# the harness runs in a container or on the host (`parity check`). The port of the stubs is not published.
 INSIDE = {
     "PARITY_R2_HOST": COMPOSE_R2_HOST,
     "PARITY_SERVICE_HOST": "fly",
@@ -34,7 +35,7 @@ INSIDE = {
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSettings:
-    """Addresses of a stack that was started elsewhere; each empty one is derived from the shared settings."""
+    """Addresses of a stack that was started elsewhere. Each empty one is derived from the harness settings."""
 
     api_url: str = setting("PARITY_API_URL", URL, "", "the API")
     frontend_url: str = setting("PARITY_FRONTEND_URL", URL, "", "the page")
@@ -46,7 +47,7 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class Target:
-    """One stack, or one deployed app (``driver`` live: no admin API, no CA, its R2 and Modal are not addressed)."""
+    """One stack or one deployed app. The latter has the ``driver`` live, and no admin API, CA, R2 or Modal address."""
 
     name: str
     api_url: str
@@ -60,7 +61,7 @@ class Target:
 
     @classmethod
     def local(cls, project: Project, driver: Driver) -> Target:
-        """The stack of this checkout under the settings of ``project``."""
+        """The stack of this checkout, with the settings of ``project``."""
         settings = project.settings
         return cls(
             name="local",
@@ -76,7 +77,7 @@ class Target:
 
     @classmethod
     def live(cls, project: Project, name: str) -> Target:
-        """A deployed app. Raises ``ConfigError`` for one that ``parity.toml`` does not name."""
+        """A deployed app. Raises ``ConfigError`` if ``parity.toml`` has no target ``name``."""
         found = project.parity.targets.get(name)
         if found is None:
             known = ", ".join(sorted(project.parity.targets)) or "there is none"
@@ -85,7 +86,7 @@ class Target:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Target:
-        """The local stack; each ``PARITY_…_URL`` and ``PARITY_CA`` that is set goes before what the settings say."""
+        """The local stack. A ``PARITY_…_URL`` or ``PARITY_CA`` that is set overrides the derived address."""
         project, driver = local_project(environ)
         target = cls.local(project, driver)
         given = {field: value for field, value in read(TargetSettings, environ).items() if value}
@@ -95,16 +96,17 @@ class Target:
 
 
 def with_driver(environ: Mapping[str, str], driver: Driver) -> dict[str, str]:
-    """``environ`` with what the driver decides where the caller did not."""
+    """``environ``, with the values of the driver for variables that ``environ`` does not set."""
     inside = INSIDE if driver == "docker" else {}
     return {**inside, **{name: value for name, value in environ.items() if value}, "PARITY_DRIVER": driver}
 
 
 def local_project(environ: Mapping[str, str]) -> tuple[Project, Driver]:
-    """The checkout as its running process stack has it, else as the settings say.
+    """The project and driver of this checkout's running process stack, or else those of the settings.
 
-    A stack that was started on other ports is found without repeating them: what it was started with stands in its
-    state, and a variable that is set now goes before it. ``PARITY_DRIVER``, where set, goes before both.
+    The settings that a process stack was started with are read from its state file, so a stack on other ports is found
+    without setting them again. A variable that is set now overrides the state file. ``PARITY_DRIVER`` overrides the
+    choice of the stack.
     """
     project = Project.load(environ)
     state = read_state(project.settings.state_dir)
@@ -118,15 +120,15 @@ def local_project(environ: Mapping[str, str]) -> tuple[Project, Driver]:
 
 
 def containers_of(project: Project, environ: Mapping[str, str]) -> Containers:
-    """The container stack of this checkout; ``project`` was loaded for the driver docker."""
+    """The container stack of this checkout. ``project`` must have been loaded for the driver docker."""
     return Containers(project.settings, project.settings.checkout, environ, hands(), project.configuration_digest())
 
 
 def require_own_stack(environ: Mapping[str, str]) -> Project:
-    """The project of the stack of this checkout that runs. Raises ``StackError`` when none does.
+    """The project of this checkout's running stack. Raises ``StackError`` if none runs.
 
-    What answers on a port may be the stack of another checkout: whose containers they are is asked first. An address
-    that was given, as in the container of the checks, is used as it is.
+    Another checkout's stack may answer on the port, so Docker is asked first to which checkout the containers belong.
+    An address in ``PARITY_ADMIN_URL``, as in the checks container, is used without that question.
     """
     project, driver = local_project(environ)
     if driver == "docker" and not environ.get("PARITY_ADMIN_URL"):
@@ -137,7 +139,7 @@ def require_own_stack(environ: Mapping[str, str]) -> Project:
 
 
 def refuse_other_stack(environ: Mapping[str, str]) -> None:
-    """Raises ``OtherCheckout`` when the containers of this project belong to another checkout."""
+    """Raises ``OtherCheckout`` if the containers of this project belong to another checkout."""
     project, driver = local_project(environ)
     if driver == "docker" and not environ.get("PARITY_ADMIN_URL"):
         stack = containers_of(project, environ)

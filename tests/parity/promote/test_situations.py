@@ -167,7 +167,7 @@ def test_a_promotion_of_another_checkout_that_deploys_first_is_not_taken_back(wo
         ended = world.promote(world.image("ours"), said)
         assert ended is Ended.NOTHING_CHANGED, world.text
         assert theirs[0].wait() == Ended.PROMOTED
-    assert "another deploy put another image in force meanwhile" in world.text
+    assert "another deploy has released another image meanwhile" in world.text
     assert world.serving() == "theirs"
 
 
@@ -179,7 +179,7 @@ def test_a_promotion_of_another_checkout_that_comes_after_our_deploy_is_not_take
                 assert theirs.wait() == Ended.PROMOTED
 
     assert world.promote(world.image("ours"), said) is Ended.NEEDS_A_PERSON, world.text
-    assert "another deploy put another image in force meanwhile" in world.text
+    assert "another deploy has released another image meanwhile" in world.text
     assert world.serving() == "later"
 
 

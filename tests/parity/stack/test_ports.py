@@ -14,7 +14,7 @@ def test_a_taken_port_is_refused_with_its_variable_and_its_owner(taken_port: int
 
 
 def test_two_settings_with_one_port_are_refused(free_port: int) -> None:
-    with pytest.raises(PortTaken, match="by PARITY_A and by PARITY_B"):
+    with pytest.raises(PortTaken, match="PARITY_A and PARITY_B both choose"):
         require_free("127.0.0.1", {"PARITY_A": free_port, "PARITY_B": free_port})
 
 

@@ -1,1 +1,1 @@
-"""The product's HTTP API: profiles, sync of their databases, media, jobs."""
+"""The product's HTTP API: profiles, replication of their databases, games, clips, projects, exports and jobs."""

@@ -1,4 +1,4 @@
-"""Whose request this is, and which: kept in context variables that survive into threads and background tasks."""
+"""The user, profile and id of the current request, in context variables, which threads and tasks inherit."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class UserContext:
 
 @dataclass(frozen=True)
 class Caller:
-    """What the headers of a request said; None where a header was absent.
+    """What the headers of a request say; None for an absent header.
 
-    ``position`` is the newest TXID that the client has been told of for this profile, 0 where it told none.
+    ``position`` is the newest TXID of this profile that the client has seen; 0 if it sent none.
     """
 
     user_id: str | None = None
@@ -40,10 +40,10 @@ def current_caller() -> Caller:
 
 
 def current_request_id() -> str | None:
-    """Fly's id of the request that this code runs for; None outside of requests and away from Fly.
+    """Fly's id of the request that this code runs for; None outside of requests and where Fly sets none.
 
-    It goes into every task that the request sets off: an upload that several requests wait for, or a job, counts for
-    the request that began it.
+    Tasks that a request starts inherit it. An upload that several requests wait for, or a job, has the id of the
+    request that started it.
     """
     return _request_id.get()
 

@@ -1,4 +1,4 @@
-"""What the whole application shares, made once per process."""
+"""The objects that the whole application shares, created once per process."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,20 +35,20 @@ class Core:
     gpu: GpuDeploy | None = None
     """What the deployed GPU functions understand; None where MODAL_ENABLED is off."""
     inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INSPECTIONS_AT_ONCE))
-    """Held while a finished upload is looked at."""
+    """Acquired while a finished upload is inspected."""
 
     def profile_keys(self, context: UserContext) -> ProfileKeys:
         """The keys of one profile."""
         return self.keys.profile(context)
 
     async def close(self) -> None:
-        """Databases first: their uploads need the store."""
+        """Closes the databases before the store, because their last uploads need it."""
         await self.databases.close()
         await self.store.close()
 
 
 def make_store(settings: Settings) -> ObjectStore:
-    """R2, or local files where it is off. Imports nothing heavy: boto3 is loaded by the first call."""
+    """R2, or local files if R2 is off. boto3 is not imported here but by the first call, to start faster."""
     if settings.r2_enabled:
         from app.storage.r2 import R2Store
 
@@ -59,7 +59,7 @@ def make_store(settings: Settings) -> ObjectStore:
 
 
 def build(settings: Settings, store: ObjectStore) -> Core:
-    """Wires the parts together; touches neither network nor disk."""
+    """Creates the parts; does no I/O."""
     keys = Keys(settings.app_env)
     profiles = Profiles(store, keys, settings.profile_cache_seconds, settings.sync_retention_days * 86400.0)
     return Core(

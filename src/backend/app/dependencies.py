@@ -1,7 +1,7 @@
-"""What handlers ask for: `context: ContextDep`, `session: SessionDep`, `store: StoreDep`, …
+"""FastAPI dependencies of the handlers: `context: ContextDep`, `session: SessionDep`, `store: StoreDep`, …
 
-All of them work in HTTP and WebSocket handlers, except `SessionDep`: a WebSocket outlives any view of a database and
-opens `databases.session(context)` for each look.
+All work in HTTP and WebSocket handlers, except `SessionDep`: a WebSocket lives longer than a session may, so its
+handler opens `databases.session(context)` for each read.
 """
 
 from typing import Annotated
@@ -24,7 +24,7 @@ PROFILE_HEADER = "X-Profile-ID"
 _REQUIRED = {"required": True, "pattern": ID_PATTERN}
 
 
-# All of these are `async def`: FastAPI runs a plain `def` in a thread, which costs more than what they do.
+# All are `async def`, because FastAPI runs a plain `def` in a thread, which takes longer than the function itself.
 async def core(connection: HTTPConnection) -> Core:
     return core_of(connection)
 

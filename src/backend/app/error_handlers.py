@@ -1,4 +1,4 @@
-"""Maps every exception that may leave a handler to a problem body."""
+"""Maps every expected exception of a handler to a problem response (RFC 9457)."""
 
 import logging
 from collections.abc import Callable
@@ -51,7 +51,7 @@ _DEFAULT_DETAILS = {
 
 
 def sync_problem(error: SyncError | StorageError, path: str) -> Response:
-    """The 503 of a database or store that could not be used, or the 410 of a deleted profile."""
+    """503 if the database or store cannot be used; 410 if the profile was deleted."""
     if isinstance(error, SyncGone):
         return problems.response(problems.GONE, "This profile was deleted; its id is never used again", instance=path)
     if isinstance(error, SyncConflict):
@@ -69,7 +69,7 @@ def sync_problem(error: SyncError | StorageError, path: str) -> Response:
 
 
 def to_response(error: Exception, path: str) -> Response:
-    """The problem for an exception; raises it again when it is none of the expected ones."""
+    """The problem response for an exception. Raises an unexpected exception again."""
     if isinstance(error, ProblemError):
         return problems.response(error.kind, error.detail, instance=path, headers=error.headers, extra=error.extra)
     if isinstance(error, RequestValidationError):
@@ -94,7 +94,7 @@ def to_response(error: Exception, path: str) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Registers the mapping; what it does not know is left to `UnexpectedErrorMiddleware`."""
+    """Registers the mapping. `UnexpectedErrorMiddleware` answers for all other exceptions."""
     handler: Callable[[Any, Any], Any] = _handle
     for kind in (HTTPException, RequestValidationError, InvalidId, InvalidKey, StorageError, SyncError):
         app.add_exception_handler(kind, handler)

@@ -1,4 +1,4 @@
-"""Identifiers: the only text of a client that ever becomes part of a key or a path."""
+"""Validation of ids. Ids are the only text of a client that becomes part of a key or a path."""
 
 import re
 import secrets
@@ -9,7 +9,7 @@ ID_FORM = "1 to 64 letters, digits, - and _, beginning with a letter or digit"
 
 
 class InvalidId(ValueError):
-    """Text that is no identifier; `what` names the thing it was meant to identify."""
+    """A text that is not a valid id. `what` names the kind of id, for the message."""
 
     def __init__(self, what: str, text: str) -> None:
         self.what = what
@@ -18,7 +18,7 @@ class InvalidId(ValueError):
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` is an identifier; a trailing newline is not forgiven."""
+    """Whether the whole `text` is a valid id. A trailing newline makes it invalid."""
     return _ID.fullmatch(text) is not None
 
 

@@ -1,1 +1,1 @@
-"""Clips: spans of a game, extracted to files of their own on request."""
+"""Clips: spans of a game. On request, a clip is extracted to its own file."""

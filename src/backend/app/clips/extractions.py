@@ -1,7 +1,7 @@
-"""What the extractions of a clip and the clip itself decide together, each within one transaction.
+"""Changes that concern a clip and its extractions together. Each function runs within one transaction.
 
-At most one extraction of a clip is unfinished, and it has the clip's bounds. Every extraction writes an object of its
-own: one that was cancelled may still be running elsewhere, and must not replace the file of a later one.
+At most one extraction of a clip is unfinished, and it has the clip's bounds. Every extraction writes its own object,
+because a cancelled one may still run on Modal and must not replace the file of a later one.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from reel.payloads import ExtractClip
 
 @dataclass(frozen=True)
 class Ended:
-    """Jobs whose work must be stopped and full keys that must be deleted, once the transaction is in object storage."""
+    """What the caller does once the transaction is in object storage: stop these jobs and delete these (full) keys."""
 
     jobs: list[Job]
     files: list[str]
@@ -48,7 +48,7 @@ def change_clip(
     start: float | None = None,
     end: float | None = None,
 ) -> tuple[Row, list[Job]]:
-    """`rows.change`; an extraction of other bounds is cancelled. Returns the clip and the cancelled jobs."""
+    """Changes the clip (`rows.change`) and cancels extractions of other bounds. Returns the clip and these jobs."""
     clip = rows.change(connection, clip_id, name=name, start=start, end=end)
     stopped = [
         job
@@ -60,7 +60,7 @@ def change_clip(
 
 
 def end(connection: apsw.Connection, clip_ids: list[str], keys: ProfileKeys) -> Ended:
-    """Cancels the extractions of clips that are deleted; the files are those of all their extractions."""
+    """Cancels the extractions of clips that are deleted. Returns those jobs and the files of all extractions."""
     jobs = [job for clip_id in clip_ids for job in job_rows.of_kind(connection, JobKind.EXTRACTION, clip_id)]
     files = [*map(keys.clip, clip_ids), *(job.payload["output_key"] for job in jobs)]
     return Ended([job for job in jobs if job_rows.cancel(connection, job.id)], list(dict.fromkeys(files)))

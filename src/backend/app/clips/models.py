@@ -23,7 +23,7 @@ class NewClip(Body):
 
 
 class ClipChange(Body):
-    """What is absent stays."""
+    """A field that is absent keeps its value."""
 
     name: Name = ""
     start: Second = 0.0
@@ -31,7 +31,7 @@ class ClipChange(Body):
 
 
 class ClipStatus(StrEnum):
-    """`new` until its extraction is asked for, `ready` when it has a file of its own."""
+    """`new` until an extraction is requested, `ready` when the clip has its own file."""
 
     NEW = "new"
     PROCESSING = "processing"
@@ -83,7 +83,7 @@ def view(row: Row) -> ClipView:
 
 
 def _key(row: Row) -> str:
-    """Of the newest complete extraction; the key of a clip's first one where that job is not known."""
+    """The key of the newest complete extraction; without such a job, the key of the clip's first extraction."""
     return relative_key(json.loads(row["job_result"])) if row["job_result"] else f"clips/{row['id']}.mp4"
 
 

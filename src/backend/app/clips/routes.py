@@ -1,4 +1,4 @@
-"""`/api/clips`: spans of games, and their extraction; `/api/extractions`: how far those are."""
+"""`/api/clips`: spans of games and their extraction. `/api/extractions`: the progress of extractions."""
 
 from typing import Annotated, Final
 
@@ -66,7 +66,8 @@ async def delete_clip(
         return extractions.end(connection, [clip_id], keys)
 
     ended = await session.write(change)
-    # The row first, and in R2: a file without a row is waste, a row without its file is a broken clip.
+    # The row is deleted first, also in R2: a file without a row only wastes space, but a row without its file would be
+    # a broken clip.
     await session.settle()
     runner.stop_jobs(context, ended.jobs)
     await store.delete_many(ended.files)
@@ -77,10 +78,10 @@ async def delete_clip(
 async def extract(
     clip_id: ClipId, session: SessionDep, keys: ProfileKeysDep, context: ContextDep, runner: RunnerDep
 ) -> Extraction:
-    """Asking again while the extraction is under way answers with that extraction."""
+    """A second request during an extraction returns that extraction."""
     job_id = new_id("extraction")
     job = await session.write(lambda connection: extractions.begin(connection, job_id, clip_id, keys))
-    # The runner opens a view of its own: it must find the row in object storage.
+    # The runner opens its own session, so the row must be in object storage first.
     await session.settle()
     runner.submit(context, job.id)
     return extraction_view(job)

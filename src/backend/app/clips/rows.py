@@ -45,7 +45,7 @@ def find(connection: Connection, clip_id: str) -> Row | None:
 
 
 def everything(connection: Connection, game_id: str | None) -> list[Row]:
-    """Newest first; of one game where one is given."""
+    """All clips, or those of one game; newest first."""
     return fetch_all(
         connection,
         f"{_SELECT} WHERE :game IS NULL OR clips.game_id = :game ORDER BY clips.created_at DESC, clips.rowid DESC",
@@ -81,7 +81,7 @@ def change(
 
 
 def check_bounds(start: float, end: float, duration: float) -> None:
-    """Raises a 422 problem when this is no span of a game that long. All in seconds."""
+    """Raises a 422 problem unless the bounds are a valid span of a game of this duration. All in seconds."""
     if end - start < MIN_SPAN_SECONDS:
         raise problems.INVALID.error(
             f"body.end: expected at least {MIN_SPAN_SECONDS} s after start {start:g}, got {end:g}"
@@ -93,7 +93,7 @@ def check_bounds(start: float, end: float, duration: float) -> None:
 
 
 def set_extracted(connection: Connection, clip_id: str, start_s: float, end_s: float, duration_s: float) -> None:
-    """Notes a finished extraction, unless the clip has other bounds by now."""
+    """Records a finished extraction, unless the clip's bounds were changed meanwhile."""
     execute(
         connection,
         "UPDATE clips SET extracted_s = ?, updated_at = ? WHERE id = ? AND start_s = ? AND end_s = ?",

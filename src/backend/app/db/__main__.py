@@ -1,11 +1,11 @@
-"""`python -m app.db`: the schema that this release knows, as JSON; needs no settings and asks nothing.
+"""`python -m app.db` prints the schema that this release knows, as JSON. It needs no settings and no network.
 
     {"version": 3, "oldest": 2, "migrations": [{"version": 1, "name": "m0001_settings", "oldest": 1}, …]}
 
-`version` is how many migrations it knows, `oldest` the schema version from which on another release can work with a
-database that this one has migrated. `--back-to RELEASE` asks whether a deploy of this release can be taken back to that
-one, which is a schema version, or what this command printed in it: exit status 0 when it can, 1 when it cannot, with a
-line on stderr for each migration that closes the way. A promotion asks so (parity.toml, `[promotion]`).
+`version` is the number of migrations. `oldest` is the lowest schema version that a release must know to use a database
+that this release has migrated. `--back-to RELEASE` asks whether this release can be rolled back to RELEASE, which is a
+schema version or the output of this command in that release. Exit status 0: it can. Exit status 1: it cannot, and
+stderr has a line for each migration that prevents it. A promotion uses this (parity.toml, `[promotion]`).
 """
 
 import argparse

@@ -27,14 +27,14 @@ def fetch_one(connection: apsw.Connection, sql: str, parameters: Parameters = ()
 
 
 def execute(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> int:
-    """Runs a statement; how many rows it changed."""
+    """Runs a statement. Returns the number of changed rows."""
     before = connection.total_changes()
     connection.execute(sql, parameters)
     return connection.total_changes() - before
 
 
 def insert(connection: apsw.Connection, table: str, row: Mapping[str, Value]) -> None:
-    """Inserts one row. Table and column names are the code's, never a client's."""
+    """Inserts one row. Table and column names are not escaped: they must never come from a client."""
     names = ", ".join(f'"{name}"' for name in row)
     marks = ", ".join(f":{name}" for name in row)
     connection.execute(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', dict(row))

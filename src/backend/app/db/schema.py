@@ -1,9 +1,9 @@
-"""Brings a database to the newest schema, and says which releases can still work with it.
+"""Migrates a database to the newest schema, and records which releases can use it afterwards.
 
-A deploy is taken back by starting the older release again, after the newer one has migrated databases: each migration
-says from which schema version on a release can still read and write behind it. A database carries the highest of these
-numbers in PRAGMA application_id, below the schema version that it belongs to (``version << 16 | oldest``), so that a
-release can tell whether a schema that it does not know is one that it can work with.
+After a rollback, the older release meets databases that the newer one has migrated. So each migration has ``OLDEST``,
+the lowest schema version that a release must know to use the database after it. A database stores the highest of these
+numbers in PRAGMA application_id, together with its schema version (``version << 16 | oldest``). So a release can decide
+whether it can use a database whose schema is newer than its own.
 """
 
 import importlib
@@ -22,7 +22,7 @@ _NAME = re.compile(r"m(\d{4})_[a-z0-9_]+")
 
 
 class NewerSchema(Exception):
-    """The database has seen migrations that this release does not know and cannot work behind."""
+    """A newer release has migrated the database, and this release cannot use the result."""
 
     def __init__(self, found: int, known: int, oldest: int | None = None) -> None:
         self.found, self.known, self.oldest = found, known, oldest or found
@@ -66,7 +66,7 @@ def all_migrations() -> tuple[Migration, ...]:
 
 
 def version(connection: apsw.Connection) -> int:
-    """How many migrations the database has seen."""
+    """The number of migrations that have run on the database."""
     return cast(int, connection.pragma("user_version"))
 
 

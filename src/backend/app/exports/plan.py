@@ -1,4 +1,4 @@
-"""From a project to the payload of its render."""
+"""Builds the payload of a render from a project."""
 
 import apsw
 
@@ -13,9 +13,10 @@ _OPTIONS = RenderOptions.__dataclass_fields__
 
 
 def plan(connection: apsw.Connection, project: Row, export_id: str, keys: ProfileKeys) -> RenderReel:
-    """The clips as they are now; later changes do not touch an export.
+    """The payload with the clips as they are now; later changes of clips do not affect the export.
 
-    Raises PayloadError: empty, too long, or with a text that an older release took and that cannot be drawn.
+    Raises PayloadError if the project is empty or too long, or has a text (stored by an older release) that cannot be
+    drawn.
     """
     try:
         drawable(str(project["options"].get("overlay_text", "")))

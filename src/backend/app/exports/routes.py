@@ -68,7 +68,7 @@ async def create_export(
         )
 
     job = await session.write(change)
-    # The runner opens a view of its own: it must find the row in object storage.
+    # The runner opens its own session, so the row must be in object storage first.
     await session.settle()
     runner.submit(context, export_id)
     return view(job)
@@ -112,7 +112,7 @@ async def delete_export(
     context: ContextDep,
     runner: RunnerDep,
 ) -> Response:
-    """One that is not finished is stopped."""
+    """An unfinished export is stopped."""
 
     def change(connection: apsw.Connection) -> Job:
         job = job_rows.required(connection, export_id, JobKind.EXPORT)
@@ -120,7 +120,8 @@ async def delete_export(
         return job
 
     job = await session.write(change)
-    # The row first, and in R2: a file without a row is waste, a row without its file is a broken export.
+    # The row is deleted first, also in R2: a file without a row only wastes space, but a row without its file would be
+    # a broken export.
     await session.settle()
     if not job.status.over:
         try:

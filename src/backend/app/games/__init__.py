@@ -1,1 +1,1 @@
-"""Sources: uploaded straight to the bucket, checked, then cut into clips."""
+"""Games: videos that the client uploads directly to the bucket. They are checked and then cut into clips."""

@@ -1,8 +1,8 @@
 """A small copy of a game for browsers that cannot play its video (HEVC, ProRes, MPEG-2, AVI, …).
 
-Made when a page asks for it, as an extraction of the whole game: so it has the same shape, colours and frames as the
-clips that are cut while it is watched, and a GPU deploy that cuts clips makes previews too. It lies beside the source
-and goes with it.
+It is created when a page asks for it, as an extraction of the whole game. So it has the same size, colours and frames
+as the clips, and a GPU deploy that can cut clips can make previews too. It is stored beside the source and deleted with
+it.
 """
 
 from typing import Final

@@ -41,7 +41,7 @@ def everything(connection: apsw.Connection) -> list[Row]:
 
 
 def rename(connection: apsw.Connection, game_id: str, name: str) -> Row:
-    """The game under its new name; raises a 404 problem."""
+    """Renames a game and returns it. Raises a 404 problem."""
     execute(connection, "UPDATE games SET name = ?, updated_at = ? WHERE id = ?", (name, now(), game_id))
     return required(connection, game_id)
 
@@ -74,7 +74,7 @@ def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) 
 
 
 def discard(connection: apsw.Connection, game_id: str) -> bool:
-    """Deletes a game whose upload cannot be used; False when it was finished or deleted meanwhile."""
+    """Deletes a game whose upload cannot be used; False if the upload was finished or the game deleted meanwhile."""
     return bool(execute(connection, "DELETE FROM games WHERE id = ? AND status = 'uploading'", (game_id,)))
 
 

@@ -21,7 +21,7 @@ class Part:
 
 
 def plan_parts(size: int, settings: Settings) -> list[Part]:
-    """Equal parts but for a smaller last one, as R2 wants them; an empty list means a single PUT."""
+    """Parts of equal size with a smaller last one, as R2 requires. An empty list means a single PUT."""
     if size < settings.multipart_threshold_bytes:
         return []
     part = settings.part_bytes
@@ -33,6 +33,6 @@ def plan_parts(size: int, settings: Settings) -> list[Part]:
 
 
 def extension(filename: str) -> str | None:
-    """The ending that the stored object gets, None for one that no video has."""
+    """The file name extension for the stored object; None if it is not that of a video."""
     found = PurePosixPath(filename).suffix.lower().removeprefix(".")
     return found if found in EXTENSIONS else None

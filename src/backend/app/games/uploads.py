@@ -1,4 +1,7 @@
-"""Finishing an upload: joined, measured, looked at, and only then a game; or gone without a trace."""
+"""Finishes an upload: completes the multipart upload, inspects the video, and marks the game as ready.
+
+If the video cannot be used, its row and object are removed.
+"""
 
 import logging
 from collections.abc import Callable

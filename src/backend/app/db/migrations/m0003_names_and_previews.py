@@ -1,7 +1,7 @@
 """What the page shows: a game's frame rate, an export's own name, and which jobs make a preview of a game.
 
-A preview is a job of kind `extraction` with a mark, because the CHECK on `jobs.kind` cannot be widened without making
-the table anew; the release before then takes it for an extraction of a clip that does not exist, and carries it out.
+A preview is a job of kind `extraction` with `preview = 1`, because the CHECK on `jobs.kind` cannot be changed without
+creating the table again. The previous release treats it as an extraction of a clip that does not exist, and runs it.
 """
 
 import apsw

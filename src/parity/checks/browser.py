@@ -1,4 +1,4 @@
-"""A real Chromium, which meets the public names where the stack serves them."""
+"""A real Chromium in which the app's public names lead to this stack."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--disable-gpu",
-    # The stack stands on this host, which a page of the public web may otherwise not reach without a person's consent
-    # (Chromium 142, Local Network Access); the real app is on the public web itself.
+    # Without this, a public page may not reach this host, where the stack runs, without the user's consent (Chromium
+    # 142, Local Network Access). The real app is on the public web, so users meet no such question.
     "--disable-features=LocalNetworkAccessChecks,PrivateNetworkAccessSendPreflights,BlockInsecurePrivateNetworkRequests",
 )
 
 
 class NetworkChanged(RunAgain):
-    """Chromium aborts requests when a network interface of the host comes or goes; that says nothing of the app."""
+    """The host's network interfaces changed, at which Chromium aborts requests. This says nothing about the app."""
 
 
 @dataclass
 class Notes:
-    """What pages logged and which of their requests failed."""
+    """What the pages of a check logged, which of their requests failed, and the last screenshot."""
 
     console: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -46,14 +46,14 @@ class Notes:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A host and port as URLs name it, and where it is served here."""
+    """A public address, and the address at which this stack serves it."""
 
     public: str
     here: str
 
 
 def find_chromium(environ: Mapping[str, str] = os.environ) -> str | None:
-    """``PARITY_CHROMIUM``, else the first of the usual names on PATH."""
+    """The path of Chromium: ``PARITY_CHROMIUM``, else the first of the usual names on PATH; None without one."""
     if environ.get("PARITY_CHROMIUM"):
         return environ["PARITY_CHROMIUM"]
     found = (shutil.which(name, path=environ.get("PATH")) for name in ("chromium", "chromium-browser", "google-chrome"))
@@ -61,7 +61,7 @@ def find_chromium(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def places(site: Site) -> list[Mapped]:
-    """Where a browser finds the public names of the app, its page and its bucket."""
+    """The public addresses of the app, its page and its bucket, and where this stack serves them."""
     target, settings = site.target, site.project.settings
     found = [Mapped(f"https://{site.project.api_hostname}", target.api_url)]
     if site.origin:
@@ -72,9 +72,9 @@ def places(site: Site) -> list[Mapped]:
 
 
 def resolver_rules(mapped: list[Mapped]) -> str:
-    """The value of ``--host-resolver-rules``: only what the resolver would get wrong is mapped.
+    """The value of ``--host-resolver-rules``, which maps only names that the browser would resolve wrongly.
 
-    Chromium takes every ``*.localhost`` for this host, which is wrong inside a container network.
+    Chromium resolves every ``*.localhost`` to this host, which is wrong inside a container network.
     """
     rules = []
     for place in mapped:
@@ -90,7 +90,7 @@ def _host_port(url: str) -> tuple[str, int]:
 
 
 def _address(host: str) -> str:
-    """An IPv4 address for ``host``; the name itself where it cannot be looked up."""
+    """An IPv4 address for ``host``; the name itself where it cannot be resolved."""
     try:
         return str(ipaddress.ip_address(socket.gethostbyname(host)))
     except (OSError, ValueError):
@@ -99,7 +99,7 @@ def _address(host: str) -> str:
 
 @dataclass
 class Pages:
-    """Opens pages: ``async with page() as tab``. Each is a fresh Chromium; notes of all are kept for the evidence."""
+    """Opens pages: ``async with page() as tab``. Each starts a new Chromium; ``notes`` goes into the evidence."""
 
     program: str
     mapped: list[Mapped]
@@ -107,7 +107,7 @@ class Pages:
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[Page]:
-        """A playwright ``Page``. Raises ``NetworkChanged`` at its end when the host's interfaces changed under it."""
+        """A Playwright ``Page``. Raises ``NetworkChanged`` at the end when the host's interfaces changed meanwhile."""
         rules = resolver_rules(self.mapped)
         arguments = [*FLAGS, *([f"--host-resolver-rules={rules}"] if rules else [])]
         async with async_playwright() as playwright:
@@ -122,7 +122,7 @@ class Pages:
     async def _page(self, browser: Browser) -> AsyncIterator[Page]:
         notes = self.notes
         first_failed, first_line = len(notes.failed), len(notes.console)
-        # The stack's own CA is not known to Chromium; the HTTP client of the checks verifies certificates.
+        # Chromium does not know the stack's CA. The HTTP client of the checks verifies the certificates instead.
         context: BrowserContext = await browser.new_context(ignore_https_errors=True, accept_downloads=True)
         try:
             opened = await context.new_page()

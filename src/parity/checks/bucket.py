@@ -1,4 +1,7 @@
-"""The bucket of the stack, as R2's stand-in shows it: past the rules and faults that the app meets."""
+"""The stack's bucket. Reads go through the stand-in's admin API, so the rules and faults for the app do not apply.
+
+``put`` and ``delete`` use S3 with the app's credentials, so there they do apply.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ from parity.checks.stack import Site, Stack, StackError
 from parity.checks.verdict import NotShown
 
 MOST = 100_000
-# DeleteObjects takes no more at once.
+# DeleteObjects accepts at most so many keys in one request.
 AT_ONCE = 1000
-# What the bucket holds while a check needs it empty.
+# The name of the snapshot of the bucket that is taken while a check needs it empty.
 SNAPSHOT = "before-the-empty-bucket"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that R2 was sent: the S3 operation's name, the key (the prefix of a list), the status answered."""
+    """A request that R2 received: the S3 operation, the key (for a list, the prefix), and the status of the answer."""
 
     operation: str
     key: str
@@ -34,12 +37,12 @@ class Asked:
 
 @dataclass
 class Bucket:
-    """All methods raise ``StackError``."""
+    """Reads and changes the objects of the bucket. All methods raise ``StackError``."""
 
     stack: Stack
 
     async def objects(self, prefix: str = "") -> dict[str, str]:
-        """Keys with their ETags."""
+        """The keys below ``prefix``, with their ETags."""
         found = await self.stack.admin("GET", f"/r2/objects?limit={MOST}&prefix={quote(prefix)}")
         return {entry["key"]: entry["etag"] for entry in found["objects"]}
 
@@ -55,7 +58,7 @@ class Bucket:
         return answer.content
 
     async def put(self, key: str, data: bytes) -> None:
-        """Put an object there with the app's own credentials, by S3: R2's rules and faults hold for it."""
+        """Put an object with the app's credentials, by S3: R2's rules and faults apply to the request."""
         await self._s3("put_object", Key=key, Body=data)
 
     async def delete(self, keys: Sequence[str]) -> None:
@@ -65,16 +68,16 @@ class Bucket:
 
     @asynccontextmanager
     async def emptied(self) -> AsyncIterator[None]:
-        """The bucket with nothing in it; as before afterwards. Raises ``NotShown`` where the store keeps no snapshots.
+        """Empty the bucket, and restore its objects at the end. Raises ``NotShown`` where the store has no snapshots.
 
-        A file says that the bucket is empty on purpose: should this process be killed, the next run restores it.
+        A file records that the bucket was emptied, so that the next run restores it if this process is killed.
         """
         await self.restore_emptied()
         try:
             await self.stack.admin("POST", "/r2/snapshot", {"name": SNAPSHOT})
         except StackError as error:
             raise NotShown(
-                f"this store keeps no snapshots, and the bucket must not be emptied for good: {error}"
+                f"this store has no snapshots, so an emptied bucket could not be restored: {error}"
             ) from None
         self._note.parent.mkdir(parents=True, exist_ok=True)
         self._note.touch()
@@ -85,7 +88,7 @@ class Bucket:
             await asyncio.shield(self.restore_emptied())
 
     async def restore_emptied(self) -> None:
-        """What the bucket held before ``emptied``, where that was not restored yet."""
+        """Restore the objects from before ``emptied``, if that was not done yet."""
         if self._note.exists():
             await self.stack.admin("POST", "/r2/restore", {"name": SNAPSHOT})
             self._note.unlink()
@@ -95,13 +98,13 @@ class Bucket:
         return self.stack.site.project.settings.state_dir / "checks" / "bucket-emptied"
 
     async def requests(self, prefix: str = "") -> list[Asked]:
-        """What R2 was asked about keys below ``prefix``, oldest first; the newest 20,000."""
+        """The newest 20,000 requests to R2 for keys below ``prefix``, oldest first."""
         found = (await self.stack.admin("GET", f"/r2/requests?limit=20000&prefix={quote(prefix)}"))["requests"]
         ordered = sorted(found, key=lambda entry: float(entry["time"]))
         return [Asked(entry["operation"], entry["key"], int(entry["status"] or 0)) for entry in ordered]
 
     async def _s3(self, operation: str, **wanted: Any) -> None:
-        # Half a second of imports that most checks need not spend.
+        # Imported here because it takes half a second, and most checks do not need it.
         from botocore.exceptions import BotoCoreError, ClientError
 
         def work() -> None:
@@ -124,7 +127,7 @@ def _s3_client(site: Site) -> Any:
         read_timeout=20,
         retries={"total_max_attempts": 3, "mode": "standard"},
         proxies={},
-        # What R2 takes; boto3's own defaults it refuses.
+        # R2 refuses the checksums that boto3 sends by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )

@@ -1,4 +1,4 @@
-"""The list of checks: what ``parity check --list`` prints and ``docs/checks-list.md`` holds. From the marks alone.
+"""The list of all checks, for ``parity check --list`` and ``docs/checks-list.md``. It is made from the checks' marks.
 
 ``python -m parity.checks.catalogue`` writes the page.
 """
@@ -15,7 +15,7 @@ from parity.checks.mark import CLASSES, FACTS, About
 
 @dataclass(frozen=True)
 class Listed:
-    """One check; ``own`` says that it belongs to the app, not to the harness."""
+    """One check. ``own``: it is one of the app's own checks, not a generic one of the harness."""
 
     name: str
     about: About
@@ -24,7 +24,7 @@ class Listed:
 
 @dataclass
 class Catalogue:
-    """A pytest plugin that keeps what was collected."""
+    """A pytest plugin that records the checks that pytest collects."""
 
     listed: list[Listed] = field(default_factory=list)
 
@@ -38,7 +38,7 @@ class Catalogue:
 
 
 def list_lines(found: Catalogue) -> list[str]:
-    """For a terminal: class, name, what it needs, title."""
+    """The list for a terminal: one line for each check with class, name, title and needs."""
     lines = []
     for one in found.listed:
         about = one.about
@@ -49,21 +49,19 @@ def list_lines(found: Catalogue) -> list[str]:
 
 
 def markdown(found: Catalogue) -> str:
-    """The page of the docs: a table for each class."""
+    """The page ``docs/checks-list.md``, with a table for each class."""
     lines = [
         "# Every check",
         "",
-        "Written by `python -m parity.checks.catalogue` from the marks of the checks. What a check needs is an",
-        "optional method of the contract, or one of: "
-        + "; ".join(f"`{name}` ({what})" for name, what in FACTS.items())
-        + ".",
+        "`python -m parity.checks.catalogue` writes this page from the marks of the checks. A check needs optional",
+        "methods of the contract, or one of: " + "; ".join(f"`{name}` ({what})" for name, what in FACTS.items()) + ".",
         "",
     ]
     for kind, (name, look) in CLASSES.items():
         of_kind = [one for one in found.listed if one.about.kind == kind]
         if not of_kind:
             continue
-        lines += [f"## {kind}: {name}", "", f"Where to look first: {look}.", ""]
+        lines += [f"## {kind}: {name}", "", f"When a check fails: {look}.", ""]
         lines += ["| check | promise | needs | broken variant that it must catch |", "|---|---|---|---|"]
         for one in of_kind:
             about = one.about
@@ -75,7 +73,7 @@ def markdown(found: Catalogue) -> str:
 
 
 def main() -> None:
-    """Write the page of the repository in the current folder."""
+    """Write ``docs/checks-list.md`` of the repository in the current folder."""
     from parity.checks.cli import catalogue
     from parity.config.project import Project
 

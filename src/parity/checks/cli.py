@@ -78,7 +78,7 @@ def check(
         click.echo("\n".join(list_lines(catalogue(project, pytest_args))))
         return
     where = target_of(project, target)
-    # Building the checks builds the image too: what is checked must be the newest build, for the whole run.
+    # Building the image of the checks also rebuilds the app's image. The run must check this newest build.
     newest = release_newer_build(where.admin_url) if where.driver == "docker" and where.admin_url else ""
     if newest:
         click.echo(newest)
@@ -111,7 +111,11 @@ def check(
 
 
 def target_of(project: Project, name: str) -> Target:
-    """Raises ``ConfigError`` for a target that parity.toml does not name, ``StackError`` for another's stack."""
+    """The target of that name.
+
+    Raises ``ConfigError`` for a target that parity.toml does not define, and ``StackError`` where the stack that runs
+    on this checkout's ports belongs to another checkout.
+    """
     if name != LOCAL:
         return Target.live(project, name)
     refuse_other_stack(os.environ)
@@ -119,13 +123,13 @@ def target_of(project: Project, name: str) -> Target:
 
 
 def leave_receipt(file: Path, project: Project, target: Target, findings: Findings) -> bool:
-    """What a promotion asks for; ``False`` and no file where Machines ran the working tree.
+    """Write the receipt that a promotion requires. Returns False, and writes none, where Machines ran the working tree.
 
-    ``known`` is every check there is: a run of a part shows by it.
+    The receipt also lists every known check (``known``), so that a promotion notices a run of only some checks.
     """
     if not target.admin_url:
         raise ConfigError("--receipt", "a deployed app leaves no receipt", "the local stack")
-    # What the Machines ran, not what the image's name stands for now: it may have been rebuilt meanwhile.
+    # The images that the Machines ran: the image's name may mean a newer build by now.
     ran = images_that_ran(target.admin_url, findings.began)
     if ran.dev:
         return False
@@ -157,7 +161,7 @@ def leave_receipt(file: Path, project: Project, target: Target, findings: Findin
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the checks observe with."""
+    """Versions of the tools that the checks use."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in TOOLS_NAMED}}
 
 
@@ -185,7 +189,11 @@ def compare(one: str, other: str, pytest_args: tuple[str, ...]) -> None:
 
 
 def run_pytest(project: Project, arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
-    """pytest's exit code. The host project's configuration and plugins have no say; its own checks are beside ours."""
+    """Run pytest on the checks, and return its exit code.
+
+    pytest ignores the configuration and plugins of the app's repository. Without paths in ``arguments`` it runs the
+    generic checks and the app's own.
+    """
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.path.insert(0, str(HERE.parents[1]))
     state = project.settings.state_dir
@@ -204,7 +212,7 @@ def run_pytest(project: Project, arguments: Sequence[str], plugins: Sequence[obj
 
 
 def default_paths(project: Project) -> list[str]:
-    """The generic checks, and the folder of the app's own where there is one."""
+    """The folder of the generic checks, and that of the app's own checks where there is one."""
     own = project.parity.checks.folder
     return [str(GENERIC), *([str(project.path(own))] if own else [])]
 
@@ -214,7 +222,7 @@ def _is_path(word: str) -> bool:
 
 
 def catalogue(project: Project, arguments: Sequence[str] = ()) -> Catalogue:
-    """Every check there is, from the marks. Needs no stack."""
+    """All checks, read from their marks by pytest's collection. Needs no stack. Exits where the collection fails."""
     found = Catalogue()
     with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
         code = run_pytest(project, ["--collect-only", *arguments], [found])

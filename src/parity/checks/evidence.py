@@ -1,4 +1,4 @@
-"""The folder that a failure leaves: the reason, what was asked and answered, what the parts of the stack know."""
+"""Writes the evidence of a failed check: the reason, requests and answers, and the state of every part of the stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parity.checks.browser import Notes
 from parity.checks.secrecy import cleaned, without_credentials
 from parity.checks.stack import Stack, StackError
 
-# File name → admin path.
+# The file of each view, and its path in the admin API.
 VIEWS = {
     "machines.json": "/fly/machines",
     "release.json": "/fly/release",
@@ -26,21 +26,22 @@ VIEWS = {
 
 
 def leave_reason(folder: Path, reason: str) -> None:
-    """The reason alone, in place of what an earlier run left: not every check uses the stack."""
+    """Write only the reason, for a check that does not use the stack. Replaces the evidence of an earlier run."""
     forget(folder)
     folder.mkdir(parents=True)
     (folder / "reason.txt").write_text(reason + "\n", "utf-8")
 
 
 def forget(folder: Path) -> None:
-    """What an earlier run left of a check that holds now."""
+    """Delete the evidence that an earlier run left."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 async def leave(folder: Path, reason: str, stack: Stack, notes: Notes, secrets: Collection[str]) -> None:
-    """Write everything that can be had into ``folder``, in place of what an earlier run left there.
+    """Write all available evidence into ``folder``, and delete that of an earlier run.
 
-    Logs are those of the Machines that run and of those that the check destroyed. Credentials are replaced.
+    The logs include those of Machines that the check destroyed. Credentials are replaced. A view that cannot be read is
+    named in ``not-available.txt``.
     """
     forget(folder)
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Faults of the stand-ins, for as long as a check wants them."""
+"""Makes the stand-ins fail requests while a check is inside a ``with`` block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parity.checks.verdict import NotJudged
 
 @dataclass
 class FaultInForce:
-    """``fired``: how many requests met it, known once it is over (``seen`` asks while it lasts)."""
+    """A fault that was set. ``fired``: how many requests it hit; set when the block ends (``seen`` asks earlier)."""
 
     stack: Stack
     standin: str
@@ -21,7 +21,7 @@ class FaultInForce:
     fired: int = 0
 
     async def seen(self) -> int:
-        """How many requests met it so far."""
+        """How many requests the fault has hit so far."""
         answer = await self.stack.admin("GET", f"/{self.standin}/faults")
         found = answer["faults"] if isinstance(answer, dict) else answer
         return next((int(one["fired"]) for one in found if str(one["id"]) == self.id), self.fired)
@@ -29,7 +29,10 @@ class FaultInForce:
 
 @dataclass
 class Faults:
-    """A fault that no request met shows nothing: the check ends as "not judged", unless ``must_fire`` is False."""
+    """Sets faults. A fault that hit no request tested nothing: then the check ends as "not judged".
+
+    With ``must_fire=False`` a fault may hit no request.
+    """
 
     stack: Stack
 
@@ -44,10 +47,11 @@ class Faults:
     async def on(
         self, key: str = "*", operation: str = "", *, times: int | None = None, must_fire: bool = True, **what: object
     ) -> AsyncIterator[FaultInForce]:
-        """A fault of R2 for keys of this shell pattern and this S3 operation (empty: all but preflights).
+        """A fault of R2 for keys that match the shell pattern ``key``.
 
-        ``times`` None: every request. ``what``: ``status``, ``code``, ``delay`` (seconds), ``drop`` (before, after),
-        ``cut`` (bytes), ``skew`` (seconds), as ``POST /r2/faults`` has them.
+        ``operation`` is an S3 operation; empty for all but preflights. ``times`` is the number of requests to hit; None
+        for all. ``what`` are fields of ``POST /r2/faults``: ``status``, ``code``, ``delay`` (seconds), ``drop``
+        (``before`` or ``after``), ``cut`` (bytes), ``skew`` (seconds).
         """
         often: dict[str, object] = {"rate": 1} if times is None else {"count": times}
         body = {"key": key, "operation": operation, **often, **what}
@@ -56,7 +60,7 @@ class Faults:
 
     @asynccontextmanager
     async def modal(self, *, must_fire: bool = True, **what: object) -> AsyncIterator[FaultInForce]:
-        """A fault of Modal: the fields of ``POST /modal/faults``."""
+        """A fault of Modal. ``what`` are fields of ``POST /modal/faults``."""
         async with self._in_force("modal", what, must_fire) as fault:
             yield fault
 
@@ -71,4 +75,4 @@ class Faults:
             fault.fired = await fault.seen()
             await self.stack.admin("DELETE", f"/{standin}/faults?id={fault.id}")
         if must_fire and not fault.fired:
-            raise NotJudged(f"no request met the fault ({shown}): nothing was tried")
+            raise NotJudged(f"no request met the fault ({shown}), so nothing was tested")

@@ -1,4 +1,4 @@
-"""The fixtures that checks use. All of a test's async work runs in one event loop, ``runner``."""
+"""The pytest fixtures that checks use. All async work of a test runs in one event loop, the fixture ``runner``."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from parity.checks.variants import Change, Files, Mutant
 from parity.checks.verdict import NotJudged
 from parity.contract import Api, Refused
 
-# What the report hook leaves for the fixtures of a failed test: the reason, for the evidence.
+# The reason of a failure. The report hook stores it, and the fixture ``staged`` writes it into the evidence.
 REASON = pytest.StashKey[str]()
-# Seconds that a test waited for its turn.
+# Seconds that a test waited for the stack's lock.
 WAITED = pytest.StashKey[float]()
 NOTES = pytest.StashKey[Notes]()
 
 
 def evidence_folder(item: pytest.Item) -> Path:
-    """Where the evidence of this test goes."""
+    """The folder for the evidence of this test."""
     return item.config.stash[RUN].out / "failures" / re.sub(r"\W+", "-", item.name).strip("-")
 
 
 @pytest.fixture(scope="session")
 def run(request: pytest.FixtureRequest) -> Run:
-    """What all checks of the run share."""
+    """The state that all checks of the run share."""
     return request.config.stash[RUN]
 
 
@@ -58,16 +58,17 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture
 def variant(request: pytest.FixtureRequest) -> Change | None:
-    """What is broken on purpose, by ``--prove``; None for the check as it is."""
+    """The broken variant of a proof (``--prove``); None for a check of the app as it is."""
     given: Change | Mutant | None = getattr(request, "param", None)
     return given.change if isinstance(given, Mutant) else given
 
 
 @pytest.fixture(scope="session")
 def site(run: Run) -> Site:
-    """Where the run takes place; a local stack is put right first, once in a run, before any check uses it.
+    """Where the run takes place.
 
-    A run that was killed may have left its broken variant, its faults or its Machines.
+    Before the first check of a run, a local stack is restored to its configured state: an earlier run that was killed
+    may have left its broken variant, its faults or its Machines.
     """
 
     async def put_right() -> bool:
@@ -89,7 +90,7 @@ def site(run: Run) -> Site:
 
 @pytest.fixture
 def checkout(run: Run, variant: Change | None, tmp_path: Path) -> Path:
-    """The repository with the app's ``parity.toml``, not to be changed; with a variant ``Files`` a changed copy."""
+    """The folder with the app's ``parity.toml``, not to be changed; a changed copy for a ``Files`` variant."""
     root = run.site.project.settings.root
     if not isinstance(variant, Files):
         return root
@@ -103,7 +104,7 @@ def checkout(run: Run, variant: Change | None, tmp_path: Path) -> Path:
 def staged(
     request: pytest.FixtureRequest, run: Run, site: Site, runner: asyncio.Runner, variant: Change | None
 ) -> Iterator[Stage]:
-    """The stack with the variant in place, under the lock; leaves the evidence of a failure."""
+    """The stack with the variant applied, under the stack's lock. Writes the evidence when the test fails."""
     about = About.of(request.node)
     beside = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") != "1"  # else a Machine of its own would gain nothing
     apart = beside and variant is None and about is not None and about.apart and run.can_be_apart
@@ -134,7 +135,7 @@ def staged(
 
 @pytest.fixture
 def stack(staged: Stage) -> Stack:
-    """Addresses, the admin API, and ``said``: what was asked and answered."""
+    """The stack: its addresses, the admin API, and ``said``, the requests to the app with their answers."""
     return staged.stack
 
 
@@ -155,7 +156,7 @@ def faults(stack: Stack) -> Faults:
 
 @pytest.fixture
 def modal_calls(stack: Stack) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
-    """``await modal_calls()``: calls of GPU functions as Modal's stand-in has them, newest first."""
+    """``await modal_calls()``: the calls of GPU functions that Modal's stand-in received, newest first."""
 
     async def calls() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = await stack.admin("GET", "/modal/calls")
@@ -165,7 +166,7 @@ def modal_calls(stack: Stack) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
 
 
 def api_of(stack: Stack, machine: str | None = None) -> Api:
-    """The app in the browser of somebody who was never there."""
+    """An ``Api`` for a new person with a new browser."""
     stubs = None if stack.site.live else stack.stub_calls
     return Api(stack.client(), stack.site.origin, machine=machine, stubs=stubs)
 
@@ -184,7 +185,8 @@ async def one_more(run: Run, stack: Stack) -> Person:
 def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
     """``await people()``: one more person who has signed in, pinned to the first Machine. Raises ``Refused``.
 
-    At a deployed app they leave again. What then stays behind is an error of the check: nothing else removes it.
+    At a deployed app the people's data is deleted at the end. A failure to do so is an error of the check, because
+    nothing else would delete it.
     """
     made: list[Person] = []
 
@@ -201,18 +203,20 @@ def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
         try:
             runner.run(leave())
         except Refused as refused:
-            raise StackError(f"a throw-away person could not be removed: {refused}") from None
+            raise StackError(
+                f"the data of a throw-away person could not be deleted from the app: {refused}. Delete it by hand"
+            ) from None
 
 
 @pytest.fixture
 def newcomer(stack: Stack, run: Run) -> Person:
-    """A person who has not signed in yet; ``owns`` is unknown."""
+    """A person who has not signed in yet, so ``owns`` is empty."""
     return Person(run.contract(api_of(stack)), "", stack.client)
 
 
 @pytest.fixture
 def person(people: People, runner: asyncio.Runner) -> Person:
-    """A person who has signed in. A refused sign-in is a finding of the check of sign-ins; here nothing is judged."""
+    """A person who has signed in. A refused sign-in ends the check as "not judged"; test_someone_new_can_come fails."""
 
     async def one() -> Person:
         return await people()
@@ -225,7 +229,7 @@ def person(people: People, runner: asyncio.Runner) -> Person:
 
 @pytest.fixture
 def page(request: pytest.FixtureRequest, stack: Stack) -> Pages:
-    """``async with page() as tab``: a page of a fresh Chromium, to which the public names lead to this stack."""
+    """``async with page() as tab``: a page of a new Chromium in which the app's public names lead to this stack."""
     program = find_chromium()
     assert program is not None, "needs=('browser',) is missing in the check"
     request.node.stash[NOTES] = notes = Notes()
@@ -234,7 +238,7 @@ def page(request: pytest.FixtureRequest, stack: Stack) -> Pages:
 
 @pytest.fixture(scope="session")
 def media(run: Run) -> Media:
-    """Makes and reads video files. The check needs ``ffmpeg``."""
+    """Makes and reads video files. The check must declare ``needs=("ffmpeg",)``."""
     path = tools_path(run.site.project.settings)
     assert path is not None, "needs=('ffmpeg',) is missing in the check"
     return Media(path, run.site.project.settings.state_dir / "media")
@@ -242,5 +246,5 @@ def media(run: Run) -> Media:
 
 @pytest.fixture
 def video(media: Media, runner: asyncio.Runner) -> bytes:
-    """A film of 8 seconds that is like no other. The check needs ``ffmpeg``."""
+    """A unique video of 8 seconds. The check must declare ``needs=("ffmpeg",)``."""
     return runner.run(media.video())

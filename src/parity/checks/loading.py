@@ -1,4 +1,4 @@
-"""Finds and checks the app's contract: the class ``Contract`` in the file that ``[checks] contract`` names."""
+"""Loads and validates the app's contract: the class ``Contract`` in the file that ``[checks] contract`` names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODULE = "parity_contract"
 
 
 def load_contract(path: Path) -> type[FullContract]:
-    """The class ``Contract`` of the file. Raises ``ConfigError`` with every mistake of a file that cannot be used."""
+    """The class ``Contract`` of the file. Raises ``ConfigError``, which lists every mistake in it."""
     if not path.is_file():
         raise ConfigError(str(path), "there is no such file", "the app's contract", "parity init writes a skeleton")
     importable(path.parent)
@@ -44,7 +44,7 @@ def load_contract(path: Path) -> type[FullContract]:
 
 
 def importable(folder: Path) -> None:
-    """The contract and the app's own checks may import their neighbours, as scripts do."""
+    """Add the folder to ``sys.path``, so that the contract and the app's own checks can import modules beside them."""
     if (found := str(folder.resolve())) not in sys.path:
         sys.path.insert(0, found)
 
@@ -53,12 +53,16 @@ def load_mutants(path: Path) -> Sequence[Mutant]:
     """``MUTANTS`` of the file. Raises ``UsageError`` where there are none."""
     found = runpy.run_path(str(path)).get("MUTANTS", ())
     if not found:
-        raise pytest.UsageError(f"{path}: it has no MUTANTS")
+        raise pytest.UsageError(f"{path}: it has no MUTANTS. Define MUTANTS = [Mutant(…), …] in it")
     return tuple(found)
 
 
 def mistakes(found: type) -> list[str]:
-    """What is wrong with a contract. A misspelt optional method would otherwise read as one that is absent."""
+    """A description of each mistake in a contract.
+
+    Unknown public names are mistakes, because a misspelled optional method would otherwise count as absent, and its
+    checks would silently not run.
+    """
     wrong = []
     public = {name for name in dir(found) if not name.startswith("_")} | set(getattr(found, "__annotations__", {}))
     for name in sorted(name for name in public if not name.startswith("_") and name not in KNOWN):

@@ -1,7 +1,7 @@
-"""The stack's lock: checks that only add to it share it, those that stop or replace what others use hold it alone.
+"""The stack's lock. Most checks hold it shared; a check that stops or replaces what others use holds it exclusively.
 
-A lock of the file system, so that it holds between the worker processes of pytest-xdist and between two runs; the
-kernel gives it back when a process dies.
+It is a file lock (``flock``), so it works between the worker processes of pytest-xdist and between two runs, and the
+kernel releases it when a process dies.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from pathlib import Path
 
 from parity.contract import Rate
 
-# Between two looks at a lock that is held, in seconds.
+# The shortest pause, in seconds, before another attempt.
 LOOK_S = 0.02
 
 
 @contextmanager
 def stack_lock(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Hold the lock in ``folder``; waits as long as it takes.
+    """Hold the lock in ``folder``, exclusively with ``alone``. Waits without a timeout.
 
-    ``turn`` is held while waiting, so that one who wants the stack alone is not overtaken for ever by those who share.
+    A process that waits holds ``stack.turn``. Later processes queue behind it, so a process that wants the lock
+    exclusively is not starved by those that share it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "stack.lock").open("w") as held:
@@ -34,7 +35,7 @@ def stack_lock(folder: Path, *, alone: bool) -> Iterator[None]:
 
 
 def wait_for_room(folder: Path, rate: Rate, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Return when one more person may be made under ``rate``; counts for all processes that share ``folder``."""
+    """Wait until ``rate`` allows one more new person. All processes that use ``folder`` count together."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "people.json"
     while True:
@@ -53,4 +54,4 @@ def _times(file: Path) -> list[float]:
     try:
         return [float(at) for at in json.loads(file.read_text("utf-8"))]
     except (OSError, ValueError, TypeError):
-        return []  # none yet, or a run that was killed while it wrote
+        return []  # no file yet, or a run was killed while it wrote the file

@@ -13,7 +13,7 @@ from parity.checks import patience
 from parity.checks.stack import Stack, StackError
 from parity.contract import PINNED
 
-# A stop may take fly.toml's kill_timeout twice, 300 s each at most; what checks stop ends sooner.
+# Fly allows a kill_timeout of up to 300 s, but the Machines that checks stop end sooner than this.
 STOP_TIMEOUT_S = 150.0
 OPEN_WITHIN_S = 60.0
 ROUTED_WITHIN_S = 25.0
@@ -22,9 +22,9 @@ LOOK_S = 0.1
 
 @dataclass
 class Machines:
-    """Ids are those of the admin API. All methods raise ``StackError``.
+    """Starts, stops and lists Machines, by the ids of the admin API. All methods raise ``StackError``.
 
-    A check that runs apart sees and replaces the Machines that it made, and no others.
+    A check with ``apart`` sees and replaces only the Machines that it created itself.
     """
 
     stack: Stack
@@ -39,7 +39,7 @@ class Machines:
         return found
 
     async def first(self) -> str:
-        """The Machine that stays while checks come and go; started, its port open."""
+        """The id of the first Machine, to which people are pinned. It is started if needed, and its port is open."""
         found = await self.all()
         machine = found[0] if found else await self._one_more(autostop=self.stack.own is None)
         if machine["state"] not in ("started", "starting"):
@@ -47,16 +47,17 @@ class Machines:
         return await self._routed(await self.open(machine["id"]))
 
     async def _one_more(self, *, autostop: bool) -> dict[str, Any]:
-        """Without ``autostop`` the edge leaves it running: a check decides itself when its Machine stops."""
+        """Create a Machine. Without ``autostop`` the edge never stops it, so that the check decides when it stops."""
         made: dict[str, Any] = await self.stack.admin("POST", "/fly/machines", {"autostop": autostop})
         if self.stack.own is not None:
             self.stack.own.append(made["id"])
         return made
 
     async def _routed(self, machine: str) -> str:
-        """The Machine, once no health check of it is failing, or after a while: Fly sends it no requests until then.
+        """Wait until no health check of the Machine fails, at most ``ROUTED_WITHIN_S`` seconds, and return its id.
 
-        On a busy host a check may miss its timeout once, which lasts until the next one.
+        The edge sends a Machine no requests while a health check fails. On a busy host a probe may miss its timeout
+        once, and the check then counts as failed until the next probe.
         """
         deadline = patience.Deadline(ROUTED_WITHIN_S)
         while not deadline.passed:
@@ -66,19 +67,22 @@ class Machines:
         return machine
 
     async def open(self, machine: str, within_s: float = OPEN_WITHIN_S) -> str:
-        """The Machine, once the edge has seen its port open."""
+        """Wait until the edge has seen the Machine's port open, and return its id. Raises ``StackError`` otherwise."""
         deadline, started = patience.Deadline(within_s), False
         while not deadline.passed:
             seen = await self.get(machine)
             if seen["port"] == "open":
                 return machine
-            if seen["state"] in ("stopped", "suspended") and not started:  # by the edge: one too many, or idle
+            if seen["state"] in ("stopped", "suspended") and not started:  # the edge stopped it as idle or superfluous
                 started = True
                 await self.stack.admin("POST", f"/fly/machines/{machine}/start")
-            if seen["port"] == "closed":  # the edge gave up; only a request makes it look again
+            if seen["port"] == "closed":  # the edge has given up, and tries again only for a request
                 await self.stack.http.get(self.stack.site.health or "/", headers={PINNED: machine})
             await asyncio.sleep(LOOK_S)
-        raise StackError(f"Machine {machine} does not open its port within {within_s:g} s: {seen['state']}")
+        raise StackError(
+            f"Machine {machine} does not open its port within {within_s:g} s; its state is {seen['state']}. See"
+            " `parity machine logs`"
+        )
 
     @asynccontextmanager
     async def one_more(self) -> AsyncIterator[str]:
@@ -88,7 +92,7 @@ class Machines:
 
     @asynccontextmanager
     async def booting(self) -> AsyncIterator[str]:
-        """As ``one_more``, but at once: the process has been started, its port may not be open yet, or ever."""
+        """As ``one_more``, but yields as soon as the process has started: its port may open later or never."""
         made = str((await self._one_more(autostop=False))["id"])
         try:
             yield made
@@ -96,36 +100,36 @@ class Machines:
             await asyncio.shield(self.destroy(made))
 
     async def destroy(self, machine: str) -> None:
-        """Stop it and remove everything of it. Its log goes into the evidence first."""
+        """Stop the Machine and remove it with its disk. Its log is kept for the evidence."""
         await self._keep_log(machine)
         await self.stack.admin("POST", f"/fly/machines/{machine}/destroy", timeout_s=STOP_TIMEOUT_S)
         if self.stack.own is not None:
             self.stack.own.remove(machine)
 
     async def destroy_all(self) -> None:
-        """Destroy every Machine: of a check that runs apart, its own."""
+        """Destroy every Machine; for a check with ``apart``, every Machine that it created."""
         for machine in await self.all():
             await self.destroy(machine["id"])
 
     async def replace_all(self) -> str:
-        """A Machine with an empty disk in place of all that there are."""
+        """Destroy all Machines and start one with an empty disk. Returns its id."""
         await self.destroy_all()
         return await self.first()
 
     async def start(self, machine: str) -> str:
-        """Start or resume it; the Machine, once its port is open."""
+        """Start or resume the Machine, wait until its port is open, and return its id."""
         await self.stack.admin("POST", f"/fly/machines/{machine}/start")
         return await self.open(machine)
 
     async def stop(self, machine: str) -> list[str]:
-        """Stop it in order, as Fly does; the signals that it took."""
+        """Stop the Machine as Fly does: kill_signal, then SIGKILL after kill_timeout. Returns the signals sent."""
         since = time.time()
         await self.stack.admin("POST", f"/fly/machines/{machine}/stop", timeout_s=STOP_TIMEOUT_S)
         events = (await self.get(machine))["events"]
         return [event["signal"] for event in events if event["type"] == "signal" and event["time"] >= since]
 
     async def restart_workers(self) -> int:
-        """Stop and start each Machine of a process group that serves no HTTP; how many there were."""
+        """Stop and start each Machine of a process group that serves no HTTP. Returns their number."""
         found = await self.stack.admin("GET", "/fly/groups")
         for worker in found:
             await self.stop(worker["id"])
@@ -139,11 +143,11 @@ class Machines:
                 await self.stack.admin("POST", f"/fly/machines/{worker['id']}/start")
 
     async def kill(self, machine: str) -> None:
-        """End it at once, without a signal that it could handle."""
+        """Kill the Machine at once (SIGKILL), so that it can finish nothing."""
         await self.stack.admin("POST", f"/fly/machines/{machine}/kill")
 
     async def suspend(self, machine: str) -> None:
-        """Freeze it, as ``auto_stop_machines = "suspend"`` does."""
+        """Suspend (freeze) the Machine, as ``auto_stop_machines = "suspend"`` does."""
         await self.stack.admin("POST", f"/fly/machines/{machine}/suspend")
 
     async def logs(self, machine: str) -> list[str]:

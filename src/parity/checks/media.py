@@ -1,4 +1,4 @@
-"""Video files as a person would upload them, and what ffprobe says of those that come back."""
+"""Makes video files for uploads with ffmpeg, and reads the properties of the app's output with ffprobe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from parity.stack.media_tools import packaged_folder, search_path
 
 
 class NotMedia(AssertionError):
-    """What came back is no video that ffprobe can read."""
+    """ffprobe cannot read the app's output as a video."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Probe:
 
 
 def tools_path(settings: HarnessSettings) -> str | None:
-    """A ``PATH`` with ffmpeg and ffprobe; None where there are none."""
+    """A ``PATH`` on which ffmpeg and ffprobe are found; None where they are not installed."""
     try:
         return search_path(os.environ, settings.state_dir / "bin", packaged_folder())
     except stack_errors.StackError:
@@ -41,17 +41,17 @@ def tools_path(settings: HarnessSettings) -> str | None:
 
 @dataclass(frozen=True)
 class Media:
-    """Makes and reads files; ``path`` is where the programs are found, ``folder`` where files are kept."""
+    """Makes and reads files. ``path`` is a ``PATH`` with ffmpeg and ffprobe; ``folder`` caches the files."""
 
     path: str
     folder: Path
 
     async def video(self, seconds: int = 8, size: str = "640x360") -> bytes:
-        """A test picture with a tone, H.264 and AAC in MP4, that is like no other file (a ``free`` box at its end)."""
+        """A test picture with a tone (H.264 and AAC in MP4). A random ``free`` box makes each file unique."""
         return (await self.file(seconds, size)).read_bytes() + b"\0\0\0\x18free" + secrets.token_bytes(16)
 
     async def file(self, seconds: int, size: str = "1280x720") -> Path:
-        """The same without the box; made once for each length and size."""
+        """The same video without the ``free`` box, cached by length and size."""
         target = self.folder / f"testsrc2-{seconds}s-{size}.mp4"
         if target.exists():
             return target
@@ -68,11 +68,11 @@ class Media:
         return target
 
     async def probe(self, path: Path) -> Probe:
-        """What ffprobe says. Raises ``NotMedia`` for a file that is not a video."""
+        """The properties of a video file, by ffprobe. Raises ``NotMedia`` for a file that is not a video."""
         try:
             text = await self.run("ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", str(path))
         except StackError as error:
-            raise NotMedia(f"what came back is no video: {error}") from None
+            raise NotMedia(f"the app's output is not a video: {error}") from None
         return read_probe(text, path.stat().st_size)
 
     async def run(self, *argv: str) -> str:
@@ -100,7 +100,7 @@ def read_probe(text: str, size_bytes: int) -> Probe:
     data = json.loads(text)
     streams = {stream["codec_type"]: stream for stream in reversed(data.get("streams", []))}
     if "video" not in streams:
-        raise NotMedia("what came back has no video stream")
+        raise NotMedia("the app's output has no video stream")
     video = streams["video"]
     return Probe(
         duration_s=float(data["format"]["duration"]),

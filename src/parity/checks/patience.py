@@ -1,4 +1,4 @@
-"""No deadline of a check passes where the app is debugged (`parity dev --debug`): a person looks at stopped code."""
+"""Suspends the deadlines of checks while the app is debugged (`parity dev --debug`): a breakpoint may stop it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _admin_url: str | None = None
 
 
 def look(admin_url: str | None) -> bool:
-    """Ask the Fly stand-in, for the whole run, whether Machines can be debugged. One that does not answer says no."""
+    """Ask the Fly stand-in, once for the whole run, whether Machines can be debugged. False without an answer."""
     global _patient, _admin_url
     _admin_url = admin_url
     _patient = _says("debug")
@@ -20,7 +20,7 @@ def look(admin_url: str | None) -> bool:
 
 
 def _says(key: str) -> bool:
-    """Whether the stand-in says that this is so."""
+    """Whether the stand-in's ``/fly/dev`` says that ``key`` is true."""
     if _admin_url is None:
         return False
     try:
@@ -31,12 +31,12 @@ def _says(key: str) -> bool:
 
 
 def limit(seconds: float) -> float | None:
-    """``seconds``, or None for no limit."""
+    """``seconds``; None, which means no limit, where the app can be debugged."""
     return None if _patient else seconds
 
 
 class Deadline:
-    """A moment ``within_s`` seconds from now; it does not come while a debugger is attached to the app."""
+    """A deadline ``within_s`` seconds from now; it starts again while a debugger is attached to the app."""
 
     def __init__(self, within_s: float) -> None:
         self._within_s, self._end = within_s, time.monotonic() + within_s

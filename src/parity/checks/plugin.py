@@ -1,7 +1,8 @@
 """The pytest plugin: options, collection, ``--prove``, verdicts. ``-p parity.checks.plugin`` loads it.
 
-``--prove`` is parametrization: each check is there twice, ``as-it-is`` and ``broken``, so that ``-k``, pytest-xdist,
-JUnit and editors need nothing special. A second runner for proofs was what stood here before.
+``--prove`` uses pytest's parametrization: each check has two tests, ``as-it-is`` and ``broken``. So ``-k``,
+pytest-xdist, JUnit and editors work without changes. A separate runner for proofs was tried before and needed all of
+them again.
 """
 
 from __future__ import annotations
@@ -110,14 +111,14 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def _shared_folder(config: pytest.Config) -> str:
-    """The run's folder: the one that the process which started this worker made."""
+    """The run's folder. The main process creates it, and pytest-xdist's workers receive its path."""
     if _is_worker(config):
         return str(config.workerinput[RUN_FOLDER])  # type: ignore[attr-defined]
     return tempfile.mkdtemp(prefix="parity-checks-")
 
 
 class _Xdist:
-    """What pytest-xdist asks of the process that starts its workers."""
+    """Hooks that pytest-xdist calls in the process that starts its workers."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -129,12 +130,12 @@ class _Xdist:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        """A worker process died in a check: an error of the check, and those that rest on it need not wait for it."""
+        """A worker process died during a check. Record an error, so that checks that rest on it do not wait for it."""
         run = self._config.stash.get(RUN, None)
         if run is None or (entry := run.plan().get(crashitem)) is None:
             return
         reason = "the process that ran the check ended in the middle of it (killed, out of memory, or os._exit)"
-        report.when = "setup"  # JUnit takes failures outside of the call for errors
+        report.when = "setup"  # JUnit counts a failure outside the call phase as an error
         report.parity = {**entry, "verdict": Verdict.ERROR.value, "reason": reason}  # type: ignore[attr-defined]
         if not entry["proof"]:
             run.tell(entry["name"], Verdict.ERROR)
@@ -160,27 +161,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def variant_of(item: pytest.Item) -> Change | Mutant | None:
-    """What is broken on purpose for ``item``."""
+    """The broken variant or mutant of ``item``; None for a check of the app as it is."""
     callspec = getattr(item, "callspec", None)
     found: Change | Mutant | None = callspec.params.get("variant") if callspec is not None else None
     return found
 
 
 def is_proof(item: pytest.Item) -> bool:
-    """Whether ``item`` is a check with something broken on purpose."""
+    """Whether ``item`` runs a check on a broken variant or mutant."""
     return variant_of(item) is not None
 
 
 def name_of(item: pytest.Item) -> str:
-    """The check's name: that of its function, with and without ``--prove``."""
+    """The name of the check: its function's name, without pytest's parameters."""
     return str(getattr(item, "originalname", item.name))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What others rest on comes first, then what shares the stack, then what needs it alone; broken variants last.
+    """Select and sort the checks.
 
-    Of those that share the stack, those with a Machine of their own take longest and begin first.
+    Order: first the checks that others rest on, then those that share the stack, then those that run alone. Broken
+    variants come last. Among checks that share the stack, those with their own Machine begin first: they take longest.
     """
     known = [(item, about) for item in items if (about := About.of(item))]
     fast, live = config.getoption("--fast"), config.getoption("--live-only")
@@ -192,7 +194,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=list(left_out))
     names = {name_of(item) for item, _ in known}
-    if any(Path(arg).resolve() == GENERIC for arg in config.args):  # else names of others are not known here
+    if any(Path(arg).resolve() == GENERIC for arg in config.args):  # otherwise not all names of checks are known
         for item, about in known:
             if unknown := [name for name in about.rests_on if name not in names]:
                 raise pytest.UsageError(f"{item.nodeid}: rests_on names no check: {', '.join(unknown)}")
@@ -208,7 +210,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _depths(rests_on: dict[str, tuple[str, ...]]) -> dict[str, int]:
-    """How many steps each check is away from one that rests on nothing. Raises ``UsageError`` for a circle."""
+    """For each check, the length of its longest chain of ``rests_on``. Raises ``UsageError`` for a cycle."""
     found: dict[str, int] = {}
 
     def depth(name: str, above: tuple[str, ...]) -> int:
@@ -234,7 +236,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def begun(item: pytest.Item, about: About) -> Ended:
-    """What is known of a test before it ends."""
+    """The entry of a test that has not ended yet, without a verdict."""
     variant = str(variant_of(item) or about.broken or "")
     return Ended(name_of(item), about, is_proof(item), to_do(item, about), variant)
 
@@ -244,11 +246,11 @@ def begun(item: pytest.Item, about: About) -> Ended:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Whether the check can be run at all, before any of its fixtures is made."""
+    """Skip a check that cannot be run or judged, before any of its fixtures is created."""
     if (about := About.of(item)) is None:
         return
     if (run := item.config.stash.get(RUN, None)) is None:
-        raise NotShown("there is no target: --parity-target local, or parity check")
+        raise NotShown("no target is given: use --parity-target local, or parity check")
     if absent := run.absent(about.needs):
         raise NotDeclared(f"neither the contract nor parity.toml says: {', '.join(absent)}")
     if why := run.not_here(about):
@@ -267,7 +269,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _needs_its_plain_run(item: pytest.Item, run: Run) -> None:
-    """Raises ``Void`` where the check as it is did not pass: its failing when broken would prove nothing."""
+    """Raises ``Void`` where the check did not pass on the app as it is: a failure on a variant then proves nothing.
+
+    Raises the exception of the plain run's verdict where that run was skipped.
+    """
     variant = variant_of(item)
     if variant is not None and not isinstance(variant, Mutant):
         Stage.plain_of([variant], run.named)
@@ -316,7 +321,7 @@ def pytest_runtest_makereport(
 
 
 def because_of(item: pytest.Item, about: About) -> str | None:
-    """The pattern of the reason for which ``item`` must fail; None for a check as it is."""
+    """The pattern that the reason of ``item``'s failure must match; None for a check of the app as it is."""
     variant = variant_of(item)
     if isinstance(variant, Mutant):
         return variant.because or about.because
@@ -324,7 +329,7 @@ def because_of(item: pytest.Item, about: About) -> str | None:
 
 
 def to_do(item: pytest.Item, about: About) -> str:
-    """What to do when the check fails: the test's docstring, else where to look first in its class."""
+    """What to do when the check fails: the test's docstring, else the hint of its class."""
     doc = inspect.getdoc(getattr(item, "function", None)) or ""
     return " ".join(doc.split()) or CLASSES[about.kind][1]
 
@@ -346,7 +351,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 class _Reports:
-    """Collects what ended, in the process that people look at."""
+    """Collects the results in the main process, and writes the summary and the JSON file."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config

@@ -1,7 +1,7 @@
-"""Keeps credentials out of everything that a run leaves: reasons, evidence, receipts, pages.
+"""Removes credentials from everything that a run writes: reasons, evidence, receipts and pages.
 
-A failing request quotes headers, cookies, query strings and bodies. What looks like a credential by its name, or is the
-value of one of the app's own secrets, is replaced before anything is written.
+The report of a failed request quotes headers, cookies, query strings and bodies. Values whose name looks like that of a
+credential, and the values of the app's own secrets, are replaced before anything is written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PATTERNS = (
 
 
 def hidden_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers by name, credentials replaced; of several of one name the values joined."""
+    """Headers by name, with credentials replaced. Several headers of one name are joined with commas."""
     shown: dict[str, str] = {}
     for name, value in headers:
         kept = HIDDEN if _HEADERS.search(name) else value
@@ -38,7 +38,7 @@ def hidden_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 def without_credentials(text: str, secrets: Collection[str] = ()) -> str:
     """``text`` with everything replaced that looks like a credential or is one of ``secrets``."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= 8:  # "true" and the like are no secrets
+        if len(secret) >= 8:  # shorter values, such as "true", are not secret
             text = text.replace(secret, HIDDEN)
     for pattern in _PATTERNS:
         text = pattern.sub(rf"\g<1>{HIDDEN}\g<3>", text)
@@ -46,7 +46,7 @@ def without_credentials(text: str, secrets: Collection[str] = ()) -> str:
 
 
 def cleaned(content: Any, secrets: Collection[str] = ()) -> Any:
-    """JSON with every text in it cleaned, and with whatever a name such as ``token`` says hidden."""
+    """JSON in which every text is cleaned, and each text below a key such as ``token`` is hidden."""
     if isinstance(content, Mapping):
         return {
             key: HIDDEN

@@ -1,8 +1,8 @@
-"""What all checks of one run share: options, the site, the contract, and verdicts told from process to process.
+"""The state that all checks of one run share: the site, the contract, and the verdicts of the checks that have ended.
 
-With pytest-xdist a check and what it rests on may run in different processes. Each verdict is a file in the run's
-folder; a check that rests on it waits for the file. That cannot end in a circle: a check waits only for one that comes
-earlier in the order of the collection, and each worker takes its share in that order.
+With pytest-xdist, a check and the checks that it rests on may run in different processes. Each verdict is therefore a
+file in the run's folder, and a check waits for the files of those that it rests on. This cannot deadlock: a check waits
+only for checks that come earlier in the collection, and each worker runs its checks in that order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from parity.report.engine import Engine
 from parity.report.findings import Verdict
 
 LOOK_S = 0.05
-# How long a check waits for another one that it rests on, beyond the deadline of that one, in seconds.
+# Seconds that a check waits for one that it rests on, in addition to the deadline of that check.
 BEYOND_S = 300.0
 
 
@@ -42,7 +42,7 @@ class Run:
     contract: type[FullContract]
     folder: Path
     out: Path
-    # Tests of this run by name, with whether it is a proof; filled after collection.
+    # The tests of this run, by the check's name and whether the test is a proof. Filled after collection.
     planned: dict[tuple[str, bool], About] = field(default_factory=dict)
 
     @property
@@ -52,17 +52,17 @@ class Run:
 
     @property
     def people(self) -> Rate | None:
-        """How often people may be made; None for as often as one likes."""
+        """How many new people the app accepts within a time; None for no limit."""
         return getattr(self.contract, "people", None)
 
     @property
     def state(self) -> Path:
-        """The folder of what all runs against this stack share: its lock."""
+        """The folder that all runs against this stack share; it holds the stack's lock."""
         return self.site.project.settings.state_dir / "checks"
 
     @property
     def secrets(self) -> Collection[str]:
-        """Values that must not stand in anything that the run leaves."""
+        """The values that must not appear in anything that the run writes."""
         return tuple(value for name, value in self.site.project.secrets.items() if _SECRET.search(name))
 
     def clean(self, text: str) -> str:
@@ -70,7 +70,7 @@ class Run:
         return without_credentials(text, self.secrets)
 
     def clean_longrepr(self, given: Any) -> Any:
-        """pytest's account of a failure without credentials; as text where it held one."""
+        """pytest's report of a failure without credentials. Where one had to be replaced, the report becomes text."""
         if given is None or isinstance(given, tuple):
             return given
         text = str(given)
@@ -80,16 +80,16 @@ class Run:
     # the plan
 
     def plan(self) -> dict[str, dict[str, Any]]:
-        """Every test of the run by its id, as ``Ended.as_dict`` has it before it began; empty until one is collected.
+        """The entry (``Ended.as_dict``) of every test of the run, by its id; empty before the collection.
 
-        With pytest-xdist the process that people look at collects nothing itself.
+        It is read from a file, because with pytest-xdist the main process collects no tests itself.
         """
         file = self.folder / "plan.json"
         found: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
         return found
 
     def keep_plan(self, plan: Mapping[str, Mapping[str, Any]]) -> None:
-        """What each worker process finds is the same."""
+        """Write the plan. Each worker process writes the same one, so the last writer may win."""
         partial = self.folder / f".plan.{os.getpid()}"
         partial.write_text(json.dumps(plan), "utf-8")
         partial.rename(self.folder / "plan.json")
@@ -109,13 +109,16 @@ class Run:
     # verdicts
 
     def tell(self, name: str, verdict: Verdict) -> None:
-        """Let the other processes know how the check, not its proof, ended."""
+        """Tell the other processes the verdict of a check on the app as it is."""
         partial = self.folder / f".{name}"
         partial.write_text(json.dumps(verdict.value), "utf-8")
         partial.rename(self.folder / f"{name}.verdict")
 
     def verdict(self, name: str) -> Verdict | None:
-        """How the check ended; waits while it runs. None: it is no part of this run, or it never ended."""
+        """The verdict of the check on the app as it is; waits until the check has ended.
+
+        None: the check is not part of this run, or it did not end in time.
+        """
         about = self.planned.get((name, False))
         if about is None:
             return None
@@ -129,7 +132,7 @@ class Run:
     # what can be shown
 
     def absent(self, needs: Collection[str]) -> list[str]:
-        """Which of ``needs`` the contract or the configuration does not declare."""
+        """Those of ``needs`` that neither the contract nor the configuration declares."""
         contract, project = self.contract, self.site.project
         environments = getattr(contract, "environments", None)
         facts = {
@@ -144,10 +147,10 @@ class Run:
         return [need for need in needs if not declared.get(need, hasattr(contract, need))]
 
     def not_here(self, about: About) -> str:
-        """Why this target or this host cannot show the check; empty where it can."""
+        """Why this target or this host cannot run the check; empty where it can."""
         target = self.site.target
         if self.site.live and not about.live:
-            return "a deployed app has no admin API, and is not to be broken"
+            return "a deployed app has no admin API, and must not be broken"
         if "docker" in about.needs and (target.driver != "docker" or not Engine().available):
             return "it needs containers: the process stack runs the sources, without an image, a volume or a CPU quota"
         if "browser" in about.needs and find_chromium() is None:
@@ -157,13 +160,14 @@ class Run:
         return ""
 
 
-# Names of secrets that are ones: the bucket's name and addresses stand in the same file, and make reasons readable.
+# Only secrets with such names are hidden. The file of secrets also has the bucket's name and addresses, which a reader
+# of a report needs.
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|DSN|DATABASE_URL|REDIS_URL", re.I)
 
 RUN = pytest.StashKey[Run]()
 
 
 def environments_of(contract: type[FullContract]) -> Prefix | OwnBucket | None:
-    """How the app's environments are kept apart; None where the contract does not say it."""
+    """How the app's environments are separated; None where the contract does not declare it."""
     found: Prefix | OwnBucket | None = getattr(contract, "environments", None)
     return found

@@ -1,4 +1,4 @@
-"""The stack that a check runs on: its admin API, and what the edge, the bucket and the Machines say."""
+"""The stack as a check uses it: HTTP clients for the app, and the admin API of the stand-ins."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from parity.stack.target import Target
 ADMIN_TIMEOUT_S = 90.0
 APP_TIMEOUT_S = 40.0
 BODY_KEPT = 2000
-# What a page meets that is sent to its own API by plain http, in a redirect or a Location.
+# The error for a request to the app over plain http, to which only a redirect or a URL of the app can have led.
 MIXED = (
-    "the app leads there, and a browser blocks it as mixed content: an https page may not ask plain http. The server"
+    "the app leads there, and a browser blocks it as mixed content: an https page may not use plain http. The server"
     ' must trust the edge\'s X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips="*")'
 )
 
 
 class StackError(Exception):
-    """The stack did not do what a check needs: nothing is known of the app."""
+    """The stack did not do what a check needs. The check ends as an error, which says nothing about the app."""
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """Where a run takes place: the addresses, the configuration, and what the contract says beside it."""
+    """Where a run takes place: the target's addresses, the project's configuration, and the origin of the page."""
 
     target: Target
     project: Project
-    # The origin of the page; None where page and API are one.
+    # The origin of the page; None where page and API have the same origin.
     origin: str | None
 
     @property
@@ -52,12 +52,12 @@ class Site:
 
 @dataclass
 class Stack:
-    """One check's view of the stack. ``said`` is what was asked of the app and answered, oldest first."""
+    """One check's view of the stack. ``said``: the requests to the app with their answers, oldest first."""
 
     site: Site
     http: httpx.AsyncClient
     said: list[dict[str, Any]] = field(default_factory=list)
-    # Logs of Machines that are gone, by id.
+    # Logs of destroyed Machines, by id.
     logs: dict[str, list[str]] = field(default_factory=dict)
     # The Machines of a check that runs apart from others, oldest first; None: it uses those that are there.
     own: list[str] | None = None
@@ -68,10 +68,14 @@ class Stack:
         return self.site.target
 
     async def admin(self, method: str, path: str, body: object = None, timeout_s: float = ADMIN_TIMEOUT_S) -> Any:
-        """The JSON answer of the stand-ins' admin API. Raises ``StackError`` when it refuses or is not there."""
+        """Send a request to the stand-ins' admin API, and return the JSON of its answer; None for an empty one.
+
+        Raises ``StackError`` when the API refuses the request or does not answer within ``timeout_s`` seconds.
+        """
         if self.target.admin_url is None:
-            raise StackError("a deployed app has no admin API")
-        again = method in ("GET", "PUT", "DELETE")  # may be repeated: the connection may have been closed just then
+            raise StackError("a deployed app has no admin API: mark the check live only if it needs none")
+        # An idle connection may have been closed meanwhile; a request of these methods may then be sent once more.
+        again = method in ("GET", "PUT", "DELETE")
         while True:
             try:
                 answer = await self.http.request(method, self.target.admin_url + path, json=body, timeout=timeout_s)
@@ -85,7 +89,10 @@ class Stack:
         return answer.json() if answer.content else None
 
     async def stub_calls(self, stub: str) -> list[StubCall]:
-        """What the app asked of a stub of parity.toml, oldest first. Raises ``StackError`` for an unknown stub."""
+        """The requests that the app sent to a stub of parity.toml, oldest first.
+
+        Raises ``StackError`` for a stub that parity.toml does not declare.
+        """
         declared = self.site.project.parity.stubs
         if stub not in declared:
             raise StackError(f"parity.toml declares no stub {stub!r}; known: {', '.join(declared) or 'none'}")
@@ -96,7 +103,7 @@ class Stack:
 
     @asynccontextmanager
     async def r2_behaviour(self, **fields: object) -> AsyncIterator[None]:
-        """R2 with these fields of ``POST /r2/behaviour`` (``latency``, ``write_window`` …); as before afterwards."""
+        """Set these fields of ``POST /r2/behaviour`` (``latency``, ``write_window`` …), and restore them at the end."""
         before = await self.admin("GET", "/r2/behaviour")
         await self.admin("POST", "/r2/behaviour", fields)
         try:
@@ -105,7 +112,7 @@ class Stack:
             await self.admin("POST", "/r2/behaviour", {name: before[name] for name in fields})
 
     def client(self) -> httpx.AsyncClient:
-        """A client of its own: another person's browser, with its own cookies. What it says is kept in ``said``."""
+        """A new HTTP client with its own cookies, as another browser. Its requests are recorded in ``said``."""
         self._clients.append(made := client(self.target, self.said))
         return made
 
@@ -116,10 +123,10 @@ class Stack:
 
 
 def client(target: Target, said: list[dict[str, Any]]) -> httpx.AsyncClient:
-    """A client of the app and the stand-ins that trusts the stack's CA (public ones for a deployed app).
+    """An HTTP client for the app and the stand-ins that trusts the stack's CA, or public CAs for a deployed app.
 
-    A request to the app by plain http raises ``Refused``, as a browser blocks it: nothing but an answer of the app can
-    have led there.
+    A request to the app over plain http raises ``Refused``, because a browser blocks it. Only a redirect or a URL of
+    the app can have led there.
     """
     api = httpx.URL(target.api_url)
 
@@ -159,7 +166,7 @@ _CONTEXTS: dict[Path | None, ssl.SSLContext] = {}
 
 
 def ssl_context(ca: Path | None) -> ssl.SSLContext:
-    """For HTTP and WebSockets alike; made once for each CA, as loading the public ones takes 30 ms."""
+    """The TLS context for HTTP and WebSockets. It is cached for each CA, because loading public CAs takes 30 ms."""
     if ca not in _CONTEXTS:
         _CONTEXTS[ca] = ssl.create_default_context(cafile=ca)
     return _CONTEXTS[ca]

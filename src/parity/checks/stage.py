@@ -1,4 +1,4 @@
-"""Puts variants in place and takes them back: releases, layers, the proxy before the Machines, R2's rules, faults."""
+"""Applies broken variants to the stack and removes them: releases, image layers, the proxy, R2's rules and faults."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from parity.checks.verdict import NotDeclared, NotShown
 from parity.config.project import Project
 from parity.report.engine import Engine, EngineError
 
-# A release that becomes healthy does so long before; one that does not is a mistake in the variant.
+# Seconds to wait until a variant's release is healthy. A release that needs longer is a mistake in the variant.
 HEALTHY_WITHIN_S = 60
-# The package beside the app's entry module that wraps are copied into.
+# The package beside the app's entry module into which wraps are copied.
 WRAPS = "parity_wraps"
-# What a checkout holds beside the app.
+# Folders of a checkout that are not part of the app.
 NOT_COPIED = ("__pycache__", "user_data", ".venv", "venv", ".git", ".parity", "node_modules")
 
 
 @dataclass
 class Stage:
-    """What is in force on one stack. ``named``: the contract's variants."""
+    """The changes that are in force on one stack. ``named``: the broken variants of the contract."""
 
     stack: Stack
     named: Mapping[str, Change]
     in_force: tuple[Change, ...] = ()
-    # What the stand-ins call the faults in force, by the variant's identity.
+    # The stand-in's id of each fault in force, by the identity of the variant.
     _faults: dict[int, str] = field(default_factory=dict)
 
     @asynccontextmanager
     async def changed(self, *changes: Change) -> AsyncIterator[None]:
-        """The stack with ``changes`` on top of what is in force; as before afterwards.
+        """Apply ``changes`` in addition to those in force, and restore the former state at the end.
 
-        What a check changes itself stands inside of its broken variant, which was put there before. Raises
-        ``StackError``, ``NotDeclared`` for a ``Named`` variant that the contract has not, and ``NotShown`` for one that
-        this stack cannot have.
+        A change that a check applies itself is inside its broken variant, which was applied before. Raises
+        ``NotDeclared`` for a ``Named`` variant that the contract does not define, ``NotShown`` for a variant that this
+        stack cannot apply, and ``StackError`` when the stack fails.
         """
         before, wanted = self.in_force, (*self.in_force, *self.plain_of(changes, self.named))
         try:
@@ -55,7 +55,7 @@ class Stage:
 
     @staticmethod
     def plain_of(changes: Sequence[Change], named: Mapping[str, Change]) -> tuple[Change, ...]:
-        """``changes`` with the contract's own, ``named``, in place of their names. Raises ``NotDeclared``."""
+        """``changes`` with each ``Named`` and ``Both`` replaced by its variants. Raises ``NotDeclared``."""
         found: list[Change] = []
         for change in changes:
             if isinstance(change, Both):
@@ -70,11 +70,11 @@ class Stage:
         return tuple(found)
 
     async def as_configured(self) -> None:
-        """The configured release, R2 and bucket: a run that was killed may have left something else."""
+        """Restore the configured release, R2's rules and the bucket, because a killed run may have left its variant."""
         release = await self.stack.admin("GET", "/fly/release")
         if release["env"] or release["source"] or release["image"]:
             await self.stack.admin("POST", "/fly/releases", {"wait": HEALTHY_WITHIN_S}, timeout_s=HEALTHY_WITHIN_S + 60)
-        shutil.rmtree(self._variants, ignore_errors=True)  # no Machine starts from them any more
+        shutil.rmtree(self._variants, ignore_errors=True)  # no Machine uses these sources now
         await self.stack.admin("DELETE", "/fly/interposer")
         await self.stack.admin("DELETE", "/r2/behaviour")
         await self.stack.admin("DELETE", "/r2/cors")
@@ -84,7 +84,7 @@ class Stage:
         await self.as_one_finds_it()
 
     async def as_one_finds_it(self) -> None:
-        """No fault, no CPU quota but the configured one, and one Machine, which runs."""
+        """Restore the state that a check with ``alone`` expects: no faults, the configured CPU quota, one Machine."""
         if self.stack.target.driver == "docker":
             await self.stack.admin("DELETE", "/fly/cpu")
         await self.stack.admin("DELETE", "/r2/faults")
@@ -119,7 +119,7 @@ class Stage:
     async def _release(self, changes: Sequence[Change]) -> None:
         env = {name: value for change in changes if isinstance(change, Env) for name, value in change.values.items()}
         files = {path: text for change in changes if isinstance(change, Layer) for path, text in change.files.items()}
-        # The last of them is the innermost: what a check itself puts there is inside of its broken variant.
+        # The last wrap is the innermost: a check's own wrap is inside its broken variant.
         wraps = [change for change in changes if isinstance(change, Wrap)][::-1]
         patches = [change for change in changes if isinstance(change, Patch)]
         starts = all(change.starts for change in changes if isinstance(change, Wrap | Layer | Patch))
@@ -136,17 +136,17 @@ class Stage:
             body["image"] = await asyncio.to_thread(self._image, files, wraps, patches)
         await self.stack.admin("POST", "/fly/releases", body, timeout_s=HEALTHY_WITHIN_S + 120)
         if starts:
-            await Machines(self.stack).first()  # healthy is not enough: the edge must have seen the port open
-        for folder in former:  # no Machine starts from them any more
+            await Machines(self.stack).first()  # the edge must have seen the port open too
+        for folder in former:  # no Machine uses these sources now
             shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def _variants(self) -> Path:
-        """Where changed copies of the app's sources lie."""
+        """The folder of changed copies of the app's sources."""
         return self.stack.site.project.settings.state_dir / "variants"
 
     def _image(self, files: Mapping[str, str], wraps: Sequence[Wrap], patches: Sequence[Patch]) -> str:
-        """An image with these files, wraps and patches on top of the app's. Raises ``StackError``."""
+        """Build the app's image with these files, wraps and patches, and return its name. Raises ``StackError``."""
         project, engine = self.stack.site.project, Engine()
         base = project.image
         tag = f"{base.partition(':')[0]}-broken"
@@ -168,7 +168,7 @@ class Stage:
 
 
 def _text_of(engine: Engine, image: str, path: str) -> str:
-    # The terminal of the throw-away container ends lines with CR LF.
+    # The container's terminal ends lines with CR LF.
     return engine.run_and_read(image, ["cat", path]).replace("\r\n", "\n")
 
 
@@ -191,7 +191,7 @@ def _released(changes: Sequence[Change]) -> tuple[Change, ...]:
 def entry_point(project: Project) -> tuple[str, str]:
     """The file of the ``package.module:name`` in the app's start command, as ``package/module.py``, and the name.
 
-    Raises ``NotShown`` where the command names none: such an app is no ASGI app, or starts by a script.
+    Raises ``NotShown`` where the command names none, because the app is not an ASGI app or is started by a script.
     """
     process = project.parity.app.process
     command = process.command if process else []
@@ -203,19 +203,19 @@ def entry_point(project: Project) -> tuple[str, str]:
 
 
 def wrapped_files(text: str, entry: str, name: str, wraps: Sequence[Wrap]) -> dict[str, str]:
-    """The entry module and the wraps' modules, by path beside it; the first of ``wraps`` is the innermost."""
+    """The changed entry module and the modules of the wraps, by path. The first of ``wraps`` is the innermost."""
     folder = Path(entry).parent
     package = ".".join((*folder.parts, WRAPS))
     files = {}
     text += "\n\nimport json as _json\nimport sys as _sys\n\n"
     for wrap in wraps:
         source = Path(inspect.getsourcefile(wrap.function) or "")
-        # Its whole package goes along: the wraps share parts.
+        # The whole package is copied, because the wraps share modules.
         for file in source.parent.glob("*.py"):
             files[str(folder / WRAPS / file.name)] = file.read_text("utf-8")
         settings = json.dumps(dict(wrap.settings))
         text += f"from {package}.{source.stem} import {wrap.function.__name__} as _wrap\n"
-        # Looked up in the module, as some make their application on demand (``__getattr__``).
+        # getattr on the module, because some apps create their application on demand (module ``__getattr__``).
         text += f"{name} = _wrap(_sys.modules[__name__].{name}, _json.loads({settings!r}))\n"
     return {entry: text, **files}
 
@@ -227,7 +227,7 @@ def changed_source(project: Project, wraps: Sequence[Wrap], patches: Sequence[Pa
     state = project.settings.state_dir.resolve()
 
     def not_copied(place: str, names: list[str]) -> set[str]:
-        """The stack's state, and with it this copy, may lie in the folder of the sources."""
+        """Names that are not copied. The state folder may lie inside the sources, and this copy lies inside it."""
         return {name for name in names if name in NOT_COPIED or (Path(place) / name).resolve() == state}
 
     shutil.copytree(source, copy, ignore=not_copied, symlinks=True)

@@ -1,6 +1,7 @@
-"""Ways to break the app that runs, or what is around it; ``parity.checks.stage`` puts them in place.
+"""Broken variants: ways to break the running app or its environment on purpose, to prove that a check can fail.
 
-None knows a route. What only the app can name is ``Named`` and stands in ``Contract.broken``.
+These classes only describe a variant; ``parity.checks.stage`` applies it. None knows a route. A variant that needs
+knowledge of the app is defined in ``Contract.broken``, and a check refers to it with ``Named``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from parity import wraps
 
 @dataclass(frozen=True, repr=False)
 class Env:
-    """A release with these variables over the configured ones; None removes one."""
+    """A release with these environment variables changed; the value None removes a variable."""
 
     values: Mapping[str, str | None]
 
@@ -26,10 +27,11 @@ class Env:
 
 @dataclass(frozen=True, repr=False)
 class Wrap:
-    """A release whose ASGI application is ``function(app, settings)``.
+    """A release whose ASGI application is replaced by ``function(app, settings)``.
 
-    The function's module is copied beside the app's entry module, so it imports nothing of the harness. For what only
-    code inside the app can do; ``Proxy`` works for any language. ``starts`` False: the release may never be healthy.
+    Use it for what only code inside the app can do; ``Proxy`` works for apps in any language. The function's module is
+    copied beside the app's entry module, so it must not import the harness. With ``starts`` False the stack does not
+    wait until the release is healthy, because it may never be.
     """
 
     function: Callable[[Any, Mapping[str, Any]], Any]
@@ -43,8 +45,10 @@ class Wrap:
 
 @dataclass(frozen=True)
 class Patch:
-    """A release whose source ``file``, a path below the app's sources, has ``new`` in place of ``old``, which must
-    stand there once."""
+    """A release in which ``old`` is replaced by ``new`` in one source file.
+
+    ``file`` is a path below the app's sources. ``old`` must occur exactly once.
+    """
 
     file: str
     old: str
@@ -52,7 +56,7 @@ class Patch:
     starts: bool = True
 
     def applied(self, text: str) -> str:
-        """The file's text with the change. Raises ``ValueError`` where ``old`` is not there, or several times."""
+        """The file's text with the change. Raises ``ValueError`` unless ``old`` occurs exactly once."""
         if text.count(self.old) != 1:
             raise ValueError(f"{self.file} has {text.count(self.old)} times, not once: {self.old.strip()[:80]!r}")
         return text.replace(self.old, self.new)
@@ -63,8 +67,11 @@ class Patch:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mistake in the app that a check must notice (``parity check --mutants FILE``): ``caught_by`` is the check's
-    name, ``because`` a pattern of its reason; empty: that of the check's own broken variant."""
+    """A mistake in the app's sources that a check must notice (``parity check --mutants FILE``).
+
+    ``caught_by`` is the name of the check. ``because`` is a pattern that its reason must match; where it is empty, the
+    pattern of the check's mark counts.
+    """
 
     name: str
     change: Change
@@ -77,7 +84,7 @@ class Mutant:
 
 @dataclass(frozen=True, repr=False)
 class Layer:
-    """The image with these files on top, by absolute path in the image. Needs containers."""
+    """The image with these files added or replaced, by absolute path in the image. Needs containers."""
 
     files: Mapping[str, str]
     starts: bool = True
@@ -87,7 +94,7 @@ class Layer:
 
 
 class Proxy:
-    """A proxy between the edge and every Machine that does what the function ``name`` of ``parity.wraps`` says."""
+    """A proxy between the edge and every Machine, which runs the function ``name`` of ``parity.wraps``."""
 
     def __init__(self, name: str, **settings: Any) -> None:
         if name not in wraps.PROXIED:
@@ -100,14 +107,14 @@ class Proxy:
 
 @dataclass(frozen=True)
 class R2Rules:
-    """An R2 in which the rules with these numbers (docs/standins/r2-rules.md) do not hold, such as ``"16"``."""
+    """R2's stand-in without the rules of these numbers (docs/standins/r2-rules.md), such as ``"16"`` or ``"4,8"``."""
 
     off: str
 
 
 @dataclass(frozen=True, repr=False)
 class BucketCors:
-    """The bucket with this CORS policy in place of the configured one."""
+    """The bucket with this CORS policy instead of the configured one."""
 
     rules: Sequence[Mapping[str, object]]
 
@@ -116,11 +123,11 @@ class BucketCors:
 
 
 class Fault:
-    """A fault of a stand-in (``r2`` or ``modal``) that stays: the body of ``POST /{standin}/faults``."""
+    """A fault of a stand-in (``r2`` or ``modal``) for the whole check: the body of ``POST /{standin}/faults``."""
 
     def __init__(self, standin: str, **body: object) -> None:
         if standin not in ("r2", "modal"):
-            raise ValueError(f"there is no stand-in {standin!r} with faults: r2 or modal is wanted")
+            raise ValueError(f"there is no stand-in {standin!r} with faults: use r2 or modal")
         self.standin, self.body = standin, body
 
     def __repr__(self) -> str:
@@ -129,9 +136,10 @@ class Fault:
 
 @dataclass(frozen=True, repr=False)
 class Files:
-    """The repository with other files: ``change`` alters a copy of it, which the fixture ``checkout`` then gives.
+    """The repository with changed files, for checks that only read files; nothing that runs is changed.
 
-    ``what`` says it in words. For checks of what is written in files; nothing that runs is touched.
+    ``change`` edits a copy of the repository, and the fixture ``checkout`` returns the copy. ``what`` describes the
+    change in reports.
     """
 
     what: str
@@ -143,7 +151,7 @@ class Files:
 
 @dataclass(frozen=True, repr=False)
 class Named:
-    """The variant ``broken[name]`` of the contract; ``otherwise`` where the contract has none."""
+    """The variant ``broken[name]`` of the contract; ``otherwise`` where the contract does not define it."""
 
     name: str
     otherwise: Change | None = None

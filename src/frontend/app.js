@@ -79,9 +79,9 @@ async function showEnvironment() {
   const pill = byId("environment");
   pill.textContent = environment === prefix ? environment : `${environment} · ${prefix}`;
   pill.hidden = false;
-  const note = byId("gpu-note");
-  note.textContent = modal?.reachable && modal.detail ? `Exports may take longer. ${modal.detail}.` : "";
-  note.hidden = !note.textContent;
+  const problem = modal?.reachable ? modal.detail : null;
+  byId("gpu-problem").textContent = problem ? `${problem}.` : "";
+  byId("gpu-note").hidden = !problem;
 }
 
 function lookAgain() {

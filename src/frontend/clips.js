@@ -109,6 +109,7 @@ function edit(id) {
   const at = Number(byId("clip-start").value);
   guarded(null, () => play({ game: clip.game_id }, { at: at + shownFrame().lasts / 2 }), { key: "player" });
   byId("clip-name").focus();
+  byId("clip-form-title").scrollIntoView({ block: "nearest" }); // what is edited, and its times, on a phone too
 }
 
 function leave() {

@@ -88,6 +88,7 @@ function edit(id) {
   byId("reel-form-title").textContent = `Edit “${reel.name}”`;
   drawReels(data);
   byId("project-name").focus();
+  byId("reel-form-title").scrollIntoView({ block: "nearest" });
 }
 
 function leave() {

@@ -29,3 +29,16 @@ def test_an_error_is_seen_wherever_the_page_is_scrolled_to(
         return !banner.contains(document.elementFromPoint(left + 30, top + 3));
     }"""
     assert tab.get_by_test_id("error-banner").evaluate(covered) is False
+
+
+@pytest.mark.parametrize(("name", "title"), [("Goal", "#clip-form-title"), ("Highlights", "#reel-form-title")])
+def test_a_phone_shows_what_is_edited_from_its_title_on(
+    contexts: NewContext, api: Api, site: Site, video: Path, name: str, title: str
+) -> None:
+    api.new_profile()
+    api.reel("Highlights", [api.clip(api.upload(video), "Goal")])
+    tab = open_page(contexts(viewport={"width": 390, "height": 844}), site)
+    tab.get_by_role("button", name=f"Edit {name}").click()
+    expect(tab.locator(title)).to_be_in_viewport(ratio=1)
+    top = "title => title.getBoundingClientRect().top - document.querySelector('header').getBoundingClientRect().bottom"
+    assert tab.locator(title).evaluate(top) >= 0, "the header covers the title"

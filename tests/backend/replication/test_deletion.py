@@ -168,6 +168,21 @@ async def test_a_deletion_that_was_frozen_takes_nothing_of_what_came_later(
         await there.exists(CONTEXT)
 
 
+async def test_a_fence_that_was_created_further_ahead_leaves_no_writer_a_free_name(
+    start: Start, store: FakeStore, profiles: Profiles
+) -> None:
+    """Its attempt ended there, or the answer was lost: what is left of it to do is done by the next one."""
+    await create(profiles)
+    machine = start()
+    await write(machine, "before")
+    fence = 1 + max(int(key[-20:-4], 16) for key in store.objects if key.startswith(REPLICA + "0000/"))
+    await store.put_bytes(REPLICA + transaction(fence + 2).name, EMPTIED)
+    await deletion.empty(store, PROFILE, MONTH)
+    assert store.objects[REPLICA + transaction(fence).name][0] == EMPTIED
+    with pytest.raises(SyncError):
+        await write(machine, "after")
+
+
 async def test_a_deletion_touches_no_file_behind_its_own_fence(store: FakeStore, profiles: Profiles) -> None:
     await create(profiles)
     await deletion.empty(store, PROFILE, MONTH)

@@ -8,8 +8,9 @@ from tests.backend.replication.simulation.scenario import Scenario
 from tests.backend.replication.simulation.variants import VARIANTS, Variant
 
 _SEEDS = 150
-# A look that met an upload of its own; a file of its own that was deleted before its answer was read, 33 days later.
-_FOUND = (7000704, 20009916)
+# A look that met an upload of its own; a file of its own that was deleted before its answer was read, 33 days later; a
+# fence that was created further ahead, and whose answer was lost.
+_FOUND = (7000704, 20009916, 1795835432)
 _LEAST = {
     "acknowledged": 3500,
     "refused": 1400,

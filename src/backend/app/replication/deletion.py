@@ -96,20 +96,25 @@ def is_over(files: Sequence[FileRef]) -> bool:
 
 
 async def _fence(replica: ObjectReplica) -> int:
-    """Create the next transaction, as a claim does, unless the log is fenced already; the fence's TXID."""
+    """Create the next transaction, as a claim does, unless the log is fenced already; the fence's TXID.
+
+    Afterwards every name before the fence is taken, whoever created the fence and however that ended.
+    """
     ahead = 1
     while not is_over(files := (await replica.list()).files):
-        free = range(highest(file for file in files if file.level == 0) + 1, highest(files) + ahead + 1)
         try:
-            await _create(replica, free[-1])
+            await _create(replica, highest(files) + ahead)
         except FileExists:
             # A busy writer was there first. It cannot be further ahead than twice as far.
             ahead *= 2
-            continue
-        for txid in free[:-1]:
-            with contextlib.suppress(FileExists):
-                await _create(replica, txid)
-    return highest(files)
+    fence = highest(files)
+    # A fence that was created further ahead leaves names before it free, and a writer may go on there. Where no other
+    # transaction is left all of them are older than the retention, and a writer that slept so long lists by itself.
+    reached = highest(file for file in files if file.level == 0 and file.max_txid < fence)
+    for txid in range(reached + 1, fence) if reached else ():
+        with contextlib.suppress(FileExists):
+            await _create(replica, txid)
+    return fence
 
 
 async def _create(replica: ObjectReplica, txid: int) -> None:

@@ -39,7 +39,9 @@ async def overtaken(folder: Path) -> tuple[Machine, list[tuple[FileRef, bytes]]]
     return one, behind(store, reached)
 
 
-def test_no_query_comes_between_another_machines_files_and_the_look_at_their_schema(tmp_path: Path) -> None:
+def test_nothing_comes_between_another_machines_files_and_the_look_at_their_schema(
+    tmp_path: Path,
+) -> None:
     async def run() -> None:
         one, found = await overtaken(tmp_path)
         copy = one.replica.copy
@@ -53,6 +55,7 @@ def test_no_query_comes_between_another_machines_files_and_the_look_at_their_sch
         await asyncio.sleep(0)
         # It waits for its turn, which comes before the look at the schema.
         assert await copy.read(database, count, None) is None
+        assert await copy.write(database, count, None) is None
         await taking
         seen = await copy.read(database, count, None)
         assert seen is not None
@@ -82,5 +85,22 @@ def test_a_copy_that_was_closed_stays_closed_whatever_ends_late(tmp_path: Path) 
         assert one.replica.copy.state is State.CLOSED
         with pytest.raises(StoreError):
             await insert(one, 1)
+
+    play(run)
+
+
+def test_a_copy_that_was_built_again_meanwhile_is_neither_read_nor_written_but_asked_for_anew(tmp_path: Path) -> None:
+    """The request goes on with the new copy: it is not refused."""
+
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        copy = one.replica.copy
+        before = copy.database
+        assert before is not None
+        await copy.dropped(OSError("the disk fails"))
+        await insert(one, 1)
+        assert await copy.read(before, count, None) is None
+        assert await copy.write(before, count, None) is None
 
     play(run)

@@ -34,15 +34,19 @@ def test_what_is_encoded_is_decoded_to_the_same(made: tuple[Header, dict[int, by
 
 @settings(max_examples=300)
 @given(made=files(), draw=st.data(), with_index=st.booleans())
-def test_a_changed_byte_is_an_error(
+def test_a_changed_byte_is_an_error_or_changes_nothing(
     made: tuple[Header, dict[int, bytes]], draw: st.DataObject, *, with_index: bool
 ) -> None:
+    """The checksum is that of the pages, not of what LZ4 made of them, and LZ4 has several forms of one page."""
     header, pages = made
     data = bytearray(encode(header, pages.items()))
     at = draw.draw(st.integers(0, len(data) - 1))
     data[at] ^= draw.draw(st.integers(1, 255))
-    with pytest.raises(LtxError):
-        decode(bytes(data), with_index=with_index)
+    try:
+        found = decode(bytes(data), with_index=with_index)
+    except LtxError:
+        return
+    assert found == LtxFile(header, pages)
 
 
 @given(made=files(), draw=st.data(), with_index=st.booleans())

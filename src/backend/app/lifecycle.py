@@ -1,4 +1,4 @@
-"""Start and stop of the process: version in the log, the parts' own lifespans, a clean end."""
+"""Start and stop of the process: logs the version, runs the lifespans of all parts, and closes everything."""
 
 import asyncio
 import logging

@@ -36,7 +36,7 @@ EXPOSED_HEADERS: Final = ("X-Sync-Status", "X-Sync-Position", "Retry-After", "Co
 
 
 def middleware(settings: Settings) -> list[Middleware]:
-    """From the outside in. CORS is outermost: whatever answers further in, a browser can read it."""
+    """The middleware from the outermost in. CORS is outermost, so that a browser can read every answer."""
     origins = (*LOCAL_ORIGINS, *settings.cors_origins)
     return [
         Middleware(

@@ -1,4 +1,4 @@
-"""The base of every JSON body: unknown fields are refused, types are not guessed."""
+"""The base classes of JSON bodies: unknown fields are refused and types are not converted."""
 
 from typing import Any
 

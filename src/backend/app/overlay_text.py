@@ -1,4 +1,4 @@
-"""Text that is drawn over a video: what cannot be drawn is refused when it is sent, not drawn as boxes."""
+"""Validates text that is drawn over a video. A character that the font lacks is refused instead of drawn as a box."""
 
 from reel.fonts import undrawable
 

@@ -1,4 +1,4 @@
-"""Which routers the application serves and what runs around it: each part adds a line here."""
+"""Lists the routers and lifespans of all parts of the application; a new part adds its lines here."""
 
 from fastapi import APIRouter
 

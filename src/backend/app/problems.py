@@ -1,4 +1,4 @@
-"""Problem bodies (RFC 9457): one kind per sort of error, one shape for all of them."""
+"""The problem responses (RFC 9457) of this API: one kind per type of error."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

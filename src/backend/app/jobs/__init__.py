@@ -1,1 +1,1 @@
-"""Work that outlives a request: rows that survive restarts, and the runner that carries them out."""
+"""Background jobs. Their state is stored in rows, so that they survive restarts; a runner executes them."""

@@ -1,4 +1,4 @@
-"""What handlers ask for about jobs."""
+"""FastAPI dependencies for jobs."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ RunnerDep = Annotated[Runner, Depends(runner)]
 
 
 async def wake_jobs(context: ContextDep, runner: RunnerDep) -> None:
-    """A Machine knows no profile before it is asked for one: only then can its unfinished jobs go on."""
+    """Resumes the unfinished jobs of a profile at its first request, because until then a Machine does not know it."""
     runner.awaken(context)
 
 

@@ -1,4 +1,4 @@
-"""Events of jobs within this process, for WebSockets. A slow listener loses old events, never slows the work."""
+"""Sends the events of jobs in this process to WebSockets. A slow listener loses old events and does not delay jobs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ QUEUE_LENGTH: Final = 32
 
 
 class Hub:
-    """Who listens to which profile's jobs of which kind."""
+    """The listeners of each profile and kind of job."""
 
     def __init__(self) -> None:
         self._listeners: dict[tuple[UserContext, JobKind], set[asyncio.Queue[Job]]] = {}
@@ -26,7 +26,7 @@ class Hub:
 
     @contextmanager
     def listen(self, context: UserContext, kind: JobKind) -> Iterator[asyncio.Queue[Job]]:
-        """A queue of the events from now on."""
+        """Yields a queue that receives all events from now on."""
         queue: asyncio.Queue[Job] = asyncio.Queue(QUEUE_LENGTH)
         listeners = self._listeners.setdefault((context, kind), set())
         listeners.add(queue)

@@ -1,4 +1,4 @@
-"""The runner's life: made at start, its jobs given back at stop."""
+"""Creates the job runner at start; at stop, releases its jobs for another process."""
 
 import asyncio
 import shutil

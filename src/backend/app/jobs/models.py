@@ -1,4 +1,4 @@
-"""A job as rows, events and answers have it."""
+"""The types of a job: its row, its events and its response body."""
 
 import json
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class JobStatus(StrEnum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """Whether the job has ended: it is complete, failed or cancelled."""
         return self in (JobStatus.COMPLETE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 

@@ -1,4 +1,4 @@
-"""Rows of jobs. Every change says in its WHERE from which state it may happen, so that no writer undoes another."""
+"""Rows of jobs. Each WHERE clause names the states that the change may start from, so no writer undoes another."""
 
 import json
 from typing import Any
@@ -80,9 +80,9 @@ def unfinished(connection: apsw.Connection) -> list[Job]:
 
 
 def claim(connection: apsw.Connection, job_id: str, owner: str, at: float, lease_s: float) -> Job | None:
-    """Takes a job that nobody works on; None when it is over or another process holds its lease.
+    """Takes a job for `owner`; None if the job has ended or another process holds its lease.
 
-    An owner is `machine/process`: a process that died on this very Machine holds nothing any more.
+    An owner is `machine/process`. A lease of another process of the same Machine is void, because that process died.
     """
     machine = owner.split("/", 1)[0] + "/"
     changed = execute(
@@ -98,7 +98,7 @@ def claim(connection: apsw.Connection, job_id: str, owner: str, at: float, lease
 
 
 def renew(connection: apsw.Connection, job_id: str, owner: str, until: float, progress: float, phase: str) -> bool:
-    """Keeps the lease and notes the progress; False when the job was cancelled or taken over."""
+    """Extends the lease and stores the progress. False if the job was cancelled or another process took it."""
     return bool(
         execute(
             connection,
@@ -112,7 +112,7 @@ def renew(connection: apsw.Connection, job_id: str, owner: str, until: float, pr
 
 
 def set_call(connection: apsw.Connection, job_id: str, owner: str, call_id: str | None) -> bool:
-    """Notes the Modal call that does the work, or that it is no use any more."""
+    """Stores the id of the Modal call that does the work, or None if that call is no longer used."""
     return bool(
         execute(
             connection,
@@ -137,7 +137,7 @@ def complete(connection: apsw.Connection, job_id: str, owner: str, result: dict[
 
 
 def fail(connection: apsw.Connection, job_id: str, reason: str, owner: str | None = None) -> bool:
-    """Ends an unfinished job; with `owner` only while that one holds it."""
+    """Marks an unfinished job as failed. With `owner`, only if `owner` holds it."""
     return bool(
         execute(
             connection,
@@ -152,7 +152,7 @@ def fail(connection: apsw.Connection, job_id: str, reason: str, owner: str | Non
 
 
 def fail_exports_of(connection: apsw.Connection, source_key: str, reason: str) -> list[Job]:
-    """Ends the unfinished exports that need this source; returns them as they were."""
+    """Marks unfinished exports that use this source as failed. Returns them as they were before."""
     return [
         job
         for job in unfinished(connection)
@@ -163,7 +163,7 @@ def fail_exports_of(connection: apsw.Connection, source_key: str, reason: str) -
 
 
 def release(connection: apsw.Connection, job_id: str, owner: str) -> bool:
-    """Gives an unfinished job back, for whoever comes next; a Modal call goes on."""
+    """Ends the lease of an unfinished job, so that another process may take it. Its Modal call keeps running."""
     return bool(
         execute(
             connection,

@@ -1,4 +1,4 @@
-"""Carries out jobs: claims a row, works, keeps its lease, and says how it ended only when object storage holds it."""
+"""Executes jobs: claims a row, works, renews the lease, and reports the end once object storage has it."""
 
 import asyncio
 import dataclasses
@@ -54,12 +54,12 @@ class Runner:
         self._stopped = False
 
     def awaken(self, context: UserContext) -> None:
-        """On the first sight of a profile: what an earlier process left unfinished is resumed, or cleared."""
+        """At the first request for a profile: resume the unfinished jobs of earlier processes, or fail them."""
         if context not in self._seen:
             self._resume(context)
 
     def take_over(self, context: UserContext) -> None:
-        """This Machine has become the profile's owner: resume what the one before left unfinished."""
+        """This Machine has become the profile's owner: resume the unfinished jobs of the previous owner."""
         self._resume(context)
 
     def _resume(self, context: UserContext) -> None:
@@ -99,7 +99,7 @@ class Runner:
         await self._worker.abandon(job)
 
     def stop_jobs(self, context: UserContext, jobs: Iterable[Job]) -> None:
-        """Stop in the background what jobs have running that their rows, in object storage by now, no longer want."""
+        """Stop the work of cancelled or deleted jobs in the background. Object storage must have the rows."""
         for job in jobs:
             task = asyncio.create_task(self._stop_job(context, job))
             self._stopping.add(task)
@@ -119,7 +119,7 @@ class Runner:
             self.hub.publish(context, found)
 
     async def stop(self, deadline_s: float) -> None:
-        """Give every job back: its row waits for the next process, a Modal call goes on."""
+        """Release every job, so that another process can resume it. Modal calls keep running."""
         self._stopped = True
         tasks = [*self._tasks.values(), *self._awakening, *self._stopping]
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Single steps of a job on its profile's database, each one synced before it counts."""
+"""Single reads and writes of a job on its profile's database. A write returns once object storage has it."""
 
 import asyncio
 from collections.abc import Callable
@@ -41,6 +41,6 @@ async def write(databases: Databases, context: UserContext, change: Callable[[ap
 
 
 async def look(databases: Databases, context: UserContext, job_id: str) -> Job | None:
-    """The job as it is in object storage."""
+    """The job's row as object storage has it."""
     async with databases.session(context) as session:
         return await session.read(lambda connection: rows.find(connection, job_id))

@@ -1,7 +1,7 @@
-"""Closes the API to those who do not have ACCESS_TOKEN, where one is set.
+"""Requires ACCESS_TOKEN for every request, if that setting is not empty.
 
-`X-User-ID` is no authentication: everyone who can reach the API can read and delete what belongs to any user. The token
-makes a staging app on a public address private to those who were given it; it does not tell users apart.
+`X-User-ID` is no authentication: everyone who can reach the API can read and delete any user's data. The token limits
+a staging app on a public address to the people who have it. It does not distinguish users.
 """
 
 import base64
@@ -19,7 +19,7 @@ class AccessMiddleware:
     """Answers 401 unless a request has `Authorization: Bearer TOKEN`, or a WebSocket the sub-protocol `token.` followed
     by the token in base64url. Never in a URL: those end up in access logs.
 
-    `open_paths` and what begins with one of `open_prefixes` (presigned URLs) are served to everyone.
+    `open_paths`, and paths that begin with one of `open_prefixes` (presigned URLs), need no token.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Refuses bodies that are too large, declared or streamed, and those that take too long to arrive."""
+"""Refuses request bodies that are too large or take too long to arrive."""
 
 import asyncio
 
@@ -9,10 +9,10 @@ from app import problems
 
 
 class BodyLimitMiddleware:
-    """Answers 413 for a body over `limit` bytes, where its length is declared before a byte is read, and 408 for one
-    that is not there after `seconds`: a server that is told to stop waits for the requests that it has begun.
+    """Answers 413 for a body of more than `limit` bytes, at once if Content-Length says so, and 408 for a body that has
+    not arrived after `seconds`. The time limit exists because a stopping server waits for all requests that it began.
 
-    Paths that begin with one of `unlimited` take videos in development and have limits of their own.
+    Paths that begin with one of `unlimited` receive videos in development and have their own limits.
     """
 
     def __init__(self, app: ASGIApp, limit: int, seconds: float, unlimited: tuple[str, ...] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Holds a response back until everything its request wrote or saw is in the object store."""
+"""Delays a response until the object store has everything that its request wrote or read."""
 
 from contextlib import AsyncExitStack
 from typing import Final
@@ -48,9 +48,9 @@ async def open_session(request: Request, databases: Databases, context: UserCont
 
 
 class DatabaseSyncMiddleware:
-    """Settles a request's sessions between the handler and the first byte of its response.
+    """Waits for a request's sessions after the handler and before the first byte of the response.
 
-    When they cannot be settled the response is replaced by a 503 problem: what it says did not happen.
+    If the object store does not get the data, a 503 problem replaces the response, because its content would be untrue.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -4,7 +4,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadMiddleware:
-    """The application sees a GET; what it would send as the body is dropped here."""
+    """Passes a HEAD request on as GET and drops the body of the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,16 +1,16 @@
-"""Sends a request for a profile that another Machine owns to that Machine, by Fly's `fly-replay`.
+"""Redirects a request for a profile that another Machine owns to that Machine, with Fly's `fly-replay`.
 
-The proxy repeats the request there, and with the session replay cache of `fly.staging.toml` sends later requests with
-the same `X-Profile-ID` straight to the owner. A replay carries at most 1 MB of body (superfly/docs, "Dynamic request
-routing", 2026), which is why no request body may be larger. Preflights are answered further out, on any Machine.
+The proxy repeats the request there. With the session replay cache of `fly.staging.toml` it then sends later requests
+with the same `X-Profile-ID` directly to the owner. A replayed body has at most 1 MB (superfly/docs, "Dynamic request
+routing", 2026), so no request body may be larger. The CORS middleware answers preflights before, on any Machine.
 
-A request is served here, and this Machine becomes the owner, when the proxy could not reach the owner, when the request
-was replayed already, and when this process has no Machine id. The fence in the log makes that safe when the old owner
-is only frozen. One whose client asked for this very Machine (`Fly-Prefer-Instance-Id`, as operators and checks do) is
-served here too; of those only a write moves the profile.
+This Machine serves the request and becomes the owner if the proxy could not reach the owner, if the request was
+replayed already, or if this process has no Machine id. The fence in the log makes that safe even if the old owner is
+only frozen. A request whose client asked for this Machine (`Fly-Prefer-Instance-Id`, as operators and checks do) is
+served here too; of these requests, only a write changes the owner.
 
-Where the proxy could not reach a Machine that is not the owner any more, the request goes to the owner. Otherwise the
-Machines that are left would take the profile from each other for as long as the proxy remembers the one that is gone.
+If the proxy could not reach a Machine that is no longer the owner, the request goes to the current owner. Otherwise the
+remaining Machines would take the profile from each other until the proxy forgets the missing Machine.
 """
 
 import logging
@@ -61,7 +61,7 @@ class OwnerMiddleware:
             await answer(scope, receive, send)
 
     async def _owner(self, scope: Scope) -> str:
-        """The Machine that this request must go to; empty where it is served here."""
+        """The id of the Machine that must serve this request; empty if it is this Machine."""
         core: Core = scope["app"].state.core
         caller, headers = current_caller(), Headers(scope=scope)
         if not core.settings.fly_machine_id or caller.user_id is None or caller.profile_id is None:

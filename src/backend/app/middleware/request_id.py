@@ -1,4 +1,4 @@
-"""Reads Fly's id of a request, so that calls of object storage can say whom they serve."""
+"""Reads Fly's request id, so that calls of object storage can be traced to a request."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,7 +10,7 @@ HEADER = "Fly-Request-Id"
 
 
 class RequestIdMiddleware:
-    """Sets the id for everything inside; what is no identifier is no id."""
+    """Sets the request id for the code inside. A header value that is no valid id is ignored."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Turns whatever no handler expected into a problem body, inside of CORS so that a browser can read it."""
+"""Turns an unexpected exception into a problem response. It runs inside CORS, so that a browser can read the answer."""
 
 import logging
 import traceback

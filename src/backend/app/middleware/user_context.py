@@ -1,4 +1,4 @@
-"""Reads who is calling, once, validated, for HTTP and WebSockets; refuses WebSockets of unknown origins."""
+"""Reads and validates user, profile and position of a request or WebSocket. Refuses WebSockets of unknown origins."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qs
@@ -59,7 +59,7 @@ def from_subprotocols(headers: Headers) -> dict[str, list[str]]:
 
 
 class UserContextMiddleware:
-    """Sets the caller for everything inside; `open_paths` are served whatever the headers say."""
+    """Sets the caller for the code inside. For `open_paths` the headers are not validated."""
 
     def __init__(self, app: ASGIApp, origins: frozenset[str], open_paths: frozenset[str]) -> None:
         self.app = app
@@ -93,7 +93,7 @@ class UserContextMiddleware:
             caller_variable.reset(token)
 
     def _check_origin(self, headers: Headers) -> None:
-        # CORS does not cover WebSockets: without this any page could open one in its visitor's name.
+        # CORS does not apply to WebSockets: without this check any page could open one on behalf of its visitor.
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in self.origins:
             raise problems.FORBIDDEN_ORIGIN.error(f"Origin {origin[:200]!r} may not open a WebSocket here")

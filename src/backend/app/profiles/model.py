@@ -1,4 +1,4 @@
-"""The registry document `profiles.json`, and every change that can be made to it: pure."""
+"""The registry document `profiles.json` and the changes to it. Pure functions."""
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,12 +11,12 @@ ACTIVE, DELETING, DELETED = "active", "deleting", "deleted"
 
 
 class RegistryError(Exception):
-    """Bytes that are no registry this release can read."""
+    """The bytes are not a registry that this release can read."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A profile; one that was deleted stays as a tombstone, so that leftovers never bring it back."""
+    """A profile. A deleted one stays as a tombstone, so that remaining objects are never adopted as a profile again."""
 
     id: str
     name: str
@@ -41,7 +41,7 @@ class Registry:
     begun: frozenset[str] = frozenset()
 
     def find(self, profile_id: str) -> Entry | None:
-        """The entry in whatever state."""
+        """The entry, active or deleted; None if there is none."""
         return next((entry for entry in self.entries if entry.id == profile_id), None)
 
     def active(self) -> tuple[Entry, ...]:

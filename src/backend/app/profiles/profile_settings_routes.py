@@ -1,4 +1,4 @@
-"""`/api/settings`: what the profile of `X-Profile-ID` prefers."""
+"""`/api/settings`: the settings of the profile that `X-Profile-ID` names."""
 
 from fastapi import APIRouter
 

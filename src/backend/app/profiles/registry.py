@@ -56,7 +56,7 @@ class Profiles:
         return True
 
     async def was_begun(self, context: UserContext) -> bool:
-        """Whether the profile's log is known to have files."""
+        """Whether the registry records that the profile's log has files."""
         return context.profile_id in (await self._load(context.user_id))[0].begun
 
     async def registry(self, user_id: str) -> Registry:

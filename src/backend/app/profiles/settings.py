@@ -19,7 +19,7 @@ OverlayText = Annotated[str, Field(max_length=120)]
 
 
 class ProfileSettings(BaseModel):
-    """What a profile prefers; a setting that was never stored has the default."""
+    """The settings of a profile. A setting that was never stored has its default."""
 
     # A database may hold settings of a newer release: they are kept, not shown.
     model_config = ConfigDict(extra="ignore")

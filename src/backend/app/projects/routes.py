@@ -1,4 +1,4 @@
-"""`/api/projects`: reels as they are planned."""
+"""`/api/projects`: the plans of reels."""
 
 from typing import Annotated, Final
 

@@ -1,4 +1,4 @@
-"""Is it alive, and what is it: `/`, `/api/health`, `/api/status`."""
+"""Health and release: `/`, `/api/health`, `/api/status`."""
 
 import asyncio
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Whether Modal's control plane takes connections, without loading its SDK (0.4 s, 45 MiB)."""
+"""Tests whether Modal's control plane accepts connections, without loading its SDK (0.4 s, 45 MiB)."""
 
 import asyncio
 import ssl
@@ -23,9 +23,9 @@ def modal_address(server_url: str) -> Address:
 
 
 async def probe_modal(address: Address) -> None:
-    """Connects, with TLS where the address has it, and hangs up. Raises OSError.
+    """Connects (with TLS if the address says https) and disconnects. Raises OSError.
 
-    Says nothing about the token: the SDK sends it with each call, and a wrong one shows there.
+    The token is not tested. The SDK sends it with each call, which fails if it is wrong.
     """
     context = ssl.create_default_context() if address.tls else None
     _, writer = await asyncio.open_connection(address.host, address.port, ssl=context)

@@ -1,1 +1,1 @@
-"""Who does the work of a job: ffmpeg on this Machine, or Modal."""
+"""The workers of jobs: ffmpeg on this Machine, or functions on Modal."""

@@ -1,4 +1,4 @@
-"""Which worker does the jobs of this process, and what the end of a job changes."""
+"""Chooses the worker for the jobs of this process, and stores the result of a job."""
 
 from typing import Any
 

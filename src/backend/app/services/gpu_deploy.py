@@ -1,8 +1,8 @@
-"""What the deployed GPU functions understand, asked some seconds after the start and from time to time.
+"""Asks the deployed GPU functions which payloads they accept: some seconds after the start, and then at intervals.
 
-A release of the backend may meet GPU functions of an older one. What those cannot do is done on the Machine, and the
-log and /api/status say so. No job waits for the answer: without one the call is tried, and a refused payload is done on
-the Machine as well.
+The deployed functions may be older than the backend. Jobs that they cannot do run on the Machine, and the log and
+/api/status say so. No job waits for the answer: without one the call is tried, and a refused payload runs on the
+Machine too.
 """
 
 import asyncio

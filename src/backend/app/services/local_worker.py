@@ -1,4 +1,4 @@
-"""ffmpeg on this Machine: one job at a time, because 512 MB hold one encoder."""
+"""Runs jobs with ffmpeg on this Machine, one at a time, because 512 MB are enough for only one encoder."""
 
 import tempfile
 from pathlib import Path

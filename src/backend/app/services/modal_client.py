@@ -1,6 +1,6 @@
-"""Modal's functions: deadlines of our own, errors as reasons. The SDK (0.4 s, 45 MiB) is loaded by the first call.
+"""Calls Modal's functions with deadlines, and turns errors into reasons. The first call loads the SDK (0.4 s, 45 MiB).
 
-The SDK has no deadline on FunctionMap: a control plane that does not answer would hang a call for ever.
+The SDK sets no deadline on FunctionMap: without ours, a control plane that does not answer blocks a call forever.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The three files that ``parity init`` writes, as texts. Pure."""
+"""Builds the texts of the files that ``parity init`` writes. Pure: other modules read the repository and write."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SERVICES = {
         "redis://${PARITY_SERVICE_REDIS}/0",
     ),
 }
-# The same services as containers, with the names that ``address`` above has.
+# The same services as containers. Their names are the hosts in ``address`` above.
 _COMPOSED = {
     "postgres": (
         "  postgres:\n    image: postgres:16\n    environment: {POSTGRES_USER: app, POSTGRES_HOST_AUTH_METHOD: trust, "
@@ -50,15 +50,15 @@ def _list(words: Sequence[str]) -> str:
 
 
 def parity_toml(found: Findings) -> str:
-    """``parity.toml``: what was found, and as comments what could not be known."""
-    lines = ["# What Parity knows of this app beside its fly.toml. Paths are relative to this file.", "", "[app]"]
+    """``parity.toml``: the settings that were found, and comments for those that could not be found."""
+    lines = ["# What Parity must know about this app besides fly.toml. Paths are relative to this file.", "", "[app]"]
     lines.append(f'fly_config = "{found.fly_config or "fly.toml"}"')
     if found.origin:
         lines.append(f'frontend_origin = "{found.origin}" # from {found.origin_name} of fly.toml')
     else:
-        lines.append("# frontend_origin = \"https://app.example\" # the page's origin, if it is another than the API's")
-    lines.append('# frontend_dir = "frontend" # the built page, if it lies in this repository')
-    lines += ["", "[app.process] # how a Machine starts where there is no Docker"]
+        lines.append("# frontend_origin = \"https://app.example\" # the page's origin, if it differs from the API's")
+    lines.append('# frontend_dir = "frontend" # the folder of the built page, if it is in this repository')
+    lines += ["", "[app.process] # how a Machine starts without Docker"]
     if found.directory != ".":
         lines.append(f'directory = "{found.directory}"')
     command = found.command or ["{python}", "-m", "uvicorn", "main:app", "--host", "{host}", "--port", "{port}"]
@@ -72,9 +72,13 @@ def parity_toml(found: Findings) -> str:
     lines += ["", "[secrets]", f'file = "{SECRETS_FILE}"']
     others = {ours: theirs for ours, theirs in found.r2.items() if ours != theirs}
     if others:
-        lines += ["[secrets.names] # what this app calls them"]
+        lines += ["[secrets.names] # the app's own names for these secrets"]
         lines += [f'{ours} = "{theirs}"' for ours, theirs in others.items()]
-    lines += ["", "[standin.env] # what a Machine has here and not on Fly", 'AWS_CA_BUNDLE = "${PARITY_CA_PATH}"']
+    lines += [
+        "",
+        "[standin.env] # variables that a Machine has only here, not on Fly",
+        'AWS_CA_BUNDLE = "${PARITY_CA_PATH}"',
+    ]
     if found.gpu_app:
         lines.append('MODAL_SERVER_URL = "${PARITY_MODAL_URL}"')
     lines.append("")
@@ -103,13 +107,13 @@ def parity_toml(found: Findings) -> str:
 
 
 def _examples(found: Findings) -> list[str]:
-    """Comments for what the app may have besides, and could not be seen."""
-    lines = ["# What else may be declared, where the app has it (docs/your-own-backend.md):"]
+    """Comments with examples of settings for which nothing was found in the repository."""
+    lines = ["# What else can be declared, where the app has it (docs/your-own-backend.md):"]
     for name in found.outside or ["api.stripe.com"]:
         host = _host(name)
         lines += [
             "#",
-            f'# [stubs."{host}"] # an API of others: ${{PARITY_STUB_{_upper(host)}}} is its URL'
+            f'# [stubs."{host}"] # an outside API, which a stub replaces: ${{PARITY_STUB_{_upper(host)}}} is its URL'
             + (f", for {name}" if name in found.outside else ""),
             '# answers = { "POST /v1/things" = { status = 201, json = { id = "1" } } }',
         ]
@@ -123,7 +127,7 @@ def _examples(found: Findings) -> list[str]:
         lines += ["#", "# [gpu] # the functions on Modal", '# app = "video-jobs"', '# entry = "gpu/app.py"']
         lines += ['# requirements = "gpu/requirements.txt" # packages of their images']
         lines += ["# [gpu.secrets.bucket] # a Modal secret with its variables", '# AWS_ACCESS_KEY_ID = "${S3_KEY}"']
-    lines += ["#", "# [standin.override.MAIL_FROM] # a value of fly.toml or of a secret that must be another one here"]
+    lines += ["#", "# [standin.override.MAIL_FROM] # a variable of fly.toml or a secret that needs another value here"]
     lines += ['# value = "nobody@localhost"', '# reason = "staging sends mail to people"']
     url = f"https://{found.app or 'app'}.fly.dev"
     lines += ["#", "# [targets.staging] # parity check --target staging: a deployed app", f'# url = "{url}"', ""]
@@ -131,7 +135,7 @@ def _examples(found: Findings) -> list[str]:
 
 
 def _host(name: str) -> str:
-    """A stub's name for a variable such as ``MAIL_API_URL``."""
+    """The host name of a stub for a variable such as ``MAIL_API_URL``: ``mail.example``."""
     words = [word for word in name.lower().split("_") if word not in ("url", "uri", "host", "base", "endpoint", "api")]
     return f"{'-'.join(words) or 'api'}.example"
 
@@ -141,7 +145,7 @@ def _upper(host: str) -> str:
 
 
 def secrets_env(found: Findings) -> str:
-    """Stand-in values for the secrets; a real one belongs nowhere here."""
+    """The file of secrets, with stand-in values; no real secret belongs into it."""
     by_name = {found.r2.get(ours, ours): value for ours, value in _VALUES.items()}
     by_name |= {variable: _SERVICES[service][1] for service, variable in found.services.items()}
     wanted = [
@@ -150,11 +154,11 @@ def secrets_env(found: Findings) -> str:
     if found.gpu_app:
         wanted += ["MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"]
     names = dict.fromkeys([*(name for name in wanted if name not in found.env), *found.secrets])
-    lines = ["# Stand-in values for exactly the secrets that Fly holds (`fly secrets list`); no real one belongs here."]
+    lines = ["# Stand-in values for exactly the secrets that Fly has (`fly secrets list`). Put no real secret here."]
     lines += [f"{name}={by_name.get(name, 'TODO')}" for name in names]
     optional = [name for name in found.optional if name not in names]
     if optional:
-        lines += ["# Read where they are set; those that Fly holds belong here too:"]
+        lines += ["# The app reads these only where they are set. Add those that Fly has:"]
         lines += [f"# {name}=" for name in optional]
     return "\n".join(lines) + "\n"
 
@@ -166,7 +170,7 @@ def compose_yaml(found: Findings, harness: str) -> str:
 
 
 def contract(found: Findings, routes: Sequence[Route]) -> str:
-    """A skeleton of the contract: required methods filled in by guesses, optional ones as comments."""
+    """A skeleton of the contract: the required methods, guessed from the routes, and the optional ones as comments."""
     sign_in = first(routes, "POST", _SIGN_IN)
     posts = [r for r in routes if r.method == "POST" and r.plain and r.fields and r is not sign_in]
     gets = {r.path.rstrip("/"): r for r in routes if r.method == "GET"}
@@ -191,7 +195,7 @@ def contract(found: Findings, routes: Sequence[Route]) -> str:
 
 
 def _call(route: Route, value: str, *others: tuple[str, str]) -> str:
-    """A request whose texts are all ``value``, but those that ``others`` name by a pattern."""
+    """The code of a request. Each field has ``value``, or that of ``others`` whose pattern matches its name."""
     given = {name: next((v for pattern, v in others if re.search(pattern, name, re.I)), value) for name in route.fields}
     body = ", ".join(f'"{name}": {text}' for name, text in given.items())
     expect = f", expect={route.status}" if route.status != 200 else ""
@@ -203,18 +207,19 @@ def _sign_in(route: Route) -> str:
         route, "self.api.user", ("mail", 'f"{self.api.user}@example.com"'), ("pass", 'f"password of {self.api.user}"')
     )
     return f"""{call}
-        # A token of the answer: self.api.headers["Authorization"] = f"Bearer {{answer['token']}}"
-        # A code that is sent by mail: (await self.api.stub_calls("mail.example", containing=address))[-1].body"""
+        # If the answer has a token: self.api.headers["Authorization"] = f"Bearer {{answer['token']}}"
+        # If a code is sent by mail: (await self.api.stub_calls("mail.example", containing=address))[-1].body"""
 
 
-_COMPOSE = """# With Docker: `parity config write`, then `parity up --driver docker`. The rest comes with the include.
+_COMPOSE = """# The container stack: `parity config write`, then `parity up --driver docker`. The rest is included.
 include:
   - path: {harness}/src/parity/compose.yaml
     project_directory: .
     env_file: deploy/parity.env
 
 services:
-  # It never runs by itself: Machines are made from its image. What else the app needs goes here, on the network public.
+  # Compose only builds this image; Parity starts Machines from it. Add other services that the app needs here, on the
+  # network public.
   api:
     image: ${{COMPOSE_PROJECT_NAME}}-api
     build:
@@ -226,9 +231,10 @@ services:
     deploy:
       replicas: 0
 """
-_CONTRACT = '''"""What {app} says of itself, for Parity's checks: one instance is one person.
+_CONTRACT = '''"""The contract of {app}: how its people sign in, write and read, for Parity's checks.
 
-`parity.contract` describes each method. What is absent makes the checks that need it "not declared".
+Each instance stands for one person. `parity.contract` describes each method. A check that needs an absent method
+ends as "not declared".
 {listing}
 """
 
@@ -242,7 +248,8 @@ from parity.contract import (  # noqa: F401
 
 
 class Contract:
-    # Where people's data lives: InBucket(prefix), with within_s=… for a replica that follows later, or Elsewhere().
+    # Where people's data is stored: InBucket(prefix), or Elsewhere(). InBucket(…, within_s=5): a write reaches the
+    # bucket up to 5 s after its answer (Litestream).
     keeps = {keeps}
     {environments}
 
@@ -250,58 +257,57 @@ class Contract:
         self.api = api
 
     async def sign_in(self) -> None:
-        """A new person comes; self.api.user is an id that nobody had before. Cookies are kept; a token goes into
-        self.api.headers."""
+        """Sign in a new person. self.api.user is a unique id. Cookies are kept; put a token into self.api.headers."""
         {sign_in}
 
     async def write(self, text: str) -> None:
-        """Store a text; api.call raises for any other status than the expected one."""
+        """Store a text. api.call raises for any status other than the expected one."""
         {write}
 
     async def read(self) -> Collection[str]:
-        """Every text that this person stored."""
+        """Every text that this person has stored."""
         found = await self.api.call("GET", "{read}")
         items = found if isinstance(found, list) else next(value for value in found.values() if isinstance(value, list))
         return [item["{field}"] for item in items]
 
-    # Optional: each makes more checks possible (docs/your-own-backend.md).
+    # Optional parts. Each enables more checks (docs/your-own-backend.md).
     #
-    # people = Rate(5, per_s=60) # how often people may be made, where the app limits it
-    # public = [r"^/films/"] # paths at which everybody may read what one person has, by design
+    # people = Rate(5, per_s=60) # where the app limits sign-ups: at most 5 new people within 60 s
+    # public = [r"^/films/"] # paths at which everyone may read a person's data by design
     #
-    # async def owns(self) -> str: # the prefix in the bucket of this person's data
+    # async def owns(self) -> str: # the prefix of this person's data in the bucket
     #     return f"staging/users/{{self.api.user}}/"
     #
-    # async def cold_person(self) -> None: # the person comes back in a new browser: self.api.user is all it knows
+    # async def cold_person(self) -> None: # the person returns in a new browser that knows only self.api.user
     #
-    # async def edit(self): # two fields of one record
+    # async def edit(self): # two independent fields of one record
     #     async def rename(text): await self.api.call("PATCH", "/record", {{"name": text}})
     #     async def name(): return (await self.api.call("GET", "/record"))["name"]
     #     return [Edit(rename, name), Edit(…, …)]
     #
-    # async def delete(self, text: str) -> None: # what write(text) stored
+    # async def delete(self, text: str) -> None: # delete what write(text) stored
     #
-    # async def refused(self): # requests that must fail, and how
+    # async def refused(self): # requests that must fail, and with which status
     #     return [Refusal("GET", "/no-such-path", 404), Refusal("POST", "/things", 422, {{}})]
     #
-    # async def sockets(self): # a browser sends a token as a subprotocol, or a cookie
+    # async def sockets(self): # WebSockets; a browser can send a cookie or a subprotocol, but no other header
     #     return [Socket("/ws", expect="pattern of the first message", subprotocols=("v1", token))]
     #
-    # async def upload(self, data: bytes): # as the page does: send_file also asks the preflight, and gives the ETag
+    # async def upload(self, data: bytes): # as the page does; send_file sends the preflight too, and returns the ETag
     #     begun = await self.api.call("POST", "/uploads", {{"size": len(data)}}, expect=201)
     #     etag = await self.api.send_file(begun["url"], data, "video/mp4")
     #     return Uploaded(key_in_the_bucket, url_at_which_a_browser_plays_it)
     #
-    # async def content(self, key: str) -> bytes: # where the app itself serves what was uploaded
+    # async def content(self, key: str) -> bytes: # the bytes of an upload, where the app itself serves them
     #
-    # async def job(self): # the app's longest work; returns at once
+    # async def job(self): # begin the app's longest work, and return at once
     #     begun = await self.api.call("POST", "/jobs", expect=202)
     #     async def state():
     #         found = await self.api.call("GET", f"/jobs/{{begun['id']}}")
     #         return JobState("running" or "done" or "failed", reason=found["error"], keys=(key_of_the_result,))
     #     return Job(state, done_s=60)
     #
-    # async def old_data(self): # what former releases left: {{"v1": OldData(objects={{key: bytes}}, shown=[text])}}
+    # async def old_data(self): # data of former releases: {{"v1": OldData(objects={{key: bytes}}, shown=[text])}}
     #
-    # async def crash(self): # a request that raises in the app: Call("GET", "/debug/crash")
+    # async def crash(self): # a request that raises an exception in the app: Call("GET", "/debug/crash")
 '''

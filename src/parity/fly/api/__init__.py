@@ -1,5 +1,5 @@
 """Fly's own API as far as flyctl needs it for this app: Machines REST, GraphQL, releases, logs, and a registry.
 
-Every shape follows what flyctl v0.4.87 was seen to ask for and to accept. It deploys to the stand-in's Machines; what
-of a Machine's configuration the stand-in takes from fly.toml (size, ports, checks, restarts) is not taken from here.
+Requests and answers follow recordings of flyctl v0.4.87. A deploy through this API changes the stand-in's Machines.
+Size, ports, checks and restarts of a Machine come from the stand-in's fly.toml and not from the request.
 """

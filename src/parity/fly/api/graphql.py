@@ -1,8 +1,7 @@
 """The part of GraphQL that flyctl's queries use: selections with aliases, arguments, variables and fragments.
 
-A query is answered from a tree of dictionaries; a value that takes arguments is a function of them. A field that the
-tree lacks is answered with null and reported, a field at the root that it lacks is an error: flyctl goes on without the
-first, and must be told of the second.
+A query is answered from a tree of dictionaries; a value that takes arguments is a function of them. An unknown field is
+answered with null and reported, because flyctl can continue without it. An unknown field at the root is an error.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class QueryError(Exception):
 
 @dataclass
 class Selection:
-    """One field that is asked for. ``fragment`` stands for the fields of a named fragment instead."""
+    """One requested field. If ``fragment`` is set, it stands for the fields of that fragment."""
 
     name: str
     alias: str = ""
@@ -68,7 +67,7 @@ def parse(text: str) -> Document:
 def answer(
     document: Document, variables: Mapping[str, Any], tree: Mapping[str, Any], missing: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The data of the answer. ``missing`` is told each field that the tree lacks. Raises ``QueryError``."""
+    """The data of the answer. ``missing`` is called with each unknown field. Raises ``QueryError``."""
     for one in _flat(document.fields, document.fragments):
         if one.name not in tree:
             raise QueryError(f"{document.kind} {document.name or one.name} is not implemented by the stand-in")

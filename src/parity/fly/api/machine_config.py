@@ -1,7 +1,7 @@
-"""What a Machine's configuration means, as flyctl sends it to the Machines API (superfly/fly-go, machine_types.go).
+"""Reads the configuration of a Machine that flyctl sends to the Machines API (superfly/fly-go, machine_types.go).
 
-It becomes a configuration as fly.toml gives one, so that a Machine has one form of it whoever configured it. What the
-stand-in does not act on is named: the edge's settings stay those of the stand-in's fly.toml for every Machine.
+It is converted to the type that fly.toml is read into, so that Machines have one type of configuration. Parts that the
+stand-in ignores are reported: the edge uses the settings of the stand-in's fly.toml for every Machine.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class MachinesApi:
         self._base, self._fleet, self._state, self._registry = base, fleet, state, registry
         self._app, self._region = base.app, base.primary_region
         self._candidate: Release | None = None
-        self._runs: dict[str, Release] = {}  # Machine → what it was last given through this API
+        self._runs: dict[str, Release] = {}  # Machine → the release that this API gave it last
         self._configured: dict[str, Configured] = {}
 
     async def handle(self, request: Request) -> Response:
@@ -219,7 +219,7 @@ class MachinesApi:
         return JSONResponse(shown)
 
     async def _update(self, machine: Machine, body: dict[str, Any]) -> Response:
-        """Another configuration: a Machine that is stopped stays so when flyctl says ``skip_launch``."""
+        """Give a Machine another configuration. A stopped Machine stays stopped if flyctl sends ``skip_launch``."""
         wanted = configured(body["config"], self._base)
         release = await self._release(body["config"], wanted)
         launch = not body.get("skip_launch")

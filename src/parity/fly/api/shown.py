@@ -1,7 +1,7 @@
 """A Machine and its events as the Machines API shows them.
 
-flyctl depends on more than it looks: without ``host_status`` or ``metadata`` it makes another Machine, it takes a young
-``start`` event for one under way, and it reads the exit code of a release command from the newest ``exit`` event
+flyctl depends on these fields: without ``host_status`` or ``metadata`` it creates another Machine, it treats a recent
+``start`` event as a start in progress, and it reads the exit code of a release command from the newest ``exit`` event
 (superfly/fly-go, machine_types.go; superfly/flyctl, internal/machine/leasable_machine.go).
 """
 

@@ -1,8 +1,7 @@
-"""What the API remembers beside the fleet: secrets, releases, leases, what each Machine was configured with.
+"""The state of the API beside the fleet: secrets, releases, leases, and the configuration of each Machine.
 
-Secrets, releases, volumes and addresses outlive a restart of the stand-in, as they outlive everything on Fly: a
-promotion finds its way back in the list of releases. Leases and configurations of Machines do not, because a restart
-makes other Machines.
+Secrets, releases, volumes and addresses survive a restart of the stand-in; a promotion needs the list of releases to
+roll back. Leases and configurations of Machines do not survive, because a restart creates new Machines.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def stamp(seconds: float | None = None) -> str:
 
 @dataclass
 class Lease:
-    """Who may change a Machine until ``expires`` (Unix seconds)."""
+    """The exclusive right to change a Machine until ``expires`` (Unix seconds)."""
 
     nonce: str
     expires: float
@@ -117,7 +116,7 @@ class ApiState:
             sys.stderr.write(f"fly api: {what} is not implemented\n")
 
     def lease_of(self, machine: str) -> Lease | None:
-        """The lease in force."""
+        """The Machine's lease, unless it has expired."""
         lease = self.leases.get(machine)
         if lease and lease.expires < time.time():
             del self.leases[machine]

@@ -1,1 +1,1 @@
-"""The edge: TLS, HTTP/1.1, HTTP/2 and WebSocket in front of the Machines, as Fly Proxy is."""
+"""The edge, which stands for Fly Proxy: TLS, HTTP/1.1, HTTP/2 and WebSocket in front of the Machines."""

@@ -1,4 +1,4 @@
-"""What the client gets: the head as the edge rewrites it, the body, compressed where it may be, and the end."""
+"""Sends the response to the client: rewrites its head and compresses its body where Fly does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parity.fly.edge.request import Body, Request, Stream
 
 
 class Answer:
-    """The response of one exchange. What is sent is noted in ``entry``; ``elapsed`` is the exchange's clock, in ms."""
+    """The response of one exchange. ``entry`` records what is sent; ``elapsed`` returns the exchange's age in ms."""
 
     def __init__(
         self, context: EdgeContext, stream: Stream, request: Request, entry: Entry, elapsed: Callable[[], float]

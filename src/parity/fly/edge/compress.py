@@ -1,7 +1,7 @@
 """Compression as Fly Proxy does it: zstd, br, gzip, deflate, unless the app set ``Content-Encoding``.
 
-The compressors are never flushed before the end, so what the app streams arrives late: a trait of the real proxy that
-``Content-Encoding: none`` opts out of (superfly/docs, August 2026).
+The compressors are flushed only at the end, so a streamed response arrives late. The real proxy does the same;
+``Content-Encoding: none`` prevents it (superfly/docs, August 2026).
 """
 
 from __future__ import annotations

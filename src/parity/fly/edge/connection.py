@@ -1,4 +1,4 @@
-"""What a connection to a Machine has in either protocol: the client that it serves, and a reader that can pause."""
+"""The interface and common parts of connections to a Machine, for HTTP/1.1 and HTTP/2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Client(Protocol):
-    """What a connection tells the exchange that it serves."""
+    """The events that a connection reports to its exchange."""
 
     def app_informational(self, status: int, headers: Headers) -> None: ...
     def app_head(self, status: int, headers: Headers, body: Body) -> None: ...

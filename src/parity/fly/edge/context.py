@@ -1,4 +1,4 @@
-"""What every exchange of an edge shares, and what the edge asks of the gate."""
+"""The objects that all exchanges of an edge share, and the interface of the gate."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class Waiter(Protocol):
     @property
     def websocket(self) -> bool: ...
     def assigned(self, target: Target) -> None:
-        """The Machine to use; ``Gate.release`` gives the place back."""
+        """Called with the Machine to use. The exchange must call ``Gate.release`` when it has ended."""
 
     def refused(self, status: int, reason: str) -> None:
-        """There will be none."""
+        """Called with a status and a reason if the request gets no Machine."""
 
 
 class Interposed(Protocol):
-    """What may stand between the edge and a Machine."""
+    """Finds the address to connect to for a Machine, which may be that of a proxy."""
 
     async def address(self, machine: tuple[str, int], *, websocket: bool) -> tuple[str, int]: ...
 
 
 class Straight:
-    """Nothing stands there."""
+    """Connects directly to the Machine."""
 
     async def address(self, machine: tuple[str, int], *, websocket: bool) -> tuple[str, int]:  # noqa: ARG002
         return machine
@@ -78,7 +78,7 @@ def configured_headers(config: FlyConfig) -> Headers:
 
 @dataclass(slots=True)
 class EdgeContext:
-    """One app's edge. While ``paused``, no limit of it passes: a person looks at a stopped program."""
+    """One app's edge. While ``paused``, because a debugger is attached, its timeouts do not expire."""
 
     config: FlyConfig
     settings: FlySettings

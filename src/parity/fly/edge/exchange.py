@@ -1,4 +1,4 @@
-"""One request on its way: hold, send, answer, replay, tunnel. Drives a client's stream and a Machine's connection.
+"""Handles one request: waits for a Machine, sends the request, and passes on the answer, a replay or a WebSocket.
 
 An exchange is in exactly one ``Stage``; ``FOLLOWS`` is the whole state machine. ``Route`` decides where the request
 goes, ``Answer`` writes what the client gets.
@@ -32,7 +32,7 @@ CLOSE_WAIT_S = 1.0
 
 
 class Stage(Enum):
-    """How far an exchange has come."""
+    """The state of an exchange."""
 
     HELD = "held"  # has no Machine yet
     CONNECTING = "connecting"  # to its Machine
@@ -58,7 +58,7 @@ WEBSOCKET = frozenset({Stage.TUNNEL, Stage.CLOSING})
 
 
 class Exchange:
-    """From the request's head to the response's end. All methods run in the event loop's thread."""
+    """One exchange, from the request's head to the response's end. Not thread-safe: use it in the event loop only."""
 
     def __init__(self, context: EdgeContext, stream: Stream, request: Request) -> None:
         self._context, self._stream, self.request = context, stream, request

@@ -1,7 +1,6 @@
-"""Whether an HTTP/2 client is in the middle of a request's head: bytes are counted, frames are not decoded.
+"""Finds out whether an HTTP/2 client is in the middle of a request's head. It counts bytes and decodes no frames.
 
-``h2`` keeps what is incomplete to itself, and reports a head only once it is whole. A slow body is no concern here: a
-DATA frame may take as long as it likes.
+This is needed because ``h2`` reports a head only when it is complete. A DATA frame has no time limit.
 """
 
 from __future__ import annotations

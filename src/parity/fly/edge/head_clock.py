@@ -1,4 +1,4 @@
-"""Ends connections whose request's head does not become complete."""
+"""Ends connections on which a request's head does not arrive completely in time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class HeadClock:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """The first byte of a head is there."""
+        """Start the timeout: the first byte of a head has arrived."""
         if self._timer is None and self._limit_s:
             self._timer = asyncio.get_running_loop().call_later(self._limit_s, self._expired)
 

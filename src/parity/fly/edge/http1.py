@@ -35,7 +35,7 @@ def head_bytes(status: int, headers: Headers) -> bytes:
 
 
 class Http1Stream:
-    """One turn on a connection."""
+    """One request and its response on a connection."""
 
     def __init__(self, connection: Http1Connection, method: bytes, *, version: str, keep_alive: bool) -> None:
         self._connection, self._method, self._version = connection, method, version

@@ -1,4 +1,4 @@
-"""The request's body as far as it came: kept while a Machine starts, and for as long as it might be sent again."""
+"""Buffers a request's body while a Machine starts, and as long as the request may have to be sent again."""
 
 from __future__ import annotations
 

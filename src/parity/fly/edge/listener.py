@@ -18,7 +18,7 @@ from parity.fly.edge.listening import ClientEnd
 from parity.fly.edge.redirect import RedirectConnection
 
 BACKLOG = 1024
-# The ports as the app is told them: the edge's own numbers are an accident of this machine.
+# The ports that the app sees in headers. The real port numbers of the stand-in would differ from Fly's.
 HTTPS_PORT, HTTP_PORT = 443, 80
 
 
@@ -39,7 +39,7 @@ class TlsFront(asyncio.Protocol):
 
 
 class PlainFront(asyncio.Protocol):
-    """Port 80: the app itself, or the redirect."""
+    """Port 80: serves the app, or redirects to https."""
 
     def __init__(self, context: EdgeContext, redirect_port: int | None) -> None:
         self._context, self._redirect_port = context, redirect_port

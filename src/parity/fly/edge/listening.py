@@ -1,4 +1,4 @@
-"""What a connection knows of where it came in."""
+"""The addresses of a client connection."""
 
 from __future__ import annotations
 

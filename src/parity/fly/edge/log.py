@@ -1,4 +1,4 @@
-"""What the edge saw: a ring of the last requests, for ``GET /fly/requests``."""
+"""A ring buffer of the last requests, for ``GET /fly/requests``."""
 
 from __future__ import annotations
 

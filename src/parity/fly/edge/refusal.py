@@ -1,4 +1,4 @@
-"""The edge's own answer to what cannot be a request: 400, 408, 414, 431. Headers and log entry as for any other."""
+"""The edge's answers to invalid requests: 400, 408, 414 and 431, with the usual headers and log entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fly-replay``: a Machine answers with it to hand the request to another one.
+"""``fly-replay``: with this answer a Machine asks the edge to send the request to another Machine.
 
 Source: superfly/docs, networking/dynamic-request-routing (read November 2026). Both forms are read here, the header and
 the JSON body; ``route`` decides what follows from them.

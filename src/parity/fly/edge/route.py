@@ -1,4 +1,4 @@
-"""Where one request goes next: as its own headers, the replay cache and the apps' replays say. No I/O.
+"""Decides where one request goes next, from its headers, the replay cache and the replays of the app. No I/O.
 
 The exchange asks for ``wish`` and ``headers_for`` before each try, reports a replay or a failure, and never looks into
 a replay itself.
@@ -17,7 +17,7 @@ from parity.fly.edge.wish import Wish, wish_of
 
 
 class Route:
-    """``request`` is what the next Machine gets; ``note`` is what ``/fly/requests`` says of the cache."""
+    """``request`` is what the next Machine gets; ``note`` says for ``/fly/requests`` what the cache did."""
 
     def __init__(self, cache: ReplayCache, original: Request, *, app: str, region: str) -> None:
         self._cache, self._original, self._app, self._region = cache, original, app, region

@@ -1,4 +1,4 @@
-"""A request as it is written to a Machine. Pure functions."""
+"""Writes a request in HTTP/1.1 for a Machine. Pure functions."""
 
 from __future__ import annotations
 

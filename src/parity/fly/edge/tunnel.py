@@ -1,4 +1,4 @@
-"""A WebSocket's way from the Machine to the client: raw bytes, with room for the edge's own close frame."""
+"""Passes the bytes of a WebSocket from the Machine to the client, and can insert the edge's own close frame."""
 
 from __future__ import annotations
 

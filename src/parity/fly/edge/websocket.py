@@ -1,4 +1,4 @@
-"""Follow the frames of a WebSocket that passes through as raw bytes, so that a close frame fits in between."""
+"""Tracks where frames end in the bytes of a WebSocket, so that a close frame can be inserted between two frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Machine a request may go to, and what the request itself asks for."""
+"""The Machine that a request must, should or must not go to, from its own headers or a replay."""
 
 from __future__ import annotations
 

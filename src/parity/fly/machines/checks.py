@@ -1,7 +1,10 @@
-"""Health checks as Fly calls them: plain HTTP straight to the Machine, from another peer than the edge, without
-``X-Forwarded-Proto``; only 2xx passes, redirects are not followed; a failing Machine is unroutable, not restarted.
+"""Health checks as Fly makes them.
 
-The checks of ``[checks]`` are called in the same way, at a port of their own; requests do not depend on them.
+A check is a plain HTTP request directly to the Machine, from another address than the edge's and without
+``X-Forwarded-Proto``. Only 2xx passes; redirects are not followed. A Machine whose check fails gets no requests and is
+not restarted.
+
+The checks of ``[checks]`` are made in the same way, at their own port; routing does not depend on them.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ OUTPUT_LIMIT = 1024
 
 
 class Health(StrEnum):
-    """What is known from one check."""
+    """The result of one check."""
 
     WAITING = "waiting"
     PASSING = "passing"
@@ -43,7 +46,7 @@ class CheckState:
 
 
 def judge(status: int | None, *, in_grace: bool, before: Health) -> Health:
-    """What one result means. Failures within the grace period do not count."""
+    """The health that follows from one result. Failures within the grace period do not count."""
     if status is not None and 200 <= status < 300:
         return Health.PASSING
     return before if in_grace and before is not Health.CRITICAL else Health.CRITICAL

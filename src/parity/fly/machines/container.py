@@ -1,4 +1,4 @@
-"""What Docker is asked for a Machine: pure functions that build names, labels, configuration and archives."""
+"""Builds the names, labels, configuration and archives of a Machine's container. Pure functions."""
 
 from __future__ import annotations
 

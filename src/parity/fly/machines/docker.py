@@ -45,7 +45,7 @@ KEPT_LINES = 5000
 
 
 class DockerDriver:
-    """One container a Machine, made anew for each start: a fresh root filesystem every time.
+    """Runs each Machine as a container. Each start creates a new container, with a fresh root filesystem.
 
     ``ca`` is copied to ``ca_path`` in each container, if that is given. ``root`` is the checkout, where compose did not
     start this stand-in: what a Machine mounts of it lies there.

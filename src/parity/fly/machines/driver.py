@@ -1,4 +1,4 @@
-"""What runs a Machine: a container or a process, behind one interface."""
+"""The interface of what runs Machines: containers or processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class DriverError(Exception):
 
 @dataclass(frozen=True)
 class Image:
-    """What a release runs, resolved once. ``ref`` is what ``FLY_IMAGE_REF`` says.
+    """The image of a release, resolved to a digest once. ``ref`` is the value of ``FLY_IMAGE_REF``.
 
     ``digest`` is what the engine starts, ``commit`` the image's label; both are empty for a process. ``variant``: a
     check built it on top of the image under test, to break it. ``dev``: sources of the working tree lie over it.
@@ -82,14 +82,14 @@ def ignore_notice(_machine_id: str, _kind: str) -> None:
 
 
 class Driver(Protocol):
-    """Runs Machines by their ids. Everything raises ``DriverError``."""
+    """Runs Machines, which are named by their ids. Every method may raise ``DriverError``."""
 
     name: str
     runs_images: bool  # whether fly.toml's commands and volumes apply
     notice: Callable[[str, str], None]  # called with a Machine's id and a kind, "oom" or "removed"
 
     async def open(self) -> None:
-        """Make ready; remove what an earlier run of the same project left."""
+        """Prepare, and remove Machines that an earlier run of the same project left."""
 
     async def close(self) -> None:
         """Stop and remove every Machine."""
@@ -106,7 +106,7 @@ class Driver(Protocol):
         """What a release of this image or source runs, None as configured. Raises when there is no such thing."""
 
     async def exists(self, image: Image) -> bool:
-        """Whether it can still be started."""
+        """Whether the image still exists."""
 
     async def start(self, spec: MachineSpec) -> Address:
         """Run it; the address is where its internal port is reached.
@@ -115,25 +115,25 @@ class Driver(Protocol):
         """
 
     async def wait(self, machine_id: str) -> Exit:
-        """Returns when it has ended."""
+        """Wait until the Machine has ended."""
 
     async def signal(self, machine_id: str, name: str) -> None:
-        """Send a signal, such as ``SIGINT``; nothing happens when it has ended."""
+        """Send a signal, such as ``SIGINT``. Does nothing if the Machine has ended."""
 
     async def suspend(self, machine_id: str) -> Address | None:
         """Freeze it, and leave its connections dead. Returns its address when that changed by it."""
 
     async def resume(self, machine_id: str) -> None:
-        """Let it go on."""
+        """Continue a suspended Machine."""
 
     async def limit_cpu(self, machine_id: str, share: float) -> None:
-        """Let it use ``share`` CPUs at most. Raises when this driver cannot."""
+        """Limit the Machine to ``share`` CPUs. Raises if this driver cannot."""
 
     async def cpu_seconds(self, machine_id: str) -> float | None:
-        """CPU time that it used since it started, in seconds; None when that is not known."""
+        """CPU time since the Machine's start, in seconds; None if it is unknown."""
 
     async def remove(self, machine_id: str) -> None:
-        """Remove what is left of it, running or not."""
+        """Remove the Machine, running or not."""
 
     def debug_address(self, machine_id: str) -> Address | None:
         """Where a Machine listens for a debugger; None for one that does not, or does not run."""

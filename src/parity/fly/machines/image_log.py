@@ -1,6 +1,6 @@
-"""Which images Machines ran, and when: what the receipt of the checks is judged by.
+"""Records which images Machines ran, and when. The receipt of the checks is verified against it.
 
-Kept as a file of JSON lines beside the logs, so that a stand-in that is made anew in the middle of a run hides nothing.
+It is a file of JSON lines beside the logs, so that it is complete even if the stand-in is replaced during a run.
 """
 
 from __future__ import annotations

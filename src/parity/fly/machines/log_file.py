@@ -1,4 +1,4 @@
-"""What Machines printed, a file each, over all their starts."""
+"""The output of each Machine in one file, over all its starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One Machine: its state, what runs it, its port, its checks, its load."""
+"""One Machine: its state, port, health checks and load, and the operations that change its state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from parity.fly.settings import FlySettings
 SUSPEND_MEMORY_MB = 2048
 # How long a process may take to be gone after SIGKILL, in seconds.
 KILL_WAIT_S = 10.0
-# Between two looks at what is in flight, in seconds.
+# How often to look whether requests are in flight, in seconds.
 DRAIN_POLL_S = 0.01
 
 
@@ -42,7 +42,7 @@ class Surroundings:
 
 
 class Machine:
-    """Operations wait for each other; each raises ``WrongState`` or ``DriverError``."""
+    """One Machine. Its operations run one after the other; each may raise ``WrongState`` or ``DriverError``."""
 
     def __init__(self, spec: MachineSpec, surroundings: Surroundings) -> None:
         self.spec = spec
@@ -180,7 +180,7 @@ class Machine:
 
     @property
     def port(self) -> Port:
-        """What the edge knows of the internal port."""
+        """Whether the edge could connect to the internal port."""
         return self._port.state
 
     def probe(self) -> None:
@@ -298,7 +298,7 @@ class Machine:
                 self.life.move(State.SUSPENDED)
 
     async def destroy(self) -> None:
-        """Stop it and remove everything of it."""
+        """Stop and remove the Machine."""
         self._doomed = True
         await self.stop()
         async with self._lock:

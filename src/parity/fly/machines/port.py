@@ -1,4 +1,4 @@
-"""What the edge knows of a Machine's internal port: it tries the port of a Machine that it has just started."""
+"""Finds out whether a Machine's internal port is open, by trying to connect after each start, as Fly's edge does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONNECT_WAIT_S = 0.5
 
 
 class Port(Enum):
-    """What the edge knows of the internal port of a started Machine."""
+    """Whether the internal port of a started Machine accepts connections."""
 
     UNKNOWN = "unknown"
     PROBING = "probing"

@@ -1,6 +1,6 @@
-"""Machines as subprocesses: a throw-away root folder each, a process group each. Linux and macOS.
+"""Runs Machines as subprocesses, each in its own process group with a temporary root folder. Linux and macOS.
 
-It cannot prove what only the image can: what is installed, the memory limit, the root user, the network.
+It cannot reproduce what belongs to the image: installed packages, the memory limit, the root user, the network.
 """
 
 from __future__ import annotations

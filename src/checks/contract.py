@@ -1,4 +1,4 @@
-"""What this backend says of itself to the generic checks (parity.contract)."""
+"""The contract of this backend: how the generic checks sign in, write and read (parity.contract)."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Contract:
         return Job(state, done_s=90)
 
     async def old_data(self) -> Mapping[str, OldData]:
-        # Before replication a profile was one file. What the API lists as projects is what ``read`` shows.
+        # Before replication a profile was one SQLite file. ``read`` shows the names of the projects in it.
         owns = await self.owns()
         registry = {f"{owns}profiles.json": registry_of("old")}
         return {

@@ -1,4 +1,4 @@
-"""The product's main job, step by step: a video goes up, clips are cut, a reel is made, the result comes down."""
+"""The steps of normal use, for the own checks: upload a video, cut clips, make a reel, export and download it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ POLL_S = 0.3
 RETRY_AFTER_S = 1.0
 REPEATS = 5
 T = TypeVar("T")
-# How long a render of a few seconds may take on a shared CPU.
+# Seconds that rendering a few seconds of video may take on a shared CPU.
 RENDER_S = 150.0
-# Containers add codec padding at both ends of each clip.
+# Tolerance of a duration, in seconds: encoders add padding at both ends of each clip.
 TOLERANCE_S = 0.35
 SMALL, SMALL_SECONDS = "640x360", 6
 DRAFT_FRAME = (854, 480)
@@ -43,19 +43,19 @@ SMALL_CUTS = (Cut(0.5, 2.0), Cut(3.0, 4.5))
 
 
 def profile_prefix(person: Person) -> str:
-    """Where everything of this person's profile lies in the bucket."""
+    """The prefix of this person's profile in the bucket."""
     return f"{person.owns}profiles/{person.api.headers['X-Profile-ID']}/"
 
 
 async def prepare(person: Person, size: int) -> Mapping[str, Any]:
-    """What prepare-upload answers for a video of ``size`` bytes."""
+    """Announce a video of ``size`` bytes, and return the answer of prepare-upload."""
     wanted = {"name": "check", "filename": "check.mp4", "content_type": "video/mp4", "size": size}
     prepared: Mapping[str, Any] = await person.api.call("POST", "/api/games/prepare-upload", wanted, expect=201)
     return prepared
 
 
 async def upload(person: Person, video: Path) -> Mapping[str, Any]:
-    """A small video by one presigned PUT. The game as the API shows it."""
+    """Upload a small video with one presigned PUT, and return the game as the API shows it."""
     data = video.read_bytes()
     prepared = await prepare(person, len(data))
     await person.api.send_file(prepared["upload"]["url"], data, headers=prepared["upload"]["headers"])
@@ -66,7 +66,7 @@ async def upload(person: Person, video: Path) -> Mapping[str, Any]:
 
 
 async def cut(person: Person, game_id: str, cuts: Sequence[Cut]) -> list[str]:
-    """Ids of the clips."""
+    """Create the clips, and return their ids."""
     made = []
     for number, one in enumerate(cuts, 1):
         body = {"game_id": game_id, "name": f"clip {number}", "start": one.start, "end": one.end}
@@ -75,7 +75,7 @@ async def cut(person: Person, game_id: str, cuts: Sequence[Cut]) -> list[str]:
 
 
 async def extract(person: Person, clip: str) -> str:
-    """Begin to cut one clip out; the job's id."""
+    """Begin the extraction of one clip, and return the id of the job."""
     return str((await person.api.call("POST", f"/api/clips/{clip}/extract", expect=(200, 201, 202)))["id"])
 
 
@@ -95,7 +95,7 @@ async def repeated(request: Callable[[], Awaitable[T]]) -> T:
 
 
 async def start_export(person: Person, clips: Sequence[str], *, overlay: str, quality: str) -> str:
-    """Begin a reel of ``clips``; the export's id."""
+    """Begin the export of a reel of ``clips``, and return its id."""
     options = {"overlay_text": overlay, "aspect": "16:9", "quality": quality, "transition": "cut"}
     body = {"name": "check", "clip_ids": list(clips), "options": options}
     project = await person.api.call("POST", "/api/projects", body, expect=201)
@@ -103,7 +103,7 @@ async def start_export(person: Person, clips: Sequence[str], *, overlay: str, qu
 
 
 async def until_over(person: Person, path: str, within_s: float = RENDER_S) -> Mapping[str, Any]:
-    """The job at ``path`` once nothing more will happen to it."""
+    """Wait until the job at ``path`` has ended, at most ``within_s`` seconds, and return it."""
     end = time.monotonic() + within_s
     while True:
         job: Mapping[str, Any] = await person.api.call("GET", path)
@@ -121,7 +121,7 @@ async def signed_url(person: Person, key: str) -> str:
 
 
 async def download(person: Person, media: Media, key: str, folder: Path) -> Probe:
-    """The file behind a presigned GET, as ffprobe reads it."""
+    """Download a file by a presigned GET, and return its properties by ffprobe."""
     answer = await person.api.http.get(await signed_url(person, key))
     assert answer.status_code == 200, f"the presigned GET of {key} answered {answer.status_code}: {answer.text[:300]}"
     path = folder / "downloaded.mp4"

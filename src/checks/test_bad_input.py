@@ -1,4 +1,4 @@
-"""What makes no sense is refused with a reason, and leaves nothing behind."""
+"""Invalid input is refused with a reason, and changes nothing in the bucket or the profile."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ REQUESTS: tuple[Bad, ...] = (
 )
 TEXT = b"This is a text and no video.\n" * 400
 EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
-# A folder of the Machine in a reason; a path of the API is none.
+# Matches a folder of the Machine in a reason, but not a path of the API.
 MACHINE_PATH = re.compile(r"file:|(?<![\w:/.])/(?!api/)[\w.-]+/")
 
 
 @check(
     "M",
-    "Bad input gets a 4xx that says why; the bucket and the profile stay as they were",
+    "Invalid input is refused with a 4xx and a reason, and changes nothing in the bucket or the profile",
     broken=Wrap(bad_input_stored.wrap),
     because="after refused requests",
 )
 async def test_bad_input_leaves_nothing(person: Person, bucket: Bucket) -> None:
-    # The first write creates the database: what comes after must change nothing.
+    # The first write creates the database. The requests after it must change nothing.
     settings = await person.api.call("PATCH", "/api/settings", {"theme": "light"})
     before, wrong = await bucket.objects(person.owns), []
     for bad in REQUESTS:
@@ -69,7 +69,7 @@ async def test_bad_input_leaves_nothing(person: Person, bucket: Bucket) -> None:
         if answer.status_code not in bad.expected:
             wrong.append(f"{bad.what}: {answer.status_code}, {' or '.join(map(str, bad.expected))} expected")
         elif not is_problem or not answer.json().get("detail"):
-            wrong.append(f"{bad.what}: {answer.status_code} without a problem body that says what was wrong")
+            wrong.append(f"{bad.what}: {answer.status_code} without a problem body that has a detail")
     after = await bucket.objects(person.owns)
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
@@ -83,7 +83,7 @@ async def test_bad_input_leaves_nothing(person: Person, bucket: Bucket) -> None:
 
 @check(
     "M",
-    "A text, a truncated video and an upload of nothing are refused with a reason, and nothing of them stays",
+    "A text, a truncated video and an empty upload are refused with a reason, and leave no object behind",
     broken=Wrap(uploads_unchecked.wrap),
     because="a text as video: 200, 422 expected",
     needs=("ffmpeg",),
@@ -105,26 +105,28 @@ async def test_bad_videos_leave_nothing(person: Person, bucket: Bucket, media: M
         if status != expected:
             wrong.append(f"{what}: {status}, {expected} expected ({detail[:150]})")
         elif not detail:
-            wrong.append(f"{what}: {status} without a word on what was wrong")
+            wrong.append(f"{what}: {status} without a detail that says what was wrong")
         elif MACHINE_PATH.search(detail):
-            wrong.append(f"{what}: the reason tells a path of the Machine ({detail[:150]})")
+            wrong.append(f"{what}: the reason contains a path of the Machine ({detail[:150]})")
     games = (await person.api.call("GET", "/api/games"))["games"]
     kept = f"{profile_prefix(person)}{good['key']}"
-    # An empty object is no file: it keeps the upload's URL, which only creates, from being used again.
+    # Empty objects do not count: the app leaves one so that the upload's URL, which only creates, cannot be used again.
     stored = (await bucket.objects(profile_prefix(person))).items()
     keys = [key for key, etag in stored if "/games/" in key and etag.strip('"') != EMPTY]
     wrong += [f"{key} stayed in the bucket" for key in keys if key != kept]
     wrong += [] if kept in keys else [f"the good video is gone: {kept}"]
     ready = [game["id"] for game in games if game["status"] == "ready"]
-    wrong += [] if ready == [good["id"]] else [f"games that are called ready: {ready}, only {good['id']} is a video"]
+    wrong += (
+        [] if ready == [good["id"]] else [f"games that are called ready: {ready}, but only {good['id']} is a video"]
+    )
     assert not wrong, "\n".join(wrong)
 
 
 async def _finished(person: Person, data: bytes | None, size: int) -> tuple[int, str]:
-    """How finishing an upload of ``data`` ended that was announced with ``size`` bytes."""
+    """Announce ``size`` bytes, upload ``data`` (None: nothing) and finish. Returns the status and the detail."""
     prepared = await prepare(person, size)
     if data is not None:
-        # Announced with another size than is sent, it may be refused by R2 already: the signature binds the size.
+        # R2 itself may refuse a body whose size differs from the announced one, because the size is signed.
         sent = await person.api.http.put(
             prepared["upload"]["url"], content=data, headers=prepared["upload"].get("headers", {})
         )

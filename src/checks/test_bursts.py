@@ -1,4 +1,4 @@
-"""Many writes at once from requests and a job: R2 never sees two writes to one object, and no request waits long."""
+"""Requests and a job write at the same time: R2 never gets concurrent writes to one object, and no request stalls."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from parity.checks.media import Media
 from parity.checks.person import Attempt, Person, missing
 from parity.checks.stack import Stack
 
-# What a page and its uploads may fire at once, and how many such bursts.
+# How many requests a page may send at once, and how many such bursts the check sends.
 AT_ONCE, BURSTS = 30, 2
-# A crowded object costs R2's Retry-After of 5 s a time; waits of a minute were what people saw.
+# Each 429 of R2 costs its Retry-After of 5 s. In the incident behind this check, people waited a minute.
 STALL_S = 10.0
-# R2 as it is documented: one write a second to a key; and a latency that lets a burst pile up.
+# R2's documented limit of one write a second for each key, and a latency at which a burst of writes queues.
 STRICT = {"write_window": "strict", "latency": "realistic"}
 
 
 @check(
     "H",
-    "A burst of writes beside a job: all are kept, none stalls, and R2 sees no two writers of one object",
+    "A burst of writes during a job: all last, none stalls, and no object has two writers at once",
     broken=Wrap(one_object_for_all.wrap),
     because="several writers of one object at once",
     needs=("gpu", "ffmpeg"),
@@ -50,9 +50,9 @@ async def test_burst_beside_job(person: Person, stack: Stack, media: Media) -> N
         wrong.append(f"{len(refused)} of {len(writes)} writes were refused: {refused[0]}")
     slowest = max(seconds for _, seconds in timed)
     if slowest > STALL_S:
-        wrong.append(f"writes took up to {slowest:.1f} s, {STALL_S:g} s at most expected")
+        wrong.append(f"a write took {slowest:.1f} s, but {STALL_S:g} s at most are expected")
     if ended != "complete":
-        wrong.append(f"the job beside the burst is {ended}")
+        wrong.append(f"the job during the burst ended as {ended}, not complete")
     if lost := missing(writes, await person.reads()):
         wrong.append(f"{len(lost)} acknowledged writes are not shown")
     assert not wrong, "\n".join(wrong)

@@ -64,7 +64,7 @@ async def _exported(
 
 @check(
     "G",
-    "A real video becomes a reel on Modal, in the bucket before it is called complete, right by ffprobe",
+    "An export on Modal makes a valid reel, which is in the bucket before the export is called complete",
     broken=Env(MODAL_OFF),
     because="no render_reel ran on Modal",
     needs=("gpu", "ffmpeg"),
@@ -83,7 +83,7 @@ async def test_export_with_modal(
 
 @check(
     "G",
-    "A preview of a game is made on Modal, plays in a browser, and goes with the game",
+    "A preview of a game is made on Modal, is a valid video, and is deleted with the game",
     broken=Env(MODAL_OFF),
     because="no extract_clip ran on Modal",
     needs=("gpu", "ffmpeg"),
@@ -108,7 +108,7 @@ async def test_preview_with_modal(
 
 
 async def _previewed(person: Person, path: str) -> Mapping[str, Any]:
-    """The preview of the game at ``path``, once nothing more will happen to it."""
+    """Wait until the preview of the game at ``path`` has ended, and return it."""
     end = time.monotonic() + RENDER_S
     while True:
         preview: Mapping[str, Any] = (await person.api.call("GET", path))["preview"]
@@ -120,7 +120,7 @@ async def _previewed(person: Person, path: str) -> Mapping[str, Any]:
 
 @check(
     "L",
-    "Without Modal the Machine renders the reel itself, within its memory",
+    "With MODAL_ENABLED=false the Machine renders the reel itself, within its memory",
     broken=Env({"MODAL_ENABLED": "true", "IGNORED": "1"}),
     because="ran on Modal though MODAL_ENABLED is false",
     needs=("gpu", "ffmpeg"),
@@ -132,7 +132,7 @@ async def test_export_modal_off(
 ) -> None:
     before = await _renders(modal_calls)
     video = await media.file(SMALL_SECONDS, SMALL)
-    # What a broken variant sets stays: such a switch is one that the app does not heed.
+    # A variable that the broken variant sets is not changed, so that the app seems to ignore the switch.
     switched = Env({name: value for name, value in MODAL_OFF.items() if not _set_by_variant(staged, name)})
     async with staged.changed(switched):
         wrong = await _exported(person, bucket, media, tmp_path, video, SMALL_CUTS, overlay="", quality="draft")
@@ -145,13 +145,13 @@ def _set_by_variant(staged: Stage, name: str) -> bool:
     return any(isinstance(change, Env) and name in change.values for change in staged.in_force)
 
 
-# What use leaves: parts of keys, each of which must be there, or the check would pass on an empty bucket.
+# Parts of the keys that normal use adds. Each must occur, or the check would pass on an empty bucket.
 KINDS = ("/profiles.json", "/database", "/games/", "/clips/", "/exports/")
 
 
 @check(
     "M",
-    "Every key that use adds to the bucket begins with APP_ENV, those of videos and of Modal too",
+    "Every key that the app and its GPU functions add to the bucket begins with APP_ENV",
     broken=Named("environment_elsewhere"),
     because="is not below staging/",
     needs=("ffmpeg",),

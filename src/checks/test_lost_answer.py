@@ -1,4 +1,4 @@
-"""An upload took effect and its answer was lost: the app recognises its own object, and work goes on."""
+"""R2 stored an upload but its answer was lost: the app recognises its own object and continues."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ AFTERWARDS = 3
 
 @check(
     "D",
-    "An upload to R2 whose answer was lost counts as done: the write lasts, and so do those after it",
+    "When R2 stored an upload but its answer was lost, the write is acknowledged and later writes work",
     broken=Wrap(stuck_after_lost_answer.wrap),
     because="writes after it are refused",
     deadline_s=120,
 )
 async def test_lost_answer(person: Person, faults: Faults) -> None:
-    # The profile's database is there, and this Machine is the one that writes to it.
+    # Now the profile's database exists, and this Machine owns it.
     await person.write()
     async with faults.on(f"{profile_prefix(person)}database/*", "PutObject", times=1, drop="after"):
         during = await person.attempt()
@@ -34,8 +34,8 @@ async def test_lost_answer(person: Person, faults: Faults) -> None:
 
 @check(
     "D",
-    "A profile is there once, although the answer to its registration was lost",
-    unproven="a broken registry cannot be told from outside; the unit tests of profiles have it",
+    "When the answer to the upload of the registry was lost, the new profile is listed exactly once",
+    unproven="no variant can break only the registry from outside; the unit tests of profiles cover it",
     deadline_s=120,
 )
 async def test_lost_answer_of_a_profile(person: Person, faults: Faults) -> None:

@@ -22,7 +22,7 @@ Reads = Mapping[str, tuple[int, str]]
 
 @check(
     "K",
-    "A database of every earlier schema is migrated, in the bucket too, and the old file stays",
+    "A database of each earlier schema is migrated, in the bucket too, and the old file is kept",
     broken=Wrap(schema_left_behind.wrap),
     because="a database of schema .*: GET .* answered 500",
     alone=True,
@@ -30,7 +30,7 @@ Reads = Mapping[str, tuple[int, str]]
 )
 async def test_old_databases(newcomer: Person, stack: Stack, machines: Machines, bucket: Bucket) -> None:
     paths = await _lists(stack)
-    assert paths, "the API describes no list of a profile: nothing was read"
+    assert paths, "openapi.json has no GET that needs only a profile, so nothing was tested"
     wrong = []
     for version in range(1, len(STEPS) + 1):
         wrong += [
@@ -42,8 +42,8 @@ async def test_old_databases(newcomer: Person, stack: Stack, machines: Machines,
 
 @check(
     "K",
-    "A database of a later release is left alone: 503 with Retry-After until the release is there again",
-    unproven="a release that ignores the schema's number would have to be built from other sources",
+    "A database that only a later release can read is not changed, and answered with 503 and Retry-After",
+    unproven="no variant ignores the schema's number; that needs a release built from other sources",
     deadline_s=120,
 )
 async def test_later_database(newcomer: Person, bucket: Bucket) -> None:
@@ -65,7 +65,7 @@ async def test_later_database(newcomer: Person, bucket: Bucket) -> None:
 
 @check(
     "K",
-    "A deploy that only added to the schema can be taken back after one request: the older release reads and writes on",
+    "After a rollback of a release that only added to the schema, the older release reads and writes",
     broken=Wrap(newer_schema_refused.wrap),
     because="after the deploy was taken back, GET .* answered 503",
     alone=True,
@@ -104,7 +104,7 @@ async def test_taken_back(newcomer: Person, staged: Stage, machines: Machines, b
 
 
 async def _lists(stack: Stack) -> list[str]:
-    """Every GET that needs no more than the profile, from the API's own description: a new one is covered too."""
+    """The paths of every GET that needs only a profile. They come from openapi.json, so that new routes are covered."""
     paths: Mapping[str, Any] = (await stack.http.get("/openapi.json")).json()["paths"]
 
     def of_a_profile(operation: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ STEP_MS, RENDER_MS = 20_000, 150_000
 
 @check(
     "E",
-    "On the page: create a profile, upload, cut clips, make a reel, export, download",
+    "On the page a person can create a profile, upload, cut clips, make a reel, export and download it",
     broken=Named("origin_elsewhere"),
     because="after nothing",
     needs=("origin", "browser", "ffmpeg"),
@@ -33,7 +33,7 @@ async def test_page(newcomer: Person, page: Pages, media: Media, tmp_path: Path)
     origin = str(newcomer.api.origin)
     async with page() as tab:
         tab.set_default_timeout(STEP_MS)
-        # The page makes a user of its own in a fresh browser; a known one can be found in the evidence.
+        # In a new browser the page would create a user. A known user's data can be found in the evidence.
         user = f"localStorage.setItem('reel-ballers.user', {json.dumps(newcomer.api.user)})"
         await tab.add_init_script(f"if (location.origin === {json.dumps(origin)}) {user}")
         try:

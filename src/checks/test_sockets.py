@@ -42,7 +42,7 @@ Messages = list[Mapping[str, Any]]
 
 @check(
     "I",
-    "The export's WebSocket sends its state, its progress and its end, through wss",
+    "The WebSocket of an export sends its state, its progress and its end, over wss",
     broken=Wrap(websockets_only_pong.wrap),
     because="never told that",
     needs=("gpu", "ffmpeg"),
@@ -60,7 +60,7 @@ async def test_export_socket(person: Person, stack: Stack, media: Media) -> None
 
 @check(
     "I",
-    "The extractions' WebSocket reports, by wss, a clip that is cut while it is open",
+    "The WebSocket of extractions reports a clip that is cut while it is open, over wss",
     broken=Proxy("sockets_refused"),
     because="the handshake was refused",
     needs=("gpu", "ffmpeg"),
@@ -144,7 +144,7 @@ async def _watched(
 
 
 async def _listened(socket: ClientConnection, job_id: str) -> tuple[Messages, bool]:
-    """All messages until one says that the job is over; whether a ping was answered.
+    """All messages until one says that the job has ended, and whether a ping was answered.
 
     Raises ``TimeoutError`` when no job is reported at first.
     """

@@ -1,4 +1,4 @@
-"""The app says of itself what fly.toml says, and reaches what it needs."""
+"""The status page: it shows the app and environment of fly.toml, and that R2 and Modal are reachable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from parity.checks.stack import Stack
 
 @check(
     "J",
-    "The status page names this environment and this app, and reaches R2 and Modal",
+    "The status page shows this app and environment, and that R2 and Modal are reachable",
     broken=Env({"R2_ENDPOINT": "http://localhost:9"}),
     because="r2: enabled True, reachable False",
     live=True,

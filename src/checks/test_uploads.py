@@ -53,7 +53,7 @@ WITHOUT_ETAG = {**CORS, "AllowedOrigins": ["*"], "ExposeHeaders": ["Content-Leng
 
 @check(
     "F",
-    "A browser on the page's origin sends a video to the bucket and reads it back, whole and in ranges",
+    "In a browser the page can upload a video to the bucket and read it back, whole and in ranges",
     broken=BucketCors([CORS]),
     because="no answer that a page may see",
     needs=("origin", "browser", "ffmpeg"),
@@ -64,7 +64,7 @@ async def test_upload_in_browser(person: Person, page: Pages, media: Media) -> N
 
 @check(
     "F",
-    "A large video goes up in equal parts, and the browser may read each part's ETag",
+    "A large video is uploaded in equal parts, and the page may read each part's ETag",
     broken=BucketCors([WITHOUT_ETAG]),
     because="the page cannot read the ETag",
     needs=("origin", "browser", "ffmpeg"),
@@ -77,7 +77,7 @@ async def test_upload_in_parts(person: Person, page: Pages, media: Media, tmp_pa
 
 
 def padded(video: bytes, size: int) -> bytes:
-    """An MP4 of ``size`` bytes that plays the same: a box of type ``free`` is to be ignored."""
+    """The same video with ``size`` bytes: a box of type ``free`` is added, which players ignore."""
     box = size - len(video)
     return video + struct.pack(">I4s", box, b"free") + bytes(box - 8)
 

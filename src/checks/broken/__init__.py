@@ -1,1 +1,1 @@
-"""Mistakes of this app, made on purpose: wraps for `Wrap`. Copied into the app, so they import nothing of ours."""
+"""Broken variants of this app, for ``Wrap``. They are copied into the app, so they must not import the harness."""

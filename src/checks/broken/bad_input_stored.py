@@ -1,4 +1,4 @@
-"""A handler that writes before it validates: after a refused POST something is in the bucket all the same."""
+"""Variant: a handler writes before it validates, so a refused POST still stores something in the bucket."""
 
 from __future__ import annotations
 

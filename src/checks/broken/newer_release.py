@@ -1,5 +1,7 @@
-"""A later release: its migration adds a column with a default to each table, and one table. All that it adds may be
-passed over, so the release before can still work."""
+"""Plays the next release. Its migration only adds: a column with a default to each table, and one table.
+
+The release before it can ignore both, so it must still work after a rollback.
+"""
 
 from __future__ import annotations
 

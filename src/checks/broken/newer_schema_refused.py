@@ -1,4 +1,4 @@
-"""Every schema that this release does not know is refused, also one that it can work with."""
+"""Variant: the app refuses every newer schema, also one that only added to the schema it knows."""
 
 from __future__ import annotations
 

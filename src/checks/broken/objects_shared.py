@@ -1,5 +1,4 @@
-"""Clean-up by content: where one person deletes a profile, or a finished upload is refused, every object with the same
-bytes goes, also those of other people."""
+"""Variant: when a person deletes something, the app deletes every video with the same bytes, other people's too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After each write the whole database is uploaded to one key, however many others are doing just that."""
+"""Variant: each write uploads the whole database under one key, even while other writes do the same."""
 
 from __future__ import annotations
 

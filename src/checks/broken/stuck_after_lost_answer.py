@@ -1,4 +1,4 @@
-"""No way back from a lost answer: once a PUT was sent and not answered, this process uploads nothing any more."""
+"""Variant: after one PUT without an answer, the process never uploads again."""
 
 from __future__ import annotations
 

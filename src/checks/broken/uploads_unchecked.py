@@ -1,4 +1,4 @@
-"""An upload that is called finished without a look at it: a refused finalize-upload answers 200."""
+"""Variant: the app calls an upload finished without validating it: a refused finalize-upload answers 200."""
 
 from __future__ import annotations
 

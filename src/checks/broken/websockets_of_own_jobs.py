@@ -1,4 +1,4 @@
-"""WebSockets that hear only of what their own process does: the progress of another Machine's job stays as it was."""
+"""Variant: a WebSocket reports only jobs of its own process, so it never shows progress of another Machine's job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebSockets that open and then only answer pings: a progress bar that stays at 0 %."""
+"""Variant: a WebSocket opens and only answers pings, so a progress bar stays at 0 %."""
 
 from __future__ import annotations
 

@@ -19,14 +19,18 @@ from tests.backend.api.machines import GAME_SECONDS
 from app.db.rows import fetch_all
 
 OPTIONS = {"overlay_text": "", "aspect": "16:9", "quality": "standard", "transition": "cut"}
+SETTINGS = {"overlay_text": "", "aspect_ratio": "16:9", "quality": "medium", "transition": "none", "theme": "system"}
 Record = dict[str, Any]
 
 
 @dataclass
 class State:
-    """Every table by id; the status of a job is `unfinished`, `cancelled` or `failed`."""
+    """Every table by id; the status of a job is `unfinished`, `cancelled` or `failed`. ``previews`` has the status of
+    each preview of a game, in their order: their ids are not shown."""
 
     games: dict[str, str] = field(default_factory=dict)
+    game_names: dict[str, str] = field(default_factory=dict)
+    previews: dict[str, list[str]] = field(default_factory=dict)
     clips: dict[str, Record] = field(default_factory=dict)
     projects: dict[str, Record] = field(default_factory=dict)
     extractions: dict[str, Record] = field(default_factory=dict)
@@ -161,10 +165,45 @@ def delete_game(game: str, cascade: bool) -> Operation:
         for export in state.exports.values():
             if export["status"] == "unfinished" and game in export["games"]:
                 export["status"] = "failed"
-        del state.games[game]
+        if game in state.previews:
+            state.previews[game] = ["cancelled" for _ in state.previews[game]]
+        del state.games[game], state.game_names[game]
         return 204
 
     return Operation("DELETE", f"/api/games/{game}?cascade={str(cascade).lower()}", None, judge)
+
+
+def rename_game(game: str, name: str) -> Operation:
+    def judge(state: State, body: Any) -> int:
+        if game not in state.games:
+            return 404
+        state.game_names[game] = name
+        return _shows(body, {"id": game, "name": name}, 200)
+
+    return Operation("PATCH", f"/api/games/{game}", {"name": name}, judge)
+
+
+def upload_urls(game: str) -> Operation:
+    def judge(state: State, _: Any) -> int:
+        if game not in state.games:
+            return 404
+        return 200 if state.games[game] == "uploading" else 409
+
+    return Operation("POST", f"/api/games/{game}/upload-urls", None, judge)
+
+
+def preview(game: str) -> Operation:
+    def judge(state: State, _: Any) -> int:
+        if game not in state.games:
+            return 404
+        if state.games[game] != "ready":
+            return 409
+        previews = state.previews.setdefault(game, [])
+        if "unfinished" not in previews:
+            previews.append("unfinished")
+        return 202
+
+    return Operation("POST", f"/api/games/{game}/preview", None, judge)
 
 
 def change_settings(change: Record) -> Operation:
@@ -173,6 +212,14 @@ def change_settings(change: Record) -> Operation:
         return _shows(body, state.settings, 200)
 
     return Operation("PATCH", "/api/settings", change, judge)
+
+
+def replace_settings(wanted: Record) -> Operation:
+    def judge(state: State, body: Any) -> int:
+        state.settings = {**SETTINGS, **wanted}
+        return _shows(body, state.settings, 200)
+
+    return Operation("PUT", "/api/settings", wanted, judge)
 
 
 def extract(clip: str) -> Operation:
@@ -196,8 +243,9 @@ def create_export(project: str) -> Operation:
         if not clips:
             return 422
         games = sorted({state.clips[clip]["game_id"] for clip in clips})
-        state.exports[body["id"]] = {"project": project, "status": "unfinished", "games": games}
-        return 202
+        name = state.projects[project]["name"]
+        state.exports[body["id"]] = {"project": project, "status": "unfinished", "games": games, "name": name}
+        return _shows(body, {"name": name}, 202)
 
     return Operation("POST", "/api/exports", {"project_id": project}, judge)
 
@@ -228,11 +276,30 @@ def retry(export: str) -> Operation:
     return Operation("POST", f"/api/exports/{export}/retry", None, judge)
 
 
+def rename_export(export: str, name: str) -> Operation:
+    def judge(state: State, body: Any) -> int:
+        if export not in state.exports:
+            return 404
+        state.exports[export]["name"] = name
+        return _shows(body, {"name": name}, 200)
+
+    return Operation("PATCH", f"/api/exports/{export}", {"name": name}, judge)
+
+
+def delete_export(export: str) -> Operation:
+    return Operation(
+        "DELETE",
+        f"/api/exports/{export}",
+        None,
+        lambda state, _: 404 if state.exports.pop(export, None) is None else 204,
+    )
+
+
 def read_state(connection: apsw.Connection) -> State:
     """The state that a database holds."""
     state = State()
     for row in fetch_all(connection, "SELECT * FROM games"):
-        state.games[row["id"]] = row["status"]
+        state.games[row["id"]], state.game_names[row["id"]] = row["status"], row["name"]
     for row in fetch_all(connection, "SELECT * FROM clips"):
         fields = {"game_id": row["game_id"], "name": row["name"], "start": row["start_s"], "end": row["end_s"]}
         state.clips[row["id"]] = fields
@@ -242,13 +309,20 @@ def read_state(connection: apsw.Connection) -> State:
         )
         clips = [place["clip_id"] for place in places]
         state.projects[row["id"]] = {"name": row["name"], "clip_ids": clips, "options": json.loads(row["options"])}
-    for row in fetch_all(connection, "SELECT * FROM jobs"):
+    for row in fetch_all(connection, "SELECT * FROM jobs ORDER BY created_at"):
         status = "unfinished" if row["status"] in ("pending", "processing") else row["status"]
-        if row["kind"] == "extraction":
+        if row["preview"]:
+            state.previews.setdefault(row["subject_id"], []).append(status)
+        elif row["kind"] == "extraction":
             state.extractions[row["id"]] = {"clip": row["subject_id"], "status": status}
         else:
             games = {clip["source_key"].split("/")[-2] for clip in json.loads(row["payload"])["clips"]}
-            state.exports[row["id"]] = {"project": row["subject_id"], "status": status, "games": sorted(games)}
+            state.exports[row["id"]] = {
+                "project": row["subject_id"],
+                "status": status,
+                "games": sorted(games),
+                "name": row["name"],
+            }
     for row in fetch_all(connection, "SELECT * FROM settings"):
         state.settings[row["key"]] = json.loads(row["value"])
     return state

@@ -65,6 +65,12 @@ def operations(state: State) -> st.SearchStrategy[Operation]:
         st.builds(model.delete_game, games, st.booleans()),
         st.builds(model.finalize, games),
         st.builds(model.change_settings, profile_settings),
+        st.builds(model.replace_settings, profile_settings),
+        st.builds(model.rename_game, games, names),
+        st.builds(model.upload_urls, games),
+        st.builds(model.preview, games),
+        st.builds(model.rename_export, exports, names),
+        st.builds(model.delete_export, exports),
     )
 
 
@@ -118,7 +124,7 @@ class Pairs(RuleBasedStateMachine):
     def add_game(self, machine: int, uploading: bool) -> None:
         self.games += 1
         self.runner.run(self.two.add_game(f"game{self.games}", machine, uploading=uploading))
-        self.state.games[f"game{self.games}"] = "uploading" if uploading else "ready"
+        self.state = self.runner.run(self.two.look(model.read_state))
 
     @rule(data=st.data(), first=st.integers(0, 1), second=st.integers(0, 1), at_once=st.booleans())
     def pair(self, data: st.DataObject, first: int, second: int, at_once: bool) -> None:
@@ -158,6 +164,9 @@ def kinds(ids: dict[str, str]) -> dict[str, Operation]:
         "retry": model.retry(ids["cancelled"]),
         "cut": model.create_clip(ids["empty"], "b", 1.0, 5.0),
         "finalize": model.finalize(ids["empty"]),
+        "preview": model.preview(ids["game"]),
+        "rename export": model.rename_export(ids["running"], "b"),
+        "delete export": model.delete_export(ids["running"]),
         "delete empty game": model.delete_game(ids["empty"], cascade=False),
         "delete game": model.delete_game(ids["game"], cascade=True),
     }
@@ -180,7 +189,13 @@ async def scene(two: Machines, number: int) -> dict[str, str]:
     running, cancelled = [await made("/api/exports", {"project_id": project}) for _ in range(2)]
     await two.ok(0, "POST", f"/api/exports/{cancelled}/cancel")
     await two.catch_up(1)
-    made_now = {"game": game, "empty": empty, "used": used, "free": free, "project": project}
+    made_now = {
+        "game": game,
+        "empty": empty,
+        "used": used,
+        "free": free,
+        "project": project,
+    }
     return {**made_now, "running": running, "cancelled": cancelled}
 
 

@@ -34,6 +34,8 @@ def misread(fly: Mapping[str, Any]) -> list[str]:
 
 def _misplaced(fly: Mapping[str, Any]) -> Iterator[str]:
     for name, table in fly.items():
+        if name == "processes":  # its keys are names of groups; Fly's own default is "app"
+            continue
         for inner in _tables(table):
             for key in TOP_LEVEL & set(inner):
                 yield (
@@ -47,13 +49,14 @@ def _misplaced(fly: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _durations(fly: Mapping[str, Any]) -> Iterator[str]:
-    for one in _tables((fly.get("http_service") or {}).get("checks", [])):
+    for where, one in _checks(fly):
         for key in ("interval", "timeout", "grace_period"):
             value = one.get(key)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                yield f'http_service.checks: {key} = {value} means {value} milliseconds, not seconds: write "{value}s"'
+            # 10000 is meant as milliseconds: flyctl itself wrote such files.
+            if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1000:
+                yield f'{where}: {key} = {value} means {value} milliseconds, not seconds: write "{value}s"'
         if _seconds(one.get("timeout", "5s")) > _seconds(one.get("interval", "15s")):
-            yield "http_service.checks: timeout is longer than interval: make it shorter, so that checks do not overlap"
+            yield f"{where}: timeout is longer than interval: make it shorter, so that checks do not overlap"
 
 
 def _seconds(value: object) -> float:
@@ -64,25 +67,41 @@ def _seconds(value: object) -> float:
     return sum(float(number) * units[unit] for number, unit in found)
 
 
+def _services(fly: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Every service with the name of its table: ``[http_service]``, and the older ``[[services]]``."""
+    names = ("http_service", "services")
+    return [(name, one) for name in names if name in fly for one in _tables(fly[name])]
+
+
+def _checks(fly: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Every health check with the name of its table."""
+    found = [("checks", one) for one in (fly.get("checks") or {}).values() if isinstance(one, Mapping)]
+    for name, service in _services(fly):
+        for key in ("checks", "http_checks", "tcp_checks"):
+            found += [(f"{name}.{key}", one) for one in _tables(service.get(key, []))]
+    return found
+
+
 def _service(fly: Mapping[str, Any]) -> Iterator[str]:
-    service = fly.get("http_service") or {}
-    limits = service.get("concurrency") or {}
-    soft, hard = limits.get("soft_limit", 20), limits.get("hard_limit")
-    if hard is not None and soft > hard:
-        yield (
-            f"concurrency.soft_limit ({soft}) is above hard_limit ({hard}), so Fly never starts another Machine: set"
-            " soft_limit below hard_limit"
-        )
-    groups, wanted = set(fly.get("processes") or {"app": ""}), set(service.get("processes") or [])
-    if missing := wanted - groups:
-        yield f"http_service.processes names {', '.join(sorted(missing))}, which [processes] does not define"
-    if len(groups) > 1 and not wanted:
-        yield (
-            f"http_service names no group, so Fly sends requests to all of {', '.join(sorted(groups))}: add"
-            ' processes = ["…"] with the group that serves requests'
-        )
+    groups = set(fly.get("processes") or {"app": ""})
+    for name, service in _services(fly):
+        limits = service.get("concurrency") or {}
+        soft, hard = limits.get("soft_limit", 20), limits.get("hard_limit")
+        if hard is not None and soft > hard:
+            yield (
+                f"concurrency.soft_limit ({soft}) is above hard_limit ({hard}), so Fly never starts another Machine:"
+                " set soft_limit below hard_limit"
+            )
+        wanted = set(service.get("processes") or [])
+        if missing := wanted - groups:
+            yield f"{name}.processes names {', '.join(sorted(missing))}, which [processes] does not define"
+        if len(groups) > 1 and not wanted:
+            yield (
+                f"{name} names no group, so Fly sends requests to all of {', '.join(sorted(groups))}: add"
+                ' processes = ["…"] with the group that serves requests'
+            )
     strategy = (fly.get("deploy") or {}).get("strategy")
-    if strategy == "immediate" and service.get("checks"):
+    if strategy == "immediate" and _checks(fly):
         yield (
             'deploy.strategy = "immediate" waits for no health check, so a release that never starts counts as'
             ' deployed: use "rolling"'
@@ -92,7 +111,7 @@ def _service(fly: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _machines(fly: Mapping[str, Any]) -> Iterator[str]:
-    suspends = (fly.get("http_service") or {}).get("auto_stop_machines") == "suspend"
+    suspends = any(service.get("auto_stop_machines") == "suspend" for _, service in _services(fly))
     for one in _tables(fly.get("vm", [])):
         memory = _megabytes(one.get("memory_mb") or one.get("memory") or 256)
         if suspends and memory > SUSPEND_MB:
@@ -157,7 +176,3 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     if _checks(one) and not _checks(other):
         wrong.append("no health check")
     return wrong
-
-
-def _checks(fly: Mapping[str, Any]) -> object:
-    return (fly.get("http_service") or {}).get("checks") or fly.get("checks")

@@ -39,6 +39,41 @@ def test_the_project_s_own_file_is_not_accused() -> None:
     assert fly_file.misread(tomllib.loads(text)) == []
 
 
+SERVICES = """
+app = "a"
+[processes]
+  app = "uvicorn a:app"
+[[services]]
+  internal_port = 8080
+  auto_stop_machines = true
+  [[services.http_checks]]
+    path = "/health"
+    interval = 10000
+    timeout = 2000
+    grace_period = "5s"
+"""
+
+
+def test_a_file_with_a_group_called_app_and_services_of_the_older_form_is_not_accused() -> None:
+    assert fly_file.misread(tomllib.loads(SERVICES)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("interval = 10000", "interval = 10", "services.http_checks: interval = 10 means 10 milliseconds"),
+        ("timeout = 2000", 'timeout = "20s"', "services.http_checks: timeout is longer than interval"),
+        ("internal_port", 'processes = ["web"]\n  internal_port', "services.processes names web"),
+        ('app = "uvicorn a:app"', 'app = "uvicorn a:app"\n  worker = "w"', "services names no group"),
+        ("auto_stop_machines = true", 'auto_stop_machines = "suspend"\n[[vm]]\n  memory = "4gb"', "4096 MB"),
+    ],
+)
+def test_each_mistake_is_named_in_services_of_the_older_form_too(old: str, new: str, said: str) -> None:
+    assert old in SERVICES
+    found = fly_file.misread(tomllib.loads(SERVICES.replace(old, new, 1)))
+    assert [one for one in found if said in one], found
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

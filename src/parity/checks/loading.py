@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from parity.checks.variants import Mutant
+from parity.checks.verdict import MODULE
 from parity.config.errors import ConfigError
 from parity.contract import KNOWN, REQUIRED, Elsewhere, FullContract, InBucket
-
-MODULE = "parity_contract"
 
 
 def load_contract(path: Path) -> type[FullContract]:

@@ -17,10 +17,15 @@ void       with ``--prove``: the check did not pass on the app as it is, so a fa
 from __future__ import annotations
 
 import re
+import sys
+import traceback
 
 from _pytest.outcomes import Skipped
 
 from parity.report.findings import Verdict
+
+# As what the contract's file is loaded.
+MODULE = "parity_contract"
 
 
 class NotDeclared(Skipped):
@@ -89,4 +94,21 @@ def words(error: BaseException | None) -> str:
     text = str(error).split("\nassert ")[0].strip()
     if isinstance(error, AssertionError | Skipped | Void):
         return text or "an assertion without a message failed"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    kind = type(error).__name__
+    return (f"{kind}: {text}" if text else kind) + _in_contract(error)
+
+
+def _in_contract(error: BaseException) -> str:
+    """Where in the app's contract it was raised: such an error is neither the app's nor the harness's."""
+    found = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == contract_file()]
+    if not found:
+        return ""
+    return (
+        f". It was raised in {found[-1].name} at line {found[-1].lineno} of the contract, {found[-1].filename}: correct"
+        " that file"
+    )
+
+
+def contract_file() -> str:
+    """The file of the contract of this run; empty where none is loaded."""
+    return getattr(sys.modules.get(MODULE), "__file__", None) or ""

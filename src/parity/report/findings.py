@@ -32,8 +32,8 @@ WITHOUT_AN_ANSWER = frozenset({Verdict.ERROR, Verdict.VOID, Verdict.NOT_JUDGED})
 
 NEXT_STEPS = {
     Verdict.NOT_CAUGHT: "sharpen the check's assertion; or the broken variant changes nothing here: look at it first",
-    Verdict.ERROR: "this says nothing of the app; look whether the stack is healthy (parity status), then at the"
-    " evidence, and run the check again",
+    Verdict.ERROR: "this says nothing of the app; look at the contract if the reason names it, else whether the"
+    " stack is healthy (parity status), then at the evidence, and run the check again",
 }
 
 

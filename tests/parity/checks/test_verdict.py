@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import pytest
 
-from parity.checks.verdict import AsItIs, NotDeclared, NotJudged, NotShown, Void, judge, not_judged
+from parity.checks.verdict import MODULE, AsItIs, NotDeclared, NotJudged, NotShown, Void, judge, not_judged
 from parity.contract import RateLimited, Refused
 from parity.report.findings import Verdict
 
@@ -53,3 +57,23 @@ def test_a_proof_that_fails_for_another_reason_says_both() -> None:
 def test_a_check_ends_itself_as_not_judged() -> None:
     with pytest.raises(NotJudged, match="no fault was met"):
         not_judged("no fault was met")
+
+
+def test_an_error_of_the_contract_names_its_file_line_and_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text("class Contract:\n    def read(self):\n        return self.token\n")
+    spec = importlib.util.spec_from_file_location(MODULE, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, MODULE, module)
+    spec.loader.exec_module(module)
+    with pytest.raises(AttributeError) as raised:
+        module.Contract().read()
+    verdict, reason = judge(raised.value, in_test=True, because=None)
+    assert verdict is Verdict.ERROR
+    assert "has no attribute 'token'" in reason
+    assert f"raised in read at line 3 of the contract, {file}" in reason
+    assert "contract" not in judge(OSError("no network"), in_test=True, because=None)[1]

@@ -72,7 +72,8 @@ class Process(_Table):
     ``{python}``, ``{port}``, ``{host}`` (the address that the edge reaches Machines at) and ``{root}`` (the folder of
     ``parity.toml``) are filled in. ``python`` is the interpreter, relative to ``parity.toml``; by default
     ``.venv/bin/python`` where that exists, else the harness's own. ``env`` is what ENV of the Dockerfile gives the
-    image. A relative path there lies in the Machine's own folder; an absolute one is shared by all Machines.
+    image; the same words are filled in there, for a server that reads its port from a variable. A relative path there
+    lies in the Machine's own folder; an absolute one is shared by all Machines.
     """
 
     directory: str = "."
@@ -80,12 +81,20 @@ class Process(_Table):
     python: str = ""
     env: Variables = {}
 
-    @field_validator("command")
+    @field_validator("env")
     @classmethod
-    def _has_port(cls, value: list[str]) -> list[str]:
-        if not any("{port}" in word for word in value):
-            raise ValueError("{port} must stand in it: each Machine gets a port of its own")
+    def _known_words(cls, value: dict[str, str]) -> dict[str, str]:
+        _only(list(value.values()), PROCESS_WORDS)
         return value
+
+    @model_validator(mode="after")
+    def _has_port(self) -> Process:
+        if not any("{port}" in word for word in (*self.command, *self.env.values())):
+            raise ValueError(
+                '{port} must stand in command, or in a variable of env that the server reads (PORT = "{port}"): each'
+                " Machine gets a port of its own"
+            )
+        return self
 
 
 class Group(_Table):

@@ -68,7 +68,7 @@ def test_a_difference_that_would_hide_a_value_of_fly_is_refused(checkout: Path) 
     [
         ("parity.toml", "cors.json", "none.json", "r2.cors"),
         ("parity.toml", "https://page.example", "https://page.example/", "app.frontend_origin"),
-        ("parity.toml", '"{port}"', '"8080"', "app.process.command"),
+        ("parity.toml", '"{port}"', '"8080"', "app.process"),
         ("parity.toml", '"{host}"', '"{hots}"', "app.process.command"),
         ("parity.toml", "PARITY_MODAL_URL", "PARITY_MODEL_URL", "standin.env.MODAL_SERVER_URL"),
         ("secrets.env", 'R2_BUCKET="box"', "R2_BUCKET", "secrets.env:3"),

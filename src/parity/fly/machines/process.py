@@ -119,12 +119,16 @@ class ProcessDriver:
         self._ran[spec.id] = spec
         workdir = self._source(spec.source).resolve() if spec.debug else workdir
         port = _free_port(self._host)
-        words = command_words(list(spec.command) or self._command, self._values(port))
+        values = self._values(port)
+        words = command_words(list(spec.command) or self._command, values)
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         # As in an image: `python` and the programs of its packages are the app's own.
         environment["PATH"] = os.pathsep.join([str(Path(self._python).parent), environment.get("PATH", os.defpath)])
         environment |= {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
-        environment |= {**self._env, **spec.environment}
+        own = dict(zip(self._env, command_words(list(self._env.values()), values), strict=True))
+        # The port and address of a process are the harness's, whatever fly.toml says of those inside of a container.
+        places = {name: value for name, value in own.items() if value != self._env[name]}
+        environment |= {**own, **spec.environment, **places}
         debugged = (self._host, _free_port(self._host)) if spec.debug else None
         if debugged:
             folder = kit.lay_out(self._state_dir / "debug")

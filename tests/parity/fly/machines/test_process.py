@@ -211,3 +211,21 @@ async def test_temporary_files_are_the_machines_own_and_env_of_the_image_comes_b
         assert await machines.logs("m1", 20) == once * 2
     finally:
         await machines.close()
+
+
+async def test_a_server_that_reads_its_port_and_address_from_variables_gets_its_own(tmp_path: Path) -> None:
+    """Also where fly.toml gives the variable the port that counts inside of a container."""
+    machines = ProcessDriver(
+        SOURCE.parent,
+        SOURCE.name,
+        ["/bin/sh", "-c", 'echo "$HOST:$PORT"'],
+        tmp_path / "state",
+        env={"PORT": "{port}", "HOST": "{host}"},
+    )
+    await machines.open()
+    try:
+        address = await machines.start(spec({"PORT": "8080"}))
+        await machines.wait("m1")
+        assert await machines.logs("m1", 20) == [f"{address[0]}:{address[1]}"]
+    finally:
+        await machines.close()

@@ -6,11 +6,12 @@ import json
 import posixpath
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _SERVERS = ("uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi", "waitress-serve", "flask")
+_PROGRAM = re.compile(rf"python[0-9.]*|{'|'.join(_SERVERS)}|celery|arq|rq|dramatiq|huey_consumer(\.py)?")
 _HOST = re.compile(r"^(0\.0\.0\.0|::|\[::\])$")
 
 
@@ -86,14 +87,24 @@ def filled_in(words: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, ...]
     return tuple(re.sub(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)", value, word) for word in words)
 
 
+def without_entrypoint(words: Sequence[str]) -> list[str]:
+    """The words from the program on: without ``exec``, an init such as tini, variables in front, or a script of the
+    image that ends with ``exec "$@"``, where the server or an interpreter stands after it."""
+    kept = [word for word in words if word not in ("exec", "tini", "--", "dumb-init", "/usr/bin/tini")]
+    while kept and re.fullmatch(r"[A-Z_]+=\S*", kept[0]):
+        kept.pop(0)
+    rest = kept[1:] if kept and Path(kept[0]).name in ("sh", "bash") else kept
+    if rest and rest[0].endswith(".sh") and len(rest) > 1 and _PROGRAM.fullmatch(Path(rest[1]).name):
+        return rest[1:]
+    return kept
+
+
 def process_command(words: tuple[str, ...], port: int) -> list[str] | None:
     """The same for a process: ``{host}`` and ``{port}`` in place of fixed ones, the server by ``{python} -m``.
 
     None for a command that is not understood: a shell script, for one.
     """
-    kept = [word for word in words if word not in ("exec", "tini", "--", "dumb-init", "/usr/bin/tini")]
-    while kept and re.fullmatch(r"[A-Z_]+=\S*", kept[0]):
-        kept.pop(0)
+    kept = without_entrypoint(words)
     if len(kept) == 3 and kept[:2] in (["sh", "-c"], ["/bin/sh", "-c"], ["bash", "-c"]):
         return process_command(tuple(shlex.split(kept[2])), port)
     if not kept or any(word in ("&&", "||", ";", "|", "&") for word in kept):

@@ -4,54 +4,21 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from parity.init import patterns
 from parity.init.copies import Copies, copies_of
-from parity.init.docker import filled_in, module_of, process_command, read_dockerfile
+from parity.init.docker import filled_in, module_of, process_command, read_dockerfile, without_entrypoint
 
 _SKIPPED = frozenset(
     {".git", ".venv", "venv", "node_modules", ".parity", "__pycache__", "site-packages", "tests", "test"}
 )
 _MAX_FILES, _MAX_BYTES = 3000, 400_000
-# What reads an environment variable in Python, by the common spellings: one that must be there, one that may.
-_MUST = re.compile(r"""environ\s*\[\s*["']([A-Z][A-Z0-9_]{2,})["']""")
-_MAY = re.compile(
-    r"""(?:environ\.get|environ\.setdefault|getenv|\bconfig|\benv(?:\.str|\.bool|\.int)?)
-        \s*\(\s*["']([A-Z][A-Z0-9_]{2,})["']""",
-    re.VERBOSE,
-)
-# A field of pydantic's settings; one with a default may be left out.
-_SETTING = re.compile(
-    r"^    ([a-zA-Z][a-zA-Z0-9_]{2,})\s*:\s*(?:str|SecretStr|int|bool|[A-Z]\w*Url|Optional|Annotated)([^\n]*)", re.M
-)
-_MODAL_APP = re.compile(r"modal\.(?:App|Stub)\(\s*(?:name\s*=\s*)?[\"']([^\"']+)[\"']")
-_MODAL_SECRET = re.compile(r"Secret\.from_name\(\s*[\"']([^\"']+)[\"']")
-_BOTO3 = re.compile(r"^\s*(?:import|from)\b[^\n]*\b(?:aio)?boto(?:3|core)\b", re.M)
-_PYDANTIC = re.compile(r"class \w+\((?:pydantic_settings\.)?BaseSettings\)")
-_R2 = {
-    "R2_ENDPOINT": re.compile(r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE).*(ENDPOINT|URL)|ENDPOINT_URL"),
-    "R2_ACCESS_KEY_ID": re.compile(
-        r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE|ACCESS).*(ACCESS_KEY|KEY_ID)(?!.*SECRET)|(^|_)(R2|S3)_KEY$"
-    ),
-    "R2_SECRET_ACCESS_KEY": re.compile(r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE).*SECRET"),
-    "R2_BUCKET": re.compile(r"BUCKET(_NAME)?$|^(R2|S3)_BUCKET"),
-}
-_SERVICES = {"postgres": re.compile(r"DATABASE_URL|POSTGRES(QL)?_UR[LI]|PG_?DSN"), "redis": re.compile(r"REDIS_UR[LI]")}
-# A folder outside of the app's own, as a text of the source.
-_PLACE = re.compile(r"""["'](/(?:data|tmp|var|mnt)(?:/[\w./-]*)?)["']""")
-# The address of something else that the app asks.
-_ADDRESS = re.compile(r"_(URL|URI|ENDPOINT|HOST|BASE|API|DSN)$")
-# What fly.toml's [env] calls the environment, and how environments are called.
-_ENVIRONMENT = re.compile(r"(^|_)(ENV|ENVIRONMENT|STAGE)$")
-_ENVIRONMENTS = re.compile(r"(dev|development|test|qa|preview|staging|stage|prod|production|live)[a-z0-9-]*", re.I)
-# Set by Fly, the shell or Python itself: no secret of the app.
-_NOT_SECRETS = re.compile(
-    r"^(FLY_.*|PORT|HOST|HOME|PATH|PYTHON.*|PRIMARY_REGION|TZ|LANG|DEBUG|LOG_LEVEL|TMPDIR|GIT_.*)$"
-)
 
 
 @dataclass
@@ -72,6 +39,8 @@ class Findings:
     # ENV and WORKDIR of the Dockerfile.
     image_env: dict[str, str] = field(default_factory=dict)
     workdir: str = "/"
+    # The variables by which a process is told its port and address, where its command does not say them.
+    listens: dict[str, str] = field(default_factory=dict)
     # Absolute paths in the sources, each with the file that names it.
     places: dict[str, str] = field(default_factory=dict)
     must: list[str] = field(default_factory=list)
@@ -97,7 +66,7 @@ class Findings:
     def secrets(self) -> list[str]:
         """Variables that the sources cannot do without and fly.toml does not give."""
         given = {*self.env, *self.image_env}
-        return [name for name in self.must if name not in given and not _NOT_SECRETS.match(name)]
+        return [name for name in self.must if name not in given and not patterns.NOT_SECRETS.match(name)]
 
     def meant_by(self, name: str) -> str:
         """The Machine's variable that a variable of a GPU function, such as ``BUCKET_KEY``, most likely is."""
@@ -109,7 +78,8 @@ class Findings:
     def process_env(self) -> dict[str, str]:
         """What the image's ENV gives the app, with paths that lie in a Machine's own folder."""
         read = {name: value for name, value in self.image_env.items() if name in {*self.must, *self.may} - {*self.env}}
-        return {name: self._own(value) for name, value in read.items() if not _NOT_SECRETS.match(name)}
+        own = {name: self._own(value) for name, value in read.items() if not patterns.NOT_SECRETS.match(name)}
+        return {**own, **self.listens}
 
     def _own(self, value: str) -> str:
         if not value.startswith("/"):
@@ -120,20 +90,20 @@ class Findings:
     @property
     def environment(self) -> str:
         """What fly.toml calls the environment, such as ``staging``; empty where it does not say it."""
-        named = (value for name, value in self.env.items() if _ENVIRONMENT.search(name))
-        return next((value for value in named if _ENVIRONMENTS.fullmatch(value)), "")
+        named = (value for name, value in self.env.items() if patterns.ENVIRONMENT.search(name))
+        return next((value for value in named if patterns.ENVIRONMENTS.fullmatch(value)), "")
 
     @property
     def outside(self) -> list[str]:
         """Secrets that look like the address of something else: another service, or an API of others."""
         known = {*self.r2.values(), *self.services.values()}
-        return [name for name in self.secrets if _ADDRESS.search(name) and name not in known]
+        return [name for name in self.secrets if patterns.ADDRESS.search(name) and name not in known]
 
     @property
     def optional(self) -> list[str]:
         """Variables that the sources read where they are set, and fly.toml does not set."""
         given = {*self.env, *self.image_env}
-        return [name for name in self.may if name not in given and not _NOT_SECRETS.match(name)]
+        return [name for name in self.may if name not in given and not patterns.NOT_SECRETS.match(name)]
 
 
 def look(root: Path) -> Findings:
@@ -166,7 +136,7 @@ def _fly(root: Path, found: Findings) -> None:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         found.problems.append(f"{found.fly_config} is not valid TOML: {error}")
         return
-    service = _table(data, "http_service")
+    service = _table(data, "http_service") or _older_service(data)
     found.app = str(data.get("app", ""))
     found.port = int(service.get("internal_port", 8080))  # type: ignore[call-overload]
     found.env = {name: str(value) for name, value in _table(data, "env").items()}
@@ -175,9 +145,9 @@ def _fly(root: Path, found: Findings) -> None:
     checks = service.get("checks")
     if isinstance(checks, list) and checks:
         found.health_path = str(checks[0].get("path", "/"))
-    else:
+    elif service:
         found.problems.append(
-            f"{found.fly_config}: http_service has no check, so Fly sends traffic to an app that hangs"
+            f"{found.fly_config}: the service has no check, so Fly sends traffic to an app that hangs"
         )
     if not service:
         found.problems.append(f"{found.fly_config}: there is no [http_service]")
@@ -187,6 +157,13 @@ def _fly(root: Path, found: Findings) -> None:
         if place.is_file():
             found.dockerfile = str(place.resolve().relative_to(root.resolve()))
             break
+
+
+def _older_service(data: Mapping[str, object]) -> dict[str, object]:
+    """The first of ``[[services]]`` as an ``[http_service]``."""
+    services = data.get("services")
+    one = services[0] if isinstance(services, list) and services and isinstance(services[0], dict) else {}
+    return {**one, "checks": one.get("http_checks") or one.get("tcp_checks")} if one else {}
 
 
 def _table(data: Mapping[str, object], name: str) -> dict[str, object]:
@@ -212,11 +189,48 @@ def _image(root: Path, found: Findings) -> None:
         found.image_env, found.workdir = dict(started.env), started.workdir
     command = process_command(found.image_command, found.port) if found.image_command else None
     if command is None:
+        command = _of_script(root, found) or _of_variable(root, found)
+    if command is None:
         shown = " ".join(found.image_command) or "nothing"
         found.problems.append(f"{found.dockerfile} starts {shown}: say in [app.process] how that starts as a process")
         return
     found.command = command
     found.directory = _directory(root, Path(found.dockerfile).parent, command)
+
+
+def _of_script(root: Path, found: Findings) -> list[str] | None:
+    """The command of a script such as ``start.sh``: what its last line executes. Migrations before it stay out."""
+    words = [word for word in found.image_command if word not in ("sh", "bash", "/bin/sh", "/bin/bash")]
+    beside = (root / found.dockerfile).parent
+    places = [folder / words[0].lstrip("/") for folder in (beside, root)] if len(words) == 1 else []
+    places += [folder / Path(words[0]).name for folder in (beside, root)] if places else []
+    path = next((place for place in places if place.suffix == ".sh" and place.is_file()), None)
+    if path is None:
+        return None
+    text = re.sub(r"\\\n", " ", path.read_text("utf-8", "replace"))
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    try:
+        last = tuple(shlex.split(lines[-1])) if lines else ()
+    except ValueError:
+        return None
+    variables = {**found.image_env, **found.env}
+    return process_command(filled_in(last, variables), found.port) if last else None
+
+
+def _of_variable(root: Path, found: Findings) -> list[str] | None:
+    """``python …`` of a program that reads its port from the variable PORT itself."""
+    words = without_entrypoint(found.image_command)
+    if not words or not re.fullmatch(r"python[0-9.]*", Path(words[0]).name):
+        return None
+    read = {name for path in _python(root) for name in _reads(path.read_text("utf-8", "replace"))}
+    if "PORT" not in read:
+        return None
+    found.listens = {"PORT": "{port}", **({"HOST": "{host}"} if "HOST" in read else {})}
+    return ["{python}", *words[1:]]
+
+
+def _reads(text: str) -> list[str]:
+    return [*patterns.MUST.findall(text), *patterns.MAY.findall(text)]
 
 
 def _directory(root: Path, beside: Path, command: list[str]) -> str:
@@ -242,38 +256,42 @@ def _sources(root: Path, found: Findings) -> None:
     must: dict[str, None] = {}
     may: dict[str, None] = {}
     boto3 = False
+    given: dict[str, str] = {}
     for path in _python(root):
         text = path.read_text("utf-8", "replace")
         relative = str(path.relative_to(root))
-        boto3 = boto3 or _BOTO3.search(text) is not None
-        for place in _PLACE.findall(text):
+        boto3 = boto3 or patterns.BOTO3.search(text) is not None
+        for place in patterns.PLACE.findall(text):
             found.places.setdefault(place, relative)
-        app = _MODAL_APP.search(text)
+        app = patterns.MODAL_APP.search(text)
         if app and not found.gpu_app:
             found.gpu_app, found.gpu_entry = app[1], relative
-        found.gpu_secrets += [name for name in _MODAL_SECRET.findall(text) if name not in found.gpu_secrets]
+        found.gpu_secrets += [name for name in patterns.MODAL_SECRET.findall(text) if name not in found.gpu_secrets]
         if app:  # its functions read the variables of Modal's secrets, no Machine does
-            found.gpu_reads = sorted({*found.gpu_reads, *_MUST.findall(text), *_MAY.findall(text)})
+            found.gpu_reads = sorted({*found.gpu_reads, *_reads(text)})
             continue
-        must.update(dict.fromkeys(_MUST.findall(text)))
-        may.update(dict.fromkeys(_MAY.findall(text)))
-        if _PYDANTIC.search(text):
-            for name, rest in _SETTING.findall(text):
+        for argument, variable, setting in patterns.GIVEN.findall(text):
+            given.setdefault(patterns.BOTO3_NAMES[argument.lower()], variable or setting.upper())
+        must.update(dict.fromkeys(patterns.MUST.findall(text)))
+        may.update(dict.fromkeys(patterns.MAY.findall(text)))
+        if patterns.PYDANTIC.search(text):
+            for name, rest in patterns.SETTING.findall(text):
                 (may if "=" in rest or "None" in rest else must)[name.upper()] = None
     beside = sorted((root / found.gpu_entry).parent.glob("requirements*.txt")) if found.gpu_entry else []
     # A file that the image has too says nothing of the functions.
     found.gpu_requirements = next((str(path.relative_to(root)) for path in beside if path.parent != root), "")
     found.must, found.may = sorted(must), sorted(may.keys() - must)
     known = [*found.must, *found.may, *found.env]
-    for ours, pattern in _R2.items():
+    for ours, pattern in patterns.R2.items():
         # The app's own name for it is often ours; a pattern is only a guess.
-        theirs = ours if ours in known else next((name for name in known if pattern.search(name)), "")
+        sure = next((name for name in (given.get(ours), ours) if name in known), "")
+        theirs = sure or next((name for name in known if pattern.search(name)), "")
         if theirs:
             found.r2[ours] = theirs
     if boto3:  # it reads these by itself
         found.r2.setdefault("R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID")
         found.r2.setdefault("R2_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY")
-    for service, wanted in _SERVICES.items():
+    for service, wanted in patterns.SERVICES.items():
         name = next((name for name in known if wanted.search(name)), "")
         if name:
             found.services[service] = name
@@ -291,7 +309,7 @@ def _sources(root: Path, found: Findings) -> None:
 
 def as_process(line: str) -> list[str]:
     """A command line of an image, for a process: the interpreter's programs by ``{python} -m``."""
-    words = line.split()
+    words = without_entrypoint(shlex.split(line))
     return ["{python}", *words[1:]] if words[0].startswith("python") else ["{python}", "-m", *words]
 
 

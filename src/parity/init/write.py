@@ -89,7 +89,7 @@ def parity_toml(found: Findings) -> str:
     if found.gpu_app:
         lines += ["[gpu]", f'app = "{found.gpu_app}"', f'entry = "{found.gpu_entry}"']
         if found.gpu_requirements:
-            lines.append(f'requirements = "{found.gpu_requirements}" # packages of their images; without Docker only')
+            lines.append(f'requirements = "{found.gpu_requirements}" # packages of their images')
         for name in found.gpu_secrets:
             lines.append(f"[gpu.secrets.{name}] # the variables that the functions read from this Modal secret")
             known = {read: found.meant_by(read) for read in found.gpu_reads} or found.r2

@@ -273,3 +273,59 @@ def test_what_a_function_reads_is_of_its_modal_secret_and_no_secret_of_fly(
         "SEED": "TODO",
     }
     assert "LENS_KEY" not in (tmp_path / "parity.secrets.env").read_text()
+
+
+def test_what_boto3_is_given_says_more_than_the_names_of_the_variables(tmp_path: Path) -> None:
+    source = (
+        'import boto3, os\nfrom app.config import settings\ns3 = boto3.client("s3", endpoint_url=os.environ["VAULT"],\n'
+        '    aws_access_key_id=os.getenv("WHO"), aws_secret_access_key=settings.who_secret)\n'
+        'MAIL = os.environ["MAIL_SECRET"]\ns3.head_bucket(Bucket=os.environ.get("PLACE"))\n'
+        'X = os.environ["WHO_SECRET"]\n'
+    )
+    assert look(_files(tmp_path, {"app.py": source})).r2 == {
+        "R2_ENDPOINT": "VAULT",
+        "R2_ACCESS_KEY_ID": "WHO",
+        "R2_SECRET_ACCESS_KEY": "WHO_SECRET",
+        "R2_BUCKET": "PLACE",
+    }
+
+
+OLDER = """
+app = "x"
+[[services]]
+  internal_port = 9000
+  protocol = "tcp"
+  [[services.ports]]
+    port = 443
+    handlers = ["tls", "http"]
+  [[services.http_checks]]
+    path = "/live"
+"""
+
+
+def test_a_server_that_reads_its_port_is_told_it_by_that_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "fly.toml": OLDER,
+        "Dockerfile": 'FROM a\nCMD ["python", "-m", "server"]\n',
+        "server.py": 'import os\nserve(os.environ.get("HOST"), int(os.environ["PORT"]))\n',
+    }
+    process = initialised(_files(tmp_path, files), monkeypatch).process
+    assert (process.command, process.env) == (["{python}", "-m", "server"], {"PORT": "{port}", "HOST": "{host}"})
+    assert "http_service" not in capsys.readouterr().out
+
+
+def test_a_start_script_is_looked_into_and_its_entrypoint_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "fly.toml": OLDER + '[processes]\n  app = "./start.sh"\n  queue = "sh entry.sh python -m jobs"\n',
+        "Dockerfile": "FROM a\n",
+        "start.sh": "#!/bin/sh\nset -e\nalembic upgrade head\n"
+        "exec uvicorn web:app \\\n  --host 0.0.0.0 --port ${PORT:-9000}\n",
+        "web.py": "",
+    }
+    project = initialised(_files(tmp_path, files), monkeypatch)
+    assert project.process.command == ["{python}", "-m", "uvicorn", "web:app", "--host", "{host}", "--port", "{port}"]
+    assert project.parity.processes["queue"].command == ["{python}", "-m", "jobs"]

@@ -73,15 +73,6 @@ def require_containers(project: Project) -> None:
                     f"such as {name}:{service.port}",
                 )
             )
-    if project.parity.gpu and project.parity.gpu.requirements:
-        mistakes.found.append(
-            ConfigError(
-                f"{PARITY_TOML}: gpu.requirements",
-                "containers have no way out, so that nothing can be installed for the functions",
-                "functions that need no more than the harness has (modal, boto3, ffmpeg)",
-                "parity up --driver process",
-            )
-        )
     mistakes.raise_any()
 
 

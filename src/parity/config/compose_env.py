@@ -11,10 +11,12 @@ from pathlib import Path
 
 from parity.config.project import Project
 from parity.config.settings import PUBLISHED, HarnessSettings
-from parity.config.variables import HOST, PATH, rows, setting
+from parity.config.variables import HOST, PATH, TEXT, rows, setting
 
 FILE = "deploy/parity.env"
 HOME = Path(__file__).parents[3]
+# An empty file: functions that need no more than the harness has.
+NO_PACKAGES = HOME / "src/parity/container/no-packages/requirements.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +32,20 @@ class ComposeNames:
         "the page's public name",
         inside=True,
     )
+    gpu_folder: str = setting("PARITY_GPU_FOLDER", PATH, "", "folder of `[gpu] requirements`", inside=True)
+    gpu_requirements: str = setting(
+        "PARITY_GPU_REQUIREMENTS", TEXT, "requirements.txt", "name of that file in it", inside=True
+    )
 
 
 def compose_environment(project: Project) -> dict[str, str]:
     """The variables of the file: names, and the defaults of the ports."""
     defaults = {row.name: row.default for row in rows(HarnessSettings)}
+    gpu = project.parity.gpu
+    packages = project.path(gpu.requirements) if gpu and gpu.requirements else NO_PACKAGES
     names = ComposeNames(
+        gpu_folder=os.path.relpath(packages.parent, project.settings.root),
+        gpu_requirements=packages.name,
         home=os.path.relpath(HOME, project.settings.root),
         api_host=project.api_hostname,
         **({"frontend_host": project.frontend_hostname} if project.frontend_hostname else {}),

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from parity.config.compose_env import FILE, compose_env_text, compose_environment
+from parity.config.compose_env import FILE, NO_PACKAGES, compose_env_text, compose_environment
 from parity.config.project import Project
 
 ROOT = Path(__file__).parents[3]
@@ -24,3 +24,13 @@ def test_an_app_without_a_page_has_a_name_that_nothing_resolves() -> None:
     app = project.parity.app.model_copy(update={"frontend_origin": ""})
     without = replace(project, parity=project.parity.model_copy(update={"app": app}))
     assert compose_environment(without)["PARITY_FRONTEND_HOST"] == "page.invalid"
+
+
+def test_the_file_with_the_functions_packages_is_named_by_folder_and_name() -> None:
+    project = Project.load({"PARITY_ROOT": str(ROOT)})
+    assert compose_environment(project)["PARITY_GPU_FOLDER"] == "src/parity/container/no-packages"
+    assert NO_PACKAGES.read_text() == ""
+    assert project.parity.gpu is not None
+    gpu = project.parity.gpu.model_copy(update={"requirements": "src/gpu/needs.txt"})
+    found = compose_environment(replace(project, parity=project.parity.model_copy(update={"gpu": gpu})))
+    assert (found["PARITY_GPU_FOLDER"], found["PARITY_GPU_REQUIREMENTS"]) == ("src/gpu", "needs.txt")

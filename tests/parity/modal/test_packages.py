@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 import zipfile
 from asyncio.subprocess import PIPE
@@ -50,3 +51,15 @@ async def test_what_pip_cannot_get_is_told_with_its_own_words(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="no-such-package-at-all"):
         await interpreter(file, tmp_path / "work")
     assert not list((tmp_path / "work").glob("*/.complete"))
+
+
+async def test_in_the_workers_image_the_packages_are_those_of_the_build(requirements: Path, tmp_path: Path) -> None:
+    built = tmp_path / "functions"
+    built.mkdir()
+    made_for = built / ".requirements"
+    made_for.write_text(f"{hashlib.sha256(requirements.read_bytes()).hexdigest()}  -\n")
+    assert await interpreter(requirements, tmp_path / "work", built) == str(built / "bin/python")
+    made_for.write_text("of another file  -\n")
+    with pytest.raises(ConfigError, match=r"was built without the packages of .*requirements.txt as it is now"):
+        await interpreter(requirements, tmp_path / "work", built)
+    assert await interpreter(None, tmp_path / "work", built) == sys.executable

@@ -11,16 +11,20 @@ from pathlib import Path
 from parity.config.errors import ConfigError
 
 _LINES = 15
+# Where the worker's image has them: containers have no way out, so the build installs them (src/parity/Dockerfile).
+BUILT = Path("/opt/functions")
 
 
-async def interpreter(requirements: Path | None, work_dir: Path) -> str:
+async def interpreter(requirements: Path | None, work_dir: Path, built: Path = BUILT) -> str:
     """The Python that runs functions. With requirements a virtual environment, made once for each content of the file;
     what the harness has (the Modal SDK) is seen in it too, so that only the rest is installed.
 
-    Raises ``ConfigError`` with pip's last lines.
+    Raises ``ConfigError`` with pip's last lines, or where the worker's image has the packages of another content.
     """
     if requirements is None:
         return sys.executable
+    if built.is_dir():
+        return str(_in_image(requirements, built))
     folder = work_dir / f"packages-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
     python = folder / "bin/python"
     if (folder / ".complete").exists():
@@ -38,6 +42,21 @@ async def interpreter(requirements: Path | None, work_dir: Path) -> str:
     return str(python)
 
 
+def _in_image(requirements: Path, built: Path) -> Path:
+    """The interpreter that the build made. Raises ``ConfigError`` where it was made for another content."""
+    made_for, wanted = built / ".requirements", hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if made_for.exists() and wanted in made_for.read_text("utf-8"):
+        return built / "bin/python"
+    if not requirements.read_bytes():
+        return Path(sys.executable)
+    raise ConfigError(
+        "parity.toml: gpu.requirements",
+        f"the image of the worker was built without the packages of {requirements} as it is now",
+        "an image that was built from this file",
+        "`parity config write`, then `parity up --driver docker`, which builds it",
+    )
+
+
 async def _run(requirements: Path, *words: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -48,5 +67,5 @@ async def _run(requirements: Path, *words: str) -> None:
         raise ConfigError(
             "parity.toml: gpu.requirements",
             "\n    ".join([f"{requirements} cannot be installed:", *lines]),
-            "packages that pip can get from here; containers have no way out, so this needs --driver process",
+            "packages that pip can get from here",
         )

@@ -25,7 +25,7 @@ async def interpreter(requirements: Path | None, work_dir: Path, built: Path = B
         return sys.executable
     if built.is_dir():
         return str(_in_image(requirements, built))
-    folder = work_dir / f"packages-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    folder = work_dir.resolve() / f"packages-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
     python = folder / "bin/python"
     if (folder / ".complete").exists():
         return str(python)
@@ -59,7 +59,11 @@ def _in_image(requirements: Path, built: Path) -> Path:
 
 async def _run(requirements: Path, *words: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=requirements.parent,  # pip takes a wheel's relative path from there
     )
     output, _ = await process.communicate()
     if process.returncode:

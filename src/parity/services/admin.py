@@ -13,6 +13,7 @@ from parity.services.running import Services
 ACTIONS = {
     "away": "connections are refused, open ones are cut; a stub answers 503",
     "silent": "connections are accepted and never answered",
+    "frozen": "nothing passes on any connection, and what was sent arrives afterwards",
     "back": "as it was",
     "cut": "open connections are cut, new ones work",
 }
@@ -55,7 +56,8 @@ async def _service(services: Services, name: str, action: str) -> None:
     if action == "cut":
         await proxy.cut()
     else:
-        await proxy.set({"away": Mode.AWAY, "silent": Mode.SILENT, "back": Mode.HERE}[action])
+        modes = {"away": Mode.AWAY, "silent": Mode.SILENT, "frozen": Mode.FROZEN, "back": Mode.HERE}
+        await proxy.set(modes[action])
 
 
 def _stub(services: Services, name: str, action: str) -> None:

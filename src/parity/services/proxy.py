@@ -13,11 +13,13 @@ _CHUNK = 65536
 
 
 class Mode(StrEnum):
-    """What a connection meets. ``AWAY``: refused, and open ones are cut. ``SILENT``: accepted, never answered."""
+    """What a connection meets. ``AWAY``: refused, and open ones are cut. ``SILENT``: accepted and never answered, while
+    open ones go on. ``FROZEN``: nothing passes on any connection, and what was sent arrives afterwards."""
 
     HERE = "here"
     AWAY = "away"
     SILENT = "silent"
+    FROZEN = "frozen"
 
 
 class Proxy:
@@ -26,6 +28,8 @@ class Proxy:
     def __init__(self, host: str, port: int, upstream: tuple[str, int]) -> None:
         self.host, self.port, self.upstream = host, port, upstream
         self.mode = Mode.HERE
+        self._passing = asyncio.Event()
+        self._passing.set()
         self.accepted = 0  # connections since the start, so that a check can tell that the app uses the service
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -48,6 +52,10 @@ class Proxy:
     async def set(self, mode: Mode) -> None:
         """Returns once new connections meet ``mode``; a service that goes away takes its connections along."""
         self.mode = mode
+        if mode is Mode.FROZEN:
+            self._passing.clear()
+        else:
+            self._passing.set()
         if mode is Mode.AWAY:
             await self.close()
         else:
@@ -85,14 +93,15 @@ class Proxy:
             while await reader.read(_CHUNK):
                 pass
             return
+        await self._passing.wait()
         try:
             upstream_reader, upstream_writer = await asyncio.open_connection(*self.upstream)
         except OSError:
             writer.transport.abort()  # the service itself is not there
             return
         both = (
-            asyncio.create_task(_copy(reader, upstream_writer)),
-            asyncio.create_task(_copy(upstream_reader, writer)),
+            asyncio.create_task(self._copy(reader, upstream_writer)),
+            asyncio.create_task(self._copy(upstream_reader, writer)),
         )
         try:
             await asyncio.gather(*both)
@@ -101,12 +110,12 @@ class Proxy:
                 task.cancel()
             upstream_writer.close()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until the reader ends; its end is passed on, so that half-closed connections work."""
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until the reader ends; its end is passed on, so that half-closed connections work."""
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(_CHUNK):
+                await self._passing.wait()
+                writer.write(data)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()

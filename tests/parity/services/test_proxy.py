@@ -95,6 +95,19 @@ async def test_a_silent_service_accepts_and_never_answers(proxy: Proxy) -> None:
         await asyncio.wait_for(reader.read(1), 0.2)
 
 
+async def test_a_frozen_service_answers_late_on_open_and_on_new_connections(proxy: Proxy) -> None:
+    old = await connected(proxy)
+    await proxy.set(Mode.FROZEN)
+    new = await connected(proxy)
+    for _, writer in (old, new):
+        writer.write(b"a")
+    for reader, _ in (old, new):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.2)
+    await proxy.set(Mode.HERE)
+    assert [await reader.readexactly(1) for reader, _ in (old, new)] == [b"A", b"A"]
+
+
 async def test_a_service_that_is_not_there_is_no_answer(proxy: Proxy) -> None:
     proxy.upstream = ("127.0.0.1", 1)
     reader, _writer = await connected(proxy)

@@ -134,6 +134,27 @@ class Api:
             return None
         return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
 
+    async def first_event(self, path: str, *, headers: Mapping[str, str] | None = None) -> str:
+        """The data of the first server-sent event of this path; the stream is then closed.
+
+        Raises ``Refused`` for another status, for a broken connection, and for a stream that ends without an event.
+        """
+        asked, data = f"GET {path}", list[str]()
+        try:
+            async with self.http.stream("GET", path, headers={**self.all_headers, **(headers or {})}) as answer:
+                if not answer.is_success:
+                    raise Refused(asked, answer.status_code, (await answer.aread()).decode("utf-8", "replace"))
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:"):
+                        data.append(line.removeprefix("data:").removeprefix(" "))
+                    elif not line and data:
+                        return "\n".join(data)
+        except httpx.ConnectError:
+            raise
+        except httpx.HTTPError as error:
+            raise Refused(asked, 0, repr(error)) from None
+        raise Refused(asked, answer.status_code, "the stream ended without an event")
+
     async def stub_calls(self, stub: str, containing: str = "") -> Sequence[StubCall]:
         """The requests that the app sent to this stub of parity.toml with ``containing`` in the body, oldest first.
 

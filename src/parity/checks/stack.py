@@ -25,6 +25,7 @@ MIXED = (
     "the app leads there, and a browser blocks it as mixed content: an https page may not use plain http. The server"
     ' must trust the edge\'s X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips="*")'
 )
+EVENTS = "text/event-stream"
 
 
 class StackError(Exception):
@@ -48,6 +49,11 @@ class Site:
     def health(self) -> str:
         """The path of the health check; empty where there is none."""
         return self.project.health_path
+
+    @property
+    def probe_timeout_s(self) -> float:
+        """How long Fly waits for the answer of a health check: the shortest timeout of fly.toml."""
+        return min([one.timeout_s for one in self.project.fly.service.checks], default=5.0)
 
 
 @dataclass
@@ -145,11 +151,10 @@ def client(target: Target, said: list[dict[str, Any]]) -> httpx.AsyncClient:
 
     async def answered(response: httpx.Response) -> None:
         if (entry := response.request.extensions.get("entry")) is not None:
-            await response.aread()
             entry |= {
                 "answer": response.status_code,
                 "answer_headers": hidden_headers(response.headers.multi_items()),
-                "body": response.text[:BODY_KEPT] if _is_text(response) else f"{len(response.content)} bytes",
+                "body": await _shown(response),
             }
 
     hooks: dict[str, list[Any]] = {"request": [ask], "response": [answered]}
@@ -170,6 +175,14 @@ def ssl_context(ca: Path | None) -> ssl.SSLContext:
     if ca not in _CONTEXTS:
         _CONTEXTS[ca] = ssl.create_default_context(cafile=ca)
     return _CONTEXTS[ca]
+
+
+async def _shown(answer: httpx.Response) -> str:
+    """What evidence keeps of the body. That of an event stream is left to whoever asked: it may never end."""
+    if answer.headers.get("content-type", "").startswith(EVENTS):
+        return "an event stream"
+    await answer.aread()
+    return answer.text[:BODY_KEPT] if _is_text(answer) else f"{len(answer.content)} bytes"
 
 
 def _is_text(answer: httpx.Response) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from typing import Literal
 
@@ -71,7 +72,7 @@ class Contract:
         number = (await self.api.call("POST", "/tables", expect=202))["id"]
 
         async def state() -> JobState:
-            found = await self.api.call("GET", f"/tables/{number}")
+            found = json.loads(await self.api.first_event(f"/tables/{number}/events"))
             return JobState(STATES[found["state"]], found["reason"], (found["key"],))
 
         return Job(state, done_s=30)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import json
 import re
 import threading
 import time
+from collections.abc import Iterator
 from secrets import token_hex
 from typing import Any
 
@@ -16,6 +18,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from league import bucket
 from league.database import Away, pool, transaction
 from league.settings import MISTAKE, PAGE_ORIGIN, PREFIX
+
+# The page opens the stream again after it.
+EVENTS_S = 20
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 64 * 1024 * 1024
@@ -219,12 +224,39 @@ def order_table() -> tuple[dict[str, int], int]:
     return {"id": row["id"]}, 202  # type: ignore[index]
 
 
+@app.get("/tables/<int:job>/events")
+def events(job: int) -> Response:
+    """The table's state whenever it changes, until it is made."""
+    first = table(job)
+    club = g.club
+
+    def states() -> Iterator[str]:
+        shown, now = None, first
+        for _ in range(EVENTS_S * 2):
+            # A comment finds out whether the page still listens: else its thread is held until the end.
+            yield ":\n\n" if now == shown else f"data: {json.dumps(now)}\n\n"
+            shown = now
+            if now["state"] in ("done", "failed"):
+                return
+            time.sleep(0.5)
+            now = state_of(job, club) or now
+
+    # Fly's proxy compresses what has no encoding of its own, and holds events back until a block of it is full.
+    whole = {} if MISTAKE == "events_compressed" else {"Content-Encoding": "none"}
+    return Response(states(), mimetype="text/event-stream", headers=whole)
+
+
 @app.get("/tables/<int:job>")
 def table(job: int) -> dict[str, str]:
-    with transaction() as db:
-        row: dict[str, str] | None = db.execute(
-            "select state, reason, key from jobs where id = %s and club = %s", (job, g.club)
-        ).fetchone()
+    row = state_of(job, g.club)
     if row is None:
         raise Refusal(404, "there is no such table")
+    return row
+
+
+def state_of(job: int, club: str) -> dict[str, str] | None:
+    with transaction() as db:
+        row: dict[str, str] | None = db.execute(
+            "select state, reason, key from jobs where id = %s and club = %s", (job, club)
+        ).fetchone()
     return row

@@ -25,7 +25,7 @@ returning id, club, key
 
 
 def take() -> dict[str, Any] | None:
-    more = "and lease is null" if MISTAKE == "job_abandoned" else ""
+    more = "and lease is null" if MISTAKE in ("job_abandoned", "lease_without_end") else ""
     with transaction() as db:
         row: dict[str, Any] | None = db.execute(TAKE.format(more=more), (LEASE_S,)).fetchone()
     return row

@@ -67,6 +67,7 @@ FACTS = {
     "origin": "a page on another origin (app.frontend_origin of parity.toml, or Contract.origin)",
     "gpu": "[gpu] in parity.toml",
     "services": "[services] in parity.toml",
+    "stubs": "[stubs] in parity.toml",
     "docker": "Machines as containers of the image",
     "browser": "Chromium, and the page over TLS",
     "ffmpeg": "ffmpeg and ffprobe on PATH",

@@ -142,6 +142,7 @@ class Run:
             "origin": self.site.origin is not None,
             "gpu": project.parity.gpu is not None,
             "services": bool(project.parity.services),
+            "stubs": bool(project.parity.stubs),
         }
         declared = {**facts, "docker": True, "browser": True, "ffmpeg": True}
         return [need for need in needs if not declared.get(need, hasattr(contract, need))]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import httpx
 
@@ -19,6 +20,10 @@ from parity.contract import InBucket, Refused
 
 T = TypeVar("T")
 POLL_S = 0.1
+MOST_PROBES = 20
+# Statuses with which R2 refuses a request that is malformed, not implemented, or not allowed for these credentials.
+NOT_TAKEN = (400, 401, 403, 411, 501)
+UPLOADS = ("PutObject", "CompleteMultipartUpload")
 # Seconds that a check waits beyond a promised time, because the host that runs it may be busy.
 PATIENCE_S = 20.0
 
@@ -70,7 +75,29 @@ async def changed(bucket: Bucket, person: Person, before: Mapping[str, str]) -> 
 
     Returns ``before`` where nothing changes within the seconds that the contract names (``InBucket.within_s``).
     """
-    return await until(lambda: bucket.objects(person.owns), lambda found: found != before, within_s(person))
+    late_s = within_s(person)
+    patience_s = PATIENCE_S if late_s else 0.0
+    return await until(lambda: bucket.objects(person.owns), lambda found: found != before, late_s + patience_s)
+
+
+async def replicated(person: Person, stack: Stack) -> None:
+    """Wait until the bucket must have what was acknowledged: for ``within_s`` of the contract.
+
+    On a busy host the app's timer and disk may be late; so it is also waited, for a while, until R2 took an upload that
+    began after now.
+    """
+    if not (late_s := within_s(person)):
+        return
+    since = time.time()
+    await asyncio.sleep(late_s)
+
+    async def uploaded() -> bool:
+        found = (await stack.admin("GET", "/r2/requests?limit=1000"))["requests"]
+        return any(
+            float(one["time"]) >= since and one["status"] == 200 and one["operation"] in UPLOADS for one in found
+        )
+
+    await until(uploaded, bool, PATIENCE_S)
 
 
 def not_declared(reason: str) -> NoReturn:
@@ -103,7 +130,7 @@ async def empty_machine(person: Person, machines: Machines) -> AsyncIterator[str
     the seconds within which the contract promises every write in the bucket; such a check is marked ``alone``.
     """
     if within_s(person):
-        await asyncio.sleep(within_s(person))
+        await replicated(person, machines.stack)
         yield await machines.replace_all()
         return
     async with machines.one_more() as cold:
@@ -127,6 +154,23 @@ async def probed(stack: Stack, machine: str) -> str:
     return f"{answer.status_code}: {answer.text[:200]}"
 
 
+async def probed_in_time(stack: Stack, machine: str) -> str:
+    """What the health check answers within the timeout that fly.toml gives it; "nothing" where it does not."""
+    try:
+        return await asyncio.wait_for(probed(stack, machine), stack.site.probe_timeout_s)
+    except TimeoutError:
+        return "nothing"
+
+
+async def probes_beside(busy: Collection[asyncio.Task[object]], stack: Stack, machine: str) -> list[str]:
+    """What the health check answers again and again while these requests wait."""
+    answers: list[str] = []
+    while not all(task.done() for task in busy) and len(answers) < MOST_PROBES:
+        answers.append(await probed_in_time(stack, machine))
+        await asyncio.sleep(POLL_S)
+    return answers
+
+
 @asynccontextmanager
 async def r2_behaviour(stack: Stack, **changes: str) -> AsyncIterator[None]:
     """R2's stand-in with other limits or latency (the fields of POST /r2/behaviour); restored at the end."""
@@ -147,6 +191,22 @@ async def asked_since(stack: Stack, since: float, owns: str = "") -> list[tuple[
     late = sorted((one for one in found if float(one["time"]) >= since), key=lambda one: float(one["time"]))
     asked = [(one["operation"], one["key"] or one["prefix"]) for one in late]
     return [one for one in asked if stack.own is None or one[1].startswith(owns)]
+
+
+async def not_taken(stack: Stack, since: float) -> tuple[list[dict[str, Any]], int]:
+    """What R2 was asked since then (Unix seconds) by the app or its GPU functions, and refused because it does not
+    understand it or does not let this client do it; and how many requests there were."""
+    entries = (await stack.admin("GET", "/r2/requests?limit=20000"))["requests"]
+    asked = [one for one in entries if float(one["time"]) >= since and not one["presigned"]]
+    return [one for one in asked if one["status"] in NOT_TAKEN], len(asked)
+
+
+def as_refused(one: Mapping[str, Any]) -> str:
+    """Such a request, for a reason."""
+    return (
+        f"{one['operation']} {one['key']}: {one['status']} {one['code']} (rule {one['rule']} of"
+        " docs/standins/r2-rules.md)"
+    )
 
 
 def patterns(

@@ -15,7 +15,16 @@ from typing import Any
 
 from parity.checks import Proxy, check, not_judged
 from parity.checks.faults import Faults
-from parity.checks.generic.support import PATIENCE_S, answered, asked_since, patterns, several_machines, until, within_s
+from parity.checks.generic.support import (
+    PATIENCE_S,
+    answered,
+    asked_since,
+    patterns,
+    replicated,
+    several_machines,
+    until,
+    within_s,
+)
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, People, Person, missing
 from parity.checks.stack import Stack
@@ -160,7 +169,7 @@ async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults
     """While R2 cannot be reached, do not start or answer 503; never begin with an empty database."""
     await person.read()
     early = [await person.attempt()]
-    await asyncio.sleep(within_s(person))
+    await replicated(person, machines.stack)
     for machine in await machines.all():
         await machines.destroy(machine["id"])
     async with AsyncExitStack() as outage:

@@ -12,9 +12,11 @@ from parity.checks.generic.support import (
     UNKNOWN,
     acknowledged,
     answered,
+    as_refused,
     changed,
     empty_machine,
     not_declared,
+    not_taken,
     refusal_of,
     within_s,
 )
@@ -23,8 +25,6 @@ from parity.checks.person import Attempt, People, Person, missing
 from parity.checks.stack import Stack
 from parity.contract import InBucket, Refused
 
-# Statuses with which R2 refuses a request that is malformed, not implemented, or not allowed for these credentials.
-NOT_TAKEN = (400, 401, 403, 411, 501)
 TEXTS = ("Zürich – 東京 ⚽ ‘quoted’", 'İstanbul <b>&amp;</b> \\n "x" \'; --')
 
 
@@ -78,16 +78,10 @@ async def test_r2_takes_every_request(newcomer: Person, stack: Stack, video: byt
         if newcomer.can("upload"):
             await newcomer.app.upload(video)
     await asyncio.sleep(within_s(newcomer))
-    entries = (await stack.admin("GET", "/r2/requests?limit=20000"))["requests"]
-    asked = [one for one in entries if float(one["time"]) >= since and not one["presigned"]]
+    wrong, asked = await not_taken(stack, since)
     if not asked:
         not_declared("the app sends R2 no request when a new person signs in, writes and uploads")
-    wrong = [one for one in asked if one["status"] in NOT_TAKEN]
-    assert not wrong, (
-        f"R2 refuses {len(wrong)} of {len(asked)} requests of the app, such as {wrong[0]['operation']}"
-        f" {wrong[0]['key']}: {wrong[0]['status']} {wrong[0]['code']}. Rule {wrong[0]['rule']} of"
-        " docs/standins/r2-rules.md says what R2 accepts instead"
-    )
+    assert not wrong, f"R2 refuses {len(wrong)} of {asked} requests of the app, such as {as_refused(wrong[0])}"
 
 
 @check(

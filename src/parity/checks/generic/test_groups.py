@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from parity.checks import Proxy, check
-from parity.checks.generic.support import PATIENCE_S, not_declared, until
-from parity.checks.generic.test_jobs import begun, ended, still_running
+from parity.checks.generic.support import PATIENCE_S, not_declared, until, within_s
+from parity.checks.generic.test_jobs import answered_state, begun, ended, still_running
 from parity.checks.machines import Machines
 from parity.checks.person import Person
 from parity.checks.stack import Stack
+
+# When what works on a job is killed, after it was begun and after the kill before: a worker that had not taken the job
+# by the first time has by the second.
+TAKEN_WITHIN_S = (1.0, 2.0)
 
 
 @check(
@@ -39,6 +44,43 @@ async def test_job_after_its_worker_ended(person: Person, machines: Machines, st
     )
     assert state.at == "done", (
         f"the job ended as failed after its worker was killed and started again: {state.reason or 'without a reason'}"
+    )
+
+
+@check(
+    "N",
+    "A job ends although the Machine that works on it was killed in the middle, and says how",
+    broken=Proxy("first_answer_kept"),
+    because="is still running",
+    needs=("job", "ffmpeg"),
+    rests_on=("test_job_done", "test_job_over_a_restart"),
+    alone=True,
+    deadline_s=400,
+)
+async def test_job_over_a_kill(person: Person, machines: Machines, stack: Stack, video: bytes) -> None:
+    """Take a job with a lease, renew it while the work goes on, and let another worker take a job whose lease ended."""
+    groups = [one["id"] for one in await stack.admin("GET", "/fly/groups")]
+    if not groups and within_s(person):
+        not_declared("by the contract's within_s a killed Machine may take the order of a job with it")
+    job = await begun(person, video)
+    for turn, pause_s in enumerate(TAKEN_WITHIN_S):
+        await asyncio.sleep(pause_s)
+        if (await answered_state(job)).at != "running":
+            if turn == 0:
+                not_declared("the job was over before the Machine that works on it could be killed")
+            break
+        for machine in groups or [await machines.first()]:
+            await machines.kill(machine)
+        await machines.start_workers()  # Fly starts a Machine that failed again
+        await machines.first()
+    state = await ended(job, refusals_within_s=PATIENCE_S)
+    assert state.at != "running", (
+        f"{still_running(job)}. The Machine that worked on it was killed in the middle (out of memory, or a failed"
+        " host): the job is marked as taken, and no worker takes it again"
+    )
+    assert state.at == "done" or state.reason, (
+        "after a kill in the middle the job ended as failed without a reason: the person cannot know whether to try"
+        " again"
     )
 
 

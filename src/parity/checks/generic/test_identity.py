@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Awaitable, Callable, Collection
+import sys
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -20,6 +21,10 @@ from parity.checks.machines import Machines
 from parity.checks.person import People, Person
 from parity.checks.stack import Stack
 from parity.contract import FullContract, InBucket, Refused
+
+NEVER = sys.maxsize
+# A contract finds in the other person's answers less than it looks for. StopIteration in a coroutine is a RuntimeError.
+NOT_AS_THE_OWNER = (Refused, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 
 
 @check(
@@ -60,13 +65,27 @@ async def test_others_get_nothing(people: People, stack: Stack, video: bytes) ->
     """Put the id of the signed-in person into the query that finds the record."""
     one, other = await people(), await people()
     film, began = like_no_other(video), len(stack.said)
-    theirs = {(await one.write()).encode(), film[-16:]}
+    text = {await one.write()}
+    theirs = {*(one.encode() for one in text), film[-16:]}
     await one.read()
+    hand = Hand(one, other)
+    public: Collection[str] = getattr(one.app, "public", ())
     if one.can("upload"):
         with contextlib.suppress(Refused):  # test_upload reports this
-            theirs.add((await one.app.upload(film)).key.encode())
+            theirs.add((key := (await one.app.upload(film)).key).encode())
+            if one.can("content") and not public:
+                await one.app.content(key)
+                shown = await hand.reads_as_the_other(hand.app.content(key))
+                assert not isinstance(shown, bytes) or film[-16:] not in shown, (
+                    "another person who sends the owner's requests gets the content of the owner's upload. Put the"
+                    " person's id into the condition of the query that finds it"
+                )
+    shown = None if public else await hand.reads_as_the_other(hand.app.read())
+    assert not isinstance(shown, Collection) or not text & {str(one) for one in shown}, (
+        "another person who sends the owner's requests gets the owner's texts, which is what is another person's. Put"
+        " the person's id into the condition of every query"
+    )
     asked = dict.fromkeys(path for path in map(path_read(stack), stack.said[began:]) if path)
-    public: Collection[str] = getattr(one.app, "public", ())
     for path in (path for path in asked if not any(re.search(pattern, path) for pattern in public)):
         answer = await other.api.ask("GET", path, follow_redirects=True)
         found = answer.is_success and holds(answer, theirs)
@@ -109,19 +128,20 @@ async def test_others_change_nothing(people: People) -> None:
     if not (one.can("delete") or one.can("edit")):
         not_declared("the contract has neither delete nor edit, so there is nothing to change")
     hand = Hand(one, other)
-    text = await one.write()
+    text, practised = await one.write(), await one.write()
     if one.can("delete"):
-        await hand.of_the_other(hand.app.delete(text))
+        last = await hand.counted(hand.app.delete(practised))
+        await hand.of_the_other(hand.app.delete(text), last)
         assert text in await one.read(), (
             f"{text} was deleted by another person, who sent the owner's request. Put the person's id into the"
             " condition of every DELETE"
         )
     if one.can("edit"):
         for field in await hand.app.edit():
-            await field.do(kept := f"of the owner {text}")
+            last = await hand.counted(field.do(kept := f"of the owner {text}"))
             if await field.shown() != kept:
                 not_judged("an edit is not shown even to the person who made it: see test_edits_at_once")
-            await hand.of_the_other(field.do(f"of a stranger {text}"))
+            await hand.of_the_other(field.do(f"of a stranger {text}"), last)
             shown = await field.shown()
             assert shown == kept, (
                 f"a record was changed by another person, who sent the owner's request; it now shows {shown!r}. Put the"
@@ -130,28 +150,57 @@ async def test_others_change_nothing(people: People) -> None:
 
 
 class Hand:
-    """Sends the changes of one person as another person.
+    """Sends some requests of one person as another person: with the headers and cookies of ``other``.
 
-    ``app`` is the contract of ``one``. During ``of_the_other``, requests other than GET and HEAD carry the credentials
-    of ``other``.
+    ``app`` is the contract of ``one``. Of a change only the last request that is no GET is sent so: where an app has
+    one path for everything (JSON-RPC, GraphQL), the requests before it find what is to be changed, and must show what
+    the owner sees.
     """
 
     def __init__(self, one: Person, other: Person) -> None:
         self.app: FullContract = copy.copy(one.app)
         self.app.api = replace(one.api)
-        self._own, self._other, self._crossed = self.app.api.ask, other.api.ask, False
+        self._own, self._other = self.app.api.ask, other.api.ask
+        self._seen, self._from, self._reads = 0, NEVER, False
+        self._told_apart = (one.api.headers, dict(one.api.http.cookies)) != (
+            other.api.headers,
+            dict(other.api.http.cookies),
+        )
         self.app.api.ask = self._ask  # type: ignore[method-assign]
 
-    async def of_the_other(self, change: Awaitable[None]) -> None:
-        """Do the change with the other person's credentials. A refusal is the right outcome and raises nothing."""
-        self._crossed = True
+    async def counted(self, change: Awaitable[None]) -> int:
+        """Do the change as the owner, and return how many of its requests are no GET."""
+        self._seen, self._from = 0, NEVER
+        await change
+        return self._seen
+
+    async def of_the_other(self, change: Awaitable[None], last: int) -> None:
+        """Do the change with its request number ``last`` sent as the other person. A refusal is the right outcome."""
+        self._seen, self._from = 0, last
         try:
             await change
-        except Refused:
+        except NOT_AS_THE_OWNER:
             return
         finally:
-            self._crossed = False
+            self._from = NEVER
+
+    async def reads_as_the_other(self, read: Coroutine[Any, Any, object]) -> object:
+        """What the other person gets for the same requests; None where that is nothing of use.
+
+        Also None where headers and cookies do not tell the two people apart: then the requests themselves say who asks.
+        """
+        if not self._told_apart:
+            read.close()
+            return None
+        self._reads = True
+        try:
+            return await read
+        except NOT_AS_THE_OWNER:
+            return None
+        finally:
+            self._reads = False
 
     async def _ask(self, method: str, path: str, json: object = None, **more: Any) -> httpx.Response:
-        ask = self._other if self._crossed and method not in ("GET", "HEAD") else self._own
-        return await ask(method, path, json, **more)
+        self._seen += method not in ("GET", "HEAD")
+        crossed = self._reads or (method not in ("GET", "HEAD") and self._seen >= self._from)
+        return await (self._other if crossed else self._own)(method, path, json, **more)

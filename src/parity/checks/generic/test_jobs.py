@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
 from typing import Any
 
 from parity.checks import Fault, Named, Proxy, Wrap, check, patience
 from parity.checks.bucket import Bucket
 from parity.checks.faults import Faults
-from parity.checks.generic.support import PATIENCE_S, not_declared, probed
+from parity.checks.generic.support import PATIENCE_S, as_refused, not_declared, not_taken, probed_in_time
 from parity.checks.machines import Machines
 from parity.checks.person import Person
 from parity.checks.stack import Stack
@@ -46,6 +47,18 @@ async def ended(job: Job, *, refusals_within_s: float = 0.0) -> JobState:
     return state
 
 
+async def answered_state(job: Job) -> JobState:
+    """Its state; asked again for a while where that is refused, as by a Machine that has just started."""
+    patient = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await job.state()
+        except Refused:
+            if time.monotonic() > patient:
+                raise
+        await asyncio.sleep(LOOK_S)
+
+
 def elsewhere(key: str, objects: Collection[str]) -> str:
     """Advice about a missing object, which names an object of the same name under another prefix if there is one."""
     name = key.rpartition("/")[2]
@@ -73,15 +86,18 @@ def still_running(job: Job) -> str:
     rests_on=("test_someone_new_can_come",),
     deadline_s=300,
 )
-async def test_job_done(person: Person, bucket: Bucket, video: bytes) -> None:
+async def test_job_done(person: Person, bucket: Bucket, stack: Stack, video: bytes) -> None:
     """Call a job done only after R2 has acknowledged every output."""
+    since = time.time()
     job = await begun(person, video)
     state = await ended(job)
     there = {key: await bucket.read(key) for key in state.keys if key in await bucket.objects(key)}
     assert state.at != "running", still_running(job)
+    wrong = (await not_taken(stack, since))[0] if state.at == "failed" else []
+    cause = f" R2 refuses {as_refused(wrong[0])}" if wrong else ""
     assert state.at == "done", (
         f"the job ended as failed: {state.reason or 'without a reason'}. Its input is a valid video and no fault is in"
-        " force; modal-calls.json and the Machine's log have the cause"
+        f" force; modal-calls.json and the Machine's log have the cause.{cause}"
     )
     gone = [key for key in state.keys if key not in there]
     assert not gone, (
@@ -270,17 +286,12 @@ async def test_job_with_other_gpu_code(person: Person, faults: Faults, video: by
 )
 async def test_machine_survives_a_job(person: Person, machines: Machines, stack: Stack, video: bytes) -> None:
     """Run the work in a separate process with bounded memory, not in the event loop."""
-    checks = stack.site.project.fly.service.checks
-    timeout_s = min([one.timeout_s for one in checks], default=5.0)
     machine = await machines.first()
     before = len((await machines.get(machine))["events"])
     working = asyncio.create_task(whole_job(person, video))
     late: list[str] = []
     while not working.done():
-        try:
-            answer = await asyncio.wait_for(probed(stack, machine), timeout_s)
-        except TimeoutError:
-            answer = "nothing"
+        answer = await probed_in_time(stack, machine)
         late += [] if answer.startswith("2") else [answer]
         await asyncio.sleep(LOOK_S)
     events = (await machines.get(machine))["events"][before:]
@@ -292,8 +303,8 @@ async def test_machine_survives_a_job(person: Person, machines: Machines, stack:
         f" {memory} MB: bound the memory of the work, or give the Machine more"
     )
     assert not late, (
-        f"during the job the health check is not answered within {timeout_s:g} s ({len(late)} times: {late[0]}): Fly"
-        " would stop routing to the Machine. Move the work out of the event loop"
+        f"during the job the health check is not answered within {stack.site.probe_timeout_s:g} s ({len(late)}"
+        f" times: {late[0]}): Fly would stop routing to the Machine. Move the work out of the event loop"
     )
     state = await working
     assert state.at == "done", f"the Machine kept running, but the job ended as {state.at}: {state.reason}"

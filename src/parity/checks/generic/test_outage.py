@@ -19,6 +19,7 @@ from parity.checks.generic.support import (
     not_declared,
     patterns,
     probed,
+    probes_beside,
     r2_behaviour,
     readable,
     until,
@@ -143,8 +144,7 @@ async def test_health_in_outage(person: Person, machines: Machines, faults: Faul
 )
 async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, stack: Stack) -> None:
     """Run synchronous calls, such as boto3's, in threads (asyncio.to_thread)."""
-    checks = stack.site.project.fly.service.checks
-    timeout_s = min([check_.timeout_s for check_ in checks], default=5.0)
+    timeout_s = stack.site.probe_timeout_s
     machine = await machines.first()
     async with faults.on(faults.reach(person.owns), delay=timeout_s / 2, must_fire=asks_r2(person)):
         # Writes and reads, because either handler may block; several at once, because their waits then add up.
@@ -153,13 +153,7 @@ async def test_loop_is_free(person: Person, machines: Machines, faults: Faults, 
         await until(
             lambda: machines.get(machine), lambda m: m["requests"] > 0 or all(b.done() for b in busy), PATIENCE_S
         )
-        answers: list[str] = []
-        while not all(task.done() for task in busy) and len(answers) < 20:
-            try:
-                answers.append(await asyncio.wait_for(probed(stack, machine), timeout_s))
-            except TimeoutError:
-                answers.append("nothing")
-            await asyncio.sleep(0.1)
+        answers = await probes_beside(busy, stack, machine)
         await asyncio.gather(*busy)
     late = [answer for answer in answers if not answer.startswith("2")]
     assert not late, (

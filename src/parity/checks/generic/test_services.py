@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from parity.checks import Proxy, check
-from parity.checks.generic.support import PATIENCE_S, probed, readable, until
+from parity.checks import Proxy, Wrap, check
+from parity.checks.generic.support import PATIENCE_S, not_declared, probed_in_time, probes_beside, readable, until
 from parity.checks.machines import Machines
-from parity.checks.person import Person, missing
+from parity.checks.person import People, Person, missing
 from parity.checks.stack import Stack
+from parity.contract import Refused
+from parity.wraps import boot
 
 
 @asynccontextmanager
@@ -33,16 +36,14 @@ async def service(stack: Stack, name: str, action: str) -> AsyncIterator[None]:
     alone=True,
     deadline_s=400,
 )
-async def test_service_away(person: Person, machines: Machines, stack: Stack) -> None:
+async def test_service_away(person: Person, stack: Stack) -> None:
     """Give connections and queries a timeout, answer 503 inside the CORS middleware, and reconnect automatically."""
-    machine = await machines.first()
     for name in stack.site.project.parity.services:
         early = await person.attempt()
         for action in ("away", "silent"):
             async with service(stack, name, action):
                 write = await person.attempt()
                 last = stack.said[-1]
-                probe = await probed(stack, machine)
             what = f"with {name} {action}"
             assert "answered nothing" not in write.answer, (
                 f"{what} a write is not answered: {write.answer}. Give connections and queries a timeout"
@@ -50,10 +51,6 @@ async def test_service_away(person: Person, machines: Machines, stack: Stack) ->
             assert write.acknowledged or readable(last.get("answer_headers", {}), stack.site.origin), (
                 f'{what} the page cannot read the refusal ({last["asked"]}: {last["answer"]}) and sees only "Failed to'
                 ' fetch": answer 503 inside the CORS middleware'
-            )
-            assert not write.acknowledged or probe.startswith("2"), (
-                f"{what} writes work, but the health check answers {probe}, so Fly would stop routing to an app that"
-                " works: report the service on another route"
             )
             later = await until(person.attempt, lambda one: one.acknowledged, PATIENCE_S)
             assert later.acknowledged, (
@@ -65,6 +62,66 @@ async def test_service_away(person: Person, machines: Machines, stack: Stack) ->
                 f"after {name} came back {len(lost)} acknowledged writes are not shown: {', '.join(lost)}. Acknowledge"
                 " a write only when it is committed"
             )
+
+
+@check(
+    "O",
+    "The health check stays green while a service is away: Fly would take every Machine away at once",
+    broken=Wrap(boot.unhealthy_after_failure, {"seconds": 60.0}),
+    because="the health check answers",
+    needs=("services",),
+    rests_on=("test_writes_last",),
+    alone=True,
+    deadline_s=200,
+)
+async def test_health_without_service(person: Person, machines: Machines, stack: Stack) -> None:
+    """Let the health check say whether this process serves, and report the service elsewhere."""
+    machine = await machines.first()
+    for name in stack.site.project.parity.services:
+        for action in ("away", "silent"):
+            async with service(stack, name, action):
+                probe = await probed_in_time(stack, machine)
+                if probe.startswith("2"):
+                    await person.attempt()
+                    probe = await probed_in_time(stack, machine)
+            assert probe.startswith("2"), (
+                f"with {name} {action} the health check answers {probe}. Fly stops routing to a Machine that fails it,"
+                " so every request then gets 503 from the edge, which no page can read, those too that need no"
+                f" {name}; report the service elsewhere"
+            )
+            await until(person.attempt, lambda one: one.acknowledged, PATIENCE_S)
+
+
+@check(
+    "U",
+    "The health check is answered in time while requests wait for a service that does not answer",
+    broken=Wrap(boot.blocking, {"seconds": 8.0}),
+    because="blocks the event loop",
+    needs=("services",),
+    rests_on=("test_health_without_service",),
+    alone=True,
+    deadline_s=200,
+)
+async def test_loop_is_free_of_services(person: Person, machines: Machines, stack: Stack) -> None:
+    """Ask the service with an asynchronous client, or in threads (asyncio.to_thread)."""
+    machine, probes = await machines.first(), 0
+    for name in stack.site.project.parity.services:
+        # One of each: a frozen service blocks an event loop for good, and more could use up a server's threads.
+        requests = (person.attempt, person.reads)
+        async with service(stack, name, "frozen"):
+            busy: list[asyncio.Task[object]] = [asyncio.create_task(ask()) for ask in requests]
+            answers = await probes_beside(busy, stack, machine)
+        await asyncio.gather(*busy)
+        probes += len(answers)
+        late = [answer for answer in answers if not answer.startswith("2")]
+        assert not late, (
+            f"while {name} is frozen, the health check is not answered within its timeout of"
+            f" {stack.site.probe_timeout_s:g} s ({len(late)} of {len(answers)} probes: {late[0]}): something"
+            " synchronous blocks the event loop"
+        )
+        await until(person.attempt, lambda one: one.acknowledged, PATIENCE_S)
+    if not probes:
+        not_declared("neither a read nor a write waits for a service")
 
 
 @check(
@@ -116,3 +173,44 @@ async def test_boot_without_service(person: Person, machines: Machines, stack: S
             f"a Machine that started while {name} was down does not serve once {name} is back: {shown}. Connect when a"
             " request needs the service, or exit, so that Fly restarts the Machine"
         )
+
+
+@check(
+    "R",
+    "While an outside API is away, what a person does is answered, readable for the page, and works again afterwards",
+    broken=Proxy("stuck_after_failure"),
+    because="after .* came back",
+    needs=("stubs",),
+    rests_on=("test_writes_last",),
+    alone=True,
+    deadline_s=200,
+)
+async def test_outside_api_away(person: Person, people: People, newcomer: Person, stack: Stack) -> None:
+    """Answer 502 or 503 inside of CORS where the API of others is needed, and do without it elsewhere."""
+    for name in stack.site.project.parity.stubs:
+        began = len(stack.said)
+        async with service(stack, name, "away"):
+            write = await person.attempt()
+            shown = await person.reads()
+            with contextlib.suppress(Refused):  # a sign-in by mail needs its provider
+                await newcomer.app.sign_in()
+            probe = await probed_in_time(stack, await Machines(stack).first())
+        unreadable = [
+            f"{one['asked']} is answered {one['answer'] or 'nothing'}"
+            for one in stack.said[began:]
+            if not readable(one.get("answer_headers", {}), stack.site.origin) or one["answer"] is None
+        ]
+        assert not unreadable, (
+            f"with {name} away the page cannot read what the app answers: {unreadable[0]}. Give the call a timeout, and"
+            " answer inside of CORS"
+        )
+        assert probe.startswith("2"), (
+            f"with {name} away the health check answers {probe}: Fly would stop routing to every Machine"
+        )
+        assert not missing([write], shown), f"with {name} away an acknowledged write is not shown: {shown}"
+        later = await until(person.attempt, lambda one: one.acknowledged, PATIENCE_S)
+        assert later.acknowledged, f"{PATIENCE_S:g} s after {name} came back no write is acknowledged: {later.answer}"
+        try:
+            await people()
+        except Refused as refused:
+            raise AssertionError(f"after {name} came back no new person can sign in: {refused}") from None

@@ -8,7 +8,16 @@ from collections.abc import AsyncIterator
 
 from parity.checks import Proxy, Wrap, check, not_judged
 from parity.checks.faults import Faults
-from parity.checks.generic.support import PATIENCE_S, acknowledged, answered, asks_r2, not_declared, until, within_s
+from parity.checks.generic.support import (
+    PATIENCE_S,
+    acknowledged,
+    answered,
+    asks_r2,
+    not_declared,
+    replicated,
+    until,
+    within_s,
+)
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person, missing
 from parity.checks.stack import Stack
@@ -80,7 +89,7 @@ async def test_kill_amid_writes(person: Person, machines: Machines, faults: Faul
     async with faults.on(f"*{person.owns}*", "PutObject", delay=0.4, must_fire=False):
         under_way = [asyncio.create_task(person.attempt()) for _ in range(MANY)]
         await inside(machines, machine, under_way)
-        await asyncio.sleep(within_s(person))
+        await replicated(person, machines.stack)
         await machines.kill(machine)
         late = await asyncio.gather(*under_way)
     kept = early if within_s(person) else [*early, *late]
@@ -254,7 +263,7 @@ async def test_clock_behind(person: Person, machines: Machines, faults: Faults) 
         f"{PATIENCE_S:g} s after the clock was corrected no write is acknowledged: {later.answer}. Sign every retry"
         " anew, and keep no error past the request that met it"
     )
-    await asyncio.sleep(within_s(person))
+    await replicated(person, machines.stack)
     again = await answered(person.on(await machines.replace_all()))
     lost = missing([*kept, later], again)
     assert not lost, (

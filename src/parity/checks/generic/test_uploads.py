@@ -251,7 +251,15 @@ async def test_upload_is_bound(person: Person, stack: Stack, video: bytes) -> No
 )
 async def test_link_expires(person: Person, stack: Stack, faults: Faults, video: bytes) -> None:
     """Sign links that expire after minutes to hours, and keep the bucket private."""
-    uploaded = await person.app.upload(video)
+    late: dict[str, Any] = {"skew": 2 * MINUTE_S, "must_fire": False}
+    async with faults.on("*", "PutObject", **late), faults.on("*", "UploadPart", **late):
+        try:
+            uploaded = await person.app.upload(video)
+        except Refused as refused:
+            raise AssertionError(
+                f"two minutes after it was given out the link to send an upload is refused ({refused}), so an upload"
+                " over a slow line breaks off. Sign links that expire after minutes to hours"
+            ) from None
     if uploaded.url is None or of_app(uploaded.url, stack):
         not_declared("the contract names no URL of the bucket for the upload (Uploaded.url)")
         return

@@ -68,9 +68,12 @@ def get(key: str) -> tuple[Any, str]:
         raise Unreachable(f"get_object: {error!r}") from error
 
 
-def put(key: str, document: Any, *, etag: str = "", new: bool = False) -> str:
-    """The ETag of what is stored now. ``etag``: only in place of that version; ``new``: only where there is none."""
-    condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"} if new else {}
+def put(key: str, document: Any, *, etag: str = "", new: bool = False, checksum: bool = False) -> str:
+    """The ETag of what is stored now. ``etag``: only in place of that version; ``new``: only where there is none.
+    ``checksum``: sent behind the body, as boto3 does by default since 1.36."""
+    condition: dict[str, str] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"} if new else {}
+    if checksum:
+        condition["ChecksumAlgorithm"] = "CRC32"
     body = json.dumps(document).encode()
     return str(ask("put_object", Key=key, Body=body, ContentType="application/json", **condition)["ETag"])
 

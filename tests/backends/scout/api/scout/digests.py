@@ -53,7 +53,7 @@ def _work(account: str, document: dict[str, Any], etag: str) -> None:
         texts = [note["text"] for note in notes.all_of(account)]
         if MISTAKE == "digest_done_early":
             time.sleep(WORK_S * 2)
-        bucket.put(document["key"], {"notes": texts})
+        bucket.put(document["key"], {"notes": texts}, checksum=MISTAKE == "digest_checksum")
         bucket.put(place, {**document, "state": "done"}, etag=etag)
     except bucket.Changed:  # another process took it over
         return

@@ -9,6 +9,7 @@ MISTAKES = (
     "any_film_for_anyone",
     "anyone_deletes",
     "cors_only_on_success",
+    "digest_checksum",
     "digest_done_early",
     "digest_on_http",
     "error_as_new",

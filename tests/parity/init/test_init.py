@@ -320,7 +320,8 @@ def test_a_start_script_is_looked_into_and_its_entrypoint_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {
-        "fly.toml": OLDER + '[processes]\n  app = "./start.sh"\n  queue = "sh entry.sh python -m jobs"\n',
+        "fly.toml": OLDER.replace("[[services]]", '[[services]]\n  processes = ["app"]')
+        + '[processes]\n  app = "./start.sh"\n  queue = "sh entry.sh python -m jobs"\n',
         "Dockerfile": "FROM a\n",
         "start.sh": "#!/bin/sh\nset -e\nalembic upgrade head\n"
         "exec uvicorn web:app \\\n  --host 0.0.0.0 --port ${PORT:-9000}\n",

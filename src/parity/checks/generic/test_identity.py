@@ -77,13 +77,13 @@ async def test_others_get_nothing(people: People, stack: Stack, video: bytes) ->
                 await one.app.content(key)
                 shown = await hand.reads_as_the_other(hand.app.content(key))
                 assert not isinstance(shown, bytes) or film[-16:] not in shown, (
-                    "another person who sends the owner's requests gets the content of the owner's upload. Put the"
-                    " person's id into the condition of the query that finds it"
+                    "a person who sends the owner's requests gets what is another person's: the content of an upload."
+                    " Put the person's id into the condition of the query that finds it"
                 )
     shown = None if public else await hand.reads_as_the_other(hand.app.read())
     assert not isinstance(shown, Collection) or not text & {str(one) for one in shown}, (
-        "another person who sends the owner's requests gets the owner's texts, which is what is another person's. Put"
-        " the person's id into the condition of every query"
+        "a person who sends the owner's requests gets what is another person's: the owner's texts. Put the person's id"
+        " into the condition of every query"
     )
     asked = dict.fromkeys(path for path in map(path_read(stack), stack.said[began:]) if path)
     for path in (path for path in asked if not any(re.search(pattern, path) for pattern in public)):

@@ -194,10 +194,11 @@ async def test_outside_api_away(person: Person, people: People, newcomer: Person
             shown = await person.reads()
             with contextlib.suppress(Refused):  # a sign-in by mail needs its provider
                 await newcomer.app.sign_in()
+            said = stack.said[began:]
             probe = await probed_in_time(stack, await Machines(stack).first())
         unreadable = [
             f"{one['asked']} is answered {one['answer'] or 'nothing'}"
-            for one in stack.said[began:]
+            for one in said
             if not readable(one.get("answer_headers", {}), stack.site.origin) or one["answer"] is None
         ]
         assert not unreadable, (

@@ -190,7 +190,7 @@ def test_a_crash_loop_and_a_missing_image_are_told(world: World) -> None:
 
 
 def test_what_machines_are_configured_with_is_acted_on(world: World) -> None:
-    top = '[[restart]]\npolicy = "never"\n[checks.other]\ntype = "http"\npath = "/other"\ninterval = "1s"\n'
+    top = '[[restart]]\npolicy = "never"\n[checks.other]\ntype = "http"\npath = "/other"\ninterval = "2s"\n'
     deploy(world, "shaped", top=f'kill_signal = "SIGTERM"\n{top}')
     (machine,) = world.machines()
     assert (machine.config.kill_signal, machine.config.restart_policy.policy) == ("SIGTERM", "never")

@@ -36,6 +36,7 @@ class MachinesApi:
         self._candidate: Release | None = None
         self._runs: dict[str, Release] = {}  # Machine → the release that this API gave it last
         self._configured: dict[str, Configured] = {}
+        self._versions: dict[str, str] = {}  # Machine → the version of it that its configuration is of
 
     async def handle(self, request: Request) -> Response:
         try:
@@ -243,6 +244,7 @@ class MachinesApi:
         self._state.configured[machine.id] = sent
         self._state.attach(sent, machine.id)
         self._runs[machine.id], self._configured[machine.id] = release, wanted
+        self._versions[machine.id] = _version(machine)
         self._adopt()
 
     def _adopt(self) -> None:
@@ -376,7 +378,14 @@ class MachinesApi:
         """The configuration as flyctl sent it; of a Machine that the stand-in itself made, as flyctl would have."""
         serves = machine.id in self._fleet.machines
         known = self._state.configured.get(machine.id)
+        if known is not None and self._versions.get(machine.id) != _version(machine):
+            # A release of the admin API or of Compose replaced it: what flyctl sent is not what it runs.
+            self._runs.pop(machine.id, None)
+            self._configured.pop(machine.id, None)
+            self._state.detach(machine.id)
+            known = None
         if known is None:
+            self._versions[machine.id] = _version(machine)
             known = machine_config(machine.config, machine.spec.image.ref, self._fleet.root, serves=serves)
             known["metadata"] |= self._release_metadata()
             for mount in known.get("mounts", []):  # as if flyctl had made it: a volume for each mount
@@ -401,6 +410,10 @@ class MachinesApi:
         wanted = self._configured.get(machine.id)
         digest = self._digest(str(config["image"])) or machine.spec.image.digest
         return machine_json(machine, config, digest, self._region, wanted.ignored if wanted else ())
+
+
+def _version(machine: Machine) -> str:
+    return machine.spec.environment["FLY_MACHINE_VERSION"]
 
 
 def _state(machine: Machine) -> str:

@@ -297,6 +297,19 @@ async def test_logs_are_given_once(fly: Fly) -> None:
     assert (await fly.call("GET", f"{path}?instance=another"))["data"] == []
 
 
+async def test_a_machine_that_another_release_replaced_shows_what_it_runs(fly: Fly) -> None:
+    await fly.push("v2")
+    path = f"/v1/apps/tiny/machines/{fly.edge.machine.id}"
+    config = (await fly.call("GET", path))["config"]
+    await fly.call("POST", path, {"config": {**config, "image": "r:1/tiny:v2", "env": {"COLOUR": "red"}}})
+    assert (await fly.call("GET", path))["config"]["image"] == "r:1/tiny:v2"
+    await fly.edge.standin.fleet.deploy(None, None, {}, wait=False, timeout_s=0)
+    shown = await fly.call("GET", path)
+    assert shown["config"]["image"] == fly.edge.machine.spec.image.ref
+    assert shown["image_ref"]["digest"] == fly.edge.machine.spec.image.digest
+    assert "COLOUR" not in shown["config"]["env"]
+
+
 class Owned(ProcessDriver):
     """As in compose: a restart of the stand-in can be told from a new one."""
 

@@ -1,1 +1,1 @@
-"""Benchmarks: numbers with their conditions, by `make bench`."""
+"""Benchmarks, run by `make bench`. Each result is printed with the conditions under which it was measured."""

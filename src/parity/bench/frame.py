@@ -1,4 +1,4 @@
-"""What every benchmark shares: figures and bars, measures in turn, the conditions, tables."""
+"""The common parts of all benchmarks: figures with limits, alternating measurements, conditions and tables."""
 
 from __future__ import annotations
 

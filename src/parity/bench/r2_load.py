@@ -1,4 +1,4 @@
-"""A raw load generator: requests made beforehand, sent as fast as answers come, over a fixed number of connections."""
+"""A load generator: sends prepared requests over a fixed number of connections, as fast as answers arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, as a backend is one: figures as JSON on standard output."""
+"""Runs one measurement in its own process, as a backend runs, and prints the figures as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What opening a profile costs, and one that is open and idle."""
+"""Measures the cost of opening a profile, and of a profile that is open and idle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What writes and reads cost on R2: billed operations, counted at the stand-in, and dollars by the list price."""
+"""Measures the cost of writes and reads on R2: billed operations, counted by the stand-in, and their list price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a durable write costs: its time against a bare PUT, its bytes with merges and snapshots."""
+"""Measures a durable write: its time relative to a bare PUT, and its uploaded bytes with merges and snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simple way, to compare with: the whole database is uploaded after each group of writes, by compare-and-swap."""
+"""The simplest design, for comparison: each group of writes uploads the whole database with compare-and-swap."""
 
 from __future__ import annotations
 

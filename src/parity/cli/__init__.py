@@ -1,1 +1,1 @@
-"""The ``parity`` command: each command is a call into another room."""
+"""The ``parity`` command. Its modules parse arguments and print; the work is done by the other packages."""

@@ -1,4 +1,4 @@
-"""``parity browser``: a Chromium in which the public names are this stack."""
+"""``parity browser``: opens a Chromium in which the app's public names lead to this stack."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def browser(only_print: bool) -> None:
 
 
 def _served_certificate(port: int, driver: Driver) -> bytes:
-    """The certificate that the edge shows; every stand-in has the same one, in containers too."""
+    """The certificate of the edge. All stand-ins use the same certificate."""
     import ssl
 
     try:

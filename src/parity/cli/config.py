@@ -47,7 +47,7 @@ def check(as_flyctl: bool) -> None:
 
 
 def difference_lines(fly: FlyConfig) -> list[str]:
-    """What of fly.toml is not reproduced: first what changes how the app behaves, then the rest."""
+    """The settings of fly.toml that are not reproduced. Those that change the app's behaviour come first."""
     loud = [f"NOT REPRODUCED  {entry}" for entry in fly.not_reproduced if entry.loud]
     quiet = [f"not reproduced  {entry}" for entry in fly.not_reproduced if not entry.loud]
     return [*(f"DROPPED by flyctl  {key}" for key in fly.dropped), *loud, *quiet]
@@ -84,5 +84,5 @@ def diff(as_json: bool) -> None:
 
 
 def _on_fly(project: Project, name: str) -> str:
-    """What Fly has for a variable; a secret's value is known to Fly alone."""
+    """The value of a variable on Fly, for a reader; only Fly knows the values of secrets."""
     return "a secret" if name in project.secrets else project.fly.env[name]

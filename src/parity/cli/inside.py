@@ -1,4 +1,4 @@
-"""``parity shell`` and ``parity db``: into a Machine, and into a copy of one of the app's databases."""
+"""``parity shell`` opens a shell in a Machine; ``parity db`` opens a copy of one of the app's databases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TERM")
 
 
 class Inside(Protocol):
-    """Where commands of a Machine run; ``python`` is the interpreter there."""
+    """Runs commands in a Machine. ``python`` is the Machine's interpreter."""
 
     @property
     def python(self) -> str: ...
@@ -83,7 +83,7 @@ def _must(command: Sequence[str], **options: Any) -> None:
 
 
 def _inside(machine_id: str | None) -> Inside:
-    """The Machine that was named, else one that runs; a sleeping one is woken."""
+    """The named Machine, or else a running one. A sleeping Machine is started."""
     if not isinstance(hands(), LocalHands):
         raise RequirementMissing("this command needs the virtual environment", "`make venv`, then .venv/bin/parity …")
     project = require_own_stack(os.environ)

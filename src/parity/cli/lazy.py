@@ -1,4 +1,4 @@
-"""A group whose commands are imported when they are used: ``parity --help`` loads no stand-in."""
+"""A click group that imports a command only when it is used, so that ``parity --help`` loads no stand-in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class CommandUnusable(click.ClickException):
-    """A command of the list that cannot be imported."""
+    """A listed command cannot be imported, because a package is missing."""
 
 
 @dataclass(frozen=True)

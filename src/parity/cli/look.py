@@ -1,4 +1,4 @@
-"""Commands that look at a stack: status, urls, env, logs."""
+"""Commands that show a stack and change nothing: status, urls, env, logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``parity machine``: the Machines of the Fly stand-in, by its admin API."""
+"""``parity machine``: lists and controls the Machines of the Fly stand-in through its admin API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _admin(method: str, path: str, body: object = None) -> Any:
 
 
 def _one(machine_id: str | None) -> str:
-    """The id that was given, or that of the only Machine."""
+    """The given id, or the id of the only Machine."""
     if machine_id:
         return machine_id
     ids = [str(found["id"]) for found in _admin("GET", "/fly/machines")]

@@ -1,4 +1,4 @@
-"""The command itself: what is mounted, and how an error looks."""
+"""The ``parity`` command: its list of subcommands, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -91,7 +91,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def hand_over(state: Path) -> None:
-    """Give what root made in ``state`` to the folder's owner: containers run as root on a developer's folder."""
+    """Change the owner of files that root created in ``state`` to the folder's owner.
+
+    Containers run as root, but the folder is the developer's.
+    """
     if os.geteuid() != 0 or not state.is_dir():
         return
     owner = state.stat()

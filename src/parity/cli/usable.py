@@ -1,4 +1,4 @@
-"""Everything that ``up`` and ``check`` need beyond files that can be read, so that one run tells all mistakes."""
+"""Validates everything that ``up`` and ``check`` need, so that one run reports all mistakes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def require_usable(project: Project) -> None:
 
 
 def require_containers(project: Project) -> None:
-    """What only processes can do is told before an image is built. Raises one ``ConfigError`` with every mistake."""
+    """Refuse, before an image is built, what only the process driver can do.
+
+    Raises one ``ConfigError`` with every mistake.
+    """
     mistakes = Mistakes()
     for name, service in project.parity.services.items():
         if not service.address:

@@ -1,6 +1,7 @@
-"""``deploy/parity.env``: what Compose needs of fly.toml, parity.toml and the settings, as it cannot read TOML.
+"""Writes ``deploy/parity.env``: the values of fly.toml, parity.toml and the settings that Compose needs.
 
-The app's compose.yaml includes the harness's with this file as ``env_file``. It holds defaults: the shell goes first.
+The file is needed because Compose cannot read TOML. The app's compose.yaml includes the harness's compose file with it
+as ``env_file``. Its values are defaults; variables of the shell override them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``[dev]`` of ``parity.toml``: what `parity dev` needs to know of the app."""
+"""``[dev]`` of ``parity.toml``: the app's settings for `parity dev` and `parity db`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Settings of image builds, of programs that checks use, and of this repository's scripts.
 
-No server reads them. They stand in tables like all others, so that the documentation is complete and a misspelt name is
+No server reads them. They are in tables like all other settings, so that they are documented and a misspelt name is
 refused.
 """
 

@@ -1,4 +1,4 @@
-"""``.env`` beside compose.yaml: Compose reads it, so the harness does."""
+"""Reads ``.env`` beside compose.yaml, because Compose reads it too and both must use the same settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error of everything a developer configures, and a collector that tells all mistakes in one run."""
+"""The error type for mistakes in configuration, and a collector that reports all mistakes at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class ConfigError(Exception):
-    """A file or variable of the developer's is wrong.
+    """A configuration file or a variable is wrong.
 
     ``where`` names the file and key or the variable, ``problem`` what was found, ``expected`` the form that would be
     right, ``fix`` what to do next. ``errors`` holds every mistake, where several were found; else only this one.

@@ -1,7 +1,7 @@
-"""What flyctl knows of ``fly.toml`` beyond what the stand-in acts on, and how a file is brought into one form.
+"""The keys of ``fly.toml`` that flyctl knows and the stand-in ignores, and the normalization of other spellings.
 
 Source: superfly/flyctl, internal/appconfig, and superfly/docs, reference/configuration (read November 2026). A deploy
-takes misspelt keys silently; only ``fly config validate --strict`` does not.
+ignores misspelt keys silently; only ``fly config validate --strict`` refuses them.
 """
 
 from __future__ import annotations

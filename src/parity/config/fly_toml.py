@@ -1,8 +1,8 @@
 """``fly.toml`` as flyctl v0.4.87 reads it: defaults, units and spellings (superfly/docs, November 2026).
 
-A deploy takes misspelt keys silently; only ``fly config validate --strict`` does not. This reader refuses them too,
-unless it is asked to read as a deploy does. Keys that flyctl knows and the stand-in does not act on are listed in
-``FlyConfig.not_reproduced``; the table is in ``fly_keys``. The tables of the file are in ``fly_tables``.
+A deploy ignores misspelt keys silently; only ``fly config validate --strict`` refuses them. This reader refuses them
+too, unless ``as_flyctl`` is set. Keys that flyctl knows and the stand-in ignores are listed in
+``FlyConfig.not_reproduced``; ``fly_keys`` has their table. The models of the file's tables are in ``fly_tables``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where flyctl finds the Fly stand-in."""
+"""Environment variables that make flyctl use the Fly stand-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Machine's configuration as flyctl makes it of ``fly.toml`` (superfly/flyctl, internal/appconfig/machines.go)."""
+"""Builds a Machine's configuration from ``fly.toml`` as flyctl does (superfly/flyctl, internal/appconfig/machines.go)."""
 
 from __future__ import annotations
 

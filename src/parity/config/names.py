@@ -1,4 +1,4 @@
-"""The name of a checkout's compose project, by Compose's own rule.
+"""Computes the name of a checkout's compose project by the rule of Compose.
 
 Source: compose-go, ``loader.NormalizeProjectName`` and docs.docker.com/compose/how-tos/project-name (read 2026-11):
 ``COMPOSE_PROJECT_NAME`` goes before the folder's name. Of a folder's name only lower-case letters, digits, ``-`` and

@@ -1,7 +1,7 @@
-"""``parity.toml``: all that the harness knows of the app beside its ``fly.toml``.
+"""Reads ``parity.toml``, which describes the app to the harness, together with the app's ``fly.toml``.
 
-Only what a backend has must be declared. A table that is absent means that the backend has no such thing: no page, no
-GPU functions, no service beside R2.
+A table is needed only for what the backend has. Without it, the backend has no page, no GPU functions, or no service
+beside R2.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PARITY_TOML = "parity.toml"
 
 @dataclass(frozen=True)
 class R2Access:
-    """Where the app finds its bucket and by what credentials, whatever it calls those variables."""
+    """The endpoint, credentials and bucket of the app's R2, from the variables that the app uses for them."""
 
     endpoint: str
     bucket: str
@@ -32,7 +32,7 @@ class R2Access:
 
 @dataclass(frozen=True)
 class Project:
-    """Everything that is configured. ``secrets``, ``standin_env`` and ``overrides`` have their references filled in."""
+    """The whole configuration. References in ``secrets``, ``standin_env`` and ``overrides`` are resolved."""
 
     settings: HarnessSettings
     parity: ParityConfig
@@ -91,11 +91,11 @@ class Project:
         return cls(settings, parity, fly, secrets, extra, overrides)
 
     def path(self, relative: str) -> Path:
-        """A path of ``parity.toml``, absolute."""
+        """A path of ``parity.toml`` as an absolute path."""
         return self.settings.root / relative
 
     def configuration_digest(self) -> str:
-        """A hash of the files that describe the app: another one means that the stand-ins must be started anew."""
+        """A hash of the files that describe the app. If it differs, the stand-ins must be restarted."""
         parity = self.parity
         named = [PARITY_TOML, parity.app.fly_config, parity.secrets.file if parity.secrets else "", parity.r2.cors]
         total = hashlib.sha256()
@@ -201,16 +201,16 @@ class Project:
         return tuple(dict.fromkeys(filter(None, names)))
 
     def variable(self, known: str) -> str:
-        """What the app calls a value that the harness knows by the name ``known``, such as ``R2_BUCKET``."""
+        """The app's name of the variable that the harness calls ``known``, such as ``R2_BUCKET``."""
         names = self.parity.secrets.names if self.parity.secrets else SecretNames()
         return str(getattr(names, known))
 
     def value(self, known: str) -> str:
-        """The value that a Machine has for ``known``, such as ``R2_BUCKET``; empty where it has none."""
+        """A Machine's value of the variable ``known``, such as ``R2_BUCKET``; empty if it has none."""
         return machine_environment(self).get(self.variable(known), "")
 
     def required(self, known: str) -> str:
-        """As ``value``. Raises ``ConfigError`` where a Machine has none."""
+        """Like ``value``, but raises ``ConfigError`` if a Machine has none."""
         value = self.value(known)
         if not value:
             raise self.missing(known)

@@ -1,4 +1,4 @@
-"""``NAME=value`` files, the form that ``fly secrets import`` reads, with ``${NAME}`` from the harness's variables."""
+"""Reads ``NAME=value`` files, the format of ``fly secrets import``; ``${NAME}`` stands for a harness variable."""
 
 from __future__ import annotations
 

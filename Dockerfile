@@ -51,7 +51,7 @@ RUN set -eu; cd source; \
 
 
 # Fonts of every script and of emoji, and the library that tells in which direction text is read, from Debian's packages:
-# 43 MB of the 155 MB that those have (one weight, no serifs where a script has a sans, no variants for user interfaces).
+# 43 MB of their 155 MB (one weight, no serif font where a script has a sans font, no variants for user interfaces).
 # src/backend/reel/fonts.py looks for the same files.
 FROM --platform=linux/amd64 ${BASE} AS fonts
 WORKDIR /build
@@ -87,7 +87,7 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip set -eu
     python -m venv /opt/venv; \
     /opt/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --require-hashes -r /build/requirements.prod.txt; \
     /opt/venv/bin/python -m pip uninstall --quiet --disable-pip-version-check --yes setuptools pip
-# Less of it, with nothing that runs left out: botocore brings the models of every AWS service (28 MB) and R2 needs s3,
+# Removes files that the app never uses: botocore brings the models of every AWS service (28 MB) and R2 needs only s3,
 # and sts for its credential providers; overlays are PNG and JPEG, so Pillow's AVIF codec goes (Pillow then says that it
 # has none); text is never slanted; apsw brings SQLite's command line tools; uvloop and lz4 ship their debug symbols. Nothing overlays this
 # tree, so its bytecode may skip the check against the source.

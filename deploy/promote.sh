@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ship the image that the checks' receipt speaks for: deploy/promote.sh staging [--dry-run] [--help]
-# Paths in the arguments are the caller's: the working directory stays as it is.
+# Deploys the image that the receipt of the checks names: deploy/promote.sh staging [--dry-run] [--help]
+# It does not change the working directory, so relative paths in the arguments work.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${VENV:-.venv}

@@ -1,4 +1,4 @@
-# What the scripts beside this file share. Sourced by bash with `set -euo pipefail`, from the checkout's root.
+# Functions that the scripts in this folder share. Source it in bash with `set -euo pipefail`, in the checkout's root.
 # shellcheck shell=bash
 
 say() { printf '%s\n' "$*"; }
@@ -11,7 +11,7 @@ fail() { # fail WHAT [WHAT TO DO…]
 
 limited() { if command -v timeout >/dev/null; then timeout 20 "$@"; else "$@"; fi; } # macOS has no timeout
 
-# The test is for an engine that answers, not for the command; a DOCKER_HOST that points nowhere means "no engine".
+# Tests whether a Docker engine answers, not whether the command exists. A wrong DOCKER_HOST also means "no engine".
 engine_answers() { limited docker version >/dev/null 2>&1 && limited docker compose version >/dev/null 2>&1; }
 
 engine_problem() { # one line on why engine_answers said no

@@ -1,4 +1,4 @@
-"""Builds a Machine's configuration from ``fly.toml`` as flyctl does (superfly/flyctl, internal/appconfig/machines.go)."""
+"""Builds a Machine's configuration from ``fly.toml`` like flyctl (superfly/flyctl, internal/appconfig/machines.go)."""
 
 from __future__ import annotations
 

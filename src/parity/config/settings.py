@@ -1,4 +1,4 @@
-"""Settings that every part of the harness shares: where things are, names and ports."""
+"""The settings that all parts of the harness share: folders, names and ports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FOLDER = Kind(Path, "a path")
 
 @dataclass(frozen=True, kw_only=True)
 class HarnessSettings:
-    """The shared table. Defaults that depend on other settings are filled in by ``load_settings``."""
+    """The table of shared settings. ``load_settings`` fills in defaults that depend on other settings."""
 
     root: Path = setting("PARITY_ROOT", _FOLDER, ".", "the checkout: parity.toml lies in it", inside=True)
     configuration: str = setting(

@@ -1,4 +1,4 @@
-"""Read a TOML file into a pydantic model; the mistakes become one ``ConfigError`` that names file and keys."""
+"""Reads a TOML file into a pydantic model. All mistakes are in one ``ConfigError``, which names file and keys."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Settings as environment variables: the fields of a frozen dataclass are the rows of a table.
 
-Each field is a ``setting(…)``: the variable's name, its kind, its default as a text that is read like any other value,
-and what it is for. The same form as the backend's ``app/settings.py``. From the tables come the documentation page, the
-``--help`` of the stand-ins, the refusal of unknown names, and the test that compose passes each variable to its reader.
+Each field is a ``setting(…)`` with the variable's name, its kind, its default (a text that is parsed like any other
+value) and its purpose. The backend's ``app/settings.py`` has the same form. The tables generate the documentation page
+and the ``--help`` of the stand-ins; unknown names are refused; a test compares them with what compose passes on.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Debuggers: what a debugged process needs to listen, and the ports at which people attach."""
+"""Debugging: the files that a debugged process needs to listen, and the ports that a debugger connects to."""

@@ -1,8 +1,8 @@
-"""One port for people, whatever process is debugged: a debugger that connects is handed to it, or waits for it.
+"""One fixed port for debuggers. A debugger that connects is forwarded to a debugged process, or waits for one.
 
-Processes come and go (a Machine starts anew after each edit, a function has a new process for a call), and the port in
-an editor's configuration stays. A debugger that is connected also means that a person looks at a stopped program: then
-deadlines stand still.
+The port in an editor's configuration can stay the same, although processes change: a Machine restarts after each edit,
+and a function may get a new process for a call. While a debugger is connected, the program may be stopped at a
+breakpoint, so timeouts do not expire.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Relay:
         return found
 
     async def close(self) -> None:
-        """Listen no more, and let go of every process: it runs on."""
+        """Stop listening and disconnect from every process. The processes keep running."""
         if self._server is not None:
             self._server.close()
             self._server = None

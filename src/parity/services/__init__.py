@@ -1,1 +1,1 @@
-"""What an app needs beside R2 and Modal: services behind a proxy that can take them away, and stubs of outside APIs."""
+"""Services that an app needs beside R2 and Modal, each behind a proxy that can cut it off; stubs of outside APIs."""

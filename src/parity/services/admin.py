@@ -1,4 +1,4 @@
-"""Admin API of services and stubs: see them, take one away, bring it back, cut its connections."""
+"""The admin API of services and stubs: list them, make one unreachable, restore it, or cut its connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one error of services."""
+"""The error type of services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service as a process of this machine: prepared once, started, waited for, stopped."""
+"""Runs a service as a process of this machine: prepares its data once, starts it, waits until it is ready, stops it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STOP_S = 15.0
 _POLL_S = 0.1
 _TAIL = 15
 _PDEATHSIG = 1
-# What a service sees of the stand-in's own environment.
+# The variables that a service inherits from the stand-in's environment.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 
@@ -51,7 +51,7 @@ class ServiceProcess:
         return Path(tempfile.gettempdir()) / f"parity-{self._user.pw_name}-{_short(self._state)}"
 
     async def start(self) -> None:
-        """Returns once it is ready."""
+        """Start the service and wait until it is ready."""
         self._state.mkdir(parents=True, exist_ok=True)
         self._log.write_bytes(b"")
         (self._state / "place").write_text(str(self.data), "utf-8")
@@ -65,7 +65,7 @@ class ServiceProcess:
         await self._until_ready()
 
     async def stop(self) -> None:
-        """SIGTERM, then SIGKILL after ``STOP_S``; nothing of it is left running."""
+        """Send SIGTERM to the service's process group, and SIGKILL after ``STOP_S`` seconds."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -79,7 +79,7 @@ class ServiceProcess:
         _kill_group(process.pid)
 
     def forget(self) -> None:
-        """Remove its data: the next start prepares a new one."""
+        """Delete the data. The next start prepares new data."""
         shutil.rmtree(self.data, ignore_errors=True)
         shutil.rmtree(self._state, ignore_errors=True)
 

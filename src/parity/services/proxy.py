@@ -1,6 +1,6 @@
-"""A TCP proxy in front of one service: Machines connect to it, and a check takes the service away here.
+"""A TCP proxy in front of one service. Machines connect to it, and a check can make the service unreachable.
 
-This works for a process, for a container and for any protocol, because only connections are touched.
+It handles only connections, so it works for processes, for containers and for any protocol.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ _CHUNK = 65536
 
 
 class Mode(StrEnum):
-    """What a connection meets. ``AWAY``: refused, and open ones are cut. ``SILENT``: accepted and never answered, while
-    open ones go on. ``FROZEN``: nothing passes on any connection, and what was sent arrives afterwards."""
+    """What the proxy does. ``AWAY``: refuses connections and cuts open ones. ``SILENT``: accepts new connections and never
+    answers them; open ones keep working. ``FROZEN``: holds all data of all connections, and delivers it afterwards."""
 
     HERE = "here"
     AWAY = "away"
@@ -36,7 +36,7 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """Open ones."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def open(self) -> None:

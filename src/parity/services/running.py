@@ -1,4 +1,4 @@
-"""All services and stubs of a repository, up before the first Machine starts and down after the last one ended."""
+"""Starts all services and stubs before the first Machine, and stops them after the last one has ended."""
 
 from __future__ import annotations
 

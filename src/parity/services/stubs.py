@@ -1,4 +1,4 @@
-"""Stubs of outside APIs: each answers what ``[stubs]`` of ``parity.toml`` says, and 501 for everything else.
+"""Stubs of outside APIs. Each gives the answers of ``[stubs]`` in ``parity.toml``, and 501 for all other requests.
 
 A stub lies at ``http://HOST:PORT/NAME/…``; ``${PARITY_STUB_NAME}`` is that address without a path.
 """

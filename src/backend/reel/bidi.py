@@ -1,4 +1,4 @@
-"""In which direction each character of a line is read (Unicode Standard Annex #9), by the system's FriBidi.
+"""Finds the reading direction of each character of a line (Unicode Standard Annex #9), with the system's FriBidi.
 
 Pillow's layout engine, which shapes the letters, needs the same library. Where it is missing, only text that is read
 from left to right and needs no shaping can be drawn.
@@ -26,7 +26,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def available() -> bool:
-    """Whether text of any direction can be laid out here."""
+    """Whether FriBidi is installed, so that text of any direction can be laid out."""
     return _library() is not None
 
 

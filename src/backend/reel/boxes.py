@@ -54,7 +54,7 @@ class Box:
 
 
 def looks_like_boxes(head: bytes) -> bool:
-    """Whether a file that begins like this is an MP4 or MOV."""
+    """Whether a file with this beginning is an MP4 or MOV."""
     return head[4:8].decode("latin-1") in FIRST_KINDS
 
 
@@ -103,9 +103,9 @@ async def walk(read: Read, file_size: int) -> list[Box]:
 
 
 def check_sample_tables(moov: bytes, file_size: int) -> None:
-    """Refuse an index that announces more samples than the file can hold, or some behind its end; raises NotAVideo.
+    """Refuse an index with more samples than the file can contain, or with samples after its end. Raises NotAVideo.
 
-    A few bytes can announce millions of samples, and ffmpeg allocates memory for each.
+    This protects memory: a few bytes can declare millions of samples, and ffmpeg allocates memory for each.
     """
     for kind, start, end in children(moov, 8, len(moov)):
         tables: Span | None = (start, end)

@@ -1,7 +1,7 @@
-"""What a person sees as one character: a letter with its marks, an emoji with its parts.
+"""Splits text into clusters, which a reader sees as one character: a letter with its marks, an emoji with its parts.
 
-Near to the extended grapheme clusters of Unicode Standard Annex #29, as far as a line of text needs it: nothing is
-broken, measured or given another font within one.
+They approximate the extended grapheme clusters of Unicode Standard Annex #29. Lines are broken, widths measured and
+fonts chosen only between clusters.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def split(text: str) -> Iterator[str]:
 
 
 def is_emoji(cluster: str) -> bool:
-    """Whether a cluster is to be drawn as a picture in colours."""
+    """Whether a cluster is an emoji, which is drawn in colours."""
     first = cluster[0]
     if _TEXT_SIGN in cluster:
         return False
@@ -45,7 +45,7 @@ def is_emoji(cluster: str) -> bool:
 
 
 def is_unseen(character: str) -> bool:
-    """Whether a character only steers how others are drawn: joiners, variation signs, marks of direction."""
+    """Whether a character is invisible and only changes others: a joiner, a variation selector or a direction mark."""
     return unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f" or character == "\u034f"
 
 

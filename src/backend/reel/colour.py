@@ -1,7 +1,7 @@
-"""HDR and wide-gamut pictures as SDR BT.709: a 3D lookup table for ffmpeg's `lut3d` filter.
+"""Converts HDR and wide-gamut pictures to SDR BT.709, with a 3D lookup table for ffmpeg's `lut3d` filter.
 
-ffmpeg's own tone mapping needs libzimg, 1.5 MB that the image does not have, and works on 32-bit floats at full size.
-A table of 33³ points is applied to the picture after it was scaled down.
+ffmpeg's own tone mapping was rejected: it needs libzimg (1.5 MB more in the image) and works on 32-bit floats at full
+size. The table of 33³ points is applied after the picture was scaled down.
 
 HLG and PQ follow ITU-R BT.2100-2 (tables 4 and 5); the primaries ITU-R BT.2087-0; 203 cd/m² is the reference white of
 HDR (ITU-R BT.2408-7), shown here as SDR white less a little headroom; the display is ITU-R BT.1886 (gamma 2.4).

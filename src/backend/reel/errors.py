@@ -1,4 +1,4 @@
-"""Everything that can go wrong with video work. Each message can be shown to the person who sent the video."""
+"""The errors of video work. Each message may be shown to the user who uploaded the video."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class MissingTool(ReelError):
 
 
 class UnusableVideo(ReelError):
-    """The file itself is the trouble: trying again is no use."""
+    """The file cannot be used, so a retry would fail too."""
 
 
 class NotAVideo(UnusableVideo):
-    """No container that can be read, or one without a video stream."""
+    """The file has no readable container, or no video stream."""
 
 
 class TruncatedVideo(UnusableVideo):
-    """A video whose end, or whose index, is missing."""
+    """The end or the index of the video is missing."""
 
 
 class FfmpegFailed(ReelError):
@@ -42,7 +42,7 @@ class FfmpegTimedOut(ReelError):
 
 
 class BadResult(ReelError):
-    """ffmpeg ended well, but what it wrote is not what was asked for."""
+    """ffmpeg ended with code 0, but its output is not as requested."""
 
 
 def _ending(returncode: int) -> str:

@@ -1,4 +1,4 @@
-"""Argument lists for ffmpeg and ffprobe; nothing is run here.
+"""Builds argument lists for ffmpeg and ffprobe. Nothing is run here.
 
 Written for a Machine with 512 MB and one shared CPU: one thread per codec, short look-ahead, one source open at a
 time. Only filters, codecs and protocols that the image's own ffmpeg has (see the Dockerfile) are used.
@@ -16,7 +16,7 @@ from reel.media import MediaInfo
 from reel.payloads import Quality
 from reel.tools import Tools
 
-# Demuxers that may open what people upload: playlists and scripts (hls, concat) could name files of this machine.
+# Demuxers that may open uploads. Playlists and scripts (hls, concat) are excluded: they could name local files.
 SAFE_DEMUXERS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,avi,flv"
 AUDIO_RATE: Final = 48_000
 REEL_RATE: Final = 30

@@ -1,6 +1,6 @@
-"""When the last picture of an FLV file begins (Adobe Flash Video File Format Specification 10.1, annex E.4).
+"""Finds when the last picture of an FLV file begins (Adobe Flash Video File Format Specification 10.1, annex E.4).
 
-The length that an FLV tells is what its recorder wrote at last; a file that was cut off still tells it.
+The length in the file's header is not used, because it is still there if the file was cut off.
 """
 
 from __future__ import annotations

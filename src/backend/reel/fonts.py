@@ -1,4 +1,4 @@
-"""The fonts of text over a video, and which characters they can draw.
+"""Chooses fonts for text over a video, and finds characters that no font can draw.
 
 Noto Sans, with Latin, Greek and Cyrillic letters, comes as a wheel, so it is everywhere. The further scripts and emoji
 are Debian's fonts-noto-core, fonts-noto-cjk and fonts-noto-color-emoji (SIL Open Font License 1.1): the Fly image holds

@@ -1,7 +1,7 @@
-"""Which videos are accepted, as one table: what every ffmpeg that runs this code can decode.
+"""The table of accepted video formats: those that every ffmpeg which runs this code can decode.
 
-The image's ffmpeg has just these decoders (see the Dockerfile); a development machine's ffmpeg has more. With one
-list, a file is accepted or refused alike on both. A test asks each ffmpeg whether it decodes everything here.
+The image's ffmpeg has only these decoders (see the Dockerfile); a development machine's ffmpeg has more. Because both
+use this table, they accept the same files. A test asks each ffmpeg whether it decodes all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which fields and values of payloads a release understands, so that a backend can ask the GPU functions for theirs.
+"""The fields and values of payloads that a release accepts, so that a backend can compare them with the GPU functions'.
 
 The GPU functions are deployed on their own and may be older than the backend. They read payloads strictly, so a field
 or a choice that they do not know ends the call. What `taken` returns is the answer of their `describe` function.
@@ -20,7 +20,7 @@ _KINDS = (ExtractClip, RenderReel, ReelClip, RenderOptions, DetectPlayers, Detec
 
 
 def taken() -> Taken:
-    """What this release understands."""
+    """The fields and values that this release accepts."""
     found: Taken = {}
     for kind in _KINDS:
         hints = get_type_hints(kind)
@@ -72,7 +72,7 @@ def default(field: Field[Any]) -> Any:
 
 
 def read(answer: object) -> Taken | None:
-    """What `describe` answered; None where that is not understood."""
+    """Parses the answer of `describe`; None if it is malformed."""
     if not isinstance(answer, Mapping) or not answer:
         return None
     if not all(isinstance(name, str) and (value is None or isinstance(value, list)) for name, value in answer.items()):

@@ -1,4 +1,4 @@
-"""The length of a fragmented MP4 from its last fragment (ISO/IEC 14496-12, 8.8), without reading what lies between.
+"""Finds the length of a fragmented MP4 from its last fragment (ISO/IEC 14496-12, 8.8), without reading the whole file.
 
 Such a file says in its index (moov) only which tracks it has; each fragment (moof) tells when it begins (tfdt) and how
 long its samples are (trun). A recorder that lost power leaves a last fragment that is cut off; the one before it
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from reel.boxes import children, find, u32
 from reel.errors import NotAVideo
 
-# Places that are looked at: a hostile file may be full of them.
+# At most this many candidates are examined, because a malicious file may contain very many.
 MAX_CANDIDATES = 10_000
 
 

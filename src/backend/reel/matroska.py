@@ -1,8 +1,8 @@
-"""When the last picture of a Matroska or WebM file begins (RFC 9559).
+"""Finds when the last picture of a Matroska or WebM file begins (RFC 9559).
 
-What the beginning says of the length is not enough. A browser's recorder says nothing, because it does not know the
-length when it writes the beginning and never goes back. A file that was cut off says what it was to become. A recording
-whose clock does not begin at zero says when it ends, not how long it is.
+The length in the file's header is not reliable. A browser's recorder writes none, because it does not know the length
+when it writes the header. A file that was cut off has the intended length. A recording whose clock does not begin at
+zero has its end time there instead of its length.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 _CLUSTER, _TIMESTAMP = b"\x1f\x43\xb6\x75", 0xE7
 _SIMPLE_BLOCK, _GROUP, _BLOCK = 0xA3, 0xA0, 0xA1
 _CHECKSUM, _VOID = 0xBF, 0xEC
-# Places that are looked at: a hostile file may be full of them.
+# At most this many candidates are examined, because a malicious file may contain very many.
 MAX_CANDIDATES = 10_000
 _TICKS = b"\x2a\xd7\xb1"
 _TRACKS = b"\x16\x54\xae\x6b"

@@ -1,4 +1,4 @@
-"""What is known of a video file."""
+"""The properties of a video file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text as a transparent picture, wrapped and bounded to a frame."""
+"""Draws text as a transparent picture, wrapped to fit into a frame."""
 
 from __future__ import annotations
 

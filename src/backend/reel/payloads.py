@@ -1,7 +1,7 @@
-"""What the Machine and the GPU functions say to each other: the one definition of both sides.
+"""The payloads and results that the Machine and the GPU functions exchange. Both sides use these definitions.
 
-Payloads and results travel as plain dicts (`to_dict`, `from_dict`). Keys are full object keys, from the environment
-prefix on; the bucket is the business of whoever holds the credentials. Times are seconds from the start of the source.
+They are sent as plain dicts (`to_dict`, `from_dict`). Keys are full object keys, beginning with the environment's
+prefix; the bucket's name is not sent, because it belongs to the credentials. Times are seconds from the source's start.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Wire:
 
 
 class ResultWire(Wire):
-    """A result, which newer GPU functions may give more fields: these are left out."""
+    """A result. Fields that newer GPU functions add are ignored."""
 
     @classmethod
     def from_dict(cls, data: object) -> Self:

@@ -1,4 +1,4 @@
-"""What is in a video file, by ffprobe; the one place that reads its JSON."""
+"""Reads the properties of a video file with ffprobe. Only this module parses ffprobe's JSON."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _audio(stream: Mapping[str, Any]) -> AudioStream:
 
 
 def _length(container: Mapping[str, Any], video: Mapping[str, Any]) -> float:
-    """How long there is a picture, in seconds: sound that goes on after it cannot be cut."""
+    """How long the picture lasts, in seconds. Sound after its end is not counted, because it cannot be cut."""
     whole = _seconds(container.get("duration"))
     picture = _seconds(video.get("duration"))
     if not picture:

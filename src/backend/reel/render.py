@@ -1,4 +1,4 @@
-"""The work itself, the same on a Machine and in a GPU function: fetch, cut, join, verify, store."""
+"""Renders reels and extracts clips, on a Machine or in a GPU function: download, cut, join, verify, upload."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ CONTENT_TYPE: Final = "video/mp4"
 # Shares of the progress bar: fetching sources, encoding pieces, joining, storing.
 _FETCHED, _ENCODED, _JOINED = 0.15, 0.9, 0.95
 
-# A piece that was made faster is made again: storing and fetching it would take as long.
+# A piece that took less time is not stored, because uploading and downloading it would take as long as encoding it.
 KEEP_SECONDS: Final = 4.0
 
 Report = Callable[[float, str], Awaitable[None]]
 
 
 class MediaStore(Protocol):
-    """What the work asks of a bucket; full keys."""
+    """The operations on the bucket that rendering needs. Keys are full object keys."""
 
     async def download(self, key: str, path: Path) -> object:
         """Streams an object into a file."""

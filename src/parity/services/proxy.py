@@ -13,8 +13,8 @@ _CHUNK = 65536
 
 
 class Mode(StrEnum):
-    """What the proxy does. ``AWAY``: refuses connections and cuts open ones. ``SILENT``: accepts new connections and never
-    answers them; open ones keep working. ``FROZEN``: holds all data of all connections, and delivers it afterwards."""
+    """What the proxy does. ``AWAY``: refuses connections and cuts open ones. ``SILENT``: accepts new connections but
+    never answers; open ones keep working. ``FROZEN``: holds all data of all connections, and delivers it afterwards."""
 
     HERE = "here"
     AWAY = "away"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from parity.checks import Proxy, R2Rules, check, not_judged
 from parity.checks.faults import Faults
-from parity.checks.generic.support import acknowledged, answered, several_machines, until
+from parity.checks.generic.support import PATIENCE_S, acknowledged, answered, several_machines, until
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person, missing
 from parity.contract import BY_WAY_OF, Edit, Refused
@@ -243,11 +243,18 @@ async def until_shown(fields: Sequence[Edit], expected: dict[int, str], when: st
 
 
 async def shown_by(field: Edit) -> str:
-    """The text that the field shows; the text of the refusal where the read is refused."""
-    try:
-        return await field.shown()
-    except Refused as refused:
-        return str(refused)
+    """The value that is shown for the field. A refusal counts only when it lasts ``PATIENCE_S``: then its text.
+
+    On a busy host a read may be refused for a moment, and no edit is lost by that.
+    """
+
+    async def once() -> str | Refused:
+        try:
+            return await field.shown()
+        except Refused as refused:
+            return refused
+
+    return str(await until(once, lambda shown: not isinstance(shown, Refused), PATIENCE_S))
 
 
 def by_another(field: Edit, machine: str) -> Edit:

@@ -46,7 +46,7 @@ def parse_wraps(wanted: object) -> list[WrapSpec]:
         if not isinstance(entry, dict) or not isinstance(entry.get("settings", {}), dict):
             raise BadWrap(f"wraps: {entry!r} is not {{name, settings}}")
         if entry.get("name") not in PROXIED:
-            raise BadWrap(f"wraps: there is no wrap {entry.get('name')!r}; known: {', '.join(sorted(PROXIED))}")
+            raise BadWrap(f"wraps: there is no {entry.get('name')!r}; known: {', '.join(sorted(PROXIED))}")
         found.append(WrapSpec(str(entry["name"]), dict(entry.get("settings", {}))))
     return found
 

@@ -150,10 +150,14 @@ def test_what_is_not_reproduced_is_printed_and_what_changes_the_meaning_comes_fi
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = checkout / "deploy/fly.staging.toml"
-    file.write_text(file.read_text() + '\n[metrics]\nport = 9\npath = "/m"\n[deploy]\nseed_command = "seed"\n')
+    file.write_text(
+        file.read_text() + '\n[metrics]\nport = 9\npath = "/m"\n[experimental]\nmachine_config = "m.json"\n'
+    )
     assert code_of("config", "check") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "reproduced" in line.lower()]
-    assert lines[0] == "NOT REPRODUCED  deploy.seed_command: runs once after the first deploy"
+    assert lines[0] == (
+        "NOT REPRODUCED  experimental.machine_config: is the Machine's configuration, below the other keys"
+    )
     assert [line.split()[2] for line in lines[1:]] == ["build:", "metrics:"]
 
 

@@ -1,4 +1,4 @@
-"""What a run of checks found. Everything else in this package renders it, compares it, or asks whether it may ship."""
+"""The results of a run of checks, as data. The other modules of this package render, compare and judge them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """How a check, or its proof, ended (parity.checks.verdict says when)."""
+    """The result of a check or of its proof (parity.checks.verdict says when each applies)."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -25,22 +25,26 @@ class Verdict(StrEnum):
     VOID = "void"
 
 
-# What speaks against the app, against the checks, and what is no answer at all.
+# Verdicts that mean a fault of the app, a fault of a check, and that the check gave no answer.
 AGAINST_THE_APP = frozenset({Verdict.FAILED})
 AGAINST_THE_CHECKS = frozenset({Verdict.NOT_CAUGHT})
 WITHOUT_AN_ANSWER = frozenset({Verdict.ERROR, Verdict.VOID, Verdict.NOT_JUDGED})
 
 NEXT_STEPS = {
-    Verdict.NOT_CAUGHT: "sharpen the check's assertion; or the broken variant changes nothing here: look at it first",
-    Verdict.ERROR: "this says nothing of the app; look at the contract if the reason names it, else whether the"
-    " stack is healthy (parity status), then at the evidence, and run the check again",
+    Verdict.NOT_CAUGHT: "look whether the broken variant changes anything in this app; if it does, make the check's"
+    " assertion stricter",
+    Verdict.ERROR: "this says nothing about the app: look at the contract if the reason names it, otherwise whether"
+    " the stack is healthy (parity status); then look at the evidence, and run the check again",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's end, or that of its proof. ``kind`` is the letter of its class of incidents, ``topic`` the name;
-    ``evidence`` is a folder, empty where nothing was left."""
+    """The result of one check or of its proof.
+
+    ``kind`` is the letter of its class of incidents, ``topic`` the name of the class. ``evidence`` is the folder of the
+    evidence; empty without one.
+    """
 
     name: str
     kind: str
@@ -57,7 +61,7 @@ class Finding:
 
     @property
     def next_step(self) -> str:
-        """What the reader does about it; empty for what is well, and for what only follows from something else."""
+        """What the reader should do. Empty for a pass, and for a result that only follows from another one."""
         if self.verdict is Verdict.ERROR and self.proof:
             return (
                 "the proof shows nothing: look at the evidence, then correct the broken variant or its reason (because)"

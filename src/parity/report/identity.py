@@ -1,4 +1,4 @@
-"""What exactly was checked: the image by its config digest, the commit, and the files that steer a deploy."""
+"""Identifies what was checked: the image by its config digest, the commit, and the files that decide a deploy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKS_SOURCES = "src/parity/checks"
 
 @dataclass(frozen=True)
 class Identity:
-    """Empty text means unknown: no engine, or no git. ``dirty`` is None when nobody can tell."""
+    """What was checked. An empty text means unknown (no engine, or no git); so does ``dirty`` None."""
 
     image: str
     image_digest: str
@@ -69,8 +69,8 @@ def _hash_file(path: Path) -> str:
 def git_state(root: Path, environ: Mapping[str, str] = os.environ) -> tuple[str, bool | None]:
     """Commit and whether tracked or new files differ from it.
 
-    An image of the harness has no git: there ``GIT_COMMIT``, baked at its build, is all that is known; a ``-dirty``
-    at its end says that the tree was.
+    The harness's own image has no git repository. There the variable ``GIT_COMMIT``, set when the image was built,
+    gives the commit; the suffix ``-dirty`` says that the tree had changes.
     """
     if (root / ".git").exists():
         commit = _git(root, "rev-parse", "HEAD")

@@ -1,6 +1,6 @@
-"""What the Machines of a local stack really ran, asked of the Fly stand-in, and how a newer build is put in force.
+"""Asks the Fly stand-in which images the Machines of a local stack ran, and releases a newer build.
 
-The image's name says nothing: another build may have moved it since the Machines started.
+The image's name is not enough: a later build may have taken the name since the Machines started.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ RELEASE_TIMEOUT_S = 600.0
 class RanImage:
     """``digest`` is the config digest, ``commit`` the image's label.
 
-    ``variant``: a check built it on top of the image under test, to break it. ``dev``: sources of the working tree lay
-    over it, so it is not what ran.
+    ``variant``: a check built it from the image under test, as a broken variant. ``dev``: the working tree was mounted
+    over it, so the code in the image did not run.
     """
 
     digest: str
@@ -33,19 +33,19 @@ class RanImage:
 
 @dataclass(frozen=True)
 class Ran:
-    """Every image that a Machine ran in a span of time; ``checkout`` is the folder that the stack was started from."""
+    """Every image that a Machine ran during a run. ``checkout``: the folder from which the stack was started."""
 
     images: tuple[RanImage, ...]
     checkout: str
 
     @property
     def tested(self) -> tuple[RanImage, ...]:
-        """The images but for the checks' own variants."""
+        """The images without the broken variants of checks."""
         return tuple(image for image in self.images if not image.variant)
 
     @property
     def dev(self) -> bool:
-        """Whether a Machine ran sources of the working tree: nothing is known of the image then."""
+        """Whether a Machine ran the working tree. Then the results say nothing about the image."""
         return any(image.dev for image in self.images)
 
 

@@ -103,7 +103,9 @@ def read_receipt(path: Path) -> Receipt:
     try:
         return _receipt(data)
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(str(path), f"the receipt lacks or garbles {error}", fix=RUN_CHECKS) from None
+        raise ConfigError(
+            str(path), f"the receipt lacks a field or has a wrong value: {error}", fix=RUN_CHECKS
+        ) from None
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:
@@ -123,7 +125,7 @@ def _receipt(data: dict[str, Any]) -> Receipt:
 
 
 def mismatches(receipt: Receipt, now: Identity, root: Path, *, allow_skipped: Collection[str] = ()) -> list[Mismatch]:
-    """Everything that keeps the receipt from speaking for ``now`` in the checkout ``root``; empty when it does."""
+    """Why the receipt does not prove that ``now``, the state of the checkout, was checked; empty if it does."""
     return [*_of_run(receipt, allow_skipped), *_of_ran(receipt.ran, now, root), *_of_identity(receipt.identity, now)]
 
 
@@ -134,7 +136,7 @@ def _of_run(receipt: Receipt, allow_skipped: Collection[str]) -> list[Mismatch]:
         found.append(Mismatch("driver", ran, "only docker runs the image", RUN_CHECKS))
     seen = {result.id for result in receipt.results}
     for missing in sorted(set(receipt.known) - seen):
-        found.append(Mismatch(f"check {missing}", "it was not run", "every check is wanted", RUN_CHECKS))
+        found.append(Mismatch(f"check {missing}", "it was not run", "every check must have been run", RUN_CHECKS))
     for result in receipt.results:
         if result.outcome == NOT_SHOWN and result.id in allow_skipped:
             continue
@@ -146,21 +148,29 @@ def _of_run(receipt: Receipt, allow_skipped: Collection[str]) -> list[Mismatch]:
             found.append(Mismatch(f"check {result.id}", f"{result.outcome} ({why})", "it must have passed", to_do))
         if result.caught is False:
             missed = "it did not notice its broken variant"
-            found.append(Mismatch(f"check {result.id}", missed, "a check must", "mend the check"))
+            found.append(
+                Mismatch(f"check {result.id}", missed, "it must fail on its broken variant", "correct the check")
+            )
     return found
 
 
 def _of_ran(ran: Ran, now: Identity, root: Path) -> list[Mismatch]:
-    """What the Machines ran during the run: one image, of this commit, in this checkout's stack."""
+    """The Machines must have run exactly one image, built from this commit, in this checkout's stack."""
     found = []
     if not ran.tested:
-        found.append(Mismatch("image", "no Machine is known to have run one", "exactly one is wanted", RUN_CHECKS))
+        found.append(
+            Mismatch("image", "no Machine is known to have run one", "exactly one image must have run", RUN_CHECKS)
+        )
     if len(ran.tested) > 1:
         digests = ", ".join(f"{image.digest} (commit {image.commit or 'unknown'})" for image in ran.tested)
-        to_do = "let nothing else build or release while the checks run, then make check again"
-        found.append(Mismatch("image", f"Machines ran {digests} during the checks", "exactly one is wanted", to_do))
+        to_do = "do not build or release while the checks run, then run make check again"
+        found.append(
+            Mismatch("image", f"Machines ran {digests} during the checks", "exactly one image must have run", to_do)
+        )
     if ran.dev:
-        found.append(Mismatch("image", "sources of the working tree lay over it (parity dev)", "it alone", RUN_CHECKS))
+        found.append(
+            Mismatch("image", "the working tree was mounted over it (parity dev)", "only the image", RUN_CHECKS)
+        )
     for image in ran.tested:
         if image.commit != now.commit or not now.commit:
             built = f"the image that ran was built from {image.commit or 'an unknown commit'}"
@@ -183,7 +193,7 @@ def _of_identity(then: Identity, now: Identity) -> list[Mismatch]:
     for who, dirty in (("checked", then.dirty), ("here", now.dirty)):
         if dirty is not False:
             state = "has uncommitted changes" if dirty else "is not known to be clean"
-            found.append(Mismatch(f"working tree ({who})", f"it {state}", "a commit must name it all", RUN_CHECKS))
+            found.append(Mismatch(f"working tree ({who})", f"it {state}", "every change must be committed", RUN_CHECKS))
     for name in sorted(then.hashes.keys() | now.hashes.keys()):
         if then.hashes.get(name) != now.hashes.get(name):
             found.append(_differs(name, then.hashes.get(name, ""), now.hashes.get(name, "")))

@@ -1,4 +1,4 @@
-"""Answers that are not true, or that a browser on the page's origin cannot use."""
+"""Broken variants that give wrong answers, or answers that a browser on the page's origin cannot use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .asgi import (
 
 
 def errors_without_cors(app: App, _settings: Settings) -> App:
-    """CORS as an inner middleware: what fails outside of it carries no Access-Control headers."""
+    """CORS as an inner middleware: errors raised outside it have no Access-Control headers."""
     return changed_head(app, lambda _, head: _without_cors(head) if head["status"] >= 400 else head)
 
 
@@ -39,7 +39,7 @@ def _without_cors(head: Message) -> Message:
 
 
 def every_origin_allowed(app: App, _settings: Settings) -> App:
-    """The origin that asks is echoed, whichever it is, with credentials."""
+    """Every request's origin is echoed and allowed with credentials."""
 
     def echoed(scope: Message, head: Message) -> Message:
         if not (origin := header(scope, b"origin")):
@@ -52,7 +52,7 @@ def every_origin_allowed(app: App, _settings: Settings) -> App:
 
 
 def preflights_refused(app: App, _settings: Settings) -> App:
-    """Preflights come to a layer that wants to know who asks; a browser sends no credentials with them."""
+    """Preflights are refused because they need authentication; a browser sends no credentials with them."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
@@ -64,7 +64,7 @@ def preflights_refused(app: App, _settings: Settings) -> App:
 
 
 def scheme_forgotten(app: App, _settings: Settings) -> App:
-    """The app believes that it is reached by plain http: nothing tells it otherwise."""
+    """The app does not trust X-Forwarded-Proto, so it believes that it is reached over plain http."""
     told = frozenset({b"x-forwarded-proto", b"x-forwarded-ssl", b"fly-forwarded-proto", b"fly-forwarded-ssl"})
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:

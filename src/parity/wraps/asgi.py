@@ -1,4 +1,4 @@
-"""What the variants share: the types of ASGI, and a whole exchange in one call."""
+"""Helpers of the variants: the types of ASGI, and functions that handle a whole request or answer."""
 
 from __future__ import annotations
 

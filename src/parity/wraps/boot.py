@@ -1,4 +1,4 @@
-"""Machines that start, stop and rest badly. Most of it can only be done inside of the app (``Wrap``)."""
+"""Broken variants of starting, stopping and sleeping. Most of them work only inside the app (``Wrap``)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def slow_shutdown(app: App, settings: Settings) -> App:
 
 
 def first_read_fails(app: App, _settings: Settings) -> App:
-    """A read that finds the app asleep, with nothing asked for half a second, gets an error."""
+    """The first read after half a second without requests gets an error."""
     last = [float("-inf")]
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
@@ -131,7 +131,7 @@ def unhealthy_after_failure(app: App, settings: Settings) -> App:
 
 
 def always_healthy(app: App, _settings: Settings) -> App:
-    """An app that is dead and says that it is well: only requests without ``Origin``, such as probes, are answered."""
+    """The app hangs but its health check passes: only requests without ``Origin``, such as probes, are answered."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and header(scope, b"origin"):
@@ -157,7 +157,7 @@ def https_only(app: App, _settings: Settings) -> App:
 
 
 def blocking(app: App, settings: Settings) -> App:
-    """A synchronous call in an async handler: while a write is worked on, the process answers nothing else."""
+    """A synchronous call in an async handler: during a write the process answers no other request."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if is_write(scope):

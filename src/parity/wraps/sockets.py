@@ -1,4 +1,4 @@
-"""WebSockets that do not do what the page relies on."""
+"""Broken variants of WebSockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sockets_refused(app: App, _settings: Settings) -> App:
 
 
 def sockets_silent(app: App, _settings: Settings) -> App:
-    """Every WebSocket is accepted, and says nothing ever."""
+    """Every WebSocket is accepted and never sends a message."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":

@@ -1,4 +1,4 @@
-"""Writes that are acknowledged and lost, in the ways in which real backends lost them."""
+"""Broken variants of writes: the ways in which real backends acknowledged writes and lost them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .asgi import (
 
 
 def failure_acknowledged(app: App, _settings: Settings) -> App:
-    """A write that could not be stored is answered like the one before, which could."""
+    """A write that failed is answered like an earlier write that succeeded."""
     good: dict[str, list[Message]] = {}
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
@@ -88,7 +88,7 @@ def writes_dropped(app: App, settings: Settings) -> App:
 
 
 def second_edit_dropped(app: App, _settings: Settings) -> App:
-    """An edit that comes while another of the same path is under way is answered like that one, and lost."""
+    """An edit during another edit of the same path is answered like the other one, and lost."""
     under_way: dict[str, asyncio.Task[list[Message]]] = {}
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
@@ -106,7 +106,7 @@ def second_edit_dropped(app: App, _settings: Settings) -> App:
 
 
 def stuck_after_failure(app: App, _settings: Settings) -> App:
-    """After one write has failed no other is tried until the process starts anew."""
+    """After one failed write, every later write fails until the process restarts."""
     stuck: list[list[Message]] = []
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
@@ -122,7 +122,7 @@ def stuck_after_failure(app: App, _settings: Settings) -> App:
 
 
 def one_at_a_time(app: App, settings: Settings) -> App:
-    """A lock held across each request, and ``seconds`` more: a burst queues up."""
+    """A lock is held during each request and ``seconds`` longer, so a burst of requests queues."""
     lock = asyncio.Lock()
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:

@@ -18,8 +18,8 @@ def test_a_failure_says_what_why_what_to_do_and_where(findings: Findings) -> Non
 
 def test_what_is_no_failure_of_the_app_says_what_to_do_too(findings: Findings) -> None:
     text = "\n".join(summary_lines(findings))
-    assert "to do: sharpen the check's assertion" in text[text.index("NOT CAUGHT") :].split("\n\n")[0]
-    assert "to do: this says nothing of the app" in text[text.index("ERROR") :].split("\n\n")[0]
+    assert "to do: look whether the broken variant" in text[text.index("NOT CAUGHT") :].split("\n\n")[0]
+    assert "to do: this says nothing about the app" in text[text.index("ERROR") :].split("\n\n")[0]
     wrong = [replace(one, proof=True) for one in findings.of(Verdict.ERROR)]
     assert "to do: the proof shows nothing" in "\n".join(summary_lines(replace(findings, found=wrong)))
 

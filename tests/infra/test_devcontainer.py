@@ -111,7 +111,9 @@ def test_an_offset_is_refused_with_the_lines_that_do_the_same(run: Run, checkout
     refused = initialize(run, checkout)
     assert refused.returncode == 1
     assert "PARITY_PORT_OFFSET=100 is set" in refused.stderr
-    wanted = {name: port + 100 for name, port in load_settings({}).published_ports().items()}
+    settings = load_settings({})
+    ports = settings.published_ports() | settings.debug_ports()
+    wanted = {name: port + 100 for name, port in ports.items()}
     assert {f"{name}={port}" for name, port in wanted.items()} <= {part.strip() for part in refused.stderr.splitlines()}
 
 

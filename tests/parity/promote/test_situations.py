@@ -86,7 +86,7 @@ def test_a_secret_that_fly_lacks_is_named(world: World) -> None:
 
 def test_a_secret_that_the_checks_never_saw_is_named(world: World) -> None:
     world.secrets = ("R2_BUCKET",)
-    refused(world, world.image("new"), "Fly holds MODAL_TOKEN_ID")
+    refused(world, world.image("new"), "Fly has MODAL_TOKEN_ID")
 
 
 def test_a_tag_that_holds_another_image_by_then_is_not_deployed(world: World) -> None:

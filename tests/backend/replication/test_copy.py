@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 from tests.backend.replication.simulation.world import Bucket, Machine
-from tests.backend.replication.virtual import bucket, insert, machine, play
+from tests.backend.replication.virtual import bucket, insert, machine, play, select
 
 from app.replication.copy import State
 from app.replication.errors import StoreError
@@ -102,5 +102,18 @@ def test_a_copy_that_was_built_again_meanwhile_is_neither_read_nor_written_but_a
         await insert(one, 1)
         assert await copy.read(before, count, None) is None
         assert await copy.write(before, count, None) is None
+
+    play(run)
+
+
+def test_a_machine_that_claims_a_profile_knows_itself_as_its_owner(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, _ = await overtaken(tmp_path)
+        assert one.replica.copy.writer == "one"
+        other = machine(one.bucket, tmp_path / "four", machine="four")
+        assert await select(other, "SELECT count(*) FROM row") == [3]
+        assert other.replica.copy.writer == "three"
+        await insert(other, 7)
+        assert other.replica.copy.writer == "four"
 
     play(run)

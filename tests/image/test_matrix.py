@@ -23,6 +23,7 @@ NAMES = (
     *("mp4", "mp4-fragmented", "mov-pcm-be", "mkv-late-clock", "webm-without-duration", "ts-late-clock", "ts-mpeg2"),
     *("m2ts-ac3", "avi-mpeg4-mp3", "avi-mjpeg-pcm", "flv", "flv-h263", "3gp-amr", "hevc10", "av1", "prores", "dnxhd"),
     *("hlg", "anamorphic", "rotated-90", "fields-top", "dv-ntsc", "edit-list", "still-screen", "slow-motion-240"),
+    *("changes-to-stereo", "changes-to-surround", "changes-rate-and-back", "changes-ac3-mkv", "changes-codec"),
     *("dts", "alac-mono", "opus-mono-mp4", "sound-longer-mp4", "cut-mkv", "no-sound", "vertical-4k", "aac-latm"),
 )
 JUDGE = """

@@ -1,12 +1,10 @@
 """No deadline of a check passes where the app is debugged."""
 
 import asyncio
-import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
+from tests.parity.json_server import json_server
 
 from parity.checks import patience
 from parity.checks.mark import plain_within_deadline, within_deadline
@@ -15,23 +13,8 @@ from parity.checks.mark import plain_within_deadline, within_deadline
 @pytest.fixture
 def admin() -> Iterator[tuple[dict[str, object], str]]:
     shown: dict[str, object] = {"on": True, "debug": True}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = json.dumps(shown).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield shown, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with json_server(shown) as url:
+        yield shown, url
     patience.look(None)
 
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.parity.promote.conftest import json_server
+from tests.parity.json_server import json_server
 from tests.parity.promote.standin_world import World, standin_world
 
 from parity.certs import ensure_certificates

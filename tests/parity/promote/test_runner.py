@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.parity.promote.conftest import MANIFEST, NEW, json_server
+from tests.parity.json_server import json_server
+from tests.parity.promote.conftest import MANIFEST, NEW
 
 from parity.config.errors import ConfigError
 from parity.promote.commands import Gpu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ RENDER_S = 150.0
 TOLERANCE_S = 0.35
 SMALL, SMALL_SECONDS = "640x360", 6
 DRAFT_FRAME = (854, 480)
+# The ETag of an empty object, without quotes. The app leaves one where the URL of an upload may still be good: it only
+# creates objects, so it cannot be used again.
+EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)

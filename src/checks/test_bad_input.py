@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from broken import bad_input_stored, uploads_unchecked
-from journey import SMALL, SMALL_SECONDS, prepare, profile_prefix, upload
+from journey import EMPTY, SMALL, SMALL_SECONDS, prepare, profile_prefix, upload
 from parity.checks import Wrap, check
 from parity.checks.bucket import Bucket
 from parity.checks.media import Media
@@ -47,7 +46,6 @@ REQUESTS: tuple[Bad, ...] = (
     Bad("key of another profile", "GET", "/api/storage/url?key=../other/games/a/source.mp4", (400, 404, 422)),
 )
 TEXT = b"This is a text and no video.\n" * 400
-EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
 # Matches a folder of the Machine in a reason, but not a path of the API.
 MACHINE_PATH = re.compile(r"file:|(?<![\w:/.])/(?!api/)[\w.-]+/")
 

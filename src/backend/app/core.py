@@ -8,6 +8,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 
 from app.context import UserContext
+from app.games.upload_plan import urls_seconds
 from app.profiles.registry import Profiles
 from app.replication.databases import ReplicatedDatabases
 from app.services.gpu_deploy import GpuDeploy
@@ -61,7 +62,9 @@ def make_store(settings: Settings) -> ObjectStore:
 def build(settings: Settings, store: ObjectStore) -> Core:
     """Creates the parts; does no I/O."""
     keys = Keys(settings.app_env)
-    profiles = Profiles(store, keys, settings.profile_cache_seconds, settings.sync_retention_days * 86400.0)
+    profiles = Profiles(
+        store, keys, settings.profile_cache_seconds, settings.sync_retention_days * 86400.0, urls_seconds(settings)
+    )
     return Core(
         settings=settings,
         keys=keys,

@@ -206,7 +206,8 @@ async def test_a_game_with_clips_goes_only_with_cascade_and_takes_its_files_alon
     await api.call("DELETE", f"/api/games/{game['id']}", expect=409)
     assert api.key(game["id"]) in stored(store)
     await api.call("DELETE", f"/api/games/{game['id']}?cascade=true", expect=204)
-    assert [key for key in stored(store) if "/games/" in key or "/clips/" in key] == []
+    left = [(key, data) for key, (data, *_) in store.objects.items() if "/games/" in key or "/clips/" in key]
+    assert left == [(api.key(game["id"]), b"")]
     await api.call("GET", f"/api/clips/{clip}", expect=404)
 
 
@@ -260,6 +261,25 @@ async def test_a_file_without_a_game_is_swept_when_no_restore_can_bring_its_row_
     api.store.clock += 2 * 86_400
     assert await sweep(app.state.core, CONTEXT) == 1
     assert [key for key in stored(api.store) if "/games/" in key] == [api.key(game["id"])]
+
+
+@pytest.mark.parametrize("name", ["clips/{clip}.mp4", "clips/{clip}-1.mp4", "exports/{export}.mp4"])
+async def test_a_file_of_no_clip_and_no_export_is_swept_and_those_of_rows_stay(
+    api: Api, app: FastAPI, make_video: Callable[..., bytes], name: str
+) -> None:
+    game = await api.upload(make_video())
+    clip = await api.clip(game["id"], 0, 1)
+    export = (await api.export([clip]))["id"]
+    await api.over(f"/api/exports/{export}")
+    kept, orphan = name.format(clip=clip, export=export), name.format(clip="clip_none", export="export_none")
+    for key in (kept, orphan):
+        await api.store.put_bytes(PREFIX + key, b"x")
+    api.store.clock += 29 * 86_400
+    assert await sweep(app.state.core, CONTEXT) == 0
+    api.store.clock += 2 * 86_400
+    assert await sweep(app.state.core, CONTEXT) == 1
+    assert PREFIX + orphan not in stored(api.store)
+    assert {PREFIX + kept, api.key(game["id"])} <= set(stored(api.store))
 
 
 async def test_pieces_of_an_export_that_was_given_up_are_swept_after_a_day(api: Api, app: FastAPI) -> None:

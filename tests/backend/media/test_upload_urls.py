@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ssl
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -13,10 +14,11 @@ from fastapi import FastAPI
 from tests.backend.conftest import ORIGIN
 
 from app.context import UserContext
-from app.games import sweep as sweep_module
+from app.db.rows import execute
 from app.games.sweep import sweep
 from app.main import create_app
 from app.settings import Settings
+from app.sync.interface import SyncDamaged
 from parity.certs import Certificates, ensure_certificates
 from parity.r2.server import serve_s3
 from parity.r2.settings import R2Settings
@@ -115,8 +117,80 @@ async def test_a_url_is_dead_after_an_upload_that_became_no_game(
     # The URL is good for an hour by default, the sweep waits a day.
     assert await sweep(uploads.app.state.core, CONTEXT) == 0
     later(monkeypatch, uploads, 2)
-    assert uploads.app.state.core.settings.presign_seconds <= sweep_module.UPLOAD_SECONDS
     assert await sweep(uploads.app.state.core, CONTEXT) == 1
+    assert await uploads.bucket() == {}
+
+
+async def test_a_url_is_dead_after_the_finished_game_was_deleted(
+    uploads: Uploads, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video()
+    game, upload = await uploads.prepare(len(video))
+    assert await uploads.put(upload, video) == 200
+    await uploads.finalize(game, expect=200)
+    await uploads.call("DELETE", f"/api/games/{game}", expect=204)
+    assert await uploads.put(upload, video) == 412
+    assert await uploads.bucket() == {f"{game}/source.mp4": 0}
+    later(monkeypatch, uploads, 2)
+    assert await sweep(uploads.app.state.core, CONTEXT) == 1
+    assert await uploads.bucket() == {}
+
+
+async def test_a_game_whose_urls_have_expired_is_deleted_without_a_trace(
+    uploads: Uploads, make_video: Callable[..., bytes]
+) -> None:
+    video = make_video()
+    game, upload = await uploads.prepare(len(video))
+    assert await uploads.put(upload, video) == 200
+    await uploads.finalize(game, expect=200)
+    async with uploads.app.state.core.databases.session(CONTEXT) as session:
+        await session.write(
+            lambda connection: execute(connection, "UPDATE games SET updated_at = '2020-01-01T00:00:00.000Z'")
+        )
+    await uploads.call("DELETE", f"/api/games/{game}", expect=204)
+    assert await uploads.bucket() == {}
+
+
+async def test_urls_are_dead_after_the_profile_was_deleted(
+    uploads: Uploads, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video()
+    finished, first = await uploads.prepare(len(video))
+    assert await uploads.put(first, video) == 200
+    await uploads.finalize(finished, expect=200)
+    begun, second = await uploads.prepare(len(video))
+    _, in_parts = await uploads.prepare(7 * MIB)
+    await uploads.call("DELETE", "/api/profiles/main", expect=204)
+    assert [await uploads.put(upload, video) for upload in (first, second)] == [412, 412]
+    part = in_parts["parts"][0]
+    assert (await uploads.r2.put(part["url"], content=bytes(part["size"]))).status_code == 404
+    assert await uploads.bucket() == {f"{game}/source.mp4": 0 for game in (finished, begun)}
+    # Any profile of the user sweeps, once the URLs have expired.
+    await uploads.call("POST", "/api/profiles", {"name": "Next", "id": "next"}, expect=201)
+    core = uploads.app.state.core
+    assert await sweep(core, UserContext("alice", "next")) == 0
+    later(monkeypatch, uploads, 2)
+    assert await sweep(core, UserContext("alice", "next")) == 2
+    assert await uploads.bucket() == {}
+
+
+async def test_what_reaches_a_deleted_profile_late_is_swept(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its database could not be read when it was deleted, so no URL was made useless."""
+    _, upload = await uploads.prepare(len(NO_VIDEO))
+    core = uploads.app.state.core
+
+    @asynccontextmanager
+    async def unreadable(context: UserContext) -> AsyncIterator[None]:
+        raise SyncDamaged("no database")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(core.databases, "session", unreadable)
+        await uploads.call("DELETE", "/api/profiles/main", expect=204)
+    assert await uploads.put(upload, NO_VIDEO) == 200
+    await uploads.call("POST", "/api/profiles", {"name": "Next", "id": "next"}, expect=201)
+    later(monkeypatch, uploads, 2)
+    assert await sweep(core, UserContext("alice", "next")) == 1
     assert await uploads.bucket() == {}
 
 

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import apsw
 import pytest
-from tests.backend.fakes import FakeStore
+from tests.backend.fakes import FakeStore, Fault
 from tests.backend.replication.conftest import CONTEXT, PROFILE, REPLICA
 
 from app.context import UserContext
 from app.problems import ProblemError
+from app.profiles.model import DELETED
 from app.profiles.registry import Profiles
 from app.replication import deletion
 from app.replication.databases import ReplicatedDatabases
@@ -21,7 +22,7 @@ from app.replication.errors import NothingThere
 from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, transaction
 from app.replication.operator import Operator
 from app.settings import Settings
-from app.storage.interface import ObjectInfo, ObjectStore
+from app.storage.interface import ObjectInfo, ObjectStore, StorageUnavailable
 from app.storage.keys import Keys
 from app.sync.interface import SyncConflict, SyncError, SyncGone
 
@@ -207,6 +208,64 @@ async def test_an_operator_is_told_of_the_deletion_and_can_bring_nothing_back(
     for work in (operator.files(), operator.take_over(scratch), operator.replace(b"x", scratch, over=True)):
         with pytest.raises(NothingThere, match="deleted"):
             await work
+
+
+def test_an_empty_object_in_place_of_an_upload_stays_until_the_urls_have_expired() -> None:
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+
+    def planned(name: str, size: int, hours: float) -> bool:
+        item = ObjectInfo(PROFILE.prefix + name, size, '"e"', None, now - timedelta(hours=hours))
+        gone, _ = deletion.plan([item], PROFILE, 5, now.timestamp(), MONTH, 86_400.0)
+        return gone == [item.key]
+
+    assert not planned("games/g/source.mp4", 0, 23)
+    assert planned("games/g/source.mp4", 0, 25)
+    assert planned("games/g/source.mp4", 1, 1)
+    assert planned("games/g/preview.mp4", 0, 1)
+    assert planned("clips/source.mp4", 0, 1)
+
+
+async def test_what_a_deleted_profile_leaves_is_swept_and_then_not_looked_for_again(
+    start: Start, store: FakeStore
+) -> None:
+    profiles = Profiles(store, KEYS, 30.0, MONTH, 86_400.0)
+    store.clock = datetime.now(UTC).timestamp()
+    await create(profiles)
+    await write(start(), "k")
+    await profiles.delete(CONTEXT)
+    late = f"{PROFILE.prefix}games/g/source.mp4"
+    await store.put_bytes(late, b"x")
+    assert (await profiles.sweep(CONTEXT.user_id), late in store.objects) == (0, True)
+    store.clock += 2 * 86_400.0
+    assert (await profiles.sweep(CONTEXT.user_id), late in store.objects) == (1, False)
+    assert held(store) == {EMPTIED}
+    store.clock += MONTH
+    # All but the fence.
+    assert await profiles.sweep(CONTEXT.user_id) > 0
+    assert len([key for key in store.objects if key.startswith(PROFILE.prefix)]) == 1
+    before = store.count("list")
+    assert await profiles.sweep(CONTEXT.user_id) == 0
+    assert store.count("list") == before
+    with pytest.raises(ProblemError, match="deleted"):
+        await create(profiles)
+
+
+async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(start: Start, store: FakeStore) -> None:
+    profiles = Profiles(store, KEYS, 30.0, MONTH, 86_400.0)
+    store.clock = datetime.now(UTC).timestamp()
+    await create(profiles)
+    await write(start(), "k")
+    store.faults.append(Fault("delete_many", StorageUnavailable("down")))
+    store.objects[f"{PROFILE.prefix}clips/c.mp4"] = (b"x", '"e"', "")
+    with pytest.raises(StorageUnavailable):
+        await profiles.delete(CONTEXT)
+    store.faults.clear()
+    store.clock += 2 * 86_400.0
+    assert await profiles.sweep(CONTEXT.user_id) > 0
+    assert held(store) == {EMPTIED}
+    entry = (await profiles.registry(CONTEXT.user_id)).find(CONTEXT.profile_id)
+    assert entry is not None
+    assert entry.state == DELETED
 
 
 def test_what_is_older_than_the_retention_is_deleted_and_transactions_since_are_emptied() -> None:

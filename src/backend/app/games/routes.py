@@ -165,6 +165,7 @@ async def delete_game(
     keys: ProfileKeysDep,
     context: ContextDep,
     runner: RunnerDep,
+    settings: SettingsDep,
     cascade: Annotated[bool, Query(description="Delete its clips too; without it a game with clips stays.")] = False,
 ) -> Response:
     def change(connection: apsw.Connection) -> tuple[Row, extractions.Ended]:
@@ -180,8 +181,5 @@ async def delete_game(
     await session.settle()
     runner.stop_jobs(context, ended.jobs)
     await store.delete_many(ended.files)
-    if game["status"] == "uploading":
-        await uploads.clear(game, store, keys.game_source(game_id, game["extension"]))
-    else:
-        await store.delete_prefix(keys.game_folder(game_id))
+    await uploads.remove(game, store, keys, settings)
     return Response(status_code=204)

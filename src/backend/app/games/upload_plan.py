@@ -1,4 +1,4 @@
-"""How a file of a given size is uploaded: in one piece, or in equal parts."""
+"""How a file of a given size is uploaded: in one piece, or in equal parts; and how long its URLs may be good for."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -8,6 +8,7 @@ from app.settings import Settings
 
 MAX_PARTS: Final = 10_000
 _MIB: Final = 1024 * 1024
+_DAY_S: Final = 86_400.0
 # What ffmpeg may open (reel.ffmpeg.SAFE_DEMUXERS), by the usual endings.
 EXTENSIONS: Final = ("mp4", "mov", "m4v", "mkv", "webm", "ts", "m2ts", "mts", "avi", "flv", "3gp")
 
@@ -30,6 +31,12 @@ def plan_parts(size: int, settings: Settings) -> list[Part]:
     whole, rest = divmod(size, part)
     parts = [Part(number, part) for number in range(1, whole + 1)]
     return [*parts, Part(whole + 1, rest)] if rest else parts
+
+
+def urls_seconds(settings: Settings) -> float:
+    """After how many seconds no URL of an upload is good any more: a day, unless the URLs themselves last longer. The
+    margin covers Machines whose clocks differ."""
+    return max(_DAY_S, float(settings.presign_seconds))
 
 
 def extension(filename: str) -> str | None:

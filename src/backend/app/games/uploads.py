@@ -3,8 +3,11 @@
 If the video cannot be used, its row and object are removed.
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import apsw
@@ -15,9 +18,13 @@ from app.core import Core
 from app.db.rows import Row
 from app.games import rows
 from app.games.models import FinishedPart
+from app.games.upload_plan import urls_seconds
 from app.games.validation import inspect
 from app.jobs import steps
+from app.settings import Settings
 from app.storage.interface import InvalidRequest, ObjectInfo, ObjectMissing, ObjectStore, UploadedPart
+from app.storage.keys import ProfileKeys
+from app.sync.interface import SyncError
 from reel.errors import UnusableVideo
 from reel.media import MediaInfo
 
@@ -83,6 +90,50 @@ async def clear(game: Row, store: ObjectStore, key: str) -> None:
     else:
         await store.abort_multipart(key, game["upload_id"])
         await store.delete(key)
+
+
+def urls_expire_after(settings: Settings) -> str:
+    """A game whose row did not change since this moment has no URL any more that is good for an upload. (A row changes
+    when URLs are signed, and when the upload is finished.)"""
+    then = datetime.fromtimestamp(time.time() - urls_seconds(settings), UTC)
+    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def remove(game: Row, store: ObjectStore, keys: ProfileKeys, settings: Settings) -> None:
+    """Removes the files of a game whose row was deleted.
+
+    The URL of a single PUT outlives the upload. Where it may still be good, an empty object replaces the video and
+    keeps the URL from creating another one, which no row would belong to.
+    """
+    folder, source = keys.game_folder(game["id"]), keys.game_source(game["id"], game["extension"])
+    if game["status"] == "uploading":
+        await clear(game, store, source)
+    elif game["part_count"] == 0 and game["updated_at"] >= urls_expire_after(settings):
+        # Replaced, not deleted and created: between the two, the URL would be good.
+        await store.put_bytes(source, b"")
+        await store.delete_many([item.key for item in await store.list(folder) if item.key != source])
+    else:
+        await store.delete_prefix(folder)
+
+
+async def end_all(core: Core, context: UserContext) -> None:
+    """Makes the URLs of all uploads useless, for a profile that is being deleted.
+
+    A database that cannot be read does not keep the profile: what arrives later is swept (`Profiles.sweep`).
+    """
+    try:
+        async with core.databases.session(context) as session:
+            games = await session.read(rows.everything)
+    except SyncError as error:
+        log.warning("%s is deleted, URLs of uploads may stay good for a while: %s", context, error)
+        return
+    store, keys, since = core.store, core.profile_keys(context), urls_expire_after(core.settings)
+    open_ = [
+        game
+        for game in games
+        if game["status"] == "uploading" or (not game["part_count"] and game["updated_at"] >= since)
+    ]
+    await asyncio.gather(*(clear(game, store, keys.game_source(game["id"], game["extension"])) for game in open_))
 
 
 async def _join(game: Row, parts: list[FinishedPart], store: ObjectStore, key: str) -> None:

@@ -32,13 +32,15 @@ _FIELDS = tuple(item.name for item in fields(Entry))
 class Registry:
     """All profiles of a user, in the order of their creation.
 
-    ``begun`` holds the ids of profiles whose log is known to have files: an empty one is damaged, not new. It stands
-    beside the entries, not in them: earlier releases refuse an entry with a field that they do not know.
+    ``begun`` holds the ids of profiles whose log is known to have files: an empty one is damaged, not new. ``cleared``
+    holds the ids of deleted profiles of which nothing is left to sweep. Both stand beside the entries, not in them:
+    earlier releases refuse an entry with a field that they do not know.
     """
 
     entries: tuple[Entry, ...] = ()
     selected: str | None = None
     begun: frozenset[str] = frozenset()
+    cleared: frozenset[str] = frozenset()
 
     def find(self, profile_id: str) -> Entry | None:
         """The entry, active or deleted; None if there is none."""
@@ -58,6 +60,9 @@ class Registry:
     def with_begun(self, profile_id: str) -> "Registry":
         return replace(self, begun=self.begun | {profile_id})
 
+    def with_cleared(self, profile_id: str) -> "Registry":
+        return replace(self, cleared=self.cleared | {profile_id})
+
     def with_state(self, profile_id: str, state: str, now: str) -> "Registry":
         entry = self.find(profile_id)
         return self if entry is None else self.with_entry(replace(entry, state=state, updated_at=now))
@@ -76,6 +81,7 @@ def encode(registry: Registry) -> bytes:
         "format": FORMAT,
         "selected": registry.selected,
         "begun": sorted(registry.begun),
+        "cleared": sorted(registry.cleared),
         "profiles": [asdict(entry) for entry in registry.entries],
     }
     return json.dumps(document, indent=1, ensure_ascii=False).encode()
@@ -90,9 +96,9 @@ def decode(data: bytes) -> Registry:
         items = [{name: item[name] for name in _FIELDS if name in item} for item in document["profiles"]]
         entries = tuple(Entry(**item) for item in items)
         selected = document["selected"]
-        begun = frozenset(document.get("begun", ()))
+        begun, cleared = frozenset(document.get("begun", ())), frozenset(document.get("cleared", ()))
     except (ValueError, TypeError, KeyError) as error:
         raise RegistryError(f"profiles.json cannot be read: {error!r}") from error
     if not all(is_id(entry.id) for entry in entries):
         raise RegistryError("profiles.json has a profile without a valid id")
-    return Registry(entries, selected, begun)
+    return Registry(entries, selected, begun, cleared)

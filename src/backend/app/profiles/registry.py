@@ -1,9 +1,10 @@
 """The registry of each user's profiles in the object store, changed by compare-and-swap."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from app import problems
 from app.context import UserContext
@@ -22,14 +23,18 @@ class Profiles:
     """Profiles of all users. Methods raise `StorageUnavailable`, and problems where that is said.
 
     That a profile exists is remembered for `cache_seconds`; that it does not is asked again each time. For `retention`
-    seconds what a profile leaves keeps Machines from writing it that did not hear of its deletion.
+    seconds what a profile leaves keeps Machines from writing it that did not hear of its deletion. For `urls` seconds
+    an upload that was begun before may still arrive.
     """
 
-    def __init__(self, store: ObjectStore, keys: Keys, cache_seconds: float, retention: float) -> None:
+    def __init__(
+        self, store: ObjectStore, keys: Keys, cache_seconds: float, retention: float, urls: float = 0.0
+    ) -> None:
         self._store = store
         self._keys = keys
         self._cache_seconds = cache_seconds
         self._retention = retention
+        self._urls = urls
         self._known: dict[UserContext, float] = {}
 
     async def exists(self, context: UserContext) -> bool:
@@ -112,8 +117,10 @@ class Profiles:
 
         return await self._change(user_id, change)
 
-    async def delete(self, context: UserContext) -> int:
-        """Removes a profile and its objects; how many there were.
+    async def delete(
+        self, context: UserContext, end_uploads: Callable[[UserContext], Awaitable[None]] | None = None
+    ) -> int:
+        """Removes a profile and its objects; how many there were. `end_uploads` is called before the first one goes.
 
         The profile is gone for everyone before its first object is; a deletion that was interrupted is finished by
         the next call. Raises an unknown-profile problem where there never was one, a gone problem where there is
@@ -130,9 +137,35 @@ class Profiles:
 
         await self._change(context.user_id, begin)
         self._known.pop(context, None)
-        count = await deletion.empty(self._store, self._keys.profile(context), self._retention)
+        if end_uploads is not None:
+            await end_uploads(context)
+        count = await self._empty(context)
         await self._change(context.user_id, lambda old: old.with_state(context.profile_id, DELETED, _now()))
         return count
+
+    async def sweep(self, user_id: str) -> int:
+        """Removes what is left of the user's deleted profiles and may go by now; how many objects that was.
+
+        That is what reached them after their deletion (an upload whose URL was signed before, a file that a Machine had
+        still to store), and what had to stay for a while. A deletion that was interrupted is finished. A profile of
+        which nothing can be left is not looked at again.
+        """
+        registry, count = (await self._load(user_id))[0], 0
+        for entry in registry.entries:
+            since = self._store.sure_date() - datetime.fromisoformat(entry.updated_at).timestamp()
+            if entry.state == ACTIVE or entry.id in registry.cleared or since < self._urls:
+                continue
+            count += await self._empty(UserContext(user_id, entry.id))
+            if entry.state == DELETING:
+                await self._change(
+                    user_id, partial(Registry.with_state, profile_id=entry.id, state=DELETED, now=_now())
+                )
+            elif since > self._retention + self._urls:
+                await self._change(user_id, partial(Registry.with_cleared, profile_id=entry.id))
+        return count
+
+    async def _empty(self, context: UserContext) -> int:
+        return await deletion.empty(self._store, self._keys.profile(context), self._retention, self._urls)
 
     async def _holds_data(self, context: UserContext) -> bool:
         """Whether there is more than a creation leaves that was interrupted before the registry named the profile."""

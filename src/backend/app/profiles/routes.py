@@ -1,5 +1,6 @@
 """`/api/profiles`: the profiles of the user that `X-User-ID` names."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
@@ -8,6 +9,7 @@ from pydantic import Field
 from app import problems
 from app.context import UserContext
 from app.dependencies import CoreDep, UserDep
+from app.games.uploads import end_all
 from app.ids import ID_PATTERN
 from app.models import Body, View
 from app.profiles.model import Entry, Registry
@@ -93,5 +95,5 @@ async def delete_profile(profile_id: ProfileId, user: UserDep, core: CoreDep) ->
     context = UserContext(user, profile_id)
     # Before, so that no merge of this Machine comes behind; and after, for a request that opened it again.
     await core.databases.forget(context)
-    await core.profiles.delete(context)
+    await core.profiles.delete(context, partial(end_all, core))
     await core.databases.forget(context)

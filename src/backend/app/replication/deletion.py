@@ -7,6 +7,9 @@ A profile ends with a **fence**: the next transaction is created with ``EMPTIED`
 Every writer finds that name taken. A Machine may sleep through the deletion, so all transactions that are
 younger than the retention keep their names, emptied: wherever a writer stopped, the next name is taken. Only files up
 to the fence are touched. The id is never used again, so nothing that comes later can be hit.
+
+The URL of an upload outlives the profile by an hour. Where one may still be good, an empty object stands under its key
+(``app.games.uploads``) and stays until ``urls`` seconds have passed: ``Profiles.sweep`` calls ``empty`` again then.
 """
 
 from __future__ import annotations
@@ -42,10 +45,11 @@ async def begin(store: ObjectStore, keys: ProfileKeys) -> None:
         await ObjectReplica(store, keys).create(await asyncio.to_thread(_first_file))
 
 
-async def empty(store: ObjectStore, keys: ProfileKeys, retention: float) -> int:
+async def empty(store: ObjectStore, keys: ProfileKeys, retention: float, urls: float = 0.0) -> int:
     """Take away all that the profile holds; how many objects that was. From then on no Machine can write its database.
 
-    A deletion that was interrupted is finished by calling this again. Raises ``StorageUnavailable``.
+    Emptied transactions stay for ``retention`` seconds, empty objects in place of uploads for ``urls`` seconds. A
+    deletion that was interrupted is finished by calling this again. Raises ``StorageUnavailable``.
     """
     with _as_unavailable():
         fence = await _fence(ObjectReplica(store, keys))
@@ -56,7 +60,7 @@ async def empty(store: ObjectStore, keys: ProfileKeys, retention: float) -> int:
             await store.put_bytes(key, EMPTIED)
 
     # Until there is nothing left: a merge or an upload that was on its way may arrive while the rest goes.
-    while any(planned := plan(await store.list(keys.prefix), keys, fence, store.sure_date(), retention)):
+    while any(planned := plan(await store.list(keys.prefix), keys, fence, store.sure_date(), retention, urls)):
         gone, emptied = planned
         await store.delete_many(gone)
         await asyncio.gather(*(blank(key) for key in emptied))
@@ -65,7 +69,7 @@ async def empty(store: ObjectStore, keys: ProfileKeys, retention: float) -> int:
 
 
 def plan(
-    found: Sequence[ObjectInfo], keys: ProfileKeys, fence: int, date: float, retention: float
+    found: Sequence[ObjectInfo], keys: ProfileKeys, fence: int, date: float, retention: float, urls: float = 0.0
 ) -> tuple[list[str], list[str]]:
     """The keys that are deleted and those that are emptied, of all ``found`` at the store's time ``date``.
 
@@ -73,12 +77,15 @@ def plan(
     """
     gone, emptied = [], []
     for item in found:
+        age = date - item.modified.timestamp() if item.modified else 0.0
+        if item.size == 0 and age < urls and keys.is_game_source(item.key):
+            continue
         ref = parse_name(item.key.removeprefix(keys.database_folder), item.size)
         if ref is None:
             gone.append(item.key)
         elif ref.max_txid > fence or (ref.max_txid == fence and not ref.level):
             continue
-        elif ref.level or (item.modified and date - item.modified.timestamp() > retention):
+        elif ref.level or age > retention:
             gone.append(item.key)
         elif not is_emptied(ref):
             emptied.append(item.key)

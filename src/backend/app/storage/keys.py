@@ -48,6 +48,11 @@ class ProfileKeys:
             raise InvalidKey(f"extension {extension[:20]!r} is not valid: expected 1 to 8 small letters and digits")
         return f"{self.game_folder(game_id)}source.{extension}"
 
+    def is_game_source(self, key: str) -> bool:
+        """Whether it is the key of a game's source, which a client may upload."""
+        folder, _, rest = key.removeprefix(f"{self.prefix}games/").partition("/")
+        return key.startswith(f"{self.prefix}games/{folder}/source.") and "/" not in rest
+
     def game_folder(self, game_id: str) -> str:
         return f"{self.prefix}games/{check_id(game_id, 'game id')}/"
 

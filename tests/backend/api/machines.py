@@ -50,6 +50,9 @@ class EndlessWorker:
         await asyncio.Event().wait()
         raise AssertionError
 
+    async def discard(self, job: Job) -> None:
+        return None
+
     async def abandon(self, job: Job) -> None:
         return None
 

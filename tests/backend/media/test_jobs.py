@@ -20,7 +20,7 @@ from app.jobs import rows, runner
 from app.jobs.models import Job, JobKind
 from app.main import create_app
 from app.services.local_worker import LocalWorker
-from app.services.worker import Work
+from app.services.worker import Work, delete_result
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
 from reel import render
@@ -40,6 +40,7 @@ class Held:
         self.go = asyncio.Event()
         self.cancelled = 0
         self.abandoned: list[str | None] = []
+        self.discarded: list[str] = []
 
     async def run(self, work: Work) -> dict[str, Any]:
         self.runs += 1
@@ -51,6 +52,9 @@ class Held:
             raise
         return {"output_key": work.job.payload["output_key"], "size_bytes": 1, "duration_s": 1.0}
 
+    async def discard(self, job: Job) -> None:
+        self.discarded.append(job.id)
+
     async def abandon(self, job: Job) -> None:
         self.abandoned.append(job.call_id)
 
@@ -61,6 +65,23 @@ class Called(Held):
     async def run(self, work: Work) -> dict[str, Any]:
         await work.note_call("call-1")
         return await super().run(work)
+
+
+class Stores(Held):
+    """One that stores a file at its end, as the workers do."""
+
+    def __init__(self, store: FakeStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def run(self, work: Work) -> dict[str, Any]:
+        made = await super().run(work)
+        await self._store.put_bytes(made["output_key"], b"x")
+        return made
+
+    async def discard(self, job: Job) -> None:
+        await super().discard(job)
+        await delete_result(self._store, job)
 
 
 def hold(app: FastAPI, worker: Held | None = None) -> Held:
@@ -106,6 +127,63 @@ async def test_a_job_ends_with_its_profile_and_leaves_no_call_behind(
         while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
             await asyncio.sleep(0.01)
     assert (worker.cancelled, worker.abandoned) == (1, ["call-1"])
+
+
+@pytest.mark.parametrize("deleted", ["export", "profile"])
+async def test_the_file_of_a_job_that_ends_after_its_row_was_deleted_goes_too(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore, deleted: str
+) -> None:
+    """As on a Machine that was frozen, and hears of the deletion when it stores what it has rendered."""
+    rendered = Stores(store)
+    hold(app, rendered)
+    export = await started(api, make_video)
+    core: Core = app.state.core
+    if deleted == "profile":
+        await core.profiles.delete(CONTEXT)
+    else:
+        async with core.databases.session(CONTEXT) as session:
+            await session.write(lambda connection: rows.delete(connection, export))
+    rendered.go.set()
+    async with asyncio.timeout(20):
+        while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
+            await asyncio.sleep(0.01)
+    assert rendered.discarded == [export]
+    assert f"{PREFIX}exports/{export}.mp4" not in stored(store)
+
+
+async def test_the_file_of_an_export_that_was_cancelled_elsewhere_stays_for_a_retry(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore
+) -> None:
+    rendered = Stores(store)
+    hold(app, rendered)
+    export = await started(api, make_video)
+    async with app.state.core.databases.session(CONTEXT) as session:
+        await session.write(lambda connection: rows.cancel(connection, export))
+    rendered.go.set()
+    async with asyncio.timeout(20):
+        while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
+            await asyncio.sleep(0.01)
+    assert rendered.discarded == []
+
+
+async def test_the_preview_of_a_game_that_was_deleted_on_another_machine_leaves_no_file(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore, make_settings: Callable[..., Settings]
+) -> None:
+    rendered = Stores(store)
+    hold(app, rendered)
+    game = (await api.upload(make_video()))["id"]
+    await api.call("POST", f"/api/games/{game}/preview", expect=202)
+    await until(lambda: api.call("GET", f"/api/games/{game}"), lambda seen: seen["preview"]["status"] == "processing")
+
+    async def delete(_: FastAPI, elsewhere: Api) -> None:
+        await elsewhere.call("DELETE", f"/api/games/{game}", expect=204)
+
+    await serve(store, make_settings(), delete)
+    rendered.go.set()
+    async with asyncio.timeout(20):
+        while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
+            await asyncio.sleep(0.01)
+    assert [key for key, (data, *_) in store.objects.items() if f"/games/{game}/" in key and data] == []
 
 
 async def test_a_job_that_is_submitted_twice_runs_once(

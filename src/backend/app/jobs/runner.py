@@ -12,7 +12,7 @@ import apsw
 from app.context import UserContext
 from app.jobs import rows, steps
 from app.jobs.hub import Hub
-from app.jobs.models import Job, JobStatus
+from app.jobs.models import Job, JobKind, JobStatus
 from app.services.export_worker import finish
 from app.services.worker import Work, Worker, WorkFailed
 from app.storage.interface import StorageError
@@ -204,10 +204,32 @@ class Runner:
             log.exception("job %s", job.id)
             await self._fail(context, job, f"Internal error: {type(error).__name__}: {error}")
         else:
-            await self._write(context, job.id, lambda connection: finish(connection, job, self._owner, result))
+            await self._finish(context, job, result)
         finally:
             beating.cancel()
             self._live.pop((context, job.id), None)
+
+    async def _finish(self, context: UserContext, job: Job, result: dict[str, Any]) -> None:
+        """The job's row is complete. Where the row was deleted meanwhile, so is the file: whoever deleted the row could
+        not delete a file that was not stored yet."""
+        try:
+            found = await self._write(context, job.id, lambda connection: finish(connection, job, self._owner, result))
+        except SyncGone:
+            await self._discard(job)
+            raise
+        except OwnedElsewhere:
+            # Where the row is still there, the owner finds the file and completes it.
+            if _is_unwanted(job, await steps.look(self._databases, context, job.id)):
+                await self._discard(job)
+            raise
+        if _is_unwanted(job, found):
+            await self._discard(job)
+
+    async def _discard(self, job: Job) -> None:
+        try:
+            await self._worker.discard(job)
+        except StorageError as error:
+            log.warning("the file of job %s, which was deleted, is left to the sweep: %s", job.id, error)
 
     async def _fail_unfinished(self, context: UserContext, job_id: str, reason: str) -> None:
         await self._write(context, job_id, lambda connection: rows.fail(connection, job_id, reason))
@@ -215,8 +237,8 @@ class Runner:
     async def _fail(self, context: UserContext, job: Job, reason: str) -> None:
         await self._write(context, job.id, lambda connection: rows.fail(connection, job.id, reason, self._owner))
 
-    async def _write(self, context: UserContext, job_id: str, change: Any) -> None:
-        """A change of state, and only when it is settled the event about it."""
+    async def _write(self, context: UserContext, job_id: str, change: Any) -> Job | None:
+        """A change of state, and only when it is settled the event about it. The job, None where it has no row."""
 
         def change_and_read(connection: apsw.Connection) -> Job | None:
             change(connection)
@@ -225,6 +247,7 @@ class Runner:
         job = await steps.write(self._databases, context, change_and_read)
         if job is not None:
             self.hub.publish(context, job)
+        return job
 
     def _note_call(self, context: UserContext, live: "_Live") -> Any:
         job = live.job
@@ -272,6 +295,14 @@ class Runner:
             await self._worker.abandon(job)
         except WorkFailed as error:
             log.warning("job %s ended with its profile, its Modal call may still run: %s", job.id, error)
+
+
+def _is_unwanted(job: Job, found: Job | None) -> bool:
+    """Whether the file of a job that was carried out belongs to nothing, by the row as it is now. An export that was
+    cancelled or has failed may be rendered again, under the same key."""
+    if found is None:
+        return True
+    return job.kind is not JobKind.EXPORT and found.status in (JobStatus.CANCELLED, JobStatus.FAILED)
 
 
 class _Live:

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.jobs.models import Job, JobKind
 from app.services.pieces import Pieces, forget
-from app.services.worker import Work, result_in_bucket
+from app.services.worker import Work, delete_result, result_in_bucket
 from app.storage.interface import ObjectStore, StorageError
 from app.storage.keys import pieces_folder
 from reel.errors import ReelError
@@ -59,6 +59,9 @@ class LocalWorker:
             raise
         await forget(self._store, pieces)
         return made.to_dict()
+
+    async def discard(self, job: Job) -> None:
+        await delete_result(self._store, job)
 
     async def abandon(self, job: Job) -> None:
         """Cancelling `run` has ended ffmpeg; the pieces are no use any more."""

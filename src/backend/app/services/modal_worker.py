@@ -9,7 +9,7 @@ from app.jobs.models import Job, JobKind
 from app.services.gpu_deploy import GpuDeploy
 from app.services.local_worker import LocalWorker
 from app.services.modal_client import CallLost, ModalClient, PayloadRefused
-from app.services.worker import Work, WorkFailed, result_in_bucket
+from app.services.worker import Work, WorkFailed, delete_result, result_in_bucket
 from app.storage.interface import ObjectMissing, ObjectStore
 from reel.forms import without_defaults
 from reel.payloads import ExtractClip, ExtractClipResult, PayloadError, RenderReel, RenderReelResult
@@ -83,6 +83,9 @@ class ModalWorker:
         if lacking:
             log.info("job %s is done on the Machine: the GPU functions lack %s", work.job.id, ", ".join(lacking))
         return bool(lacking)
+
+    async def discard(self, job: Job) -> None:
+        await delete_result(self._store, job)
 
     async def abandon(self, job: Job) -> None:
         if job.call_id is not None:

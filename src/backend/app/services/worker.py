@@ -41,6 +41,11 @@ async def result_in_bucket(store: ObjectStore, job: Job) -> dict[str, Any] | Non
     return {"output_key": key, "size_bytes": stored.size, "duration_s": duration_s}
 
 
+async def delete_result(store: ObjectStore, job: Job) -> None:
+    """Deletes the file that the job has stored."""
+    await store.delete(job.payload["output_key"])
+
+
 class Worker(Protocol):
     """Carries out jobs; `limit` is how many at a time."""
 
@@ -51,6 +56,10 @@ class Worker(Protocol):
 
         Raises WorkFailed, StorageError, ReelError. Cancelling ends local work; what runs elsewhere goes on.
         """
+        ...
+
+    async def discard(self, job: Job) -> None:
+        """Deletes the file of a job that ended after its row was deleted. Raises StorageError."""
         ...
 
     async def abandon(self, job: Job) -> None:

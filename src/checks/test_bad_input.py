@@ -57,6 +57,7 @@ MACHINE_PATH = re.compile(r"file:|(?<![\w:/.])/(?!api/)[\w.-]+/")
     because="after refused requests",
 )
 async def test_bad_input_leaves_nothing(person: Person, bucket: Bucket) -> None:
+    """Validate a request before anything is stored, and answer with a problem body whose detail says what was wrong."""
     # The first write creates the database. The requests after it must change nothing.
     settings = await person.api.call("PATCH", "/api/settings", {"theme": "light"})
     before, wrong = await bucket.objects(person.owns), []
@@ -87,6 +88,7 @@ async def test_bad_input_leaves_nothing(person: Person, bucket: Bucket) -> None:
     needs=("ffmpeg",),
 )
 async def test_bad_videos_leave_nothing(person: Person, bucket: Bucket, media: Media) -> None:
+    """Inspect an upload before the game is called ready, and delete the object of a refused upload."""
     video = await media.file(SMALL_SECONDS, SMALL)
     good, data = await upload(person, video), video.read_bytes()
     late, backwards = (SMALL_SECONDS + 5.0, SMALL_SECONDS + 8.0), (3.0, 1.0)

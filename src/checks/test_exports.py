@@ -74,6 +74,7 @@ async def _exported(
 async def test_export_with_modal(
     person: Person, bucket: Bucket, media: Media, modal_calls: Calls, tmp_path: Path
 ) -> None:
+    """Look at modal-calls.json, and call an export complete only after R2 has acknowledged the reel."""
     before = await _renders(modal_calls)
     video = await media.file(VIDEO_SECONDS)
     wrong = await _exported(person, bucket, media, tmp_path, video, CUTS, overlay="Parity 1:0", quality="standard")
@@ -93,6 +94,7 @@ async def test_export_with_modal(
 async def test_preview_with_modal(
     person: Person, bucket: Bucket, media: Media, modal_calls: Calls, tmp_path: Path
 ) -> None:
+    """Look at modal-calls.json, and delete the preview's object together with its game."""
     before = await _renders(modal_calls, CUT_FUNCTION)
     path = f"/api/games/{(await upload(person, await media.file(SMALL_SECONDS, SMALL)))['id']}"
     await person.api.call("POST", f"{path}/preview", expect=202)
@@ -133,6 +135,7 @@ async def _previewed(person: Person, path: str) -> Mapping[str, Any]:
 async def test_export_modal_off(
     person: Person, bucket: Bucket, media: Media, modal_calls: Calls, staged: Stage, tmp_path: Path
 ) -> None:
+    """Choose the worker by MODAL_ENABLED alone, and render in a process whose memory is bounded."""
     before = await _renders(modal_calls)
     video = await media.file(SMALL_SECONDS, SMALL)
     # A variable that the broken variant sets is not changed, so that the app seems to ignore the switch.
@@ -162,6 +165,7 @@ KINDS = ("/profiles.json", "/database", "/games/", "/clips/", "/exports/")
     deadline_s=RENDER_S + 120,
 )
 async def test_keys_under_prefix(person: Person, bucket: Bucket, media: Media) -> None:
+    """Build every key in app/storage/keys.py, and send the GPU functions whole keys instead of parts."""
     before = await bucket.objects()
     await person.api.call("PATCH", "/api/settings", {"theme": "dark"})
     game = await upload(person, await media.file(SMALL_SECONDS, SMALL))

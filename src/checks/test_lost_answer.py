@@ -19,6 +19,7 @@ AFTERWARDS = 3
     deadline_s=120,
 )
 async def test_lost_answer(person: Person, faults: Faults) -> None:
+    """When an upload got no answer, ask R2 for the object, and acknowledge the write if it is the app's own."""
     # Now the profile's database exists, and this Machine owns it.
     await person.write()
     async with faults.on(f"{profile_prefix(person)}database/*", "PutObject", times=1, drop="after"):
@@ -39,6 +40,7 @@ async def test_lost_answer(person: Person, faults: Faults) -> None:
     deadline_s=120,
 )
 async def test_lost_answer_of_a_profile(person: Person, faults: Faults) -> None:
+    """When the upload of the registry got no answer, read it again, and add the profile only if it is absent."""
     async with faults.on(f"{person.owns}profiles.json", "PutObject", times=1, drop="after"):
         answer = await person.api.ask("POST", "/api/profiles", {"name": "second"})
     listed = (await person.api.call("GET", "/api/profiles"))["profiles"]

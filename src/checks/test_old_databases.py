@@ -29,6 +29,7 @@ Reads = Mapping[str, tuple[int, str]]
     deadline_s=120,
 )
 async def test_old_databases(newcomer: Person, stack: Stack, machines: Machines, bucket: Bucket) -> None:
+    """Migrate a database when it is opened, upload it under its new keys, and never change the old file."""
     paths = await _lists(stack)
     assert paths, "openapi.json has no GET that needs only a profile, so nothing was tested"
     wrong = []
@@ -47,6 +48,7 @@ async def test_old_databases(newcomer: Person, stack: Stack, machines: Machines,
     deadline_s=120,
 )
 async def test_later_database(newcomer: Person, bucket: Bucket) -> None:
+    """Compare the schema's number before a database is opened; answer 503 with Retry-After where it is too new."""
     key = await _placed(newcomer, bucket, "schema-later", database(len(STEPS), NEWER))
     before = await bucket.objects(key)
     answers = {
@@ -72,6 +74,7 @@ async def test_later_database(newcomer: Person, bucket: Bucket) -> None:
     deadline_s=180,
 )
 async def test_taken_back(newcomer: Person, staged: Stage, machines: Machines, bucket: Bucket) -> None:
+    """Only add to the schema in a migration, and let a release accept a newer schema that only added to it."""
     paths = await _lists(staged.stack)
     older = newcomer.on(await machines.first())
     await _placed(newcomer, bucket, "schema-taken-back", database(len(STEPS)))

@@ -27,6 +27,7 @@ STEP_MS, RENDER_MS = 20_000, 150_000
     deadline_s=300,
 )
 async def test_page(newcomer: Person, page: Pages, media: Media, tmp_path: Path) -> None:
+    """Look at screenshot.png for what the page showed, and at browser.txt for the error that stopped it."""
     video = str(await media.file(SMALL_SECONDS, SMALL))
     done: list[str] = []
     saved = tmp_path / "reel.mp4"

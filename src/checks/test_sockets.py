@@ -49,6 +49,7 @@ Messages = list[Mapping[str, Any]]
     deadline_s=40 + RENDER_S,
 )
 async def test_export_socket(person: Person, stack: Stack, media: Media) -> None:
+    """Publish each state of an export to the hub of WebSockets, its end too, and answer pings."""
     game = await upload(person, await media.file(SMALL_SECONDS, SMALL))
     clips = await cut(person, game["id"], LONGER_CUTS)
     export = await start_export(person, clips, overlay="", quality="standard")
@@ -67,6 +68,7 @@ async def test_export_socket(person: Person, stack: Stack, media: Media) -> None
     deadline_s=40 + RENDER_S,
 )
 async def test_extractions_socket(person: Person, stack: Stack, media: Media) -> None:
+    """Accept the WebSocket before the job begins, and publish each state of an extraction, its end too."""
     game = await upload(person, await media.file(SMALL_SECONDS, SMALL))
     clip = (await cut(person, game["id"], SMALL_CUTS[:1]))[0]
 
@@ -85,6 +87,7 @@ async def test_extractions_socket(person: Person, stack: Stack, media: Media) ->
     deadline_s=60 + RENDER_S,
 )
 async def test_far_socket(person: Person, stack: Stack, machines: Machines, media: Media) -> None:
+    """Let the WebSocket also look into the database for jobs that other Machines run."""
     game = await upload(person, await media.file(SMALL_SECONDS, SMALL))
     clip = (await cut(person, game["id"], SMALL_CUTS[:1]))[0]
 

@@ -59,6 +59,7 @@ WITHOUT_ETAG = {**CORS, "AllowedOrigins": ["*"], "ExposeHeaders": ["Content-Leng
     needs=("origin", "browser", "ffmpeg"),
 )
 async def test_upload_in_browser(person: Person, page: Pages, media: Media) -> None:
+    """Allow the page's origin and its methods in the bucket's CORS policy, and no other origin."""
     await _transferred(person, page, await media.file(CLIP_SECONDS, SMALL))
 
 
@@ -71,6 +72,7 @@ async def test_upload_in_browser(person: Person, page: Pages, media: Media) -> N
     deadline_s=120,
 )
 async def test_upload_in_parts(person: Person, page: Pages, media: Media, tmp_path: Path) -> None:
+    """Cut the file into equal parts, and name ETag in ExposeHeaders of the bucket's CORS policy."""
     large = tmp_path / "large.mp4"
     large.write_bytes(padded((await media.file(CLIP_SECONDS, SMALL)).read_bytes(), LARGE_BYTES))
     await _transferred(person, page, large)

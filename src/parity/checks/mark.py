@@ -115,8 +115,8 @@ def check(
 ) -> Callable[[F], F]:
     """Make a test function, plain or async, a check. Raises ``ValueError`` for wrong arguments, at collection.
 
-    - ``kind``: the class of incidents, A to X; ``title``: what is checked, in a sentence. The test's docstring says
-      what to do when the check fails; without one, the hint of the class does.
+    - ``kind``: the class of incidents, A to X; ``title``: what is checked, in a sentence. The test's docstring is
+      required: it says what to do when the check fails, and stands below the reason in every report.
     - ``broken``: the variant on which the check must fail, or the name of one in the contract; ``because``: a pattern
       (``re.search``) that the reason of this failure must match. ``unproven``: why no variant is possible.
     - ``needs``: optional methods of the contract and names of ``FACTS``; where one is absent, the check ends as "not
@@ -160,6 +160,10 @@ def check(
     mark = pytest.mark.check(**{field.name: getattr(about, field.name) for field in fields(about)})
 
     def marked(function: F) -> F:
+        if not (function.__doc__ or "").strip():
+            raise ValueError(
+                f"check {title!r}: {function.__name__} has no docstring; say in it what to do when the check fails"
+            )
         bound = within_deadline if inspect.iscoroutinefunction(function) else plain_within_deadline
         return cast(F, mark(bound(function, deadline_s)))
 

@@ -21,7 +21,7 @@ import pytest
 
 from parity.checks import evidence, fixtures, patience
 from parity.checks.loading import importable, load_contract, load_mutants
-from parity.checks.mark import CLASSES, About
+from parity.checks.mark import About
 from parity.checks.outcome import DURING, Ended, exit_code, status_letters
 from parity.checks.session import RUN, Run
 from parity.checks.stack import Site
@@ -238,7 +238,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def begun(item: pytest.Item, about: About) -> Ended:
     """The entry of a test that has not ended yet, without a verdict."""
     variant = str(variant_of(item) or about.broken or "")
-    return Ended(name_of(item), about, is_proof(item), to_do(item, about), variant)
+    return Ended(name_of(item), about, is_proof(item), to_do(item), variant)
 
 
 # --- running
@@ -328,10 +328,9 @@ def because_of(item: pytest.Item, about: About) -> str | None:
     return about.because if variant is not None else None
 
 
-def to_do(item: pytest.Item, about: About) -> str:
-    """What to do when the check fails: the test's docstring, else the hint of its class."""
-    doc = inspect.getdoc(getattr(item, "function", None)) or ""
-    return " ".join(doc.split()) or CLASSES[about.kind][1]
+def to_do(item: pytest.Item) -> str:
+    """What to do when the check fails: the test's docstring, which the decorator requires."""
+    return " ".join((inspect.getdoc(getattr(item, "function", None)) or "").split())
 
 
 def _waited(item: pytest.Item, call: pytest.CallInfo[None]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ PARITY = """
 [checks]
 contract = "contract.py"
 """
+DOCSTRING = '"Correct it."'
 CONTRACT = """
 from parity.contract import InBucket
 class Contract:
@@ -55,6 +57,16 @@ class Ended:
         return next(line for line in reversed(self.output.splitlines()) if " in " in line and line[:1].isdigit())
 
 
+def with_docstrings(checks: str) -> str:
+    """``checks`` with a docstring in each test, which each writes on one line up to its colon."""
+
+    def documented(found: re.Match[str]) -> str:
+        body = found["body"].strip()
+        return f"{found['head']} {DOCSTRING}; {body}" if body else f"{found['head']}\n    {DOCSTRING}"
+
+    return re.sub(r"^(?P<head>(async )?def test_.*?\):)(?P<body>.*)$", documented, checks, flags=re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Repository:
     """A folder with fly.toml, parity.toml, a contract and a file of checks."""
@@ -62,13 +74,14 @@ class Repository:
     folder: Path
 
     @classmethod
-    def at(cls, folder: Path, checks: str, *, contract: str = CONTRACT) -> Repository:
+    def at(cls, folder: Path, checks: str, *, contract: str = CONTRACT, documented: bool = True) -> Repository:
+        """With ``documented`` each check gets the docstring that the decorator requires."""
         head = "import pytest\nfrom parity.checks import check, not_judged, Env, Named\n"
         files = {
             "fly.toml": FLY,
             "parity.toml": PARITY,
             "contract.py": contract,
-            "checks/test_own.py": head + dedent(checks),
+            "checks/test_own.py": head + (with_docstrings(dedent(checks)) if documented else dedent(checks)),
         }
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,15 @@ def test_a_mistake_is_refused_where_it_stands(given: dict[str, object], said: st
         check(title="t", **given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("docstring", [None, "", "  \n "])
+def test_a_check_that_does_not_say_what_to_do_is_refused(docstring: str | None) -> None:
+    def test_something() -> None: ...
+
+    test_something.__doc__ = docstring
+    with pytest.raises(ValueError, match="test_something has no docstring; say in it what to do"):
+        check("B", "t", unproven="x")(test_something)
+
+
 def test_every_class_of_incidents_has_a_name_and_a_place_to_look() -> None:
     assert list(CLASSES) == list("ABCDEFGHIJKLMNOPQRSTUVWX")
     assert all(name and look for name, look in CLASSES.values())
@@ -84,7 +93,8 @@ def test_a_disturbed_test_is_run_again_a_few_times() -> None:
 
 def test_pytest_sees_the_fixtures_and_no_coroutine() -> None:
     @check("B", "t", unproven="x")
-    async def test_something(person: object, machines: object) -> None: ...
+    async def test_something(person: object, machines: object) -> None:
+        """Correct it."""
 
     import inspect
 

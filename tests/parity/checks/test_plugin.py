@@ -207,6 +207,17 @@ def test_a_check_without_broken_variant_and_reason_fails_the_collection(tmp_path
     assert (ended.code, "either broken with because, or unproven" in ended.output) == (2, True), ended.output
 
 
+def test_a_check_that_does_not_say_what_to_do_fails_the_collection(tmp_path: Path) -> None:
+    checks = '@check("B", "t", unproven="x")\ndef test_x(): pass\n'
+    ended = Repository.at(tmp_path, checks, documented=False).check("--tb=short")
+    assert (ended.code, "has no docstring; say in it what to do" in ended.output) == (2, True), ended.output
+
+
+def test_the_docstring_of_a_failed_check_is_what_to_do(tmp_path: Path) -> None:
+    ended = Repository.at(tmp_path, '@check("B", "t", unproven="x")\ndef test_x(): assert False, "it is so"\n').check()
+    assert (ended.one("test_x").next_step, "to do: Correct it." in ended.output) == ("Correct it.", True)
+
+
 def test_a_contract_with_a_mistake_is_refused_before_anything_runs(tmp_path: Path) -> None:
     contract = CONTRACT + "    async def uplaod(self, data): ...\n"
     ended = Repository.at(tmp_path, EVERYTHING, contract=contract).check()

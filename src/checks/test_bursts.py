@@ -31,7 +31,7 @@ STRICT = {"write_window": "strict", "latency": "realistic"}
     deadline_s=270,
 )
 async def test_burst_beside_job(person: Person, stack: Stack, media: Media) -> None:
-    """Let one writer group the concurrent writes of a profile into one upload, and hold no lock during a request to R2."""
+    """Let one writer group the concurrent writes of a profile into one upload; hold no lock during a request to R2."""
     game = await upload(person, await media.file(SMALL_SECONDS, SMALL))
     clip = (await cut(person, game["id"], SMALL_CUTS[:1]))[0]
     async with stack.r2_behaviour(**STRICT):

@@ -15,7 +15,7 @@ from parity.checks.stack import Stack
     fast=True,
 )
 async def test_status_tells_what_runs(stack: Stack) -> None:
-    """Compare the variables and secrets of the app with fly.toml, and its addresses of R2 and Modal with parity.toml."""
+    """Compare the app's variables and secrets with fly.toml, and its addresses of R2 and Modal with parity.toml."""
     fly = stack.site.project.fly
     answer = await stack.http.get("/api/status")
     assert answer.status_code == 200, f"/api/status answers {answer.status_code}"

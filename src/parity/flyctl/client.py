@@ -1,22 +1,29 @@
-"""HTTP calls to Fly's APIs as flyctl makes them: GraphQL, the Machines API (flaps) and the web API (uiex)."""
+"""HTTP calls to Fly's APIs as flyctl makes them: GraphQL, the Machines API (flaps) and the web API (uiex).
+
+A promotion starts some 20 of these commands, each as a process of its own. They use urllib, because importing httpx
+takes longer than all calls of most commands.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
-
-import httpx
 
 # Seconds: how long flyctl tries to get a lease that another client holds, the pause between two tries, and the interval
 # at which it renews a lease.
 LEASE_DEADLINE_S = float(os.environ.get("FLY_DOUBLE_LEASE_DEADLINE_S", "60"))
 LEASE_PAUSE_S = 1.0
 LEASE_EVERY_S = 4.0
+LEASE_S = 13  # how long a lease of a deploy holds without being renewed
 CALL_TIMEOUT_S = 120.0
 
 
@@ -32,8 +39,7 @@ class Client:
         if not token:
             raise FlyError("No access token available. Please login with 'flyctl auth login'")
         self.app = app
-        headers = {"Authorization": f"Bearer {token}", "User-Agent": "flyctl-double"}
-        self._http = httpx.Client(headers=headers, timeout=CALL_TIMEOUT_S, trust_env=False)
+        self._headers = {"Authorization": f"Bearer {token}", "User-Agent": "flyctl-double"}
         self._bases = {
             "graphql": os.environ.get("FLY_API_BASE_URL", ""),
             "flaps": os.environ.get("FLY_FLAPS_BASE_URL", ""),
@@ -45,14 +51,11 @@ class Client:
 
     def call(self, service: str, method: str, path: str, body: Any = None, nonce: str = "") -> Any:
         """Make a call and return the JSON of the answer. Raises ``FlyError`` with the service's error message."""
-        headers = {"fly-machine-lease-nonce": nonce} if nonce else {}
-        try:
-            answer = self._http.request(method, self._bases[service] + path, json=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise FlyError(f'{method} "{self._bases[service]}{path}": {error}') from None
-        if answer.status_code >= 400:
-            raise Answered(answer.status_code, _said(answer))
-        return answer.json() if answer.content else None
+        headers = {**self._headers, "fly-machine-lease-nonce": nonce} if nonce else self._headers
+        status, content = exchange(method, self._bases[service] + path, headers, body)
+        if status >= 400:
+            raise Answered(status, _said(status, content))
+        return json.loads(content) if content else None
 
     def query(self, text: str, **variables: Any) -> dict[str, Any]:
         """The data of a GraphQL query."""
@@ -136,8 +139,30 @@ def group_of(machine: dict[str, Any]) -> str:
     return str(metadata.get("fly_process_group", ""))
 
 
-def _said(answer: httpx.Response) -> str:
+def exchange(method: str, url: str, headers: Mapping[str, str] | None = None, body: Any = None) -> tuple[int, bytes]:
+    """Send a request, ``body`` as JSON, without a proxy. Returns the status and content of any answer.
+
+    Raises ``FlyError`` if there is no answer.
+    """
+    data = None if body is None else json.dumps(body).encode()
+    content_type = {} if body is None else {"Content-Type": "application/json"}
     try:
-        return str(answer.json().get("error") or answer.text)
+        request = urllib.request.Request(url, data, {**(headers or {}), **content_type}, method=method)
+        with _opener.open(request, timeout=CALL_TIMEOUT_S) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+    except (OSError, HTTPException, ValueError) as error:
+        raise FlyError(f'{method} "{url}": {getattr(error, "reason", error)}') from None
+
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _said(status: int, content: bytes) -> str:
+    text = content.decode(errors="replace")
+    try:
+        return str(json.loads(text).get("error") or text)
     except (ValueError, AttributeError):
-        return answer.text or f"status {answer.status_code}"
+        return text or f"status {status}"

@@ -14,14 +14,9 @@ from typing import Any
 
 from parity.config.fly_toml import FlyConfig
 from parity.config.machine_config import machine_config, release_command_config
-from parity.flyctl.client import Answered, Client, FlyError, group_of
+from parity.flyctl.client import LEASE_S, Answered, Client, FlyError, group_of
 
-LEASE_S = 13
 POLL_S = 0.2
-APP_QUERY = (
-    "query($appName: String!) { appcompact:app(name: $appName) "
-    "{ id name hostname deployed status appUrl platformVersion organization { id slug name } } }"
-)
 IMAGE_QUERY = (
     "query ($appName: String!, $imageRef: String!) { app(name: $appName) "
     "{ id image(ref: $imageRef) { id digest ref compressedSize: compressedSizeFull } } }"

@@ -9,16 +9,17 @@ from pathlib import Path
 import click
 
 from parity import __version__
-from parity.cli import browser, config, dev, init, inside, look, machine, settings, stack
+from parity.cli import config, dev, inside, look, machine, settings, stack
 from parity.cli.lazy import LazyGroup, Mount
 from parity.config.dotenv import take_dotenv
 from parity.config.errors import ConfigError
-from parity.report.identity import git_state
 from parity.stack.errors import StackError
 from parity.stack.hands import hands
 
-# Commands of other rooms, by name.
+# Commands that are imported when they are used: those of other packages, and those that import slowly.
 MOUNTS = (
+    Mount("init", "parity.cli.init:init", "Write the files with which Parity checks the backend in this folder."),
+    Mount("browser", "parity.cli.browser:browser", "Open the page under its public name, served by this stack."),
     Mount("check", "parity.checks.cli:check", "Run the checks against the stack or a deployed app."),
     Mount("compare", "parity.checks.cli:compare", "Run the live-safe checks on two targets and show the differences."),
     Mount("promote", "parity.promote.cli:promote", "Ship the image that a receipt speaks for, or go back."),
@@ -30,6 +31,8 @@ MOUNTS = (
 def show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     """The harness's version and commit."""
     if wanted and not context.resilient_parsing:
+        from parity.report.identity import git_state
+
         commit, dirty = git_state(Path(__file__).parents[3])
         click.echo(f"parity {__version__} ({commit or 'commit unknown'}{', changed since' if dirty else ''})")
         context.exit()
@@ -55,7 +58,6 @@ def parity(root: Path | None) -> None:
 
 
 for _command in (
-    init.init,
     stack.up,
     dev.dev,
     stack.down,
@@ -69,7 +71,6 @@ for _command in (
     config.diff,
     config.config,
     machine.machine,
-    browser.browser,
     settings.settings,
 ):
     parity.add_command(_command)

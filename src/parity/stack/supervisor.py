@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import httpx
-
 from parity.stack.admin_client import unwell_machines
 from parity.stack.errors import PartFailed
 from parity.stack.plan import Part
@@ -84,6 +82,8 @@ def stop(state_dir: Path, patience_s: float = PATIENCE_S) -> tuple[str, ...]:
 
 def is_healthy(url: str, timeout_s: float = 2.0) -> bool:
     """Whether ``url`` answers 200 now."""
+    import httpx  # here, because only the commands that start or watch processes need it
+
     try:
         return httpx.get(url, timeout=timeout_s, trust_env=False).status_code == 200
     except httpx.TransportError:

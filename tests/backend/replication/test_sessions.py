@@ -81,6 +81,25 @@ def test_what_became_durable_before_another_machine_came_is_settled(tmp_path: Pa
     play(run)
 
 
+def test_the_position_of_a_write_outlives_the_copy_that_it_was_made_on(tmp_path: Path) -> None:
+    """A full disk, for one, drops the copy. With a lower position the client would not be sure to see its write."""
+
+    async def run() -> None:
+        one, other, session = await two(tmp_path)
+        await session.write(adding(1))
+        _, ticket = await one.replica.read(rows)
+        await one.replica.settle(ticket)
+        await one.replica.copy.dropped(OSError("the disk is full"))
+        assert await session.settle() is SyncStatus.SYNCED
+        assert session.position is not None
+        # A copy that ends before the write must be brought up to the position.
+        again = ReplicatedSession(other.replica, "folder/", session.position)
+        assert 1 in await again.read(rows)
+        assert session.position == other.replica.position
+
+    play(run)
+
+
 def test_a_write_that_another_machine_forestalled_is_a_conflict_and_its_repeat_succeeds(tmp_path: Path) -> None:
     async def run() -> None:
         one, other, session = await two(tmp_path)

@@ -83,13 +83,14 @@ class Ticket:
 
 class LocalCopy:
     """No lock is held while the store is asked. ``writer`` names the Machine that wrote the newest file that the copy
-    holds, empty where that file names none."""
+    holds, empty where that file names none. ``dropped_at`` is the TXID of the copy that was dropped last."""
 
     def __init__(self, path: Path, schema: Schema, run: Run, signal: Signal) -> None:
         self.path, self.schema, self.run = path, schema, run
         self.database: LocalDatabase | None = None
         self.epoch = 0
         self.writer = ""
+        self.dropped_at = 0
         self._state = State.EMPTY
         self._signal = signal
         self._over: dict[int, tuple[int, Exception]] = {}
@@ -291,6 +292,7 @@ class LocalCopy:
         database, self.database = self.database, None
         self._enter(state)
         if database is not None:
+            self.dropped_at = database.txid
             await self.locally(database.remove)
         self._next_epoch(cause, database)
 

@@ -125,8 +125,8 @@ class Replica:
 
     @property
     def position(self) -> int:
-        """The TXID of the newest file that the copy holds, 0 while there is none."""
-        return self.copy.database.txid if self.copy.database else 0
+        """The TXID of the newest file that the copy holds, or held until it was dropped; 0 where there was none."""
+        return self.copy.database.txid if self.copy.database else self.copy.dropped_at
 
     # -- ownership
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import apsw
 import pytest
@@ -11,7 +13,7 @@ from tests.backend.replication.simulation.world import Bucket, Machine
 from tests.backend.replication.virtual import bucket, insert, machine, play, select
 
 from app.replication.copy import State
-from app.replication.errors import StoreError
+from app.replication.errors import Lost, StoreError
 from app.replication.fetching import decoded
 from app.replication.layout import FileRef
 from app.replication.ltx import LtxFile
@@ -19,6 +21,13 @@ from app.replication.ltx import LtxFile
 
 def count(connection: apsw.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM row").get)
+
+
+def adding(row: int) -> Callable[[apsw.Connection], None]:
+    def change(connection: apsw.Connection) -> None:
+        connection.execute("INSERT INTO row VALUES (?, 'x')", (row,))
+
+    return change
 
 
 def behind(store: Bucket, txid: int) -> list[tuple[FileRef, bytes]]:
@@ -102,6 +111,95 @@ def test_a_copy_that_was_built_again_meanwhile_is_neither_read_nor_written_but_a
         await insert(one, 1)
         assert await copy.read(before, count, None) is None
         assert await copy.write(before, count, None) is None
+
+    play(run)
+
+
+@pytest.mark.parametrize("event", ["another Machine's files come in", "an upload fails"])
+def test_a_write_that_waits_for_its_turn_commits_nothing_once_the_profile_may_have_another_owner(
+    tmp_path: Path, event: str
+) -> None:
+    """Its commit would be taken back at once, and the request refused, although it can go on after a claim."""
+
+    async def run() -> None:
+        one, found = await overtaken(tmp_path)
+        copy = one.replica.copy
+        database = copy.database
+        assert database is not None
+        before = database.seq
+        busy = asyncio.ensure_future(copy.locally(lambda: None))
+        await asyncio.sleep(0)
+        writing = asyncio.ensure_future(copy.write(database, adding(7), None))
+        await asyncio.sleep(0)
+        if event == "an upload fails":
+            await copy.gave_way(database, StoreError("no answer"))
+        else:
+            await copy.overtaken(database, found, lambda: [decoded(ref, data) for ref, data in found])
+        await busy
+        assert await writing is None
+        assert database.seq == before
+
+    play(run)
+
+
+def test_a_copy_that_was_dropped_while_other_files_came_in_stays_dropped(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, found = await overtaken(tmp_path)
+        copy = one.replica.copy
+        database, honest = copy.database, copy.schema.is_behind
+        assert database is not None
+        dropping: list[asyncio.Future[None]] = []
+
+        def is_behind(connection: apsw.Connection) -> bool:
+            dropping.append(asyncio.ensure_future(copy.dropped(OSError("the disk fails"))))
+            return honest(connection)
+
+        with mock.patch.object(copy.schema, "is_behind", is_behind):
+            await copy.overtaken(database, found, lambda: [decoded(ref, data) for ref, data in found])
+        await asyncio.gather(*dropping)
+        assert copy.state is State.EMPTY
+        assert copy.database is None
+        assert copy.writer == "one"
+        await insert(one, 7)
+        assert await select(one, "SELECT count(*) FROM row") == [4]
+
+    play(run)
+
+
+def test_a_group_that_is_stored_while_the_copy_is_let_go_counts_as_kept(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        copy = one.replica.copy
+        database = copy.database
+        assert database is not None
+        done = await copy.write(database, adding(1), None)
+        assert done is not None
+        busy = asyncio.ensure_future(copy.locally(lambda: None))
+        await asyncio.sleep(0)
+        dropping = asyncio.ensure_future(copy.dropped(OSError("the disk fails")))
+        await asyncio.sleep(0)
+        database.mark_durable(database.txid + 1, database.seq)
+        await asyncio.gather(busy, dropping)
+        assert copy.kept(done[1])
+
+    play(run)
+
+
+def test_an_error_of_a_copy_that_was_replaced_leaves_the_new_one(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        copy = one.replica.copy
+        before = copy.database
+        assert before is not None
+        await copy.dropped(OSError("the disk fails"))
+        await insert(one, 1)
+        newer = copy.database
+        with pytest.raises(Lost):
+            await copy.on(before, lambda: before.read(count))
+        assert newer is not None
+        assert copy.database is newer
 
     play(run)
 

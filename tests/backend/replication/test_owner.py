@@ -310,8 +310,10 @@ async def test_an_error_tells_its_position_too_and_a_browser_may_read_it(two: tu
     assert "X-Sync-Position" in answer.headers["access-control-expose-headers"]
 
 
-async def test_a_position_behind_the_end_of_the_log_is_told_as_damage(two: tuple[Machine, Machine]) -> None:
-    answer = await two[0].read(**{"X-Sync-Position": "999999"})
+@pytest.mark.parametrize("does", ["read", "write"])
+async def test_a_position_behind_the_end_of_the_log_is_told_as_damage(two: tuple[Machine, Machine], does: str) -> None:
+    headers = {"X-Sync-Position": "999999"}
+    answer = await (two[0].read(**headers) if does == "read" else two[0].write("dark", **headers))
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/sync-damaged")
     assert "a client has been shown" in answer.json()["detail"]
 

@@ -11,10 +11,11 @@ import apsw
 import pytest
 from tests.backend.replication.virtual import Clients, bucket, execute, insert, machine, play, select
 
+import app.replication.local as local
 from app.replication.errors import Lost
-from app.replication.layout import SNAPSHOT, restore_plan
+from app.replication.layout import SNAPSHOT, FileRef, restore_plan
 from app.replication.local import LocalDatabase
-from app.replication.store import Listed
+from app.replication.store import Listed, NewFile
 
 
 def test_a_disk_that_is_full_when_the_log_is_to_be_emptied_stops_neither_writes_nor_merging(tmp_path: Path) -> None:
@@ -47,6 +48,57 @@ def test_a_copy_that_is_built_again_is_not_built_from_what_was_listed_before_it_
         await insert(one, 0)
         await one.replica.copy.dropped(OSError("the disk fails"))
         assert await select(one, "SELECT id FROM row") == [0]
+
+    play(run)
+
+
+def test_writers_wait_when_the_log_grows_while_an_upload_hangs_so_that_the_disk_does_not_fill(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        honest, go = one.replica.store.create, asyncio.Event()
+
+        async def create(file: NewFile) -> float:
+            await go.wait()
+            return await honest(file)
+
+        with mock.patch.object(one.replica.store, "create", create):
+            writes = []
+            for row in range(1, 200):
+                writes.append(asyncio.ensure_future(insert(one, row)))
+                await asyncio.sleep(0.05)
+            assert one.replica.disk_bytes < 2 << 16
+            go.set()
+            await asyncio.gather(*writes)
+        assert len(await select(one, "SELECT id FROM row")) == 200
+
+    with mock.patch.object(local, "_CHECKPOINT_BYTES", 1 << 14), mock.patch.object(local, "_CROWDED_BYTES", 1 << 16):
+        play(run)
+
+
+def test_what_was_written_while_a_copy_was_built_is_seen_by_a_read_that_began_afterwards(tmp_path: Path) -> None:
+    """The build listed the files before; a read that waits for it must look once more."""
+
+    async def run() -> None:
+        store = bucket(0.01, 0.02)
+        other, one = machine(store, tmp_path / "other"), machine(store, tmp_path / "one", read_check=0.0)
+        await insert(other, 0)
+        honest, fetching, go = one.replica.store.probe, asyncio.Event(), asyncio.Event()
+
+        async def probe(ref: FileRef) -> tuple[bytes | None, float]:
+            fetching.set()
+            await go.wait()
+            return await honest(ref)
+
+        with mock.patch.object(one.replica.store, "probe", probe):
+            first = asyncio.ensure_future(select(one, "SELECT id FROM row"))
+            await fetching.wait()
+            await insert(other, 1)
+            second = asyncio.ensure_future(select(one, "SELECT id FROM row"))
+            await asyncio.sleep(0.001)
+            go.set()
+            assert await second == [0, 1]
+            await first
 
     play(run)
 

@@ -176,6 +176,37 @@ def test_a_claim_alone_replaces_no_view(tmp_path: Path) -> None:
     play(run)
 
 
+def test_another_machines_claim_alone_replaces_no_view(tmp_path: Path) -> None:
+    """The same where the claim is another Machine's, and was taken in before the session writes."""
+
+    async def run() -> None:
+        one, other, session = await two(tmp_path)
+        assert await session.read(rows) == [0]
+        assert await select(other, "SELECT id FROM row") == [0]
+        await other.replica.claims.claim()
+        await one.sleep(2.0)
+        assert await select(one, "SELECT id FROM row") == [0]
+        assert not one.replica.copy.owning
+        await session.write(adding(1))
+        assert await session.settle() is SyncStatus.SYNCED
+
+    play(run)
+
+
+def test_a_write_of_a_client_that_has_seen_a_newer_state_is_not_refused_for_it(tmp_path: Path) -> None:
+    """The first Machine still takes itself for the owner; the client's position tells it that it is not."""
+
+    async def run() -> None:
+        one, other, _ = await two(tmp_path)
+        await insist(other, 10)
+        session = ReplicatedSession(one.replica, "folder/", other.replica.position)
+        await session.write(adding(1))
+        assert await session.settle() is SyncStatus.SYNCED
+        assert await select(other, "SELECT id FROM row") == [0, 1, 10]
+
+    play(run)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3])
 def test_a_write_beside_a_read_that_looks_far_back_is_not_told_as_a_conflict_with_itself(
     tmp_path: Path, delay: float

@@ -1,0 +1,22 @@
+"""What a claim and a release put into the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.backend.replication.virtual import bucket, insert, machine, play
+
+from app.replication.layout import highest
+
+
+def test_an_owner_claims_nothing_again(tmp_path: Path) -> None:
+    """A background claim and a write's own may both be wanted; the second one finds that this Machine owns it."""
+
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path, machine="one")
+        await insert(one, 0)
+        reached = highest(one.bucket.refs())
+        await one.replica.claims.claim()
+        assert highest(one.bucket.refs()) == reached
+
+    play(run)

@@ -6,7 +6,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 _POLL_S = 0.2
@@ -55,61 +55,80 @@ def _read(path: Path, offset: int) -> tuple[bytes, int]:
 
 def follow_containers(
     parts: Sequence[str], machine: Callable[[str, str], Sequence[str]], machines: Callable[[], Sequence[str]]
-) -> Iterator[Line]:
+) -> Generator[Line, None, None]:
     """Yield name and text of each log line of the parts and the Machines, forever.
 
     ``parts`` is the command that follows the parts; it prints ``NAME-1 | line``. A Machine gets a new container at each
     start, and Compose does not follow the new one. So ``machine(id, since)`` returns the command that follows the
     Machine's current container; it is run again when that container has ended. ``machines`` returns the ids of the
-    running Machines.
+    running Machines. When the iterator is closed, the commands are ended and no further one is started.
     """
-    lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
-    _thread(_follow_parts, parts, lines)
-    _thread(_follow_machines, machine, machines, lines)
-    while True:
-        yield lines.get()
+    commands = _Commands()
+    threading.Thread(target=commands.follow_parts, args=(parts,), daemon=True).start()
+    threading.Thread(target=commands.follow_machines, args=(machine, machines), daemon=True).start()
+    try:
+        while True:
+            yield commands.lines.get()
+    finally:
+        commands.end()
 
 
-def _thread(work: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=work, args=arguments, daemon=True).start()
+class _Commands:
+    """Runs the commands, each in a thread, and puts what they print into ``lines``."""
 
+    def __init__(self) -> None:
+        self.lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
+        self._over = threading.Event()
+        self._running: set[subprocess.Popen[str]] = set()
 
-def _follow_parts(command: Sequence[str], lines: queue.SimpleQueue[Line]) -> None:
-    for line in _printed(command):
-        name, found, text = line.partition("|")
-        lines.put((name.strip().removesuffix("-1"), text[1:]) if found else ("", line))
+    def end(self) -> None:
+        self._over.set()
+        for process in tuple(self._running):
+            process.terminate()
 
+    def follow_parts(self, command: Sequence[str]) -> None:
+        for line in self._printed(command):
+            name, found, text = line.partition("|")
+            self.lines.put((name.strip().removesuffix("-1"), text[1:]) if found else ("", line))
 
-def _follow_machines(
-    command: Callable[[str, str], Sequence[str]], ids: Callable[[], Sequence[str]], lines: queue.SimpleQueue[Line]
-) -> None:
-    since: dict[str, str] = {}  # Machine → the time up to which its lines were shown
-    followed: set[str] = set()
-    began = _now()
+    def follow_machines(self, command: Callable[[str, str], Sequence[str]], ids: Callable[[], Sequence[str]]) -> None:
+        since: dict[str, str] = {}  # Machine → the time up to which its lines were shown
+        followed: set[str] = set()
+        began = _now()
 
-    def follow(machine: str) -> None:
-        for line in _printed(command(machine, since.get(machine, began))):
-            if not line.startswith(_NO_CONTAINER):
-                lines.put((machine, line))
-        since[machine] = _now()
-        followed.discard(machine)
+        def follow(machine: str) -> None:
+            for line in self._printed(command(machine, since.get(machine, began))):
+                if not line.startswith(_NO_CONTAINER):
+                    self.lines.put((machine, line))
+            since[machine] = _now()
+            followed.discard(machine)
 
-    while True:
-        for machine in set(ids()) - followed:
-            followed.add(machine)
-            _thread(follow, machine)
-        time.sleep(_LOOK_S)
+        while not self._over.is_set():
+            for machine in set(ids()) - followed:
+                followed.add(machine)
+                threading.Thread(target=follow, args=(machine,), daemon=True).start()
+            self._over.wait(_LOOK_S)
+
+    def _printed(self, command: Sequence[str]) -> Iterator[str]:
+        """Yield each line that the command prints, until it ends."""
+        if self._over.is_set():
+            return
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
+            self._running.add(process)
+            if self._over.is_set():  # ``end`` may have missed it
+                process.terminate()
+            assert process.stdout is not None
+            for line in process.stdout:
+                yield line.rstrip("\n")
+        self._running.discard(process)
 
 
 def _now() -> str:
     return f"{time.time():.3f}"
-
-
-def _printed(command: Sequence[str]) -> Iterator[str]:
-    """Yield each line that the command prints, until it ends."""
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            yield line.rstrip("\n")

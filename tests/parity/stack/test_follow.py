@@ -1,3 +1,5 @@
+import threading
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -50,3 +52,24 @@ def test_what_docker_says_of_a_container_that_is_being_replaced_is_no_line(tmp_p
         ["true"], lambda machine, _since: ["echo", gone if machine == "m1" else "a line"], lambda: ["m1", "m2"]
     )
     assert {next(lines) for _ in range(3)} == {("m2", "a line")}
+
+
+def test_when_the_stream_is_closed_its_commands_end_and_no_further_one_is_started(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    lines = follow_containers(
+        ["sh", "-c", f"echo $$ >> {pids}; echo 'fly-1  | hello'; exec sleep 600"],
+        lambda machine, _since: ["sh", "-c", f"echo $$ >> {pids}; echo a line; exec sleep 600"],
+        lambda: ["m1"],
+    )
+    assert {next(lines), next(lines)} == {("fly", "hello"), ("m1", "a line")}
+    lines.close()
+    started = [int(pid) for pid in pids.read_text().split()]
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in started) or _followers():
+        assert time.monotonic() < deadline, "commands or threads are left"
+        time.sleep(0.02)
+    assert len(pids.read_text().split()) == 2
+
+
+def _followers() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if "follow" in one.name]

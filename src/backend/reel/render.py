@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final, Protocol, TypedDict
 
-from reel import ffmpeg
+from reel import ffmpeg, transport
 from reel.colour import Source, write_table
 from reel.errors import BadResult, FfmpegFailed, UnusableVideo
 from reel.ffmpeg import Segment
@@ -143,7 +143,7 @@ async def extract_clip(
     await report(0.0, "download")
     source = workdir / "source"
     await store.download(job.source_key, source)
-    media = await probe(source, tools=tools)
+    media = await _opened(source, tools)
     _inside(media, job.start_s, job.end_s, job.source_key)
     width, height = clip_size(media, *FRAME_SIZES["16:9", job.quality])
     piece = await _piece(
@@ -266,6 +266,14 @@ async def _kept_pieces(job: RenderReel, kept: PieceStore | None, workdir: Path) 
     return found
 
 
+async def _opened(path: Path, tools: Tools) -> MediaInfo:
+    """Raises UnusableVideo also for what can be seen in a whole file only."""
+    media = await probe(path, tools=tools)
+    if "mpegts" in media.container:
+        await asyncio.to_thread(transport.check_formats, path)
+    return media
+
+
 async def _fetch(
     keys: list[str], store: MediaStore, workdir: Path, tools: Tools, report: Report
 ) -> dict[str, tuple[Path, MediaInfo]]:
@@ -275,7 +283,7 @@ async def _fetch(
         await report(_FETCHED * number / len(keys), "download")
         path = workdir / f"source-{number:03d}"
         await store.download(key, path)
-        sources[key] = (path, await probe(path, tools=tools))
+        sources[key] = (path, await _opened(path, tools))
     return sources
 
 

@@ -7,11 +7,22 @@ notice. A receiver may record a change of the codec: ffmpeg goes on with the dec
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
+
+from reel.errors import UnusableVideo
 
 _SYNC: Final = 0x47
 _TICKS: Final = 90_000
 _WRAP: Final = 1 << 33
+# A table, a picture or a sound begins in this packet.
+_BEGINS: Final = 0x40
+FORMATS_CHANGE: Final = (
+    "The recording changes the format of its picture or its sound in the middle, and cannot be decoded in one go: make "
+    "one MP4 of its parts first, and upload that"
+)
 # B-frames and the two streams of a file lie this far apart at most; a clock that goes back further was set back.
 _TOLERANCE: Final = 5 * _TICKS
 
@@ -37,8 +48,10 @@ class Clock:
 
     def look(self, data: bytes) -> None:
         """Compare each timestamp with the latest one before it, of the same stream."""
-        for start in range(self._offset, len(data) - 188 + 1, self._packet):
-            if data[start] != _SYNC:
+        flags = data[self._offset + 1 :: self._packet]
+        for number, flag in enumerate(flags):
+            start = self._offset + number * self._packet
+            if not flag & _BEGINS or data[start] != _SYNC or start + 188 > len(data):
                 continue
             ticks = _presentation_ticks(data[start : start + 188])
             if ticks is None:
@@ -61,23 +74,53 @@ class Formats:
         self._tables: set[int] = set()
         self._first: dict[int, dict[int, int]] = {}
         self.changed = False
+        self.spacing = 0
+        """The greatest distance between two tables of one program within what was looked at, in bytes."""
 
-    def look(self, data: bytes) -> None:
+    def look(self, data: bytes | mmap.mmap) -> None:
         """Compare each table of a program with the first one of that program: a stream may come and go, but not be of
         another type (table 2-34)."""
-        for start in range(self._offset, len(data) - 188 + 1, self._packet):
-            packet = data[start : start + 188]
-            stream = (packet[1] & 0x1F) << 8 | packet[2]
-            if packet[0] != _SYNC or (stream and stream not in self._tables):
-                continue
-            section = _section(packet)
-            if stream == 0 and section[:1] == b"\x00":
+        for start in self._begins(data, 0):
+            section = _section(data[start : start + 188])
+            if section[:1] == b"\x00":
                 entries = (section[at : at + 4] for at in range(8, len(section) - 4, 4))
                 self._tables |= {(entry[2] & 0x1F) << 8 | entry[3] for entry in entries if entry[:2] != b"\x00\x00"}
-            elif stream and section[:1] == b"\x02":
+        for stream in self._tables:
+            before = None
+            for start in self._begins(data, stream):
+                section = _section(data[start : start + 188])
+                if section[:1] != b"\x02":
+                    continue
                 types = _types(section)
                 known = self._first.setdefault(stream, types)
                 self.changed |= any(known.get(one, kind) != kind for one, kind in types.items())
+                self.spacing = max(self.spacing, start - before if before is not None else 0)
+                before = start
+
+    def _begins(self, data: bytes | mmap.mmap, stream: int) -> Iterator[int]:
+        """Where packets lie in which a table of a stream begins. By searching: a loop over all packets of a gigabyte
+        takes seconds."""
+        for priority in (0, 0x20):
+            mark = bytes([_SYNC, _BEGINS | priority | stream >> 8, stream & 0xFF])
+            at = data.find(mark)
+            while at >= 0:
+                if (at - self._offset) % self._packet == 0:
+                    yield at
+                at = data.find(mark, at + 1)
+
+
+def check_formats(path: Path) -> None:
+    """Raises UnusableVideo where a file is an MPEG-TS whose streams change their format anywhere in it."""
+    with path.open("rb") as file:
+        head = file.read(8 * 204)
+        packet = packet_size(head)
+        if not packet:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            formats = Formats(packet)
+            formats.look(data)
+    if formats.changed:
+        raise UnusableVideo(FORMATS_CHANGE)
 
 
 def _section(packet: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import subprocess
 from pathlib import Path
@@ -9,13 +10,16 @@ from pathlib import Path
 import pytest
 from tests.reel.matrix import OneFile
 
-from app.games import validation
+from app.games import recordings, validation
 from app.games.validation import inspect
 from reel.boxes import children, find
 from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import MediaInfo
+from reel.payloads import ExtractClip
+from reel.render import extract_clip
 from reel.tools import find_tools
 
+MIB = 1024 * 1024
 _ENCODE = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p", "-threads", "1")
 
 
@@ -91,7 +95,70 @@ async def test_a_huge_transport_stream_is_not_read_between_its_ends(folder: Path
         file.write(data[half:])
     media, read = await look(huge, tmp_path)
     assert media.duration_s == pytest.approx(20, abs=0.1)
-    assert read < 24 * 1024 * 1024
+    assert read < 40 * MIB
+
+
+def changed_tables(data: bytes) -> bytes:
+    """The last table of the streams of a TS, with AC-3 (0x81) in the place of AAC (0x0f)."""
+    at = data.rindex(b"\x47\x50\x00")
+    packet = bytearray(data[at : at + 188])
+    packet[packet.index(b"\x0f\xe1\x01")] = 0x81
+    return bytes(packet)
+
+
+def with_tables(path: Path, source: bytes, size: int, places: range) -> Path:
+    """A TS of that size with nothing between its ends but other tables at these places."""
+    half, table = len(source) // 2 // 188 * 188, changed_tables(source)
+    with path.open("wb") as file:
+        file.write(source[:half])
+        for place in places:
+            file.seek(place // 188 * 188)
+            file.write(table)
+        file.seek(size // 188 * 188)
+        file.write(source[half:])
+    return path
+
+
+@pytest.mark.parametrize("size", [30 * MIB, 1024 * MIB])
+async def test_a_format_that_changes_for_some_seconds_of_a_long_recording_is_refused(
+    size: int, folder: Path, tmp_path: Path
+) -> None:
+    source = make(folder / "tables.ts", 20, "-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M")
+    # Ten times a second at 8 Mbit/s: 2 MiB are 2 s, 8 MiB are 8 s.
+    length = 8 * MIB if size > 100 * MIB else 2 * MIB
+    path = with_tables(tmp_path / "a.ts", source.read_bytes(), size, range(size // 2, size // 2 + length, 100_000))
+    with pytest.raises(UnusableVideo, match="changes the format"):
+        await look(path, tmp_path)
+
+
+async def test_a_format_that_changes_between_the_places_is_refused_when_a_clip_is_cut(
+    folder: Path, tmp_path: Path
+) -> None:
+    source = make(folder / "tables.ts", 20, "-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M")
+    size = 400 * MIB
+    places = list(recordings.plan(6 * MIB // 188 * 188, size - 6 * MIB, 188, 60_000))
+    between = (places[50][0] + places[51][0]) // 2
+    path = with_tables(tmp_path / "a.ts", source.read_bytes(), size, range(between, between + 1))
+    await look(path, tmp_path)
+    job = ExtractClip("a/games/g/source", "a/clip.mp4", 0.0, 1.0)
+    with pytest.raises(UnusableVideo, match="changes the format"):
+        await extract_clip(job, OneFile(path, tmp_path / "x"), tmp_path, tools=find_tools(), deadline_s=60)
+
+
+@pytest.mark.parametrize("packet", [188, 192])
+@pytest.mark.parametrize("spacing", [0, 40_000, 300_000, 5_000_000])
+@pytest.mark.parametrize("length", [0, 1, 20 * MIB, 25 * MIB, 1024 * MIB, 10 * 1024 * MIB])
+def test_the_places_of_a_recording_are_in_order_within_it_and_cost_a_bounded_amount(
+    packet: int, spacing: int, length: int
+) -> None:
+    start = 1000 * packet
+    end = start + length * packet // packet
+    places = list(recordings.plan(start, end, packet, spacing))
+    assert sum(size for _, size in places) <= min(length, recordings.BUDGET_BYTES)
+    assert all((offset - start) % packet == 0 and start <= offset and offset + size <= end for offset, size in places)
+    assert all(one[0] + one[1] <= other[0] for one, other in itertools.pairwise(places))
+    if length <= 20 * MIB:
+        assert sum(size for _, size in places) == length
 
 
 async def test_recordings_joined_byte_by_byte_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
+from app.games import recordings
 from app.storage.interface import ObjectStore
 from reel import boxes, flv, fragments, matroska, transport
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
@@ -34,9 +35,6 @@ PROBE_SECONDS: Final = 20.0
 MAX_SECONDS: Final = 7 * 86_400.0
 MAX_FRAGMENT_BOXES: Final = 256
 PIECE_BYTES: Final = 4 * _MIB
-# An MPEG-TS is looked at in this many places between its ends, to see whether its clock runs on and its formats stay.
-CLOCK_PLACES: Final = 15
-CLOCK_BYTES: Final = _MIB // 2
 # What a frame takes at least: a packet in an MPEG-TS (half of one, as ffprobe may count fields), the header of a chunk
 # in an AVI.
 LEAST_FRAME_BYTES: Final = {"mpegts": 94, "avi": 8}
@@ -170,28 +168,7 @@ async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, pa
     at = max(whole, (size - HEAD_BYTES) // packet * packet)
     tail = await _pieces(read, at, size - at)
     await _lay_out(path, whole + len(tail), head[:whole], [(whole, tail)])
-    clock, formats = transport.Clock(packet), transport.Formats(packet)
-    step = (at - whole) // (CLOCK_PLACES + 1)
-
-    def look_at(data: bytes) -> None:
-        clock.look(data)
-        formats.look(data)
-
-    look_at(head)
-    if step > CLOCK_BYTES:
-        for place in range(1, CLOCK_PLACES + 1):
-            look_at(await read((whole + place * step) // packet * packet, CLOCK_BYTES))
-    look_at(tail)
-    if clock.went_back:
-        raise UnusableVideo(
-            "The clock of this recording begins anew in the middle, so times within it mean nothing: join its parts "
-            "into one MP4 first, and upload that"
-        )
-    if formats.changed:
-        raise UnusableVideo(
-            "The recording changes the format of its picture or its sound in the middle, and cannot be decoded in one "
-            "go: make one MP4 of its parts first, and upload that"
-        )
+    await recordings.check(read, head[:whole], tail, whole, at, packet)
     return await _probe(path)
 
 

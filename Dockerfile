@@ -35,11 +35,11 @@ RUN set -eu; cd source; \
         --enable-protocol=file,pipe \
         --enable-demuxer=mov,matroska,mpegts,avi,flv,concat,image2,image2pipe,wav,mp3,aac,hls,h264,hevc,rawvideo,image_jpeg_pipe,image_png_pipe \
         --enable-muxer=mp4,mov,matroska,mpegts,hls,segment,image2,image2pipe,null,wav,adts,mjpeg,rawvideo,pcm_s16le \
-        --enable-decoder=h264,hevc,vp8,vp9,libdav1d,mpeg1video,mpeg2video,mpeg4,h263,flv1,mjpeg,prores,dvvideo,dnxhd,png,rawvideo,wrapped_avframe,aac,mp3,mp2,ac3,eac3,dca,opus,vorbis,flac,alac,amrnb,amrwb,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_bluray,adpcm_swf \
+        --enable-decoder=h264,hevc,vp8,vp9,libdav1d,mpeg1video,mpeg2video,mpeg4,h263,flv,mjpeg,prores,dvvideo,dnxhd,png,rawvideo,wrapped_avframe,aac,aac_latm,mp3,mp2,ac3,eac3,dca,opus,vorbis,flac,alac,amrnb,amrwb,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_bluray,adpcm_swf,adpcm_ima_wav,adpcm_ima_qt,adpcm_ms \
         --enable-encoder=libx264,aac,mjpeg,png,pcm_s16le,rawvideo,wrapped_avframe \
         --enable-parser=h264,hevc,vp8,vp9,av1,aac,aac_latm,ac3,dca,mpegaudio,opus,vorbis,flac,mpeg4video,mpegvideo,h263,mjpeg,png,dvaudio,dnxhd \
         --enable-bsf=h264_mp4toannexb,hevc_mp4toannexb,aac_adtstoasc,extract_extradata,h264_metadata,vp9_superframe,vp9_superframe_split \
-        --enable-filter=bwdif,lut3d,scale,format,fps,trim,atrim,setpts,asetpts,setsar,setdar,concat,overlay,crop,pad,tpad,apad,loop,xfade,fade,afade,acrossfade,drawbox,transpose,hflip,vflip,rotate,split,asplit,aresample,aformat,anull,null,copy,volume,adelay,amix,loudnorm,tile,thumbnail,select,aselect,showinfo,metadata,signalstats,blackdetect,testsrc,testsrc2,color,sine,anullsrc \
+        --enable-filter=bwdif,lut3d,scale,format,fps,trim,atrim,setpts,asetpts,setsar,setdar,concat,overlay,crop,pad,tpad,apad,loop,xfade,fade,afade,acrossfade,drawbox,transpose,hflip,vflip,rotate,split,asplit,aresample,aformat,anull,null,copy,volume,alimiter,adelay,amix,loudnorm,tile,thumbnail,select,aselect,showinfo,metadata,signalstats,blackdetect,testsrc,testsrc2,color,sine,anullsrc \
         2>&1 | tee configure.log; \
     if grep -E 'did not match anything|ERROR' configure.log; then exit 1; fi; \
     make -j"$(nproc)" ffmpeg ffprobe >make.log 2>&1 || { tail -40 make.log; exit 1; }; \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -24,6 +25,7 @@ NAMES = (
     *("m2ts-ac3", "avi-mpeg4-mp3", "avi-mjpeg-pcm", "flv", "flv-h263", "3gp-amr", "hevc10", "av1", "prores", "dnxhd"),
     *("hlg", "anamorphic", "rotated-90", "fields-top", "dv-ntsc", "edit-list", "still-screen", "slow-motion-240"),
     *("changes-to-stereo", "changes-to-surround", "changes-rate-and-back", "changes-ac3-mkv", "changes-codec"),
+    *("avi-h264-b-frames", "adpcm", "adpcm-mov", "aac-surround", "pcm-eight-channels"),
     *("dts", "alac-mono", "opus-mono-mp4", "sound-longer-mp4", "cut-mkv", "no-sound", "vertical-4k", "aac-latm"),
 )
 JUDGE = """
@@ -68,3 +70,17 @@ def test_its_ffmpeg_decodes_every_accepted_codec(inside: Inside) -> None:
     listed = inside("ffmpeg", "-hide_banner", "-codecs").splitlines()
     decoded = {line.split()[1] for line in listed if line[1:2] == "D"}
     assert decoded >= VIDEO_CODECS | AUDIO_CODECS
+
+
+# Names of configure that ffmpeg lists otherwise.
+LISTED = {"image_jpeg_pipe": "jpeg_pipe", "image_png_pipe": "png_pipe", "pcm_s16le": "s16le"}
+
+
+@pytest.mark.parametrize("kind", ["demuxer", "muxer", "decoder", "encoder", "filter", "bsf", "protocol"])
+def test_its_ffmpeg_has_every_component_that_the_dockerfile_names(inside: Inside, kind: str) -> None:
+    """configure says nothing of a name that it does not know, where others beside it are known."""
+    match = re.search(rf"--enable-{kind}=(\S+)", (Path(__file__).parents[2] / "Dockerfile").read_text())
+    assert match is not None
+    names = set(match[1].split(","))
+    words = inside("ffmpeg", "-hide_banner", f"-{kind}s").replace(",", " ").split()
+    assert {name for name in names if name not in words and LISTED.get(name) not in words} == set()

@@ -27,6 +27,7 @@ NTSC: Final = Fraction(30000, 1001)
 LONG_GOP: Final = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "1000", "-sc_threshold", "0", *SDR)
 X264_444: Final = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p", "-colorspace", "bt709")
 X265_GOP: Final = ("-x265-params", "log-level=none:pools=1:open-gop=1:keyint=50:bframes=3")
+B_PYRAMID: Final = ("-c:v", "libx264", "-preset", "veryfast", "-bf", "4", "-b_strategy", "0", "-g", "100", *SDR)
 AV1: Final = ("-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", *SDR)
 VP8: Final = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", *SDR)
 PCM: Final = ("-c:a", "pcm_s16le")
@@ -223,6 +224,7 @@ CELLS: Final = (
         video=("-c:v", "mpeg4", "-q:v", "3", "-pix_fmt", "yuv420p"),
         audio=("-c:a", "libopencore_amrnb", "-ac", "1", "-ar", "8000"),
         filters="scale=out_color_matrix=bt601:out_range=tv",
+        loudness=0.7,
     ),
     # Bytes after the end.
     Cell("trailing-bytes", "mp4", append=b"abcd"),
@@ -315,7 +317,7 @@ CELLS: Final = (
         "flv",
         video=("-c:v", "flv1", "-q:v", "3", *SDR),
         audio=("-c:a", "libmp3lame", "-ar", "44100"),
-        refused="flv1",
+        filters="scale=out_color_matrix=bt601:out_range=tv",
     ),
     Cell("dnxhd", "mov", video=("-c:v", "dnxhd", "-profile:v", "dnxhr_hq", "-pix_fmt", "yuv422p"), audio=PCM),
     Cell("prores-4444", "mov", video=("-c:v", "prores_ks", "-profile:v", "4", "-pix_fmt", "yuva444p10le"), audio=PCM),
@@ -381,7 +383,7 @@ CELLS: Final = (
     Cell("ribbon", "mp4", filters=f"scale=1920:16,{TO_709}", shape=(1280, 10), blank=True),
     # Sound.
     Cell("aac-surround", "mp4", audio=("-c:a", "aac", "-ac", "6")),
-    Cell("aac-latm", "ts", container=("-mpegts_flags", "latm"), refused="aac_latm"),
+    Cell("aac-latm", "ts", container=("-mpegts_flags", "latm")),
     Cell("opus-mono-mp4", "mp4", audio=("-c:a", "libopus", "-ac", "1")),
     Cell("opus-ts", "ts", audio=OPUS),
     Cell("ac3-mono", "ts", audio=("-c:a", "ac3", "-ac", "1")),
@@ -401,7 +403,12 @@ CELLS: Final = (
     Cell("no-sound-ts", "ts", audio=()),
     Cell("no-sound-webm-without-duration", "webm", video=VP9, audio=(), container=("-live", "1", "-f", "webm")),
     Cell("no-sound-fragmented", "mp4", audio=(), container=FRAGMENTED, frame_slack=2),
-    Cell("adpcm", "avi", audio=("-c:a", "adpcm_ima_wav"), refused="adpcm_ima_wav"),
+    Cell("adpcm", "avi", audio=("-c:a", "adpcm_ima_wav")),
+    Cell("adpcm-ms", "avi", audio=("-c:a", "adpcm_ms")),
+    Cell("avi-h264-b-frames", "avi", audio=MP3, frame_slack=0),
+    Cell("avi-h264-b-pyramid", "avi", video=B_PYRAMID, audio=MP3, frame_slack=0),
+    Cell("adpcm-mov", "mov", audio=("-c:a", "adpcm_ima_qt")),
+    Cell("adpcm-refused", "avi", audio=("-c:a", "adpcm_yamaha"), refused="adpcm_yamaha"),
     # Sound that changes in the middle of a recording.
     Cell("changes-to-stereo", "ts", audio=AAC_SIX, changes=((64, AAC),), sound_slack_s=FRAME_S),
     Cell("changes-to-surround", "ts", audio=AAC, changes=((64, AAC_SIX), (80, AAC)), sound_slack_s=FRAME_S),
@@ -409,7 +416,9 @@ CELLS: Final = (
     Cell("changes-rate-and-back", "ts", audio=AAC_44, changes=((64, AAC), (80, AAC_44)), sound_slack_s=FRAME_S),
     Cell("changes-ac3", "ts", audio=AC3_SIX, changes=((64, AC3), (80, AC3_SIX)), sound_slack_s=FRAME_S),
     Cell("changes-ac3-mkv", "mkv", audio=AC3_SIX, changes=((64, AC3), (80, AC3_SIX)), sound_slack_s=FRAME_S),
-    Cell("changes-mp2-to-mono", "ts", audio=MP2, changes=((64, MP2_MONO), (80, MP2)), sound_slack_s=FRAME_S),
+    Cell(
+        "changes-mp2-to-mono", "ts", audio=MP2, changes=((64, MP2_MONO), (80, MP2)), sound_slack_s=FRAME_S, loudness=0.5
+    ),
     Cell("changes-codec", "ts", audio=AAC, changes=((64, AC3),), refused="changes the format"),
     Cell("changes-codec-and-back", "ts", audio=AAC, changes=((64, MP2), (80, AAC)), refused="changes the format"),
     # Files that are cut off, and bytes that belong to no video.

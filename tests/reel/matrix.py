@@ -33,6 +33,8 @@ GREY: Final = (128, 128, 128)
 SPANS: Final = ((0.0, 0.8), (2.52, 3.6), (4.8, 5.96))
 # Louder from the middle on, in steps of 10 ms.
 TONE: Final = "sine=frequency=440:sample_rate=48000,asetnsamples=480,volume='if(lt(t,{middle}),0.2,1)':eval=frame"
+# The peak of the sine, an eighth of the full scale. ffmpeg makes stereo and surround from it with 0.7 of it.
+LOUDEST: Final = 4096
 # AAC and MP3 begin with silence that some containers do not tell of (up to 53 ms).
 SOUND_SLACK_S: Final = 0.09
 
@@ -78,6 +80,9 @@ class Cell:
     frame_slack: int = 1
     colour_slack: int = 26
     sound_slack_s: float = SOUND_SLACK_S
+    loudness: float = 1.0
+    """How loud the source's own sound is: some encoders lose a part, and so does ffmpeg where it mixes down for one of
+    whole numbers."""
     inputs: Sequence[str] = ()
     """Further inputs of the command, and what is mapped."""
     copies: Sequence[Sequence[str]] = field(default=())
@@ -221,19 +226,20 @@ async def _judge(cell: Cell, source: Path, tools: Tools) -> str:
             return f"wrong: the length is told as {media.duration_s:.3f} s, it is {wanted:.3f} s"
         for number, span in enumerate(SPANS):
             # In a shorter source, at the same places; at whole frames.
-            start_s, end_s = (at if wanted > 5.9 else _at_frame(at * wanted / 6, cell.rate) for at in span)
+            start_s, end_s = (at if wanted > 5.9 else at_frame(at * wanted / 6, cell.rate) for at in span)
             end_s = max(end_s, start_s + 0.12)
             job = ExtractClip("a/games/g/source", "a/clip.mp4", start_s, end_s)
             work = folder / f"work-{number}"
             work.mkdir()
             await extract_clip(job, store, work, tools=tools, deadline_s=120)
-            found = _look(cell, store.result, start_s, end_s, tools)
+            found = look(cell, store.result, start_s, end_s, tools)
             if found:
                 return f"wrong: {start_s:.3f}–{end_s:.3f} s: {found}"
     return "right"
 
 
-def _at_frame(at_s: float, rate: Fraction) -> float:
+def at_frame(at_s: float, rate: Fraction) -> float:
+    """The time of the nearest frame."""
     return float(round(Fraction(at_s) * rate) / rate)
 
 
@@ -247,7 +253,8 @@ def _decoded_s(cell: Cell, source: Path, tools: Tools) -> float:
     return len(shown) / 4 / float(cell.rate)
 
 
-def _look(cell: Cell, clip: Path, start_s: float, end_s: float, tools: Tools) -> str:
+def look(cell: Cell, clip: Path, start_s: float, end_s: float, tools: Tools) -> str:
+    """What is wrong with a clip of the cell's source; empty where nothing is."""
     size = _output(
         tools.ffprobe, "-select_streams", "v", "-show_entries", "stream=width,height", "-of", "csv=p=0", clip
     )
@@ -304,6 +311,15 @@ def _listen(cell: Cell, clip: Path, start_s: float, end_s: float, tools: Tools) 
             return f"channel {side} is silent ({loud:.0f})"
         if not cell.audio and loud > 20:
             return f"sound ({loud:.0f}) where the source has none"
+    blocks = sorted(_blocks(samples))
+    loudest = blocks[len(blocks) // 2]
+    if (
+        cell.audio
+        and cell.sound == TONE
+        and start_s > cell.made_s / 2 + 1
+        and not 0.6 < loudest / (LOUDEST * cell.loudness) < 1.3
+    ):
+        return f"the sound has a peak of {loudest}, expected about {LOUDEST} (from mono), or 0.7 of it (from stereo)"
     middle_s = cell.made_s / 2 + cell.sound_late_s - cell.first / float(cell.rate) - start_s
     if cell.audio and cell.sound == TONE and 0.1 < middle_s < duration_s - 0.1:
         found_s = _louder_at(samples)
@@ -314,10 +330,15 @@ def _listen(cell: Cell, clip: Path, start_s: float, end_s: float, tools: Tools) 
 
 def _louder_at(samples: memoryview) -> float:
     """When the sound becomes louder, in seconds: the first 10 ms that have more than a third of the greatest
-    loudness. (Five channels are mixed down with 0.4 of their loudness.)"""
-    step = 160  # 10 ms of two channels at 8 kHz
-    blocks = [max(abs(value) for value in samples[at : at + step]) for at in range(0, len(samples) - step, step)]
+    loudness."""
+    blocks = _blocks(samples)
     return next(number for number, value in enumerate(blocks) if value > max(blocks) / 3) / 100
+
+
+def _blocks(samples: memoryview) -> list[int]:
+    """The peaks of each 10 ms of two channels at 8 kHz."""
+    step = 160
+    return [max(abs(value) for value in samples[at : at + step]) for at in range(0, len(samples) - step, step)]
 
 
 def _number(frame: bytes) -> int:

@@ -24,6 +24,7 @@ PLAIN = Segment(Path("/w/source"), MEDIA, 1.5, 60, Fraction(30), 1280, 720, "sta
 EVERY = [
     PLAIN,
     replace(PLAIN, media=replace(MEDIA, audio=None)),
+    replace(PLAIN, media=replace(MEDIA, audio=AudioStream("ac3", 48_000, 6))),
     replace(PLAIN, fade=True, overlay=Path("/w/overlay.png")),
     replace(PLAIN, media=replace(MEDIA, audio=None), overlay=Path("/w/overlay.png")),
     replace(PLAIN, seek_s=0.5, media=replace(MEDIA, video=replace(PICTURE, interlaced=True, full_range=True))),
@@ -53,7 +54,7 @@ def test_a_source_is_opened_as_a_file_and_by_the_known_demuxers_only() -> None:
 
 
 # Codecs whose decoder has another name than the codec (`ffmpeg -decoders`).
-DECODERS = {"amr_nb": "amrnb", "amr_wb": "amrwb", "dts": "dca", "av1": "libdav1d"}
+DECODERS = {"amr_nb": "amrnb", "amr_wb": "amrwb", "dts": "dca", "flv1": "flv", "av1": "libdav1d"}
 
 
 def test_every_accepted_codec_has_a_decoder_in_the_image() -> None:

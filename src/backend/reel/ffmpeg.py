@@ -27,6 +27,12 @@ MIN_VIDEO_RATE: Final = 64_000
 MAX_VIDEO_RATE: Final = 200_000_000
 # What ffmpeg says where a stream of sound changes its layout or its rate (libavfilter/buffersrc.c).
 SOUND_CHANGES: Final = "Changing audio frame properties on the fly is not supported"
+# Mono plays at full loudness from both sides, as players do it; ffmpeg would take 3 dB away.
+MONO_GAIN: Final = "volume=1+(sqrt(2)-1)*not(nb_channels-1)"
+# Surround is mixed as in ITU-R BS.775: front 1, centre and surround 0.7, no low-frequency effects. With integer samples
+# ffmpeg would divide all of that by the greatest possible sum, 2.4: a clip in 5.1 would be quieter by 8 dB than one in
+# stereo. With floats it does not; a limiter takes the rare peaks that are too loud then.
+LIMITER: Final = "alimiter=level=disabled:limit=0.97:latency=1"
 # A picture that is on at the start of a piece and is the file's last one may have begun so long before.
 HOLD_SECONDS: Final = 10.0
 
@@ -156,7 +162,7 @@ def sound_of(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file", "-threads", "1"),
         *(("-ss", f"{piece.start_s:.6f}") if piece.start_s > 0 else ()),
         *("-i", _file(piece.source), "-map", f"0:{piece.media.audio.index}", "-t", f"{piece.duration_s + 1:.3f}"),
-        *("-af", f"aresample={AUDIO_RATE},aformat=sample_fmts=s16:channel_layouts=stereo"),
+        *("-af", ",".join([MONO_GAIN, f"aresample={AUDIO_RATE}", *_stereo(limited=True)])),
         *("-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_s16le", _file(output)),
     ]
 
@@ -165,10 +171,11 @@ def segment_filters(piece: Segment) -> str:
     """The filter graph of `segment`: exactly `frames` frames and as much sound, whatever the source lacks."""
     # Zero is where the piece begins: what is before has a negative time.
     lead_s = piece.start_s - piece.begins_s
+    ahead_s = lead_s + piece.media.video.late_s
     video = [
         # The rate stays: one frame for each pair of fields. Frames that are not marked as interlaced pass unchanged.
         *(["bwdif=mode=send_frame:deint=interlaced"] if piece.media.video.interlaced else []),
-        *([f"setpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 else []),
+        *([f"setpts=PTS-{ahead_s:.6f}/TB"] if ahead_s > 0 else []),
         # Every frame is shown until the next one, the first also before its time, the last also after its end.
         f"fps={piece.rate}:start_time={-min(HOLD_SECONDS, piece.start_s):.6f}",
         "tpad=stop_mode=clone:stop=-1",
@@ -181,8 +188,9 @@ def segment_filters(piece: Segment) -> str:
         *([f"asetpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 and piece.sound is None else []),
         "atrim=start=0",
         # Where parts of a recording meet, they may overlap or lack some milliseconds, each time.
+        MONO_GAIN,
         f"aresample={AUDIO_RATE}:async=1:first_pts=0{':min_hard_comp=0.01' if piece.sound else ''}",
-        "aformat=sample_fmts=s16:channel_layouts=stereo",
+        *_stereo(limited=piece.sound is None and piece.media.audio is not None and piece.media.audio.channels > 2),
         "apad",
         f"atrim=end_sample={piece.samples}",
     ]
@@ -209,6 +217,15 @@ def segment_filters(piece: Segment) -> str:
     place = f"x={piece.overlay_x}:y={piece.overlay_y}"
     laid = f"[plain][1:v:0]overlay={place}:eof_action=repeat,format=yuv420p,trim=end_frame={piece.frames}[video]"
     return ";".join([f"{picture}{','.join(video)}[plain]", laid, *graph])
+
+
+def _stereo(*, limited: bool) -> list[str]:
+    """Mixes any layout to stereo."""
+    return [
+        "aformat=sample_fmts=fltp:channel_layouts=stereo",
+        *([LIMITER] if limited else []),
+        "aformat=sample_fmts=s16",
+    ]
 
 
 def _scaled(piece: Segment) -> list[str]:

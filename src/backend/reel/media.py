@@ -15,7 +15,7 @@ class VideoStream:
 
     `width` and `height` are in square pixels, after the pixel aspect ratio and the rotation flag. `fps` is frames per
     second, None where ffprobe knows none. `matrix` is the YCbCr matrix as ffmpeg's scale filter names it. `index` is
-    the stream's place in the file.
+    the stream's place in the file. `late_s` is by how much ffmpeg's times of the pictures are too late.
     """
 
     codec: str
@@ -28,6 +28,7 @@ class VideoStream:
     full_range: bool = False
     wide_gamut: bool = False
     index: int = 0
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True)

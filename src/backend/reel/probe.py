@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
         container=str(container.get("format_name", "")),
         duration_s=_length(container, video),
         size_bytes=int(container.get("size") or 0),
-        video=_video(video),
+        video=replace(_video(video), late_s=_late(str(container.get("format_name")), video)),
         audio=_audio(audio) if audio else None,
         start_s=_signed(container.get("start_time")),
     )
@@ -124,6 +125,18 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         wide_gamut=stream.get("color_primaries") == "bt2020",
         index=int(stream.get("index") or 0),
     )
+
+
+def _late(container: str, video: Mapping[str, Any]) -> float:
+    """By how much the times of the pictures are too late, in seconds.
+
+    AVI has no times. ffmpeg counts the frames in the order in which they are stored, and a decoder that puts B-frames
+    into their order shows the first one when it has read as many more as it holds back (`has_b_frames`).
+    """
+    rate = _rate(video.get("avg_frame_rate")) or _rate(video.get("r_frame_rate"))
+    if container != "avi" or video.get("codec_name") not in ("h264", "hevc") or rate is None:
+        return 0.0
+    return float(int(video.get("has_b_frames") or 0) / rate)
 
 
 def _audio(stream: Mapping[str, Any]) -> AudioStream:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -40,7 +41,11 @@ _FETCHED, _ENCODED, _JOINED = 0.15, 0.9, 0.95
 # A piece that took less time is not stored, because uploading and downloading it would take as long as encoding it.
 KEEP_SECONDS: Final = 4.0
 
+# Something more urgent waits until a piece of this length is encoded.
+PIECE_SECONDS: Final = 20
+
 Report = Callable[[float, str], Awaitable[None]]
+Turn = Callable[[], AbstractAsyncContextManager[object]]
 
 
 class MediaStore(Protocol):
@@ -137,32 +142,58 @@ async def render_reel(
 
 
 async def extract_clip(
-    job: ExtractClip, store: MediaStore, workdir: Path, *, tools: Tools, deadline_s: float, report: Report = silent
+    job: ExtractClip,
+    store: MediaStore,
+    workdir: Path,
+    *,
+    tools: Tools,
+    deadline_s: float,
+    report: Report = silent,
+    kept: PieceStore | None = None,
+    turn: Turn = nullcontext,
 ) -> ExtractClipResult:
-    """Cut one clip, at the source's own shape, and store it under `output_key`. Raises as `render_reel` does."""
+    """Cut one clip, at the source's own shape, and store it under `output_key`. Raises as `render_reel` does.
+
+    With `kept` a long clip is made in pieces, and those that are there already are not encoded again. Each run of
+    ffmpeg waits for its `turn`: between two pieces, something more urgent can be done.
+    """
     await report(0.0, "download")
     source = workdir / "source"
     await store.download(job.source_key, source)
     media = await _opened(source, tools)
     _inside(media, job.start_s, job.end_s, job.source_key)
     width, height = clip_size(media, *FRAME_SIZES["16:9", job.quality])
-    piece = await _piece(
-        source,
-        media,
-        job.start_s,
-        job.end_s,
-        clip_rate(media),
-        (width, height),
-        job.quality,
-        workdir,
-        tools,
-        deadline_s,
-    )
-    piece = replace(piece, max_bytes=job.max_bytes)
+    rate = clip_rate(media)
+    frames, done = _frames(job.end_s - job.start_s, rate), 0
     result = workdir / "clip.mp4"
-    on_time = _scaled(report, "encode", piece.duration_s, 0.0)
-    await _encode(piece, result, tools=tools, deadline_s=deadline_s, on_time=on_time)
-    made = await verify(result, (width, height), piece.duration_s, tools=tools)
+    pieces: list[Path] = []
+    for count in split_frames(frames, rate) if kept is not None else [frames]:
+        whole = count == frames
+        output = result if whole else _piece_file(workdir, len(pieces))
+        begin_s = job.start_s + float(done / rate)
+        name = f"{part_name(job, (width, height))}-{len(pieces):04d}.mov"
+        if whole or kept is None or not await kept.fetch(name, output):
+            async with turn():
+                end_s = begin_s + float(count / rate)
+                piece = await _piece(
+                    source, media, begin_s, end_s, rate, (width, height), job.quality, workdir, tools, deadline_s
+                )
+                piece = replace(piece, frames=count, max_bytes=job.max_bytes * count // frames)
+                began = time.monotonic()
+                on_time = _scaled(report, "encode", float(frames / rate), float(done / rate))
+                await _encode(piece, output, tools=tools, deadline_s=deadline_s, on_time=on_time)
+                took_s = time.monotonic() - began
+            if not whole and kept is not None and took_s >= KEEP_SECONDS:
+                await kept.keep(output, name)
+        pieces.append(output)
+        done += count
+    if len(pieces) > 1:
+        await report(_ENCODED, "join")
+        listing = workdir / "pieces.txt"
+        listing.write_text(ffmpeg.join_listing(pieces))
+        async with turn():
+            await run_ffmpeg(ffmpeg.join(listing, result, tools=tools), deadline_s=deadline_s)
+    made = await verify(result, (width, height), float(frames / rate), tools=tools)
     await report(_JOINED, "upload")
     await store.upload(result, job.output_key, CONTENT_TYPE)
     return ExtractClipResult(output_key=job.output_key, **_facts(made))
@@ -251,6 +282,21 @@ def piece_name(clip: ReelClip, options: RenderOptions) -> str:
     """The same for a piece of the same content: a source never changes."""
     content = {**clip.to_dict(), **options.to_dict(), "clip_id": ""}
     return f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]}.mov"
+
+
+def part_name(clip: ExtractClip, size: tuple[int, int]) -> str:
+    """The beginning of the names of a clip's pieces. They go with the clip, so it need not name the source alone."""
+    content = {**clip.to_dict(), "size": size}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def split_frames(frames: int, rate: Fraction) -> list[int]:
+    """The numbers of frames of the pieces in which a clip is made."""
+    count = max(1, round(PIECE_SECONDS * rate))
+    whole, rest = divmod(frames, count)
+    if rest and rest < count / 2 and whole:
+        return [*[count] * (whole - 1), count + rest]
+    return [count] * whole + ([rest] if rest else [])
 
 
 def _piece_file(workdir: Path, number: int) -> Path:

@@ -191,7 +191,9 @@ async def test_a_job_that_is_submitted_twice_runs_once(
 ) -> None:
     worker = hold(app)
     export = await started(api, make_video)
-    app.state.runner.submit(CONTEXT, export)
+    async with app.state.core.databases.session(CONTEXT) as session:
+        job = await session.read(lambda connection: rows.required(connection, export, JobKind.EXPORT))
+    app.state.runner.submit(CONTEXT, job)
     worker.go.set()
     await api.over(f"/api/exports/{export}")
     assert worker.runs == 1

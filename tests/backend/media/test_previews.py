@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 from fastapi import FastAPI
-from tests.backend.media.conftest import PREFIX, Api, until
-from tests.backend.media.test_jobs import hold
+from tests.backend.fakes import FakeStore
+from tests.backend.media.conftest import PREFIX, Api, stored, until
+from tests.backend.media.test_jobs import hold, serve
 
 from app.games import previews
+from app.settings import Settings
+from reel import render
 from reel.ffmpeg import AAC_RATE, MIN_VIDEO_RATE, Segment
 from reel.probe import probe
+from reel.run import run_ffmpeg
 from reel.tools import find_tools
 
 
@@ -93,6 +100,74 @@ async def test_deleting_the_game_ends_its_preview(app: FastAPI, api: Api, make_v
     await until(running, lambda count: count == 0)
     worker.go.set()
     assert files(api) == []
+
+
+async def test_an_export_waits_for_one_piece_of_a_preview_and_not_for_all_of_it(
+    api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "PIECE_SECONDS", 1)
+    encoded: list[str] = []
+    first, go_on = asyncio.Event(), asyncio.Event()
+
+    async def noted(command: Sequence[str], **options: Any) -> None:
+        encoded.append("/".join(command[-1].split("/")[-2:]).partition("_")[0] + " " + command[-1].rsplit("/", 1)[-1])
+        if not first.is_set():
+            first.set()
+            await go_on.wait()
+        await run_ffmpeg(command, **options)
+
+    monkeypatch.setattr(render, "run_ffmpeg", noted)
+    game = (await api.upload(make_video()))["id"]
+    await api.call("POST", f"/api/games/{game}/preview", expect=202)
+    await asyncio.wait_for(first.wait(), 30)
+    export = (await api.export([await api.clip(game, 0, 1)]))["id"]
+    await until(lambda: api.call("GET", f"/api/exports/{export}"), lambda job: job["status"] == "processing")
+    go_on.set()
+    assert (await api.over(f"/api/exports/{export}"))["status"] == "complete"
+    assert (await shown(api, game))["status"] == "complete"
+    order = [name.split()[0] for name in encoded]
+    assert order[:3] == ["preview", "export", "export"]
+    assert order[3:] == ["preview"] * 3, "two pieces and the join"
+
+
+async def test_a_preview_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
+    make_settings: Callable[..., Settings],
+    store: FakeStore,
+    make_video: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(render, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(render, "KEEP_SECONDS", 0.0)
+    encoded: list[str] = []
+    second = asyncio.Event()
+
+    async def noted(command: Sequence[str], **options: Any) -> None:
+        encoded.append(command[-1].rsplit("/", 1)[-1])
+        if encoded == ["piece-000.mov", "piece-001.mov"]:
+            second.set()
+            await asyncio.Event().wait()
+        await run_ffmpeg(command, **options)
+
+    monkeypatch.setattr(render, "run_ffmpeg", noted)
+
+    async def begin(_: FastAPI, api: Api) -> str:
+        game: str = (await api.upload(make_video()))["id"]
+        await api.call("POST", f"/api/games/{game}/preview", expect=202)
+        await asyncio.wait_for(second.wait(), 30)
+        return game
+
+    async def resume(_: FastAPI, api: Api) -> Any:
+        return await shown(api, game)
+
+    game = await serve(store, make_settings(), begin)
+    preview = await serve(store, make_settings(), resume)
+    assert preview["status"] == "complete"
+    assert encoded == ["piece-000.mov", *["piece-001.mov"] * 2, "piece-002.mov", "clip.mp4"]
+    path = tmp_path / "preview.mp4"
+    await store.download(f"{PREFIX}{preview['key']}", path)
+    assert (await probe(path, tools=find_tools())).duration_s == pytest.approx(3, abs=0.05)
+    assert [key for key in stored(store) if ".pieces/" in key] == []
 
 
 async def test_a_game_that_is_being_uploaded_has_no_preview(api: Api) -> None:

@@ -361,7 +361,7 @@ async def test_a_process_that_stops_neither_resumes_nor_begins_a_job(two: tuple[
     runner = one.app.state.runner
     await runner.stop(5)
     runner.take_over(CONTEXT)
-    runner.submit(CONTEXT, "j_1")
+    runner.submit(CONTEXT, SimpleNamespace(id="j_1", kind=JobKind.EXPORT))
     assert (runner._awakening, runner._tasks) == (set(), {})
 
 

@@ -83,7 +83,7 @@ async def extract(
     job = await session.write(lambda connection: extractions.begin(connection, job_id, clip_id, keys))
     # The runner opens its own session, so the row must be in object storage first.
     await session.settle()
-    runner.submit(context, job.id)
+    runner.submit(context, job)
     return extraction_view(job)
 
 

@@ -70,7 +70,7 @@ async def create_export(
     job = await session.write(change)
     # The runner opens its own session, so the row must be in object storage first.
     await session.settle()
-    runner.submit(context, export_id)
+    runner.submit(context, job)
     return view(job)
 
 
@@ -168,7 +168,7 @@ async def retry_export(export_id: ExportId, session: SessionDep, context: Contex
     queued = await session.write(change)
     await session.settle()
     runner.hub.publish(context, queued)
-    runner.submit(context, export_id)
+    runner.submit(context, queued)
     return view(queued)
 
 

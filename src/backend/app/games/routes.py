@@ -153,7 +153,7 @@ async def make_preview(
     if not job.status.over:
         # The runner opens a view of its own: it must find the row in object storage.
         await session.settle()
-        runner.submit(context, job.id)
+        runner.submit(context, job)
     return view(game)
 
 

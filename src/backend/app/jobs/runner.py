@@ -45,7 +45,8 @@ class Runner:
         self._owner = owner
         self._clear = clear
         self._started_at = now()
-        self._slots = asyncio.Semaphore(worker.limit)
+        # A preview may take an hour: no export waits for it.
+        self._slots = {preview: asyncio.Semaphore(worker.limit) for preview in (False, True)}
         self._tasks: dict[tuple[UserContext, str], asyncio.Task[None]] = {}
         self._live: dict[tuple[UserContext, str], _Live] = {}
         self._seen: set[UserContext] = set()
@@ -71,15 +72,15 @@ class Runner:
         self._awakening.add(task)
         task.add_done_callback(self._awakening.discard)
 
-    def submit(self, context: UserContext, job_id: str) -> None:
+    def submit(self, context: UserContext, job: Job) -> None:
         """Carry out a job whose row is stored; one that already runs here is left alone, and a stopping process begins
         none."""
         if self._stopped:
             return
-        key = (context, job_id)
+        key = (context, job.id)
         running = self._tasks.get(key)
         if running is None or running.done():
-            task = asyncio.create_task(self._run(context, job_id))
+            task = asyncio.create_task(self._run(context, job.id, self._slots[job.kind is JobKind.PREVIEW]))
             self._tasks[key] = task
             task.add_done_callback(lambda done: self._tasks.pop(key, None) if self._tasks.get(key) is done else None)
 
@@ -137,7 +138,7 @@ class Runner:
                 if self._clear and job.created_at < self._started_at:
                     await self._fail_unfinished(context, job.id, CLEARED)
                 else:
-                    self.submit(context, job.id)
+                    self.submit(context, job)
         except (SyncError, StorageError) as error:
             log.warning("jobs of %s: %s; the next request tries again", context, error)
             self._seen.discard(context)
@@ -149,10 +150,10 @@ class Runner:
             except (SyncError, StorageError) as error:
                 log.warning("sweep of %s: %s; the next start of a Machine does it", context, error)
 
-    async def _run(self, context: UserContext, job_id: str) -> None:
+    async def _run(self, context: UserContext, job_id: str, slots: asyncio.Semaphore) -> None:
         while True:
             try:
-                async with self._slots:
+                async with slots:
                     job = await steps.write(
                         self._databases,
                         context,

@@ -1,5 +1,10 @@
-"""Runs jobs with ffmpeg on this Machine, one at a time, because 512 MB are enough for only one encoder."""
+"""Runs jobs with ffmpeg on this Machine, one at a time, because 512 MB are enough for only one encoder.
 
+A preview of a long game may take an hour. It is made in pieces, and an export or a clip may have its turn between two
+of them. Stopping ffmpeg in the middle was rejected, because it keeps its memory; so was beginning again afterwards.
+"""
+
+import asyncio
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,9 @@ class LocalWorker:
         self._store = store
         self._folder = folder
         self._deadline_s = deadline_s
+        # A lock is first come, first served: a preview gets its next piece behind an export that came meanwhile.
+        self._turn = asyncio.Lock()
+        self._preview = asyncio.Lock()
 
     async def run(self, work: Work) -> dict[str, Any]:
         # An earlier process may have stored the file and ended before its row said so.
@@ -33,31 +41,48 @@ class LocalWorker:
         tools = find_tools()
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{work.job.id}-", dir=self._folder) as name:
-            if work.job.kind is JobKind.EXPORT:
-                return await self._render(work, Path(name), tools)
-            clip = ExtractClip.from_dict(work.job.payload)
-            cut = await extract_clip(
-                clip, self._store, Path(name), tools=tools, deadline_s=self._deadline_s, report=work.report
-            )
-            return cut.to_dict()
+            if work.job.kind is JobKind.EXTRACTION:
+                return await self._cut(work, Path(name), tools)
+            folder = pieces_folder(work.job.payload["output_key"])
+            kept = Pieces(self._store, f"{folder}{self._release}/")
+            make = self._render if work.job.kind is JobKind.EXPORT else self._make_preview
+            try:
+                made = await make(work, Path(name), tools, kept)
+            except (ReelError, StorageError):
+                await forget(self._store, folder)
+                raise
+            await forget(self._store, folder)
+            return made
 
-    async def _render(self, work: Work, folder: Path, tools: Tools) -> dict[str, Any]:
+    async def _cut(self, work: Work, folder: Path, tools: Tools) -> dict[str, Any]:
+        clip = ExtractClip.from_dict(work.job.payload)
+        async with self._turn:
+            made = await extract_clip(
+                clip, self._store, folder, tools=tools, deadline_s=self._deadline_s, report=work.report
+            )
+        return made.to_dict()
+
+    async def _render(self, work: Work, folder: Path, tools: Tools, kept: Pieces) -> dict[str, Any]:
         reel = RenderReel.from_dict(work.job.payload)
-        pieces = pieces_folder(reel.output_key)
-        try:
+        async with self._turn:
             made = await render_reel(
-                reel,
+                reel, self._store, folder, tools=tools, deadline_s=self._deadline_s, report=work.report, kept=kept
+            )
+        return made.to_dict()
+
+    async def _make_preview(self, work: Work, folder: Path, tools: Tools, kept: Pieces) -> dict[str, Any]:
+        clip = ExtractClip.from_dict(work.job.payload)
+        async with self._preview:
+            made = await extract_clip(
+                clip,
                 self._store,
                 folder,
                 tools=tools,
                 deadline_s=self._deadline_s,
                 report=work.report,
-                kept=Pieces(self._store, f"{pieces}{self._release}/"),
+                kept=kept,
+                turn=lambda: self._turn,
             )
-        except (ReelError, StorageError):
-            await forget(self._store, pieces)
-            raise
-        await forget(self._store, pieces)
         return made.to_dict()
 
     async def discard(self, job: Job) -> None:
@@ -65,5 +90,5 @@ class LocalWorker:
 
     async def abandon(self, job: Job) -> None:
         """Cancelling `run` has ended ffmpeg; the pieces are no use any more."""
-        if job.kind is JobKind.EXPORT:
-            await forget(self._store, pieces_folder(RenderReel.from_dict(job.payload).output_key))
+        if job.kind is not JobKind.EXTRACTION:
+            await forget(self._store, pieces_folder(job.payload["output_key"]))

@@ -39,7 +39,6 @@ class ModalWorker:
         self._deadline_s = deadline_s
         self._gpu = gpu
         self._machine = machine
-        self._here = asyncio.Semaphore(machine.limit)
 
     async def run(self, work: Work) -> dict[str, Any]:
         try:
@@ -48,18 +47,14 @@ class ModalWorker:
             self._gpu.refused(f"{error}: the Machine does job {work.job.id}")
         # A resumed job must not wait for that call.
         await work.note_call(None)
-        return await self._run_here(work)
-
-    async def _run_here(self, work: Work) -> dict[str, Any]:
-        async with self._here:
-            return await self._machine.run(work)
+        return await self._machine.run(work)
 
     async def _run(self, work: Work) -> dict[str, Any]:
         try:
             if work.job.kind is JobKind.EXPORT:
                 reel = RenderReel.from_dict(work.job.payload)
                 if self._is_too_old_for(reel, work):
-                    return await self._run_here(work)
+                    return await self._machine.run(work)
                 answer = await self._call("render_reel", reel, work)
                 if isinstance(answer, _Stored):
                     return answer.result
@@ -68,7 +63,7 @@ class ModalWorker:
                 return rendered.to_dict()
             clip = ExtractClip.from_dict(work.job.payload)
             if self._is_too_old_for(clip, work):
-                return await self._run_here(work)
+                return await self._machine.run(work)
             answer = await self._call("extract_clip", clip, work)
             if isinstance(answer, _Stored):
                 return answer.result

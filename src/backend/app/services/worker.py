@@ -47,7 +47,7 @@ async def delete_result(store: ObjectStore, job: Job) -> None:
 
 
 class Worker(Protocol):
-    """Carries out jobs; `limit` is how many at a time."""
+    """Carries out jobs; `limit` is how many at a time, previews and others counted apart."""
 
     limit: int
 

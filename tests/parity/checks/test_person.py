@@ -128,7 +128,7 @@ async def test_a_throw_away_person_takes_along_what_can_be_deleted(server: Serve
     assert len(server.texts) == 1
 
 
-async def test_an_upload_needs_cors_and_a_readable_etag() -> None:
+async def test_an_upload_needs_cors_and_a_part_a_readable_etag() -> None:
     answers = {"allow": "https://page.example", "expose": "ETag"}
 
     def bucket(request: httpx.Request) -> httpx.Response:
@@ -139,8 +139,10 @@ async def test_an_upload_needs_cors_and_a_readable_etag() -> None:
         api = Api(http, "https://page.example")
         assert await api.send_file("https://r2.example/k", b"x", "video/mp4") == '"e"'
         answers["expose"] = ""
-        with pytest.raises(Refused, match="not exposed"):
-            await api.send_file("https://r2.example/k", b"x")
+        for part, needed in (("?partNumber=1&uploadId=u", None), ("", True)):
+            with pytest.raises(Refused, match="not exposed"):
+                await api.send_file(f"https://r2.example/k{part}", b"x", etag=needed)
+        assert await api.send_file("https://r2.example/k", b"x") == "", "a whole file needs no ETag"
         answers["allow"] = "https://elsewhere.example"
         with pytest.raises(Refused, match="preflight"):
             await api.send_file("https://r2.example/k", b"x")

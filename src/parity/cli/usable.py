@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from parity.config.project import PARITY_TOML, Project
 from parity.config.secrets_env import OPEN
 from parity.config.toml_file import read_toml
 from parity.modal.config import modal_secrets
+from parity.r2.cors import load_policy, to_json
 from parity.services.process import search_path
 
 
@@ -125,18 +125,10 @@ def _require_origin(project: Project, rules: list[dict[str, list[str]]]) -> None
 
 
 def cors_rules(path: Path) -> list[dict[str, list[str]]]:
-    """``CORSRules`` of the bucket's CORS file. Raises ``ConfigError``; the R2 stand-in checks each rule further."""
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(str(path), f"not valid JSON: {error}") from None
-    rules = data.get("CORSRules") if isinstance(data, dict) else None
-    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        raise ConfigError(str(path), "there is no list CORSRules", '{"CORSRules": [{"AllowedOrigins": […], …}]}')
-    for number, rule in enumerate(rules):
+    """The rules of the bucket's CORS file, as the R2 stand-in reads it. Raises ``ConfigError``."""
+    rules = to_json(load_policy(path))
+    for number, rule in enumerate(rules, 1):
         for key in ("AllowedOrigins", "AllowedMethods"):
-            if not isinstance(rule.get(key), list) or not all(isinstance(text, str) for text in rule[key]):
-                raise ConfigError(f"{path}: CORSRules.{number}.{key}", "missing or not a list of texts")
-    return rules
+            if not rule[key]:
+                raise ConfigError(f"{path}: rule {number}", f"{key} is missing or empty", "a list of texts")
+    return [{key: value for key, value in rule.items() if isinstance(value, list)} for rule in rules]

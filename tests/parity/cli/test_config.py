@@ -49,9 +49,10 @@ def test_a_bucket_that_the_page_may_not_read_is_refused(checkout: Path, capsys: 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "not valid JSON"),
-        ("[]", "no list CORSRules"),
-        ('{"CORSRules": [{"AllowedMethods": ["GET"]}]}', "CORSRules.0.AllowedOrigins: missing"),
+        ("{", "Expecting property name"),
+        ('{"rule": []}', 'expected {"CORSRules"'),
+        ('{"CORSRules": [{"AllowedMethods": ["GET"]}]}', "rule 1"),
+        ('{"CORSRules": [{"AllowedOrigins": ["https://x.example"]}]}', "rule 1.*AllowedMethods is missing"),
     ],
 )
 def test_a_wrong_cors_file_is_refused_with_the_place(tmp_path: Path, text: str, problem: str) -> None:
@@ -59,6 +60,22 @@ def test_a_wrong_cors_file_is_refused_with_the_place(tmp_path: Path, text: str, 
     file.write_text(text)
     with pytest.raises(ConfigError, match=problem):
         cors_rules(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"CORSRules": [{"AllowedOrigins": ["https://x.example"], "AllowedMethods": ["PUT"]}]}',
+        '[{"AllowedOrigins": ["https://x.example"], "AllowedMethods": ["PUT"], "MaxAgeSeconds": 60}]',
+        '{"rules": [{"allowed": {"origins": ["https://x.example"], "methods": ["PUT"]}}]}',
+    ],
+    ids=["aws", "dashboard", "wrangler"],
+)
+def test_a_cors_file_may_have_each_form_that_the_stand_in_reads(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "cors.json"
+    file.write_text(text)
+    (rule,) = cors_rules(file)
+    assert (rule["AllowedOrigins"], rule["AllowedMethods"]) == (["https://x.example"], ["PUT"])
 
 
 def test_diff_shows_exactly_the_declared_differences(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:

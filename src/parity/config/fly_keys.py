@@ -41,6 +41,7 @@ NOT_REPRODUCED: tuple[NotReproduced, ...] = (
     NotReproduced(
         "machine_config", "is the Machine's configuration, containers included, below the other keys", loud=True
     ),
+    NotReproduced("statics", "serves files at the edge: here the app gets these requests", loud=True),
     NotReproduced("container", "names the container that gets the image", loud=True),
     NotReproduced("experimental.machine_config", "is the Machine's configuration, below the other keys", loud=True),
     NotReproduced("experimental.attached", "exports secrets of attached services into the environment", loud=True),

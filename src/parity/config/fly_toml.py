@@ -149,10 +149,6 @@ def load_fly_config(path: Path, *, as_flyctl: bool = False) -> FlyConfig:
     for key in ("not_reproduced", "dropped"):
         if key in data:
             raise refuse(key, "unknown key")
-    if "statics" in data:
-        raise ConfigError(
-            f"{path}: statics", "the stand-in serves no files in the app's place", fix="serve them by the app, or a CDN"
-        )
     services = data.pop("services", [])
     if services and "http_service" in data:
         left_out.insert(0, NotReproduced("services", "more ports of the app, beside [http_service]", loud=True))

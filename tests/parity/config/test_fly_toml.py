@@ -98,7 +98,6 @@ def test_a_section_that_only_flyctl_acts_on_is_listed_not_dropped_silently(tmp_p
         (MINIMAL + "[env]\nDEBUG = [1]\n", "env.DEBUG"),
         (MINIMAL + '[[vm]]\nsize = "shared-cpu-3x"\n', "vm.0"),
         (MINIMAL + '[deploy]\nstrategy = "bluegreen"\n', "deploy.strategy"),
-        (MINIMAL + '[[statics]]\nguest_path = "/a"\nurl_prefix = "/b"\n', "statics"),
         (MINIMAL + '[mounts]\nsource = "data"\ndestination = "relative"\n', "mounts.0.destination"),
         (MINIMAL + 'processes = ["web"]\n', "http_service.processes"),
         ('app = "a"\n[[services]]\ninternal_port = 1\nprotocol = "udp"\n', "services"),
@@ -205,6 +204,9 @@ persist_rootfs = "always"
 [[files]]
 guest_path = "/etc/x"
 raw_value = "x"
+[[statics]]
+guest_path = "/a"
+url_prefix = "/b"
 [metrics]
 port = 9
 path = "/m"
@@ -227,7 +229,7 @@ def test_every_key_that_flyctl_knows_is_acted_on_or_listed(tmp_path: Path) -> No
     assert config.group_checks["other"].port == 1
     loud = [entry.key for entry in config.not_reproduced if entry.loud]
     assert loud == [
-        "vm.persist_rootfs", "machine_config", "container", "vm.gpu_kind",
+        "vm.persist_rootfs", "machine_config", "statics", "container", "vm.gpu_kind",
     ]  # fmt: skip
     quiet = {entry.key for entry in config.not_reproduced if not entry.loud}
     assert quiet >= {

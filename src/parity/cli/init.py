@@ -64,7 +64,8 @@ def _routes(root: Path, found: Findings, url: str | None) -> list[Route]:
         except (httpx.HTTPError, ValueError) as error:
             raise click.ClickException(f"{url} has no OpenAPI document: {error}") from None
     own = root / ".venv/bin/python"
-    values = {name: _ADDRESS if name.endswith(("URL", "ENDPOINT")) else "stand-in" for name in found.must} | found.env
+    addresses = {name for name in found.must if name.endswith(("URL", "ENDPOINT"))} | {found.r2.get("R2_ENDPOINT", "")}
+    values = {name: _ADDRESS if name in addresses else "stand-in" for name in found.must} | found.env
     with tempfile.TemporaryDirectory() as folder:  # the image's paths may be written to when the app is imported
         image = {name: f"{folder}{v}" if v.startswith("/") else v for name, v in found.image_env.items()}
         python = own if own.exists() else Path(sys.executable)

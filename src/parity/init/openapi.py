@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 
 SECONDS = 30.0
+# For an import of the app. On a busy machine one that takes two seconds took more than thirty.
+IMPORT_S = 180.0
 _METHODS = ("get", "post", "put", "patch", "delete")
 _ASK = """
 import importlib, json, sys
@@ -64,11 +66,11 @@ def from_source(python: Path, folder: Path, command: Sequence[str], env: Mapping
             env={**kept, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **env},
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=IMPORT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise NoDocument(f"{named} was not imported within {SECONDS:g} s") from None
+        raise NoDocument(f"{named} was not imported within {IMPORT_S:g} s") from None
     except OSError as error:
         raise NoDocument(f"{python} cannot be run: {error.strerror}") from None
     if done.returncode:

@@ -46,7 +46,9 @@ PLACE = re.compile(r"""["'](/(?:data|tmp|var|mnt)(?:/[\w./-]*)?)["']""")
 ADDRESS = re.compile(r"_(URL|URI|ENDPOINT|HOST|BASE|API|DSN)$")
 # What fly.toml's [env] calls the environment, and how environments are called.
 ENVIRONMENT = re.compile(r"(^|_)(ENV|ENVIRONMENT|STAGE)$")
-ENVIRONMENTS = re.compile(r"(dev|development|test|qa|preview|staging|stage|prod|production|live)[a-z0-9-]*", re.I)
+ENVIRONMENTS = re.compile(
+    r"(dev|development|test|tst|qa|preview|staging|stage|stg|prod|prd|production|live)[a-z0-9-]*", re.I
+)
 # Set by Fly, the shell or Python itself: no secret of the app.
 NOT_SECRETS = re.compile(
     r"^(FLY_.*|PORT|HOST|HOME|PATH|PYTHON.*|PRIMARY_REGION|TZ|LANG|DEBUG|LOG_LEVEL|TMPDIR|GIT_.*)$"

@@ -85,7 +85,10 @@ class Findings:
         if not value.startswith("/"):
             return value
         below = posixpath.relpath(value, self.workdir)
-        return value.lstrip("/") if below.startswith("..") else below
+        if not below.startswith(".."):
+            return below
+        # Outside of the code it is a folder of the image or of a volume; the slash lets each Machine begin with it.
+        return value.strip("/") + ("" if posixpath.splitext(value)[1] else "/")
 
     @property
     def environment(self) -> str:

@@ -75,6 +75,23 @@ def test_the_contracts_guesses_come_from_the_apps_openapi_document(
     assert "PATCH  /card" in written
 
 
+def test_an_app_that_looks_at_its_endpoint_is_imported_and_its_short_environment_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients of S3 refuse an endpoint that is no URL as soon as they are made."""
+    files = {
+        "fly.toml": 'app = "x"\n[env]\nAPP_ENV = "stg"\n[http_service]\n',
+        "Dockerfile": "FROM a\nCMD uvicorn app:app --host 0.0.0.0 --port 8080\n",
+        "app.py": "import os\nfrom urllib.parse import urlsplit\nfrom fastapi import FastAPI\n"
+        'client = dict(endpoint_url=os.environ["S3_API"])\nassert urlsplit(client["endpoint_url"]).scheme\n'
+        'app = FastAPI()\n\n@app.get("/notes")\ndef notes(): return []\n',
+    }
+    initialised(_files(tmp_path, files), monkeypatch)
+    written = (tmp_path / "parity_contract.py").read_text()
+    assert "    GET    /notes\n" in written
+    assert 'keeps = InBucket("stg/")' in written
+
+
 def test_postgres_a_worker_and_a_release_command_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = initialised(_without_description(tmp_path, "league"), monkeypatch)
     assert project.parity.services["postgres"].migrate == ["{python}", "-m", "league.migrate"]
@@ -230,12 +247,13 @@ def test_the_images_folders_become_the_machines_own(
 ) -> None:
     files = {
         "fly.toml": 'app = "x"\n[env]\nWORKERS = "3"\n[http_service]\n',
-        "Dockerfile": "FROM a\nWORKDIR /app\nENV DATA_DIR=/data MODELS=/app/models UNREAD=1\n"
+        "Dockerfile": "FROM a\nWORKDIR /app\nENV DATA_DIR=/data DB_FILE=/data/app.db MODELS=/app/models UNREAD=1\n"
         "CMD exec gunicorn app:app -w ${WORKERS:-2} -b 0.0.0.0:8080\n",
-        "app.py": 'import os\nDATA = os.getenv("DATA_DIR", "/tmp/kiosk")\nMODELS = os.environ["MODELS"]\n',
+        "app.py": 'import os\nDATA = os.getenv("DATA_DIR", "/tmp/kiosk")\n'
+        'MODELS, DB = os.environ["MODELS"], os.environ["DB_FILE"]\n',
     }
     project = initialised(_files(tmp_path, files), monkeypatch)
-    assert project.process.env == {"DATA_DIR": "data", "MODELS": "models"}
+    assert project.process.env == {"DATA_DIR": "data/", "DB_FILE": "data/app.db", "MODELS": "models"}
     assert project.process.command[5:] == ["3", "-b", "{host}:{port}"]
     assert "to do    app.py names /tmp/kiosk: as processes all Machines share it" in capsys.readouterr().out
 

@@ -128,6 +128,8 @@ class ProcessDriver:
         own = dict(zip(self._env, command_words(list(self._env.values()), values), strict=True))
         # The port and address of a process are the harness's, whatever fly.toml says of those inside of a container.
         places = {name: value for name, value in own.items() if value != self._env[name]}
+        for path in _folders(own):
+            (workdir / path).mkdir(parents=True, exist_ok=True)
         environment |= {**own, **spec.environment, **places}
         debugged = (self._host, _free_port(self._host)) if spec.debug else None
         if debugged:
@@ -225,6 +227,15 @@ def command_words(command: list[str], values: dict[str, str]) -> list[str]:
             word = word.replace(f"{{{name}}}", value)
         words.append(word)
     return words
+
+
+def _folders(variables: Mapping[str, str]) -> list[str]:
+    """The folders of relative paths among these values: ``data/`` of ``data/`` and of ``data/app.db``.
+
+    An image or a volume provides them on Fly, so an app need not create them itself.
+    """
+    paths = [value for value in variables.values() if "/" in value and "://" not in value and not value.startswith("/")]
+    return [path.rpartition("/")[0] for path in paths if ".." not in path.split("/")]
 
 
 def _free_port(host: str) -> int:

@@ -213,6 +213,28 @@ async def test_temporary_files_are_the_machines_own_and_env_of_the_image_comes_b
         await machines.close()
 
 
+async def test_the_folders_that_the_image_gives_are_there_and_empty_at_each_start(tmp_path: Path) -> None:
+    """An app does not create the folder that its Dockerfile or a volume of fly.toml provides."""
+    machines = ProcessDriver(
+        SOURCE.parent,
+        SOURCE.name,
+        ["/bin/sh", "-c", 'ls "$SCRATCH" && touch "$SCRATCH/left" "$DB" && ls -d kept; : {port}'],
+        tmp_path / "state",
+        env={"SCRATCH": "data/", "DB": "db/app.db", "KIND": "kept", "PAGE": "https://x.example/y"},
+    )
+    await machines.open()
+    try:
+        for _ in range(2):
+            await machines.start(spec({}))
+            await machines.wait("m1")
+        assert [line for line in await machines.logs("m1", 20) if "kept" not in line] == []
+        assert sorted(path.name for path in (tmp_path / "state/machines/m1").rglob("left")) == ["left"]
+        assert list((tmp_path / "state/machines/m1").rglob("app.db"))
+        assert not list((tmp_path / "state/machines/m1").rglob("x.example"))
+    finally:
+        await machines.close()
+
+
 async def test_a_server_that_reads_its_port_and_address_from_variables_gets_its_own(tmp_path: Path) -> None:
     """Also where fly.toml gives the variable the port that counts inside of a container."""
     machines = ProcessDriver(

@@ -15,6 +15,7 @@ from parity.checks.stack import Stack, StackError
 # The file of each view, and its path in the admin API.
 VIEWS = {
     "machines.json": "/fly/machines",
+    "groups.json": "/fly/groups",
     "release.json": "/fly/release",
     "edge-requests.json": "/fly/requests",
     "r2-requests.json": "/r2/requests?limit=500",
@@ -53,7 +54,7 @@ async def leave(folder: Path, reason: str, stack: Stack, notes: Notes, secrets: 
                 found[name] = await stack.admin("GET", path, timeout_s=10)
             except StackError as error:
                 problems.append(f"{name}: {error}")
-        for machine in found.get("machines.json", ()):
+        for machine in (*found.get("machines.json", ()), *found.get("groups.json", ())):
             try:
                 answer = await stack.admin("GET", f"/fly/machines/{machine['id']}/logs", timeout_s=10)
                 stack.logs[machine["id"]] = answer["lines"]

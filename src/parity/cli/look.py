@@ -55,7 +55,10 @@ def status(as_json: bool) -> None:
     dev: dict[str, Any] = {"on": False}
     if parts:
         try:
-            machines = ask(project.settings.admin_url, "GET", "/fly/machines")
+            machines = [
+                *ask(project.settings.admin_url, "GET", "/fly/machines"),
+                *ask(project.settings.admin_url, "GET", "/fly/groups"),
+            ]
             dev = ask(project.settings.admin_url, "GET", "/fly/dev")
         except StackError as error:
             click.echo(f"Machines: {error.problem}", err=True)
@@ -70,7 +73,8 @@ def status(as_json: bool) -> None:
             click.echo(f"{part.name:<10} {part.state:<10} {part.detail}")
         for found in machines:
             over = "  with the working tree over it" if found.get("dev") else ""
-            click.echo(f"Machine {found.get('id')}  {machine_state(found)}  {found.get('image_ref', '')}{over}")
+            group = f"  group {found['group']}" if "group" in found else ""
+            click.echo(f"Machine {found.get('id')}{group}  {machine_state(found)}  {found.get('image_ref', '')}{over}")
         for line in dev_lines(dev):
             click.echo(line)
     raise SystemExit(0 if whole else 1)

@@ -50,16 +50,15 @@ def machine() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_machines(as_json: bool) -> None:
     """Show every Machine."""
-    found = _admin("GET", "/fly/machines")
+    found = [*_admin("GET", "/fly/machines"), *_admin("GET", "/fly/groups")]
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
     if not found:
         click.echo("there is no Machine")
     for one in found:
-        click.echo(
-            f"{one['id']}  {machine_state(one)}  {one.get('requests', 0)} request(s)  {one.get('image_ref', '')}"
-        )
+        serves = f"group {one['group']}" if "group" in one else f"{one.get('requests', 0)} request(s)"
+        click.echo(f"{one['id']}  {machine_state(one)}  {serves}  {one.get('image_ref', '')}")
 
 
 @machine.command()

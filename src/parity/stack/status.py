@@ -59,5 +59,7 @@ def machine_state(machine: Mapping[str, object]) -> str:
         events = machine.get("events")
         types = [str(event.get("type")) for event in events] if isinstance(events, list) else []
         asked = "stopping" in types[-3:]
+        if asked and "group" in machine:
+            return "stopped (no request starts a Machine of this group)"
         return "asleep (stopped; the next request starts it)" if asked else "ended by itself (parity machine logs)"
     return f"{state}, {'healthy' if machine.get('healthy') else 'not healthy'}"

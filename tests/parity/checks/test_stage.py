@@ -305,11 +305,14 @@ async def test_evidence_has_the_logs_of_machines_that_are_gone_and_no_secret(
     stack: Stack, standins: Standins, tmp_path: Path
 ) -> None:
     standins.machines["m2"] = "started"
+    standins.groups["w1"] = "started"
     await Machines(stack).destroy("m2")
     stack.said.append({"asked": "GET /x?token=abcdef123456", "body": f'{{"key": "{SECRET}"}}'})
     folder = tmp_path / "evidence"
     await evidence.leave(folder, f"failed: {SECRET}", stack, Notes(), [SECRET])
-    assert {"machine-m1.log", "machine-m2.log", "reason.txt", "requests.json"} <= {f.name for f in folder.iterdir()}
+    assert {"machine-m1.log", "machine-m2.log", "machine-w1.log", "reason.txt", "requests.json"} <= {
+        f.name for f in folder.iterdir()
+    }
     assert "log of m2" in (folder / "machine-m2.log").read_text()
     everything = "".join(file.read_text() for file in folder.iterdir())
     assert SECRET not in everything

@@ -148,8 +148,10 @@ def test_the_editor_s_container_is_no_stack_no_part_and_goes_on_when_the_stack_s
 def test_a_machine_without_requests_is_asleep_and_one_that_crashed_is_not(
     state: str, events: list[str], words: str
 ) -> None:
-    found = {"state": state, "healthy": True, "events": [{"type": kind} for kind in events]}
+    found: dict[str, object] = {"state": state, "healthy": True, "events": [{"type": kind} for kind in events]}
     assert machine_state(found).startswith(words)
+    asleep = words == "asleep (stopped"
+    assert machine_state({**found, "group": "worker"}).startswith("stopped (no request" if asleep else words)
 
 
 class Recorded(Answers):

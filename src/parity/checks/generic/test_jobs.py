@@ -77,6 +77,15 @@ def still_running(job: Job) -> str:
     )
 
 
+async def said_by_workers(machines: Machines) -> str:
+    """The last log lines of the Machines of other process groups; empty without such groups."""
+    found = ""
+    for worker in await machines.stack.admin("GET", "/fly/groups"):
+        last = " | ".join([line.strip() for line in await machines.logs(worker["id"]) if line.strip()][-3:])
+        found += f". The Machine of group {worker['group']} is {worker['state']}; its last log lines: {last or 'none'}"
+    return found
+
+
 @check(
     "G",
     "When the app calls a job done, all its output is in the bucket",
@@ -86,13 +95,14 @@ def still_running(job: Job) -> str:
     rests_on=("test_someone_new_can_come",),
     deadline_s=300,
 )
-async def test_job_done(person: Person, bucket: Bucket, stack: Stack, video: bytes) -> None:
+async def test_job_done(person: Person, machines: Machines, bucket: Bucket, stack: Stack, video: bytes) -> None:
     """Call a job done only after R2 has acknowledged every output."""
     since = time.time()
     job = await begun(person, video)
     state = await ended(job)
     there = {key: await bucket.read(key) for key in state.keys if key in await bucket.objects(key)}
-    assert state.at != "running", still_running(job)
+    if state.at == "running":
+        raise AssertionError(still_running(job) + await said_by_workers(machines))
     wrong = (await not_taken(stack, since))[0] if state.at == "failed" else []
     cause = f" R2 refuses {as_refused(wrong[0])}" if wrong else ""
     assert state.at == "done", (

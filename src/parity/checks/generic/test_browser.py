@@ -229,6 +229,7 @@ async def test_strangers_kept_out(person: Person, stack: Stack) -> None:
     broken=Proxy("cookie_for_one_site"),
     because="a browser does not send it",
     needs=("origin",),
+    rests_on=("test_someone_new_can_come",),
     live=True,
     fast=True,
 )

@@ -194,7 +194,7 @@ async def test_slow(person: Person, faults: Faults) -> None:
     needs=("in_bucket",),
     deadline_s=200,
     apart=True,
-    rests_on=("test_writes_last",),
+    rests_on=("test_durable",),
 )
 async def test_each_fault_of_a_write(people: People, machines: Machines, faults: Faults, stack: Stack) -> None:
     """Acknowledge a write only when it is stored, roll it back otherwise, and keep serving after both."""

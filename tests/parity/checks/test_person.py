@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -63,7 +64,7 @@ def server() -> Server:
     return Server()
 
 
-async def person_of(server: Server, kind: type[Any]) -> Person:
+async def person_of(server: Callable[[httpx.Request], httpx.Response], kind: type[Any]) -> Person:
     def new_client() -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="https://app.example")
 

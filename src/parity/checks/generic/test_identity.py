@@ -6,7 +6,7 @@ import contextlib
 import copy
 import re
 import sys
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -23,6 +23,8 @@ from parity.checks.stack import Stack
 from parity.contract import FullContract, InBucket, Refused
 
 NEVER = sys.maxsize
+# Fewest characters of a credential: a text of at least 64 random bits. Ids of records are often shorter.
+LONG = 16
 # A contract finds in the other person's answers less than it looks for. StopIteration in a coroutine is a RuntimeError.
 NOT_AS_THE_OWNER = (Refused, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 
@@ -129,6 +131,7 @@ async def test_others_change_nothing(people: People) -> None:
         not_declared("the contract has neither delete nor edit, so there is nothing to change")
     hand = Hand(one, other)
     text, practised = await one.write(), await one.write()
+    await other.write()  # so that the other person has what a change may need, such as a CSRF token
     if one.can("delete"):
         last = await hand.counted(hand.app.delete(practised))
         await hand.of_the_other(hand.app.delete(text), last)
@@ -154,12 +157,13 @@ class Hand:
 
     ``app`` is the contract of ``one``. Of a change only the last request that is no GET is sent so: where an app has
     one path for everything (JSON-RPC, GraphQL), the requests before it find what is to be changed, and must show what
-    the owner sees.
+    the owner sees. A credential in the request itself is replaced by that of ``other``, see ``credentials``.
     """
 
     def __init__(self, one: Person, other: Person) -> None:
         self.app: FullContract = copy.copy(one.app)
         self.app.api = replace(one.api)
+        self._of_one, self._of_other = one, other.app
         self._own, self._other = self.app.api.ask, other.api.ask
         self._seen, self._from, self._reads = 0, NEVER, False
         self._told_apart = (one.api.headers, dict(one.api.http.cookies)) != (
@@ -187,9 +191,10 @@ class Hand:
     async def reads_as_the_other(self, read: Coroutine[Any, Any, object]) -> object:
         """What the other person gets for the same requests; None where that is nothing of use.
 
-        Also None where headers and cookies do not tell the two people apart: then the requests themselves say who asks.
+        Also None where neither headers and cookies nor credentials tell the two people apart: then nothing in the
+        requests says who asks.
         """
-        if not self._told_apart:
+        if not (self._told_apart or credentials(self.app, self._of_other, self._of_one.owns)):
             read.close()
             return None
         self._reads = True
@@ -202,5 +207,32 @@ class Hand:
 
     async def _ask(self, method: str, path: str, json: object = None, **more: Any) -> httpx.Response:
         self._seen += method not in ("GET", "HEAD")
-        crossed = self._reads or (method not in ("GET", "HEAD") and self._seen >= self._from)
-        return await (self._other if crossed else self._own)(method, path, json, **more)
+        if not (self._reads or (method not in ("GET", "HEAD") and self._seen >= self._from)):
+            return await self._own(method, path, json, **more)
+        swapped = credentials(self.app, self._of_other, self._of_one.owns)
+        place, mark, query = path.partition("?")  # the path itself names records, and the ids of their owners
+        asked = {name: exchanged(value, swapped) for name, value in {"json": json, **more}.items()}
+        return await self._other(method, place + mark + exchanged(query, swapped), **asked)
+
+
+def credentials(one: FullContract, other: FullContract, owns: str) -> dict[str, str]:
+    """What one person's contract remembers as a credential, such as a token in ``self._token``, with the other's.
+
+    Some apps take it in the body of a request or in its query: the token of a JSON-RPC call, or the CSRF token of a
+    form. A text is a credential where both people have one, it is too long to guess, and it is no id of the person,
+    which is a part of ``owns``.
+    """
+    pairs = [(value, vars(other).get(name)) for name, value in vars(one).items() if isinstance(value, str)]
+    found = {mine: theirs for mine, theirs in pairs if isinstance(theirs, str) and mine != theirs}
+    return {mine: theirs for mine, theirs in found.items() if len(mine) >= LONG and theirs and mine not in owns}
+
+
+def exchanged(value: Any, texts: Mapping[str, str]) -> Any:
+    """The value with each of these texts replaced, at any depth; file contents stay as they are."""
+    if isinstance(value, str):
+        for old in sorted(texts, key=len, reverse=True):
+            value = value.replace(old, texts[old])
+        return value
+    if isinstance(value, Mapping):
+        return {exchanged(key, texts): exchanged(one, texts) for key, one in value.items()}
+    return [exchanged(one, texts) for one in value] if isinstance(value, list) else value

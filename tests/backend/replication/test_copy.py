@@ -179,9 +179,11 @@ def test_a_group_that_is_stored_while_the_copy_is_let_go_counts_as_kept(tmp_path
         await asyncio.sleep(0)
         dropping = asyncio.ensure_future(copy.dropped(OSError("the disk fails")))
         await asyncio.sleep(0)
-        database.mark_durable(database.txid + 1, database.seq)
+        reached = database.txid + 1
+        database.mark_durable(reached, database.seq)
         await asyncio.gather(busy, dropping)
         assert copy.kept(done[1])
+        assert one.replica.position == reached
 
     play(run)
 

@@ -292,8 +292,9 @@ class LocalCopy:
         database, self.database = self.database, None
         self._enter(state)
         if database is not None:
-            self.dropped_at = database.txid
             await self.locally(database.remove)
+            # Only now: an upload that was on its way may have ended while this waited for its turn.
+            self.dropped_at = database.txid
         self._next_epoch(cause, database)
 
     def _enter(self, state: State) -> None:

@@ -20,3 +20,14 @@ def test_an_owner_claims_nothing_again(tmp_path: Path) -> None:
         assert highest(one.bucket.refs()) == reached
 
     play(run)
+
+
+def test_a_machine_without_a_name_has_nothing_to_release(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        reached = highest(one.bucket.refs())
+        await one.replica.close(release_seconds=20.0)
+        assert highest(one.bucket.refs()) == reached
+
+    play(run)

@@ -34,13 +34,14 @@ class Clocks:
 
 class OneFile:
     """A store in which each create takes two seconds, and is applied after the first. ``there`` is the file that each
-    create and each GET meets, ``newest`` what a list ends with."""
+    create and each GET meets, ``newest`` what a list ends with. A create's clock is ``error`` seconds ahead."""
 
     def __init__(self, clocks: Clocks) -> None:
         self.clocks = clocks
         self.exists = False
         self.there: bytes | None = None
         self.newest = 0
+        self.error = 0.0
         self.amid: Callable[[], None] = lambda: None
 
     async def create(self, _file: NewFile) -> float:
@@ -49,7 +50,7 @@ class OneFile:
         self.clocks.now += 1
         if self.exists:
             raise FileExists("taken")
-        return self.clocks.date
+        return self.clocks.date + self.error
 
     async def probe(self, _ref: FileRef) -> tuple[bytes | None, float]:
         return self.there, self.clocks.date
@@ -137,3 +138,18 @@ async def test_an_append_within_half_the_retention_asks_for_no_list(log: Log, st
     clocks.now += 14 * DAY
     await log.append(FILE)
     assert log.verified == clocks.date
+
+
+async def test_a_clock_that_jumps_ahead_once_makes_a_writer_look_and_is_not_believed(
+    log: Log, store: OneFile, clocks: Clocks
+) -> None:
+    """Believed, it would keep this writer from looking for as long as the clock was ahead."""
+    store.newest, store.error = 7, 400 * DAY
+    await log.append(FILE)
+    assert log.verified == clocks.date
+
+
+async def test_what_was_appended_is_remembered_with_its_size(log: Log) -> None:
+    """A snapshot is due by the bytes behind the last one."""
+    await log.append(FILE)
+    assert [file.size for file in log.files] == [len(FILE.data)]

@@ -83,7 +83,7 @@ async def extraction_events(websocket: WebSocket, context: ContextDep, core: Cor
 
 
 def _session(websocket: WebSocket, core: Core, context: UserContext) -> AbstractAsyncContextManager[Session]:
-    """As a request has it: this Machine becomes the owner, unless the client asked for this very Machine."""
+    """Opens a session as a request does: this Machine becomes the owner, unless reading must move no profile."""
     serving = PINNED not in websocket.scope
     return core.databases.session(context, at_least=current_caller().position, serving=serving)
 
@@ -116,6 +116,9 @@ async def _serve(
 ) -> None:
     """Until the client leaves (WebSocketDisconnect), takes nothing for SEND_SECONDS (TimeoutError) or sends what is no
     message (_Close)."""
+    # Only the first look makes this Machine the owner. Otherwise open sockets on two Machines would take the profile
+    # from each other every LOOK_SECONDS.
+    websocket.scope[PINNED] = True
     tasks = [
         asyncio.create_task(_answer_pings(websocket)),
         asyncio.create_task(_forward(websocket, events, known, only)),

@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.websockets import WebSocketDisconnect
 from tests.backend.fakes import FakeStore
 
 from app import websockets
 from app.context import UserContext
 from app.jobs import rows, steps
-from app.jobs.models import JobKind
+from app.jobs.models import Job, JobKind
 from app.main import create_app
 from app.middleware.owner import PINNED
 from app.replication.layout import SNAPSHOT, FileRef, highest, parse_name, transaction
@@ -136,6 +137,19 @@ async def test_a_client_that_asks_for_a_machine_is_served_there_and_only_its_wri
     assert (await other.read(**{"fly-prefer-instance-id": "m1"})).headers["fly-replay"] == "prefer_instance=m1"
     assert (await other.write("dark", **{"fly-prefer-instance-id": "m2"})).status_code == 200
     assert newest(store) == "m2"
+
+
+async def test_an_owner_that_learns_of_a_new_one_does_not_take_the_profile_back(start: Start, store: FakeStore) -> None:
+    """It was frozen, for one. Otherwise two Machines that both get requests would take it from each other for ever."""
+    one, _ = await start("m1", SYNC_READ_CHECK="always")
+    other, _ = await start("m2", SYNC_READ_CHECK="always")
+    await one.client.post("/api/profiles", headers=PROFILE, json={"name": "x", "id": "main"})
+    await one.write()
+    await other.write("light", **{"fly-preferred-instance-unavailable": "m1"})
+    assert (await one.read()).json()["theme"] == "light"
+    await one.settled()
+    assert newest(store) == "m2"
+    assert (await one.read()).headers["fly-replay"] == "prefer_instance=m2"
 
 
 async def test_a_request_that_could_not_reach_a_former_owner_goes_to_the_owner(two: tuple[Machine, Machine]) -> None:
@@ -380,3 +394,30 @@ async def test_a_websocket_that_was_sent_to_this_very_machine_moves_no_profile(
         await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
     await other.settled()
     assert store.keys() != before
+
+
+async def test_an_open_websocket_does_not_take_the_profile_back(
+    two: tuple[Machine, Machine], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websockets, "LOOK_SECONDS", 0.001)
+    _, other = two
+    looks = asyncio.Semaphore(0)
+
+    async def look() -> list[Job]:
+        async with websockets._session(socket, other.app.state.core, CONTEXT) as session:  # type: ignore[arg-type]
+            found = await session.read(lambda connection: rows.of_kind(connection, JobKind.EXTRACTION))
+        looks.release()
+        return found
+
+    async def receive() -> dict[str, Any]:
+        await looks.acquire()
+        await looks.acquire()
+        return {"type": "websocket.disconnect"}
+
+    socket = SimpleNamespace(scope={}, receive=receive)
+    await two[0].settled()
+    before = store.keys()
+    with pytest.raises(WebSocketDisconnect):
+        await websockets._serve(socket, asyncio.Queue(), look, {}, only=None)  # type: ignore[arg-type]
+    await other.settled()
+    assert store.keys() == before

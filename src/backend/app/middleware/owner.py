@@ -34,7 +34,8 @@ REPLAYED: Final = ("fly-replay-src", "fly-replay-failed")
 CACHE_STATUS: Final = "fly-replay-cache-status"
 ASKED_FOR: Final = "fly-prefer-instance-id"
 PINNED: Final = "app.pinned"
-"""Set in the scope of a request whose client asked for this very Machine: reading for it moves no profile."""
+"""In the scope of a request: reading for it makes no Machine the owner, for example because its client asked for this
+Machine."""
 
 
 class OwnerMiddleware:

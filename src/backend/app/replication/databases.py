@@ -78,10 +78,13 @@ class ReplicatedDatabases:
     ) -> AsyncIterator[ReplicatedSession]:
         async with self._using(context) as entry:
             session = ReplicatedSession(entry.replica, entry.folder, at_least)
+            owning = entry.replica.copy.owning
             try:
                 yield session
                 await session.settle()
-                if serving:
+                # An owner that has just learned of a new one gives way. Otherwise two Machines that both still get
+                # requests would take the profile from each other for ever.
+                if serving and not owning:
                     entry.replica.claim_soon()
             finally:
                 session.end()

@@ -97,7 +97,8 @@ class Databases(Protocol):
     ) -> AbstractAsyncContextManager[Session]:
         """A session that is settled on a clean exit (after an exception in its block it is not).
 
-        Nothing in it lies behind the TXID `at_least`. With `serving` this Machine becomes the profile's owner.
+        Nothing in it lies behind the TXID `at_least`. With `serving` this Machine becomes the profile's owner, unless
+        it was the owner until the session found that another Machine is.
         """
         ...
 

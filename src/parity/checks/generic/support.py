@@ -15,7 +15,7 @@ from parity.checks.bucket import Bucket
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person
 from parity.checks.stack import Stack
-from parity.checks.verdict import NotDeclared
+from parity.checks.verdict import NotDeclared, NotShown
 from parity.contract import InBucket, Refused
 
 T = TypeVar("T")
@@ -103,6 +103,11 @@ async def replicated(person: Person, stack: Stack) -> None:
 def not_declared(reason: str) -> NoReturn:
     """End the check as "not declared": the app or its contract lacks what the check tests. Raises ``NotDeclared``."""
     raise NotDeclared(reason)
+
+
+def not_shown(reason: str) -> NoReturn:
+    """End the check as "cannot be shown here": what it tests could not be brought about. Raises ``NotShown``."""
+    raise NotShown(reason)
 
 
 def asks_r2(person: Person) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from parity.checks import Wrap, check
 from parity.checks.faults import Faults
@@ -26,20 +28,27 @@ COSTLY = ("Put", "Copy", "Create", "Complete", "Upload", "List")
 )
 async def test_boots_in_time(machines: Machines, stack: Stack) -> None:
     """Do slow work in the build or after the port is open; listen on 0.0.0.0 and on fly.toml's internal_port."""
-    await opens(machines, stack, "")
+    async with opened(machines, stack, ""):
+        pass
 
 
-async def opens(machines: Machines, stack: Stack, when: str) -> None:
-    """Start a Machine, and assert that its port opens before the edge stops trying. ``when`` goes into the message."""
+@asynccontextmanager
+async def opened(machines: Machines, stack: Stack, when: str) -> AsyncIterator[str]:
+    """The id of a new Machine whose port is open; asserts that it opens before the edge stops trying.
+
+    ``when`` goes into the message.
+    """
     async with machines.booting() as made:
         seen = await until(lambda: machines.get(made), over, 3 * PATIENCE_S)
         last = [line for line in (await machines.logs(made))[-3:] if line.strip()]
-    port = stack.site.project.fly.service.internal_port
-    assert seen["port"] == "open", (
-        f"a new Machine{when} does not open its port ({port}, fly.toml's internal_port) before the edge gives up; the"
-        f" Machine is {seen['state']}. Its last log lines: {' | '.join(last) or 'none'}. On Fly the request that woke"
-        " the Machine gets 502. Do slow work in the build or after the port is open, and listen on 0.0.0.0"
-    )
+        port = stack.site.project.fly.service.internal_port
+        assert seen["port"] == "open", (
+            f"a new Machine{when} does not open its port ({port}, fly.toml's internal_port) before the edge gives up;"
+            f" the Machine is {seen['state']}. Its last log lines: {' | '.join(last) or 'none'}. On Fly the request"
+            " that woke the Machine gets 502. Do slow work in the build or after the port is open, and listen on"
+            " 0.0.0.0"
+        )
+        yield made
 
 
 def over(seen: dict[str, object]) -> bool:
@@ -118,11 +127,9 @@ async def test_hour_of_probes(machines: Machines, stack: Stack) -> None:
 )
 async def test_boots_without_modal(machines: Machines, faults: Faults, stack: Stack) -> None:
     """Call Modal only in requests that need it, never at start-up or in the health check."""
-    async with faults.modal(kind="rpc", target="*", status="UNAVAILABLE", times=-1, must_fire=False):
-        await opens(machines, stack, " that starts while Modal is unavailable")
-        async with machines.booting() as made:
-            await until(lambda: machines.get(made), over, 3 * PATIENCE_S)
-            answer = await probed(stack, made)
+    away = faults.modal(kind="rpc", target="*", status="UNAVAILABLE", times=-1, must_fire=False)
+    async with away, opened(machines, stack, " that starts while Modal is unavailable") as made:
+        answer = await probed(stack, made)
     assert answer.startswith("2"), (
         f"while Modal is unavailable the health check of a new Machine answers {answer}. Fly would stop routing to the"
         " whole app, although only some requests need Modal. Do not call Modal in the health check"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from parity.checks import Wrap, check
 from parity.checks.generic.support import PATIENCE_S, not_declared, probed
-from parity.checks.generic.test_boot import opens
+from parity.checks.generic.test_boot import opened
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, Person, missing
 from parity.checks.stack import Site, Stack
@@ -107,8 +107,9 @@ def _of_container(machine: str) -> float | None:
 async def test_boots_with_flys_cpu(machines: Machines, stack: Stack) -> None:
     """Compile bytecode in the image, import late, and move work out of the start."""
     shared(stack.site)
-    async with cpu(stack, "burst"):
-        await opens(machines, stack, " with the CPU time that Fly grants after a start")
+    when = " with the CPU time that Fly grants after a start"
+    async with cpu(stack, "burst"), opened(machines, stack, when):
+        pass
 
 
 @check(

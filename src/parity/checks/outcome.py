@@ -112,12 +112,13 @@ def exit_code(pytests: int, verdicts: Collection[Verdict]) -> int:
     """The exit code of the run.
 
     0: every check that ran passed. 1: the app failed a check, or a broken variant was not caught. ``NO_ANSWER``:
-    nothing failed, but something could not be judged. pytest's own codes for an interrupted or empty run stay.
+    nothing failed, but something could not be judged, or no check passed. pytest's own codes for an interrupted or
+    empty run stay.
     """
     if pytests not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not verdicts:
         return pytests
     if any(verdict in AGAINST_THE_APP | AGAINST_THE_CHECKS for verdict in verdicts):
         return int(pytest.ExitCode.TESTS_FAILED)
-    if any(verdict in WITHOUT_AN_ANSWER for verdict in verdicts):
+    if any(verdict in WITHOUT_AN_ANSWER for verdict in verdicts) or Verdict.PASSED not in verdicts:
         return NO_ANSWER
     return pytests

@@ -64,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[COLLECTED] = Collected()
     config.stash[MUTANTS] = load_mutants(file) if (file := config.getoption("--mutants")) else ()
     config.pluginmanager.register(_Xdist(config), "parity-xdist")
+    config.pluginmanager.register(_PlainRuns(), "parity-plain-runs")
     name = config.getoption("--parity-target")
     with contextlib.suppress(ConfigError):  # without a target the checks are only listed
         project = Project.load()
@@ -138,10 +139,28 @@ class _Xdist:
         report.when = "setup"  # JUnit counts a failure outside the call phase as an error
         report.parity = {**entry, "verdict": Verdict.ERROR.value, "reason": reason}  # type: ignore[attr-defined]
         if not entry["proof"]:
-            run.tell(entry["name"], Verdict.ERROR)
+            run.tell(entry["name"], crashitem, Verdict.ERROR)
 
 
 # --- collection
+
+
+class _PlainRuns:
+    """Keeps the check as it is in the run when a selection (``-k``, ``--lf``) leaves only its proof or mutant.
+
+    A proof counts only where the check as it is passed. ``-k`` with the name of a mutant matches no plain run. This is
+    registered after pytest's own plugins, so it sees what all of them left.
+    """
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
+        before = list(items)
+        yield
+        chosen = set(items)
+        proven = {name_of(item) for item in chosen if About.of(item) and is_proof(item)}
+        if missing := {i for i in before if i not in chosen and not is_proof(i) and name_of(i) in proven}:
+            ordered = [item for item in before if item in missing]
+            items[:] = [*ordered, *items]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -185,6 +204,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     variants come last. Among checks that share the stack, those with their own Machine begin first: they take longest.
     """
     known = [(item, about) for item in items if (about := About.of(item))]
+    _refuse_mistakes(items)
     fast, live = config.getoption("--fast"), config.getoption("--live-only")
     left_out = {item for item, about in known if (fast and not about.fast) or (live and not about.live)}
     if mutants := config.stash[MUTANTS]:
@@ -209,6 +229,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=order)
 
 
+def _refuse_mistakes(items: Sequence[pytest.Item]) -> None:
+    """Raises ``UsageError`` for a test that is no check, and for two checks of the same name.
+
+    A test without the mark has no verdict, so a promotion would not notice its failure. Verdicts are known by name.
+    """
+    where: dict[str, str] = {}
+    for item in items:
+        place = item.nodeid.partition("[")[0]
+        if isinstance(item, pytest.Function) and About.of(item) is None:
+            raise pytest.UsageError(f"{place} is no check: decorate it with @check(…), or give it a name without test")
+        if (other := where.setdefault(name_of(item), place)) != place:
+            raise pytest.UsageError(f"two checks are called {name_of(item)}: {other} and {place}. Rename one of them")
+
+
 def _depths(rests_on: dict[str, tuple[str, ...]]) -> dict[str, int]:
     """For each check, the length of its longest chain of ``rests_on``. Raises ``UsageError`` for a cycle."""
     found: dict[str, int] = {}
@@ -228,11 +262,12 @@ def _depths(rests_on: dict[str, tuple[str, ...]]) -> dict[str, int]:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if RUN in session.config.stash:
-        planned = session.config.stash[RUN].planned
-        planned |= {(name_of(i), is_proof(i)): about for i in session.items if (about := About.of(i))}
+        run = session.config.stash[RUN]
+        run.planned |= {(name_of(i), is_proof(i)): about for i in session.items if (about := About.of(i))}
+        run.times.update(name_of(i) for i in session.items if About.of(i) and not is_proof(i))
         if session.items:
             plan = {i.nodeid: begun(i, about).as_dict() for i in session.items if (about := About.of(i))}
-            session.config.stash[RUN].keep_plan(plan)
+            run.keep_plan(plan)
 
 
 def begun(item: pytest.Item, about: About) -> Ended:
@@ -315,7 +350,7 @@ def pytest_runtest_makereport(
         evidence.forget(folder)
     report.longrepr = run.clean_longrepr(report.longrepr)
     if report.when == "teardown" and not ended.proof and ended.verdict is not None:
-        run.tell(ended.name, ended.verdict)
+        run.tell(ended.name, item.nodeid, ended.verdict)
     report.parity = ended.as_dict()  # type: ignore[attr-defined]  # pytest-xdist carries it over
     return report
 

@@ -7,10 +7,12 @@ only for checks that come earlier in the collection, and each worker runs its ch
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +46,8 @@ class Run:
     out: Path
     # The tests of this run, by the check's name and whether the test is a proof. Filled after collection.
     planned: dict[tuple[str, bool], About] = field(default_factory=dict)
+    # How many tests each check is on the app as it is: one, or one for each of its parameters.
+    times: Counter[str] = field(default_factory=Counter)
 
     @property
     def named(self) -> Mapping[str, Change]:
@@ -108,26 +112,32 @@ class Run:
 
     # verdicts
 
-    def tell(self, name: str, verdict: Verdict) -> None:
-        """Tell the other processes the verdict of a check on the app as it is."""
-        partial = self.folder / f".{name}"
+    def tell(self, name: str, test: str, verdict: Verdict) -> None:
+        """Tell the other processes how one test (its id) of a check ended on the app as it is."""
+        file = self.folder / f"{name}.{hashlib.sha256(test.encode()).hexdigest()[:20]}.verdict"
+        partial = file.with_name(f".{file.name}")
         partial.write_text(json.dumps(verdict.value), "utf-8")
-        partial.rename(self.folder / f"{name}.verdict")
+        partial.rename(file)
 
     def verdict(self, name: str) -> Verdict | None:
-        """The verdict of the check on the app as it is; waits until the check has ended.
+        """The verdict of the check on the app as it is; waits until each of its tests has ended.
 
-        None: the check is not part of this run, or it did not end in time.
+        None: the check is not part of this run. Of several tests, the first that did not pass counts. A check that did
+        not end in time is an error.
         """
         about = self.planned.get((name, False))
         if about is None:
             return None
-        file, end = self.folder / f"{name}.verdict", time.monotonic() + about.deadline_s + BEYOND_S
-        while not file.exists():
+        end = time.monotonic() + about.deadline_s + BEYOND_S
+        while True:
+            told = [Verdict(json.loads(file.read_text("utf-8"))) for file in self.folder.glob(f"{name}.*.verdict")]
+            if bad := [verdict for verdict in told if verdict is not Verdict.PASSED]:
+                return bad[0]
+            if len(told) >= self.times[name]:
+                return Verdict.PASSED
             if patience.limit(0.0) is not None and time.monotonic() > end:
-                return None
+                return Verdict.ERROR
             time.sleep(LOOK_S)
-        return Verdict(json.loads(file.read_text("utf-8")))
 
     # what can be shown
 

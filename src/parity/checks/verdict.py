@@ -68,7 +68,8 @@ def judge(error: BaseException | None, *, in_test: bool, because: str | None) ->
         if not in_test:
             return None, ""
         return (Verdict.PASSED, "") if because is None else (Verdict.NOT_CAUGHT, "it passes although it is broken")
-    if isinstance(error, NotJudged) and not isinstance(error, AsItIs) and because is not None:
+    disturbed = in_test or (isinstance(error, NotJudged) and not isinstance(error, AsItIs))
+    if isinstance(error, Skipped) and disturbed and because is not None:
         # The check could be judged on the app as it is. So the variant broke a precondition, not what the check tests.
         return Verdict.ERROR, f"the variant breaks something else: {reason}"
     if isinstance(error, Skipped):

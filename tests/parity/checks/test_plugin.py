@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,30 @@ def test_every_check_of_a_run_is_known_with_several_processes_too(proven: Ended)
     assert list(proven.findings.known) == sorted({one.name for one in proven.findings.found})
 
 
-def test_a_proof_whose_plain_run_was_left_out_is_void(tmp_path: Path) -> None:
+def test_a_selection_of_a_proof_runs_the_check_as_it_is_too(tmp_path: Path) -> None:
     ended = Repository.at(tmp_path, EVERYTHING).check("--prove", "-k", "test_holds and broken")
+    assert [ended.verdict("test_holds"), ended.verdict("test_holds", proof=True)] == [Verdict.PASSED, Verdict.CAUGHT]
+    assert ended.code == 0, ended.output
+
+
+def test_a_selection_of_a_mutant_by_its_name_runs_the_check_as_it_is_too(tmp_path: Path) -> None:
+    repository = Repository.at(tmp_path, EVERYTHING)
+    mutants = tmp_path / "mutants.py"
+    mutants.write_text(
+        "from parity.checks import Env\nfrom parity.checks.variants import Mutant\n"
+        "MUTANTS = [Mutant(name, Env({}), 'test_holds') for name in ('answered_early', 'answered_late')]\n"
+    )
+    ended = repository.check("--mutants", str(mutants), "-k", "answered_late")
+    assert ended.findings is not None
+    assert [(one.verdict, one.broken) for one in ended.findings.found] == [
+        (Verdict.PASSED, "Env(X=1)"),
+        (Verdict.CAUGHT, "mutant answered_late"),
+    ]
+
+
+def test_a_proof_whose_plain_run_was_left_out_is_void(tmp_path: Path) -> None:
+    repository = Repository.at(tmp_path, EVERYTHING)
+    ended = repository.check("--prove", f"{tmp_path}/checks/test_own.py::test_holds[broken]")
     assert ended.verdict("test_holds", proof=True) is Verdict.VOID
     assert ended.code == NO_ANSWER
 
@@ -222,6 +245,39 @@ def test_a_contract_with_a_mistake_is_refused_before_anything_runs(tmp_path: Pat
     contract = CONTRACT + "    async def uplaod(self, data): ...\n"
     ended = Repository.at(tmp_path, EVERYTHING, contract=contract).check()
     assert (ended.code, "is it upload?" in ended.output) == (4, True), ended.output
+
+
+def test_a_test_without_the_mark_is_refused(tmp_path: Path) -> None:
+    ended = Repository.at(tmp_path, "def test_x(): pass\n").check()
+    assert (ended.code, "test_own.py::test_x is no check: decorate it" in ended.output) == (4, True), ended.output
+
+
+def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:
+    repository = Repository.at(tmp_path, '@check("B", "a", unproven="x")\ndef test_a(): pass\n')
+    shutil.copy(tmp_path / "checks/test_own.py", other := tmp_path / "checks/test_other.py")
+    ended = repository.check(str(other))
+    assert (ended.code, "two checks are called test_a" in ended.output) == (4, True), ended.output
+
+
+def test_a_check_with_parameters_passes_only_with_each_of_them(tmp_path: Path) -> None:
+    checks = """
+        @check("B", "a", broken=Env({"X": "1"}), because="it is")
+        @pytest.mark.parametrize("number", [1, 2, 3])
+        def test_a(number, variant): assert number != 2 and variant is None, f"it is {number}"
+        @check("B", "b", unproven="x", rests_on=("test_a",))
+        def test_b(): pass
+    """
+    ended = Repository.at(tmp_path, checks).check("--prove")
+    assert ended.verdict("test_b") is Verdict.NOT_JUDGED
+    assert ended.findings is not None
+    assert {one.verdict for one in ended.findings.found if one.proof} == {Verdict.VOID}
+
+
+def test_a_run_in_which_nothing_was_judged_is_not_green(tmp_path: Path) -> None:
+    ended = Repository.at(tmp_path, EVERYTHING).check("-k", "test_edits or test_image")
+    assert ended.findings is not None
+    assert {one.verdict for one in ended.findings.found} == {Verdict.NOT_DECLARED, Verdict.NOT_SHOWN}
+    assert ended.code == NO_ANSWER
 
 
 def test_checks_that_rest_on_each_other_are_refused(tmp_path: Path) -> None:

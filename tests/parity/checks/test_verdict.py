@@ -33,6 +33,9 @@ from parity.report.findings import Verdict
         (AsItIs("the check as it is: not judged"), False, "is lost", Verdict.NOT_JUDGED),
         (NotShown("no Chromium"), False, None, Verdict.NOT_SHOWN),
         (pytest.skip.Exception("by hand"), True, None, Verdict.NOT_SHOWN),
+        (NotDeclared("no edit"), True, "is lost", Verdict.ERROR),
+        (NotShown("over at once"), True, "is lost", Verdict.ERROR),
+        (NotDeclared("the contract has no such variant"), False, "is lost", Verdict.NOT_DECLARED),
         (Void("it failed as it is"), False, "is lost", Verdict.VOID),
     ],
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-from tests.backend.replication.virtual import bucket, insert, machine, play
+from tests.backend.replication.virtual import bucket, insert, insist, machine, play
 
 from app.replication.layout import highest
 
@@ -29,5 +30,21 @@ def test_a_machine_without_a_name_has_nothing_to_release(tmp_path: Path) -> None
         reached = highest(one.bucket.refs())
         await one.replica.close(release_seconds=20.0)
         assert highest(one.bucket.refs()) == reached
+
+    play(run)
+
+
+def test_a_machine_that_holds_no_copy_learns_that_a_profile_has_moved(tmp_path: Path) -> None:
+    """It opens nothing, and asks again when the interval of a read is over."""
+
+    async def run() -> None:
+        store = bucket(0.01, 0.02)
+        one, two, three = (machine(store, tmp_path / name, machine=name) for name in ("one", "two", "three"))
+        await insert(one, 0)
+        assert await three.replica.elsewhere() == "one"
+        await insist(two, 1)
+        await asyncio.sleep(2.0)
+        assert await three.replica.elsewhere() == "two"
+        assert three.replica.copy.database is None
 
     play(run)

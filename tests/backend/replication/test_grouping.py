@@ -53,3 +53,32 @@ def test_a_lone_client_never_waits_for_company(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("app.replication.uploader._GATHERING", 0.0)
     assert (files, took) == run(tmp_path / "b", clients=1)
     assert files == _WRITES
+
+
+def test_a_commit_waits_for_its_own_file_and_for_no_later_one(tmp_path: Path) -> None:
+    """While there is always something to upload, an answer leaves when its own file is there."""
+
+    async def play() -> float:
+        machine = Machine(Bucket(random.Random(1), Faults(latency=(0.2, 0.2))), tmp_path, Options())
+        loop, longest = asyncio.get_running_loop(), 0.0
+
+        async def write(row: int, delay: float) -> None:
+            nonlocal longest
+            await asyncio.sleep(delay)
+            began = loop.time()
+            _, ticket = await machine.replica.write(lambda c: c.execute("INSERT INTO row VALUES (?, 'x')", (row,)))
+            await machine.replica.settle(ticket)
+            longest = max(longest, loop.time() - began)
+
+        await write(-1, 0.0)
+        longest = 0.0
+        await asyncio.gather(*(write(row, row * 0.03) for row in range(100)))
+        await machine.replica.close()
+        return longest
+
+    loop = VirtualLoop()
+    try:
+        # The rest of the upload that is on its way, a pause, and the own one.
+        assert loop.run_until_complete(play()) < 0.45
+    finally:
+        loop.close()

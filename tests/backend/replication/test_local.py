@@ -76,6 +76,19 @@ def test_a_vacuum_that_shrinks_the_file_is_captured(database: LocalDatabase, tmp
     assert LocalDatabase.build(tmp_path / "b" / "database.sqlite", files).image() == database.image()
 
 
+def test_a_group_that_grew_and_shrank_holds_no_page_behind_the_end(database: LocalDatabase, tmp_path: Path) -> None:
+    """Such a page fits into no file: the upload would fail for ever."""
+    files = [as_file(database.image(), 1)]
+    database.mark_durable(1, database.seq)
+    database.write(insert(*range(50), pad=3000))
+    database.write(lambda connection: connection.execute("DELETE FROM t"))
+    database._open().execute("VACUUM")
+    database._capture()
+    files.append(upload(database))
+    assert max(files[1].pages) <= files[1].header.commit < 50
+    assert LocalDatabase.build(tmp_path / "b" / "database.sqlite", files).image() == database.image()
+
+
 def test_a_roll_back_leaves_what_the_replica_holds(database: LocalDatabase) -> None:
     database.write(insert(1))
     upload(database)
@@ -120,10 +133,16 @@ def test_files_of_others_drop_commits_on_their_way(database: LocalDatabase, tmp_
     other = LocalDatabase.build(tmp_path / "b" / "database.sqlite", [base])
     other.write(insert(7))
     file = upload(other)
-    database.write(insert(1))
+    # More pages than the other Machine's file holds, and numbers that belong to other commits afterwards.
+    database.write(insert(1, pad=5000))
+    before = database.take()
+    assert before is not None
     assert database.apply([file])
     assert rows(database) == [7]
     assert database.image() == other.image()
+    assert (database.seq, database.take()) == (database.durable, None)
+    database.mark_durable(2, before.seq, before.life)
+    assert database.durable == database.seq
     with pytest.raises(ValueError, match="does not follow"):
         database.apply([file])
     assert database.txid == 2
@@ -229,6 +248,38 @@ def test_a_commit_that_is_refused_leaves_no_transaction_open(database: LocalData
     database.write(insert(1))
     assert rows(database) == [1]
     assert database.read(lambda connection: connection.execute("SELECT count(*) FROM c").get)[0] == 0
+
+
+def test_a_commit_that_does_not_fit_on_the_disk_says_so_and_leaves_no_transaction_open(database: LocalDatabase) -> None:
+    """SQLite has rolled back by itself then; another error would be taken for the caller's own."""
+
+    def change(connection: apsw.Connection) -> None:
+        connection.pragma("max_page_count", connection.pragma("page_count") + 5)
+        try:
+            insert(1, pad=20_000)(connection)
+        finally:
+            connection.pragma("max_page_count", 1 << 30)
+
+    with pytest.raises(apsw.FullError):
+        database.write(change)
+    database.write(insert(2))
+    assert rows(database) == [2]
+
+
+def test_a_copy_has_the_page_size_of_its_first_file_and_the_length_of_its_last(tmp_path: Path) -> None:
+    """Litestream may have made the replica. A page at the end that holds nothing is in no file."""
+    made = LocalDatabase.build(tmp_path / "a" / "database.sqlite", ())
+    made._open().execute("PRAGMA journal_mode = delete")
+    made._open().execute("PRAGMA page_size = 4096")
+    made._open().execute("VACUUM")
+    made.close()
+    data = (tmp_path / "a" / "database.sqlite").read_bytes()
+    pages = {number + 1: data[number * 4096 : (number + 1) * 4096] for number in range(len(data) // 4096)}
+    first = LtxFile(Header(4096, len(pages), 1, 1, 0, 0), pages)
+    copy = LocalDatabase.build(tmp_path / "b" / "database.sqlite", [first])
+    assert (copy.page_size, copy.path.stat().st_size) == (4096, len(data))
+    copy.apply([LtxFile(Header(4096, len(pages) + 3, 2, 2, 0, 0), {})])
+    assert copy.path.stat().st_size == len(data) + 3 * 4096
 
 
 def test_a_group_that_is_marked_durable_is_taken_no_more(database: LocalDatabase) -> None:

@@ -9,12 +9,13 @@ from unittest import mock
 
 import apsw
 import pytest
-from tests.backend.replication.virtual import Clients, bucket, execute, insert, machine, play, select
+from tests.backend.replication.virtual import Clients, bucket, execute, insert, insist, machine, play, select
 
 import app.replication.local as local
-from app.replication.errors import Lost
+from app.replication.errors import Lost, Outdated
 from app.replication.layout import SNAPSHOT, FileRef, restore_plan
 from app.replication.local import LocalDatabase
+from app.replication.ltx import Header, encode
 from app.replication.store import Listed, NewFile
 
 
@@ -228,5 +229,62 @@ def test_no_more_than_31_transactions_wait_to_be_merged_also_after_restarts(rest
                 await asyncio.sleep(2)
                 assert sum(ref.level == 0 for ref in restore_plan(store.refs())) < 32
             await one.crash()
+
+    play(run)
+
+
+@pytest.mark.parametrize("wrote", [True, False], ids=["an upload", "a claim"])
+def test_a_writer_that_slept_too_long_goes_on_with_the_newest_state(tmp_path: Path, *, wrote: bool) -> None:
+    """Its file landed behind others' that were deleted since. It knows that now, so it must not show its own state."""
+
+    async def run() -> None:
+        store = bucket(0.01, 0.02)
+        one, other = machine(store, tmp_path / "one", read_check=math.inf), machine(store, tmp_path / "other")
+        await insert(other, 0)
+        if wrote:
+            await insist(one, 1)
+        else:
+            await select(one, "SELECT id FROM row")
+        for row in range(10, 14):
+            await insist(other, row)
+        await asyncio.sleep(5)
+        # What the retention does: a snapshot is old enough, and what it holds goes.
+        database = other.replica.copy.database
+        assert database is not None
+        image = database.durable_image()
+        header = Header(database.page_size, image.commit, 1, image.txid, 0, 1)
+        store.create(FileRef(SNAPSHOT, 1, image.txid).name, encode(header, image.pages))
+        for ref in store.refs():
+            if ref.level < SNAPSHOT:
+                store.delete(ref.name)
+        store.skew += 40 * 86400
+        with pytest.raises((Lost, Outdated)):
+            await insert(one, 2)
+        kept = [0, 1] if wrote else [0]
+        assert await select(one, "SELECT id FROM row") == [*kept, *range(10, 14)]
+
+    play(run)
+
+
+def test_maintenance_runs_once_at_a_time_and_not_after_closing(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, begun, go = machine(bucket(0.01, 0.02), tmp_path), 0, asyncio.Event()
+        await insert(one, 0)
+        await asyncio.sleep(5)
+
+        async def work() -> None:
+            nonlocal begun
+            begun += 1
+            await go.wait()
+
+        one.replica.maintain(work)
+        one.replica.maintain(work)
+        await asyncio.sleep(1)
+        assert begun == 1
+        go.set()
+        await one.replica.close()
+        one.replica.maintain(work)
+        await asyncio.sleep(1)
+        assert begun == 1
 
     play(run)

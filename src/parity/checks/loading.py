@@ -70,7 +70,7 @@ def mistakes(found: type) -> list[str]:
     wrong += [f"{name} is missing" for name in sorted(REQUIRED - {"api"} - public)]
     keeps = getattr(found, "keeps", None)
     if keeps is not None and not isinstance(keeps, InBucket | Elsewhere):
-        wrong.append(f"keeps is {keeps!r}; InBucket(…) or Elsewhere() is wanted")
+        wrong.append(f"keeps is {keeps!r}; expected InBucket(…) or Elsewhere()")
     methods = {name for name in KNOWN if inspect.isfunction(getattr(FullContract, name, None))}
     for name in sorted(methods & public):
         given = inspect.getattr_static(found, name)

@@ -110,7 +110,12 @@ def _require_contract(path: Path) -> None:
     load_contract(path)
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if re.search(rf"\b{OPEN}\b", line):
-            raise ConfigError(f"{path}:{number}", f"{OPEN} stands there: {line.strip()}", "what your app does")
+            raise ConfigError(
+                f"{path}:{number}",
+                f"still has a {OPEN}: {line.strip()}",
+                "your app's own code",
+                "replace the line",
+            )
 
 
 def _require_origin(project: Project, rules: list[dict[str, list[str]]]) -> None:

@@ -43,7 +43,7 @@ class Dev(BaseModel):
     @classmethod
     def _has_file(cls, value: list[str]) -> list[str]:
         if value and "file" not in words_of(value):
-            raise ValueError("{file} must stand in it: where the command writes the database")
+            raise ValueError("{file} is missing; it is replaced by the path where the command must write the database")
         return value
 
     @property

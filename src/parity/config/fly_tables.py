@@ -44,7 +44,7 @@ class Check(Table):
     @classmethod
     def _absolute(cls, value: str) -> str:
         if not value.startswith("/"):
-            raise ValueError("a path that begins with / is wanted")
+            raise ValueError("expected a path that begins with /")
         return value
 
 

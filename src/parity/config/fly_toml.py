@@ -73,7 +73,7 @@ class FlyConfig(Table):
     def _signal(cls, value: str) -> str:
         allowed = ("SIGINT", "SIGTERM", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGSTOP")
         if value not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)} is wanted")
+            raise ValueError(f"expected one of {', '.join(allowed)}")
         return value
 
     @property

@@ -29,7 +29,7 @@ def _origin(value: str) -> str:
         return value
     parts = urlsplit(value)
     if parts.scheme != "https" or not parts.hostname or parts.path or parts.query:
-        raise ValueError("an origin is wanted, such as https://app.example (no path, no slash at the end)")
+        raise ValueError("expected an origin such as https://app.example: no path, no slash at the end")
     return value
 
 
@@ -37,7 +37,7 @@ def _only(value: list[str], known: tuple[str, ...]) -> list[str]:
     """Raises ``ValueError`` for a ``{name}`` that is not filled in."""
     unknown = [name for word in value for name in _PLACEHOLDER.findall(word) if name not in known]
     if unknown:
-        raise ValueError(f"{unknown[0]} is not filled in: one of {', '.join(known)} is wanted")
+        raise ValueError(f"unknown placeholder {unknown[0]}; expected one of {', '.join(known)}")
     return value
 
 
@@ -52,7 +52,7 @@ def _service_words(value: list[str]) -> list[str]:
 def _variables(value: dict[str, str]) -> dict[str, str]:
     for name in value:
         if not _VARIABLE.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of an environment variable")
+            raise ValueError(f"{name!r} is not a valid variable name: letters, digits and _, no digit first")
     return value
 
 
@@ -91,8 +91,8 @@ class Process(_Table):
     def _has_port(self) -> Process:
         if not any("{port}" in word for word in (*self.command, *self.env.values())):
             raise ValueError(
-                '{port} must stand in command, or in a variable of env that the server reads (PORT = "{port}"): each'
-                " Machine gets a port of its own"
+                "{port} is missing: put it into command, or into a variable of env that the server reads"
+                ' (PORT = "{port}"). Each Machine gets its own port'
             )
         return self
 
@@ -203,21 +203,21 @@ class Service(_Table):
     @model_validator(mode="after")
     def _runs_somewhere(self) -> Service:
         if not self.command and not self.address:
-            raise ValueError("a command (without Docker) or an address (of a compose service) is wanted")
+            raise ValueError("expected command (how it runs without Docker), address (its compose service), or both")
         return self
 
     @field_validator("command")
     @classmethod
     def _has_port(cls, value: list[str]) -> list[str]:
         if value and not any("{port}" in word for word in value):
-            raise ValueError("{port} must stand in it: the service's own port, behind the proxy")
+            raise ValueError("{port} is missing; it is replaced by the port on which the service must listen")
         return value
 
     @field_validator("address")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         if value and not re.fullmatch(r"[A-Za-z0-9_.-]+:\d+", value):
-            raise ValueError("host:port is wanted, such as postgres:5432")
+            raise ValueError("expected host:port, such as postgres:5432")
         return value
 
 
@@ -242,7 +242,7 @@ class Stub(_Table):
     def _method_and_path(cls, value: dict[str, Answer]) -> dict[str, Answer]:
         for key in value:
             if not re.fullmatch(r"[A-Z]+ /\S*", key):
-                raise ValueError(f"{key!r}: METHOD /path is wanted, such as 'POST /v1/charges'")
+                raise ValueError(f"{key!r}: expected METHOD /path, such as 'POST /v1/charges'")
         return value
 
 
@@ -267,9 +267,11 @@ class Promotion(_Table):
     @model_validator(mode="after")
     def _both(self) -> Promotion:
         if bool(self.knows) != bool(self.way_back):
-            raise ValueError("knows and way_back are wanted together")
+            raise ValueError("only one of knows and way_back is set; set both or neither")
         if self.way_back and "{knows}" not in self.way_back:
-            raise ValueError("{knows} must stand in way_back, as a word of its own: what the other release printed")
+            raise ValueError(
+                "{knows} is missing: it must be a separate word of way_back, for what the other release printed"
+            )
         return self
 
 
@@ -283,7 +285,7 @@ class LiveTarget(_Table):
     @classmethod
     def _given(cls, value: str) -> str:
         if not value:
-            raise ValueError("the app's URL is wanted, such as https://app.fly.dev")
+            raise ValueError("expected the app's URL, such as https://app.fly.dev")
         return value
 
 

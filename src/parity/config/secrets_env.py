@@ -41,7 +41,7 @@ def load_env_file(path: Path, variables: Mapping[str, str]) -> dict[str, str]:
             with mistakes.collected():
                 name, value = _assignment(line, variables, f"{path}:{number}")
                 if name in values:
-                    raise ConfigError(f"{path}:{number}", f"{name} stands in the file twice", "each name once")
+                    raise ConfigError(f"{path}:{number}", f"{name} is set twice", "each name once")
                 values[name] = value
     mistakes.raise_any()
     return values
@@ -50,7 +50,7 @@ def load_env_file(path: Path, variables: Mapping[str, str]) -> dict[str, str]:
 def _assignment(line: str, variables: Mapping[str, str], where: str) -> tuple[str, str]:
     found = _LINE.fullmatch(line)
     if not found:
-        raise ConfigError(where, "not a NAME=value line")
+        raise ConfigError(where, "not a NAME=value line", "NAME=value, an empty line, or a comment that begins with #")
     name, text = found[1], found[2]
     if len(text) >= 2 and text[0] == text[-1] == '"':
         text = text[1:-1]

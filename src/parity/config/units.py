@@ -11,7 +11,7 @@ _MEBIBYTES = {"": 1, "mb": 1, "mib": 1, "gb": 1024, "gib": 1024}
 def seconds(value: object, *, bare: float = 1.0) -> float:
     """``"1m30s"`` → 90.0; a bare number counts in units of ``bare`` seconds. Raises ``ValueError``."""
     if isinstance(value, bool):
-        raise ValueError("a duration is wanted, such as 10s or 1m30s")
+        raise ValueError("expected a duration such as 10s or 1m30s")
     if isinstance(value, int | float):
         return value * bare
     text = str(value).strip().lower()
@@ -19,7 +19,7 @@ def seconds(value: object, *, bare: float = 1.0) -> float:
         return float(text) * bare
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError("a duration is wanted, such as 10s or 1m30s")
+        raise ValueError("expected a duration such as 10s or 1m30s")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
@@ -27,5 +27,5 @@ def mebibytes(value: object) -> int:
     """``"1gb"`` → 1024, ``512`` → 512. Raises ``ValueError``."""
     found = re.fullmatch(r"(\d+)\s*([a-z]*)", str(value).strip().lower())
     if isinstance(value, bool) or not found or found[2] not in _MEBIBYTES:
-        raise ValueError("a memory size is wanted, such as 512, 512mb or 1gb")
+        raise ValueError("expected a memory size such as 512 (MB), 512mb or 1gb")
     return int(found[1]) * _MEBIBYTES[found[2]]

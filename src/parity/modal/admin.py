@@ -45,7 +45,7 @@ def admin_app(plane: Plane) -> Starlette:
     async def debug(request: Request) -> Response:
         on = (await read_object(request, frozenset({"on"}))).get("on")
         if not isinstance(on, bool):
-            return problem(400, "Not understood", f"on={on!r}: true or false is wanted")
+            return problem(400, "Not understood", f"on={on!r}; expected true or false")
         plane.scheduler.patient = on
         plane.workers.debug(on=on)
         # Containers that run already are as they were: calls from now on get new ones.

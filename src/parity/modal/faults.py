@@ -120,7 +120,9 @@ def _check_status(fault: Fault) -> None:
         allowed = ["EXPIRED", "LOST", *(name.removeprefix(prefix) for name in pb.GenericResult.GenericStatus.keys())]  # noqa: SIM118
     elif fault.kind == "result":
         if not fault.fields:
-            raise BadFault('fields: nothing would change; {"NAME": value} is wanted, null removes a field')
+            raise BadFault(
+                'fields is empty: nothing would change; expected {"NAME": value}, where null removes a field'
+            )
         return
     elif fault.kind == "blob":
         if fault.target not in ("*", "GET", "PUT"):

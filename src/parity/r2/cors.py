@@ -177,7 +177,7 @@ def _rule_from_json(item: Mapping[str, object], number: int) -> CorsRule:
         if value is None:
             value = []
         if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-            raise PolicyError(f"rule {number}: a list of texts is wanted, not {value!r}")
+            raise PolicyError(f"rule {number}: expected a list of strings, got {value!r}")
         lists.append(tuple(value))
     age, id_ = values[4], values[5]
     if age is not None and (not isinstance(age, int) or isinstance(age, bool)):

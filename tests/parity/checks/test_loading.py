@@ -18,7 +18,7 @@ from parity.config.errors import ConfigError
         (CONTRACT + "    async def zzz(self): ...\n", "zzz means nothing; names of helpers begin with _"),
         (CONTRACT + "    def delete(self, text): ...\n", "delete must be an async method"),
         (CONTRACT.replace("async def read", "async def _read"), "read is missing"),
-        (CONTRACT.replace("keeps = InBucket", "keeps = str"), "InBucket(…) or Elsewhere() is wanted"),
+        (CONTRACT.replace("keeps = InBucket", "keeps = str"), "expected InBucket(…) or Elsewhere()"),
         ("class Other: ...", "no class Contract"),
         ("raise ValueError('no')", "cannot be imported: ValueError: no"),
     ],

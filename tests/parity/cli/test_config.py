@@ -160,7 +160,7 @@ def test_a_contract_in_which_something_is_still_open_is_no_contract(
     toml = (checkout / "parity.toml").read_text().replace('"src/checks/contract.py"', '"mine.py"')
     (checkout / "parity.toml").write_text(toml)
     assert code_of("config", "check") == 2
-    assert "TODO stands there" in capsys.readouterr().err
+    assert "still has a TODO" in capsys.readouterr().err
 
 
 def test_what_is_not_reproduced_is_printed_and_what_changes_the_meaning_comes_first(

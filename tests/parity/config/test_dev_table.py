@@ -15,7 +15,7 @@ def test_a_mount_leads_from_the_checkout_to_a_place_in_the_image(mounts: dict[st
 
 
 def test_a_command_for_a_database_says_where_the_file_goes() -> None:
-    with pytest.raises(ValidationError, match="must stand in it"):
+    with pytest.raises(ValidationError, match="is missing"):
         Dev(database=["{python}", "-m", "app.dump"])
 
 

@@ -190,14 +190,14 @@ def test_a_service_and_a_stub_have_addresses_to_refer_to(minimal: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[services.db]\nport = 1\n", "services.db: a command"),
-        ('[services.db]\nport = 1\ncommand = ["x"]\n', "services.db.command: {port} must stand in it"),
-        ('[services.db]\nport = 1\ncommand = ["{prt}"]\n', "services.db.command: {prt} is not filled in"),
-        ('[services.db]\nport = 1\naddress = "db"\n', "services.db.address: host:port"),
+        ("[services.db]\nport = 1\n", "services.db: expected command"),
+        ('[services.db]\nport = 1\ncommand = ["x"]\n', "services.db.command: {port} is missing"),
+        ('[services.db]\nport = 1\ncommand = ["{prt}"]\n', "services.db.command: unknown placeholder {prt}"),
+        ('[services.db]\nport = 1\naddress = "db"\n', "services.db.address: expected host:port"),
         ('[services.db]\nport = 1\naddress = "db:1"\nporto = 1\n', "services.db.porto: unknown key"),
-        ('[stubs."a.b"]\nanswers = {"/x" = {}}\n', "METHOD /path is wanted"),
-        ('[promotion]\nknows = ["x"]\n', "promotion: knows and way_back"),
-        ('[promotion]\nknows = ["x"]\nway_back = ["x"]\n', "promotion: {knows} must stand in way_back"),
+        ('[stubs."a.b"]\nanswers = {"/x" = {}}\n', "expected METHOD /path"),
+        ('[promotion]\nknows = ["x"]\n', "promotion: only one of knows and way_back"),
+        ('[promotion]\nknows = ["x"]\nway_back = ["x"]\n', "promotion: {knows} is missing"),
         ('[standin.override.X]\nvalue = ""\nreason = ""\n', "standin.override.X.reason"),
     ],
 )

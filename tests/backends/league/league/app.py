@@ -172,7 +172,7 @@ def club() -> dict[str, str]:
 def edit_club() -> dict[str, str]:
     wanted = {name: field(name) for name in ("name", "city") if name in given()}
     if not wanted:
-        raise Refusal(400, "name or city is wanted")
+        raise Refusal(400, "name or city is missing")
     if MISTAKE == "read_modify_write":
         whole = {**club(), **wanted}
         time.sleep(0.05)  # what a real handler does in between: validate, ask another service
@@ -194,7 +194,7 @@ def edit_club() -> dict[str, str]:
 def add_film() -> tuple[dict[str, Any], int]:
     film = request.files.get("film")
     if film is None:
-        raise Refusal(400, "a file named film is wanted")
+        raise Refusal(400, "the file named film is missing")
     key, data, kind = f"{PREFIX}/league/{g.club}/films/{token_hex(6)}", film.read(), film.mimetype
     if MISTAKE == "film_early":
         threading.Timer(3, bucket.store, (key, data, kind)).start()

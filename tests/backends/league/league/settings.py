@@ -21,7 +21,7 @@ MISTAKES = (
 )
 MISTAKE = os.environ.get("MISTAKE", "")
 if MISTAKE and MISTAKE not in MISTAKES:
-    raise SystemExit(f"MISTAKE={MISTAKE}: one of {', '.join(MISTAKES)} is wanted")
+    raise SystemExit(f"MISTAKE={MISTAKE}: expected one of {', '.join(MISTAKES)}")
 
 PAGE_ORIGIN = os.environ["PAGE_ORIGIN"]
 PREFIX = "production" if MISTAKE == "key_prefix_fixed" else os.environ["APP_ENV"]

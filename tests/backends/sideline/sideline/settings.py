@@ -22,7 +22,7 @@ MISTAKES = (
 )
 MISTAKE = os.environ.get("MISTAKE", "")
 if MISTAKE and MISTAKE not in MISTAKES:
-    raise SystemExit(f"MISTAKE={MISTAKE}: one of {', '.join(MISTAKES)} is wanted")
+    raise SystemExit(f"MISTAKE={MISTAKE}: expected one of {', '.join(MISTAKES)}")
 
 PAGE_ORIGIN = os.environ["PAGE_ORIGIN"]
 COOKIE_SECRET = os.environ["COOKIE_SECRET"].encode()

@@ -25,7 +25,7 @@ MISTAKES = (
 )
 MISTAKE = os.environ.get("MISTAKE", "")
 if MISTAKE and MISTAKE not in MISTAKES:
-    raise SystemExit(f"MISTAKE={MISTAKE}: one of {', '.join(MISTAKES)} is wanted")
+    raise SystemExit(f"MISTAKE={MISTAKE}: expected one of {', '.join(MISTAKES)}")
 
 ORIGINS = os.environ["ALLOWED_ORIGINS"].split(",")
 # Signs tokens. A key of its own for each process refuses the tokens of every other one.

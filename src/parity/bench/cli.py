@@ -10,7 +10,7 @@ from parity.bench import edge, r2, replication
 @click.group("bench", invoke_without_command=True)
 @click.pass_context
 def bench(context: click.Context) -> None:
-    """Numbers with their conditions; without a command all of them."""
+    """Measure, and print the figures with their conditions. Without a command, run all benchmarks."""
     if context.invoked_subcommand is None:
         for command in (replication.command, r2.command, edge.command):
             click.echo(f"\n== {command.name}: {command.get_short_help_str(100)}")

@@ -129,11 +129,11 @@ def run(rounds: int, seconds: float) -> list[Figure]:
 
 
 @click.command("edge")
-@click.option("--rounds", default=3, show_default=True, help="How often each pair is measured in turn.")
-@click.option("--seconds", default=2.0, show_default=True, help="Length of each measurement.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--rounds", default=3, show_default=True, help="How many times each pair is measured.")
+@click.option("--seconds", default=2.0, show_default=True, help="Length of each measurement in seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(rounds: int, seconds: float, as_json: bool) -> None:
-    """The Fly stand-in's edge against the same app without it."""
+    """Compare an app behind the Fly stand-in's edge with the same app without it."""
     told: Sequence[str] = conditions(["uvicorn", "h2"], {"rounds": rounds, "seconds": seconds, "load": tool_of_path()})
     figures = run(rounds, seconds)
     if as_json:

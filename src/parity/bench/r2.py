@@ -171,11 +171,11 @@ def run(rounds: int, seconds: float) -> list[Figure]:
 
 
 @click.command("r2")
-@click.option("--rounds", default=3, show_default=True, help="How often each pair is measured in turn.")
-@click.option("--seconds", default=1.0, show_default=True, help="Length of each measurement.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--rounds", default=3, show_default=True, help="How many times each pair is measured.")
+@click.option("--seconds", default=1.0, show_default=True, help="Length of each measurement in seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(rounds: int, seconds: float, as_json: bool) -> None:
-    """The R2 stand-in against moto_server and nginx over TLS; a gigabyte in parts."""
+    """Compare the R2 stand-in with moto_server and nginx over TLS, and time a multipart upload of 1 GiB."""
     told: Sequence[str] = conditions(["moto", "boto3", "uvloop"], {"rounds": rounds, "seconds": seconds})
     figures = run(rounds, seconds)
     if as_json:

@@ -55,11 +55,18 @@ def run(names: Sequence[str], sizes: dict[str, Any]) -> dict[str, list[Figure]]:
 
 
 @click.command("replication")
-@click.option("--only", multiple=True, type=click.Choice(sorted(MEASURES)), help="This measure; may be repeated.")
-@click.option("--quick", is_flag=True, help="Fewer rounds: to see that it runs, not for figures to keep.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(sorted(MEASURES)),
+    help="Run only this measure. May be given several times.",
+)
+@click.option(
+    "--quick", is_flag=True, help="Run fewer rounds. This shows that the benchmark works; its figures mean little."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(only: Sequence[str], quick: bool, as_json: bool) -> None:
-    """SQLite ⇄ R2: time, bytes, rate, opening, idling, price; each with its bar."""
+    """Measure the replication of SQLite to R2: latency, bytes, throughput, opening, idling and price."""
     sizes: dict[str, Any] = QUICK if quick else {}
     if not as_json:
         for line in conditions(PACKAGES, {"stand-in": "parity.r2, a process, TLS, all rules", **sizes}):

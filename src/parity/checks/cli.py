@@ -38,27 +38,38 @@ TOOLS_NAMED = ("httpx", "playwright", "pytest", "websockets", "modal", "boto3", 
 @click.command(
     "check",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
-    epilog="Exit codes: 0 every check that ran holds, 1 the app failed one or a broken variant was not caught, 2 "
-    "interrupted, 4 wrong arguments or configuration, 5 no check, 6 nothing failed, but something was not answered.",
+    epilog="Exit codes: 0 every check that ran passed, 1 a check failed or a broken variant was not caught, 2 "
+    "interrupted, 4 wrong arguments or configuration, 5 no check selected, 6 no check failed, but one has no verdict.",
 )
 @click.option(
-    "--target", default=LOCAL, metavar="NAME", help="A target of parity.toml: what a throw-away person can do."
+    "--target",
+    default=LOCAL,
+    metavar="NAME",
+    help="A target of parity.toml: run the checks that are safe on a deployed app. Default: local.",
 )
-@click.option("--prove", is_flag=True, help="Also run each check against its broken variant, which it must catch.")
+@click.option("--prove", is_flag=True, help="Also run each check on its broken variant, where it must fail.")
 @click.option(
-    "--mutants", metavar="FILE", help="Put the mistakes of FILE into the app, one at a time: each must be caught."
+    "--mutants",
+    metavar="FILE",
+    help="Put each mistake of FILE into the app, one at a time. Some check must fail for each.",
 )
-@click.option("--fast", is_flag=True, help="Only the checks that take a second or two.")
+@click.option("--fast", is_flag=True, help="Run only the checks that take a second or two.")
 @click.option(
     "-n",
     "workers",
     type=click.IntRange(1),
-    help=f"How many checks run beside each other; default: {WORKERS} for a whole run on the local stack, else 1.",
+    help=f"How many checks run at the same time. Default: {WORKERS} for a whole run on the local stack, else 1.",
 )
-@click.option("--list", "listing", is_flag=True, help="Show the checks and run none.")
-@click.option("--junit", type=FILE, help="Write JUnit XML there.")
-@click.option("--html", type=FILE, help="The page; default: checks.html in the state folder.")
-@click.option("--receipt", type=FILE, help="Default: receipts/latest.json in the state, for a whole local run.")
+@click.option("--list", "listing", is_flag=True, help="List the checks and run none.")
+@click.option("--junit", type=FILE, help="Write the results as JUnit XML.")
+@click.option(
+    "--html", type=FILE, help="Where to write the results as a page. Default: checks.html in the state folder."
+)
+@click.option(
+    "--receipt",
+    type=FILE,
+    help="Where to write the receipt. Default: receipts/latest.json in the state folder, after a whole local run.",
+)
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def check(
     target: str,
@@ -72,7 +83,10 @@ def check(
     receipt: Path | None,
     pytest_args: tuple[str, ...],
 ) -> None:
-    """Say what holds. PYTEST_ARGS go to pytest: -k EXPRESSION, -x, --lf, --tb=short, --pdb, files …"""
+    """Run the checks and report the verdict of each.
+
+    PYTEST_ARGS are passed to pytest, for example -k EXPRESSION, -x, --lf, --tb=short, --pdb, or files.
+    """
     project = Project.load()
     if listing:
         click.echo("\n".join(list_lines(catalogue(project, pytest_args))))

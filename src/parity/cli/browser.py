@@ -28,9 +28,11 @@ def public_key_hash(pem: bytes) -> str:
 
 
 @click.command()
-@click.option("--print", "only_print", is_flag=True, help="Show the command and run nothing.")
+@click.option(
+    "--print", "only_print", is_flag=True, help="Print the command that would open the browser, and do not run it."
+)
 def browser(only_print: bool) -> None:
-    """Open the page under its public name, served by this stack."""
+    """Open the page of this stack in Chromium, under its public host name."""
     project, driver = local_project(os.environ)
     chromium = os.environ.get("PARITY_CHROMIUM") or next((found for name in NAMES if (found := shutil.which(name))), "")
     shown = only_print or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -16,12 +16,12 @@ from parity.stack.target import local_project
 
 @click.group()
 def config() -> None:
-    """The files that describe the app."""
+    """Check the files that describe the app, and write the one that Compose reads."""
 
 
 @config.command()
 def write() -> None:
-    """Write deploy/parity.env, from which Compose takes names and default ports."""
+    """Write deploy/parity.env, from which Compose reads host names, image names and default ports."""
     project = Project.load(os.environ)
     path = project.path(FILE)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,9 +30,14 @@ def write() -> None:
 
 
 @config.command()
-@click.option("--as-flyctl", is_flag=True, help="Read fly.toml as a deploy does: drop what flyctl does not know.")
+@click.option(
+    "--as-flyctl", is_flag=True, help="Ignore unknown keys of fly.toml, as a deploy with flyctl does, and print them."
+)
 def check(as_flyctl: bool) -> None:
-    """Tell all mistakes of fly.toml, parity.toml, secrets, CORS file and contract; exit code 2 says that there are."""
+    """Report every mistake in fly.toml, parity.toml, the stand-in secrets, the CORS file and the contract.
+
+    Exit code 2 if there are any.
+    """
     project = usable({**os.environ, "PARITY_AS_FLYCTL": "true"} if as_flyctl else os.environ)
     parity, service = project.parity, project.fly.service
     click.echo(f"{parity.app.fly_config}: app {project.fly.app}, port {service.internal_port}, "
@@ -54,9 +59,9 @@ def difference_lines(fly: FlyConfig) -> list[str]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diff(as_json: bool) -> None:
-    """Show what a Machine has here and not on Fly, by declaration."""
+    """Show the environment variables in which a Machine here differs from one on Fly, as parity.toml declares."""
     project, _ = local_project(os.environ)
     if as_json:
         replaced = {

@@ -17,12 +17,19 @@ from parity.stack.target import containers_of, local_project, require_own_stack
 
 
 @click.command()
-@click.option("--driver", type=click.Choice(["docker", "process"]), help="As for `parity up`, where no stack runs.")
-@click.option("-d", "--detach", is_flag=True, help="Do not follow the logs.")
-@click.option("--debug", is_flag=True, help="Let a debugger attach to the Machine and to the GPU functions.")
+@click.option(
+    "--driver",
+    type=click.Choice(["docker", "process"]),
+    help="How Machines run if the stack is not running yet, as for `parity up`.",
+)
+@click.option("-d", "--detach", is_flag=True, help="Return once the stack is healthy, without following the logs.")
+@click.option("--debug", is_flag=True, help="Allow a debugger to attach to the Machine and to the GPU functions.")
 @click.pass_context
 def dev(context: click.Context, driver: str | None, detach: bool, debug: bool) -> None:
-    """Serve the app from the working tree: an edit is answered by the new code. `parity up` ends it."""
+    """Serve the app from the working tree, and restart it with the new code after every edit.
+
+    `parity up` goes back to the image.
+    """
     try:
         shown = _enter(debug=debug)
     except NotRunning:

@@ -21,10 +21,10 @@ _ADDRESS = "https://localhost:9"
 
 
 @click.command()
-@click.option("--url", help="A running app, asked for its OpenAPI document; default: the app is imported.")
-@click.option("--force", is_flag=True, help="Write over files that are there.")
+@click.option("--url", help="URL of a running app from which the OpenAPI document is read. Default: import the app.")
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
 def init(url: str | None, force: bool) -> None:
-    """Write parity.toml, stand-in secrets and a contract's skeleton for the repository, and say what is missing."""
+    """Write parity.toml, stand-in secrets and a skeleton contract for this repository, and list what to fill in."""
     root = Path(os.environ.get("PARITY_ROOT") or ".").resolve()
     found = look(root)
     routes: list[Route] = []

@@ -118,20 +118,24 @@ def _awake(project: Project, machine_id: str | None) -> dict[str, Any]:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--machine", "machine_id", help="Its id; default: one that runs.")
+@click.option("--machine", "machine_id", help="Id of the Machine. Default: one that is running.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def shell(machine_id: str | None, command: tuple[str, ...]) -> None:
-    """Open a shell in a Machine, or run COMMAND there, with its environment."""
+    """Open a shell in a Machine, or run COMMAND in it, with the Machine's environment."""
     raise SystemExit(_inside(machine_id).run(command or SHELL))
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the copy there and open nothing.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write the copy to this file instead of opening it."
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def db(output: Path | None, arguments: tuple[str, ...]) -> None:
-    """Open a read-only copy of one of the app's databases in sqlite3: `parity db ada saturday "SELECT …"`.
+    """Open a read-only copy of one of the app's databases in sqlite3.
 
-    [dev] database of parity.toml says what ARGUMENTS name a database; more of them are for sqlite3.
+    Which ARGUMENTS name a database is defined by [dev] database of parity.toml. Further ones are passed to sqlite3.
+
+    Example: parity db ada saturday "SELECT * FROM games"
     """
     project, _ = local_project(os.environ)
     table = project.parity.dev

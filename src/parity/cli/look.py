@@ -45,9 +45,9 @@ def _parts(project: Project, driver: Driver, environ: Mapping[str, str]) -> list
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
-    """Show each part and each Machine; exit code 1 unless all parts are healthy."""
+    """Show the health of each part and each Machine. Exit code 1 unless all parts are healthy."""
     project, driver = local_project(os.environ)
     parts = _parts(project, driver, os.environ)
     whole = bool(parts) and all(part.state in ("healthy", "running") for part in parts)
@@ -81,9 +81,11 @@ def status(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One object with the keys api, frontend, r2, modal, admin, ca.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON object with the keys api, frontend, r2, modal, admin, ca."
+)
 def urls(as_json: bool) -> None:
-    """Show where the stack is reached."""
+    """Show the addresses of the stack."""
     require_own_stack(os.environ)
     target = Target.from_environment()
     if as_json:
@@ -93,9 +95,14 @@ def urls(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--fly", is_flag=True, help="Point flyctl at the Fly stand-in's API and registry instead.")
+@click.option(
+    "--fly", is_flag=True, help="Print the exports that point flyctl at the Fly stand-in's API and registry instead."
+)
 def env(fly: bool) -> None:
-    """Print shell exports that point the aws CLI, boto3 and modal at the stack: eval "$(parity env)"."""
+    """Print shell exports that point the aws CLI, boto3 and modal at the stack.
+
+    Use it as: eval "$(parity env)"
+    """
     project = require_own_stack(os.environ)
     target = Target.from_environment()
     if fly:
@@ -115,10 +122,20 @@ def _resolves(host: str) -> bool:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines arrive, until Ctrl-C.")
-@click.option("--tail", "count", type=click.IntRange(min=0), default=200, show_default=True, help="Lines of each part.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until Ctrl-C.")
+@click.option(
+    "--tail",
+    "count",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="How many of the last lines of each part.",
+)
 def logs(name: str | None, follow: bool, count: int) -> None:
-    """Show the lines of one part, or of all; with -f of the Machines too (theirs alone: `parity machine logs`)."""
+    """Show the last log lines of the part NAME, or of all parts.
+
+    With -f, the lines of the Machines are shown too. For a Machine's lines alone, use `parity machine logs`.
+    """
     project, driver = local_project(os.environ)
     if driver == "docker":
         require_own_stack(os.environ)

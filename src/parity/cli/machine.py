@@ -16,11 +16,11 @@ from parity.stack.target import require_own_stack
 
 ACTIONS = {
     "start": "Start a stopped Machine.",
-    "stop": "Stop it as Fly does: the kill signal, then kill_timeout.",
-    "suspend": "Freeze it.",
-    "resume": "Go on after a suspend.",
-    "kill": "End it at once, as a host failure would.",
-    "destroy": "Remove it with its disk.",
+    "stop": "Stop a Machine as Fly does: send kill_signal, and kill it after kill_timeout.",
+    "suspend": "Freeze a Machine, as autostop with suspend does.",
+    "resume": "Let a suspended Machine continue.",
+    "kill": "Kill a Machine without a signal first, as a host failure would.",
+    "destroy": "Remove a Machine and its disk.",
 }
 
 
@@ -43,13 +43,13 @@ def _one(machine_id: str | None) -> str:
 
 @click.group()
 def machine() -> None:
-    """The Machines that the Fly stand-in runs."""
+    """List and control the Machines of the Fly stand-in."""
 
 
 @machine.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_machines(as_json: bool) -> None:
-    """Show every Machine."""
+    """List the Machines with their state."""
     found = [*_admin("GET", "/fly/machines"), *_admin("GET", "/fly/groups")]
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -63,22 +63,22 @@ def list_machines(as_json: bool) -> None:
 
 @machine.command()
 def create() -> None:
-    """Start one more Machine of the release that runs."""
+    """Create and start one more Machine of the current release."""
     click.echo(_admin("POST", "/fly/machines")["id"])
 
 
 @machine.command()
 @click.argument("machine_id", required=False)
-@click.option("--tail", type=click.IntRange(min=0), default=200, show_default=True, help="Lines from the end.")
+@click.option("--tail", type=click.IntRange(min=0), default=200, show_default=True, help="How many of the last lines.")
 def logs(machine_id: str | None, tail: int) -> None:
-    """Show a Machine's own lines; the only one's without an id."""
+    """Show the last log lines of a Machine. MACHINE_ID may be left out if there is only one Machine."""
     path = f"/fly/machines/{quote(_one(machine_id), safe='')}/logs?tail={tail}"
     for line in _admin("GET", path)["lines"]:
         click.echo(line)
 
 
 def _action(name: str, text: str) -> click.Command:
-    @click.command(name, help=f"{text} The only Machine without an id.")
+    @click.command(name, help=f"{text} MACHINE_ID may be left out if there is only one Machine.")
     @click.argument("machine_id", required=False)
     def run(machine_id: str | None) -> None:
         wanted = _one(machine_id)

@@ -19,17 +19,21 @@ from parity.stack.hands import hands
 # Commands that are imported when they are used: those of other packages, and those that import slowly.
 MOUNTS = (
     Mount("init", "parity.cli.init:init", "Write the files with which Parity checks the backend in this folder."),
-    Mount("browser", "parity.cli.browser:browser", "Open the page under its public name, served by this stack."),
+    Mount(
+        "browser", "parity.cli.browser:browser", "Open the page of this stack in Chromium, under its public host name."
+    ),
     Mount("check", "parity.checks.cli:check", "Run the checks against the stack or a deployed app."),
     Mount("compare", "parity.checks.cli:compare", "Run the live-safe checks on two targets and show the differences."),
-    Mount("promote", "parity.promote.cli:promote", "Ship the image that a receipt speaks for, or go back."),
-    Mount("r2", "parity.r2.cli:group", "What the bucket holds, faults, snapshots."),
-    Mount("bench", "parity.bench.cli:bench", "Benchmarks."),
+    Mount(
+        "promote", "parity.promote.cli:promote", "Deploy the checked image to a target, and roll back if that fails."
+    ),
+    Mount("r2", "parity.r2.cli:group", "List and read the bucket's objects, set faults, make snapshots."),
+    Mount("bench", "parity.bench.cli:bench", "Measure the replication and the stand-ins."),
 )
 
 
 def show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    """The harness's version and commit."""
+    """Print the version and commit of the harness, and exit."""
     if wanted and not context.resilient_parsing:
         from parity.report.identity import git_state
 
@@ -42,14 +46,21 @@ def show_version(context: click.Context, _parameter: click.Parameter, wanted: bo
     cls=LazyGroup,
     mounts=MOUNTS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 it failed, 2 wrong arguments or configuration. docs/cli.md says more.",
+    epilog="Exit codes: 0 success, 1 failure, 2 wrong arguments or configuration. The manual is docs/cli.md.",
 )
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The repository with parity.toml; default: PARITY_ROOT, else the current folder.",
+    help="The folder that contains parity.toml. Default: PARITY_ROOT, or else the current folder.",
 )
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show it.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=show_version,
+    help="Show the version and commit of the harness, and exit.",
+)
 def parity(root: Path | None) -> None:
     """Find out before a deploy what Fly, R2, Modal and the browser will do to the app."""
     if root is not None:

@@ -18,10 +18,10 @@ from parity.stack.target import TargetSettings
 
 PAGE = "docs/settings-parity.md"
 INTRODUCTION = """\
-Environment variables; every one is optional, and an empty value counts as absent. `make` and `parity` refuse a
-`PARITY_…` name that is not on this page. "Set by compose.yaml" marks what describes the inside of containers. The page
-is made from the tables in the code by `parity settings --markdown`, and a test compares them. The backend's own
-settings: [settings.md](settings.md)."""
+Every variable is optional, and an empty value counts as absent. `make` and `parity` refuse a `PARITY_…` variable that
+is not on this page. "Set by compose.yaml" marks the variables that describe the inside of containers; do not set them
+yourself. `parity settings --markdown` writes this page from the tables in the code, and a test compares the two. The
+backend has its own settings: [settings.md](settings.md)."""
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,31 @@ class Section:
 SECTIONS = (
     Section(
         "The stack",
-        "Names, folders and ports of every part. A port that is not set is its default plus `PARITY_PORT_OFFSET`.",
+        "Names, folders and ports of every part. A port that is not set has its default plus `PARITY_PORT_OFFSET`.",
         HarnessSettings,
         ("fly", "r2", "modal", "worker", "frontend", "checks", "dev"),
     ),
-    Section("Fly", "How the Fly stand-in behaves where Fly documents nothing.", FlySettings, ("fly",)),
-    Section("R2", "How the R2 stand-in behaves, and what keeps its objects.", R2Variables, ("r2",)),
+    Section(
+        "Fly",
+        "How the Fly stand-in behaves where Fly's documentation leaves it open. Times are in seconds.",
+        FlySettings,
+        ("fly",),
+    ),
+    Section("R2", "How the R2 stand-in behaves, and where it stores objects.", R2Variables, ("r2",)),
     Section(
         "Addresses of the stack",
-        "For commands that run beside a stack that others started, as in the container of the checks: each one goes "
-        "before what the settings above say.",
+        "For commands that use a stack which was started elsewhere, such as the checks in their container. Each one "
+        "overrides the address that follows from the settings above.",
         TargetSettings,
         ("checks",),
     ),
     Section(
         "Names for Compose",
-        f"Derived, not set: `parity config write` writes them and the default ports into `{FILE}`.",
+        f"Do not set these: `parity config write` writes them, with the default ports, into `{FILE}`.",
         ComposeNames,
     ),
-    Section("Builds of images", "What compose.yaml hands to the builds and takes from the engine.", BuildSettings),
-    Section("Programs", "What checks and commands run.", ToolSettings),
+    Section("Builds of images", "Used by compose.yaml for the builds of images and for the engine.", BuildSettings),
+    Section("Programs", "Which programs the checks and commands run.", ToolSettings),
     Section("Scripts of this repository", "Read by `scripts/` and `.ci/`.", ScriptSettings),
 )
 
@@ -80,7 +85,7 @@ def page() -> str:
 
 
 @click.command()
-@click.option("--markdown", "as_markdown", is_flag=True, help=f"The text of {PAGE}.")
+@click.option("--markdown", "as_markdown", is_flag=True, help=f"Print the text of {PAGE}.")
 def settings(as_markdown: bool) -> None:
     """Show every environment variable of the harness with its default."""
     if as_markdown:

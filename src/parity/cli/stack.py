@@ -30,12 +30,18 @@ INTERRUPTED = 130
 
 
 @click.command(epilog=f"\b\nEnvironment variables (all: parity settings):\n{help_text(HarnessSettings)}")
-@click.option("--driver", type=click.Choice(["docker", "process"]), help="Default: docker where an engine answers.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=1), help="Seconds until all must be healthy; 120, with Docker 900."
+    "--driver",
+    type=click.Choice(["docker", "process"]),
+    help="Run Machines as containers or as processes. Default: docker if a Docker engine answers.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    help="Seconds after which the start fails unless all parts are healthy. Default: 120, with Docker 900.",
 )
 def up(driver: str | None, timeout: float | None) -> None:
-    """Start the whole stack and leave it running."""
+    """Start the whole stack, wait until it is healthy, and leave it running."""
     environ = dict(os.environ)
     chosen = driver or environ.get("PARITY_DRIVER") or _choose(environ)
     try:
@@ -93,9 +99,11 @@ def _resolves(host: str) -> bool:
 
 
 @click.command()
-@click.option("--volumes", is_flag=True, help="Also forget what R2, Modal and services hold; with Docker the CA too.")
+@click.option(
+    "--volumes", is_flag=True, help="Also delete the data of R2, Modal and the services, and with Docker the CA."
+)
 def down(volumes: bool) -> None:
-    """Stop the stack of this checkout: its processes, else its containers. Nothing of another checkout is touched."""
+    """Stop the stack of this checkout. Stacks of other checkouts keep running."""
     environ = dict(os.environ)
     processes = Project.load(environ)
     stopped = lifecycle.down(processes)
@@ -115,7 +123,7 @@ def down(volumes: bool) -> None:
 @click.command("run-checks", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.pass_context
 def run_checks(context: click.Context) -> None:
-    """Run `parity check …` where the stack runs: in the checks container, or here beside processes."""
+    """Run `parity check` with the same arguments where the stack runs: in the checks container, or on this machine."""
     environ = dict(os.environ)
     project, driver = local_project(environ)
     if driver == "docker" and not environ.get("PARITY_API_URL"):

@@ -24,18 +24,22 @@ NO_PACKAGES = HOME / "src/parity/container/no-packages/requirements.txt"
 class ComposeNames:
     """Names in the harness's compose file beside the ports; derived, so that no developer sets them."""
 
-    home: str = setting("PARITY_HOME", PATH, "", "folder of the harness, relative to the app's", inside=True)
-    api_host: str = setting("PARITY_API_HOST", HOST, "api.invalid", "the app's public name on Fly", inside=True)
+    home: str = setting("PARITY_HOME", PATH, "", "folder of the harness, relative to the app's folder", inside=True)
+    api_host: str = setting("PARITY_API_HOST", HOST, "api.invalid", "public host name of the app on Fly", inside=True)
     frontend_host: str = setting(
         "PARITY_FRONTEND_HOST",
         HOST,
         "page.invalid",
-        "the page's public name",
+        "public host name of the page",
         inside=True,
     )
     gpu_folder: str = setting("PARITY_GPU_FOLDER", PATH, "", "folder of `[gpu] requirements`", inside=True)
     gpu_requirements: str = setting(
-        "PARITY_GPU_REQUIREMENTS", TEXT, "requirements.txt", "name of that file in it", inside=True
+        "PARITY_GPU_REQUIREMENTS",
+        TEXT,
+        "requirements.txt",
+        "file name of `[gpu] requirements` in that folder",
+        inside=True,
     )
 
 

@@ -15,23 +15,21 @@ from parity.config.variables import PATH, TEXT, choice, integer, setting
 class BuildSettings:
     """What compose.yaml hands to image builds and takes from the engine."""
 
-    base_image: str = setting(
-        "PARITY_BASE_IMAGE", TEXT, "python:3.11-slim-bookworm", "the image that every Dockerfile starts from"
-    )
+    base_image: str = setting("PARITY_BASE_IMAGE", TEXT, "python:3.11-slim-bookworm", "base image of every Dockerfile")
     ca_file: str = setting(
         "PARITY_CA_FILE",
         PATH,
         "",
-        "PEM bundle that builds trust, for networks that intercept TLS; in no image. Where it is not set, `make up` "
-        "and the dev container take it from PIP_CERT, SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
+        "PEM bundle that builds trust, for networks that intercept TLS. It is in no image. If it is not set, `make up` "
+        "and the dev container use PIP_CERT, SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
     )
     docker_socket: str = setting(
         "PARITY_DOCKER_SOCKET",
         PATH,
         "/var/run/docker.sock",
-        "the engine's socket as its host names it, for containers that talk to it; a rootless engine has another",
+        "path of the engine's socket on its host, for containers that use the engine; a rootless engine has another",
     )
-    commit: str = setting("GIT_COMMIT", TEXT, "unknown", "commit that images are labelled with; `make up` asks git")
+    commit: str = setting("GIT_COMMIT", TEXT, "unknown", "commit in the images' label; `make up` asks git")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +40,11 @@ class ToolSettings:
         "PARITY_HANDS",
         choice("local", "pipe"),
         "local",
-        "pipe: commands for this machine are handed to scripts/stack, which started the harness image",
+        "pipe: run commands of the developer's machine through scripts/stack, which started the harness image",
         inside=True,
     )
     chromium: str = setting(
-        "PARITY_CHROMIUM", PATH, "", "the Chromium of browser checks and of `parity browser`; empty: from PATH"
+        "PARITY_CHROMIUM", PATH, "", "path of Chromium for browser checks and `parity browser`; empty: from PATH"
     )
 
 
@@ -54,27 +52,32 @@ class ToolSettings:
 class ScriptSettings:
     """Read by scripts/ and .ci/ of this repository, before there is a Python environment."""
 
-    test_project: str = setting("PARITY_TEST_PROJECT", TEXT, "", "compose project of `make test`; empty: FOLDER-test")
+    test_project: str = setting("PARITY_TEST_PROJECT", TEXT, "", "Compose project of `make test`; empty: FOLDER-test")
     test_port_offset: int = setting(
         "PARITY_TEST_PORT_OFFSET",
         integer(0, 55_000),
         "20000",
-        "offset of the ports of `make test`; PARITY_PORT_OFFSET is added to the default",
+        "port offset of `make test`; PARITY_PORT_OFFSET is added to the default",
     )
     test_cache: str = setting(
-        "PARITY_TEST_CACHE", PATH, "~/.cache/parity", "where `make test-tools` keeps the programs that tests run"
+        "PARITY_TEST_CACHE",
+        PATH,
+        "~/.cache/parity",
+        "folder in which `make test-tools` stores the programs that tests run",
     )
-    engine_dir: str = setting("PARITY_ENGINE_DIR", PATH, "/opt/engine", ".ci/engine: programs and cached packages")
+    engine_dir: str = setting(
+        "PARITY_ENGINE_DIR", PATH, "/opt/engine", ".ci/engine: folder of the programs and cached packages"
+    )
     engine_data: str = setting(
-        "PARITY_ENGINE_DATA", PATH, "/var/lib/docker", ".ci/engine: images, containers and volumes"
+        "PARITY_ENGINE_DATA", PATH, "/var/lib/docker", ".ci/engine: folder of images, containers and volumes"
     )
-    engine_run: str = setting("PARITY_ENGINE_RUN", PATH, "/run/engine", ".ci/engine: pid files and logs")
+    engine_run: str = setting("PARITY_ENGINE_RUN", PATH, "/run/engine", ".ci/engine: folder of pid files and logs")
     engine_socket: str = setting(
-        "PARITY_ENGINE_SOCKET", PATH, "/var/run/docker.sock", ".ci/engine: where the engine listens"
+        "PARITY_ENGINE_SOCKET", PATH, "/var/run/docker.sock", ".ci/engine: socket on which the engine listens"
     )
     engine_launch: str = setting(
         "PARITY_ENGINE_LAUNCH",
         TEXT,
         "",
-        ".ci/engine: command before dockerd; `unshare -n` for a trial beside another engine",
+        ".ci/engine: command that runs dockerd, such as `unshare -n` for a trial beside another engine",
     )

@@ -32,91 +32,115 @@ _FOLDER = Kind(Path, "a path")
 class HarnessSettings:
     """The table of shared settings. ``load_settings`` fills in defaults that depend on other settings."""
 
-    root: Path = setting("PARITY_ROOT", _FOLDER, ".", "the checkout: parity.toml lies in it", inside=True)
+    root: Path = setting("PARITY_ROOT", _FOLDER, ".", "the folder that contains parity.toml", inside=True)
     configuration: str = setting(
         "PARITY_CONFIGURATION",
         TEXT,
         "",
-        "hash of the configuration: another one starts containers anew",
+        "hash of the configuration; Compose recreates the containers when it changes",
         inside=True,
     )
     checkout: Path = setting(
         "PARITY_CHECKOUT",
         _FOLDER,
         "",
-        "the checkout on the developer's machine, where PARITY_ROOT is a copy of it in an image; empty: PARITY_ROOT",
+        "the checkout's folder on the developer's machine, if PARITY_ROOT is a copy in an image; empty: PARITY_ROOT",
         inside=True,
     )
-    state_dir: Path = setting("PARITY_STATE_DIR", _FOLDER, ".parity", "state of this checkout's stack")
+    state_dir: Path = setting("PARITY_STATE_DIR", _FOLDER, ".parity", "folder for the state of this checkout's stack")
     ca_dir: Path = setting(
         "PARITY_CA_DIR",
         _FOLDER,
         "",
-        "private key of the CA and the leaf certificate; empty: ca/ in the state",
+        "folder of the CA's private key and the leaf certificate; empty: ca/ in the state folder",
         inside=True,
     )
     trust_dir: Path = setting(
-        "PARITY_TRUST_DIR", _FOLDER, "", "ca.pem for everything that trusts it; empty: trust/ in the state", inside=True
+        "PARITY_TRUST_DIR",
+        _FOLDER,
+        "",
+        "folder of ca.pem, the CA that clients must trust; empty: trust/ in the state folder",
+        inside=True,
     )
     publish_dir: str = setting(
         "PARITY_PUBLISH_DIR",
         PATH,
         "",
-        "the state folder of the checkout as fly's container sees it, for a copy of ca.pem; empty: none",
+        "path of the checkout's state folder in fly's container, into which ca.pem is copied; empty: no copy",
         inside=True,
     )
     driver: str = setting(
-        "PARITY_DRIVER", choice("docker", "process"), "process", "what a Machine is: a container or a process"
+        "PARITY_DRIVER",
+        choice("docker", "process"),
+        "process",
+        "how Machines run: as containers (docker) or as processes (process)",
     )
-    bind: str = setting("PARITY_BIND", HOST, "127.0.0.1", "address that every stand-in listens on", inside=True)
+    bind: str = setting("PARITY_BIND", HOST, "127.0.0.1", "address on which every stand-in listens", inside=True)
     compose_project_name: str = setting(
         "COMPOSE_PROJECT_NAME",
         TEXT,
         "",
-        "Compose's name of the stack, also in the names of images; empty: the folder's name",
+        "name of the Compose project, also used in the names of images; empty: the folder's name",
     )
     port_offset: int = setting(
-        "PARITY_PORT_OFFSET", integer(0, 55_000), "0", "added to each port that is not set itself"
+        "PARITY_PORT_OFFSET", integer(0, 55_000), "0", "added to the default of each port that is not set"
     )
     as_flyctl: bool = setting(
-        "PARITY_AS_FLYCTL", SWITCH, "false", "read fly.toml as a deploy does: what flyctl does not know is dropped"
+        "PARITY_AS_FLYCTL", SWITCH, "false", "ignore unknown keys of fly.toml, as a deploy with flyctl does"
     )
-    api_port: int = setting("PARITY_API_PORT", PORT, "8443", "the edge, TLS")
-    api_http_port: int = setting("PARITY_API_HTTP_PORT", PORT, "8080", "the edge, plain HTTP")
-    frontend_port: int = setting("PARITY_FRONTEND_PORT", PORT, "5173", "the page, plain HTTP, for people")
-    frontend_tls_port: int = setting("PARITY_FRONTEND_TLS_PORT", PORT, "5443", "the page, TLS, for browser checks")
+    api_port: int = setting("PARITY_API_PORT", PORT, "8443", "port of the edge, TLS")
+    api_http_port: int = setting("PARITY_API_HTTP_PORT", PORT, "8080", "port of the edge, plain HTTP")
+    frontend_port: int = setting("PARITY_FRONTEND_PORT", PORT, "5173", "port of the page, plain HTTP, for people")
+    frontend_tls_port: int = setting(
+        "PARITY_FRONTEND_TLS_PORT", PORT, "5443", "port of the page, TLS, for browser checks"
+    )
     r2_host: str = setting(
-        "PARITY_R2_HOST", HOST, "localhost", "name under which Machines, people and browsers all reach R2", inside=True
+        "PARITY_R2_HOST", HOST, "localhost", "host name by which Machines, people and browsers reach R2", inside=True
     )
-    r2_port: int = setting("PARITY_R2_PORT", PORT, "9000", "R2, TLS")
-    r2_admin_port: int = setting("PARITY_R2_ADMIN_PORT", PORT, "9091", "R2's admin API (stack of processes)")
+    r2_port: int = setting("PARITY_R2_PORT", PORT, "9000", "port of R2, TLS")
+    r2_admin_port: int = setting("PARITY_R2_ADMIN_PORT", PORT, "9091", "port of R2's admin API (process stack)")
     modal_host: str = setting(
-        "PARITY_MODAL_HOST", HOST, "localhost", "name under which Machines and the worker reach Modal", inside=True
+        "PARITY_MODAL_HOST", HOST, "localhost", "host name by which Machines and the worker reach Modal", inside=True
     )
-    modal_port: int = setting("PARITY_MODAL_PORT", PORT, "9900", "Modal, gRPC without TLS")
-    modal_blob_port: int = setting("PARITY_MODAL_BLOB_PORT", PORT, "9901", "Modal, payloads over 2 MiB")
-    modal_admin_port: int = setting("PARITY_MODAL_ADMIN_PORT", PORT, "9092", "Modal's admin API (stack of processes)")
-    admin_port: int = setting("PARITY_ADMIN_PORT", PORT, "9090", "admin gateway of the whole stack")
-    debug_port: int = setting("PARITY_DEBUG_PORT", PORT, "5678", "the Machine's debugger (`parity dev --debug`)")
+    modal_port: int = setting("PARITY_MODAL_PORT", PORT, "9900", "port of Modal, gRPC without TLS")
+    modal_blob_port: int = setting("PARITY_MODAL_BLOB_PORT", PORT, "9901", "port of Modal for payloads over 2 MiB")
+    modal_admin_port: int = setting(
+        "PARITY_MODAL_ADMIN_PORT", PORT, "9092", "port of Modal's admin API (process stack)"
+    )
+    admin_port: int = setting("PARITY_ADMIN_PORT", PORT, "9090", "port of the admin gateway of the whole stack")
+    debug_port: int = setting(
+        "PARITY_DEBUG_PORT", PORT, "5678", "port at which a debugger attaches to the Machine (`parity dev --debug`)"
+    )
     gpu_debug_port: int = setting(
-        "PARITY_GPU_DEBUG_PORT", PORT, "5679", "the GPU functions' debugger (`parity dev --debug`)"
+        "PARITY_GPU_DEBUG_PORT",
+        PORT,
+        "5679",
+        "port at which a debugger attaches to the GPU functions (`parity dev --debug`)",
     )
     r2_admin_url: str = setting(
-        "PARITY_R2_ADMIN_URL", URL, "", "where the gateway finds R2's admin API; empty: this host", inside=True
+        "PARITY_R2_ADMIN_URL",
+        URL,
+        "",
+        "URL at which the gateway reaches R2's admin API; empty: on this host",
+        inside=True,
     )
     modal_admin_url: str = setting(
-        "PARITY_MODAL_ADMIN_URL", URL, "", "where the gateway finds Modal's admin API; empty: this host", inside=True
+        "PARITY_MODAL_ADMIN_URL",
+        URL,
+        "",
+        "URL at which the gateway reaches Modal's admin API; empty: on this host",
+        inside=True,
     )
     service_host: str = setting(
         "PARITY_SERVICE_HOST",
         HOST,
         "localhost",
-        "name under which Machines reach the services of parity.toml",
+        "host name by which Machines reach the services of parity.toml",
         inside=True,
     )
-    stub_port: int = setting("PARITY_STUB_PORT", PORT, "9095", "the stubs of parity.toml, plain HTTP")
+    stub_port: int = setting("PARITY_STUB_PORT", PORT, "9095", "port of the stubs of parity.toml, plain HTTP")
     ca_path: str = setting(
-        "PARITY_CA_PATH", PATH, "", "where a Machine finds ca.pem; empty: the trust dir", inside=True
+        "PARITY_CA_PATH", PATH, "", "path of ca.pem in a Machine; empty: in PARITY_TRUST_DIR", inside=True
     )
 
     @property

@@ -169,7 +169,7 @@ def _host(text: str) -> str:
     return text
 
 
-TEXT: Kind[str] = Kind(str, "a text")
+TEXT: Kind[str] = Kind(str, "text")
 PATH: Kind[str] = Kind(str, "a path")
 SWITCH = Kind(_switch, "true or false")
 PORT = integer(1, 65535)

@@ -37,35 +37,55 @@ class FlySettings:
     """The table of the Fly stand-in."""
 
     queue_s: float = setting(
-        "PARITY_FLY_QUEUE_S", _SECONDS, "10", "how long a request waits below hard_limit before it gets 503"
+        "PARITY_FLY_QUEUE_S",
+        _SECONDS,
+        "10",
+        "how long a request waits for a Machine below hard_limit before it is answered 503",
     )
     start_tries: int = setting(
-        "PARITY_FLY_START_TRIES", _COUNT, "15", "how often a starting Machine's port is tried before 502"
+        "PARITY_FLY_START_TRIES",
+        _COUNT,
+        "15",
+        "how many times the edge tries a starting Machine's port before it answers 502",
     )
-    start_window_s: float = setting("PARITY_FLY_START_WINDOW_S", _SECONDS, "8", "over how long those tries are spread")
+    start_window_s: float = setting(
+        "PARITY_FLY_START_WINDOW_S", _SECONDS, "8", "the time over which these tries are spread"
+    )
     boot_s: float = setting(
-        "PARITY_FLY_BOOT_S", _SECONDS_OR_OFF, "0", "added to each cold start (Fly: 0.5 to 2 s for the VM)"
+        "PARITY_FLY_BOOT_S", _SECONDS_OR_OFF, "0", "delay added to each cold start (on Fly the VM takes 0.5 to 2 s)"
     )
     idle_check_s: float = setting(
-        "PARITY_FLY_IDLE_CHECK_S", _SECONDS, "150", "interval of the autostop check: stops after 1 to 2 of them"
+        "PARITY_FLY_IDLE_CHECK_S",
+        _SECONDS,
+        "150",
+        "interval of the autostop check; an idle Machine stops after 1 to 2 intervals",
     )
     websockets_count: bool = setting(
-        "PARITY_FLY_WEBSOCKETS_COUNT", SWITCH, "true", "an open WebSocket keeps a Machine from being stopped"
+        "PARITY_FLY_WEBSOCKETS_COUNT", SWITCH, "true", "whether an open WebSocket prevents autostop"
     )
     goaway_code: int = setting(
-        "PARITY_FLY_GOAWAY_CODE", _COUNT, "1001", "close code that WebSockets get when their Machine stops"
+        "PARITY_FLY_GOAWAY_CODE", _COUNT, "1001", "close code of WebSockets when their Machine stops"
     )
     idle_timeout_s: float = setting(
-        "PARITY_FLY_IDLE_TIMEOUT_S", _SECONDS_OR_OFF, "0", "cut exchanges that are silent so long (pessimistic: 60)"
+        "PARITY_FLY_IDLE_TIMEOUT_S",
+        _SECONDS_OR_OFF,
+        "0",
+        "close exchanges after this long without data (60 is the pessimistic choice)",
     )
     grace_check_s: float = setting(
-        "PARITY_FLY_GRACE_CHECK_S", _SECONDS, "0.5", "interval of checks within the grace period, until one passes"
+        "PARITY_FLY_GRACE_CHECK_S",
+        _SECONDS,
+        "0.5",
+        "interval of health checks within the grace period, until one passes",
     )
     route_unchecked: bool = setting(
-        "PARITY_FLY_ROUTE_UNCHECKED", SWITCH, "true", "a started Machine gets traffic before its first check"
+        "PARITY_FLY_ROUTE_UNCHECKED",
+        SWITCH,
+        "true",
+        "whether a started Machine gets traffic before its first health check",
     )
     cordon_s: float = setting(
-        "PARITY_FLY_CORDON_S", _SECONDS_OR_OFF, "1", "longest wait for what is in flight before a stop's signal"
+        "PARITY_FLY_CORDON_S", _SECONDS_OR_OFF, "1", "longest wait for requests in flight before kill_signal is sent"
     )
     reuse_s: float = setting(
         "PARITY_FLY_REUSE_S", _SECONDS, "60", "how long an idle connection to a Machine is reused, if the app keeps it"
@@ -74,41 +94,52 @@ class FlySettings:
         "PARITY_FLY_CPU",
         choice("off", "burst", "baseline"),
         "off",
-        "a shared CPU's quota: none, Fly's baseline with a burst balance, or the baseline alone (docker driver)",
+        "CPU quota of a shared CPU (docker driver): none, Fly's baseline plus burst, or the baseline alone",
     )
     prefer_wakes: bool = setting(
-        "PARITY_FLY_PREFER_WAKES", SWITCH, "true", "a preferred Machine that is stopped is started and waited for"
+        "PARITY_FLY_PREFER_WAKES", SWITCH, "true", "whether a stopped Machine that a request prefers is started for it"
     )
     head_timeout_s: float = setting(
-        "PARITY_FLY_HEAD_TIMEOUT_S", _SECONDS_OR_OFF, "60", "how long a request's head may take before 408"
+        "PARITY_FLY_HEAD_TIMEOUT_S",
+        _SECONDS_OR_OFF,
+        "60",
+        "time for a request's headers to arrive, before the answer 408",
     )
-    head_limit: int = setting("PARITY_FLY_HEAD_LIMIT", _COUNT, "65536", "bytes of a request's headers before 431")
-    url_limit: int = setting("PARITY_FLY_URL_LIMIT", _COUNT, "16384", "bytes of a request's target before 414")
+    head_limit: int = setting(
+        "PARITY_FLY_HEAD_LIMIT", _COUNT, "65536", "largest size of a request's headers in bytes; more is answered 431"
+    )
+    url_limit: int = setting(
+        "PARITY_FLY_URL_LIMIT", _COUNT, "16384", "largest size of a request's target in bytes; more is answered 414"
+    )
     compress_skip: tuple[str, ...] = setting(
         "PARITY_FLY_COMPRESS_SKIP",
         Kind(_words, "beginnings of content types, separated by commas"),
         "image/,video/,audio/,font/woff,application/zip,application/gzip,application/grpc",
         "content types that are not compressed",
     )
-    compress_min: int = setting("PARITY_FLY_COMPRESS_MIN", _COUNT, "32", "smallest body, in bytes, that is compressed")
+    compress_min: int = setting("PARITY_FLY_COMPRESS_MIN", _COUNT, "32", "smallest body in bytes that is compressed")
     poll: bool = setting(
         "PARITY_FLY_POLL",
         SWITCH,
         "false",
-        "`parity dev` looks at the files every 0.3 s: where the system's notices of changes do not reach a container",
+        "let `parity dev` poll files every 0.3 s, for containers that get no file system events",
     )
     public_port: int | None = setting(
         "PARITY_FLY_PUBLIC_PORT",
         Kind(_optional_port, "a port from 1 to 65535, or none"),
         "none",
-        "TLS port as clients see it, where it is published under another number",
+        "TLS port that clients use, if it is published under another number",
         inside=True,
     )
     network: str = setting(
         "PARITY_FLY_NETWORK", TEXT, "", "Docker network of Machine containers; empty: PROJECT_machines", inside=True
     )
     project: str = setting(
-        "PARITY_FLY_PROJECT", TEXT, "", "compose project of Machine containers; empty: this container's", inside=True
+        "PARITY_FLY_PROJECT",
+        TEXT,
+        "",
+        "Compose project of Machine containers; empty: this container's project",
+        inside=True,
     )
 
 

@@ -96,7 +96,7 @@ def parse_fault(spec: Mapping[str, object], fault_id: int) -> Fault:
     if unknown:
         raise BadFault(f"{', '.join(unknown)}: not for kind {kind}, which takes {', '.join(sorted(known))}")
     for name, types, form in (
-        ("target", str, "a text"), ("status", str, "a text"), ("message", str, "a text"),
+        ("target", str, "a string"), ("status", str, "a string"), ("message", str, "a string"),
         ("delay_s", (int, float), "seconds"), ("retry_after_s", (int, float), "seconds"), ("times", int, "a number"),
         ("fields", dict, "an object"),
     ):  # fmt: skip

@@ -30,15 +30,31 @@ COMMIT_LABEL = "org.opencontainers.image.revision"
 
 @click.command("promote")
 @click.argument("target")
-@click.option("--dry-run", is_flag=True, help="Print every command; run none.")
-@click.option("--receipt", type=click.Path(path_type=Path), help="Default: receipts/latest.json in the state.")
-@click.option("--allow-skipped", multiple=True, metavar="ID", help="Accept that this check was skipped; repeatable.")
-@click.option("--bucket-cors", is_flag=True, help="Also apply the bucket's CORS file (R2_ENDPOINT, aws CLI).")
-@click.option("--rehearse", "rehearsing", is_flag=True, help="Promote to the Fly stand-in: good and bad images.")
+@click.option("--dry-run", is_flag=True, help="Print every command and run none.")
 @click.option(
-    "--consent-no-way-back", is_flag=True, help="Promote although the last good release cannot be gone back to."
+    "--receipt",
+    type=click.Path(path_type=Path),
+    help="The receipt of the checks. Default: receipts/latest.json in the state folder.",
 )
-@click.option("--wait", "wait_s", default=120.0, show_default=True, help="Seconds for the Machines to turn healthy.")
+@click.option(
+    "--allow-skipped",
+    multiple=True,
+    metavar="ID",
+    help="Promote although the check ID was skipped. May be given several times.",
+)
+@click.option("--bucket-cors", is_flag=True, help="Also apply the bucket's CORS file with the aws CLI, at R2_ENDPOINT.")
+@click.option(
+    "--rehearse",
+    "rehearsing",
+    is_flag=True,
+    help="Promote good and bad images to the Fly stand-in, and verify how each promotion ends.",
+)
+@click.option(
+    "--consent-no-way-back", is_flag=True, help="Promote although a rollback to the last good release is not possible."
+)
+@click.option(
+    "--wait", "wait_s", default=120.0, show_default=True, help="Seconds to wait for the Machines to become healthy."
+)
 def promote(
     target: str,
     dry_run: bool,
@@ -54,7 +70,7 @@ def promote(
     Exit code: 0 promoted, 1 nothing changed, 2 rolled back, 3 a person is needed.
 
     A rehearsal exits with 0 when each of its promotions ended as expected, else with 1. It needs a running compose
-    stack and no receipt. It uses `fly` from PATH, or a stand-in for it where there is none.
+    stack and no receipt. It uses `fly` from PATH, or the double of flyctl if there is none.
     """
     try:
         project = Project.load()

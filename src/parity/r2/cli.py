@@ -29,12 +29,12 @@ def _admin(method: str, path: str, body: object = None) -> Any:
 
 @click.group("r2")
 def group() -> None:
-    """The R2 stand-in: objects, faults, snapshots."""
+    """List and read the objects of the R2 stand-in, set faults, and make snapshots."""
 
 
 @group.command("ls")
 @click.argument("prefix", default="")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ls(prefix: str, as_json: bool) -> None:
     """List the bucket's objects whose key begins with PREFIX."""
     objects: list[dict[str, Any]] = []
@@ -54,7 +54,7 @@ def ls(prefix: str, as_json: bool) -> None:
 @group.command()
 @click.argument("key")
 def cat(key: str) -> None:
-    """Write an object's bytes to the standard output."""
+    """Write an object's content to standard output."""
     url = f"{_url()}/r2/object?{urlencode({'key': key})}"
     try:
         answer = httpx.get(url, timeout=120, trust_env=False)
@@ -72,7 +72,7 @@ def cat(key: str) -> None:
 @group.command()
 @click.argument("name", required=False)
 def snapshot(name: str | None) -> None:
-    """Save the bucket now; with NAME keep this moment for `restore`."""
+    """Save the bucket's objects to disk now. With NAME, make a snapshot that `restore` can go back to."""
     answer = _admin("POST", "/r2/snapshot", {"name": name} if name else {})
     if not answer["folder"]:
         raise StackError("nothing is saved here: the upstream keeps its own objects", "use PARITY_R2_STORE=moto")
@@ -82,7 +82,7 @@ def snapshot(name: str | None) -> None:
 @group.command()
 @click.argument("name", required=False)
 def restore(name: str | None) -> None:
-    """Go back to the snapshot NAME; without one, list them."""
+    """Put the bucket back to the snapshot NAME. Without NAME, list the snapshots."""
     if not name:
         for found in _admin("GET", "/r2/snapshots")["snapshots"]:
             click.echo(found)
@@ -92,7 +92,9 @@ def restore(name: str | None) -> None:
 
 
 @group.command()
-@click.option("--days", type=click.FloatRange(0, 100_000), required=True, help="How far ahead the clock is.")
+@click.option(
+    "--days", type=click.FloatRange(0, 100_000), required=True, help="How many days to move the clock forward."
+)
 def lifecycle(days: float) -> None:
     """Apply the bucket's lifecycle rules as if DAYS had passed, and list the keys that they affected."""
     for what, keys in _admin("POST", "/r2/lifecycle/run", {"days": days}).items():
@@ -103,7 +105,7 @@ def lifecycle(days: float) -> None:
 @group.command()
 @click.confirmation_option(prompt="Remove every object of the stand-in's bucket?")
 def reset() -> None:
-    """Empty the bucket; remove all faults and the request log."""
+    """Delete all objects of the bucket, all faults, and the request log."""
     _admin("POST", "/r2/reset")
     click.echo("the bucket is empty")
 
@@ -111,7 +113,7 @@ def reset() -> None:
 @group.group(invoke_without_command=True)
 @click.pass_context
 def fault(context: click.Context) -> None:
-    """Faults on request; without a command, list those that are set."""
+    """Make the R2 stand-in fail or delay matching requests. Without a command, list the faults that are set."""
     if context.invoked_subcommand is not None:
         return
     for found in _admin("GET", "/r2/faults")["faults"]:
@@ -124,18 +126,35 @@ def _fault_line(found: dict[str, Any]) -> str:
 
 
 @fault.command("add")
-@click.option("--key", default="*", show_default=True, help="Shell pattern of keys; of the prefix of a list.")
-@click.option("--operation", default="", help="Such as PutObject; OPTIONS: preflights; empty: all but those.")
-@click.option("--count", type=click.IntRange(1), help="How often it fires; 1 unless --rate is given.")
-@click.option("--rate", type=click.FloatRange(0, 1), help="Probability for each request.")
-@click.option("--status", type=click.IntRange(400, 599), help="Answer this instead.")
-@click.option("--code", help="Its error code.")
-@click.option("--delay", type=float, help="Seconds to wait first.")
-@click.option("--drop", type=click.Choice(DROPS), help="Close the connection before or after it took effect.")
-@click.option("--cut", type=click.IntRange(0), help="Close it after so many bytes of the answer's body.")
-@click.option("--skew", type=float, help="Seconds that R2's clock is ahead.")
+@click.option(
+    "--key",
+    default="*",
+    show_default=True,
+    help="Which object keys, as a shell pattern. For a list request it is compared with the prefix.",
+)
+@click.option(
+    "--operation",
+    default="",
+    help="Which operation, such as PutObject, or OPTIONS for CORS preflights. Default: all except preflights.",
+)
+@click.option(
+    "--count", type=click.IntRange(1), help="How many requests get the fault. Default: 1, or with --rate no limit."
+)
+@click.option("--rate", type=click.FloatRange(0, 1), help="Probability that a matching request gets the fault.")
+@click.option(
+    "--status", type=click.IntRange(400, 599), help="Answer with this HTTP status and do not carry out the request."
+)
+@click.option("--code", help="The S3 error code of that answer, such as SlowDown.")
+@click.option("--delay", type=float, help="Seconds to wait before the request is handled.")
+@click.option(
+    "--drop",
+    type=click.Choice(DROPS),
+    help="Close the connection without an answer, before or after the request took effect.",
+)
+@click.option("--cut", type=click.IntRange(0), help="Close the connection after this many bytes of the answer's body.")
+@click.option("--skew", type=float, help="How many seconds R2's clock is ahead of the client's.")
 def add(**options: Any) -> None:
-    """Set a fault."""
+    """Set a fault for the next requests that match --key and --operation."""
     fault_ = {name: value for name, value in options.items() if value not in (None, "")}
     click.echo(_fault_line(_admin("POST", "/r2/faults", fault_)))
 
@@ -143,16 +162,16 @@ def add(**options: Any) -> None:
 @fault.command("clear")
 @click.argument("fault_id", required=False)
 def clear(fault_id: str | None) -> None:
-    """Remove the fault FAULT_ID, or all faults, and print how often each fired."""
+    """Remove the fault FAULT_ID, or all faults, and print how many requests each one hit."""
     query = f"?{urlencode({'id': fault_id})}" if fault_id else ""
     for found in _admin("DELETE", f"/r2/faults{query}")["faults"]:
         click.echo(f"{found['id']} fired {found['fired']} time(s)")
 
 
 @group.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cost(as_json: bool) -> None:
-    """What each endpoint of the backend would have cost on R2, by the ids of the requests that the edge saw.
+    """Show what the R2 requests of each endpoint of the backend would have cost on R2.
 
     Work that a request sets off and that outlives it, such as an export, counts for that request.
     """

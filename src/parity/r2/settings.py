@@ -41,13 +41,18 @@ def _rule_numbers(text: str) -> frozenset[int]:
 class R2Variables:
     """The table of the R2 stand-in."""
 
-    store: str = setting("PARITY_R2_STORE", choice("moto", "s3"), "moto", "what holds the objects")
-    upstream_url: str = setting("PARITY_R2_UPSTREAM_URL", URL, "", "the endpoint of the store `s3`")
-    upstream_access_key_id: str = setting("PARITY_R2_UPSTREAM_ACCESS_KEY_ID", TEXT, "", "its credentials")
-    upstream_secret_access_key: str = setting(
-        "PARITY_R2_UPSTREAM_SECRET_ACCESS_KEY", TEXT, "", "its credentials", secret=True
+    store: str = setting(
+        "PARITY_R2_STORE",
+        choice("moto", "s3"),
+        "moto",
+        "what stores the objects: moto in this process, or another S3 server",
     )
-    upstream_region: str = setting("PARITY_R2_UPSTREAM_REGION", TEXT, "us-east-1", "its region")
+    upstream_url: str = setting("PARITY_R2_UPSTREAM_URL", URL, "", "endpoint of the store `s3`")
+    upstream_access_key_id: str = setting("PARITY_R2_UPSTREAM_ACCESS_KEY_ID", TEXT, "", "access key id of that store")
+    upstream_secret_access_key: str = setting(
+        "PARITY_R2_UPSTREAM_SECRET_ACCESS_KEY", TEXT, "", "secret access key of that store", secret=True
+    )
+    upstream_region: str = setting("PARITY_R2_UPSTREAM_REGION", TEXT, "us-east-1", "region of that store")
     unsigned_streaming: str = setting(
         "PARITY_R2_UNSIGNED_STREAMING",
         choice("401", "501", "accept"),
@@ -58,13 +63,13 @@ class R2Variables:
         "PARITY_R2_ERROR_CODES",
         choice("documented", "captured"),
         "documented",
-        "status and code where R2's error-codes page of 2026 and captures of real buckets differ",
+        "source of status and code where R2's error-codes page of 2026 and captures of real buckets differ",
     )
     if_range: str = setting(
         "PARITY_R2_IF_RANGE",
         choice("ignore", "honour"),
         "ignore",
-        "whether a GET with If-Range and another ETag or date answers the whole object",
+        "whether a GET whose If-Range does not match gets the whole object",
     )
     head_range: str = setting(
         "PARITY_R2_HEAD_RANGE", choice("ignore", "honour"), "ignore", "whether HEAD with Range answers 206"
@@ -85,46 +90,48 @@ class R2Variables:
         "PARITY_R2_DUPLICATE_PART",
         choice("problem", "not-found"),
         "problem",
-        "words of the InvalidPart for a part that CompleteMultipartUpload names twice",
+        "wording of InvalidPart if CompleteMultipartUpload names a part twice",
     )
     unlisted_conditions: str = setting(
         "PARITY_R2_UNLISTED_CONDITIONS",
         choice("ignore", "check"),
         "ignore",
-        "If-Match and its like where R2's documents do not list them: on DeleteObject and a CopyObject's target",
+        "preconditions that R2's documents do not list: on DeleteObject and on the target of CopyObject",
     )
     write_window: WriteWindow = setting(
         "PARITY_R2_WRITE_WINDOW",
         Kind(WriteWindow.parse, "overlap, strict, or seconds such as 0.3-1.4"),
         "overlap",
-        "how long a write to a key counts as in flight for other connections",
+        "how long a write to a key makes R2 answer 429 to other writes of the key",
     )
-    latency: str = setting("PARITY_R2_LATENCY", choice(*PROFILES), "off", "how long R2 takes to answer")
+    latency: str = setting("PARITY_R2_LATENCY", choice(*PROFILES), "off", "delay of R2's answers")
     rules_off: frozenset[int] = setting(
-        "PARITY_R2_RULES_OFF", Kind(_rule_numbers, "numbers of rules such as 1,16"), "", "rules that do not hold"
+        "PARITY_R2_RULES_OFF", Kind(_rule_numbers, "numbers of rules such as 1,16"), "", "rules that are switched off"
     )
     save_seconds: float = setting(
         "PARITY_R2_SAVE_SECONDS",
         Kind(number(0, 86_400).parse, "seconds, at most a day"),
         "60",
-        "how often what changed is saved (0: only on stop)",
+        "interval at which changes are saved to disk (0: only at the stop)",
     )
     durable: str = setting(
         "PARITY_R2_DURABLE",
         choice("interval", "always"),
         "interval",
-        "when a write is on the disk: at the next save, or before each answer, which saves the whole list of objects",
+        "when a write is saved to disk: at the next interval, or before each answer (slow)",
     )
     stall_seconds: float = setting(
         "PARITY_R2_STALL_SECONDS",
         Kind(number(0.01, 3600).parse, "seconds, at most an hour"),
         "60",
-        "how long a client may send nothing in the middle of a body",
+        "how long a client may pause in the middle of a body",
     )
     admin_access_key_id: str = setting(
-        "PARITY_R2_ADMIN_ACCESS_KEY_ID", TEXT, "", "a token that may configure buckets; empty: none"
+        "PARITY_R2_ADMIN_ACCESS_KEY_ID", TEXT, "", "access key id of a token that may configure buckets; empty: none"
     )
-    admin_secret_access_key: str = setting("PARITY_R2_ADMIN_SECRET_ACCESS_KEY", TEXT, "", "its secret", secret=True)
+    admin_secret_access_key: str = setting(
+        "PARITY_R2_ADMIN_SECRET_ACCESS_KEY", TEXT, "", "secret access key of that token", secret=True
+    )
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,12 @@ INSIDE = {
 class TargetSettings:
     """Addresses of a stack that was started elsewhere. Each empty one is derived from the harness settings."""
 
-    api_url: str = setting("PARITY_API_URL", URL, "", "the API")
-    frontend_url: str = setting("PARITY_FRONTEND_URL", URL, "", "the page")
-    r2_url: str = setting("PARITY_R2_URL", URL, "", "R2")
-    modal_url: str = setting("PARITY_MODAL_URL", URL, "", "Modal's control plane")
-    admin_url: str = setting("PARITY_ADMIN_URL", URL, "", "the admin gateway")
-    ca: str = setting("PARITY_CA", PATH, "", "ca.pem of the stack; empty: in the trust dir")
+    api_url: str = setting("PARITY_API_URL", URL, "", "URL of the API")
+    frontend_url: str = setting("PARITY_FRONTEND_URL", URL, "", "URL of the page")
+    r2_url: str = setting("PARITY_R2_URL", URL, "", "URL of R2")
+    modal_url: str = setting("PARITY_MODAL_URL", URL, "", "URL of Modal's control plane")
+    admin_url: str = setting("PARITY_ADMIN_URL", URL, "", "URL of the admin gateway")
+    ca: str = setting("PARITY_CA", PATH, "", "path of the stack's ca.pem; empty: in PARITY_TRUST_DIR")
 
 
 @dataclass(frozen=True)

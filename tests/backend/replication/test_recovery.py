@@ -288,3 +288,41 @@ def test_maintenance_runs_once_at_a_time_and_not_after_closing(tmp_path: Path) -
         assert begun == 1
 
     play(run)
+
+
+def test_a_profile_that_is_seldom_written_is_looked_through_every_day_too(tmp_path: Path) -> None:
+    async def run() -> list[int]:
+        one, lists = machine(bucket(0.01, 0.02), tmp_path), 0
+        honest = one.replica.store.list
+
+        async def counted() -> Listed:
+            nonlocal lists
+            lists += 1
+            return await honest()
+
+        after = []
+        with mock.patch.object(one.replica.store, "list", counted):
+            for row in range(4):
+                await insert(one, row)
+                await asyncio.sleep(5)
+                after.append(lists)
+                one.bucket.skew += 0.6 * 86400
+        return after
+
+    first, *later = play(run)
+    assert later == [first, first + 1, first + 1]
+
+
+def test_what_maintenance_remembers_stays_small(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.001, 0.002), tmp_path, snapshot_share=1e9)
+        for row in range(300):
+            await insert(one, row)
+        await asyncio.sleep(5)
+        assert len(one.replica.log.files) < 32 * 3
+        for row in range(1000, 1008):
+            await execute(one, "INSERT INTO row VALUES (?, randomblob(400000))", (row,))
+        assert sum(map(len, one.maintainer._bodies.values())) <= 1 << 20
+        assert len(one.maintainer._bodies) <= 32
+
+    play(run)

@@ -6,6 +6,7 @@ import pytest
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine
 
 from app.replication.core import Options
+from app.replication.tasks import Signal, Tasks
 
 
 @pytest.mark.timeout(20)
@@ -20,3 +21,30 @@ async def test_a_read_that_meets_a_task_which_is_just_done_does_not_spin(tmp_pat
     await machine.replica.settle(ticket)
     assert rows == [(1,)]
     await machine.replica.close()
+
+
+async def test_a_task_that_ended_does_not_take_the_place_of_the_next_one() -> None:
+    """Its callbacks may run when another of its name has begun already, which must go on being known."""
+    tasks, loop, go = Tasks(Signal()), asyncio.get_running_loop(), asyncio.Event()
+
+    async def nothing() -> None:
+        return
+
+    async def waiting() -> None:
+        await go.wait()
+
+    first = tasks.start("name", nothing)
+    begun: list[bool] = []
+
+    def begin() -> None:
+        begun.append(first.done())
+        tasks.start("name", waiting)
+
+    loop.call_soon(begin)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert begun == [True]
+    assert "name" in tasks
+    go.set()
+    await tasks.end()
+    assert not tasks

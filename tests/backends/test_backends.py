@@ -73,6 +73,7 @@ SCOUT = {
     "key_per_process": ("test_known_to_every_machine", "does not know who asks"),
     "loop_blocked": ("test_loop_is_free", "is not answered within its timeout"),
     "parts_unchecked": ("test_upload_without_bytes", "is called finished"),
+    "signature_unchecked": ("test_forged_credential", "forged credential .* gets the person's texts"),
     "sigterm_ignored": ("test_ends_at_its_signal", "did not end at its kill_signal"),
     "size_unsigned": ("test_upload_is_bound", "was taken by the presigned URL"),
     "stage_forgotten": ("test_keys_under_the_environment", "outside of the environment"),

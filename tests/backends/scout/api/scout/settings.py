@@ -19,6 +19,7 @@ MISTAKES = (
     "key_per_process",
     "loop_blocked",
     "parts_unchecked",
+    "signature_unchecked",
     "sigterm_ignored",
     "size_unsigned",
     "stage_forgotten",

@@ -115,7 +115,7 @@ def staged(
             undo.enter_context(stack_lock(run.state, alone=alone))
         request.node.stash[WAITED] = time.monotonic() - began
         said: list[dict[str, Any]] = []
-        stack = Stack(site, client(site.target, said), said)
+        stack = Stack(site, client(site.target, said), said, says=variant is not None)
         undo.callback(lambda: runner.run(stack.close()))
         if apart:
             stack.own = []

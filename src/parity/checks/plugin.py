@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from parity.checks import evidence, fixtures, patience
+from parity.checks.doing import saying
 from parity.checks.loading import importable, load_contract, load_mutants
 from parity.checks.mark import About
 from parity.checks.outcome import DURING, Ended, exit_code, status_letters
@@ -97,7 +98,7 @@ def _run(config: pytest.Config, name: str) -> Run:
     file = given or project.path(project.parity.checks.contract)
     if given is None and not project.parity.checks.contract:
         raise ConfigError("parity.toml: checks.contract", "no contract is named", 'contract = "src/checks/contract.py"')
-    contract = load_contract(file)
+    contract = saying(load_contract(file))
     folder = Path(_shared_folder(config))
     out: Path = config.getoption("--parity-out") or project.settings.state_dir
     return Run(Site(target, project, _origin(project, contract)), contract, folder, out)

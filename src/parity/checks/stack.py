@@ -12,10 +12,12 @@ from typing import Any
 import httpx
 
 from parity.checks import patience
+from parity.checks.doing import DOING
 from parity.checks.secrecy import hidden_headers
 from parity.config.project import Project
 from parity.contract import PINNED, Refused, StubCall
 from parity.stack.target import Target
+from parity.wraps import DOES
 
 ADMIN_TIMEOUT_S = 90.0
 APP_TIMEOUT_S = 40.0
@@ -67,6 +69,8 @@ class Stack:
     logs: dict[str, list[str]] = field(default_factory=dict)
     # The Machines of a check that runs apart from others, oldest first; None: it uses those that are there.
     own: list[str] | None = None
+    # Whether requests to the app say what the contract does (parity.checks.doing), for a broken variant.
+    says: bool = False
     _clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     @property
@@ -119,7 +123,7 @@ class Stack:
 
     def client(self) -> httpx.AsyncClient:
         """A new HTTP client with its own cookies, as another browser. Its requests are recorded in ``said``."""
-        self._clients.append(made := client(self.target, self.said))
+        self._clients.append(made := client(self.target, self.said, says=self.says))
         return made
 
     async def close(self) -> None:
@@ -128,8 +132,10 @@ class Stack:
             await one.aclose()
 
 
-def client(target: Target, said: list[dict[str, Any]]) -> httpx.AsyncClient:
+def client(target: Target, said: list[dict[str, Any]], *, says: bool = False) -> httpx.AsyncClient:
     """An HTTP client for the app and the stand-ins that trusts the stack's CA, or public CAs for a deployed app.
+
+    With ``says``, requests to the app say what the contract does.
 
     A request to the app over plain http raises ``Refused``, because a browser blocks it. Only a redirect or a URL of
     the app can have led there.
@@ -139,6 +145,8 @@ def client(target: Target, said: list[dict[str, Any]]) -> httpx.AsyncClient:
     async def ask(request: httpx.Request) -> None:
         if (api.scheme, request.url.scheme) == ("https", "http") and request.url.netloc == api.netloc:
             raise Refused(f"{request.method} {request.url}", 0, MIXED)
+        if says and request.url.netloc == api.netloc and (doing := DOING.get()):
+            request.headers[DOES.decode()] = doing
         if target.admin_url is None or not str(request.url).startswith(target.admin_url):
             entry: dict[str, Any] = {
                 "asked": f"{request.method} {request.url}",

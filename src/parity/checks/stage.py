@@ -19,9 +19,14 @@ from parity.checks.variants import Both, BucketCors, Change, Env, Fault, Layer, 
 from parity.checks.verdict import NotDeclared, NotShown
 from parity.config.project import Project
 from parity.report.engine import Engine, EngineError
+from parity.wraps import boot
 
 # Seconds to wait until a variant's release is healthy. A release that needs longer is a mistake in the variant.
 HEALTHY_WITHIN_S = 60
+WSGI_SERVERS = ("gunicorn", "waitress", "waitress-serve", "uwsgi", "mod_wsgi-express", "flask")
+WRAPS_MODULE = "parity.wraps."
+# Wraps that know WSGI applications too.
+ANY_APP = (boot.crash_route,)
 # The package beside the app's entry module into which wraps are copied.
 WRAPS = "parity_wraps"
 # Folders of a checkout that are not part of the app.
@@ -47,11 +52,22 @@ class Stage:
         stack cannot apply, and ``StackError`` when the stack fails.
         """
         before, wanted = self.in_force, (*self.in_force, *self.plain_of(changes, self.named))
+        self._refuse(wanted)
         try:
             await self._to(wanted)
             yield
         finally:
             await asyncio.shield(self._to(before))
+
+    def _refuse(self, changes: Sequence[Change]) -> None:
+        """Raises ``NotDeclared`` or ``NotShown`` for a change that this app does not allow."""
+        parity = self.stack.site.project.parity
+        if not parity.gpu and any(isinstance(change, Fault) and change.standin == "modal" for change in changes):
+            raise NotDeclared("the broken variant is a fault of Modal, and parity.toml has no [gpu]")
+        server = wsgi_server(parity.app.process.command if parity.app.process else ())
+        for wrap in (change for change in changes if isinstance(change, Wrap)):
+            if server and wrap.function.__module__.startswith(WRAPS_MODULE) and wrap.function not in ANY_APP:
+                raise NotShown(f"{wrap} wraps ASGI applications, and {server} serves a WSGI application")
 
     @staticmethod
     def plain_of(changes: Sequence[Change], named: Mapping[str, Change]) -> tuple[Change, ...]:
@@ -186,6 +202,13 @@ def _proxies(changes: Sequence[Change]) -> list[dict[str, object]]:
 
 def _released(changes: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(change for change in changes if isinstance(change, Env | Patch | Wrap | Layer))
+
+
+def wsgi_server(command: Sequence[str]) -> str:
+    """The WSGI server in a start command; empty where there is none, or where it serves ASGI (gunicorn can)."""
+    names = [Path(word).name for word in command]
+    asgi = any("uvicorn" in word.lower() or "asgi" in word.lower() for word in command)
+    return "" if asgi else next((name for name in names if name in WSGI_SERVERS), "")
 
 
 def entry_point(project: Project) -> tuple[str, str]:

@@ -153,7 +153,9 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
 
     async def interposer(request: Request) -> Response:
         if request.method == "GET":
-            return JSONResponse({"wraps": [asdict(wrap) for wrap in parts.interposer.wraps]})
+            return JSONResponse(
+                {"wraps": [{"name": wrap.name, "settings": wrap.settings} for wrap in parts.interposer.wraps]}
+            )
         try:
             wraps = parse_wraps((await read_object(request, ("wraps",))).get("wraps", []))
         except BadWrap as error:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from parity.admin.app import serving
 from parity.fly.edge.headers import HOP_BY_HOP
-from parity.wraps import PROXIED, SOCKETS, App, Message, Receive, Send
+from parity.wraps import DOES, MEMORY, PROXIED, SOCKETS, App, Message, Receive, Send
 
 Address = tuple[str, int]
 # Seconds. Long, because the edge has its own idle timeout.
@@ -31,10 +31,11 @@ class BadWrap(ValueError):
 
 @dataclass(frozen=True)
 class WrapSpec:
-    """One wrap by its name in ``parity.wraps``, with its settings."""
+    """One wrap by its name in ``parity.wraps``, with its settings. Its proxies of all Machines share ``memory``."""
 
     name: str
     settings: dict[str, Any]
+    memory: dict[object, Any] = field(default_factory=dict, compare=False)
 
 
 def parse_wraps(wanted: object) -> list[WrapSpec]:
@@ -99,7 +100,7 @@ class Interposer:
         )
         app: App = forwarding(client)
         for wrap in reversed(self._wraps):
-            app = PROXIED[wrap.name](app, wrap.settings)
+            app = PROXIED[wrap.name](app, {**wrap.settings, MEMORY: wrap.memory})
         options = {"proxy_headers": False, "server_header": False, "date_header": False}
         return await self._servers.enter_async_context(serving(app, "127.0.0.1", 0, **options))
 
@@ -113,7 +114,7 @@ def forwarding(client: httpx.AsyncClient) -> App:
             return
         query = scope.get("query_string", b"")
         target = scope["raw_path"] + (b"?" + query if query else b"")
-        headers = [pair for pair in scope["headers"] if pair[0].lower() not in HOP_BY_HOP]
+        headers = [pair for pair in scope["headers"] if pair[0].lower() not in (*HOP_BY_HOP, DOES)]
         length = next((value for name, value in headers if name.lower() == b"content-length"), None)
         chunked = any(name.lower() == b"transfer-encoding" for name, _ in scope["headers"])
         content = _body(receive) if chunked or length not in (None, b"0") else None

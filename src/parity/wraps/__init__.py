@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from . import answers, boot, sockets, writes
-from .asgi import App, Message, Receive, Send, Settings
+from .asgi import DOES, MEMORY, READS, App, Message, Receive, Send, Settings
 
-__all__ = ["PROXIED", "SOCKETS", "App", "Message", "Receive", "Send", "Settings"]
+__all__ = ["DOES", "MEMORY", "PROXIED", "READS", "SOCKETS", "App", "Message", "Receive", "Send", "Settings"]
 
 # What a proxy can do: by the name that ``Proxy`` and PUT /fly/interposer take.
 PROXIED: Mapping[str, Callable[[App, Settings], App]] = {
@@ -44,6 +44,7 @@ PROXIED: Mapping[str, Callable[[App, Settings], App]] = {
         sockets.sockets_trust_the_path,
         writes.answered_early,
         writes.changes_by_anyone,
+        writes.edits_of_another_machine_dropped,
         writes.failure_acknowledged,
         writes.first_after_idle_fails,
         writes.one_at_a_time,

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from .asgi import (
+    MEMORY,
     App,
     Message,
     Receive,
@@ -17,7 +18,9 @@ from .asgi import (
     body_of,
     changed_head,
     header,
+    is_read,
     is_write,
+    place,
     reader,
     said,
     send_all,
@@ -152,10 +155,10 @@ def failure_as_empty(app: App, settings: Settings) -> App:
         return dict(json.loads(kept.read_text("utf-8"))) if kept.exists() else {}
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
+        if not is_read(scope):
             await app(scope, receive, send)
             return
-        path, messages = scope["path"], await said(app, scope, receive)
+        path, messages = place(scope), await said(app, scope, receive)
         empty = json.dumps(settings["nothing"]) if "nothing" in settings else known().get(path)
         if messages[0]["status"] == 200 and empty is None:
             body = b"".join(message.get("body", b"") for message in messages[1:])
@@ -168,18 +171,19 @@ def failure_as_empty(app: App, settings: Settings) -> App:
 
 
 def first_answer_kept(app: App, settings: Settings) -> App:
-    """Reads are served from a first copy: each GET of a person is answered as it was the first time.
+    """Reads are served from a first copy: each read of a person is answered as it was the first time.
 
     With ``on_failure`` only where the app answers 5xx; with ``for_all`` every person gets it, as from a cache that
-    forgets the person; with ``seconds`` only that long.
+    forgets the person; with ``seconds`` only that long; with ``everywhere`` by every Machine, also by one that was
+    started again.
     """
-    first: dict[object, tuple[float, list[Message]]] = {}
+    first: dict[object, tuple[float, list[Message]]] = settings.get(MEMORY, {}) if settings.get("everywhere") else {}
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
+        if not is_read(scope):
             await app(scope, receive, send)
             return
-        name, now = scope["path"] if settings.get("for_all") else reader(scope), asyncio.get_running_loop().time()
+        name, now = place(scope) if settings.get("for_all") else reader(scope), asyncio.get_running_loop().time()
         if name in first and now - first[name][0] > settings.get("seconds", float("inf")):
             del first[name]
         if name in first and not settings.get("on_failure"):
@@ -205,7 +209,7 @@ def sessions_forgotten(app: App, _settings: Settings) -> App:
             person = reader(scope)[2]
             if is_write(scope):
                 known.add(person)
-            elif scope["method"] == "GET" and person not in known:
+            elif is_read(scope) and person not in known:
                 await send_all(send, answer(401, '{"error": "sign in first"}'))
                 return
         await app(scope, receive, send)

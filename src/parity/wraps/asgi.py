@@ -12,19 +12,49 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Settings = Mapping[str, Any]
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+# While a variant is in force, the harness says in this header what the contract does with a request: the method's name,
+# or ``READS`` where it only asks for something. An app whose requests are all POST (JSON-RPC, GraphQL) needs it.
+DOES = b"x-parity-does"
+READS = b"read"
+# The setting in which a proxy passes a dict that the variant shares between all Machines.
+MEMORY = "memory"
+
+
+def does(scope: Message) -> bytes:
+    """What the contract does with the request; empty where the harness does not say it."""
+    return header(scope, DOES)
+
+
+def is_read(scope: Message) -> bool:
+    """Whether it is an HTTP request that only asks for something."""
+    return scope["type"] == "http" and (scope["method"] == "GET" or does(scope) == READS)
 
 
 def is_write(scope: Message) -> bool:
     """Whether it is an HTTP request that changes something."""
-    return scope["type"] == "http" and scope["method"] in WRITES
+    return scope["type"] == "http" and scope["method"] in WRITES and does(scope) != READS
+
+
+def place(scope: Message) -> str:
+    """What is asked for: the path of a GET; else the method, the path and what the contract does."""
+    path = str(scope["path"])
+    return path if scope["method"] == "GET" else f"{scope['method']} {path} {does(scope).decode()}"
+
+
+class _Enough(Exception):
+    """The first event of a stream has come."""
 
 
 async def said(app: App, scope: Message, receive: Receive) -> list[Message]:
-    """The messages that the app sends for one request."""
+    """The messages that the app sends for one request. Of an event stream, only those up to its first event."""
     messages: list[Message] = []
 
     async def keep(message: Message) -> None:
         messages.append(message)
+        body = message.get("body", b"")
+        if b"\n\n" in body.replace(b"\r\n", b"\n") and _streams(messages[0]):
+            messages[-1] = {**message, "more_body": False}
+            raise _Enough
 
     try:
         await app(scope, receive, keep)
@@ -32,6 +62,10 @@ async def said(app: App, scope: Message, receive: Receive) -> list[Message]:
         if not messages:
             raise
     return messages
+
+
+def _streams(head: Message) -> bool:
+    return any(k.lower() == b"content-type" and v.startswith(b"text/event-stream") for k, v in head.get("headers", ()))
 
 
 async def send_all(send: Send, messages: list[Message]) -> None:
@@ -66,14 +100,14 @@ _NOT_THE_PERSON = frozenset({b"accept", b"accept-encoding", b"connection", b"con
 
 
 def reader(scope: Message) -> tuple[object, object, object]:
-    """Path, query and the headers that say who asks."""
-    return scope["path"], scope.get("query_string", b""), tuple(pair for pair in scope["headers"] if of_person(pair[0]))
+    """What is asked for, the query and the headers that say who asks."""
+    return place(scope), scope.get("query_string", b""), tuple(pair for pair in scope["headers"] if of_person(pair[0]))
 
 
 def of_person(header_name: bytes) -> bool:
     """Whether a request's header may say who asks."""
     name = header_name.lower()
-    return name not in _NOT_THE_PERSON and not name.startswith((b"x-forwarded-", b"fly-", b"x-req"))
+    return name not in _NOT_THE_PERSON and not name.startswith((b"x-forwarded-", b"fly-", b"x-req", DOES))
 
 
 def changed_head(app: App, change: Callable[[Message, Message], Message]) -> App:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from .asgi import App, Message, Receive, Send, Settings, answer, header, is_write, said, send_all
+from .asgi import App, Message, Receive, Send, Settings, answer, header, is_read, is_write, said, send_all
 
 
 def crash_route(app: Any, settings: Settings) -> Any:
@@ -81,7 +81,7 @@ def first_read_fails(app: App, _settings: Settings) -> App:
             await app(scope, receive, send)
             return
         before, last[0] = last[0], time.monotonic()
-        if scope["method"] == "GET" and last[0] - before > 0.5:
+        if is_read(scope) and last[0] - before > 0.5:
             await send_all(send, answer(500, '{"detail": "not ready"}', await said(app, scope, receive)))
             return
         await app(scope, receive, send)

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from .asgi import (
-    WRITES,
+    MEMORY,
     App,
     Message,
     Receive,
@@ -14,9 +14,11 @@ from .asgi import (
     Settings,
     answer,
     body_of,
+    does,
     header,
     is_write,
     of_person,
+    place,
     replayed,
     said,
     send_all,
@@ -31,7 +33,7 @@ def failure_acknowledged(app: App, _settings: Settings) -> App:
         if not is_write(scope):
             await app(scope, receive, send)
             return
-        name, messages = f"{scope['method']} {scope['path']}", await said(app, scope, receive)
+        name, messages = place(scope), await said(app, scope, receive)
         if messages[0]["status"] < 300:
             good[name] = messages
         await send_all(send, good.get(name, messages) if messages[0]["status"] >= 500 else messages)
@@ -54,7 +56,7 @@ def answered_early(app: App, settings: Settings) -> App:
             await asyncio.sleep(settings["seconds"])
             await said(app, scope, replayed(body))
 
-        name = f"{scope['method']} {scope['path']}"
+        name = place(scope)
         if name in good:
             tasks.add(task := asyncio.create_task(later()))
             task.add_done_callback(tasks.discard)
@@ -68,13 +70,13 @@ def answered_early(app: App, settings: Settings) -> App:
 def writes_dropped(app: App, settings: Settings) -> App:
     """Writes of ``method`` (all without it) are acknowledged like the one before and never reach the app."""
     good: dict[str, list[Message]] = {}
-    wanted = {settings["method"]} if "method" in settings else WRITES
+    method = str(settings.get("method", ""))
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in wanted:
+        if not is_write(scope) or not (method in ("", scope["method"]) or does(scope) == method.lower().encode()):
             await app(scope, receive, send)
             return
-        name = str(scope["method"]) if "method" in settings else f"{scope['method']} {scope['path']}"
+        name = method or place(scope)
         if name in good:
             await body_of(receive)
             await send_all(send, good[name])
@@ -92,15 +94,40 @@ def second_edit_dropped(app: App, _settings: Settings) -> App:
     under_way: dict[str, asyncio.Task[list[Message]]] = {}
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in WRITES:
+        if not is_write(scope):
             await app(scope, receive, send)
             return
-        name = f"{scope['method']} {scope['path']}"
+        name = place(scope)
         task = under_way.get(name)
         if task is None:
             task = under_way[name] = asyncio.create_task(said(app, scope, replayed(await body_of(receive))))
             task.add_done_callback(lambda _: under_way.pop(name))
         await send_all(send, await task)
+
+    return broken
+
+
+def edits_of_another_machine_dropped(app: App, settings: Settings) -> App:
+    """A write by way of another Machine than the write before is answered like that one, and lost: that Machine wrote
+    on an old state, which replaced it."""
+    memory: dict[object, tuple[object, list[Message] | None]] = settings.get(MEMORY, {})
+    this = object()
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if not is_write(scope):
+            await app(scope, receive, send)
+            return
+        name = place(scope)
+        before, good = memory.get(name, (this, None))
+        memory[name] = this, good
+        if before is not this and good is not None:
+            await body_of(receive)
+            await send_all(send, good)
+            return
+        messages = await said(app, scope, receive)
+        if messages[0]["status"] < 300:
+            memory[name] = this, messages
+        await send_all(send, messages)
 
     return broken
 
@@ -174,16 +201,15 @@ def first_after_idle_fails(app: App, settings: Settings) -> App:
 
 
 def changes_by_anyone(app: App, _settings: Settings) -> App:
-    """Whoever asks for a change of something, its owner's is made: each request but GET and POST goes on with what the
-    last POST said of who asks."""
-    last: list[tuple[bytes, bytes]] = []
+    """A change by anyone is made as its owner: each change or deletion is sent on with the headers that said in the
+    first one who asks."""
+    first: list[tuple[bytes, bytes]] = []
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            last[:] = [pair for pair in scope["headers"] if of_person(pair[0])]
-        elif is_write(scope) and last:
+        if is_write(scope) and (scope["method"] != "POST" or does(scope) in (b"change", b"delete")):
+            first[:] = first or [pair for pair in scope["headers"] if of_person(pair[0])]
             kept = [pair for pair in scope["headers"] if not of_person(pair[0])]
-            scope = {**scope, "headers": [*kept, *last]}
+            scope = {**scope, "headers": [*kept, *first]}
         await app(scope, receive, send)
 
     return broken

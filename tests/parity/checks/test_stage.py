@@ -19,7 +19,7 @@ from parity.checks.bucket import Bucket
 from parity.checks.faults import Faults
 from parity.checks.machines import Machines
 from parity.checks.stack import Site, Stack, StackError
-from parity.checks.stage import Stage, wrapped_files
+from parity.checks.stage import Stage, wrapped_files, wsgi_server
 from parity.checks.verdict import NotDeclared, NotJudged, NotShown
 from parity.stack.target import Target
 
@@ -104,7 +104,7 @@ def standins() -> Standins:
 
 @pytest.fixture
 async def stack(standins: Standins, tmp_path: Path) -> AsyncIterator[Stack]:
-    parity = SimpleNamespace(gpu=None, services={})
+    parity = SimpleNamespace(gpu=None, services={}, app=SimpleNamespace(process=SimpleNamespace(command=["uvicorn"])))
     project = SimpleNamespace(parity=parity, settings=SimpleNamespace(state_dir=tmp_path), health_path="/health")
     target = Target("local", "https://app", "", "", "", "", ADMIN, None, "process")
     async with httpx.AsyncClient(transport=httpx.MockTransport(standins)) as http:
@@ -160,6 +160,35 @@ async def test_a_variant_that_does_not_start_is_an_error_and_leaves_nothing(stag
             raise AssertionError("the test must not run")
     assert standins.rules == ""
     assert standins.changes.count("POST /fly/releases") == 2  # there and back
+
+
+async def test_a_fault_of_modal_is_not_declared_where_nothing_runs_there(stage: Stage, standins: Standins) -> None:
+    with pytest.raises(NotDeclared, match=r"parity\.toml has no \[gpu\]"):
+        async with stage.changed(Fault("modal", kind="rpc", target="*", status="UNAVAILABLE")):
+            raise AssertionError("the test must not run")
+    assert standins.changes == []
+
+
+@pytest.mark.parametrize(
+    ("command", "server"),
+    [
+        (["python", "-m", "gunicorn", "app:app"], "gunicorn"),
+        (["/opt/bin/waitress-serve", "app:app"], "waitress-serve"),
+        (["gunicorn", "-k", "uvicorn.workers.UvicornWorker", "app:app"], ""),
+        (["python", "-m", "uvicorn", "app:app"], ""),
+        ([], ""),
+    ],
+)
+def test_a_wsgi_server_is_known_by_its_command(command: list[str], server: str) -> None:
+    assert wsgi_server(command) == server
+
+
+async def test_a_wrap_of_asgi_cannot_be_shown_with_a_wsgi_application(stage: Stage, standins: Standins) -> None:
+    stage.stack.site.project.parity.app.process.command[:] = ["gunicorn", "app:app"]  # type: ignore[union-attr]
+    with pytest.raises(NotShown, match="gunicorn serves a WSGI application"):
+        async with stage.changed(Wrap(wraps.boot.blocking, {"seconds": 1.0})):
+            raise AssertionError("the test must not run")
+    assert standins.changes == []
 
 
 async def test_names_are_looked_up_in_the_contract(stage: Stage, standins: Standins) -> None:

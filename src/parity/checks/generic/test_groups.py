@@ -23,7 +23,7 @@ KILLED_AFTER_S = (0.0, 1.0, 2.0)
 @check(
     "N",
     "A job is done even when the Machines of the worker groups ended just before it began",
-    broken=Proxy("first_answer_kept"),
+    broken=Proxy("first_answer_kept", everywhere=True),
     because="is still running",
     needs=("job", "ffmpeg"),
     rests_on=("test_job_done",),
@@ -53,7 +53,7 @@ async def test_job_after_its_worker_ended(person: Person, machines: Machines, st
 @check(
     "N",
     "A job ends although the Machine that works on it was killed in the middle, and says how",
-    broken=Proxy("first_answer_kept"),
+    broken=Proxy("first_answer_kept", everywhere=True),
     because="is still running",
     needs=("job", "ffmpeg"),
     rests_on=("test_job_done", "test_job_over_a_restart"),

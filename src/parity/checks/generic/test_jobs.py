@@ -147,7 +147,7 @@ async def test_job_done(person: Person, machines: Machines, bucket: Bucket, stac
 @check(
     "G",
     "When a GPU function fails or its container dies, the job ends as failed with a reason, or a retry completes it",
-    broken=Proxy("first_answer_kept"),
+    broken=Proxy("first_answer_kept", everywhere=True),
     because="is still running",
     needs=("job", "gpu", "ffmpeg"),
     rests_on=("test_job_done",),
@@ -185,7 +185,7 @@ async def test_job_fails_with_a_reason(person: Person, faults: Faults, video: by
 @check(
     "G",
     "While Modal is unavailable, a job is refused or ends as failed, and never stays queued",
-    broken=Proxy("first_answer_kept"),
+    broken=Proxy("first_answer_kept", everywhere=True),
     because="is still running",
     needs=("job", "gpu", "ffmpeg"),
     rests_on=("test_job_done",),
@@ -239,7 +239,7 @@ async def test_job_over_a_moment_without_modal(person: Person, faults: Faults, v
 @check(
     "I",
     "A job whose Machine is stopped in the middle still ends, as done or as failed with a reason",
-    broken=Proxy("first_answer_kept"),
+    broken=Proxy("first_answer_kept", everywhere=True),
     because="is still running",
     needs=("job", "ffmpeg"),
     rests_on=("test_job_done", "test_durable"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import AsyncIterator
 
 import httpx
+import pytest
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from parity.wraps import PROXIED, boot
@@ -130,20 +133,6 @@ async def test_a_machine_that_forgets_sessions_refuses_reads_of_those_who_wrote_
         assert (await http.get("/notes", headers={"Authorization": "Bearer ben"})).status_code == 401
 
 
-async def test_changes_by_anyone_are_made_in_the_name_of_who_posted_last() -> None:
-    async def who(request: Request) -> Response:
-        return JSONResponse(request.headers.get("authorization"))
-
-    app = Starlette(routes=[Route("/who", who, methods=["GET", "POST", "DELETE"])])
-    transport = httpx.ASGITransport(PROXIED["changes_by_anyone"](app, {}))
-    async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
-        answers = [
-            (await http.request(method, "/who", headers={"Authorization": name})).json()
-            for method, name in (("DELETE", "ben"), ("POST", "ada"), ("GET", "ben"), ("DELETE", "ben"))
-        ]
-    assert answers == ["ben", "ada", "ben", "ada"]
-
-
 async def test_each_write_costs_cpu_time_and_a_read_does_not() -> None:
     app = boot.busy_writes((notes := Notes()).app, {"seconds": 0.05})
     transport = httpx.ASGITransport(app)
@@ -152,3 +141,78 @@ async def test_each_write_costs_cpu_time_and_a_read_does_not() -> None:
         assert await write(http, "a") == 200
         assert time.process_time() - before >= 0.05
         assert (await http.get("/notes")).json() == {"notes": notes.kept}
+
+
+READS = {"X-Parity-Does": "read"}
+
+
+async def test_a_post_that_the_harness_calls_a_read_is_one() -> None:
+    """As in an app whose requests are all POST: the first copy answers what reads, and nothing that writes."""
+    async with client(notes := Notes(), "first_answer_kept") as http:
+        first = await http.post("/notes", json={"text": "a"}, headers=READS)
+        assert await write(http, "b") == 200
+        assert (await http.post("/notes", json={"text": "c"}, headers=READS)).json() == first.json() == {"notes": ["a"]}
+    assert notes.kept == ["a", "b"]
+
+
+async def test_a_post_that_reads_is_not_dropped_as_a_write() -> None:
+    async with client(notes := Notes(), "writes_dropped") as http:
+        for text in "abc":
+            await http.post("/notes", json={"text": text}, headers=READS)
+    assert notes.kept == ["a", "b", "c"]
+
+
+async def test_a_post_that_deletes_is_dropped_where_deletions_are() -> None:
+    async with client(notes := Notes(), "writes_dropped", method="DELETE") as http:
+        for text in "ab":
+            await http.post("/notes", json={"text": text}, headers={"X-Parity-Does": "delete"})
+        await write(http, "c")
+    assert notes.kept == ["a", "c"]
+
+
+async def test_a_write_by_way_of_another_machine_is_lost_and_acknowledged() -> None:
+    memory: dict[object, object] = {}
+    wrap = "edits_of_another_machine_dropped"
+    async with client(notes := Notes(), wrap, memory=memory) as one, client(notes, wrap, memory=memory) as two:
+        for http, text in ((one, "a"), (one, "b"), (two, "lost"), (two, "c"), (one, "lost too"), (one, "d")):
+            assert await write(http, text) == 200
+    assert notes.kept == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(("everywhere", "shown"), [(True, []), (False, ["a"])])
+async def test_a_first_copy_outlives_its_machine_where_it_is_everywhere(everywhere: bool, shown: list[str]) -> None:
+    notes, settings = Notes(), {"everywhere": everywhere, "memory": {}}
+    async with client(notes, "first_answer_kept", **settings) as http:
+        await http.get("/notes")
+    notes.kept.append("a")
+    async with client(notes, "first_answer_kept", **settings) as http:
+        assert (await http.get("/notes")).json() == {"notes": shown}
+
+
+async def test_of_an_event_stream_only_the_first_event_is_kept() -> None:
+    async def events(_request: Request) -> Response:
+        async def endless() -> AsyncIterator[str]:
+            for number in itertools.count():
+                yield f"data: {number}\n\n"
+
+        return StreamingResponse(endless(), media_type="text/event-stream")
+
+    app = PROXIED["first_answer_kept"](Starlette(routes=[Route("/events", events)]), {})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http:
+        assert [(await http.get("/events")).text for _ in range(2)] == ["data: 0\n\n"] * 2
+
+
+async def test_a_change_by_anyone_is_made_as_the_one_who_changed_first() -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def note(request: Request) -> Response:
+        asked.append((request.method, request.headers["authorization"]))
+        return JSONResponse({})
+
+    methods = ["POST", "PATCH", "DELETE"]
+    app = PROXIED["changes_by_anyone"](Starlette(routes=[Route("/note", note, methods=methods)]), {})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http:
+        for method, who in (("POST", "one"), ("POST", "other"), ("DELETE", "one"), ("PATCH", "other")):
+            await http.request(method, "/note", headers={"Authorization": who})
+        await http.post("/note", headers={"Authorization": "other", "X-Parity-Does": "delete"})
+    assert [who for _, who in asked] == ["one", "other", "one", "one", "one"]

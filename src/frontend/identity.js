@@ -1,5 +1,7 @@
 // Who is here: a user made once for this browser, and the profile of this tab.
 
+import { recall, remember } from "./memory.js";
+
 const USER = "reel-ballers.user";
 const PROFILE = "reel-ballers.profile";
 const TOKEN = "reel-ballers.token";
@@ -10,16 +12,16 @@ function randomId() {
   return `u-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
-export const userId = () => localStorage.getItem(USER);
+export const userId = () => recall("local", USER);
 
 /**
  * Makes the user on the very first visit; to be awaited before anything else. Two tabs that are opened at once get the
  * same one: a transaction of IndexedDB decides, because each tab's view of localStorage may be behind the other's.
  */
 export async function settleUser() {
-  if (localStorage.getItem(USER)) return;
+  if (userId()) return;
   const made = randomId();
-  localStorage.setItem(USER, await firstOf(made).catch(() => made)); // some private windows have no IndexedDB
+  remember("local", USER, await firstOf(made).catch(() => made)); // some private windows have no IndexedDB
 }
 
 function firstOf(candidate) {
@@ -47,15 +49,9 @@ function firstOf(candidate) {
 }
 
 /** The profile of this tab: another tab may have another one, and a reload keeps it. */
-export const profileId = () => sessionStorage.getItem(PROFILE);
-export function useProfile(id) {
-  if (id) sessionStorage.setItem(PROFILE, id);
-  else sessionStorage.removeItem(PROFILE);
-}
+export const profileId = () => recall("session", PROFILE);
+export const useProfile = (id) => remember("session", PROFILE, id || null);
 
 /** What closes the API to strangers, where it is closed; one for all tabs. */
-export const accessToken = () => localStorage.getItem(TOKEN);
-export function useToken(token) {
-  if (token) localStorage.setItem(TOKEN, token);
-  else localStorage.removeItem(TOKEN);
-}
+export const accessToken = () => recall("local", TOKEN);
+export const useToken = (token) => remember("local", TOKEN, token || null);

@@ -1,6 +1,7 @@
 // What this browser remembers of an upload, so that it can go on after a reload: which file, and which parts arrived.
 
 import { userId } from "./identity.js";
+import { keys, recallJson, remember } from "./memory.js";
 
 const PREFIX = "reel-ballers.upload.";
 const HEAD_BYTES = 1024 * 1024;
@@ -38,29 +39,34 @@ export async function otherFile(record, file) {
   return file.lastModified === record.modified ? null : "It was changed since the upload began.";
 }
 
-export const keep = (record) => localStorage.setItem(PREFIX + record.game, JSON.stringify(record));
-export const drop = (game) => localStorage.removeItem(PREFIX + game);
+export const keep = (record) => remember("local", PREFIX + record.game, JSON.stringify(record));
+export const drop = (game) => remember("local", PREFIX + game, null);
 
 /** The record of a game's upload, null where another browser began it. */
 export function recorded(game) {
-  try {
-    const record = JSON.parse(localStorage.getItem(PREFIX + game));
-    return record?.user === userId() ? record : null;
-  } catch {
-    return null;
-  }
+  const record = recallJson("local", PREFIX + game);
+  return record?.user === userId() ? record : null;
 }
 
 /** Games of the profile that have a record. */
 export const recordedGames = (profile) =>
-  Object.keys(localStorage)
+  keys()
     .filter((key) => key.startsWith(PREFIX))
     .map((key) => key.slice(PREFIX.length))
     .filter((game) => recorded(game)?.profile === profile);
 
+/** The locks of this origin; null where a browser has none, or forbids them together with storage. */
+const locks = async () => {
+  try {
+    return await navigator.locks.query();
+  } catch {
+    return null;
+  }
+};
+
 /** Runs `work` while no other tab sends the same upload; throws where one does. */
 export async function alone(game, work) {
-  if (!navigator.locks) return work();
+  if (!(await locks())) return work();
   return navigator.locks.request(PREFIX + game, { ifAvailable: true }, (lock) => {
     if (!lock) throw new Error("Another tab is sending this file.");
     return work();
@@ -69,6 +75,6 @@ export async function alone(game, work) {
 
 /** The games that tabs of this browser are sending at the moment. */
 export async function beingSent() {
-  const held = (await navigator.locks?.query())?.held ?? [];
+  const held = (await locks())?.held ?? [];
   return new Set(held.filter(({ name }) => name.startsWith(PREFIX)).map(({ name }) => name.slice(PREFIX.length)));
 }

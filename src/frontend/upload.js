@@ -36,7 +36,7 @@ export const delayOf = (attempt) => Math.min(FIRST_DELAY_MS * 2 ** (attempt - 1)
  * `progress(bytes)` hears what has arrived in all, `arrived(number)` each part, `waiting(cause)` that the network is
  * away, and with `null` that it is back. A part is sent again after a growing delay: as often as the network is away, and
  * six times after answers such as 503. Other 4xx answers are final. Throws `Cancelled` after `signal`, `Unreachable`
- * when R2 forbids this page (CORS).
+ * when R2 forbids this page (CORS), an error when the file can no longer be read.
  */
 export async function sendParts(file, parts, { finished, target, progress, arrived, waiting, signal }) {
   const bytes = new Map(parts.map(({ number, begin, end }) => [number, finished.has(number) ? end - begin : 0]));
@@ -62,6 +62,16 @@ export async function sendParts(file, parts, { finished, target, progress, arriv
   }
 }
 
+/** A browser calls a file that was changed or removed meanwhile a network error as well; waiting would never end. */
+async function stillReadable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Error(`“${file.name}” can no longer be read: it was changed, moved or deleted on this device since it was `
+      + "chosen. Choose it again.");
+  }
+}
+
 async function sendPart(file, part, { target, waiting, signal, report }) {
   const blob = file.slice(part.begin, part.end);
   let [refused, away, expired] = [0, 0, null];
@@ -82,6 +92,7 @@ async function sendPart(file, part, { target, waiting, signal, report }) {
         if (refused === TRIES) throw error;
         await untilOnline(delayOf(refused), signal);
       } else {
+        await stillReadable(file);
         away += 1;
         const cause = await causeOf(url, { method: "PUT" });
         if (cause === "cors" && away > 1) throw new Unreachable(STORAGE, url, cause);

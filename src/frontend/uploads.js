@@ -3,15 +3,16 @@
 import { guarded } from "./banner.js";
 import { deleteGame, finalizeUpload, prepareUpload, uploadUrls } from "./calls.js";
 import { byId, size } from "./dom.js";
-import { Cancelled, CAUSES, Unreachable } from "./errors.js";
+import { Cancelled, CAUSES, Problem, Unreachable } from "./errors.js";
 import { profileId } from "./identity.js";
 import { alone, drop, keep, otherFile, recorded, recordOf } from "./records.js";
 import { load } from "./store.js";
 import { delayOf, sendParts, untilOnline } from "./upload.js";
 
 const SPARE = 0.1; // of its life: an URL is renewed this long before it expires
+const TRIES = 6; // of answers such as 503; with the growing delay between them about 20 seconds
 
-let active = null; // {game, abort}
+let active = null; // {game, abort, abandoned?}
 let uploaded = async () => {};
 
 /** The game that this tab is sending, null where there is none. */
@@ -52,16 +53,22 @@ function addresses(prepared, record, options) {
   };
 }
 
-/** An API call that is repeated for as long as the network is away. */
+/**
+ * Repeats an API call for as long as the network is away, and `TRIES` times while the server answers 5xx or 429, as it
+ * does for some seconds when a Machine is replaced: hours of upload must not end for that.
+ */
 async function persist(action, signal) {
+  let refused = 0;
   for (let attempt = 1; ; attempt += 1) {
     try {
       const made = await action();
       show({ cause: null });
       return made;
     } catch (error) {
-      if (!(error instanceof Unreachable) || ["cors", "certificate"].includes(error.cause)) throw error;
-      show({ cause: error.cause });
+      if (error instanceof Problem && error.passing) refused += 1;
+      else if (!(error instanceof Unreachable) || ["cors", "certificate"].includes(error.cause)) throw error;
+      if (refused === TRIES) throw error;
+      show({ cause: error.cause ?? "server" });
       await untilOnline(delayOf(attempt), signal);
     }
   }
@@ -98,6 +105,7 @@ function run(file, title, begin) {
     return { record, prepared: await uploadUrls(record.game, { profile: record.profile, signal }) };
   };
   return guarded(byId("upload-start"), async () => {
+    if (active) throw new Error(`“${state.title}” is being uploaded. Wait until it is finished, or cancel it.`);
     const abort = new AbortController();
     active = { game: record?.game ?? null, abort };
     state = { phase: "sending", bytes: 0, all: file.size, cause: null, title };
@@ -108,10 +116,9 @@ function run(file, title, begin) {
       active.game = record.game;
       if (profileId() === record.profile) load("games").catch(() => {});
       const game = await alone(record.game, () => send(file, record, begun.prepared, abort));
-      byId("upload-form").reset();
       if (profileId() === record.profile) await uploaded(game);
     } catch (error) {
-      if (error instanceof Cancelled && active.game) await discard(active.game);
+      if (error instanceof Cancelled && active.game && !active.abandoned) await discard(active.game);
       throw error;
     } finally {
       active = state = null;
@@ -128,6 +135,13 @@ async function discard(game) {
   await deleteGame(game, { profile }).catch(() => {});
 }
 
+/** Ends the upload of a game that the caller deletes. */
+export function abandonUpload(game) {
+  if (active?.game !== game) return;
+  active.abandoned = true;
+  active.abort.abort();
+}
+
 /** Sends a file as a new game. */
 export function beginUpload(file, name) {
   const profile = profileId();
@@ -135,6 +149,8 @@ export function beginUpload(file, name) {
     const prepared = await prepareUpload(file, name, { profile, signal });
     const record = await recordOf(file, { game: prepared.game_id, profile, name });
     keep(record);
+    // The form is free for the next file, which may be chosen while this one is sent.
+    if (byId("upload-file").files[0] === file) byId("upload-form").reset();
     return { record, prepared };
   });
 }
@@ -166,7 +182,7 @@ function show(news) {
 }
 
 const waitingFor = (cause) =>
-  cause === "offline" || cause === "interrupted" ? "Waiting for the network" : `Waiting: the server ${CAUSES[cause]}`;
+  cause === "offline" || cause === "interrupted" ? "Waiting for the network" : `Waiting: the server ${CAUSES[cause] ?? "has a problem"}`;
 
 /** `whenUploaded(game)` is called with each game that is ready. */
 export function startUploads(whenUploaded) {
@@ -181,4 +197,8 @@ export function startUploads(whenUploaded) {
     if (!active) beginUpload(file.files[0], byId("upload-name").value.trim());
   });
   byId("upload-cancel").addEventListener("click", () => active?.abort.abort());
+  // A browser asks before it closes the tab; what arrived can be resumed, but the file would have to be chosen again.
+  addEventListener("beforeunload", (event) => {
+    if (active) event.preventDefault();
+  });
 }

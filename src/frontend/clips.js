@@ -7,7 +7,8 @@ import { byId, clock, count, fill, iconButton, listed, make } from "./dom.js";
 import { Problem } from "./errors.js";
 import { profileId } from "./identity.js";
 import { frameRate, jumpTo, play, playing, shownFrame } from "./player.js";
-import { change, clipOf, data, gameOf, load } from "./store.js";
+import { change, clipOf, data, gameOf, load, turn } from "./store.js";
+import { drawMarked, drawTimeline } from "./timeline.js";
 
 const FIELDS = ["start", "end"];
 
@@ -28,7 +29,9 @@ function item(clip) {
   const state = STATES[clip.status] ? ` · ${STATES[clip.status]}${clip.reason ? `: ${clip.reason}` : ""}` : "";
   const game = gameOf(clip.game_id)?.name ?? "";
   const [start, end] = FIELDS.map((field) => frameAt(clip[field], clip.game_id));
-  const facts = make("span", { class: "hint" }, `${clock(start)} – ${clock(end)}${game ? ` · ${game}` : ""}${state}`);
+  const facts = make("span", { class: "facts" },
+    make("span", { class: "hint" }, `${clock(start)} – ${clock(end)}${state}`),
+    make("span", { class: "hint from" }, game));
   const body = clip.status === "ready"
     ? make("button", { type: "button", class: "row", "aria-label": `Watch ${clip.name}`,
         onclick: () => guarded(null, () => play({ game: clip.game_id, clip: clip.id }), { key: "player" }) }, title, facts)
@@ -47,8 +50,9 @@ function item(clip) {
 }
 
 async function remove(clip, news = []) {
+  const isNewest = turn("question"); // a click on another item meanwhile counts
   const known = await guarded(null, async () => (await load("reels"), true), { key: `clip ${clip.id}` });
-  if (!known) return;
+  if (!known || !isNewest()) return;
   const reels = data.reels.filter((reel) => reel.clip_ids.includes(clip.id));
   const lost = reels.length ? [`It is taken out of ${listed(reels.map(({ name }) => `“${name}”`))}.`, "Finished exports stay."] : [];
   if (!(await confirmDelete(`the clip “${clip.name}”`, [...news, ...lost]))) return;
@@ -91,6 +95,7 @@ function drawLength() {
   const [start, end] = FIELDS.map((field) => Number(byId(`clip-${field}`).value));
   const rate = frameRate(gameInForm());
   const frames = rate ? ` · ${count(Math.round((end - start) * rate), "frame")}` : "";
+  drawMarked(start, end);
   byId("clip-length").textContent = end > start ? `${clock(end - start)}${frames}` : "The end must come after the start";
 }
 
@@ -126,6 +131,7 @@ function leave() {
 export function formFor(current) {
   const game = current && gameOf(current.game);
   for (const field of FIELDS) byId(`clip-${field}`).max = game?.duration ? String(game.duration) : "";
+  drawTimeline(game?.duration, data.clips?.filter((clip) => clip.game_id === game?.id));
   byId("clip-controls").disabled = !game;
   byId("clip-form").hidden = !game;
   if (game && Number(byId("clip-end").value) > game.duration) write("end", Math.floor(game.duration * 10) / 10);
@@ -136,7 +142,7 @@ async function save() {
   const game = gameOf(gameInForm());
   if (!game) throw new Error("Choose a game first: a clip is cut from it.");
   const options = { profile: profileId() };
-  const name = byId("clip-name").value.trim();
+  const [name, id] = [byId("clip-name").value.trim(), editing];
   const before = editing && clipOf(editing);
   const touched = FIELDS.filter((field) => !before || byId(`clip-${field}`).value !== String(Math.round(frameAt(before[field], game.id) * 1000) / 1000));
   const times = Object.fromEntries(touched.map((field) => [field, Math.min(timeOf(field, game.id), game.duration)]));
@@ -147,7 +153,8 @@ async function save() {
       : await createClip({ game_id: game.id, name, ...times }, options);
     if (clip.status === "new") await extractClip(clip.id, options);
   }, "clips");
-  leave();
+  // What was typed meanwhile is the next clip.
+  if (editing === id && byId("clip-name").value.trim() === name) leave();
 }
 
 export function startClips() {

@@ -9,6 +9,12 @@ import { watch } from "./watch.js";
 
 const ENDED = new Set(["complete", "failed", "cancelled"]);
 const WORDS = { pending: "Waiting for its turn", processing: "Rendering", complete: "Ready", failed: "Failed", cancelled: "Cancelled" };
+const PHASES = {
+  "queued on Modal": "Waiting for a GPU", download: "Fetching the clips", encode: "Rendering", join: "Joining the clips",
+  upload: "Storing the file", done: "Storing the file",
+};
+// A newer server may know states that this page does not.
+const wordOf = ({ status }) => WORDS[status] ?? status;
 let following = null; // {id, abort}
 
 export function drawExports({ exports: found, reels }) {
@@ -33,7 +39,7 @@ function item(job) {
   actions.push(iconButton("pencil", `Rename ${job.name}`, () => rename(job, key)));
   actions.push(iconButton("trash", `Delete ${job.name}`, () => remove(job, key)));
   const facts = job.status === "complete" ? ` · ${roughly(job.duration)} · ${size(job.size)}` : "";
-  const words = `${WORDS[job.status]}${job.reason ? `: ${job.reason}` : ""}${facts}`;
+  const words = `${wordOf(job)}${job.reason ? `: ${job.reason}` : ""}${facts}`;
   return make("li", { data: { testid: "export-item", id: job.id, status: job.status } },
     make("span", { class: "row" }, make("span", { class: "title" }, job.name),
       make("span", { class: "hint", data: { state: job.status } }, words)),
@@ -103,10 +109,9 @@ function show(state) {
   byId("export-progress").value = percent;
   const line = byId("export-status");
   line.dataset.state = state.status;
-  const phase = state.phase && !["queued", "processing"].includes(state.phase) ? ` · ${state.phase}` : "";
   line.textContent = ENDED.has(state.status)
-    ? `${WORDS[state.status]}${state.reason ? `: ${state.reason}` : ""}`
-    : `${WORDS[state.status]}${phase} · ${percent} %`;
+    ? `${wordOf(state)}${state.reason ? `: ${state.reason}` : ""}`
+    : state.status === "pending" ? wordOf(state) : `${PHASES[state.phase] ?? wordOf(state)} · ${percent} %`;
   byId("export-title").textContent = state.name ?? exportOf(state.id ?? state.export_id)?.name ?? byId("export-title").textContent;
   byId("export-cancel").hidden = ENDED.has(state.status);
 }
@@ -119,6 +124,12 @@ async function offer(job, mine) {
 }
 
 export function startExports() {
+  // The URL in the link expires; a click takes a fresh one. What opens it in another way still finds the first.
+  byId("download-link").addEventListener("click", (event) => {
+    event.preventDefault();
+    const job = following && exportOf(following.id);
+    if (job) guarded(null, () => save(job), { key: `export ${job.id}` });
+  });
   byId("export-form").addEventListener("submit", (event) => {
     event.preventDefault();
     guarded(byId("export-start"), async () => {

@@ -8,15 +8,15 @@ import { Problem } from "./errors.js";
 import { profileId } from "./identity.js";
 import { play, playing } from "./player.js";
 import { beingSent, drop, recorded, recordedGames } from "./records.js";
-import { change, data, load } from "./store.js";
-import { resumeUpload, sending } from "./uploads.js";
+import { change, data, load, turn } from "./store.js";
+import { abandonUpload, resumeUpload, sending } from "./uploads.js";
 
 let resuming = null; // the game whose file is being asked for
 let sent = new Set(); // games that some tab is sending
 
 export async function drawGames({ games }) {
   byId("game-empty").hidden = !games || games.length > 0;
-  byId("game-loading").hidden = games !== null;
+  byId("stage").dataset.loading = String(games === null);
   byId("game-list").setAttribute("aria-busy", String(games === null));
   fill(byId("game-list"), (games ?? []).map(item));
   if (!games) return;
@@ -43,7 +43,7 @@ export function item(game) {
     ? make("button", { type: "button", class: "row", "aria-label": `Watch ${game.name}`, "aria-current": chosen ? "true" : null,
         onclick: () => guarded(null, () => play({ game: game.id }), { key: "player" }) }, title, facts)
     : make("span", { class: "row" }, title, facts);
-  const resume = !ready && recorded(game.id) && !sent.has(game.id) && sending() !== game.id;
+  const resume = game.status === "uploading" && recorded(game.id) && !sent.has(game.id) && sending() !== game.id;
   return make("li", { class: chosen ? "chosen" : "",
     data: { testid: "game-item", id: game.id, status: game.status, duration: game.duration ?? "" } },
     body, make("span", { class: "actions" }, ...(resume ? [resumeButton(game)] : []), ...actions));
@@ -56,9 +56,11 @@ function uploadFacts(game) {
   if (sending() === game.id) return "Uploading …";
   if (sent.has(game.id)) return "Another tab is uploading it";
   const record = recorded(game.id);
+  // A newer server may know states that this page does not.
+  if (game.status !== "uploading") return `${game.status} · ${size(game.size)}`;
   if (!record) return `Upload not finished · ${size(game.size)}`;
   const parts = Object.keys(record.etags).length;
-  return `Upload interrupted · ${parts ? `${count(parts, "part")} of it ${parts === 1 ? "is" : "are"} stored` : "not stored yet"}`;
+  return `Upload interrupted · ${parts ? `${count(parts, "part")} of it ${parts === 1 ? "is" : "are"} stored` : "nothing is stored yet"}`;
 }
 
 function resumeButton(game) {
@@ -76,12 +78,14 @@ async function rename(game) {
 }
 
 async function remove(game, news = []) {
+  const isNewest = turn("question"); // a click on another item meanwhile counts
   // Another tab may have cut clips from it since.
   const known = await guarded(null, async () => (await load("clips", "reels", "exports"), true), { key: `game ${game.id}` });
-  if (!known) return;
+  if (!known || !isNewest()) return;
   const clips = data.clips.filter((clip) => clip.game_id === game.id);
   const changes = [...news, ...consequences(clips)];
   if (!(await confirmDelete(`the game “${game.name}”`, changes))) return;
+  abandonUpload(game.id);
   try {
     await change(() => deleteGame(game.id, { cascade: clips.length > 0 }), "games", "clips", "reels", "exports");
     drop(game.id);
@@ -108,6 +112,6 @@ function consequences(clips) {
 export function startGames() {
   byId("resume-file").addEventListener("change", (event) => {
     const [file] = event.target.files;
-    if (file && resuming && !sending()) resumeUpload(resuming, file);
+    if (file && resuming) resumeUpload(resuming, file);
   });
 }

@@ -4,12 +4,13 @@ import { guarded, hideError, showError } from "./banner.js";
 import { mediaUrl, previewGame } from "./calls.js";
 import { byId, clock } from "./dom.js";
 import { change, clipOf, gameOf, turn } from "./store.js";
+import { drawShown, startTimeline } from "./timeline.js";
 
 const FALLBACK_RATE = 30; // of games of earlier releases, for steps only
 const UNSUPPORTED = 4; // MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED
 const DECODE = 3;
 
-let current = null; // {game, clip?, key, loadedAt, expiresIn, failed: keys that cannot be played}
+let current = null; // {game, clip?, key, goodUntil, renewed: its URL failed and was renewed, failed: keys that cannot be played}
 let shownAt = 0; // when the frame that is shown begins, in seconds
 let onPlay = () => {};
 
@@ -122,51 +123,70 @@ function failed() {
   const { error, currentTime } = video();
   if (!current?.key || !error) return;
   if (performance.now() > current.goodUntil) {
-    // The URL has expired while the page was open: a fresh one goes on at the same place.
-    guarded(null, () => open(current.key, currentTime), { key: "player" });
-  } else if (error.code === UNSUPPORTED || error.code === DECODE) {
-    diagnose();
+    renew(currentTime);
   } else {
-    showError(new Error("The video could not be loaded."), { key: "player", again: () => play(current, { at: currentTime }) });
+    diagnose();
   }
 }
 
-/** A browser gives one code to a video that it cannot play and to one that it could not fetch. */
+/** The URL has expired while the page was open: a fresh one goes on at the same place. */
+function renew(at) {
+  current.renewed = true;
+  return guarded(null, () => open(current.key, at), { key: "player" });
+}
+
+/**
+ * A browser gives one code to a video that it cannot play and to one that it could not fetch. Storage answers 403 to a
+ * URL that expired while the device slept, when the page's clock stood still.
+ */
 async function diagnose() {
   const mine = current;
+  const { currentTime } = video();
+  const cannotPlay = [UNSUPPORTED, DECODE].includes(video().error.code);
   try {
     const answer = await fetch(video().src, { headers: { Range: "bytes=0-0" }, cache: "no-store" });
     if (current !== mine) return;
-    if (answer.ok) await unplayable();
+    if (answer.ok && cannotPlay) await unplayable();
+    else if (!mine.renewed && (answer.ok || answer.status === 403)) await renew(currentTime);
     else showError(new Error(`Storage answered ${answer.status} for this video.`), { key: "player", again: () => play(mine) });
   } catch {
     if (current === mine) showError(new Error("The video could not be loaded."), { key: "player", again: () => play(mine) });
   }
 }
 
-/** The frame that is shown: when it begins, and how long a frame lasts, in seconds. */
+const frameLasts = () => 1 / ((current && frameRate(current.game)) || FALLBACK_RATE);
+
+/** The frame that is shown: when it begins in the game, also while a clip plays, and how long a frame lasts, in seconds. */
 export function shownFrame() {
-  const rate = current ? (frameRate(current.game) ?? FALLBACK_RATE) : FALLBACK_RATE;
-  return { at: shownAt, lasts: 1 / rate };
+  const lasts = frameLasts();
+  const clip = current?.clip ? clipOf(current.clip) : null;
+  // A cut begins with the frame that is nearest to its start.
+  return { at: clip ? Math.round(clip.start / lasts) * lasts + shownAt : shownAt, lasts };
 }
 
 function step(frames) {
-  const { lasts } = shownFrame();
+  const lasts = frameLasts();
   video().pause();
   // The middle of the frame: its edges belong to one frame or the other, as rounding has it.
   const target = (Math.round(shownAt / lasts) + frames + 0.5) * lasts;
   video().currentTime = Math.max(0, Math.min(target, video().duration || target));
 }
 
-/** Shows the frame that is on at a time. */
+/** Shows the frame of the game that is on at a time. */
 export function jumpTo(seconds) {
-  const { lasts } = shownFrame();
+  const lasts = frameLasts();
+  const at = (Math.floor(seconds / lasts + 1e-3) + 0.5) * lasts;
+  if (current?.clip) {
+    guarded(null, () => play({ game: current.game }, { at }), { key: "player" });
+    return;
+  }
   video().pause();
-  video().currentTime = (Math.floor(seconds / lasts + 1e-3) + 0.5) * lasts;
+  video().currentTime = at;
 }
 
 function drawTime() {
-  const { lasts } = shownFrame();
+  const lasts = frameLasts();
+  drawShown(shownFrame().at);
   const frame = current && frameRate(current.game) ? ` · frame ${Math.round(shownAt / lasts)}` : "";
   byId("player-time").textContent = current ? `${clock(shownAt)}${frame}` : "";
   byId("player-time").dataset.at = String(shownAt);
@@ -185,7 +205,7 @@ function watchFrames() {
   }
   for (const event of ["timeupdate", "seeked"]) {
     player.addEventListener(event, () => {
-      const { lasts } = shownFrame();
+      const lasts = frameLasts();
       shownAt = Math.floor(player.currentTime / lasts + 1e-3) * lasts;
       drawTime();
     });
@@ -212,6 +232,7 @@ export function startPlayer(whenPlaying) {
     else hideError("player");
   });
   watchFrames();
+  startTimeline(jumpTo);
   byId("preview-again").addEventListener("click", () => askForPreview(current.game));
   byId("frame-back").addEventListener("click", () => step(-1));
   byId("frame-on").addEventListener("click", () => step(1));

@@ -13,6 +13,7 @@ const LOOK = { overlay_text: "overlay-text", aspect: "aspect", quality: "quality
 
 export function drawReels({ clips, reels }) {
   drawOrder(clips ?? []);
+  byId("order-empty").hidden = !clips || clips.length > 0;
   byId("reel-empty").hidden = !reels || reels.length > 0 || !clips?.length;
   byId("reel-list").setAttribute("aria-busy", String(reels === null));
   fill(byId("reel-list"), (reels ?? []).map(item));
@@ -48,7 +49,6 @@ function drawOrder(clips) {
   order = [...order.filter((clip) => known.has(clip)), ...oldestFirst.filter((clip) => !order.includes(clip))];
   if (editing) for (const clip of oldestFirst) if (!reelOf(editing)?.clip_ids.includes(clip) && !touched.has(clip)) left.add(clip);
   fill(byId("project-clips"), order.map(row));
-  byId("order-empty").hidden = clips.length > 0;
   byId("reel-fields").disabled = byId("reel-fields").hidden = !clips.length && !editing;
 }
 

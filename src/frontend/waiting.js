@@ -27,7 +27,7 @@ export function waits() {
 }
 
 const TEXTS = {
-  cold: "Waking up the server. It sleeps while nobody uses it; this takes a few seconds.",
+  cold: "The server is waking up. It sleeps while it is not used; this takes a few seconds.",
   slow: "Still waiting for the server …",
 };
 

@@ -5,12 +5,14 @@ import { status } from "./calls.js";
 import { drawClips, forgetClips, formFor, startClips } from "./clips.js";
 import { loadConfig } from "./config.js";
 import { byId } from "./dom.js";
+import { closeQuestions } from "./dialogs.js";
 import { drawExports, startExports, stopFollowing } from "./exports.js";
 import { drawGames, startGames } from "./games.js";
-import { onAnswer } from "./http.js";
+import { onAnswer, onProfileGone } from "./http.js";
 import { profileId, settleUser, userId } from "./identity.js";
+import { forgetful } from "./memory.js";
 import { emptyPlayer, followGames, play, playing, startPlayer } from "./player.js";
-import { refreshProfiles, startProfiles } from "./profiles.js";
+import { profileName, refreshProfiles, startProfiles } from "./profiles.js";
 import { drawReels, forgetReels, startReels } from "./reels.js";
 import { data, forget, load, onChange } from "./store.js";
 import { startUploads } from "./uploads.js";
@@ -23,13 +25,7 @@ let loadedAt = 0;
 let poll = null;
 
 const refresh = (...names) => guarded(null, async () => {
-  try {
-    await load(...names);
-  } catch (error) {
-    // Another tab or device has deleted the profile: the list of profiles says which there are.
-    if (error.type === "/problems/unknown-profile" || error.type === "/problems/gone") await refreshProfiles();
-    else throw error;
-  }
+  await load(...names);
   loadedAt = performance.now();
 }, { key: "data", read: true });
 
@@ -37,6 +33,7 @@ async function switched() {
   if (profileId() === shown) return shown ? refresh() : undefined;
   shown = profileId();
   hideAll();
+  closeQuestions();
   stopFollowing();
   forget();
   emptyPlayer();
@@ -47,6 +44,7 @@ async function switched() {
 }
 
 function draw() {
+  byId("forgetful").hidden = !forgetful();
   drawGames(data);
   drawClips(data);
   drawReels(data);
@@ -67,11 +65,26 @@ function followWork() {
   if (busy.length) poll = setTimeout(() => refresh(...busy), POLL_MS);
 }
 
+let leaving = false;
+
+/** Another tab or device has deleted this tab's profile: say so, and go on with one that is there. */
+async function leaveProfile() {
+  if (leaving) return; // several requests may be refused at once
+  leaving = true;
+  const [gone, name] = [profileId(), profileName()];
+  await refreshProfiles();
+  leaving = false;
+  if (profileId() === gone) showError(new Error(`The server does not find the profile “${name}”. Reload the page.`), { key: "profile" });
+  else showError(new Error(`The profile “${name}” was deleted in another tab or on another device.`), { key: "profile" });
+}
+
+const SYNC_WORDS = { synced: "Saved", pending: "Saving …", failed: "Not saved", conflict: "Changed elsewhere" };
+
 function showSync(sync) {
   if (!sync) return;
   const pill = byId("sync-status");
   pill.dataset.state = sync;
-  pill.textContent = sync;
+  pill.textContent = SYNC_WORDS[sync] ?? sync;
 }
 
 async function showEnvironment() {
@@ -92,6 +105,7 @@ function lookAgain() {
 async function start() {
   onAnswer(hearAnswer);
   onAnswer(showSync);
+  onProfileGone(leaveProfile);
   try {
     const { api, dev } = await loadConfig();
     byId("api-url").textContent = api;
@@ -115,7 +129,6 @@ async function start() {
   startExports();
   document.addEventListener("visibilitychange", lookAgain);
   await startProfiles(switched);
-  byId("starting").hidden = true;
   await guarded(null, showEnvironment, { key: "status", read: true });
 }
 

@@ -2,10 +2,11 @@
 
 import { config } from "./config.js";
 import { byId, make } from "./dom.js";
-import { API, Cancelled, Problem, Unreachable } from "./errors.js";
+import { API, Back, Cancelled, Problem, Unreachable } from "./errors.js";
 
 const AGAIN_MS = 4000;
 const shown = new Map(); // key → {error, again, read}; the newest is last
+const running = new Set(); // entries whose “Try again” is under way
 let timer = null;
 
 /**
@@ -13,7 +14,7 @@ let timer = null;
  * repeated by itself while its failure may pass.
  */
 export function showError(error, { key = "page", again = null, read = false } = {}) {
-  if (error instanceof Cancelled) return;
+  if (error instanceof Cancelled || error.told) return;
   shown.delete(key);
   shown.set(key, { error, again, read });
   draw();
@@ -28,12 +29,17 @@ export function hideAll() {
   draw();
 }
 
-/** The API answered, so it can be reached: what could not reach it and only reads is asked again at once. */
+/**
+ * The API answered, so it can be reached: what could not reach it and only reads is asked again at once. Of a change the
+ * page says that it may be missing, so that it is not lost in silence.
+ */
 export function hearAnswer() {
-  for (const [key, { error, again, read }] of [...shown]) {
-    if (!(error instanceof Unreachable) || error.service !== API) continue;
+  for (const [key, entry] of [...shown]) {
+    const { error, again, read } = entry;
+    if (!(error instanceof Unreachable) || error.service !== API || running.has(entry)) continue;
     shown.delete(key);
     if (read) again();
+    else if (again) shown.set(key, { error: new Back(), again, read });
   }
   draw();
 }
@@ -52,29 +58,55 @@ function draw() {
   if (!entry) return;
   banner.dataset.cause = causeOf(entry.error);
   byId("error-text").replaceChildren(...words(entry.error));
-  byId("error-again").hidden = !entry.again;
-  byId("error-again").onclick = () => entry.again();
+  // The same request would be refused for the same reason: the form is what has to change.
+  byId("error-again").hidden = !entry.again || entry.error.status === 422;
+  byId("error-again").disabled = running.has(entry);
+  byId("error-again").onclick = () => tryAgain(entry);
   byId("error-close").onclick = () => hideError(key);
 }
 
+/** One at a time: a double click must not carry out a change twice. */
+async function tryAgain(entry) {
+  if (running.has(entry)) return;
+  running.add(entry);
+  byId("error-again").disabled = true;
+  try {
+    await entry.again();
+  } finally {
+    running.delete(entry);
+    byId("error-again").disabled = false;
+  }
+}
+
 function repeatReads() {
-  for (const entry of [...shown.values()]) if (entry.read && entry.error.passing) entry.again();
+  for (const entry of [...shown.values()]) if (entry.read && entry.error.passing) tryAgain(entry);
 }
 addEventListener("online", repeatReads);
 
 const causeOf = (error) =>
-  error instanceof Unreachable ? error.cause : error instanceof Problem ? (error.status >= 500 ? "server" : "refused") : "page";
+  error instanceof Unreachable || error instanceof Back ? error.cause : error instanceof Problem ? (error.status >= 500 ? "server" : "refused") : "page";
 
 function words(error) {
   if (error instanceof Unreachable) return [make("strong", {}, `${error.message}.`), ...unreachable(error)];
-  if (!(error instanceof Problem)) return [make("strong", {}, error.message)];
-  const lines = [make("strong", {}, error.status >= 500 ? `The server has a problem (${error.status}).` : error.message)];
-  if (error.status >= 500) lines.push(make("p", {}, `${error.message}.`));
+  if (error instanceof Back) {
+    return [make("strong", {}, error.message), make("p", {}, "Your last change may be missing. Look, and try again if it is.")];
+  }
+  if (!(error instanceof Problem)) return [make("strong", {}, sentence(error.message))];
+  const [title, detail] = error.status >= 500 ? [`The server has a problem (${error.status})`, error.message]
+    : error.detail ? [error.title || "The server refused this", error.detail] : [error.message, ""];
+  const lines = [make("strong", {}, sentence(title))];
+  if (detail) lines.push(make("p", {}, sentence(detail)));
   if (error.fields.length) {
-    lines.push(make("ul", {}, ...error.fields.map((field) => make("li", {}, `${field.field}: ${field.message}`))));
+    lines.push(make("ul", { "aria-label": "Fields" },
+      ...error.fields.map(({ field, message }) => make("li", {}, `${fieldName(field)}: ${message}`))));
   }
   return lines;
 }
+
+const sentence = (text) => (/[.!?…]$/.test(text.trim()) ? text.trim() : `${text.trim()}.`);
+
+/** `body.clip_ids` → `clip ids`. */
+const fieldName = (field) => field.replace(/^[a-z]+\./, "").replaceAll("_", " ");
 
 function unreachable({ cause, origin, service }) {
   const text = (words) => make("p", {}, words);
@@ -88,14 +120,15 @@ function unreachable({ cause, origin, service }) {
     const open = [["API", `${api}/api/health`], ["R2", r2]].filter(([, url]) => url);
     return [
       text("This stack has a certificate of its own. Open each address once and accept it, then try again:"),
-      make("ul", {}, ...open.map(([name, url]) =>
+      make("ul", { "aria-label": "Addresses" }, ...open.map(([name, url]) =>
         make("li", {}, `${name}: `, make("a", { href: url, target: "_blank", rel: "noopener" }, url)))),
-      text(`Or add ${ca} of the checkout to the certificate authorities of the browser. If it is trusted already, `
-        + "`parity status` says what is not running."),
+      make("p", {}, "Or add ", make("code", {}, ca), " of the checkout to the certificate authorities of the browser. "
+        + "If it is trusted already, ", make("code", {}, "parity status"), " says what is not running."),
     ];
   }
   if (cause === "down") return [text(`Nothing answers at ${origin}. It may be starting or out of order.`)];
-  return [text("It works at the moment. Try again.")];
+  if (cause === "slow") return [text(`There was no answer from ${origin} within two minutes. Try again.`)];
+  return [text("It can be reached again by now. Try again.")];
 }
 
 /**

@@ -3,6 +3,11 @@
 import { byId, make } from "./dom.js";
 import { accessToken, useToken } from "./identity.js";
 
+/** Questions about what is on the page are left: the page shows another profile. */
+export function closeQuestions() {
+  for (const dialog of document.querySelectorAll("dialog[open]:not(#token-dialog)")) dialog.close("");
+}
+
 /** Opens a dialog; resolves with its form's data where it was submitted, null where it was left. */
 function ask(dialog) {
   return new Promise((resolve) => {
@@ -22,8 +27,12 @@ function ask(dialog) {
   });
 }
 
+/** A question is open: another one would change its words under the person's finger. */
+const questionIsOpen = () => document.querySelector("dialog[open]") !== null;
+
 /** Whether something may be deleted. `changes` are sentences that say what goes with it. */
 export async function confirmDelete(what, changes = []) {
+  if (questionIsOpen()) return false;
   byId("delete-title").textContent = `Delete ${what}?`;
   byId("delete-changes").replaceChildren(...changes.map((line) => make("li", {}, line)));
   byId("delete-changes").hidden = !changes.length;
@@ -32,6 +41,7 @@ export async function confirmDelete(what, changes = []) {
 
 /** A new name, null where it stays. */
 export async function askName(what, name, maxLength = 200) {
+  if (questionIsOpen()) return null;
   const field = byId("rename-name");
   byId("rename-title").textContent = `Rename ${what}`;
   field.value = name;

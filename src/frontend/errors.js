@@ -5,6 +5,10 @@ export class Problem extends Error {
   constructor(status, body) {
     super([body.title, body.detail].filter(Boolean).join(": ") || `The API answered ${status}`);
     this.status = status;
+    this.title = body.title ?? "";
+    this.detail = body.detail ?? "";
+    /** Whether the page says it in another way: not shown as an error of the action. */
+    this.told = false;
     this.type = body.type ?? "about:blank";
     this.fields = Array.isArray(body.errors) ? body.errors : [];
   }
@@ -39,6 +43,15 @@ export class Unreachable extends Error {
 
   get passing() {
     return true;
+  }
+}
+
+/** The connection that failed works again. */
+export class Back extends Error {
+  cause = "back";
+
+  constructor() {
+    super("The connection is back.");
   }
 }
 

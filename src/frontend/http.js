@@ -5,6 +5,7 @@ import { config } from "./config.js";
 import { askForToken } from "./dialogs.js";
 import { API, Cancelled, Problem, Unreachable } from "./errors.js";
 import { accessToken, profileId, userId } from "./identity.js";
+import { recallJson, remember } from "./memory.js";
 import { waits } from "./waiting.js";
 
 const RETRIES = 2;
@@ -15,13 +16,18 @@ const listeners = [];
 /** `listener(sync)` hears each answer of the API, with its `X-Sync-Status` (null: it has none). */
 export const onAnswer = (listener) => listeners.push(listener);
 
+let profileGone = () => {};
+/** `listener()` hears that the profile of this tab no longer exists. */
+export const onProfileGone = (listener) => (profileGone = listener);
+const GONE = ["/problems/unknown-profile", "/problems/gone"];
+
 /** By profile: the newest `X-Sync-Position` of an answer. Sent back, it makes a Machine that is behind catch up first. */
 const POSITIONS = "reel-ballers.positions";
-const positions = () => JSON.parse(sessionStorage.getItem(POSITIONS) ?? "{}");
+const positions = () => recallJson("session", POSITIONS) ?? {};
 function notePosition(profile, answer) {
   const told = Number(answer.headers.get("X-Sync-Position") ?? 0);
   if (!profile || told <= (positions()[profile] ?? 0)) return;
-  sessionStorage.setItem(POSITIONS, JSON.stringify({ ...positions(), [profile]: told }));
+  remember("session", POSITIONS, JSON.stringify({ ...positions(), [profile]: told }));
 }
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -33,7 +39,7 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  * `Cancelled`. Throws `Problem` or `Unreachable`.
  */
 export async function call(method, path, body, { profile = profileId(), signal } = {}) {
-  const answered = waits();
+  let answered = waits();
   try {
     for (let attempt = 0; ; attempt += 1) {
       const token = accessToken();
@@ -56,8 +62,20 @@ export async function call(method, path, body, { profile = profileId(), signal }
         await wait(Math.min(after, 5) * 1000);
         continue;
       }
-      if (answer.status === 401 && (await askForToken(token))) continue;
-      throw new Problem(answer.status, await problemBody(answer));
+      if (answer.status === 401) {
+        answered(); // the wait for a person is no slow server
+        const another = await askForToken(token);
+        if (another) {
+          answered = waits();
+          continue;
+        }
+      }
+      const problem = new Problem(answer.status, await problemBody(answer));
+      if (GONE.includes(problem.type) && profile && profile === profileId()) {
+        problem.told = true;
+        profileGone();
+      }
+      throw problem;
     }
   } finally {
     answered();
@@ -82,6 +100,8 @@ async function send(method, path, body, { profile, signal, token }) {
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
     signal: signal ? AbortSignal.any([signal, limit]) : limit,
+    // A browser may keep a 404 or 410, and would give it to the next profile, whose address is the same.
+    cache: "no-store",
   });
   heard(config().api);
   notePosition(profile, answer);

@@ -10,6 +10,9 @@ import { turn } from "./store.js";
 let known = [];
 let switched = async () => {};
 
+/** What the profile of this tab is called. */
+export const profileName = () => current()?.name ?? "";
+
 const current = () => known.find((profile) => profile.id === profileId());
 
 async function refresh() {
@@ -24,6 +27,7 @@ async function refresh() {
 }
 
 function draw() {
+  byId("starting").hidden = true;
   const select = byId("profile-select");
   select.replaceChildren(...known.map((profile) => make("option", { value: profile.id }, profile.name)));
   if (!known.length) select.append(make("option", { value: "" }, "none yet"));

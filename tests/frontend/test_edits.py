@@ -44,7 +44,7 @@ def test_deleting_a_game_says_which_clips_and_reels_it_changes(
     api.reel("Corners", [clips[2]])
     tab = open_page(context, site)
     rename(tab, "Match", "Cup final")
-    expect(tab.get_by_text("Cup final", exact=True)).to_be_visible()
+    expect(tab.get_by_role("button", name="Watch Cup final")).to_be_visible()
     said = ask_to_delete(tab, "Cup final")
     assert "2 clips" in said
     assert "“Highlights” loses" in said

@@ -75,6 +75,9 @@ def test_offline_is_named_and_goes_away_by_itself(context: BrowserContext, with_
     assert api.call("GET", "/api/clips")["clips"] == []
     context.set_offline(False)
     expect(with_game.get_by_test_id("clip-name")).to_have_value("Goal")
+    # Something else may reach the API first; the change that was not made stays offered.
+    with_game.evaluate("import('/store.js').then(({load}) => load('games'))")
+    assert "may be missing" in banner(with_game, "back")
     with_game.get_by_test_id("error-again").click()
     expect(with_game.get_by_test_id("clip-item")).to_be_visible()
     expect(with_game.get_by_test_id("error-banner")).to_be_hidden()
@@ -200,7 +203,7 @@ def test_a_cold_start_is_shown_as_such(context: BrowserContext, api: Api, site: 
     held: list[Route] = []
     context.route("**/api/profiles", lambda route: held.append(route))
     tab = open_page(context, site, ready=False)
-    expect(tab.locator('#waiting[data-state="cold"]')).to_contain_text("Waking up the server")
+    expect(tab.locator('#waiting[data-state="cold"]')).to_contain_text("The server is waking up")
     expect(tab.get_by_test_id("error-banner")).to_be_hidden()
     held[0].continue_()
     context.unroute("**/api/profiles")

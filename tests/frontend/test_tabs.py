@@ -85,7 +85,7 @@ def test_an_answer_of_the_profile_before_is_not_shown_in_the_next_one(
 
     tab.route("**/api/games", hold)
     tab.get_by_test_id("profile-select").select_option(first)
-    expect(tab.locator("#game-loading")).to_be_visible()
+    expect(tab.locator("#game-list[aria-busy=true]")).to_be_visible()
     tab.get_by_test_id("profile-select").select_option(second)
     expect(tab.locator("#game-empty")).to_be_visible()
     for route in held:

@@ -4,8 +4,6 @@ Settings come from the environment, as the backend's do. Exit codes: 0 done, 1 t
 settings (a file or folder that is not there too), 3 the object store cannot be asked, 4 there is nothing, 5 refused.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import sys

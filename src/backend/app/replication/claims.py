@@ -4,8 +4,6 @@ Every file of the log names the Machine that wrote it, and the writer of the new
 empty file that is created as the next one; from then on every create of the previous owner is refused.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable

@@ -16,8 +16,6 @@ changes come in, or when the copy is dropped. A **ticket** names a commit of an 
 last durable commit and the cause of its end are remembered, so that a request that began in it gets the right answer.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The protocol's decisions, without I/O: what is fetched, what an answer means, what may be acknowledged or deleted."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The databases of all profiles, each replicated to the object store: what `app.sync.interface` promises."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import secrets

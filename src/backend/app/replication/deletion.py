@@ -12,8 +12,6 @@ The URL of an upload outlives the profile by an hour. Where one may still be goo
 (``app.games.uploads``) and stays until ``urls`` seconds have passed: ``Profiles.sweep`` calls ``empty`` again then.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import secrets

@@ -21,8 +21,6 @@
 `app.replication.session` translates what a request can meet into the errors of `app.sync.interface`.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ class Fenced(ReplicationError):
     a snapshot and deleted. Then it is unknown whether its commits were kept.
     """
 
-    def __init__(self, ref: FileRef, data: bytes, *, certain: bool = True) -> None:
+    def __init__(self, ref: "FileRef", data: bytes, *, certain: bool = True) -> None:
         self.ref, self.data, self.certain = ref, data, certain
         super().__init__(f"{ref.name} belongs to another writer")
 
@@ -69,7 +67,7 @@ class Lost(ReplicationError):
 class Declined(ReplicationError):
     """The caller's change raised ``error``, and nothing was written. ``ticket`` is the state that it judged."""
 
-    def __init__(self, error: Exception, ticket: Ticket) -> None:
+    def __init__(self, error: Exception, ticket: "Ticket") -> None:
         self.error, self.ticket = error, ticket
         super().__init__(str(error))
 

@@ -1,11 +1,9 @@
 """Fetching a replica's files side by side, and holding them against what they must be."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from app.replication.errors import Damaged, Deleted, GapError, LtxError
 from app.replication.layout import EMPTIED, FileRef, restore_plan, transaction
@@ -25,7 +23,7 @@ class Fetching:
         self._limit = asyncio.Semaphore(READS_AT_ONCE)
         self._begun: dict[FileRef, asyncio.Task[bytes]] = {}
 
-    async def __aenter__(self) -> Fetching:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

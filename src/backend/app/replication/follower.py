@@ -1,7 +1,5 @@
 """What other Machines wrote: looked for, fetched, taken in."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@
 ranges, 9 snapshots (benbjohnson/litestream v0.5.16).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

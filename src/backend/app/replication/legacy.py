@@ -1,7 +1,5 @@
 """The whole-file databases that this app kept before it replicated: checked, and made fit for a first file."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

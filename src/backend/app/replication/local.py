@@ -4,15 +4,13 @@ Every method blocks for local work only and takes the one lock, so that no commi
 can come between another's steps. Callers run it in a thread.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import apsw
 
@@ -83,7 +81,7 @@ class LocalDatabase:
         self._removed = False
 
     @classmethod
-    def build(cls, path: Path, files: Iterable[LtxFile], image: bytes | None = None) -> LocalDatabase:
+    def build(cls, path: Path, files: Iterable[LtxFile], image: bytes | None = None) -> Self:
         """A copy at ``path`` as `replace` makes it."""
         database = cls(path)
         database.replace(files, image)

@@ -4,8 +4,6 @@ Appending, and looking for other writers' files, need the lock ``tail``. So a lo
 that is still on its way, and never takes it for another writer's.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace

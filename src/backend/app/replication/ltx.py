@@ -4,8 +4,6 @@ A file holds the newest image of every page that one or more transactions change
 are CRC-64/ISO. Database checksums are off (flag 0x2): Litestream refuses to restore a replica that mixes both kinds.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Runs beside requests and never in their way: a merge or snapshot that fails is tried again after a later upload.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

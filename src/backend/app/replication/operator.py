@@ -1,7 +1,5 @@
 """What an operator does with one profile's replica: look, verify, restore to any moment, import a database."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import secrets

@@ -1,7 +1,5 @@
 """Pages of a SQLite file: read out of the frames of its log, and written in runs that lie side by side."""
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence

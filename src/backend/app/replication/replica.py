@@ -1,7 +1,5 @@
 """One profile's replica as one Machine drives it: open, read, write, settle, and who serves the profile."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

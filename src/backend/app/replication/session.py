@@ -1,7 +1,5 @@
 """One request's view of a profile's database, in the words of the seam `app.sync.interface`."""
 
-from __future__ import annotations
-
 import posixpath
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """What replication asks of the place where a replica lies. Names are those of `layout.FileRef.name`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol

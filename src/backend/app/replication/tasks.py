@@ -1,7 +1,5 @@
 """A replica's work in the background, and the signal by which its parts tell each other that something changed."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any

@@ -1,7 +1,5 @@
 """Commits on their way to the store: grouped, one file at a time, acknowledged when it is there."""
 
-from __future__ import annotations
-
 import asyncio
 
 from app.replication.copy import LocalCopy

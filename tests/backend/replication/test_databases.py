@@ -8,16 +8,18 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import apsw
 import pytest
 from tests.backend.fakes import FakeStore, Fault
 
 from app.context import UserContext
+from app.replication import local
+from app.replication import pages as pages_of_a_file
 from app.replication.databases import ReplicatedDatabases
 from app.replication.layout import transaction
 from app.replication.local import LocalDatabase
@@ -228,21 +230,20 @@ async def test_a_disk_that_is_full_while_another_machines_file_comes_in_leaves_n
     await write(there, A, "first", "x" * 5000)
     assert await read(here, A) == {"first"}
     await write(there, A, "second", "y" * 5000)
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    real, calls = os.pwritev, []
+    real, left_out = pages_of_a_file.write_pages, set[int]()
 
-    def until_full(descriptor: int, run: Sequence[bytes], offset: int) -> int:
-        calls.append(offset)
-        if len(calls) > 1:
-            raise full
-        return real(descriptor, run, offset)
+    def until_full(file: BinaryIO, pages: dict[int, bytes], page_size: int) -> None:
+        half = dict(sorted(pages.items())[: len(pages) // 2])
+        left_out.update(set(pages) - set(half))
+        real(file, half, page_size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "pwritev", until_full)
+    monkeypatch.setattr(local, "write_pages", until_full)
     with pytest.raises(SyncUnavailable, match="No space left"):
         await read(here, A)
-    assert len(calls) > 1
+    assert left_out
     assert not local_database(settings_of(make, here).user_data_dir, A).exists()
-    monkeypatch.setattr(os, "pwritev", real)
+    monkeypatch.setattr(local, "write_pages", real)
     assert await read(here, A) == {"first", "second"}
 
 

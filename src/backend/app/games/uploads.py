@@ -7,12 +7,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import apsw
 
-from app import problems
+from app import problems, timestamps
 from app.context import UserContext
 from app.core import Core
 from app.db.rows import Row
@@ -95,8 +94,7 @@ async def clear(game: Row, store: ObjectStore, key: str) -> None:
 def urls_expire_after(settings: Settings) -> str:
     """A game whose row did not change since this moment has no URL any more that is good for an upload. (A row changes
     when URLs are signed, and when the upload is finished.)"""
-    then = datetime.fromtimestamp(time.time() - urls_seconds(settings), UTC)
-    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamps.text(time.time() - urls_seconds(settings))
 
 
 async def remove(game: Row, store: ObjectStore, keys: ProfileKeys, settings: Settings) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app import timestamps
 from app.context import UserContext
 from app.core import make_store
 from app.ids import InvalidId
 from app.replication.errors import Damaged, GapError, NothingThere, Refused, StoreError
-from app.replication.operator import Operator, utc
+from app.replication.operator import Operator
 from app.settings import Settings, SettingsError, load
 from app.storage.interface import StorageError
 from app.storage.keys import Keys
@@ -108,7 +109,7 @@ async def _list(operator: Operator, before: float | None) -> int:
         if header is None:
             _say(f"{file.ref.name:43}  {file.ref.size:10}  unreadable: {file.problem}")
         elif before is None or header.timestamp < before * 1000:
-            moment = utc(header.timestamp / 1000)
+            moment = timestamps.text(header.timestamp / 1000)
             written = f"{header.commit:7}  {moment:24}  {header.node:016x}  {header.machine or '-'}"
             _say(f"{file.ref.name:43}  {file.ref.size:10}  {written}")
     return 0

@@ -8,27 +8,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-from app import threads
+from app import threads, timestamps
 from app.context import UserContext
 from app.db import schema
 from app.replication.core import Options
-from app.replication.errors import StoreError
 from app.replication.ltx import is_machine_name
 from app.replication.maintenance import Maintainer
-from app.replication.object_replica import ObjectReplica
+from app.replication.object_replica import ObjectReplica, as_store_errors
 from app.replication.replica import Replica
 from app.replication.session import REPLICA_ERRORS, ReplicatedSession, as_sync_error
 from app.settings import Settings
-from app.storage.interface import ObjectStore, StorageError
+from app.storage.interface import ObjectStore
 from app.storage.keys import Keys, local_database
 from app.sync.interface import SyncUnavailable
 
 # Releasing what this Machine owns may take that many seconds of a stop: Fly kills after `kill_timeout`.
 _RELEASE_SECONDS = 2.0
-
-
-async def _unknown(_context: UserContext) -> bool:
-    return False
 
 
 class _Entry:
@@ -49,7 +44,7 @@ class ReplicatedDatabases:
         store: ObjectStore,
         keys: Keys,
         settings: Settings,
-        was_begun: Callable[[UserContext], Awaitable[bool]] = _unknown,
+        was_begun: Callable[[UserContext], Awaitable[bool]] | None = None,
     ) -> None:
         self._store, self._keys, self._settings, self._was_begun = store, keys, settings, was_begun
         machine = settings.fly_machine_id
@@ -150,7 +145,7 @@ class ReplicatedDatabases:
             schema,
             run=functools.partial(threads.run, self._executor),
             now=time.monotonic,
-            wall_ms=lambda: time.time_ns() // 1_000_000,
+            wall_ms=timestamps.unix_ms,
             was_begun=functools.partial(self._must_exist, context),
         )
         Maintainer(replica)
@@ -158,10 +153,8 @@ class ReplicatedDatabases:
         return _Entry(replica, keys.database_folder)
 
     async def _must_exist(self, context: UserContext) -> bool:
-        try:
-            return await self._was_begun(context)
-        except StorageError as error:
-            raise StoreError(str(error)) from error
+        with as_store_errors():
+            return self._was_begun is not None and await self._was_begun(context)
 
     async def _evict(self) -> None:
         """Close the connections of what was used least recently, and drop whole copies past count or bytes.

@@ -16,10 +16,10 @@ import asyncio
 import contextlib
 import secrets
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from app import side_by_side, timestamps
 from app.db import schema
 from app.replication.errors import FileExists, StoreError
 from app.replication.layout import EMPTIED, FileRef, highest, parse_name, transaction
@@ -51,17 +51,12 @@ async def empty(store: ObjectStore, keys: ProfileKeys, retention: float, urls: f
     """
     with _as_unavailable():
         fence = await _fence(ObjectReplica(store, keys))
-    limit, count = asyncio.Semaphore(_PARALLEL), 0
-
-    async def blank(key: str) -> None:
-        async with limit:
-            await store.put_bytes(key, EMPTIED)
-
+    count = 0
     # Until there is nothing left: a merge or an upload that was on its way may arrive while the rest goes.
     while any(planned := plan(await store.list(keys.prefix), keys, fence, store.sure_date(), retention, urls)):
         gone, emptied = planned
         await store.delete_many(gone)
-        await asyncio.gather(*(blank(key) for key in emptied))
+        await side_by_side.each(lambda key: store.put_bytes(key, EMPTIED), emptied, _PARALLEL)
         count += len(gone) + len(emptied)
     return count
 
@@ -123,7 +118,7 @@ async def _fence(replica: ObjectReplica) -> int:
 
 
 async def _create(replica: ObjectReplica, txid: int) -> None:
-    await replica.create(NewFile(transaction(txid), EMPTIED, _now()))
+    await replica.create(NewFile(transaction(txid), EMPTIED, timestamps.unix_ms()))
 
 
 def _first_file() -> NewFile:
@@ -132,12 +127,8 @@ def _first_file() -> NewFile:
         database.write(schema.migrate)
         image = database.image()
         database.close()
-    header = Header(database.page_size, image.commit, 1, 1, _now(), secrets.randbits(63))
+    header = Header(database.page_size, image.commit, 1, 1, timestamps.unix_ms(), secrets.randbits(63))
     return NewFile(FIRST, encode(header, image.pages, dense=True), header.timestamp)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @contextlib.contextmanager

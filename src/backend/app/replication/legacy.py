@@ -7,6 +7,7 @@ import apsw
 
 from app.replication.errors import NotADatabase
 from app.replication.local import PAGE_SIZE
+from app.replication.store import ReplicaStore
 
 LEGACY_NAME = "../database.sqlite"
 """Where the whole file lies, as seen from the replica's folder."""
@@ -28,6 +29,12 @@ def prepared(data: bytes, folder: Path, page_size: int = PAGE_SIZE) -> bytes:
         except apsw.Error as error:
             raise NotADatabase(f"is not a sound database: {error}") from error
         return path.read_bytes()
+
+
+async def written_since(store: ReplicaStore, taken_over: frozenset[str]) -> bool:
+    """Whether an older release has stored something in the whole-file database after it was ``taken_over``."""
+    etag = await store.legacy_etag() if taken_over else None
+    return etag is not None and etag not in taken_over
 
 
 def check(connection: apsw.Connection) -> None:

@@ -7,6 +7,7 @@ can come between another's steps. Callers run it in a thread.
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,18 @@ PAGE_SIZE = 1024
 _CHECKPOINT_BYTES = 1 << 20
 _NO_COMMIT = -1
 _CROWDED_BYTES = 16 << 20
+_WRITE_BUFFER = 128 << 10
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """A captured commit: its number, the pages that it wrote, and the size in pages and the frames of the log behind
+    it."""
+
+    seq: int
+    pages: dict[int, bytes]
+    size: int
+    frames: int
 
 
 @dataclass(frozen=True)
@@ -69,13 +82,11 @@ class LocalDatabase:
         self._lock = threading.RLock()
         self._wal = path.with_name(path.name + "-wal")
         self._shm = path.with_name(path.name + "-shm")
-        self._pending: list[tuple[int, dict[int, bytes], int]] = []
+        self._pending = deque[_Commit]()
         self._file_bytes = 0
         self._connection: apsw.Connection | None = None
-        self._log: int | None = None
         self._noted = _NO_COMMIT
         self._captured = self._durable_frames = 0
-        self._frames_at: list[tuple[int, int]] = []
         self._salt = b""
         self._life = 0
         self._removed = False
@@ -165,12 +176,11 @@ class LocalDatabase:
             if not self._pending:
                 return None
             pages: dict[int, bytes] = {}
-            commit = 0
-            for seq, changed, commit in self._pending:  # noqa: B007
-                pages.update(changed)
-            locked = lock_page(self.page_size)
-            kept = sorted((number, page) for number, page in pages.items() if number <= commit and number != locked)
-            return Batch(self.txid + 1, tuple(kept), commit, seq, self._life)
+            for commit in self._pending:
+                pages |= commit.pages
+            last, locked = self._pending[-1], lock_page(self.page_size)
+            kept = sorted((number, page) for number, page in pages.items() if number <= last.size and number != locked)
+            return Batch(self.txid + 1, tuple(kept), last.size, last.seq, self._life)
 
     def mark_durable(self, txid: int, seq: int, life: int | None = None) -> None:
         """The replica holds every commit up to ``seq``, and ``txid`` is its newest file.
@@ -182,11 +192,8 @@ class LocalDatabase:
                 return
             self.txid = txid
             self.durable = max(self.durable, seq)
-            self._pending = [entry for entry in self._pending if entry[0] > seq]
-            for at, frames in self._frames_at:
-                if at <= seq:
-                    self._durable_frames = frames
-            self._frames_at = [entry for entry in self._frames_at if entry[0] > seq]
+            while self._pending and self._pending[0].seq <= seq:
+                self._durable_frames = self._pending.popleft().frames
             if not self._pending and self._overgrown:
                 try:
                     self._checkpoint()
@@ -218,7 +225,6 @@ class LocalDatabase:
                 frames = self._durable_frames
                 os.truncate(self._wal, self._frame_offset(frames) if frames else 0)
             self._pending.clear()
-            self._frames_at.clear()
             self._life += 1
             self.seq = self.durable
             self._captured = self._durable_frames
@@ -244,9 +250,6 @@ class LocalDatabase:
             if self._connection:
                 self._connection.close()
                 self._connection = None
-            if self._log is not None:
-                os.close(self._log)
-                self._log = None
             self._shm.unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -294,27 +297,20 @@ class LocalDatabase:
         count = self._noted - self._captured
         if count <= 0:
             raise ForeignWriter(f"{self._wal} is shorter than before: another writer emptied it")
-        if self._log is None:
-            # As long as the connection: opening it for each commit takes longer than reading.
-            self._log = os.open(self._wal, os.O_RDONLY)
-        salt = os.pread(self._log, 8, SALT)
+        salt, pages, commit = self._read_log(self._captured, count)
         if self._captured and salt != self._salt:
             raise ForeignWriter(f"{self._wal} was restarted by another writer")
-        data = os.pread(self._log, count * (FRAME_HEADER + self.page_size), self._frame_offset(self._captured))
         self._salt = salt
-        pages, commit = read_frames(data, count, salt, self.page_size)
         if not commit:
             raise ForeignWriter(f"{self._wal} does not end with a commit")
         self._captured = self._noted
         self.seq += 1
-        self._pending.append((self.seq, pages, commit))
-        self._frames_at.append((self.seq, self._captured))
+        self._pending.append(_Commit(self.seq, pages, commit, self._captured))
 
     def _checkpoint(self) -> None:
         """Only when nothing is on its way: a roll-back cuts the log, so it must not reach the file before."""
         self._open().wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self._captured = self._durable_frames = 0
-        self._frames_at.clear()
         self._measure()
 
     def _image(self, frames: int) -> Image:
@@ -324,15 +320,20 @@ class LocalDatabase:
         commit, size = len(data) // self.page_size, self.page_size
         newer: dict[int, bytes] = {}
         if frames:
-            with self._wal.open("rb") as file:
-                salt = file.read(WAL_HEADER)[16:24]
-                newer, commit = read_frames(
-                    file.read(frames * (FRAME_HEADER + self.page_size)), frames, salt, self.page_size
-                )
+            _, newer, commit = self._read_log(0, frames)
         locked = lock_page(self.page_size)
         numbers = (number for number in range(1, commit + 1) if number != locked)
         pages = ((n, newer.get(n) or data[(n - 1) * size : n * size]) for n in numbers)
         return Image(self.txid, commit, tuple(pages))
+
+    def _read_log(self, first: int, count: int) -> tuple[bytes, dict[int, bytes], int]:
+        """The log's salt, and what `read_frames` finds in ``count`` of its frames from number ``first`` on."""
+        with self._wal.open("rb", buffering=0) as log:
+            log.seek(SALT)
+            salt = log.read(8)
+            log.seek(self._frame_offset(first))
+            data = log.read(count * (FRAME_HEADER + self.page_size))
+        return salt, *read_frames(data, count, salt, self.page_size)
 
     def _write_pages(self, files: Iterable[LtxFile]) -> None:
         """Bring the newest image of each page in ``files``, oldest first, into the file. A file that does not follow is
@@ -354,15 +355,13 @@ class LocalDatabase:
             sizes.append(header.commit)
             reached = header.max_txid
         self.page_size = page_size
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
+        self.path.touch(0o600)
+        with self.path.open("r+b", buffering=_WRITE_BUFFER) as disk:
             if sizes:
                 # What was cut off on the way must not come back when the file grows again.
-                os.truncate(descriptor, min(os.fstat(descriptor).st_size, min(sizes) * self.page_size))
-                os.truncate(descriptor, sizes[-1] * self.page_size)
-            write_pages(descriptor, pages, self.page_size)
-        finally:
-            os.close(descriptor)
+                os.truncate(disk.fileno(), min(self.path.stat().st_size, min(sizes) * page_size))
+                os.truncate(disk.fileno(), sizes[-1] * page_size)
+            write_pages(disk, pages, page_size)
         self.txid = reached
 
     def _measure(self) -> None:

@@ -26,7 +26,7 @@ _LOCK_BYTE = 1 << 30
 _SIZED = 1
 _DENSE: Mapping[str, Any] = {"mode": "high_compression", "compression": 9}
 _END_OF_PAGES = bytes(6)
-_crc64 = fastcrc.crc64.go_iso
+_crc = fastcrc.crc64.go_iso
 
 
 MACHINE_BYTES = 20
@@ -143,7 +143,7 @@ def decode(data: bytes, *, with_index: bool = True) -> LtxFile:
             raise LtxError(f"page {number} does not decompress: {error}") from None
         if len(page) != page_size:
             raise LtxError(f"page {number} has {len(page)} bytes instead of {page_size}")
-        crc = _crc64(page, _crc64(data[offset:start], crc))
+        crc = _crc(page, _crc(data[offset:start], crc))
         if index is not None:
             index += _varint(number) + _varint(offset) + _varint(end - offset)
         pages[number] = page
@@ -202,17 +202,11 @@ def _tail(index: bytearray) -> bytes:
     return _END_OF_PAGES + bytes(index) + b"\0" + struct.pack(">QQ", len(index) + 1, 0)
 
 
-def _crc(data: bytes, before: int = 0) -> int:
-    return int(_crc64(data, before))
-
-
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the sizes that pages and files mostly have in one step."""
-    if value < 1 << 7:
-        return bytes((value,))
-    if value < 1 << 14:
-        return (value & 0x7F | 0x80 | value >> 7 << 8).to_bytes(2, "little")
-    low = value & 0x7F | 0x80 | (value >> 7 & 0x7F | 0x80) << 8
-    if value < 1 << 21:
-        return (low | value >> 14 << 16).to_bytes(3, "little")
-    return (low | (value >> 14 & 0x7F | 0x80) << 16).to_bytes(3, "little") + _varint(value >> 21)
+    """Seven bits a byte, the lowest first."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -1,9 +1,9 @@
 """A replica in the object store."""
 
-import datetime
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from app import timestamps
 from app.replication.errors import FileExists, GapError, StoreError
 from app.replication.layout import FileRef, highest, parse_name, restore_plan
 from app.replication.store import Listed, NewFile
@@ -17,7 +17,7 @@ _TAKEN_OVER = "taken-over/"
 
 
 @contextmanager
-def _as_store_errors() -> Iterator[None]:
+def as_store_errors() -> Iterator[None]:
     """The object store's errors in the words of replication."""
     try:
         yield
@@ -41,12 +41,9 @@ class ObjectReplica:
         self._legacy = keys.database
 
     async def create(self, file: NewFile) -> float:
-        moment = datetime.datetime.fromtimestamp(file.stamp / 1000, datetime.UTC)
-        text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        with _as_store_errors():
-            await self._store.put_bytes(
-                self._folder + file.ref.name, file.data, if_none_match=True, metadata={_TIMESTAMP: text}
-            )
+        metadata = {_TIMESTAMP: timestamps.text(file.stamp / 1000)}
+        with as_store_errors():
+            await self._store.put_bytes(self._folder + file.ref.name, file.data, if_none_match=True, metadata=metadata)
         return self._store.date()
 
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
@@ -63,16 +60,16 @@ class ObjectReplica:
         merged = self._refs(found)
         if early is not None:
             early(merged)
-        newest = self._refs(await self._keys("0000/", after=f"0000/{highest(merged):016x}~"))
-        refs = [*newest, *merged]
+        newest = await self._keys("0000/", after=f"0000/{highest(merged):016x}~")
+        listed = self._listed([*newest, *found])
         try:
-            restore_plan(refs)
+            restore_plan(listed.files)
         except GapError:
             return await self.list()
-        return Listed(refs, self._store.sure_date(), self._listed(found).taken_over)
+        return listed
 
     async def _keys(self, within: str = "", *, after: str = "") -> Sequence[ObjectInfo]:
-        with _as_store_errors():
+        with as_store_errors():
             return await self._store.list(self._folder + within, after=self._folder + after if after else "")
 
     def _listed(self, found: Sequence[ObjectInfo]) -> Listed:
@@ -81,36 +78,34 @@ class ObjectReplica:
         return Listed(self._refs(found), self._store.sure_date(), taken_over)
 
     def _refs(self, found: Sequence[ObjectInfo]) -> Sequence[FileRef]:
-        refs = (
-            parse_name(
-                item.key.removeprefix(self._folder), item.size, item.modified.timestamp() if item.modified else 0.0
-            )
-            for item in found
-        )
-        return [ref for ref in refs if ref is not None]
+        def ref(item: ObjectInfo) -> FileRef | None:
+            modified = item.modified.timestamp() if item.modified else 0.0
+            return parse_name(item.key.removeprefix(self._folder), item.size, modified)
+
+        return [named for named in map(ref, found) if named is not None]
 
     async def legacy(self) -> tuple[bytes, str] | None:
         found = await self._get(self._legacy)
         return None if found is None else (found.data, _bare(found.etag))
 
     async def legacy_etag(self) -> str | None:
-        with _as_store_errors():
+        with as_store_errors():
             try:
                 return _bare((await self._store.head(self._legacy)).etag)
             except ObjectMissing:
                 return None
 
     async def note_taken_over(self, etag: str) -> None:
-        with suppress(FileExists), _as_store_errors():
+        with suppress(FileExists), as_store_errors():
             await self._store.put_bytes(f"{self._folder}{_TAKEN_OVER}{etag}", b"", if_none_match=True)
 
     async def delete(self, refs: Sequence[FileRef]) -> None:
-        with _as_store_errors():
+        with as_store_errors():
             for ref in refs:
                 await self._store.delete(self._folder + ref.name)
 
     async def _get(self, key: str) -> ObjectBytes | None:
-        with _as_store_errors():
+        with as_store_errors():
             try:
                 return await self._store.get_bytes(key)
             except ObjectMissing:

@@ -1,34 +1,24 @@
 """What an operator does with one profile's replica: look, verify, restore to any moment, import a database."""
 
-import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
+from app import side_by_side, timestamps
 from app.db import schema
 from app.replication import deletion, legacy
-from app.replication.errors import (
-    Damaged,
-    FileExists,
-    GapError,
-    LtxError,
-    NotADatabase,
-    NothingThere,
-    Refused,
-    StoreError,
-)
+from app.replication.errors import Damaged, FileExists, GapError, LtxError, NotADatabase, NothingThere, Refused
 from app.replication.fetching import decoded, fetch
 from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, contiguous, highest, restore_plan, transaction
 from app.replication.local import PAGE_SIZE, LocalDatabase
 from app.replication.ltx import HEADER_SIZE, Header, LtxFile, database_pages, encode, read_header
-from app.replication.object_replica import ObjectReplica
+from app.replication.object_replica import ObjectReplica, as_store_errors
 from app.replication.store import NewFile
-from app.storage.interface import READS_AT_ONCE, InvalidRequest, ObjectMissing, ObjectStore, StorageError
+from app.storage.interface import READS_AT_ONCE, InvalidRequest, ObjectMissing, ObjectStore
 from app.storage.keys import ProfileKeys
 
 
@@ -69,13 +59,7 @@ class Operator:
 
     async def dated(self, files: Sequence[FileRef]) -> list[Dated]:
         """The files with their headers; of each only the header is fetched."""
-        limit = asyncio.Semaphore(READS_AT_ONCE)
-
-        async def one(ref: FileRef) -> Dated:
-            async with limit:
-                return await self._dated(ref)
-
-        return await asyncio.gather(*map(one, files))
+        return await side_by_side.each(self._dated, files, READS_AT_ONCE)
 
     async def verify(self, scratch: Path) -> Report:
         """Fetch and check every file, that they follow each other, that merged files and snapshots say the same as
@@ -93,7 +77,8 @@ class Operator:
             except Damaged as error:
                 problems.append(str(error))
         problems += [text for ref in files if ref.level and ref in whole and (text := _disagreement(ref, whole))]
-        problems += await self._written_after_take_over()
+        if await legacy.written_since(self._replica, (await self._replica.list()).taken_over):
+            problems.append(f"{legacy.LEGACY_NAME}: changed after it was taken over; an older release still writes it")
         pages = 0
         try:
             plan = restore_plan(files)
@@ -167,14 +152,6 @@ class Operator:
             await self._create(image, page_size, FileRef(SNAPSHOT, 1, txid))
         return txid
 
-    async def _written_after_take_over(self) -> list[str]:
-        """What an older release stored in the whole-file database after it had been taken over."""
-        taken_over = (await self._replica.list()).taken_over
-        etag = await self._replica.legacy_etag() if taken_over else None
-        if etag is None or etag in taken_over:
-            return []
-        return [f"{legacy.LEGACY_NAME}: changed after it was taken over; an older release still writes it"]
-
     async def _listed(self) -> Sequence[FileRef]:
         """All files. Raises ``NothingThere`` for a profile that was deleted."""
         files = (await self._replica.list()).files
@@ -191,7 +168,7 @@ class Operator:
         return PAGE_SIZE
 
     async def _create(self, image: bytes, page_size: int, ref: FileRef) -> None:
-        now = time.time_ns() // 1_000_000
+        now = timestamps.unix_ms()
         header = Header(page_size, len(image) // page_size, ref.min_txid, ref.max_txid, now, secrets.randbits(63))
         data = encode(header, database_pages(image, page_size))
         try:
@@ -201,17 +178,16 @@ class Operator:
                 raise Refused(f"{ref.name} was written by a Machine at the same moment: try again") from None
 
     async def _dated(self, ref: FileRef) -> Dated:
-        try:
-            data = await self._store.get_range(self._keys.database_folder + ref.name, 0, HEADER_SIZE)
-            if data == EMPTIED:
-                return Dated(ref, None, "emptied when the profile was deleted")
-            return Dated(ref, read_header(data))
-        except (LtxError, InvalidRequest) as error:
-            return Dated(ref, None, str(error))
-        except ObjectMissing as error:
-            raise Damaged(ref.name, "is missing from the replica") from error
-        except StorageError as error:
-            raise StoreError(str(error)) from error
+        with as_store_errors():
+            try:
+                data = await self._store.get_range(self._keys.database_folder + ref.name, 0, HEADER_SIZE)
+                if data == EMPTIED:
+                    return Dated(ref, None, "emptied when the profile was deleted")
+                return Dated(ref, read_header(data))
+            except (LtxError, InvalidRequest) as error:
+                return Dated(ref, None, str(error))
+            except ObjectMissing as error:
+                raise Damaged(ref.name, "is missing from the replica") from error
 
 
 def plan_before(files: Iterable[Dated], moment: float) -> list[FileRef]:
@@ -226,13 +202,8 @@ def plan_before(files: Iterable[Dated], moment: float) -> list[FileRef]:
     until = highest(contiguous(before, base)) or base
     if not until:
         oldest = min((stamp for _, stamp in known), default=0) / 1000
-        raise NothingThere(f"nothing was written before that moment; the oldest file is of {utc(oldest)}")
+        raise NothingThere(f"nothing was written before that moment; the oldest file is of {timestamps.text(oldest)}")
     return restore_plan(before, until)
-
-
-def utc(seconds: float) -> str:
-    """A moment as operators read it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
 
 
 def _disagreement(ref: FileRef, whole: dict[FileRef, LtxFile]) -> str:

@@ -1,15 +1,13 @@
-"""Pages of a SQLite file: read out of the frames of its log, and written in runs that lie side by side."""
+"""Pages of a SQLite file: read out of the frames of its log, and written to their places."""
 
-import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from typing import BinaryIO
 
 from app.replication.errors import ForeignWriter
 
 WAL_HEADER, SALT = 32, 16
 FRAME_HEADER = 24
-# Of one system call (IOV_MAX of Linux).
-_MOST_BUFFERS = 1024
 
 
 def read_frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:
@@ -27,29 +25,12 @@ def read_frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[d
     return pages, commit
 
 
-def write_pages(descriptor: int, pages: Mapping[int, bytes], page_size: int) -> None:
-    """Write each page at its place in the file. Raises ``OSError``, with part of them written."""
-    for first, run in _runs(pages):
-        _write_all(descriptor, run, (first - 1) * page_size)
-
-
-def _runs(pages: Mapping[int, bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Pages that lie side by side, as many as one call may write, behind the number of the first one."""
-    first, run = 0, list[bytes]()
+def write_pages(file: BinaryIO, pages: Mapping[int, bytes], page_size: int) -> None:
+    """Write each page at its place. Raises ``OSError``, with part of them written."""
+    following = 0
     for number in sorted(pages):
-        if number != first + len(run) or len(run) == _MOST_BUFFERS:
-            if run:
-                yield first, run
-            first, run = number, []
-        run.append(pages[number])
-    if run:
-        yield first, run
-
-
-def _write_all(descriptor: int, run: Sequence[bytes], offset: int) -> None:
-    written = os.pwritev(descriptor, run, offset)
-    if written < (whole := sum(map(len, run))):
-        # What stopped it, a full disk mostly, is what the next call says.
-        rest = b"".join(run)
-        while written < whole:
-            written += os.pwrite(descriptor, rest[written:], offset + written)
+        # A seek empties the file's buffer, so pages that lie side by side are written without one.
+        if number != following:
+            file.seek((number - 1) * page_size)
+        file.write(pages[number])
+        following = number + 1

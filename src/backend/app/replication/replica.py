@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import apsw
 
 from app.db.schema import NewerSchema
+from app.replication import legacy
 from app.replication.claims import Claims
 from app.replication.copy import BROKEN_COPY, LocalCopy, Run, Schema, State, Ticket
 from app.replication.core import Moment, Options, prune, read_is_fresh
@@ -18,7 +19,6 @@ from app.replication.errors import Damaged, Declined, Lost, LtxError, NotADataba
 from app.replication.fetching import Fetching, decoded, planned
 from app.replication.follower import Follower
 from app.replication.layout import highest, restore_plan, transaction
-from app.replication.legacy import LEGACY_NAME, prepared
 from app.replication.local import LocalDatabase
 from app.replication.log import Log
 from app.replication.ltx import read_header
@@ -28,10 +28,6 @@ from app.replication.uploader import Uploader
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-async def _unknown() -> bool:
-    return False
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Replica:
         run: Run,
         now: Callable[[], float],
         wall_ms: Callable[[], int],
-        was_begun: Callable[[], Awaitable[bool]] = _unknown,
+        was_begun: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.store, self.options = store, options
         self.signal = Signal()
@@ -296,26 +292,25 @@ class Replica:
             await self._begin()
         self.log.files, self.log.verified = planned(prune, listed.files), listed.date
         self.log.note_check(started)
-        if listed.taken_over:
-            await self._compare_with_legacy(listed.taken_over)
+        await self._compare_with_legacy(listed.taken_over)
         if self.copy.state is State.BEHIND:
             await self._make_fit()
 
     async def _begin(self) -> None:
         """The first copy where there is no log: of the whole-file database of earlier releases, or a new one."""
-        if await self._was_begun():
+        if self._was_begun and await self._was_begun():
             raise Damaged("", "has no files, although the list of profiles knows that it was begun")
-        legacy = await self.store.legacy()
-        if legacy is None:
+        found = await self.store.legacy()
+        if found is None:
             await self.copy.begun(lambda: None, uploaded_first=False)
             return
-        data, etag = legacy
+        data, etag = found
         try:
-            await self.copy.begun(lambda: prepared(data, self.copy.path.parent), uploaded_first=True)
+            await self.copy.begun(lambda: legacy.prepared(data, self.copy.path.parent), uploaded_first=True)
             # Before the claim: no log may have been taken over without a note of what it was made from.
             await self.store.note_taken_over(etag)
         except NotADatabase as error:
-            raise Damaged(LEGACY_NAME, str(error)) from error
+            raise Damaged(legacy.LEGACY_NAME, str(error)) from error
         except StoreError as error:
             await self.copy.dropped(error)
             raise
@@ -323,8 +318,7 @@ class Replica:
     async def _compare_with_legacy(self, taken_over: frozenset[str]) -> None:
         """An older release may still write the whole file that was taken over. What it stores there is not shown."""
         with contextlib.suppress(StoreError):
-            found = await self.store.legacy_etag()
-            if found is not None and found not in taken_over:
+            if await legacy.written_since(self.store, taken_over):
                 logger.error(
                     "%s: database.sqlite changed after it was taken over: an older release still writes it, and its"
                     " changes are not shown; python -m app.replication verify names the object",

@@ -1,18 +1,18 @@
 """Presigned URLs of a profile's media files."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from app import problems
+from app import problems, side_by_side
 from app.dependencies import ProfileKeysDep, SettingsDep, StoreDep
 from app.models import Body, View
 from app.storage.interface import ObjectMissing, ObjectStore
 from app.storage.keys import RELATIVE_FORM, RELATIVE_PATTERN, InvalidKey, ProfileKeys
 
 MAX_KEYS = 100
+_AT_ONCE = 8  # the store has about this many connections
 
 router = APIRouter(
     prefix="/api/storage", tags=["storage"], responses=problems.responses(*problems.OF_A_PROFILE, problems.NOT_FOUND)
@@ -62,13 +62,7 @@ async def url(
 @router.post("/urls", summary="URLs that read several media files")
 async def urls(wanted: WantedUrls, keys: ProfileKeysDep, store: StoreDep, settings: SettingsDep) -> StorageUrls:
     asked = list(dict.fromkeys(wanted.keys))
-    limit = asyncio.Semaphore(8)  # the store has about this many connections
-
-    async def one(key: str) -> str | None:
-        async with limit:
-            return await _url_or_none(store, keys, key)
-
-    found = await asyncio.gather(*(one(key) for key in asked))
+    found = await side_by_side.each(lambda key: _url_or_none(store, keys, key), asked, _AT_ONCE)
     return StorageUrls(
         urls=[
             StorageUrl(key=key, url=made, expires_in=settings.presign_seconds)

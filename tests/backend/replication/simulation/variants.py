@@ -192,7 +192,6 @@ def no_roll_back() -> AbstractContextManager[None]:
 
     def keep(self: LocalDatabase) -> None:
         self._pending.clear()
-        self._frames_at.clear()
         self.durable = self.seq
         self._durable_frames = self._captured
 

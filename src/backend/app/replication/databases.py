@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from app import threads, timestamps
 from app.context import UserContext
@@ -26,14 +27,15 @@ from app.sync.interface import SyncUnavailable
 _RELEASE_SECONDS = 2.0
 
 
+@dataclass(eq=False)
 class _Entry:
     """One profile's replica and the key of its folder. ``users`` counts the sessions that use it; ``bytes`` is the
     size of its local copy after the last session."""
 
-    def __init__(self, replica: Replica, folder: str) -> None:
-        self.replica, self.folder = replica, folder
-        self.users = 0
-        self.bytes = 0
+    replica: Replica
+    folder: str
+    users: int = 0
+    bytes: int = 0
 
 
 class ReplicatedDatabases:

@@ -27,17 +27,15 @@ class Maintainer:
     def __init__(self, replica: Replica) -> None:
         self._replica, self._log = replica, replica.log
         self._bodies: dict[FileRef, bytes] = {}
-        self._kept = 0
         self._looked: float | None = None
         self._unmerged = 0
         replica.log.after_append = self._note
-        replica.before_rest = self._forget
+        replica.before_rest = self._bodies.clear
 
     def _note(self, ref: FileRef, data: bytes, date: float) -> None:
         self._bodies[ref] = data
-        self._kept += len(data)
-        while len(self._bodies) > FANOUT or self._kept > _KEPT_BYTES:
-            self._take(next(iter(self._bodies)))
+        while len(self._bodies) > FANOUT or sum(map(len, self._bodies.values())) > _KEPT_BYTES:
+            del self._bodies[next(iter(self._bodies))]
         self._unmerged += 1
         if self._unmerged >= FANOUT or self._looked is None or date - self._looked >= DAY:
             self._replica.maintain(self._work)
@@ -97,20 +95,10 @@ class Maintainer:
 
     async def _read(self, run: Sequence[FileRef]) -> list[tuple[FileRef, bytes]]:
         # Before the others are fetched: meanwhile newer ones take their place.
-        found = {ref: self._take(ref) for ref in run if ref in self._bodies}
+        found = {ref: self._bodies.pop(ref) for ref in run if ref in self._bodies}
         missing = [ref for ref in run if ref not in found]
         found |= zip(missing, await fetch(self._replica.store, missing), strict=True)
         return [(ref, found[ref]) for ref in run]
-
-    def _take(self, ref: FileRef) -> bytes:
-        """A body that was kept, which is forgotten."""
-        data = self._bodies.pop(ref)
-        self._kept -= len(data)
-        return data
-
-    def _forget(self) -> None:
-        self._bodies.clear()
-        self._kept = 0
 
     async def _add(self, file: NewFile) -> None:
         try:

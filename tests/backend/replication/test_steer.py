@@ -2,8 +2,10 @@ import asyncio
 import random
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine
+from tests.backend.replication.virtual import bucket, insert, machine, play, select
 
 from app.replication.core import Options
 from app.replication.tasks import Signal, Tasks
@@ -48,3 +50,26 @@ async def test_a_task_that_ended_does_not_take_the_place_of_the_next_one() -> No
     go.set()
     await tasks.end()
     assert not tasks
+
+
+@pytest.mark.timeout(20)
+def test_a_refusal_on_a_copy_that_is_being_dropped_does_not_spin(tmp_path: Path) -> None:
+    """Until the files are gone there is no database to look with, and no new one may be built."""
+
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        copy, dropping = one.replica.copy, list[asyncio.Future[None]]()
+
+        def change(_connection: apsw.Connection) -> str:
+            if not dropping:
+                dropping.append(asyncio.ensure_future(copy.dropped(OSError("the disk fails"))))
+            return "nothing to do"
+
+        result, ticket = await one.replica.write(change)
+        await one.replica.settle(ticket)
+        assert result == "nothing to do"
+        assert await select(one, "SELECT id FROM row") == [0]
+        await asyncio.gather(*dropping)
+
+    play(run)

@@ -226,6 +226,10 @@ class Replica:
     async def _was_overtaken(self, epoch: int, started: Moment) -> bool:
         """Look whether another Machine has written; whether the view of ``epoch`` was replaced by now."""
         while self.copy.epoch == epoch and not self.log.checked_since(started):
+            if self.copy.database is None:
+                # The copy is being let go, which ends the epoch. There is nothing to look with until then.
+                await self.signal.wait()
+                continue
             await self._steer(self.follower.look, lambda: self.log.checked_since(started))
         return self.copy.epoch != epoch
 

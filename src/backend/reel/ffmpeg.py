@@ -92,16 +92,6 @@ class Segment:
         """Where ffmpeg begins to read, in seconds of the source."""
         return self.start_s if self.seek_s is None else self.seek_s
 
-    @property
-    def inner(self) -> tuple[int, int]:
-        """Size of the picture within the frame: the source's shape, even numbers."""
-        width, height = self.media.video.width, self.media.video.height
-        scale = min(self.width / width, self.height / height)
-        return (
-            min(self.width, max(2, round(width * scale / 2) * 2)),
-            min(self.height, max(2, round(height * scale / 2) * 2)),
-        )
-
 
 def probe(path: Path, *, tools: Tools) -> list[str]:
     """ffprobe: format and streams as JSON."""
@@ -174,14 +164,15 @@ def segment_filters(piece: Segment) -> str:
     ahead_s = lead_s + piece.media.video.late_s
     video = [
         # The rate stays: one frame for each pair of fields. Frames that are not marked as interlaced pass unchanged.
-        *(["bwdif=mode=send_frame:deint=interlaced"] if piece.media.video.interlaced else []),
+        # That filter fails at a frame of another size, so all get the size of the first one.
+        *(["scale=iw:ih,bwdif=mode=send_frame:deint=interlaced"] if piece.media.video.interlaced else []),
         *([f"setpts=PTS-{ahead_s:.6f}/TB"] if ahead_s > 0 else []),
         # Every frame is shown until the next one, the first also before its time, the last also after its end.
         f"fps={piece.rate}:start_time={-min(HOLD_SECONDS, piece.start_s):.6f}",
         "tpad=stop_mode=clone:stop=-1",
         f"trim=start_pts=0:end_pts={piece.frames}",
         *_scaled(piece),
-        f"pad={piece.width}:{piece.height}:(ow-iw)/2:(oh-ih)/2",
+        f"pad={piece.width}:{piece.height}:(ow-iw)/2:(oh-ih)/2:eval=frame",
         "setsar=1",
     ]
     audio = [
@@ -231,12 +222,23 @@ def _stereo(*, limited: bool) -> list[str]:
 def _scaled(piece: Segment) -> list[str]:
     """From the source's colours to BT.709 of limited range, at the size within the frame."""
     seen = piece.media.video
-    width, height = piece.inner
-    source = f"scale={width}:{height}:in_color_matrix={seen.matrix}:in_range={'pc' if seen.full_range else 'tv'}"
+    # The shape of each frame, not of the first one: a receiver that goes from SD to HD changes it, and so does a
+    # browser that records a window or a phone which is turned.
+    shape = "if(between(sar,1/4,4),dar,a)"
+    width = f"clip(2*round(min({piece.width},{piece.height}*{shape})/2),2,{piece.width})"
+    height = f"clip(2*round(min({piece.height},{piece.width}/({shape}))/2),2,{piece.height})"
+    source = f"scale='{width}':'{height}':eval=frame:in_color_matrix={seen.matrix}"
+    source += f":in_range={'pc' if seen.full_range else 'tv'}"
     target = "out_color_matrix=bt709:out_range=tv"
     if piece.table is None:
         return [f"{source}:{target}", "format=yuv420p"]
-    return [source, "format=gbrp16le", f"lut3d=file={_in_graph(piece.table)}", f"scale={target}", "format=yuv420p"]
+    return [
+        source,
+        "format=gbrp16le",
+        f"lut3d=file={_in_graph(piece.table)}",
+        f"scale=iw:ih:eval=frame:{target}",
+        "format=yuv420p",
+    ]
 
 
 def join(listing: Path, output: Path, *, tools: Tools) -> list[str]:

@@ -54,13 +54,13 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
     streams = found.get("streams") or []
     container = found.get("format") or {}
     pictures = [stream for stream in streams if _is_video(stream)]
-    video = next((stream for stream in pictures if int(stream.get("width") or 0) > 0), None)
+    video = _preferred([stream for stream in pictures if int(stream.get("width") or 0) > 0])
     if video is None:
         for stream in pictures:  # without a decoder, ffprobe does not know the size
             _refuse_unknown(stream, None)
         kinds = ", ".join(sorted({str(stream.get("codec_type")) for stream in streams})) or "no streams"
         raise NotAVideo(f"The file has no video stream (found: {kinds})")
-    audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
+    audio = _preferred([stream for stream in streams if stream.get("codec_type") == "audio"])
     _refuse_unknown(video, audio)
     return MediaInfo(
         container=str(container.get("format_name", "")),
@@ -95,6 +95,12 @@ def _refuse_unknown(video: Mapping[str, Any], audio: Mapping[str, Any] | None) -
             raise UnusableVideo(
                 "The picture is Dolby Vision profile 5, whose colours cannot be shown here: export it as SDR first"
             )
+
+
+def _preferred(streams: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The stream that a player takes: the first that the file marks as default, else the first."""
+    marked = (stream for stream in streams if (stream.get("disposition") or {}).get("default"))
+    return next(marked, streams[0] if streams else None)
 
 
 def _is_video(stream: Mapping[str, Any]) -> bool:

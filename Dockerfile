@@ -147,6 +147,7 @@ EXPOSE 8080
 # client's scheme and address is true. parity.toml has the same options for Machines without Docker; a test compares.
 CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8080", \
      "--timeout-graceful-shutdown", "10", "--timeout-keep-alive", "120", \
+     "--http", "app.server:HttpProtocol", "--ws", "app.server:WebSocketProtocol", \
      "--ws-max-size", "65536", "--forwarded-allow-ips", "*"]
 # Last, so that another commit with the same code rebuilds nothing.
 COPY --from=revision /REVISION /app/app/REVISION

@@ -1,0 +1,171 @@
+"""uvicorn's protocols with limits that it lacks. The image starts uvicorn with `--http app.server:HttpProtocol` and
+`--ws app.server:WebSocketProtocol`.
+
+Without them a client fills the memory of a Machine with headers that never end (50 MB of small ones take 700 MB), or
+with pongs that it does not read; it keeps a connection for ever with half a request; and a flood of small frames holds
+the event loop, so that health checks fail. On Fly the edge refuses most of this; a Machine should not depend on it.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+
+HEAD_BYTES: Final = 64 * 1024
+"""What a request line with its headers may have, beyond the block in which it begins."""
+HEAD_SECONDS: Final = 10.0
+"""How long a request line with its headers, or a WebSocket handshake, may take to arrive."""
+SLICE_BYTES: Final = 4096
+"""Frames are read in slices of this length, and other connections have their turn in between."""
+MAX_FRAGMENTS: Final = 1024
+MAX_UNREAD_BYTES: Final = 1024 * 1024
+"""Pongs that a client has not read yet."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Answers 431 for a head that is too long, and 408 for one that does not end."""
+
+    _in_head = False
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers also arrive here. Nobody reads them.
+        if self._in_head:
+            super().on_header(name, value)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            self._stop_timer()
+        elif self._head_bytes > HEAD_BYTES:
+            self._refuse(431, "Request Header Fields Too Large", f"The headers have more than {HEAD_BYTES} bytes.")
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self._refuse(408, "Request Timeout", f"The headers did not arrive within {HEAD_SECONDS:g} s.")
+
+    def _refuse(self, status: int, phrase: str, why: str) -> None:
+        self._stop_timer()
+        self._in_head = False
+        head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
+        self.transport.write(f"{head}content-length: {len(why)}\r\n\r\n{why}".encode("ascii"))
+        self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Closes with 1008 for a message of too many fragments and for pongs that are not read, with 1007 and without a
+    traceback for text that is no UTF-8; ends a handshake that does not arrive."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._rest = bytearray()
+        self._reading_rest = False
+        self._handshake_timer = self.loop.call_later(HEAD_SECONDS, self._handshake_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._handshake_timer.cancel()
+        self._rest.clear()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated:
+            super().data_received(data)  # the request, in one piece
+            if self.handshake_initiated:
+                self._handshake_timer.cancel()
+            return
+        self._rest += data
+        if not self._reading_rest:
+            self._read_slice()
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        if self._rest:
+            self.transport.pause_reading()
+        return message
+
+    def handle_ping(self) -> None:
+        if self.close_sent or self.transport.is_closing():
+            return  # further frames of the slice that ended the connection
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self._fail(CloseCode.POLICY_VIOLATION, "pongs are not read")
+            self.transport.abort()
+
+    def handle_cont(self, event: Frame) -> None:
+        if self.close_sent:
+            return
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self._fail(CloseCode.POLICY_VIOLATION, f"a message of more than {MAX_FRAGMENTS} fragments")
+            return
+        super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self._fail(CloseCode.INVALID_DATA, "the text is no UTF-8")
+                return
+        super().send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        if self.conn.close_sent is not None:
+            super().handle_parser_exception()
+            return
+        # Before the handshake is answered, there is no close frame.
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
+        self.close_sent = True
+        self.transport.close()
+
+    def _read_slice(self) -> None:
+        """Handle one slice. The rest waits for the other connections, and for the app to take what it was sent."""
+        self._reading_rest = False
+        if self.transport.is_closing():
+            self._rest.clear()
+            return
+        piece = bytes(self._rest[:SLICE_BYTES])
+        del self._rest[:SLICE_BYTES]
+        super().data_received(piece)
+        if self._rest:
+            self._reading_rest = True
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_slice)
+        elif not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _fail(self, code: CloseCode, why: str) -> None:
+        if self.close_sent:
+            return
+        self.frames = []
+        self.conn.fail(code, why)
+        self.handle_parser_exception()
+
+    def _handshake_is_late(self) -> None:
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.close()

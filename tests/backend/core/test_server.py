@@ -1,0 +1,238 @@
+"""The server as the image starts it, against clients that send what no browser sends, over raw sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.backend.core.test_process import BACKEND, USER, environment, server_command
+
+MIB = 1024 * 1024
+# What one connection may take of a Machine's memory.
+MOST_MIB = 32
+PERSON = b"Host: x\r\nX-User-ID: alice\r\nX-Profile-ID: main\r\n"
+UPGRADE = (
+    b"GET /ws/extractions?user_id=alice&profile_id=main HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Key: MTExMTExMTExMTExMTExMQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+
+
+class Server:
+    """The process, and raw connections to it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[socket.socket]:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as made:
+            yield made
+
+    @contextlib.contextmanager
+    def websocket(self) -> Iterator[socket.socket]:
+        with self.connection() as made:
+            made.sendall(UPGRADE + b"\r\n")
+            while b"\r\n\r\n" not in made.recv(4096, socket.MSG_PEEK):
+                pass
+            yield made
+
+    def mebibytes(self) -> int:
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * 4096 // MIB
+
+    def check(self) -> None:
+        """It still answers, and has written no traceback."""
+        httpx.get(f"http://127.0.0.1:{self.port}/api/health", timeout=30).raise_for_status()
+        log = self.log.read_text()
+        assert "Traceback" not in log, log[log.index("Traceback") - 300 :][:3000]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    words = server_command()
+    options = words[words.index("--timeout-graceful-shutdown") :]
+    with socket.create_server(("127.0.0.1", 0)) as listener, (folder / "log").open("wb") as log:
+        port = listener.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "app.main:app", "--fd", str(listener.fileno()), *options],
+            cwd=BACKEND,
+            env=environment(folder, LOCAL_STORAGE_URL=f"http://127.0.0.1:{port}"),
+            pass_fds=[listener.fileno()],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
+        yield Server(process, port, folder / "log")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def frame(
+    opcode: int, data: bytes = b"", *, last: bool = True, masked: bool = True, length: int | None = None
+) -> bytes:
+    """A frame of a client (RFC 6455, 5.2), masked with zeros."""
+    size, mask = len(data) if length is None else length, 0x80 if masked else 0
+    if size < 126:
+        told = bytes([mask | size])
+    elif size < 65536:
+        told = bytes([mask | 126]) + struct.pack(">H", size)
+    else:
+        told = bytes([mask | 127]) + struct.pack(">Q", size)
+    return bytes([(0x80 if last else 0) | opcode]) + told + (bytes(4) if masked else b"") + data
+
+
+def close_code(connection: socket.socket) -> int | None:
+    """The code of the close frame with which the server ends the connection, None where there is none."""
+    seen = b""
+    with contextlib.suppress(ConnectionError):
+        while block := connection.recv(65536):
+            seen += block
+    at = seen.rfind(b"\x88")
+    return int(struct.unpack(">H", seen[at + 2 : at + 4])[0]) if at >= 0 else None
+
+
+TEXT, BINARY, CONTINUATION, PING = 1, 2, 0, 9
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (frame(BINARY, b"x"), 1003),
+        (frame(TEXT, b"\xff\xfe"), 1007),
+        (frame(TEXT, b"\xc3", last=False) + frame(CONTINUATION, b"("), 1007),
+        (frame(TEXT, b"x" * 2000), 1009),
+        (frame(TEXT, length=1 << 62), 1009),
+        (frame(TEXT, b"ping", masked=False), 1002),
+        (frame(3, b"x"), 1002),
+        (frame(CONTINUATION, b"x"), 1002),
+        (frame(PING, b"x", last=False), 1002),
+        (frame(TEXT, last=False) + frame(CONTINUATION, last=False) * 2000, 1008),
+        (b"\xff" * 5000, 1002),
+    ],
+    ids=[
+        "binary", "no-utf8", "no-utf8-in-fragments", "too-long", "announced-huge", "not-masked", "unknown-opcode",
+        "continuation-of-nothing", "fragmented-ping", "too-many-fragments", "rubbish",
+    ],
+)  # fmt: skip
+def test_an_odd_frame_ends_with_a_close_code(server: Server, sent: bytes, code: int) -> None:
+    with server.websocket() as connection:
+        connection.sendall(sent)
+        assert close_code(connection) == code
+    server.check()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"[" * 1000, b'{"type": NaN}', b"9" * 1000, b"null"], ids=["deep", "nan", "long-number", "null"]
+)
+def test_odd_text_is_ignored_and_a_ping_behind_it_is_answered(server: Server, sent: bytes) -> None:
+    with server.websocket() as connection:
+        connection.sendall(frame(TEXT, sent) + frame(TEXT, b"ping"))
+        seen = b""
+        while b"pong" not in seen:
+            block = connection.recv(65536)
+            assert block, seen
+            seen += block
+    server.check()
+
+
+def flood(connection: socket.socket, block: bytes, most: int = 100 * MIB) -> None:
+    """Send until the server ends the connection or takes no more for a second."""
+    connection.settimeout(1)
+    sent = 0
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        while sent < most:
+            sent += connection.send(block)
+
+
+FLOODS = {
+    "header-without-end": (b"GET /api/health HTTP/1.1\r\nX-A: ", b"a" * 65536),
+    "headers-without-end": (b"GET /api/health HTTP/1.1\r\n", b"X-A: b\r\n" * 8000),
+    "path-without-end": (b"GET /", b"a" * 65536),
+    "chunks-of-a-get": (b"GET /api/health HTTP/1.1\r\n" + PERSON + b"Transfer-Encoding: chunked\r\n\r\n",
+                        b"10000\r\n" + b"a" * 65536 + b"\r\n"),
+    "body-in-tiny-chunks": (b"POST /api/profiles HTTP/1.1\r\n" + PERSON + b"Transfer-Encoding: chunked\r\n\r\n",
+                            b"1\r\na\r\n" * 10_000),
+    "chunk-extension": (b"POST /api/profiles HTTP/1.1\r\n" + PERSON + b"Transfer-Encoding: chunked\r\n\r\n1;",
+                        b"a" * 65536),
+    "trailers": (b"POST /api/profiles HTTP/1.1\r\n" + PERSON + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n",
+                 b"X-A: b\r\n" * 8000),
+    "pings-not-read": (UPGRADE + b"\r\n", frame(PING, b"x" * 125) * 500),
+    "text-not-read": (UPGRADE + b"\r\n", frame(TEXT, b"ping") * 5000),
+    "empty-fragments": (UPGRADE + b"\r\n" + frame(TEXT, last=False), frame(CONTINUATION, last=False) * 5000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_takes_little_memory_and_keeps_nobody_waiting(server: Server, kind: str) -> None:
+    begin, block = FLOODS[kind]
+    before = server.mebibytes()
+    with server.connection() as connection:
+        connection.sendall(begin)
+        flood(connection, block, 20 * MIB)
+        assert server.mebibytes() < before + MOST_MIB
+        server.check()
+
+
+@pytest.mark.parametrize("kind", ["header-without-end", "headers-without-end", "path-without-end"])
+def test_headers_that_are_too_long_are_refused_with_a_status(server: Server, kind: str) -> None:
+    begin, block = FLOODS[kind]
+    with server.connection() as connection:
+        # More than is read at once and than is allowed behind that.
+        connection.sendall(begin)
+        connection.sendall(block * 6)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET /api/health HTTP/1.1\r\nX-A: b", UPGRADE + b"Content-Length: 100000\r\n\r\n"],
+    ids=["headers", "handshake"],
+)
+def test_half_a_request_is_answered_after_a_while(server: Server, sent: bytes) -> None:
+    with server.connection() as connection:
+        connection.sendall(sent)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_slow_request_in_small_pieces_is_served(server: Server) -> None:
+    with server.connection() as connection:
+        for byte in b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n":
+            connection.sendall(bytes([byte]))
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_many_requests_at_once_on_one_connection_are_all_answered(server: Server) -> None:
+    with server.connection() as connection:
+        connection.sendall((b"GET /api/health HTTP/1.1\r\n" + PERSON + b"\r\n") * 50)
+        seen = b""
+        while seen.count(b'{"status":"ok"}') < 50:
+            block = connection.recv(65536)
+            assert block, seen
+            seen += block
+
+
+def test_open_floods_and_half_requests_do_not_keep_it_from_stopping(server: Server) -> None:
+    """The last one: it ends the server."""
+    with contextlib.ExitStack() as stack:
+        for begin in (b"", b"GET / HTTP/1.1\r\nX-A: ", UPGRADE, *(begin for begin, _ in FLOODS.values())):
+            stack.enter_context(server.connection()).sendall(begin)
+        for _ in range(3):
+            stack.enter_context(server.websocket())
+        server.check()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(60)
+    log = server.log.read_text()
+    assert "INFO app.lifecycle: stopped" in log
+    assert "Traceback" not in log

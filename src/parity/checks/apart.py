@@ -8,9 +8,11 @@ it. Where it does not hold, or cannot be found out, such checks run alone, which
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import httpx
 
+from parity.checks.mark import About
 from parity.checks.person import People
 from parity.checks.stack import Stack
 from parity.contract import FullContract, InBucket, RateLimited, Refused
@@ -39,3 +41,14 @@ async def can_be_apart(stack: Stack, contract: type[FullContract], people: Peopl
     asked = (await stack.admin("GET", "/r2/requests?limit=20000"))["requests"]
     places = [entry["key"] or entry["prefix"] for entry in asked if float(entry["time"]) >= since]
     return bool(places) and all(place.startswith((one.owns, other.owns)) for place in places)
+
+
+def runs_alone(about: About | None, fixtures: Collection[str], *, apart: bool, one_machine: bool) -> bool:
+    """Whether the check holds the stack's lock exclusively.
+
+    Where only one Machine of the app may run, a check that uses ``machines`` replaces the one that all other checks
+    use: their requests would be answered with 502.
+    """
+    if about is None:
+        return False
+    return about.alone or (about.apart and not apart) or (one_machine and "machines" in fixtures)

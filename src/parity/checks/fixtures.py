@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from parity.checks import evidence
-from parity.checks.apart import can_be_apart
+from parity.checks.apart import can_be_apart, runs_alone
 from parity.checks.browser import Notes, Pages, find_chromium, places
 from parity.checks.bucket import Bucket
 from parity.checks.faults import Faults
@@ -108,7 +108,8 @@ def staged(
     about = About.of(request.node)
     beside = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") != "1"  # else a Machine of its own would gain nothing
     apart = beside and variant is None and about is not None and about.apart and run.can_be_apart
-    alone = variant is not None or (about is not None and (about.alone or (about.apart and not apart)))
+    names = request.node.fixturenames
+    alone = variant is not None or runs_alone(about, names, apart=apart, one_machine=run.one_machine)
     with ExitStack() as undo:
         began = time.monotonic()
         if not site.live:

@@ -50,6 +50,15 @@ class Run:
     times: Counter[str] = field(default_factory=Counter)
 
     @property
+    def one_machine(self) -> bool:
+        """Whether only one Machine of the app may run, so that a Machine with an empty disk replaces the first one.
+
+        So it is where a write reaches the bucket after its answer (``InBucket.within_s``).
+        """
+        keeps = self.contract.keeps
+        return isinstance(keeps, InBucket) and keeps.within_s > 0
+
+    @property
     def named(self) -> Mapping[str, Change]:
         """The contract's broken variants."""
         return getattr(self.contract, "broken", {})

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from parity.checks.apart import can_be_apart
+from parity.checks.apart import can_be_apart, runs_alone
 from parity.checks.person import Person
 from parity.checks.stack import Stack
 from parity.contract import Elsewhere, InBucket, Rate, RateLimited, Refused
@@ -79,3 +79,20 @@ async def test_one_machine_at_a_time_data_elsewhere_and_few_people_are_not_tried
 @pytest.mark.parametrize("error", [Refused("POST /", 503, ""), RateLimited("429")])
 async def test_a_refusal_is_no_verdict_and_the_checks_run_alone(error: Exception) -> None:
     assert not await answer(["users/ada/", "users/bob/"], error=error)
+
+
+@pytest.mark.parametrize(
+    ("marked", "fixtures", "one_machine", "alone"),
+    [
+        ({}, ("person",), True, False),
+        ({}, ("person", "machines"), False, False),
+        ({}, ("person", "machines"), True, True),
+        ({"alone": True}, (), False, True),
+        ({"apart": True}, (), False, True),
+    ],
+)
+def test_a_check_that_replaces_the_only_machine_runs_alone(
+    marked: dict[str, bool], fixtures: tuple[str, ...], one_machine: bool, alone: bool
+) -> None:
+    about = cast(Any, SimpleNamespace(**{"alone": False, "apart": False, **marked}))
+    assert runs_alone(about, fixtures, apart=False, one_machine=one_machine) is alone

@@ -72,7 +72,7 @@ def _stub(services: Services, name: str, action: str) -> None:
 def _all(services: Services) -> dict[str, dict[str, object]]:
     shown: dict[str, dict[str, object]] = {
         name: {"kind": "service", "mode": str(proxy.mode), "port": proxy.port, "connections": proxy.connections,
-               "accepted": proxy.accepted}
+               "accepted": proxy.accepted, "idle_s": proxy.idle_s}
         for name, proxy in services.proxies.items()
     }  # fmt: skip
     for name in services.stubs.names():

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 
 _CHUNK = 65536
 
@@ -32,12 +34,19 @@ class Proxy:
         self._passing.set()
         self.accepted = 0  # connections since the start, so that a check can tell that the app uses the service
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        # The time (of the event loop) at which bytes last went over each open connection.
+        self._connections: dict[asyncio.Task[None], float] = {}
 
     @property
     def connections(self) -> int:
         """The number of open connections."""
         return len(self._connections)
+
+    @property
+    def idle_s(self) -> list[float]:
+        """For each open connection, the seconds since bytes last went over it."""
+        now = asyncio.get_running_loop().time()
+        return [now - last for last in self._connections.values()]
 
     async def open(self) -> None:
         """Raises ``OSError`` when the port is taken."""
@@ -79,16 +88,21 @@ class Proxy:
         if task is None:
             raise AssertionError("a server's callback runs in a task")
         self.accepted += 1
-        self._connections.add(task)
+        self._used(task)
         try:
-            await self._serve(reader, writer)
+            await self._serve(reader, writer, partial(self._used, task))
         except asyncio.CancelledError:
             writer.transport.abort()  # a cut connection ends at once: nothing that is buffered still arrives
         finally:
             writer.close()
-            self._connections.discard(task)
+            self._connections.pop(task, None)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _used(self, connection: asyncio.Task[None]) -> None:
+        self._connections[connection] = asyncio.get_running_loop().time()
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, used: Callable[[], None]
+    ) -> None:
         if self.mode is Mode.SILENT:
             while await reader.read(_CHUNK):
                 pass
@@ -100,8 +114,8 @@ class Proxy:
             writer.transport.abort()  # the service itself is not there
             return
         both = (
-            asyncio.create_task(self._copy(reader, upstream_writer)),
-            asyncio.create_task(self._copy(upstream_reader, writer)),
+            asyncio.create_task(self._copy(reader, upstream_writer, used)),
+            asyncio.create_task(self._copy(upstream_reader, writer, used)),
         )
         try:
             await asyncio.gather(*both)
@@ -110,10 +124,11 @@ class Proxy:
                 task.cancel()
             upstream_writer.close()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, used: Callable[[], None]) -> None:
         """Until the reader ends; its end is passed on, so that half-closed connections work."""
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(_CHUNK):
+                used()
                 await self._passing.wait()
                 writer.write(data)
                 await writer.drain()

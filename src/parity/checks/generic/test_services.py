@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from parity.checks import Proxy, Wrap, check
 from parity.checks.generic.support import PATIENCE_S, not_declared, probed_in_time, probes_beside, readable, until
@@ -14,6 +16,9 @@ from parity.checks.person import People, Person, missing
 from parity.checks.stack import Stack
 from parity.contract import Refused
 from parity.wraps import boot
+
+# Seconds without a byte after which a connection counts as idle.
+IDLE_S = 0.6
 
 
 @asynccontextmanager
@@ -124,6 +129,22 @@ async def test_loop_is_free_of_services(person: Person, machines: Machines, stac
         not_declared("neither a read nor a write waits for a service")
 
 
+async def idle(stack: Stack, name: str) -> list[float]:
+    """For each open connection to the service, the seconds since bytes last went over it."""
+    found: list[float] = (await stack.admin("GET", "/services"))[name]["idle_s"]
+    return found
+
+
+def kept_idle(began: float, ended: float, connections: Sequence[float]) -> bool:
+    """Whether the app is idle since the writes ``ended``, and so is a connection that was used since they ``began``.
+
+    Where none is open the app keeps none, and none can be cut.
+    """
+    now = time.monotonic()
+    used = any(IDLE_S <= seconds < now - began for seconds in connections)
+    return now - ended >= IDLE_S and (used or not connections)
+
+
 @check(
     "R",
     "After a service has closed idle connections, the next writes succeed",
@@ -137,9 +158,10 @@ async def test_loop_is_free_of_services(person: Person, machines: Machines, stac
 async def test_connections_cut(person: Person, stack: Stack) -> None:
     """Let the connection pool test a connection before use (SQLAlchemy: pool_pre_ping)."""
     for name in stack.site.project.parity.services:
+        began = time.monotonic()
         # Concurrent writes make the pool open several connections.
         kept = await asyncio.gather(*(person.attempt() for _ in range(6)))
-        await asyncio.sleep(1)  # the connections become idle
+        await until(partial(idle, stack, name), partial(kept_idle, began, time.monotonic()), PATIENCE_S)
         await stack.admin("POST", f"/services/{name}/cut")
         after = [await person.attempt() for _ in range(3)]
         refused = [write.answer for write in after if not write.acknowledged]

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from unittest import mock
 
 import apsw
 import pytest
@@ -177,6 +178,38 @@ async def test_a_profile_that_is_used_again_while_it_is_evicted_waits_for_that(m
     elsewhere = make()
     for context, rows in expected.items():
         assert await read(elsewhere, context) == rows
+
+
+async def test_a_copy_is_not_made_while_the_one_before_it_is_still_let_go(make: Make) -> None:
+    """Both lie at the same path: what is removed late would be the new one's file."""
+    databases = make()
+    await write(databases, A, "k")
+    replica, go = databases._entries[A].replica, asyncio.Event()
+    honest = replica.close
+
+    async def close(*, release_seconds: float = 0.0) -> None:
+        await go.wait()
+        await honest(release_seconds=release_seconds)
+
+    with mock.patch.object(replica, "close", close):
+        forgetting = asyncio.ensure_future(databases.forget(A))
+        await asyncio.sleep(0)
+        reading = asyncio.ensure_future(read(databases, A))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert A not in databases._entries
+        go.set()
+        assert await reading == {"k"}
+        await forgetting
+
+
+async def test_databases_that_were_closed_open_nothing_any_more(make: Make) -> None:
+    databases = make()
+    await write(databases, A, "k")
+    await databases.close()
+    with pytest.raises(SyncUnavailable):
+        await read(databases, A)
+    assert not databases._entries
 
 
 async def test_a_profile_that_was_forgotten_in_use_is_not_written_by_the_old_session(

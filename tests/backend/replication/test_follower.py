@@ -92,3 +92,26 @@ def test_a_claim_that_was_beaten_proves_nothing_to_what_began_while_it_looked(tm
         assert not one.replica.log.is_fresh(amid[-1])
 
     play(run)
+
+
+async def break_next(one: Machine) -> None:
+    """The next file is broken, and a snapshot behind it holds what it held."""
+    database, newest = one.replica.copy.database, highest(one.bucket.refs())
+    assert database is not None
+    whole = machine(one.bucket, one.folder.parent / "whole")
+    assert await select(whole, "SELECT count(*) FROM row")
+    assert whole.replica.copy.database is not None
+    image = whole.replica.copy.database.durable_image()
+    header = Header(whole.replica.copy.database.page_size, image.commit, 1, newest, 0, 1)
+    one.bucket.create(FileRef(SNAPSHOT, 1, newest).name, encode(header, image.pages))
+    stored = one.bucket.objects[transaction(database.txid + 1).name]
+    stored.data = stored.data[:-1] + bytes([stored.data[-1] ^ 1])
+
+
+def test_a_broken_file_is_passed_over_where_a_snapshot_holds_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = await behind(tmp_path, 3)
+        await break_next(one)
+        assert await select(one, "SELECT count(*) FROM row") == [4]
+
+    play(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import apsw
 import pytest
@@ -273,6 +274,31 @@ def test_a_refusal_leaves_only_when_the_state_that_it_was_judged_on_is_durable(t
         await one.sleep(0.01)
         with pytest.raises(Refusal):
             await session.write(unless_free)
+        await session.settle()
+        assert written.done()
+        await written
+
+    play(run)
+
+
+def test_a_refusal_waits_for_a_commit_that_its_look_did_not(tmp_path: Path) -> None:
+    """The look may be over although what the request judged was committed behind the last upload."""
+
+    async def run() -> None:
+        one = machine(bucket(0.1, 0.1), tmp_path / "one")
+        await insert(one, 0)
+        written = asyncio.ensure_future(insert(one, 7))
+        session = ReplicatedSession(one.replica, "folder/")
+
+        def unless_free(connection: apsw.Connection) -> None:
+            if 7 in rows(connection):
+                raise Refusal("row 7 is taken")
+
+        await one.sleep(0.01)
+        looked = mock.patch.object(one.replica, "_was_overtaken", mock.AsyncMock(return_value=False))
+        with looked, pytest.raises(Refusal):
+            await session.write(unless_free)
+        assert not written.done()
         await session.settle()
         assert written.done()
         await written

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from broken import newer_release as later_release
 from broken import newer_schema_refused, objects_shared, schema_left_behind
-from parity.checks import Change, Env, Proxy, Wrap
+from parity.checks import Change, Env, Proxy, R2Rules, Wrap
 from parity.contract import Api, Edit, InBucket, Job, JobState, OldData, Prefix, Refusal, Socket, Uploaded
 from released_schemas import STEPS, database, project_names, registry_of
 
@@ -27,6 +27,7 @@ class Contract:
         "storage_off": Env({"R2_ENABLED": "false", "MODAL_ENABLED": "false"}),
         "environment_elsewhere": Env({"APP_ENV": "elsewhere"}),
         "origin_elsewhere": Env({"CORS_ORIGINS": "https://elsewhere.example"}),
+        "conditions_ignored": R2Rules(off="16"),
         "failure_as_empty": Proxy("failure_as_empty", nothing={"projects": []}),
         "objects_shared": Wrap(objects_shared.wrap),
         "newer_data_refused": Wrap(newer_schema_refused.wrap),

@@ -7,7 +7,6 @@ notice. A receiver may record a change of the codec: ffmpeg goes on with the dec
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,8 @@ FORMATS_CHANGE: Final = (
     "The recording changes the format of its picture or its sound in the middle, and cannot be decoded in one go: make "
     "one MP4 of its parts first, and upload that"
 )
+# How much of a file is searched at once: 4 MB.
+_BLOCK_PACKETS: Final = 20_000
 # B-frames and the two streams of a file lie this far apart at most; a clock that goes back further was set back.
 _TOLERANCE: Final = 5 * _TICKS
 
@@ -77,7 +78,7 @@ class Formats:
         self.spacing = 0
         """The greatest distance between two tables of one program within what was looked at, in bytes."""
 
-    def look(self, data: bytes | mmap.mmap) -> None:
+    def look(self, data: bytes) -> None:
         """Compare each table of a program with the first one of that program: a stream may come and go, but not be of
         another type (table 2-34)."""
         for start in self._begins(data, 0):
@@ -97,7 +98,7 @@ class Formats:
                 self.spacing = max(self.spacing, start - before if before is not None else 0)
                 before = start
 
-    def _begins(self, data: bytes | mmap.mmap, stream: int) -> Iterator[int]:
+    def _begins(self, data: bytes, stream: int) -> Iterator[int]:
         """Where packets lie in which a table of a stream begins. By searching: a loop over all packets of a gigabyte
         takes seconds."""
         for priority in (0, 0x20):
@@ -116,9 +117,11 @@ def check_formats(path: Path) -> None:
         packet = packet_size(head)
         if not packet:
             return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            formats = Formats(packet)
-            formats.look(data)
+        formats = Formats(packet)
+        file.seek(0)
+        # In blocks, not as a memory map: its search is slower, and keeps other threads from running.
+        while block := file.read(_BLOCK_PACKETS * packet):
+            formats.look(block)
     if formats.changed:
         raise UnusableVideo(FORMATS_CHANGE)
 

@@ -1,8 +1,8 @@
 """An MPEG transport stream (ISO/IEC 13818-1): whether its clock runs on, and whether its streams keep their format.
 
-Recorders that were paused and parts that were joined byte by byte leave files whose clock begins anew in the middle:
-their length and every time within them is wrong, and ffprobe, which compares the first and the last timestamp, does not
-notice. A receiver may record a change of the codec: ffmpeg goes on with the decoder that it began with.
+A recorder that was paused, or parts that were joined byte by byte, leave a file whose clock restarts in the middle.
+Its length and its times are wrong. ffprobe does not notice, because it compares only the first and the last timestamp.
+A receiver may also record a change of the codec, but ffmpeg keeps using the decoder with which it began.
 """
 
 from __future__ import annotations

@@ -88,12 +88,12 @@ def missing(found: Findings, texts: dict[str, str]) -> list[str]:
     if not found.cors:
         told.append("parity.toml: [r2] cors, if a browser uploads to the bucket or plays from it")
     told += [
-        f"{file} names {place}: as processes all Machines share it, and none begins with an empty disk. Let a variable"
-        " say it, and give that a relative path in env of [app.process]"
+        f"{file} names {place}: without Docker all Machines share this path, and none begins with an empty disk. Read"
+        " it from a variable, and set that variable to a relative path in env of [app.process]"
         for place, file in found.places.items()
     ]
     told += [
-        f"parity.toml: {name} looks like an address: of a service [services], or of an API of others [stubs]"
+        f"parity.toml: {name} looks like an address. Declare a service in [services], or an outside API in [stubs]"
         for name in found.outside
     ]
     if not (found.environment or found.services.get("postgres")):

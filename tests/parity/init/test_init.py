@@ -255,7 +255,7 @@ def test_the_images_folders_become_the_machines_own(
     project = initialised(_files(tmp_path, files), monkeypatch)
     assert project.process.env == {"DATA_DIR": "data/", "DB_FILE": "data/app.db", "MODELS": "models"}
     assert project.process.command[5:] == ["3", "-b", "{host}:{port}"]
-    assert "to do    app.py names /tmp/kiosk: as processes all Machines share it" in capsys.readouterr().out
+    assert "to do    app.py names /tmp/kiosk: without Docker all Machines share this path" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("line", ["import os, boto3", "import boto3 as s3", "from aiobotocore.session import Any"])

@@ -135,8 +135,8 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Medi
     if end_s is not None:
         return replace(media, duration_s=end_s - min(0.0, media.start_s))
     raise UnusableVideo(
-        "The length of this fragmented MP4 cannot be told: no whole fragment ends within its last "
-        f"{FRAGMENT_BYTES[-1]} bytes, and it does not consist of few large ones. Export it as an ordinary MP4 "
+        "The length of this fragmented MP4 cannot be determined: no complete fragment ends within its last "
+        f"{FRAGMENT_BYTES[-1]} bytes, and it does not consist of a few large fragments. Export it as an ordinary MP4 "
         "(ffmpeg -i IN -c copy OUT.mp4) and try again"
     )
 

@@ -96,7 +96,7 @@ class R2Store:
             part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
             try:
                 with s3_answers.body(found) as body:
-                    told = s3_answers.info(key, found)
+                    info = s3_answers.info(key, found)
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with part.open("wb") as file:
                         for chunk in body.iter_chunks(_CHUNK):
@@ -104,7 +104,7 @@ class R2Store:
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
-            return told
+            return info
 
         return await self._transfer(f"GET {key}", download)
 

@@ -12,7 +12,7 @@ from parity.checks.variants import Mutant, Patch
 PROJECTS, ROWS = "app/projects/routes.py", "app/projects/rows.py"
 SYNC, MAIN, HEALTH = "app/middleware/database_sync.py", "app/main.py", "app/routes/health.py"
 R2, KEYS, UPLOADS = "app/storage/r2.py", "app/storage/keys.py", "app/games/uploads.py"
-SOCKETS, LIFE = "app/websockets.py", "app/jobs/lifespan.py"
+SOCKETS, LIFE, RUNNER = "app/websockets.py", "app/jobs/lifespan.py", "app/jobs/runner.py"
 LISTED = "return ProjectList(projects=[view(row) for row in await session.read(rows.everything)])"
 CREATED = "return view(await session.write(lambda connection: rows.create(connection, *new)))"
 CHANGED = "return view(await session.write(lambda connection: rows.change(connection, project_id, **wanted)))"
@@ -191,6 +191,16 @@ MUTANTS = (
         "stop_waits_for_ever",
         Patch(LIFE, "await runner.stop(settings.shutdown_seconds)", "await asyncio.sleep(600)"),
         "test_ends_at_its_signal",
+    ),
+    Mutant(
+        "jobs_never_resumed",
+        Patch(
+            RUNNER,
+            "        if self._stopped:\n            return\n        self._seen.add(context)\n",
+            "        self._seen.add(context)\n        return\n",
+        ),
+        "test_job_over_a_kill",
+        "is marked as taken",
     ),
     Mutant(
         "failed_upload_acknowledged",

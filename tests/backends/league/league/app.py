@@ -97,6 +97,9 @@ def saved() -> None:
 def healthz() -> dict[str, bool]:
     if MISTAKE == "health_needs_bucket":
         bucket.reachable()
+    if MISTAKE == "health_needs_database":
+        with transaction() as db:
+            db.execute("select 1")
     return {"ok": True}
 
 

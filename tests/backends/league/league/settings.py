@@ -11,6 +11,7 @@ MISTAKES = (
     "events_compressed",
     "film_early",
     "health_needs_bucket",
+    "health_needs_database",
     "http_behind_proxy",
     "job_abandoned",
     "key_prefix_fixed",

@@ -89,14 +89,21 @@ def save_profile(account: str, document: dict[str, str], etag: str) -> str:
     return bucket.put(f"{home(account)}profile.json", document, etag="" if MISTAKE == "if_match_ignored" else etag)
 
 
+# Why the last mail that failed did.
+_FAILED: list[str] = []
+
+
 def _send(to: str, text: str) -> None:
     request = urllib.request.Request(
         f"{MAIL_URL}/v3/messages",
         json.dumps({"to": to, "subject": "Welcome to Scout", "text": text}).encode(),
         {"Content-Type": "application/json"},
     )
+    if MISTAKE == "mail_given_up" and _FAILED:
+        raise NoMail(_FAILED[0])
     try:
         with urllib.request.urlopen(request, timeout=MAIL_S):
             pass
     except (urllib.error.URLError, OSError) as error:
+        _FAILED[:] = [str(error)]
         raise NoMail(str(error)) from error

@@ -18,6 +18,7 @@ MISTAKES = (
     "if_match_ignored",
     "key_per_process",
     "loop_blocked",
+    "mail_given_up",
     "parts_unchecked",
     "signature_unchecked",
     "sigterm_ignored",

@@ -15,6 +15,7 @@ from app.middleware.access import AccessMiddleware
 from app.middleware.body_limit import BodyLimitMiddleware
 from app.middleware.database_sync import DatabaseSyncMiddleware
 from app.middleware.head import HeadMiddleware
+from app.middleware.no_store import NoStoreMiddleware
 from app.middleware.owner import OwnerMiddleware
 from app.middleware.request_id import RequestIdMiddleware
 from app.middleware.unexpected import UnexpectedErrorMiddleware
@@ -50,6 +51,7 @@ def middleware(settings: Settings) -> list[Middleware]:
         ),
         Middleware(RequestIdMiddleware),
         Middleware(HeadMiddleware),
+        Middleware(NoStoreMiddleware, except_below=local_objects.PATH_PREFIX),
         Middleware(UnexpectedErrorMiddleware, show_details=settings.development),
         Middleware(
             BodyLimitMiddleware,

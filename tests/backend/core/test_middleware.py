@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import BackgroundTasks, FastAPI
+from fastapi import BackgroundTasks, FastAPI, Response
 from starlette.middleware.cors import CORSMiddleware
 from tests.backend.conftest import ORIGIN
 from tests.backend.fakes import FakeStore, Fault
@@ -18,6 +18,7 @@ from app.middleware.body_limit import BodyLimitMiddleware
 from app.profiles import settings as profile_settings
 from app.replication.layout import transaction
 from app.replication.ltx import Header, encode, read_header
+from app.routes import local_objects
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
 
@@ -83,6 +84,29 @@ async def test_errors_of_every_layer_can_be_read_by_the_frontend(
     assert_problem(await tester.patch("/api/settings", headers=headers, json={"theme": 1}), 422, "invalid-request")
     assert_problem(await tester.patch("/api/settings", headers=json_headers, content=b"{"), 400, "bad-request")
     assert_problem(await tester.post("/api/profiles", headers=headers, content=b"x" * 2_000_000), 413, "body-too-large")
+
+
+async def test_no_answer_may_be_kept_by_a_cache(tester: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    await tester.delete("/api/profiles/main", headers=headers)
+    answers = [
+        await tester.get("/api/health"),
+        await tester.get("/api/profiles", headers=headers),
+        await tester.get("/api/settings", headers=headers),
+        await tester.get("/nowhere"),
+        await tester.get("/test/boom"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 410, 404, 500]
+    assert [answer.headers.get("cache-control") for answer in answers] == ["no-store"] * 5
+
+
+async def test_an_answer_that_names_its_own_caching_is_left_alone(app: FastAPI, client: httpx.AsyncClient) -> None:
+    @app.get("/test/kept")
+    async def kept() -> Response:
+        return Response(headers={"Cache-Control": "max-age=60"})
+
+    assert (await client.get("/test/kept")).headers["cache-control"] == "max-age=60"
+    # The URL of an object names its content, and a browser keeps what it has read of a video.
+    assert "cache-control" not in (await client.get(local_objects.PATH_PREFIX + "none")).headers
 
 
 async def test_cors_inside_of_the_other_layers_would_be_caught() -> None:

@@ -197,10 +197,33 @@ async def test_a_copy_is_not_made_while_the_one_before_it_is_still_let_go(make: 
         reading = asyncio.ensure_future(read(databases, A))
         for _ in range(10):
             await asyncio.sleep(0)
-        assert A not in databases._entries
+        made = A in databases._entries
         go.set()
         assert await reading == {"k"}
+        assert not made
         await forgetting
+
+
+async def test_a_caller_that_goes_away_does_not_stop_a_copy_from_being_let_go(make: Make) -> None:
+    """It may be a client that met an eviction, and writes of others may still be under way."""
+    databases = make()
+    await write(databases, A, "k")
+    replica, go = databases._entries[A].replica, asyncio.Event()
+    honest, closed = replica.close, asyncio.Event()
+
+    async def close(*, release_seconds: float = 0.0) -> None:
+        await go.wait()
+        await honest(release_seconds=release_seconds)
+        closed.set()
+
+    with mock.patch.object(replica, "close", close):
+        forgetting = asyncio.ensure_future(databases.forget(A))
+        await asyncio.sleep(0)
+        forgetting.cancel()
+        await asyncio.wait((forgetting,))
+        go.set()
+        assert await read(databases, A) == {"k"}
+    assert closed.is_set()
 
 
 async def test_databases_that_were_closed_open_nothing_any_more(make: Make) -> None:
@@ -383,7 +406,10 @@ async def test_slow_queries_of_one_profile_leave_threads_for_another(make: Make)
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
+    begun = asyncio.Event()
+
     def slow(connection: apsw.Connection) -> None:
+        loop.call_soon_threadsafe(begun.set)
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result(30)
 
     async def request() -> None:
@@ -391,11 +417,17 @@ async def test_slow_queries_of_one_profile_leave_threads_for_another(make: Make)
             await session.read(slow)
 
     stuck = [asyncio.ensure_future(request()) for _ in range(10)]
-    async with asyncio.timeout(10):
-        assert await read(databases, B) == {"k"}
-    assert not any(task.done() for task in stuck)
-    release.set()
-    await asyncio.gather(*stuck)
+    await begun.wait()
+    # All of them ask for their thread before the other profile does.
+    for _ in range(50):
+        await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(10):
+            assert await read(databases, B) == {"k"}
+        assert not any(task.done() for task in stuck)
+    finally:
+        release.set()
+        await asyncio.gather(*stuck)
 
 
 @pytest.mark.parametrize("operation", ["list", "get", "put"])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from unittest import mock
 
 import apsw
 import pytest
 from tests.backend.replication.simulation.world import Machine
 from tests.backend.replication.virtual import bucket, execute, insist, machine, play, select
 
-from app.replication.errors import Lost
+from app.replication.errors import Lost, StoreError
 from app.replication.layout import highest, transaction
 from app.replication.local import LocalDatabase
-from app.replication.ltx import Header, encode, read_header
+from app.replication.ltx import Header, encode, has_pages, read_header
+from app.replication.store import NewFile
 
 
 class TooNew(Exception):
@@ -126,6 +128,37 @@ def test_a_migration_that_fails_is_tried_again_by_the_next_use(tmp_path: Path) -
         assert await select(new, "SELECT count(*) FROM second") == [0]
         await execute(new, "INSERT INTO row VALUES (3, 'kept')")
         assert await select(new, "SELECT id FROM row") == [1, 3]
+
+    play(run)
+
+
+def test_a_reader_behind_a_migration_that_was_not_stored_waits_for_the_next_one(tmp_path: Path) -> None:
+    """It was taken back, so that the copy has the old schema again."""
+
+    async def run() -> None:
+        _, new = await two_releases(tmp_path)
+        honest = new.replica.store.create
+
+        async def create(file: NewFile) -> float:
+            if has_pages(file.data):
+                raise StoreError("no answer")
+            return await honest(file)
+
+        with mock.patch.object(new.replica.store, "create", create), pytest.raises(Lost):
+            await execute(new, "INSERT INTO second VALUES (1)")
+        assert await select(new, "SELECT count(*) FROM second") == [0]
+
+    play(run)
+
+
+def test_a_release_that_is_too_old_leaves_no_copy_on_the_disk(tmp_path: Path) -> None:
+    async def run() -> None:
+        _, new = await two_releases(tmp_path)
+        await execute(new, "INSERT INTO second VALUES (1)")
+        late = machine(new.bucket, tmp_path / "late", Release(1))
+        with pytest.raises(TooNew):
+            await select(late, "SELECT id FROM row")
+        assert not list((tmp_path / "late").glob("**/*.sqlite*"))
 
     play(run)
 

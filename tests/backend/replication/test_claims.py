@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from tests.backend.replication.virtual import bucket, insert, insist, machine, play
 
 from app.replication.layout import highest
@@ -46,5 +47,22 @@ def test_a_machine_that_holds_no_copy_learns_that_a_profile_has_moved(tmp_path: 
         await asyncio.sleep(2.0)
         assert await three.replica.elsewhere() == "two"
         assert three.replica.copy.database is None
+
+    play(run)
+
+
+@pytest.mark.parametrize("release_seconds", [0.0, 20.0])
+def test_a_machine_that_stops_in_order_stores_what_is_under_way_before_it_releases(
+    tmp_path: Path, release_seconds: float
+) -> None:
+    async def run() -> None:
+        one = machine(bucket(0.1, 0.1), tmp_path, machine="one")
+        await insert(one, 0)
+        writing = asyncio.ensure_future(insert(one, 1))
+        await asyncio.sleep(0.01)
+        assert one.replica.copy.pending
+        await one.replica.close(release_seconds=release_seconds)
+        await writing
+        assert one.bucket.owner == ("" if release_seconds else "one")
 
     play(run)

@@ -11,6 +11,8 @@ _SEEDS = 150
 # A look that met an upload of its own; a file of its own that was deleted before its answer was read, 33 days later; a
 # fence that was created further ahead, and whose answer was lost.
 _FOUND = (7000704, 20009916, 1795835432)
+# A Machine that stopped in order, whose release the fence of a deletion refused: the fence is no file of that Machine.
+_FOUND_WITH_UPGRADE = (1796401264,)
 _LEAST = {
     "acknowledged": 3500,
     "refused": 1400,
@@ -58,6 +60,11 @@ def test_no_one_misses_a_table_and_no_old_release_writes_into_a_newer_schema(sta
 @pytest.mark.parametrize("seed", _FOUND)
 def test_a_seed_that_found_a_mistake_once_finds_none(seed: int) -> None:
     assert Scenario(seed).run().violations == []
+
+
+@pytest.mark.parametrize("seed", _FOUND_WITH_UPGRADE)
+def test_a_seed_of_two_releases_that_found_a_mistake_once_finds_none(seed: int) -> None:
+    assert Scenario(seed, upgrade=True).run().violations == []
 
 
 def test_a_seed_is_replayed_exactly() -> None:

@@ -92,10 +92,14 @@ class Bucket:
             if name in self.created and ref.max_txid > highest(r for r in self.refs() if r.level == SNAPSHOT):
                 self.unfenced.append(name)
             self.created.append(name)
+            machine = ""
             if data != EMPTIED:
                 header = read_header(data)
                 self.counts["shrinks"] += header.commit < self._pages
-                self._pages, self.owner = header.commit, header.machine
+                self._pages, machine = header.commit, header.machine
+            if ref.max_txid == highest(r for r in self.refs() if r.level == 0):
+                # The fence of a deletion names no Machine, and a file behind one that was created ahead is not newest.
+                self.owner = machine
             self.history.setdefault(name, data)
         return True
 

@@ -68,7 +68,7 @@ async def test_fragments_larger_than_what_is_read_of_the_end_are_found_from_box_
     media, _ = await look(path, tmp_path)
     assert media.duration_s == pytest.approx(6, abs=0.1)
     monkeypatch.setattr(validation, "MAX_FRAGMENT_BOXES", 3)
-    with pytest.raises(UnusableVideo, match="few large ones"):
+    with pytest.raises(UnusableVideo, match="few large fragments"):
         await look(path, tmp_path)
 
 

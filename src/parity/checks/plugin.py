@@ -205,7 +205,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     variants come last. Among checks that share the stack, those with their own Machine begin first: they take longest.
     """
     known = [(item, about) for item in items if (about := About.of(item))]
-    _refuse_mistakes(items)
+    _refuse_mistakes(items, _own_folder())
     fast, live = config.getoption("--fast"), config.getoption("--live-only")
     left_out = {item for item, about in known if (fast and not about.fast) or (live and not about.live)}
     if mutants := config.stash[MUTANTS]:
@@ -230,15 +230,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=order)
 
 
-def _refuse_mistakes(items: Sequence[pytest.Item]) -> None:
-    """Raises ``UsageError`` for a test that is no check, and for two checks of the same name.
+def _own_folder() -> Path | None:
+    """The folder of the app's own checks; None where parity.toml names none, or cannot be read."""
+    try:
+        project = Project.load()
+    except ConfigError:
+        return None
+    own = project.parity.checks.folder
+    return project.path(own).resolve() if own else None
 
-    A test without the mark has no verdict, so a promotion would not notice its failure. Verdicts are known by name.
+
+def _refuse_mistakes(items: Sequence[pytest.Item], own: Path | None) -> None:
+    """Raises ``UsageError`` for a test in the folder of checks that is no check, and for two checks of the same name.
+
+    A test without the mark has no verdict, so a promotion would not notice its failure. Verdicts are known by name. An
+    editor collects the unit tests too; they lie elsewhere and are left alone.
     """
     where: dict[str, str] = {}
     for item in items:
         place = item.nodeid.partition("[")[0]
-        if isinstance(item, pytest.Function) and About.of(item) is None:
+        if About.of(item) is None:
+            if not isinstance(item, pytest.Function) or own is None or not item.path.resolve().is_relative_to(own):
+                continue
             raise pytest.UsageError(f"{place} is no check: decorate it with @check(…), or give it a name without test")
         if (other := where.setdefault(name_of(item), place)) != place:
             raise pytest.UsageError(f"two checks are called {name_of(item)}: {other} and {place}. Rename one of them")

@@ -248,8 +248,18 @@ def test_a_contract_with_a_mistake_is_refused_before_anything_runs(tmp_path: Pat
 
 
 def test_a_test_without_the_mark_is_refused(tmp_path: Path) -> None:
-    ended = Repository.at(tmp_path, "def test_x(): pass\n").check()
+    repository = Repository.at(tmp_path, "def test_x(): pass\n")
+    named = tmp_path / "parity.toml"
+    named.write_text(named.read_text().replace("[checks]\n", '[checks]\nfolder = "checks"\n'))
+    ended = repository.check()
     assert (ended.code, "test_own.py::test_x is no check: decorate it" in ended.output) == (4, True), ended.output
+
+
+def test_unit_tests_beside_the_checks_are_left_alone(tmp_path: Path) -> None:
+    repository = Repository.at(tmp_path, EVERYTHING)
+    (tmp_path / "test_unit.py").write_text("def test_unit(): pass\n")
+    ended = repository.check(str(tmp_path / "test_unit.py"))
+    assert "is no check" not in ended.output, ended.output
 
 
 def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:

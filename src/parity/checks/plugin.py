@@ -42,6 +42,8 @@ SKIPS = {Verdict.NOT_DECLARED: NotDeclared, Verdict.NOT_SHOWN: NotShown, Verdict
 GENERIC = Path(__file__).parent / "generic"
 MUTANTS = pytest.StashKey[Sequence[Mutant]]()
 COLLECTED = pytest.StashKey[Collected]()
+# The folder of the app's own checks; None where parity.toml names none, or cannot be read.
+OWN = pytest.StashKey[Path | None]()
 RUN_FOLDER = "parity_run_folder"
 
 
@@ -62,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "check(kind, title, …): a check of the app; see parity.checks.check")
     config.pluginmanager.register(fixtures, "parity-fixtures")
-    config.stash[COLLECTED] = Collected()
+    config.stash[COLLECTED], config.stash[OWN] = Collected(), None
     config.stash[MUTANTS] = load_mutants(file) if (file := config.getoption("--mutants")) else ()
     config.pluginmanager.register(_Xdist(config), "parity-xdist")
     config.pluginmanager.register(_PlainRuns(), "parity-plain-runs")
@@ -70,7 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
     with contextlib.suppress(ConfigError):  # without a target the checks are only listed
         project = Project.load()
         if project.parity.checks.folder:
-            importable(project.path(project.parity.checks.folder))
+            config.stash[OWN] = folder = project.path(project.parity.checks.folder)
+            importable(folder)
     if name is None:
         return
     try:
@@ -205,7 +208,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     variants come last. Among checks that share the stack, those with their own Machine begin first: they take longest.
     """
     known = [(item, about) for item in items if (about := About.of(item))]
-    _refuse_mistakes(items, _own_folder())
+    _refuse_mistakes(items, config.stash[OWN])
     fast, live = config.getoption("--fast"), config.getoption("--live-only")
     left_out = {item for item, about in known if (fast and not about.fast) or (live and not about.live)}
     if mutants := config.stash[MUTANTS]:
@@ -230,16 +233,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=order)
 
 
-def _own_folder() -> Path | None:
-    """The folder of the app's own checks; None where parity.toml names none, or cannot be read."""
-    try:
-        project = Project.load()
-    except ConfigError:
-        return None
-    own = project.parity.checks.folder
-    return project.path(own).resolve() if own else None
-
-
 def _refuse_mistakes(items: Sequence[pytest.Item], own: Path | None) -> None:
     """Raises ``UsageError`` for a test in the folder of checks that is no check, and for two checks of the same name.
 
@@ -250,7 +243,11 @@ def _refuse_mistakes(items: Sequence[pytest.Item], own: Path | None) -> None:
     for item in items:
         place = item.nodeid.partition("[")[0]
         if About.of(item) is None:
-            if not isinstance(item, pytest.Function) or own is None or not item.path.resolve().is_relative_to(own):
+            if (
+                not isinstance(item, pytest.Function)
+                or own is None
+                or not item.path.resolve().is_relative_to(own.resolve())
+            ):
                 continue
             raise pytest.UsageError(f"{place} is no check: decorate it with @check(…), or give it a name without test")
         if (other := where.setdefault(name_of(item), place)) != place:

@@ -15,7 +15,7 @@ import click
 from parity.config.flyctl import flyctl_environment
 from parity.config.project import Project
 from parity.stack import addresses
-from parity.stack.admin_client import ask
+from parity.stack.admin_client import all_machines, ask
 from parity.stack.dev import dev_lines
 from parity.stack.errors import NotRunning, StackError
 from parity.stack.follow import Line, follow_containers, follow_lines
@@ -55,10 +55,7 @@ def status(as_json: bool) -> None:
     dev: dict[str, Any] = {"on": False}
     if parts:
         try:
-            machines = [
-                *ask(project.settings.admin_url, "GET", "/fly/machines"),
-                *ask(project.settings.admin_url, "GET", "/fly/groups"),
-            ]
+            machines = all_machines(project.settings.admin_url)
             dev = ask(project.settings.admin_url, "GET", "/fly/dev")
         except StackError as error:
             click.echo(f"Machines: {error.problem}", err=True)
@@ -180,10 +177,7 @@ def _machine_files(folder: Path) -> dict[str, Path]:
 def _running_machines(project: Project) -> list[str]:
     """Ids of the Machines that have a container that runs; none where the stand-in does not answer."""
     try:
-        found = [
-            *ask(project.settings.admin_url, "GET", "/fly/machines"),
-            *ask(project.settings.admin_url, "GET", "/fly/groups"),
-        ]
+        found = all_machines(project.settings.admin_url)
     except StackError:
         return []
     return [str(one["id"]) for one in found if one.get("state") in ("started", "stopping", "suspended")]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from parity.stack.admin_client import ask
+from parity.stack.admin_client import all_machines, ask
 from parity.stack.errors import StackError
 from parity.stack.status import machine_state
 from parity.stack.target import require_own_stack
@@ -50,7 +50,7 @@ def machine() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_machines(as_json: bool) -> None:
     """List the Machines with their state."""
-    found = [*_admin("GET", "/fly/machines"), *_admin("GET", "/fly/groups")]
+    found = all_machines(require_own_stack(os.environ).settings.admin_url)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

@@ -35,6 +35,14 @@ def ask(base_url: str, method: str, path: str, body: object = None) -> Any:
     raise AdminRefused(f"{method} {path}: {answer.status_code} {_reason(answer)}")
 
 
+def all_machines(base_url: str) -> list[dict[str, Any]]:
+    """The Machines that serve requests, then those of other process groups, which have the key ``group``.
+
+    Raises as ``ask`` does.
+    """
+    return [*ask(base_url, "GET", "/fly/machines"), *ask(base_url, "GET", "/fly/groups")]
+
+
 def unwell_machines(base_url: str, lines: int = 25) -> list[str]:
     """The last log lines of each Machine that does not pass its checks, also of one that has ended.
 

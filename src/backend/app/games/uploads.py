@@ -97,6 +97,11 @@ def urls_expire_after(settings: Settings) -> str:
     return timestamps.text(time.time() - urls_seconds(settings))
 
 
+def _url_may_be_good(game: Row, since: str) -> bool:
+    """Whether the URL of the game's single PUT may still create an object; ``since`` is ``urls_expire_after``."""
+    return bool(game["part_count"] == 0 and game["updated_at"] >= since)
+
+
 async def remove(game: Row, store: ObjectStore, keys: ProfileKeys, settings: Settings) -> None:
     """Removes the files of a game whose row was deleted.
 
@@ -106,7 +111,7 @@ async def remove(game: Row, store: ObjectStore, keys: ProfileKeys, settings: Set
     folder, source = keys.game_folder(game["id"]), keys.game_source(game["id"], game["extension"])
     if game["status"] == "uploading":
         await clear(game, store, source)
-    elif game["part_count"] == 0 and game["updated_at"] >= urls_expire_after(settings):
+    elif _url_may_be_good(game, urls_expire_after(settings)):
         # Replaced, not deleted and created: between the two, the URL would be good.
         await store.put_bytes(source, b"")
         await store.delete_many([item.key for item in await store.list(folder) if item.key != source])
@@ -126,11 +131,7 @@ async def end_all(core: Core, context: UserContext) -> None:
         log.warning("%s is deleted, URLs of uploads may stay good for a while: %s", context, error)
         return
     store, keys, since = core.store, core.profile_keys(context), urls_expire_after(core.settings)
-    open_ = [
-        game
-        for game in games
-        if game["status"] == "uploading" or (not game["part_count"] and game["updated_at"] >= since)
-    ]
+    open_ = [game for game in games if game["status"] == "uploading" or _url_may_be_good(game, since)]
     await asyncio.gather(*(clear(game, store, keys.game_source(game["id"], game["extension"])) for game in open_))
 
 

@@ -27,6 +27,11 @@ def rows(connection: apsw.Connection) -> list[int]:
     return [row for (row,) in connection.execute("SELECT id FROM row")]
 
 
+def refuse_if_row_7_is_there(connection: apsw.Connection) -> None:
+    if 7 in rows(connection):
+        raise Refusal("row 7 is taken")
+
+
 async def two(folder: Path) -> tuple[Machine, Machine, ReplicatedSession]:
     """Two Machines of one profile, and a session on the first, which holds it."""
     store = bucket(0.01, 0.02)
@@ -267,13 +272,9 @@ def test_a_refusal_leaves_only_when_the_state_that_it_was_judged_on_is_durable(t
         written = asyncio.ensure_future(insert(one, 7))
         session = ReplicatedSession(one.replica, "folder/")
 
-        def unless_free(connection: apsw.Connection) -> None:
-            if 7 in rows(connection):
-                raise Refusal("row 7 is taken")
-
         await one.sleep(0.01)
         with pytest.raises(Refusal):
-            await session.write(unless_free)
+            await session.write(refuse_if_row_7_is_there)
         await session.settle()
         assert written.done()
         await written
@@ -290,14 +291,10 @@ def test_a_refusal_waits_for_a_commit_that_its_look_did_not(tmp_path: Path) -> N
         written = asyncio.ensure_future(insert(one, 7))
         session = ReplicatedSession(one.replica, "folder/")
 
-        def unless_free(connection: apsw.Connection) -> None:
-            if 7 in rows(connection):
-                raise Refusal("row 7 is taken")
-
         await one.sleep(0.01)
         looked = mock.patch.object(one.replica, "_was_overtaken", mock.AsyncMock(return_value=False))
         with looked, pytest.raises(Refusal):
-            await session.write(unless_free)
+            await session.write(refuse_if_row_7_is_there)
         assert not written.done()
         await session.settle()
         assert written.done()

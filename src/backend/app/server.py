@@ -40,7 +40,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers also arrive here. Nobody reads them.
+        # Trailers also arrive here. The app has no use for them.
         if self._in_head:
             super().on_header(name, value)
 

@@ -78,18 +78,18 @@ def test_a_claim_that_was_beaten_after_a_long_sleep_takes_no_deleted_file_for_th
 def test_a_claim_that_was_beaten_proves_nothing_to_what_began_while_it_looked(tmp_path: Path) -> None:
     async def run() -> None:
         one = await behind(tmp_path, 1)
-        honest, amid = one.replica.store.probe, list[Moment]()
+        honest, during = one.replica.store.probe, list[Moment]()
 
         async def probe(ref: FileRef) -> tuple[bytes | None, float]:
             found = await honest(ref)
-            amid.append(one.replica.log.moment())
+            during.append(one.replica.log.moment())
             return found
 
         before = one.replica.log.moment()
         with mock.patch.object(one.replica.store, "probe", probe):
             await meet_the_next_file(one)
         assert one.replica.log.is_fresh(before)
-        assert not one.replica.log.is_fresh(amid[-1])
+        assert not one.replica.log.is_fresh(during[-1])
 
     play(run)
 

@@ -42,11 +42,11 @@ class OneFile:
         self.there: bytes | None = None
         self.newest = 0
         self.error = 0.0
-        self.amid: Callable[[], None] = lambda: None
+        self.during: Callable[[], None] = lambda: None
 
     async def create(self, _file: NewFile) -> float:
         self.clocks.now += 1
-        self.amid()
+        self.during()
         self.clocks.now += 1
         if self.exists:
             raise FileExists("taken")
@@ -81,13 +81,13 @@ FILE = NewFile(transaction(7), b"own", 0)
 
 async def test_an_append_proves_nothing_to_what_began_while_it_was_on_its_way(log: Log, store: OneFile) -> None:
     """Another Machine may have written behind the file before the answer came, and told its client so."""
-    before, amid = log.moment(), list[Moment]()
-    store.amid = lambda: amid.append(log.moment())
+    before, during = log.moment(), list[Moment]()
+    store.during = lambda: during.append(log.moment())
     await log.append(FILE)
     assert log.is_fresh(before)
     assert log.checked_since(before)
-    assert not log.is_fresh(amid[0])
-    assert not log.checked_since(amid[0])
+    assert not log.is_fresh(during[0])
+    assert not log.checked_since(during[0])
 
 
 @pytest.mark.parametrize(

@@ -211,8 +211,8 @@ class Runner:
             self._live.pop((context, job.id), None)
 
     async def _finish(self, context: UserContext, job: Job, result: dict[str, Any]) -> None:
-        """The job's row is complete. Where the row was deleted meanwhile, so is the file: whoever deleted the row could
-        not delete a file that was not stored yet."""
+        """The job's row is complete. Where the row was deleted meanwhile, so is the file: the request that deleted the
+        row could not delete a file that was not stored yet."""
         try:
             found = await self._write(context, job.id, lambda connection: finish(connection, job, self._owner, result))
         except SyncGone:

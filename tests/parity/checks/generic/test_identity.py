@@ -40,7 +40,7 @@ class Rpc:
 
 
 class Board:
-    """Its server. ``careless``: it removes a text whoever asks."""
+    """Its server. ``careless``: it removes a text for every person who asks."""
 
     def __init__(self, careless: bool) -> None:
         self.careless = careless

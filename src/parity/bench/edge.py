@@ -1,9 +1,9 @@
-"""The Fly stand-in's edge: requests a second of a small app behind it, as a share of the same app's without it.
+"""Measures the Fly stand-in's edge: requests per second of a small app behind it, relative to the app without it.
 
 Behind the edge the client speaks TLS, with HTTP/1.1 or HTTP/2; directly it speaks plain HTTP/1.1, as Fly's proxy does
-to the app. The app, the edge and the load share a machine, and the two are measured in turn. The load is ``h2load``
-(Debian's nghttp2-client) where it is on PATH; else ``httpx``, which is slower than what it measures, so that its shares
-are too good.
+to the app. The app, the edge and the load share a machine, and both ways are measured alternately. ``h2load`` (Debian's
+nghttp2-client) makes the load if it is on PATH, otherwise ``httpx``. The latter is slower than the app, so its ratios
+are too high.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from parity.bench.frame import Figure, conditions, figure_table, in_turn, number
 from parity.bench.standin import source_path
 
 CLIENTS = (1, 16)
-# The least share of the bare app's requests a second, by protocol and clients: half of what was first measured.
+# Lowest accepted ratio, by protocol and number of clients: half of the first measured values.
 BARS = {("HTTP/1.1", 1): 0.04, ("HTTP/1.1", 16): 0.07, ("HTTP/2", 1): 0.04, ("HTTP/2", 16): 0.04}
 Work = Callable[[int], Awaitable[float]]
 
 
 class LoadFailed(Exception):
-    """A load was not answered as it must be; the message says how."""
+    """The stand-in did not start, or a response was not 2xx; the message has the details."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """The app behind the edge and without it; ``ca`` is the file that a client of the edge must trust."""
+    """URLs of the app behind the edge and without it; ``ca`` is the CA file that a client of the edge must trust."""
 
     edge: str
     bare: str
@@ -50,7 +50,7 @@ class Served:
 
 @contextmanager
 def served() -> Iterator[Served]:
-    """The app and the stand-in, as processes of their own."""
+    """Run the app and the stand-in as processes. Raises ``LoadFailed``."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
         command = [sys.executable, "-m", "parity.bench.edge_child", folder]
         environment = {**os.environ, "PYTHONPATH": source_path()}
@@ -62,26 +62,26 @@ def served() -> Iterator[Served]:
             try:
                 line = process.stdout.readline()
                 if not line:
-                    raise LoadFailed("the stand-in ended before it served; its reason is above")
+                    raise LoadFailed("the Fly stand-in ended before it was ready; its error is printed above")
                 yield Served(**json.loads(line))
             finally:
-                process.stdin.close()  # it ends in order, with its Machine
+                process.stdin.close()  # then it stops its Machine and ends
 
 
 def by_h2load(url: str, clients: int, seconds: float, *, http2: bool) -> float:
-    """Requests a second. Raises ``LoadFailed`` when one was not answered with 2xx."""
+    """Requests per second. Raises ``LoadFailed`` if a response is not 2xx."""
     command = ["h2load", "--duration", str(max(1, round(seconds))), "--clients", str(clients)]
     command += [] if http2 else ["--h1"]
     said = subprocess.run([*command, url], capture_output=True, text=True, check=False).stdout
     rate = re.search(r"finished in .*?, ([\d.]+) req/s", said)
     codes = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", said)
     if not (rate and codes and int(codes[1])):
-        raise LoadFailed(f"{' '.join(command)} {url}: not every answer was 2xx:\n{said[-1000:]}")
+        raise LoadFailed(f"{' '.join(command)} {url}: not every response was 2xx:\n{said[-1000:]}")
     return float(rate[1])
 
 
 async def by_httpx(url: str, clients: int, seconds: float, *, http2: bool, ca: str) -> float:
-    """Requests a second of as many clients, each with a connection. Raises ``httpx.HTTPError``."""
+    """Requests per second of ``clients`` with a connection each. Raises ``httpx.HTTPError``."""
     context = ssl.create_default_context(cafile=ca)
 
     async def one(until: float) -> int:
@@ -107,12 +107,12 @@ def _work(tool: str, where: Served, url: str, clients: int, seconds: float, *, h
 
 
 def tool_of_path() -> str:
-    """What makes the load."""
+    """The name of the program that makes the load."""
     return "h2load" if shutil.which("h2load") else "httpx"
 
 
 def run(rounds: int, seconds: float) -> list[Figure]:
-    """The share for each protocol and number of clients: medians of the rounds."""
+    """The ratio for each protocol and number of clients: medians of the rounds."""
     figures = []
     tool = tool_of_path()
     with served() as where:

@@ -1,6 +1,6 @@
-"""The Fly stand-in in front of a small app, as a process: its addresses are one line of JSON on its output.
+"""Runs the Fly stand-in in front of a small app, and prints both addresses as one line of JSON.
 
-It runs until its input ends. Usage: ``python -m parity.bench.edge_child FOLDER``.
+It runs until its standard input ends. Usage: ``python -m parity.bench.edge_child FOLDER``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"hello"})
 """
-# Limits that no load reaches: what is measured is the way of a request, not the queue before a Machine.
+# No load reaches this limit, so that no request waits for a Machine.
 FLY_TOML = """
 app = "bench"
 [http_service]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value in ``unit``. ``at_most`` or ``at_least`` is the bar, where there is one; ``note`` says what
-    else belongs to the value."""
+    """One measured value in ``unit``. ``at_most`` or ``at_least`` is the bar, if there is one; ``note`` has details,
+    such as the values of a ratio."""
 
     name: str
     value: float
@@ -26,14 +26,14 @@ class Figure:
 
     @property
     def bar(self) -> str:
-        """The bar in words; empty where there is none."""
+        """The bar as text; empty without one."""
         if self.at_most is not None:
             return f"≤ {number(self.at_most)}"
         return "" if self.at_least is None else f"≥ {number(self.at_least)}"
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; ``None`` where there is none."""
+        """Whether the value meets the bar; ``None`` without one."""
         if self.at_most is not None:
             return self.value <= self.at_most
         return None if self.at_least is None else self.value >= self.at_least
@@ -49,7 +49,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def number(value: float) -> str:
-    """A number for people: three figures, no exponent."""
+    """A number with about three significant digits and without an exponent."""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     digits = 2 if abs(value) >= 1 else 2 - math.floor(math.log10(abs(value)))
@@ -57,7 +57,7 @@ def number(value: float) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table that is good to read and good Markdown."""
+    """The lines of a Markdown table with aligned columns."""
     widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
 
     def line(cells: Sequence[str]) -> str:
@@ -67,16 +67,16 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def figure_table(figures: Sequence[Figure]) -> list[str]:
-    """Each figure with its bar and whether it is met."""
+    """The lines of a Markdown table: each figure with its bar and whether it is met."""
     words = {True: "met", False: "MISSED", None: ""}
     rows = [[f.name, f"{number(f.value)} {f.unit}".rstrip(), f.bar, words[f.met], f.note] for f in figures]
     return table(["measure", "value", "bar", "", "note"], rows)
 
 
 async def in_turn(rounds: int, works: Sequence[Callable[[int], Awaitable[float]]]) -> list[list[float]]:
-    """What each of ``works`` gives in every round, given the round's number.
+    """The results of each of ``works``, by round. Each is called with the number of the round.
 
-    All are done in each round, and another one begins each time: what else the machine does falls on all alike.
+    Every round runs all of them, and starts with another one, so that other load on the machine affects all alike.
     """
     found: list[list[float]] = [[] for _ in works]
     for turn in range(rounds):

@@ -1,4 +1,4 @@
-"""Litestream's own `replicate`, to compare with: a write is followed by a sync that waits for the replica."""
+"""Runs Litestream's `replicate` for comparison: each write is followed by a sync that waits for the replica."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import httpx
 from app.db import schema
 
 BINARY = Path.home() / ".cache" / "parity" / "bin" / "litestream"
-"""Where the tests build it; the comparison is left out where it is not."""
+"""The path to which the tests build it; without it the comparison is left out."""
 _START_SECONDS = 20.0
 
 
 class LitestreamFailed(Exception):
-    """It did not start or refused to sync; the message has what it said."""
+    """Litestream did not start or refused to sync; the message contains its log or its answer."""
 
 
 def configuration(database: Path, socket: Path, environ: dict[str, str]) -> str:
-    """The file for `replicate -config`; JSON is YAML."""
+    """The text for `replicate -config`, as JSON, which is also YAML."""
     replica = {
         "type": "s3",
         "bucket": environ["R2_BUCKET"],
@@ -58,14 +58,14 @@ class Litestreamed:
         schema.migrate(self._connection)
 
     async def write(self, change: Callable[[apsw.Connection], object]) -> None:
-        """Returns when Litestream says that the replica has it. Raises ``LitestreamFailed``."""
+        """Apply ``change``; returns when Litestream reports it as replicated. Raises ``LitestreamFailed``."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, change)
         answer = await self._client.post("/sync", json={"path": str(self._path), "wait": True, "timeout": 30})
         if answer.status_code != 200:
             raise LitestreamFailed(answer.text)
 
     async def started(self) -> None:
-        """Returns when the control socket knows the database."""
+        """Wait until the control socket syncs the database. Raises ``TimeoutError`` after 20 s."""
         async with asyncio.timeout(_START_SECONDS):
             while True:
                 try:
@@ -87,7 +87,7 @@ class Litestreamed:
 
 @asynccontextmanager
 async def litestream(folder: Path) -> AsyncIterator[Litestreamed]:
-    """A database in ``folder`` and Litestream beside it; the stand-in's address comes from ``R2_*``.
+    """A database in ``folder`` and a Litestream process that replicates it to the stand-in of ``R2_*``.
 
     Raises ``LitestreamFailed``.
     """

@@ -1,8 +1,8 @@
-"""The R2 stand-in, all rules on, against ``moto_server`` and nginx, each over TLS; and a gigabyte in parts.
+"""Compares the R2 stand-in (all rules on) with ``moto_server`` and nginx, all over TLS, and times a gigabyte in parts.
 
-The servers and the load share a machine, and each pair is measured in turn: ratios compare, times do not promise.
-``moto_server`` runs from a virtual environment of its own, built on demand in a cache folder. nginx is measured where
-it is installed; it only serves a file, which is the least that a read over TLS can cost.
+The servers and the load share a machine, and each pair is measured alternately: the ratios also hold on other machines,
+the times do not. ``moto_server`` runs in a virtual environment of its own, built on demand in a cache folder. nginx is
+measured if it is installed. It only serves a file, so it shows the lowest cost of a read over TLS.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SIZES = {"100 KiB": 100 << 10, "10 MiB": 10 << 20}
 LARGE = "10 MiB"
 CLIENTS = (1, 16)
 MIB = 1 << 20
-# Small objects by the raw load and by boto3, large ones by both; nginx may be this much faster; MB for a gigabyte.
+# Lowest ratios to moto_server; highest ratio of nginx to the stand-in; most memory (MB) for a gigabyte in parts.
 BARS = {("raw", "100 KiB"): 3.0, ("boto3", "100 KiB"): 1.5, ("raw", LARGE): 1.0, ("boto3", LARGE): 1.0}
 NGINX_BAR, GIGABYTE_BAR = 1.3, 150.0
 Work = Callable[[int], Awaitable[float]]
 
 
 def _raw(s3: Any, target: Target, verb: str, size: int, clients: int, seconds: float) -> Work:
-    """Requests a second, presigned: signing is no part of what is measured. A key for each connection."""
+    """Measures requests per second, presigned, so that signing is not measured. Each connection has its own key."""
     host = target.url.partition("//")[2]
     body = os.urandom(size)
     requests: list[list[bytes]] = []
@@ -85,13 +85,13 @@ def _boto3(s3: Any, _target: Target, verb: str, size: int, clients: int, seconds
 
 
 def _compare(rounds: int, ours: Work, theirs: Work) -> tuple[float, float]:
-    """Our requests a second, and the ratio to theirs: medians of the rounds."""
+    """Our requests per second, and their ratio to the other server's: medians of the rounds."""
     mine, others = asyncio.run(in_turn(rounds, [ours, theirs]))
     return median(mine), median(one / other for one, other in zip(mine, others, strict=True))
 
 
 def against_moto(rounds: int, seconds: float, sizes: Mapping[str, int] = SIZES) -> list[Figure]:
-    """How many times as many requests as ``moto_server`` the stand-in answers."""
+    """The stand-in's requests per second relative to those of ``moto_server``."""
     figures = []
     with stand_in() as (ours, _), moto() as (theirs, _):
         for by, made in (("raw", _raw), ("boto3", _boto3)):
@@ -109,7 +109,7 @@ def against_moto(rounds: int, seconds: float, sizes: Mapping[str, int] = SIZES) 
 
 
 def against_nginx(rounds: int, seconds: float, size: int = SIZES[LARGE]) -> list[Figure]:
-    """How many times as many reads as the stand-in nginx answers; nothing where it is not installed."""
+    """nginx's reads per second relative to those of the stand-in; empty if nginx is not installed."""
     with ExitStack() as stack:
         served = stack.enter_context(nginx(size))
         if served is None:
@@ -135,7 +135,7 @@ def _memory(pid: int) -> float:
 
 
 def gigabyte(parts: int = 64) -> list[Figure]:
-    """A multipart upload in parts of 16 MiB, its join, ranges of it, and the server's peak of memory."""
+    """Times a multipart upload in parts of 16 MiB, its completion and reads of it, and takes the peak memory."""
     part = os.urandom(16 * MIB)
     with stand_in() as (target, pid):
         s3 = client(target)
@@ -159,10 +159,10 @@ def gigabyte(parts: int = 64) -> list[Figure]:
         ranges = len(range(0, parts * 16 * MIB, 10 * MIB))
         return [
             Figure(f"{parts * 16} MiB in parts: upload", uploaded - began, "s"),
-            Figure("its join", (joined - uploaded) * 1000, "ms"),
-            Figure("a range of it", (ranged - joined) * 1000 / ranges, "ms"),
-            Figure("reading it whole", time.perf_counter() - ranged, "s"),
-            Figure("the stand-in's peak of memory", _memory(pid), "MB", at_most=GIGABYTE_BAR),
+            Figure("completing the upload", (joined - uploaded) * 1000, "ms"),
+            Figure("GET of 100 bytes of it", (ranged - joined) * 1000 / ranges, "ms"),
+            Figure("GET of the whole object", time.perf_counter() - ranged, "s"),
+            Figure("peak memory of the stand-in", _memory(pid), "MB", at_most=GIGABYTE_BAR),
         ]
 
 

@@ -22,18 +22,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Load:
-    """What was reached: requests a second and the median time of one, in milliseconds."""
+    """Requests per second, and the median time of a request in milliseconds."""
 
     per_second: float
     median_ms: float
 
 
 class BadAnswer(Exception):
-    """A request of the load was not answered with 2xx: the numbers would mean nothing."""
+    """A response was not 2xx or was cut short, so the measurement is worthless."""
 
 
 async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bool:
-    """One request; whether the connection may be used again."""
+    """Send one request and read the response; returns whether the connection may be used again."""
     writer.write(request)
     await writer.drain()
     head = await reader.readuntil(b"\r\n\r\n")
@@ -69,7 +69,7 @@ async def _client(target: Target, requests: list[bytes], until: float, times: li
 
 
 async def load(target: Target, requests: list[list[bytes]], seconds: float) -> Load:
-    """One connection for each list of requests. Raises ``BadAnswer``."""
+    """Repeat each list of requests on a connection of its own for ``seconds``. Raises ``BadAnswer``."""
     times: list[float] = []
     began = time.perf_counter()
     await asyncio.gather(*(_client(target, found, began + seconds, times) for found in requests))

@@ -1,4 +1,4 @@
-"""The servers that the R2 benchmark compares, each in a process of its own, and boto3's client of them."""
+"""Starts the servers that the R2 benchmark compares, each as a process, and makes boto3 clients for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from parity.bench.r2_load import Target
 from parity.bench.standin import free_ports
 from parity.certs import ensure_certificates
 
-CACHE = Path(os.environ.get("PARITY_TEST_CACHE", Path.home() / ".cache" / "parity-tests"))
+CACHE = Path(os.environ.get("PARITY_TEST_CACHE", Path.home() / ".cache" / "parity"))
 BUCKET, KEY, SECRET = "bench-bucket", "0b1ec7", "bench-secret"
 
 _SERVE = """
@@ -57,7 +57,7 @@ def _wait(port: int) -> None:
 
 @contextmanager
 def process(arguments: list[str], port: int) -> Iterator[int]:
-    """A process that listens on ``port`` soon, and its id. Raises ``ClickException`` when it does not."""
+    """Start a process, wait until it listens on ``port``, and give its id. Raises ``ClickException`` after 30 s."""
     environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -70,7 +70,7 @@ def process(arguments: list[str], port: int) -> Iterator[int]:
 
 @contextmanager
 def stand_in() -> Iterator[tuple[Target, int]]:
-    """A stand-in in a process of its own, and its process id."""
+    """Run an R2 stand-in, and give its address and process id."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
         port = free_ports(1)[0]
         arguments = [sys.executable, "-c", _SERVE, folder, str(port), BUCKET, KEY, SECRET]
@@ -91,7 +91,7 @@ def _moto_server() -> Path:
 
 @contextmanager
 def moto() -> Iterator[tuple[Target, int]]:
-    """``moto_server`` over TLS with an empty bucket, and its process id."""
+    """Run ``moto_server`` over TLS with an empty bucket, and give its address and process id."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as name:
         folder, port = Path(name), free_ports(1)[0]
         certificates = ensure_certificates(folder / "ca", folder / "trust", ["localhost"])
@@ -104,7 +104,7 @@ def moto() -> Iterator[tuple[Target, int]]:
 
 @contextmanager
 def nginx(size: int) -> Iterator[Target | None]:
-    """nginx over TLS with one worker and a file of ``size`` bytes at ``/body``; ``None`` where it is not installed."""
+    """Run nginx over TLS with one worker and ``size`` bytes at ``/body``; ``None`` if it is not installed."""
     program = shutil.which("nginx")
     if program is None:
         yield None
@@ -128,7 +128,7 @@ def nginx(size: int) -> Iterator[Target | None]:
 
 
 def client(target: Target) -> Any:
-    """boto3's S3 client as R2 wants it."""
+    """boto3's S3 client with the settings that R2 requires."""
     options: Any = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     return boto3.client(
         "s3",

@@ -1,4 +1,4 @@
-"""Replication of SQLite to R2: every measure with a bar, each in a process of its own against one stand-in."""
+"""Measures the replication of SQLite to R2. Each measure runs in a process of its own, against an R2 stand-in."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from parity.bench.standin import StandIn, running, source_path
 PACKAGES = ("apsw", "boto3", "uvloop", "lz4", "moto")
 MEASURES = {
     "write": "a durable small write against a bare PUT",
-    "log": "bytes per write over a long log, and opening behind it",
-    "load": "acknowledged writes a second, beside whole files and Litestream",
-    "lag": "how late the event loop is",
+    "log": "bytes per write over a long log, and the time to open it",
+    "load": "acknowledged writes per second, compared with whole files and Litestream",
+    "lag": "delay of the event loop",
     "idle": "many idle profiles",
     "cost": "operations and dollars",
 }
@@ -27,7 +27,7 @@ QUICK = {"rounds": 100, "writes": 500, "seconds": 4.0, "profiles": 200, "idle_se
 
 
 class MeasureFailed(Exception):
-    """A measurement's process ended with an error; the message has what it said."""
+    """A measurement's process ended with an error; the message contains its stderr."""
 
 
 def measure(name: str, stand_in: StandIn, sizes: dict[str, Any]) -> list[Figure]:

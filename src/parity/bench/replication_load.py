@@ -1,4 +1,4 @@
-"""Many clients at once: acknowledged writes a second, beside other ways to do it, and how long the event loop waits."""
+"""Many clients at once: acknowledged writes per second, compared with other ways, and the delay of the event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from parity.bench.standin import behave, forget, totals
 from parity.bench.whole_file import WholeFile
 
 RATE_BAR, LAG_BAR, SATURATED_BAR = 20.0, 10.0, 1.25
-# uvloop's timers count in milliseconds.
+# The resolution of uvloop's timers.
 _CLOCK_MS = 1.0
 WINDOW = "0.3-1.4"
 _PROBE_SECONDS = 0.002
@@ -25,7 +25,7 @@ Write = Callable[[], Awaitable[object]]
 
 
 async def throughput(place: Place) -> list[Figure]:
-    """Acknowledged writes a second on one profile of 1 MB with the write window on, in three ways."""
+    """Acknowledged writes per second to one profile of 1 MB, in three ways, while R2's write window applies."""
     figures = []
     behave(place.admin_url, write_window=WINDOW)
     for latency in ("off", "realistic"):
@@ -41,18 +41,18 @@ async def throughput(place: Place) -> list[Figure]:
             refused = seen["statuses"].get("429", 0)
             puts = seen["operations"].get("PutObject", 0)
             bar = RATE_BAR if name == "replication" else None
-            note = f"{refused} answers 429, {puts} PUT, {seen['bytes_in'] / 1e6:.1f} MB uploaded"
+            note = f"{refused} responses 429, {puts} PUT, {seen['bytes_in'] / 1e6:.1f} MB uploaded"
             figures.append(
                 Figure(f"{name}, {place.sizes.clients} clients, latency {latency}", rate, "/s", at_least=bar, note=note)
             )
             if name == "replication":
-                figures.append(Figure(f"its 429, latency {latency}", refused, "", at_most=0))
+                figures.append(Figure(f"its responses 429, latency {latency}", refused, "", at_most=0))
     behave(place.admin_url, write_window="overlap", latency="off")
     return figures
 
 
 async def lag(place: Place) -> list[Figure]:
-    """How late the event loop gets to a timer while clients write: to one profile, to one each; and bare PUTs."""
+    """How late a timer fires while clients write to one profile, write to a profile each, or send bare PUTs."""
     clients, figures = place.sizes.clients, []
     async with backend(place.folder) as machine:
         rows = await filled(machine, 1)
@@ -70,8 +70,8 @@ async def lag(place: Place) -> list[Figure]:
         async def bare(number: int) -> None:
             await machine.store.put_bytes(f"bench/lag/{number}", body)
 
-        # Without latency, clients that never pause take all of the process's time where each has a profile, and the
-        # loop waits for its turn: what sync adds to that is told by bare PUTs in its place.
+        # Without latency, 32 clients with a profile each saturate the process, and the event loop waits for the
+        # interpreter's lock. Bare PUTs do the same; the ratio of the two is what replication adds.
         works = (
             ("one profile", one, "off", LAG_BAR),
             ("a profile each", each, "realistic", LAG_BAR),
@@ -81,15 +81,15 @@ async def lag(place: Place) -> list[Figure]:
         for what, work, latency, bar in works:
             behave(place.admin_url, latency=latency)
             delays, own, done = await _lag_under(work, clients, place.sizes.seconds)
-            rate, name = done / place.sizes.seconds, f"event loop late, {what}, latency {latency}, p99"
+            rate, name = done / place.sizes.seconds, f"event loop delay, {what}, latency {latency}, p99"
             note = (
-                f"{clients} clients; p50 {percentile(delays, 0.5):.2f}, most {max(delays):.1f}, the loop's own work "
+                f"{clients} clients; p50 {percentile(delays, 0.5):.2f}, max {max(delays):.1f}, the loop's own work "
                 f"p99 {percentile(own, 0.99):.1f}; {rate:.0f} writes/s"
             )
             figures.append(Figure(name, percentile(delays, 0.99), "ms", at_most=bar, note=note))
     behave(place.admin_url, latency="off")
     saturated = figures[-2].value / max(figures[-1].value, _CLOCK_MS)
-    figures.append(Figure("the last but one / the last", saturated, "×", at_most=SATURATED_BAR))
+    figures.append(Figure("a profile each / bare PUTs, latency off", saturated, "×", at_most=SATURATED_BAR))
     return figures
 
 
@@ -100,8 +100,8 @@ def _note(connection: Any) -> None:
 async def _lag_under(
     work: Callable[[int], Awaitable[None]], clients: int, seconds: float
 ) -> tuple[list[float], list[float], int]:
-    """Milliseconds that a timer was late while clients do ``work`` one after the other, those of them that the event
-    loop itself was at work, and how often the clients did it."""
+    """While each client repeats ``work``: by how many milliseconds each timer was late, for how many of these the event
+    loop's thread used the CPU, and the number of ``work`` done."""
     until, done, delays, own = time.perf_counter() + seconds, 0, list[float](), list[float]()
 
     async def client(number: int) -> None:
@@ -123,7 +123,7 @@ async def _lag_under(
 
 
 async def _rate(write: Write, place: Place) -> float:
-    """Acknowledged writes a second; those that were begun in time count, with the time until the last one's answer."""
+    """Acknowledged writes per second: all writes that began in time, over the time until the last one ended."""
     began, done = time.perf_counter(), 0
 
     async def client() -> None:
@@ -137,7 +137,7 @@ async def _rate(write: Write, place: Place) -> float:
 
 
 async def _replication(stack: AsyncExitStack, folder: Path) -> Write:
-    # A profile of its own for each try: the bucket is the same.
+    # Each run has its own profile, because all share the bucket.
     machine: Backend = await stack.enter_async_context(backend(folder))
     context = UserContext("alice", folder.name)
     rows = await filled(machine, 1, context)

@@ -1,4 +1,4 @@
-"""The backend's replication as a measurement uses it: databases on the stand-in, counted, with realistic rows."""
+"""The backend's replication for measurements: databases on the stand-in, counted transfers, realistic rows."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ async def seconds_of(work: Callable[[], Awaitable[object]]) -> float:
 
 
 async def filled(machine: Backend, megabytes: int, context: UserContext = CONTEXT) -> Rows:
-    """The app's tables with about so many megabytes of rows in a profile."""
+    """Fill a profile with about ``megabytes`` of rows in the app's tables."""
     rows = Rows()
     await machine.write(lambda connection: rows.fill(connection, megabytes * MB), context)
     return rows
 
 
 def settings(folder: Path, **changes: str) -> Settings:
-    """A staging backend's settings, led to the stand-in by ``R2_*`` of the environment, with ``folder`` as its disk."""
+    """Settings of a staging backend that uses the stand-in (``R2_*`` of the environment) and ``folder`` as its disk."""
     given = {name: value for name, value in os.environ.items() if name.startswith("R2_")}
     own = {"ENV": "staging", "APP_ENV": APP_ENV, "USER_DATA_DIR": str(folder), "GIT_COMMIT": "bench"}
     return from_environment({**given, **own, **changes})
@@ -102,7 +102,7 @@ class Uploads:
 
 
 class CountingStore:
-    """An object store that counts what is uploaded through it, notes what was fetched, and passes everything on."""
+    """An object store that forwards every call, counts uploads and records the keys that were fetched."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -151,7 +151,7 @@ async def backend(folder: Path, **changes: str) -> AsyncIterator[Backend]:
     used = settings(folder, **changes)
     inner = R2Store(used)
     store = CountingStore(inner)
-    # A stand-in for the protocol by delegation, which a type checker cannot see.
+    # It implements the protocol through __getattr__, which a type checker cannot see.
     as_store: Any = store
     databases = ReplicatedDatabases(as_store, KEYS, used)
     try:
@@ -162,9 +162,9 @@ async def backend(folder: Path, **changes: str) -> AsyncIterator[Backend]:
 
 
 class Rows:
-    """Rows of the app's own tables as its users make them, the same for the same ``seed``.
+    """Realistic rows of the app's tables, the same for the same ``seed``.
 
-    A change is drawn first and made later: what is random is no part of what is timed.
+    A method draws the random values and returns a function that applies them, so that drawing is not timed.
     """
 
     def __init__(self, seed: int = 4) -> None:
@@ -177,7 +177,7 @@ class Rows:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
     def fill(self, connection: apsw.Connection, size: int) -> None:
-        """Games with a hundred clips each, at least one, until the database has ``size`` bytes."""
+        """Add games of 100 clips each until the database has ``size`` bytes; at least one game."""
         page = int(connection.pragma("page_size"))
         while not self.games or int(connection.pragma("page_count")) * page < size:
             game = self._id()
@@ -193,7 +193,7 @@ class Rows:
                 self.insert()(connection)
 
     def insert(self, game: str = "") -> Change:
-        """A new clip of ``game``, else of any: a row and two indices."""
+        """Insert a clip of ``game``, or of a random game: one row and two index entries."""
         clip, start = self._id(), self._random.uniform(0, 5400)
         row = (clip, game or self._random.choice(self.games), f"Clip {len(self.clips)}", start, start + 8, NOW, NOW)
 
@@ -203,13 +203,13 @@ class Rows:
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
-            # Not before: an update of it must find it.
+            # Only now, because an update must find its row.
             self.clips.append(clip)
 
         return change
 
     def update(self, last: int = 0) -> Change:
-        """Another beginning and end for a clip, one of the ``last`` ones or any."""
+        """Change start and end of one of the ``last`` clips; 0: of any clip."""
         start, clip = self._random.uniform(0, 5400), self._random.choice(self.clips[-last:])
 
         def change(connection: apsw.Connection) -> None:
@@ -218,11 +218,11 @@ class Rows:
         return change
 
     def change(self) -> Change:
-        """The small write: as often a new clip as a changed one, anywhere in the database."""
+        """A small write: insert or update a clip with equal probability, of any game."""
         return self.insert() if self._random.random() < 0.5 else self.update()
 
     def work(self) -> Change:
-        """The small write as a person makes it who cuts one game after the other: clips of one game, the last ones."""
+        """A small write of a person who works on one game: insert a clip of it, or update one of the last 20 clips."""
         if self._random.random() < 0.01:
             self._game = self._random.choice(self.games)
         if self._random.random() < 0.5:

@@ -15,12 +15,12 @@ from parity.bench.standin import forget, totals
 
 OPEN_BAR, IDLE_BYTES_BAR = 2.0, 50_000
 _ROUNDS = 8
-# A small database takes the GETs no time: two LIST are most of what opening it takes, and no bar is set.
+# The bar applies from this size (MB) on: for a smaller database the two LIST take most of the time.
 _LARGE = 20
 
 
 async def opening(place: Place, context: UserContext, megabytes: int) -> Figure:
-    """A Machine without any file reads its first row, against fetching the same objects as many at a time."""
+    """The time of a first read on a Machine with an empty disk, relative to bare GETs of the same objects."""
     opened = 0
     fetched: list[str] = []
 
@@ -28,7 +28,7 @@ async def opening(place: Place, context: UserContext, megabytes: int) -> Figure:
         nonlocal opened, fetched
         opened += 1
         async with backend(place.folder / f"reader{opened}") as machine:
-            await machine.store.probe()  # its connection and its client's start are not what is measured
+            await machine.store.probe()  # connects and starts the client, which is not measured
             seconds = await seconds_of(lambda: machine.read(_count, context))
             fetched = machine.store.fetched
         return seconds
@@ -65,7 +65,7 @@ async def idle(place: Place) -> list[Figure]:
             async with limit:
                 await machine.write(lambda c: Rows(number).fill(c, 1), UserContext(f"user{number}", "main"))
 
-        # The first ones bring what the process needs once: client, threads, as many open connections as may be.
+        # The first profiles pay for what the process allocates once: client, threads, all connections.
         await asyncio.gather(*(use(number) for number in range(warm)))
         before = _resident()
         await asyncio.gather(*(use(number) for number in range(warm, warm + count)))

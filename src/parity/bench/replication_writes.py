@@ -9,8 +9,8 @@ from parity.bench.replication_open import opening
 from parity.bench.standin import slow_puts
 
 _SETTLING_WRITES = 64
-# A quarter of what R2 takes for a small PUT from a Machine nearby.
-_DISTANCE = 0.05
+# A quarter of the time that R2 takes for a small PUT from a nearby Machine, in seconds.
+_PUT_DELAY = 0.05
 RATIO_BAR, BYTES_BAR, FILE_BAR = 1.05, 10_000, 6_000
 
 
@@ -31,29 +31,31 @@ async def small_write(place: Place) -> list[Figure]:
 
         await in_turn(20, [write, lambda turn: bare(-1 - turn)])
         ours, theirs = await in_turn(place.sizes.rounds, [write, bare])
-        with slow_puts(place.admin_url, _DISTANCE):
+        with slow_puts(place.admin_url, _PUT_DELAY):
             far, far_bare = await in_turn(
                 place.sizes.rounds // 10, [write, lambda turn: bare(place.sizes.rounds + turn)]
             )
     half = percentile(ours, 0.5) / percentile(theirs, 0.5)
     tails = percentile(ours, 0.99) / percentile(theirs, 0.99)
-    note = f"{_ms(ours, 0.5)} against {_ms(theirs, 0.5)}, {place.sizes.rounds} rounds in turn"
+    note = f"{_ms(ours, 0.5)} against {_ms(theirs, 0.5)}, {place.sizes.rounds} rounds"
     return [
-        # Without a bar: nobody has a store on the same computer.
+        # No bar: in production the store is never on the same computer.
         Figure("durable small write / bare PUT, p50", half, "×", note=note),
         Figure(
-            f"the same with PUTs {_DISTANCE * 1000:g} ms away, p50",
+            f"the same, each PUT delayed by {_PUT_DELAY * 1000:g} ms, p50",
             percentile(far, 0.5) / percentile(far_bare, 0.5),
             "×",
             at_most=RATIO_BAR,
-            note=f"{_ms(far, 0.5)} against {_ms(far_bare, 0.5)}, {len(far)} rounds in turn",
+            note=f"{_ms(far, 0.5)} against {_ms(far_bare, 0.5)}, {len(far)} rounds",
         ),
-        Figure("without it, p99", tails, "×", note=f"{_ms(ours, 0.99)} against {_ms(theirs, 0.99)}"),
+        Figure(
+            "durable small write / bare PUT, p99", tails, "×", note=f"{_ms(ours, 0.99)} against {_ms(theirs, 0.99)}"
+        ),
     ]
 
 
 async def long_log(place: Place) -> list[Figure]:
-    """Bytes uploaded for many small writes by one client, so that no two share a file; then how long opening takes."""
+    """Bytes uploaded per small write of one client (so no two writes share a file), then the time to open the log."""
     figures = []
     for megabytes in place.sizes.megabytes:
         for how in ("one game at a time", "anywhere"):
@@ -68,7 +70,7 @@ async def long_log(place: Place) -> list[Figure]:
                     at_most=BYTES_BAR,
                     note=f"{writes} writes: {uploads.levels()}",
                 ),
-                Figure("its level-0 file", uploads.sizes[0] / writes, "B", at_most=FILE_BAR),
+                Figure("of these in level-0 files", uploads.sizes[0] / writes, "B", at_most=FILE_BAR),
                 await opening(place, context, megabytes),
             ]
     return figures
@@ -78,7 +80,7 @@ async def _log(place: Place, context: UserContext, megabytes: int, how: str) -> 
     async with backend(place.folder / context.profile_id) as machine:
         rows = await filled(machine, megabytes, context)
         change = rows.change if how == "anywhere" else rows.work
-        # Filling leaves one huge file, whose merge or snapshot is no small write's: it is done before counting.
+        # Filling leaves one huge file. Its merge and snapshot end before counting: no small write caused them.
         for _ in range(_SETTLING_WRITES):
             await machine.write(change(), context)
         await machine.at_rest(context)

@@ -1,4 +1,4 @@
-"""An R2 stand-in for a measurement: a process of its own, over TLS, all rules on, with its admin API."""
+"""Starts an R2 stand-in for a measurement: as a process, with TLS, all rules and the admin API."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _START_SECONDS = 30.0
 
 
 class NotStarted(Exception):
-    """The stand-in ended or did not answer; the message has what it said."""
+    """The stand-in ended or did not answer; the message contains the end of its log."""
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """``url`` is the S3 endpoint, ``ca`` the file that a client must trust, ``pid`` the process."""
+    """``url`` is the S3 endpoint, ``ca`` the CA file that a client must trust, ``pid`` the process id."""
 
     url: str
     admin_url: str
@@ -37,7 +37,7 @@ class StandIn:
     pid: int
 
     def backend_environment(self) -> dict[str, str]:
-        """The backend's variables that lead it here."""
+        """The environment variables with which the backend uses this stand-in."""
         return {
             "R2_ENABLED": "true",
             "R2_ENDPOINT": self.url,
@@ -54,14 +54,14 @@ def source_path() -> str:
 
 
 def totals(admin_url: str) -> dict[str, Any]:
-    """Counts over all requests that the stand-in saw since `forget`: `parity.r2.seen.Tally`."""
+    """The counts of all requests since `forget`, in the form of `parity.r2.seen.Tally`."""
     answer = httpx.get(f"{admin_url}/r2/requests", params={"limit": 1}, trust_env=False, timeout=30)
     total: dict[str, Any] = answer.raise_for_status().json()["total"]
     return total
 
 
 def forget(admin_url: str) -> None:
-    """Begin to count anew."""
+    """Reset the counts."""
     httpx.delete(f"{admin_url}/r2/requests", trust_env=False, timeout=30).raise_for_status()
 
 
@@ -72,7 +72,7 @@ def behave(admin_url: str, **changes: str) -> None:
 
 @contextmanager
 def slow_puts(admin_url: str, seconds: float) -> Iterator[None]:
-    """Every PUT is answered so much later, as if R2 were that far away."""
+    """Delay the response to each PUT by ``seconds``."""
     fault = {"operation": "PutObject", "count": 1_000_000, "delay": seconds}
     answer = httpx.post(f"{admin_url}/r2/faults", json=fault, trust_env=False, timeout=30).raise_for_status()
     try:
@@ -83,19 +83,19 @@ def slow_puts(admin_url: str, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def running() -> Iterator[StandIn]:
-    """A stand-in of its own with an empty bucket; ended and forgotten afterwards. Raises ``NotStarted``."""
+    """A new stand-in with an empty bucket; killed and deleted afterwards. Raises ``NotStarted``."""
     with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
         process, standin = _start(Path(folder))
         try:
             yield standin
         finally:
-            # Nothing that it holds is wanted any more: no save.
+            # Killed, because its data need not be saved.
             process.kill()
             process.wait()
 
 
 def _start(folder: Path) -> tuple[subprocess.Popen[bytes], StandIn]:
-    """Another program may take a free port before the stand-in does: then with other ports."""
+    """Start it; retry twice with other ports if another program took one of them first."""
     for last_try in (False, False, True):
         port, admin = free_ports(2)
         environment = {
@@ -139,12 +139,14 @@ def _await_health(admin_url: str, process: subprocess.Popen[bytes], log: Path) -
         if answer.is_success:
             return str(answer.json()["bucket"])
         time.sleep(0.05)
-    raise NotStarted(f"the R2 stand-in is not healthy after {_START_SECONDS:g} s; it said: {log.read_text()[-2000:]}")
+    raise NotStarted(
+        f"the R2 stand-in ended, or was not healthy within {_START_SECONDS:g} s. Its log: {log.read_text()[-2000:]}"
+    )
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nothing listens on."""
-    # Held together until all are known, or the same one could be given twice.
+    """Ports of 127.0.0.1 on which no program listens."""
+    # All stay open until the last is found; otherwise the system could return the same port twice.
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in held]
     for one in held:

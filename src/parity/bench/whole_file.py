@@ -25,7 +25,7 @@ class WholeFile:
         self._worker: asyncio.Task[None] | None = None
 
     async def write(self, change: Change) -> None:
-        """Shares its upload with all writes that came while another one ran."""
+        """Apply ``change``; returns when it is stored. Writes that arrive during an upload share the next one."""
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append((change, answer))
         if self._worker is None:
@@ -33,7 +33,7 @@ class WholeFile:
         await answer
 
     def close(self) -> None:
-        """Let the database go."""
+        """Close the database."""
         self._connection.close()
 
     async def _work(self) -> None:

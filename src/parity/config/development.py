@@ -63,7 +63,7 @@ class ScriptSettings:
         "PARITY_TEST_CACHE",
         PATH,
         "~/.cache/parity",
-        "folder in which `make test-tools` stores the programs that tests run",
+        "cache folder: the CLI of `make devcontainer-test`, moto_server of `make bench`",
     )
     engine_dir: str = setting(
         "PARITY_ENGINE_DIR", PATH, "/opt/engine", ".ci/engine: folder of the programs and cached packages"

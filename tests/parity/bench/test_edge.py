@@ -39,6 +39,6 @@ def test_an_answer_that_is_an_error_is_no_measure() -> None:
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(edge.LoadFailed, match="not every answer was 2xx"):
+        with pytest.raises(edge.LoadFailed, match="not every response was 2xx"):
             edge.by_h2load(f"http://127.0.0.1:{server.server_port}/", 1, 1, http2=False)
         server.shutdown()

@@ -2,79 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import wraps
+
 from .asgi import App, Message, Receive, Send, Settings
 
+Handler = Callable[[Message, Receive, Send], Awaitable[None]]
 
-def sockets_refused(app: App, _settings: Settings) -> App:
+
+def _variant(handle: Handler) -> Callable[[App, Settings], App]:
+    """The variant in which ``handle`` answers every WebSocket after its first message, and the app the rest."""
+
+    @wraps(handle)
+    def variant(app: App, _settings: Settings) -> App:
+        async def broken(scope: Message, receive: Receive, send: Send) -> None:
+            if scope["type"] != "websocket":
+                await app(scope, receive, send)
+                return
+            await receive()
+            await handle(scope, receive, send)
+
+        return broken
+
+    return variant
+
+
+@_variant
+async def sockets_refused(_scope: Message, _receive: Receive, send: Send) -> None:
     """Every WebSocket handshake is refused."""
-
-    async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        await app(scope, receive, send)
-
-    return broken
+    await send({"type": "websocket.close", "code": 1008})
 
 
-def sockets_silent(app: App, _settings: Settings) -> App:
+@_variant
+async def sockets_silent(_scope: Message, receive: Receive, send: Send) -> None:
     """Every WebSocket is accepted and never sends a message."""
-
-    async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            await app(scope, receive, send)
-            return
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (await receive())["type"] != "websocket.disconnect":
-            pass
-
-    return broken
+    await send({"type": "websocket.accept"})
+    await _until("websocket.disconnect", receive)
 
 
-def sockets_closed_at_once(app: App, _settings: Settings) -> App:
+@_variant
+async def sockets_closed_at_once(_scope: Message, _receive: Receive, send: Send) -> None:
     """A WebSocket opens and is closed again: the loop that keeps it ends early."""
-
-    async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.accept"})
-            await send({"type": "websocket.close", "code": 1000})
-            return
-        await app(scope, receive, send)
-
-    return broken
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": 1000})
 
 
-def sockets_break_on_nonsense(app: App, _settings: Settings) -> App:
+@_variant
+async def sockets_break_on_nonsense(_scope: Message, receive: Receive, send: Send) -> None:
     """A malformed frame ends the WebSocket with 1011."""
-
-    async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            await app(scope, receive, send)
-            return
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (await receive())["type"] != "websocket.receive":
-            pass
-        await send({"type": "websocket.close", "code": 1011})
-
-    return broken
+    await send({"type": "websocket.accept"})
+    await _until("websocket.receive", receive)
+    await send({"type": "websocket.close", "code": 1011})
 
 
-def sockets_trust_the_path(app: App, _settings: Settings) -> App:
+@_variant
+async def sockets_trust_the_path(scope: Message, receive: Receive, send: Send) -> None:
     """A WebSocket opens as the person that its path and query name, and says so."""
+    await send({"type": "websocket.accept"})
+    text = f"{scope['path']}?{scope.get('query_string', b'').decode('latin-1')}"
+    await send({"type": "websocket.send", "text": text})
+    await _until("websocket.disconnect", receive)
 
-    async def broken(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            await app(scope, receive, send)
-            return
-        await receive()
-        await send({"type": "websocket.accept"})
-        text = f"{scope['path']}?{scope.get('query_string', b'').decode('latin-1')}"
-        await send({"type": "websocket.send", "text": text})
-        while (await receive())["type"] != "websocket.disconnect":
-            pass
 
-    return broken
+async def _until(kind: str, receive: Receive) -> None:
+    while (await receive())["type"] != kind:
+        pass

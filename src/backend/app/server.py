@@ -1,9 +1,9 @@
-"""uvicorn's protocols with limits that it lacks. The image starts uvicorn with `--http app.server:HttpProtocol` and
-`--ws app.server:WebSocketProtocol`.
+"""uvicorn's protocols with limits that uvicorn lacks. The image starts uvicorn with `--http app.server:HttpProtocol`
+and `--ws app.server:WebSocketProtocol`.
 
-Without them a client fills the memory of a Machine with headers that never end (50 MB of small ones take 700 MB), or
-with pongs that it does not read; it keeps a connection for ever with half a request; and a flood of small frames holds
-the event loop, so that health checks fail. On Fly the edge refuses most of this; a Machine should not depend on it.
+Without these limits a client can fill the memory of a Machine with endless headers (50 MB of small ones take 700 MB) or
+with pongs that it does not read, keep a connection open for ever with half a request, and block the event loop with
+small frames until health checks fail. Fly's edge refuses most of this, but a Machine should not depend on it.
 """
 
 import asyncio
@@ -14,14 +14,15 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 HEAD_BYTES: Final = 64 * 1024
-"""What a request line with its headers may have, beyond the block in which it begins."""
+"""Largest request line with headers, not counting the block of data in which they begin."""
 HEAD_SECONDS: Final = 10.0
 """How long a request line with its headers, or a WebSocket handshake, may take to arrive."""
 SLICE_BYTES: Final = 4096
-"""Frames are read in slices of this length, and other connections have their turn in between."""
+"""Frames are read in slices of this length; in between, the event loop serves other connections."""
 MAX_FRAGMENTS: Final = 1024
+"""Per WebSocket message."""
 MAX_UNREAD_BYTES: Final = 1024 * 1024
-"""Pongs that a client has not read yet."""
+"""Limit of the write buffer for pongs that a client does not read."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -78,8 +79,8 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Closes with 1008 for a message of too many fragments and for pongs that are not read, with 1007 and without a
-    traceback for text that is no UTF-8; ends a handshake that does not arrive."""
+    """Closes with 1008 for too many fragments or unread pongs, and with 1007 for text that is not UTF-8 (uvicorn logs a
+    traceback). Answers 408 if the handshake does not arrive in time."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -113,14 +114,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             return  # further frames of the slice that ended the connection
         super().handle_ping()
         if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
-            self._fail(CloseCode.POLICY_VIOLATION, "pongs are not read")
+            self._fail(CloseCode.POLICY_VIOLATION, "the client does not read pongs")
             self.transport.abort()
 
     def handle_cont(self, event: Frame) -> None:
         if self.close_sent:
             return
         if len(self.frames) >= MAX_FRAGMENTS:
-            self._fail(CloseCode.POLICY_VIOLATION, f"a message of more than {MAX_FRAGMENTS} fragments")
+            self._fail(CloseCode.POLICY_VIOLATION, f"the message has more than {MAX_FRAGMENTS} fragments")
             return
         super().handle_cont(event)
 
@@ -129,7 +130,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             try:
                 b"".join(self.frames).decode()
             except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "the text is no UTF-8")
+                self._fail(CloseCode.INVALID_DATA, "the text is not UTF-8")
                 return
         super().send_receive_event_to_app()
 
@@ -143,7 +144,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.close()
 
     def _read_slice(self) -> None:
-        """Handle one slice. The rest waits for the other connections, and for the app to take what it was sent."""
+        """Handle one slice. The rest waits until the event loop has run other callbacks and the app has received."""
         self._reading_rest = False
         if self.transport.is_closing():
             self._rest.clear()

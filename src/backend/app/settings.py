@@ -1,8 +1,8 @@
 # ruff: noqa: RUF009 - the calls in the defaults are the rows of the table
-"""Every environment variable the backend reads, in one table.
+"""The table of all environment variables that the backend reads.
 
-The fields of `Settings` are the table: each names its variable, its type, its default and its help. `docs/settings.md`
-is checked against it by a test. A wrong value is refused at start, all of them at once, each with the expected form.
+Each field of `Settings` is one row: variable, type, default and help. A test compares `docs/settings.md` with it. At
+start, one error lists all wrong values, each with the expected form.
 """
 
 import os
@@ -24,16 +24,16 @@ class Environment(StrEnum):
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; `problems` holds one sentence for each."""
+    """The environment has wrong or missing values; `problems` has one sentence for each."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        super().__init__("The environment cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        super().__init__("Wrong environment variables:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
 @dataclass(frozen=True)
 class Variable(Generic[T]):
-    """One row of the table: what an environment variable is called, how it is read and what it is for."""
+    """One row of the table: the name of an environment variable, its type and its help."""
 
     name: str
     kind: values.Kind[T]
@@ -73,7 +73,7 @@ class Settings:
     )
     debug: bool = _variable("DEBUG", values.BOOL, False, "Log at DEBUG instead of INFO.")
     app_env: str = _variable(
-        "APP_ENV", values.IDENTIFIER, "dev", "First part of every key in the bucket: keeps environments apart."
+        "APP_ENV", values.IDENTIFIER, "dev", "First part of every key, so that environments can share a bucket."
     )
     cors_origins: tuple[str, ...] = _variable(
         "CORS_ORIGINS",
@@ -85,82 +85,82 @@ class Settings:
         "ACCESS_TOKEN",
         values.TEXT,
         "",
-        "Closes the API to those who do not send it (`Authorization: Bearer`). Where it is empty, everyone who reaches"
-        " the API can act as any user: X-User-ID is no authentication.",
+        "Token that every request must send (`Authorization: Bearer`). If it is empty, everyone who can reach the API"
+        " can act as any user, because X-User-ID is not authentication.",
         secret=True,
     )
     git_commit: str = _variable(
-        "GIT_COMMIT", values.TEXT, "", "Commit that the image was built from; asked from git where empty."
+        "GIT_COMMIT", values.TEXT, "", "Commit from which the image was built; if empty, git is asked."
     )
     user_data_dir: Path = _variable(
         "USER_DATA_DIR",
         values.PATH,
         _default_user_data,
-        "Folder of the local database cache (and of objects where R2 is off).",
+        "Folder of the local database cache, and of objects if R2_ENABLED is false.",
     )
     clear_pending_jobs_on_startup: bool = _variable(
         "CLEAR_PENDING_JOBS_ON_STARTUP",
         values.BOOL,
         False,
-        "Fail unfinished jobs at start instead of resuming them; for development.",
+        "At start, mark unfinished jobs as failed instead of resuming them; for development.",
     )
 
     r2_enabled: bool = _variable(
-        "R2_ENABLED", values.BOOL, False, "Keep databases and videos in R2; otherwise in local files."
+        "R2_ENABLED", values.BOOL, False, "Store databases and videos in R2 instead of local files."
     )
     r2_endpoint: str = _variable("R2_ENDPOINT", values.URL, "", "S3 endpoint of R2.")
     r2_access_key_id: str = _variable("R2_ACCESS_KEY_ID", values.TEXT, "", "Access key of R2.", secret=True)
     r2_secret_access_key: str = _variable("R2_SECRET_ACCESS_KEY", values.TEXT, "", "Secret key of R2.", secret=True)
     r2_bucket: str = _variable("R2_BUCKET", values.BUCKET, "", "Bucket of R2.")
     r2_connect_seconds: float = _variable(
-        "R2_CONNECT_SECONDS", values.seconds(0.1, 60), 3.0, "Deadline for a connection to R2."
+        "R2_CONNECT_SECONDS", values.seconds(0.1, 60), 3.0, "Timeout for connecting to R2."
     )
     r2_read_seconds: float = _variable(
-        "R2_READ_SECONDS", values.seconds(0.1, 300), 10.0, "Longest silence of R2 within one request."
+        "R2_READ_SECONDS", values.seconds(0.1, 300), 10.0, "Read timeout: longest pause of R2 within one response."
     )
     r2_total_seconds: float = _variable(
         "R2_TOTAL_SECONDS",
         values.seconds(0.5, 600),
         25.0,
-        "Deadline for one call of an object up to 4 MiB, retries and waiting for other calls included.",
+        "Deadline for one call with an object of up to 4 MiB, including retries and the wait for a free connection.",
     )
     r2_transfer_seconds: float = _variable(
         "R2_TRANSFER_SECONDS",
         values.seconds(1, 7200),
         900.0,
-        "The same for a file or a larger object.",
+        "Deadline for one call with a file or a larger object.",
     )
-    r2_attempts: int = _variable("R2_ATTEMPTS", values.integer(1, 10), 4, "Tries of one call to R2.")
+    r2_attempts: int = _variable("R2_ATTEMPTS", values.integer(1, 10), 4, "Attempts for one call to R2.")
     presign_seconds: int = _variable(
-        "PRESIGN_SECONDS", values.integer(60, 604_800), 3600, "How long a presigned URL is good for."
+        "PRESIGN_SECONDS", values.integer(60, 604_800), 3600, "How long a presigned URL is valid."
     )
     local_storage_url: str = _variable(
         "LOCAL_STORAGE_URL",
         values.URL,
         "http://localhost:8080",
-        "Address of this backend as clients see it, for presigned URLs where R2 is off.",
+        "URL of this backend for clients, used in presigned URLs if R2_ENABLED is false.",
     )
 
     modal_enabled: bool = _variable(
-        "MODAL_ENABLED", values.BOOL, False, "Send GPU work to Modal; otherwise ffmpeg does it here."
+        "MODAL_ENABLED", values.BOOL, False, "Send GPU work to Modal instead of running ffmpeg on the Machine."
     )
     modal_token_id: str = _variable("MODAL_TOKEN_ID", values.TEXT, "", "Token id of Modal.", secret=True)
     modal_token_secret: str = _variable("MODAL_TOKEN_SECRET", values.TEXT, "", "Token secret of Modal.", secret=True)
     modal_server_url: str = _variable(
-        "MODAL_SERVER_URL", values.URL, "", "Modal's control plane, where it is not the real one."
+        "MODAL_SERVER_URL", values.URL, "", "URL of Modal's control plane; empty: the real one."
     )
 
     max_body_bytes: int = _variable(
         "MAX_BODY_BYTES",
         values.integer(1024, 1_000_000),
         1_000_000,
-        "Largest request body; Fly's proxy sends no larger one to another Machine. Videos go to the bucket directly.",
+        "Largest request body. Fly's proxy cannot replay a larger one to another Machine. Videos are uploaded to R2.",
     )
     max_body_seconds: float = _variable(
         "MAX_BODY_SECONDS",
         values.seconds(0.1, 600),
         10.0,
-        "How long a request body may take to arrive. A stop waits for it, so it is shorter than Fly's kill_timeout.",
+        "How long a request body may take to arrive. A stop waits for it, so it must be below Fly's kill_timeout.",
     )
     max_upload_bytes: int = _variable(
         "MAX_UPLOAD_BYTES",
@@ -178,7 +178,7 @@ class Settings:
         "PART_BYTES",
         values.integer(5 * 1024**2, 5 * 1024**3 - 5 * 1024**2),
         16 * 1024**2,
-        "Size of a part; R2 wants all but the last to be equal and at least 5 MiB.",
+        "Size of a part. R2 requires that all parts but the last have the same size, at least 5 MiB.",
     )
     ffmpeg_seconds: float = _variable(
         "FFMPEG_SECONDS", values.seconds(1, 86_400), 1800.0, "Deadline for one run of ffmpeg."
@@ -188,7 +188,7 @@ class Settings:
         "SYNC_READ_CHECK",
         values.READ_CHECK,
         1.0,
-        "How old a cached database may be before R2 is asked whether it changed: `always`, `never` or seconds.",
+        "Age from which a cached database is compared with R2 before a read: `always`, `never` or seconds.",
     )
     sync_max_open_profiles: int = _variable(
         "SYNC_MAX_OPEN_PROFILES", values.integer(1, 10_000), 64, "Profiles whose databases stay open."
@@ -197,26 +197,26 @@ class Settings:
         "SYNC_MAX_CACHED_PROFILES",
         values.integer(1, 1_000_000),
         2000,
-        "Profiles whose databases are kept on the local disk; what is used least recently goes first.",
+        "Profiles whose databases stay on the local disk; the least recently used one is removed first.",
     )
     sync_max_cached_bytes: int = _variable(
         "SYNC_MAX_CACHED_BYTES",
         values.integer(1, 1 << 40),
         1 << 30,
-        "Bytes of the local disk that the databases' copies may take.",
+        "Bytes of the local disk for copies of databases.",
     )
     sync_retention_days: int = _variable(
         "SYNC_RETENTION_DAYS",
         values.integer(1, 3650),
         30,
-        "Days for which no replicated file is deleted; also how far back a restore can go. Twice as much at most on"
-        " one Machine as on another.",
+        "Minimum age in days at which replicated files are deleted, and so how far back a restore can go. The values of"
+        " two Machines may differ by a factor of 2 at most.",
     )
     profile_cache_seconds: float = _variable(
         "PROFILE_CACHE_SECONDS",
         values.seconds(0, 3600),
         30.0,
-        "How long a profile is known to exist without asking R2 again.",
+        "How long a Machine assumes that a profile exists before it asks R2 again.",
     )
     status_probe_seconds: float = _variable(
         "STATUS_PROBE_SECONDS", values.seconds(0.1, 30), 2.0, "Deadline for each probe of /api/status."
@@ -225,7 +225,7 @@ class Settings:
         "SHUTDOWN_SECONDS",
         values.seconds(0.1, 300),
         4.0,
-        "How long running jobs may take to stop. It is a part of Fly's kill_timeout.",
+        "How long running jobs may take to stop; it must be below Fly's kill_timeout.",
     )
 
     fly_machine_id: str = _variable("FLY_MACHINE_ID", values.TEXT, "", "Machine this process runs on; set by Fly.")
@@ -244,11 +244,11 @@ def table() -> list[tuple[Variable[Any], Any]]:
 
 
 def markdown() -> str:
-    """The table as `docs/settings.md` (`PYTHONPATH=src/backend python -m app.settings > docs/settings.md`)."""
+    """The text of `docs/settings.md`. `PYTHONPATH=src/backend python -m app.settings` prints it."""
     lines = [
         "# Settings of the backend",
         "",
-        "Made from the table in `src/backend/app/settings.py`; a test compares them. An empty value counts as absent.",
+        "Generated from the table in `src/backend/app/settings.py`, as a test checks. An empty value counts as absent.",
         "",
         "| variable | expected | default | what for |",
         "|---|---|---|---|",
@@ -268,9 +268,9 @@ def _shown(default: Any) -> str:
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """The settings that `environ` holds; an empty value counts as absent.
+    """The settings of `environ`; an empty value counts as absent.
 
-    Raises `SettingsError` that names every variable that is wrong or missing.
+    Raises one `SettingsError` that names all wrong and missing variables.
     """
     problems: list[str] = []
     read: dict[str, Any] = {}
@@ -304,7 +304,7 @@ def _contradictions(settings: Settings) -> list[str]:
             if not value:
                 found.append(f"{name}: required because R2_ENABLED is true")
     if settings.modal_enabled:
-        # A developer's own ~/.modal.toml serves as well, but no Machine has one.
+        # In development the token may come from ~/.modal.toml, which no Machine has.
         if not settings.development:
             for name, value in (
                 ("MODAL_TOKEN_ID", settings.modal_token_id),
@@ -313,12 +313,12 @@ def _contradictions(settings: Settings) -> list[str]:
                 if not value:
                     found.append(f"{name}: required because MODAL_ENABLED is true")
         if not settings.r2_enabled:
-            found.append("R2_ENABLED: must be true because MODAL_ENABLED is true (Modal works on the bucket)")
+            found.append("R2_ENABLED: must be true because MODAL_ENABLED is true (its functions use the bucket)")
     return found
 
 
 def load() -> Settings:
-    """The settings of this process; in development a `.env` in the project's root fills what the environment lacks."""
+    """The settings of this process. In development, `.env` in the project's root adds variables that are not set."""
     if os.environ.get("ENV", "").strip() in ("", Environment.DEVELOPMENT):
         from dotenv import load_dotenv
 

@@ -1,4 +1,4 @@
-"""How the text of an environment variable is read, and how its expected form is told."""
+"""Types of environment variables: how the text is parsed, and how messages describe the expected form."""
 
 import math
 import re
@@ -39,7 +39,7 @@ def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError(text)
-    _ = parts.port  # raises ValueError for a port that is none
+    _ = parts.port  # raises ValueError for an invalid port
     return text.rstrip("/")
 
 
@@ -109,5 +109,5 @@ PATH: Kind[Path] = Kind(lambda text: Path(text).expanduser().resolve(), "a folde
 URL = Kind(_url, "an http or https address without query")
 ORIGINS = Kind(_origins, "origins like https://app.example, separated by commas, without paths")
 IDENTIFIER = Kind(_identifier, "letters, digits, - and _, at most 64, beginning with a letter or digit")
-BUCKET = Kind(_bucket, "a bucket name: 3 to 63 small letters, digits and -")
+BUCKET = Kind(_bucket, "a bucket name: 3 to 63 lower-case letters, digits and -")
 READ_CHECK = Kind(_read_check, "always, never, or seconds from 0 to 86400")

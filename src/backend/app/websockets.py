@@ -1,6 +1,7 @@
-"""`/ws/export/{export_id}` and `/ws/extractions`: the current state first, then every change.
+"""`/ws/export/{export_id}` and `/ws/extractions`: send the current state first, then every change.
 
-Changes of jobs that run here arrive by the hub; those of another Machine are found by looking at the row.
+Jobs that run on this Machine report changes through the hub. For jobs of other Machines, the rows are polled every
+`LOOK_SECONDS`.
 """
 
 import asyncio
@@ -24,15 +25,17 @@ from app.middleware.user_context import SUBPROTOCOL
 from app.storage.interface import StorageError
 from app.sync.interface import Session, SyncError
 
-# Close codes (RFC 6455 7.4.1); from 4000 on they are ours.
+# Close codes (RFC 6455 7.4.1). 4000 to 4999 are free for applications.
 NOT_TEXT: Final = 1003
 TOO_LONG: Final = 1009
 TRY_AGAIN: Final = 1013
 UNKNOWN: Final = 4404
 MAX_TEXT: Final = 1024
-"""Characters of a client's message; a ping is the only one that means anything."""
+"""Longest message of a client, in characters. Clients only send pings."""
 LOOK_SECONDS: Final = 2.0
+"""Interval at which the rows are polled."""
 SEND_SECONDS: Final = 10.0
+"""Time in which a client must accept a message."""
 
 router = APIRouter()
 Look = Callable[[], Awaitable[list[Job]]]
@@ -42,7 +45,7 @@ Look = Callable[[], Awaitable[list[Job]]]
 async def export_events(
     websocket: WebSocket, export_id: str, context: ContextDep, core: CoreDep, runner: RunnerDep
 ) -> None:
-    """One export. Closes with 4404 when there is none of this id."""
+    """Events of one export. Closes with 4404 if the profile has no export with this id."""
     runner.awaken(context)
 
     async def look() -> list[Job]:
@@ -65,7 +68,7 @@ async def export_events(
 
 @router.websocket("/ws/extractions")
 async def extraction_events(websocket: WebSocket, context: ContextDep, core: CoreDep, runner: RunnerDep) -> None:
-    """Every extraction of the profile."""
+    """Events of all extractions of the profile."""
     runner.awaken(context)
 
     async def look() -> list[Job]:
@@ -83,13 +86,13 @@ async def extraction_events(websocket: WebSocket, context: ContextDep, core: Cor
 
 
 def _session(websocket: WebSocket, core: Core, context: UserContext) -> AbstractAsyncContextManager[Session]:
-    """Opens a session as a request does: this Machine becomes the owner, unless reading must move no profile."""
+    """Open a session as a request does. The Machine becomes the owner, unless `PINNED` is in the scope."""
     serving = PINNED not in websocket.scope
     return core.databases.session(context, at_least=current_caller().position, serving=serving)
 
 
 class _Close(Exception):
-    """Ends the connection. The reason is cut to what a close frame holds, 123 bytes (RFC 6455 5.5)."""
+    """Ends the connection. The reason is cut to 123 bytes, the limit of a close frame (RFC 6455 5.5)."""
 
     def __init__(self, code: int, reason: str) -> None:
         self.code, self.reason = code, reason.encode()[:123].decode(errors="ignore")
@@ -97,7 +100,7 @@ class _Close(Exception):
 
 
 async def _connected(websocket: WebSocket, serve: Callable[[], Awaitable[None]]) -> None:
-    """Serves from the handshake until either side ends the connection, always with a close code."""
+    """Accept the connection and run `serve`. Every error ends the connection with a close code."""
     try:
         offered = websocket.scope.get("subprotocols", ())
         await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
@@ -108,16 +111,16 @@ async def _connected(websocket: WebSocket, serve: Callable[[], Awaitable[None]])
         except (SyncError, StorageError):
             await websocket.close(TRY_AGAIN, "Object storage could not be reached; try again")
     except (WebSocketDisconnect, TimeoutError):
-        return  # the client has gone, or takes nothing, not even a close frame
+        return  # the client disconnected, or does not even accept a close frame
 
 
 async def _serve(
     websocket: WebSocket, events: asyncio.Queue[Job], look: Look, known: dict[str, Job], only: str | None
 ) -> None:
-    """Until the client leaves (WebSocketDisconnect), takes nothing for SEND_SECONDS (TimeoutError) or sends what is no
-    message (_Close)."""
-    # Only the first look makes this Machine the owner. Otherwise open sockets on two Machines would take the profile
-    # from each other every LOOK_SECONDS.
+    """Send changes and answer pings. Raises WebSocketDisconnect when the client leaves, TimeoutError when it accepts no
+    data for SEND_SECONDS, and _Close when it sends an invalid message."""
+    # Only the first look makes this Machine the owner. Otherwise, with open sockets on two Machines, each would take
+    # the profile from the other every LOOK_SECONDS.
     websocket.scope[PINNED] = True
     tasks = [
         asyncio.create_task(_answer_pings(websocket)),
@@ -141,7 +144,7 @@ async def _answer_pings(websocket: WebSocket) -> None:
             raise WebSocketDisconnect(message.get("code", 1005))
         text = message.get("text")
         if text is None:
-            raise _Close(NOT_TEXT, "Only text is understood here")
+            raise _Close(NOT_TEXT, "Send text messages only")
         if len(text) > MAX_TEXT:
             raise _Close(TOO_LONG, f"A message has at most {MAX_TEXT} characters")
         if text == "ping":
@@ -165,16 +168,16 @@ async def _watch_rows(events: asyncio.Queue[Job], look: Look, known: dict[str, J
         try:
             found = await look()
             if only is not None and not found:
-                raise _Close(UNKNOWN, "It was deleted")
+                raise _Close(UNKNOWN, f"Export {only!r} was deleted")
             for job in found:
                 if _is_news(known.get(job.id), job) and not events.full():
                     events.put_nowait(job)
         except (SyncError, StorageError):
-            continue  # the next look may succeed; what runs here is heard all the same
+            continue  # try again at the next interval; jobs of this Machine still report through the hub
 
 
 def _is_news(before: Job | None, job: Job) -> bool:
-    """A row lags behind the live events of its own process: less progress in the same run is no news."""
+    """Whether `job` is newer than `before`. A row lags behind the events of the hub, so it may show less progress."""
     if before is None or before.status is not job.status:
         return not (before is not None and job.updated_at < before.updated_at)
     return job.progress > before.progress or (job.progress == before.progress and job.phase != before.phase)

@@ -1,4 +1,4 @@
-"""Runs ffmpeg and ffprobe: with a deadline, with progress, and never left behind."""
+"""Runs ffmpeg and ffprobe with a deadline and progress reports. No process outlives its call."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TAIL_LINES = 8
 TAIL_CHARACTERS = 1500
 MAX_OUTPUT_BYTES = 1024 * 1024
 SHORT_MEMORY_BYTES = 400 * 1024 * 1024
-# Where a file lies on this machine and where ffmpeg's structures lie in its memory are nothing for who sent the video.
+# Users see ffmpeg's messages: folders of this machine and memory addresses are removed.
 _FOLDERS = re.compile(r"(?:file:|(?<![\w./:]))/(?:[^\s/:'\"|]+/)+")
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
-# A statically linked ffmpeg crashes in glibc's iconv when it converts the service name of an MPEG-TS file, because
-# iconv loads the host's modules; it finds none in a folder that does not exist, and leaves the name as it is.
+# A statically linked ffmpeg crashes when it converts the service name of an MPEG-TS file, because glibc's iconv loads
+# modules of the host. With a folder that does not exist, iconv finds none and ffmpeg leaves the name as it is.
 _ENVIRONMENT = {"GCONV_PATH": "/nonexistent"}
 
 A = TypeVar("A")
@@ -50,9 +50,9 @@ async def run_ffmpeg(command: Sequence[str], *, deadline_s: float, on_time: OnTi
 
 
 async def read_output(command: Sequence[str], *, deadline_s: float) -> bytes:
-    """What a short command (ffprobe, one frame) writes to stdout; raises as `run_ffmpeg` does.
+    """The stdout of a short command (ffprobe, one frame), at most 1 MiB. Raises as `run_ffmpeg` does.
 
-    On Linux its address space is limited, so that a hostile file ends the command and not the Machine.
+    On Linux its address space is limited to 400 MiB, so that a hostile file cannot exhaust the Machine's memory.
     """
     async with _process(command) as process:
         if sys.platform == "linux":
@@ -71,7 +71,7 @@ async def read_output(command: Sequence[str], *, deadline_s: float) -> bytes:
 
 
 def seconds_written(line: str) -> float | None:
-    """The time in a line of `-progress` output, None for its other lines (and for `N/A` before the first frame)."""
+    """The seconds in an `out_time_us` line of `-progress` output; None for other lines and for `N/A`."""
     key, _, value = line.strip().partition("=")
     if key != "out_time_us":
         return None
@@ -104,7 +104,7 @@ async def _process(command: Sequence[str]) -> AsyncIterator[asyncio.subprocess.P
 
 
 async def _together(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """Both pipes have to be read at once, or a full one stalls the process."""
+    """Await both. Both pipes must be read concurrently, because a full pipe blocks the process."""
     one, two = asyncio.ensure_future(first), asyncio.ensure_future(second)
     try:
         return await one, await two
@@ -123,7 +123,7 @@ async def _follow(process: asyncio.subprocess.Process, on_time: OnTime | None) -
 
 async def _read_tail(process: asyncio.subprocess.Process, tail: deque[str]) -> None:
     assert process.stderr is not None
-    # In blocks: a line without an end may be longer than any buffer.
+    # In blocks, because a line may be longer than the buffer of `readline`.
     rest = ""
     while block := await process.stderr.read(4096):
         *lines, rest = (rest + block.decode("utf-8", "replace").replace("\r", "\n")).split("\n")
@@ -140,7 +140,7 @@ async def _read_bounded(process: asyncio.subprocess.Process, program: str) -> by
         output += block
         if len(output) > MAX_OUTPUT_BYTES:
             process.kill()
-            raise FfmpegFailed(PurePath(program).name, -9, f"it wrote more than {MAX_OUTPUT_BYTES} bytes")
+            raise FfmpegFailed(PurePath(program).name, -9, f"the output exceeds {MAX_OUTPUT_BYTES} bytes")
     return bytes(output)
 
 
@@ -149,5 +149,5 @@ def _joined(tail: Iterable[str]) -> str:
 
 
 def presentable(line: str) -> str:
-    """A line of ffmpeg's as a person may see it: file names without their folders, no memory addresses."""
+    """A line of ffmpeg's output for users: without folders and memory addresses."""
     return _ADDRESS.sub("", _FOLDERS.sub("", line)).strip()

@@ -1,8 +1,9 @@
-"""Where to begin reading so that the asked frame comes out right, however far its key frame is before it.
+"""Finds the time at which ffmpeg must start reading, so that a clip begins with the requested frame.
 
-MP4 and Matroska have an index of key frames, and ffmpeg begins at one. MPEG-TS and FLV have none: there ffmpeg begins
-at the byte that belongs to the time, the decoder shows nothing until the next key frame, and the clip would begin too
-late. Making an index of the whole file first (a copy into MP4) was rejected: a Machine reads 8 MiB/s.
+MP4 and Matroska have an index of key frames, so ffmpeg starts at the key frame before the requested time. MPEG-TS, FLV
+and AVI are treated as files without one: ffmpeg starts at the byte position of the time, the decoder needs the next key
+frame, and the clip would begin too late. Here ffprobe lists the key frames before the requested time. Copying the file
+into MP4 first, to get an index, was rejected: it reads the whole file, and a Machine reads 8 MiB/s.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from reel.run import read_output
 from reel.tools import Tools
 
 _WITHOUT_INDEX: Final = ("mpegts", "flv", "avi")
-# How far back to look for a key frame; then from the beginning.
+# How many seconds back to look for a key frame; if there is none, ffmpeg reads from the beginning.
 _WINDOWS_S: Final = (15.0, 120.0)
-# ffmpeg's seek compares decoding times, which lie before the shown ones.
+# ffmpeg's seek compares decoding times, which are earlier than presentation times.
 _MARGIN_S: Final = 1.0
 
 
 async def seek_point(path: Path, media: MediaInfo, start_s: float, *, tools: Tools, deadline_s: float) -> float:
-    """Seconds of the source at which ffmpeg is to begin reading: `start_s`, or well before it."""
+    """The time of the source, in seconds, at which ffmpeg must start reading: `start_s` or earlier."""
     if start_s <= 0 or not any(name in media.container for name in _WITHOUT_INDEX):
         return start_s
     for window_s in _WINDOWS_S:

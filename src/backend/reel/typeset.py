@@ -1,4 +1,4 @@
-"""A line of text as pieces in the order in which they are shown, each of one face and one direction."""
+"""Measures and draws a line of text of any script: split into runs of one font face and direction, left to right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHITE: Final = (255, 255, 255, 255)
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring characters of one face and one direction, in the order in which they are read."""
+    """Adjacent characters of one face and direction, in reading order. An odd bidi `level` is right to left."""
 
     text: str
     face: Face
@@ -26,7 +26,8 @@ class Run:
 
 
 def runs(line: str, base: int) -> list[Run]:
-    """The runs of a line from left to right. Characters that no font has are left out."""
+    """The runs of a line from left to right; `base` is the bidi level of the line. Characters without a font are left
+    out."""
     found: list[Run] = []
     levels, at = bidi.levels(line, base), 0
     for cluster in clusters.split(line):
@@ -35,7 +36,7 @@ def runs(line: str, base: int) -> list[Run]:
         previous = found[-1] if found else None
         face = previous.face if previous and cluster.isspace() and not previous.face.is_emoji else None
         face = face or fonts.face_of(" " if cluster.isspace() else cluster, line)
-        text = _without_marks_of_direction(cluster)
+        text = _without_direction_marks(cluster)
         if face is None or not text:
             continue
         if previous and (previous.face, previous.level) == (face, level):
@@ -46,18 +47,18 @@ def runs(line: str, base: int) -> list[Run]:
 
 
 def width(line: str, base: int, size: int) -> float:
-    """In pixels."""
+    """Width of the line in pixels."""
     return sum(_advance(run, size) for run in runs(line, base))
 
 
 def height(line: str, base: int, size: int) -> tuple[int, int]:
-    """Pixels above and below the line on which letters stand."""
+    """Pixels above and below the baseline."""
     metrics = [_font(run.face, size).getmetrics() for run in runs(line, base) if not run.face.is_emoji]
     return max([size, *(above for above, _ in metrics)]), max([size // 3, *(below for _, below in metrics)])
 
 
 def draw(picture: Image.Image, left: float, baseline: int, line: str, base: int, size: int) -> None:
-    """Draw a line in white, emoji in their colours."""
+    """Draw a line in white, with emoji in colour."""
     from PIL import ImageDraw
 
     pen = ImageDraw.Draw(picture)
@@ -71,7 +72,7 @@ def draw(picture: Image.Image, left: float, baseline: int, line: str, base: int,
 
 
 def _draw_emoji(picture: Image.Image, left: int, baseline: int, run: Run, size: int) -> None:
-    """Emoji are bitmaps of one size: drawn at it, then scaled."""
+    """Draw emoji. Their font has bitmaps of one size, which are scaled."""
     from PIL import Image, ImageDraw
 
     font = _font(run.face, size)
@@ -93,7 +94,7 @@ def _advance(run: Run, size: int) -> float:
 
 
 def _direction(run: Run) -> str | None:
-    """For Pillow, which takes one only where it can shape."""
+    """Pillow's `direction`. None if Pillow has no text shaping, because it then accepts no direction."""
     return ("rtl" if run.level % 2 else "ltr") if bidi.available() else None
 
 
@@ -102,10 +103,10 @@ def _font(face: Face, size: int) -> FreeTypeFont:
     return fonts.load(face, size)
 
 
-def _without_marks_of_direction(cluster: str) -> str:
-    """They have done their work, and a font may show them as boxes."""
-    return "".join(character for character in cluster if not _is_mark_of_direction(character))
+def _without_direction_marks(cluster: str) -> str:
+    """Without the direction marks, which a font may draw as boxes. `bidi.levels` has already used them."""
+    return "".join(character for character in cluster if not _is_direction_mark(character))
 
 
-def _is_mark_of_direction(character: str) -> bool:
+def _is_direction_mark(character: str) -> bool:
     return character in "\u200e\u200f\u061c" or "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"

@@ -1,7 +1,7 @@
-"""Plain dicts to frozen dataclasses and back, strictly: every unknown, missing or wrong value is named.
+"""Converts dataclasses to plain dicts and back. Errors name every unknown and missing field, or the wrong value.
 
-Both sides of a GPU call use it, so a payload of another shape fails before anything is downloaded or billed. A result
-may have fields that its reader does not know: a promotion deploys the GPU functions before the backend.
+The backend and the GPU functions use it for payloads of calls, so a wrong payload fails before a video is downloaded.
+The backend ignores unknown fields of a result, because a promotion deploys the GPU functions before the backend.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ D = TypeVar("D")
 
 
 class PayloadError(ValueError):
-    """A payload has another shape than agreed; the message names the place, what was found and what was expected."""
+    """A payload is not valid; the message has the path of the value, the expected and the actual type or value."""
 
 
 def to_wire(value: object) -> Any:
-    """A dataclass as plain dicts, lists, strings and numbers (what pickle, JSON and modal.Dict all carry)."""
+    """A dataclass as plain dicts, lists, strings and numbers, which pickle, JSON and modal.Dict can all carry."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_wire(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple | list):
@@ -29,9 +29,9 @@ def to_wire(value: object) -> Any:
 
 
 def from_wire(kind: type[D], data: object, where: str | None = None, *, ignore_unknown: bool = False) -> D:
-    """Read `data` as the dataclass `kind`; raises PayloadError.
+    """An instance of the dataclass `kind` with the values of `data`. Raises PayloadError.
 
-    `ignore_unknown` leaves fields out that `kind`, and whatever it holds, does not have.
+    `where` is the path for messages. `ignore_unknown` ignores unknown fields, in nested dataclasses too.
     """
     place = where or kind.__name__
     if not isinstance(data, Mapping):
@@ -83,7 +83,7 @@ def _read(kind: Any, value: object, where: str, ignore_unknown: bool) -> Any:
 
 
 def _scalar(kind: Any, value: object, where: str) -> Any:
-    # bool is an int in Python: a flag where a number belongs is a mistake of the sender.
+    # In Python bool is a subclass of int, but it is not accepted as a number.
     if isinstance(value, bool) and kind is not bool:
         raise PayloadError(f"{where}: expected {kind.__name__}, got bool")
     if kind is float and isinstance(value, int | float):

@@ -1,12 +1,14 @@
-"""Removes what belongs to nothing: uploads that were begun and not finished, files of no game, clip or export, pieces
-of exports that were given up, and what reached a deleted profile of the same user late.
+"""Deletes orphans of a profile in the background, a minute after this Machine first served the profile:
 
-Runs in the background, a minute after a Machine met a profile for the first time. An upload ends a day after its
-URLs were last asked for; R2 drops the parts of a multipart upload by itself after seven days
-(https://developers.cloudflare.com/r2/buckets/object-lifecycles/). A file without a row (a Machine died between the row
-and the file, or stored what it had rendered after another one deleted the row) stays for as long as a database can be
-restored to an earlier state, which may have that row. An empty file stands where an upload was refused or its game was
-deleted (`uploads.remove`); it goes when the upload's URLs have expired.
+- Unfinished uploads, a day after their URLs were last signed. R2 itself drops the parts of a multipart upload after
+  seven days (https://developers.cloudflare.com/r2/buckets/object-lifecycles/).
+- Files without a row. They arise when a Machine dies between writing the row and the file, or stores a rendered video
+  after another Machine has deleted its row. They stay for `SYNC_RETENTION_DAYS`, because a database that is restored
+  to an earlier state may have that row again.
+- Empty files, when the upload's URLs have expired. `uploads.remove` leaves one so that the URL of a refused or deleted
+  upload cannot create an object.
+- Pieces of exports that stopped being rendered, after a day.
+- Files that arrived late in the user's deleted profiles.
 """
 
 import logging
@@ -27,8 +29,8 @@ from app.storage.keys import PIECES
 log = logging.getLogger(__name__)
 
 PIECES_SECONDS: Final = 86_400.0
-"""An export that is still being rendered renews its pieces more often."""
-# Each folder of files, and the rows that they may belong to.
+"""Age in seconds from which pieces are deleted. An export that is being rendered rewrites its pieces more often."""
+# Folders of files, each with the query for the ids of their rows.
 _OWNED: Final = {
     "games": "SELECT id FROM games",
     "clips": "SELECT id FROM clips",
@@ -37,8 +39,7 @@ _OWNED: Final = {
 
 
 async def sweep(core: Core, context: UserContext) -> int:
-    """How many uploads and files of the profile were removed. Raises SyncError or StorageError; doing it again is
-    safe."""
+    """Returns how many uploads and files were deleted. Raises SyncError or StorageError; it is safe to repeat."""
     settings, store, keys = core.settings, core.store, core.profile_keys(context)
     begun_before = uploads.urls_expire_after(settings)
     listed = [item for folder in _OWNED for item in await store.list(f"{keys.prefix}{folder}/")]
@@ -59,13 +60,13 @@ async def sweep(core: Core, context: UserContext) -> int:
         known = {folder: {row["id"] for row in fetch_all(connection, query)} for folder, query in _OWNED.items()}
         return [row["id"] for row in late], known
 
-    # A read: a Machine that only reads a profile must not claim it for this. It comes after the list, so an upload that
-    # begins meanwhile has no object in the list.
+    # A read session, because a write would make this Machine the owner. It runs after the list, so that an upload which
+    # begins in between is not in the list.
     async with core.databases.session(context) as session:
         late, known = await session.read(look)
     for game_id in late:
         await _end_upload(core, context, game_id)
-    # Pieces go in any case: a later Machine encodes again what it misses.
+    # Old pieces are deleted even if their export has a row: a Machine encodes missing pieces again.
     without_row = sorted(key for key in old if PIECES in key or not _is_owned(key.removeprefix(keys.prefix), known))
     if without_row:
         await store.delete_many(without_row)
@@ -76,7 +77,7 @@ async def sweep(core: Core, context: UserContext) -> int:
 
 
 def _is_owned(path: str, known: Mapping[str, set[str]]) -> bool:
-    """Whether a file below the profile belongs to a row: `games/ID/…`, `clips/ID.mp4`, `clips/ID-N.mp4`,
+    """Whether a file of the profile has a row. Paths: `games/ID/…`, `clips/ID.mp4`, `clips/ID-N.mp4`,
     `exports/ID.mp4`."""
     folder, _, rest = path.partition("/")
     name = rest.split("/")[0].removesuffix(".mp4")
@@ -91,8 +92,8 @@ async def _end_upload(core: Core, context: UserContext, game_id: str) -> None:
     keys = core.profile_keys(context)
     game = await steps.write(core.databases, context, end)
     if game is None:
-        return  # it was finished or deleted meanwhile
-    # No empty file is left: the URLs have expired.
+        return  # the upload was finished or deleted in the meantime
+    # The URLs have expired, so no empty file is needed.
     if game["upload_id"] is not None:
         await core.store.abort_multipart(keys.game_source(game_id, game["extension"]), game["upload_id"])
     await core.store.delete_prefix(keys.game_folder(game_id))

@@ -45,7 +45,7 @@ class ProfileKeys:
     def game_source(self, game_id: str, extension: str) -> str:
         """`extension` without its dot, e.g. `mp4`."""
         if not _EXTENSION.fullmatch(extension):
-            raise InvalidKey(f"extension {extension[:20]!r} is not valid: expected 1 to 8 small letters and digits")
+            raise InvalidKey(f"extension {extension[:20]!r} is not valid: expected 1 to 8 characters of a-z and 0-9")
         return f"{self.game_folder(game_id)}source.{extension}"
 
     def is_game_source(self, key: str) -> bool:

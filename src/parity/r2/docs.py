@@ -1,7 +1,7 @@
 """The documentation pages of the stand-in; ``python -m parity.r2 docs`` rewrites them.
 
-``docs/standins/r2-rules.md`` is made of the tables in the code; ``docs/standins/r2.md`` is written by hand but for its
-marked sections.
+``docs/standins/r2-rules.md`` is generated from the tables in the code; of ``docs/standins/r2.md`` only the marked
+sections are generated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from parity.r2.sources import DISAGREEMENTS, PAGES, READ
 
 _SECTION = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 _CODE = Path(__file__).parent
-# Modules that name answers without giving them.
+# Modules that define answers; they do not send them.
 _TABLES = {"answers.py", "rules.py", "errors.py", "docs.py"}
 
 
@@ -36,8 +36,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 @cache
 def where() -> Mapping[int, tuple[str, ...]]:
-    """Number of a rule → the modules that apply it, which are those that name one of its answers or ask whether it
-    holds."""
+    """For each rule, the modules that apply it: those that use one of its answers or call ``holds`` with its number."""
     found: dict[int, set[str]] = {rule.number: set() for rule in RULES}
     for path in sorted(_CODE.rglob("*.py")):
         if path.name in _TABLES:
@@ -58,7 +57,7 @@ def _answers(rule: Rule) -> str:
     for answer in rule.answers:
         message = f" “{answer.message}”" if answer.message != answer.code else ""
         retry = f", `Retry-After: {answer.retry_after}`" if answer.retry_after else ""
-        always = ", with the rule off too" if answer.always else ""
+        always = ", also with the rule off" if answer.always else ""
         captured = f" (captured: {answer.captured[0]} `{answer.captured[1]}`)" if answer.captured else ""
         line = f"{answer.status} `{answer.code}`{captured}{message}{retry}{always}"
         if line not in told:
@@ -93,7 +92,7 @@ def _operations() -> str:
 
 
 def rules_page() -> str:
-    """``docs/standins/r2-rules.md``, whole."""
+    """The text of ``docs/standins/r2-rules.md``."""
     return f"""# The R2 stand-in: rules, operations, gaps
 
 `python -m parity.r2 docs` writes this page from the tables of `src/parity/r2`. How to use the stand-in:
@@ -101,8 +100,8 @@ def rules_page() -> str:
 
 ## Rules
 
-Where R2 differs from S3, moto or MinIO. `PARITY_R2_RULES_OFF=16,34` switches rules off; the tests run each one on and
-off. “Where” is the module of `src/parity/r2` that applies the rule. Errors are
+Each rule is a difference between R2 and S3, moto or MinIO. `PARITY_R2_RULES_OFF=16,34` switches rules 16 and 34 off;
+the tests run each rule on and off. “Where” is the module of `src/parity/r2` that applies the rule. Errors are
 `<Error><Code>…</Code><Message>…</Message></Error>` without a namespace; HEAD and 304 have no body.
 
 {_rules()}
@@ -111,34 +110,34 @@ off. “Where” is the module of `src/parity/r2` that applies the rule. Errors 
 {_operations()}
 ## What it does not reproduce
 
-{_table(("on R2", "here", "seen"), [(gap.what, gap.here, gap.since) for gap in GAPS])}
+{_table(("R2", "stand-in", "checked on"), [(gap.what, gap.here, gap.since) for gap in GAPS])}
 ## Where stores differ
 
 {_table(("store", "difference"), list(STORE_DIFFERENCES))}
 ## Where sources disagree
 
-R2 itself could not be asked. Miniflare's simulator of its S3 endpoint (4.20260730.0) has answers captured from a real
-bucket on 2026-06-11; `tests/parity/r2/test_miniflare.py` compares ours with them. It is a source only for what it
-implements.
+These facts were not verified against R2 itself. Miniflare's simulator of its S3 endpoint (4.20260730.0) has responses
+that were captured from a real bucket on 2026-06-11; `tests/parity/r2/test_miniflare.py` compares them with those of the
+stand-in. The simulator is a source only for the operations that it implements.
 
-{_table(("on", "what is done here, and why"), list(DISAGREEMENTS))}
+{_table(("subject", "the stand-in's choice, and why"), list(DISAGREEMENTS))}
 ## R2's documentation, page by page
 
-Read on {READ} in the repository of cloudflare-docs, under `r2/`. Numbers are those of rules.
+Read on {READ} in the repository cloudflare-docs, under `r2/`. Numbers in parentheses are rules.
 
-{_table(("page", "what was taken from it"), [(f"`{page}`", taken) for page, taken in PAGES.items()])}"""
+{_table(("page", "facts used from it"), [(f"`{page}`", taken) for page, taken in PAGES.items()])}"""
 
 
 SECTIONS = {"faults": lambda: ", ".join(f"`{field}`" for field in FIELDS) + "\n"}
 
 
 def render(page: str) -> str:
-    """``page`` with every marked section as the code has it. Raises ``KeyError`` for an unknown section."""
+    """``page`` with its marked sections generated again. Raises ``KeyError`` for an unknown section."""
     return _SECTION.sub(lambda found: f"{found[1]}{SECTIONS[found[2]]()}{found[3]}", page)
 
 
 def pages(root: Path) -> dict[Path, str]:
-    """Each page with the text that it should have."""
+    """Each page and the text that it should have."""
     folder = root / "docs" / "standins"
     return {
         folder / "r2.md": render((folder / "r2.md").read_text("utf-8")),

@@ -15,126 +15,140 @@ class Gap:
 
 
 GAPS: tuple[Gap, ...] = (
-    Gap("Global replication, regions and jurisdictions", "one process; every region hint is accepted and forgotten"),
-    Gap("A CORS change takes up to 30 s", "it holds from the next request on"),
+    Gap("Global replication, regions and jurisdictions", "one process; every region hint is accepted and ignored"),
+    Gap("A CORS change takes up to 30 s", "it applies from the next request on"),
     Gap(
-        "A write to a key takes 0.3–1.4 s, another one meanwhile hears 429; documented: one write per second per key",
-        "by default only writes whose requests overlap here, where one takes milliseconds: a write that waits for the "
-        "answer to the one before is never refused, whatever connection it comes on. `PARITY_R2_WRITE_WINDOW=0.3-1.4` "
-        "gives R2's window to other connections, `strict` the documented limit to all, `PARITY_R2_LATENCY=realistic` "
-        "R2's times. Not the defaults: they would refuse, by chance, what R2 mostly lets through",
+        "A write to a key takes 0.3–1.4 s; another write to it during this time gets 429. The documented limit is one "
+        "write per second per key",
+        "by default only writes whose requests overlap get 429, and a write takes milliseconds. A client that waits "
+        "for "
+        "each response never gets 429. `PARITY_R2_WRITE_WINDOW=0.3-1.4` applies R2's window to writes of other "
+        "connections, `strict` applies the documented limit to all, `PARITY_R2_LATENCY=realistic` adds R2's latency. "
+        "They are not the defaults, because they would randomly refuse writes that R2 mostly accepts",
         since="2026-11-25",
     ),
     Gap(
-        "How the write window counts on R2 is not documented", "as `PARITY_R2_WRITE_WINDOW` says; a failed write counts"
+        "Which writes start the write window (not documented)",
+        "as `PARITY_R2_WRITE_WINDOW` says; a failed write counts",
     ),
     Gap(
-        "What R2 says to a DeleteObjects that names a key which is being written",
+        "DeleteObjects with a key that is being written (R2's answer is not known)",
         "200 with `TooManyRequests` for that key; the others are deleted",
         since="2026-11-25",
     ),
     Gap(
-        "A body's hash is checked as part of authentication, before headers and operation",
-        "so it is for requests without a body and for bodies that an operation does not use; a PUT with both a wrong "
-        "hash and a header that is not implemented hears 501, as R2 is not known to read 5 GiB first",
+        "The hash of a body is checked during authentication, before headers and operation",
+        "the same for requests without a body, and if the operation does not use the body. A PUT with a wrong hash and "
+        "a header that is not implemented gets 501, because it is not known that R2 reads up to 5 GiB first",
         since="2026-11-25",
     ),
     Gap(
-        "When R2 answers a request that it refuses before the body has come",
-        "at once, and `100 Continue` is not said; what is still sent is taken in for 10 minutes and forgotten",
+        "When R2 answers a request that it refuses before the body has arrived (not known)",
+        "immediately, without `100 Continue`. The rest of the body is read and discarded for up to 10 minutes",
         since="2026-11-25",
     ),
     Gap(
         "Control characters in a `response-*` parameter",
-        "sent as spaces; R2's own answer is not known",
+        "replaced by spaces; R2's answer is not known",
         since="2026-11-25",
     ),
     Gap(
-        "Lifecycle rules are carried out within about a day; by default incomplete uploads are aborted after 7",
-        "on request only, for a clock some days ahead: `POST /r2/lifecycle/run`",
+        "Lifecycle rules run within about a day; by default incomplete uploads are aborted after 7 days",
+        "they run only on request, as if a number of days had passed: `POST /r2/lifecycle/run`",
         since="2026-11-27",
     ),
     Gap(
         "Changes of a bucket's encryption",
-        "403 for a token that is scoped to objects, as on R2; 501 `… not implemented` for an admin's",
+        "403 for a token that is scoped to objects, as on R2; 501 `… not implemented` for an admin token",
         since="2026-11-25",
     ),
     Gap(
         "Encryption with a customer's key (SSE-C)",
-        "a read without the key is refused, but the bytes are kept as they came, and the ETag is their MD5; R2's words "
-        "for a missing or another key are not known: those of S3",
+        "a read without the key is refused, but the object is stored unencrypted, and the ETag is its MD5. The "
+        "messages "
+        "for a missing or a wrong key are those of S3, because R2's are not known",
         since="2026-11-27",
     ),
     Gap("GetBucketAcl", "501 `GetBucketAcl not implemented`"),
     Gap(
-        "What R2 answers of checksums that it keeps",
-        "as S3: they are told with PutObject and UploadPart, and to GET and HEAD with `x-amz-checksum-mode: ENABLED`",
+        "Which responses contain stored checksums (not known)",
+        "as on S3: those of PutObject and UploadPart, and of GET and HEAD with `x-amz-checksum-mode: ENABLED`",
         since="2026-11-27",
     ),
-    Gap("Signatures of chunks (STREAMING-AWS4-…)", "with rule 11 off the chunks are decoded and not verified"),
+    Gap("Signatures of chunks (STREAMING-AWS4-…)", "if rule 11 is off, the chunks are decoded but not verified"),
     Gap("Temporary credentials", "refused: X-Amz-Security-Token, rule 30"),
-    Gap("Tokens limited to prefixes or to reading", "a token reads and writes every object; an admin token everything"),
-    Gap("Custom domains, r2.dev, public buckets, cache, Workers bindings, event notifications", "not there"),
+    Gap(
+        "Tokens limited to prefixes or to reading",
+        "a token may read and write every object, an admin token may do everything",
+    ),
+    Gap("Custom domains, r2.dev, public buckets, cache, Workers bindings, event notifications", "not available"),
     Gap("HTTP/2 and HTTP/3 on the S3 endpoint", "HTTP/1.1 only"),
     Gap("`cf-ray`, `x-amz-version-id` and other headers of the edge", "only `server: cloudflare`"),
-    Gap("Infrequent Access: retrieval fees and minimum duration", "the class is kept; costs are those of STANDARD"),
+    Gap("Infrequent Access: retrieval fees and minimum duration", "the class is stored; costs are those of STANDARD"),
     Gap("Limits of the account: buckets, requests per second of bucket configuration", "none"),
     Gap(
-        "Which types R2 finds in a body that is put without one",
-        "those whose signatures the WHATWG's MIME sniffing lists, for PutObject; else application/octet-stream",
+        "Which content types R2 infers from the body of a PutObject without `Content-Type`",
+        "those whose signatures are in the WHATWG's MIME sniffing standard; otherwise application/octet-stream",
         since="2026-11-27",
     ),
     Gap(
-        "Whether a browser may read the error of a presigned upload whose checksum does not hold",
-        "with the bucket's CORS headers; one report (petdex issue 465) saw a network error",
+        "Whether a browser can read the error of a presigned upload with a wrong checksum",
+        "it can: the response has the bucket's CORS headers. One report (petdex issue 465) saw a network error",
         since="2026-11-27",
     ),
     Gap(
-        "Words of AccessDenied, InvalidObjectName, EntityTooLarge, ObjectLockedByBucketPolicy",
-        "status and code are R2's, the words S3's",
+        "The messages of AccessDenied, InvalidObjectName, EntityTooLarge, ObjectLockedByBucketPolicy",
+        "S3's message with R2's status and code",
     ),
-    Gap("Availability: R2's own 500s and 503s", "only on request, as faults"),
+    Gap("Availability: R2's own 500s and 503s", "only as injected faults"),
 )
 
 # What differs between stores under the same rules.
 STORE_DIFFERENCES: tuple[tuple[str, str], ...] = (
     (
         "`moto`",
-        "saves every minute, on stop and on request; after a SIGKILL the next start says since when writes are missing",
+        "saves to disk every minute, on stop and on request. After a SIGKILL the next start prints since when writes "
+        "are "
+        "missing",
     ),
-    ("`s3`, versitygw", "snapshots and restore are refused: the upstream keeps its own objects"),
+    ("`s3`, versitygw", "snapshots and restore are refused, because the upstream stores the objects"),
     (
         "`s3`, versitygw",
-        "`partNumber` gives the whole object: the upstream does not tell the parts' sizes",
-    ),
-    (
-        "`s3`, versitygw",
-        "listings show keys in Unicode's form NFC, not as they were written; objects of several parts have no checksum",
-    ),
-    ("`s3`, versitygw", "listings give every object the class STANDARD; HEAD and GET give the real one"),
-    (
-        "`s3`, versitygw",
-        "CORS policy, lifecycle rules and locks are the stand-in's: those set while it runs do not survive a restart",
-    ),
-    ("`s3`, versitygw", "an object that goes to Infrequent Access gets the date of that moment"),
-    ("`s3`, versitygw", "a read of a key waits for a write to it that is on its way to the upstream"),
-    (
-        "`s3`, versitygw",
-        "metadata over 2048 bytes, percent-encoded where they are not ASCII: 500 with the upstream's reason (R2: 8192)",
+        "`partNumber` returns the whole object, because the upstream does not report the sizes of parts",
     ),
     (
         "`s3`, versitygw",
-        "reset empties the configured bucket and those made since the start; others of the upstream stay",
+        "listings show keys in Unicode form NFC, not as written; multipart objects have no checksum",
+    ),
+    ("`s3`, versitygw", "listings show the class STANDARD for every object; HEAD and GET return the real class"),
+    (
+        "`s3`, versitygw",
+        "the stand-in holds CORS policy, lifecycle rules and locks; those set at run time do not survive a restart",
+    ),
+    ("`s3`, versitygw", "a transition to Infrequent Access changes the object's date to the current time"),
+    ("`s3`, versitygw", "a read of a key waits while a write to it is sent to the upstream"),
+    (
+        "`s3`, versitygw",
+        "metadata over 2048 bytes (non-ASCII characters percent-encoded) get 500 with the upstream's error (R2's "
+        "limit: "
+        "8192)",
+    ),
+    (
+        "`s3`, versitygw",
+        "reset empties the configured bucket and those created since the start; other buckets of the upstream stay",
     ),
     (
         "versitygw",
-        "a key cannot be an object and a folder of others (`k` beside `k/1`): 500 with its reason",
+        "an object `k` and an object `k/1` cannot both exist: 500 with versitygw's error",
     ),
     (
         "versitygw",
-        "keys that end in `/`, hold `//`, a segment over 255 bytes, `.` or `..`, or control characters "
+        "keys that end in `/`, or contain `//`, a segment over 255 bytes, `.` or `..`, or control characters, "
         "are refused or changed",
     ),
-    ("versitygw", "a list made during an overwrite may tell the size of one version and the ETag of the other"),
-    ("versitygw", "over 1000 uploads of a bucket cannot be listed: it refuses the marker that it gives"),
+    ("versitygw", "a listing during an overwrite may show the size of one version and the ETag of the other"),
+    (
+        "versitygw",
+        "more than 1000 uploads of a bucket cannot be listed, because it refuses its own continuation marker",
+    ),
 )

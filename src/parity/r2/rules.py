@@ -25,8 +25,8 @@ FACTS = f"{DOCS}; {CAPTURE}"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``answers`` are the errors of the rule; empty where it changes behaviour and refuses nothing. ``setting`` names
-    the variable that chooses a behaviour where sources disagree or R2's own is not known."""
+    """``answers`` are the errors of the rule; empty if the rule changes behaviour without an error. ``setting`` names
+    the variable that selects a behaviour if sources disagree or R2's behaviour is not known."""
 
     number: int
     trigger: str
@@ -38,7 +38,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Choices:
-    """The chosen behaviours where R2's own is not known or sources disagree: one field for each setting."""
+    """The selected behaviours where R2's is not known or sources disagree: one field per setting."""
 
     error_codes: str = "documented"
     unsigned_streaming: str = "401"
@@ -57,22 +57,22 @@ RULES: tuple[Rule, ...] = (
         (answers.BUSY,),
         f"{ERROR_CODES} (`TooManyRequests`); {ISSUES} (`ServiceUnavailable`)",
         setting="PARITY_R2_WRITE_WINDOW, PARITY_R2_ERROR_CODES",
-        note="documented limit: one write per second per key (`strict`); seen in flight for 0.3–1.4 s",
+        note="documented limit: one write per second per key (`strict`); a write was observed to take 0.3–1.4 s",
     ),
     Rule(2, "no authentication", (answers.ANONYMOUS,), CAPTURE),
     Rule(3, "unknown access key", (answers.UNKNOWN_KEY,), CAPTURE),
     Rule(4, "wrong secret, wrong signature, or a URL signed for another verb", (answers.SIGNATURE,), CAPTURE),
-    Rule(5, "signed more than 15 minutes away from R2's clock", (answers.SKEW,), CAPTURE),
+    Rule(5, "signing time more than 15 minutes from R2's clock", (answers.SKEW,), CAPTURE),
     Rule(
         6,
         "presigned URL expired",
         (answers.EXPIRED,),
         f"{ERROR_CODES} (400); {CAPTURE} (403); {ISSUES}",
         setting="PARITY_R2_ERROR_CODES",
-        note="without CORS headers: the browser sees a network error",
+        note="without CORS headers, so a browser sees a network error",
     ),
     Rule(7, "`X-Amz-Expires` over 604800", (answers.EXPIRES_TOO_LONG,), CAPTURE),
-    Rule(8, "`Content-Type` was signed and differs", (answers.SIGNED_CONTENT_TYPE,), DOCS),
+    Rule(8, "`Content-Type` differs from the signed one", (answers.SIGNED_CONTENT_TYPE,), DOCS),
     Rule(
         9,
         "`x-amz-content-sha256` missing or wrong",
@@ -96,10 +96,9 @@ RULES: tuple[Rule, ...] = (
         "soto issue 643, 2022-12-20 (signed: 501); FluentStorage issue 166, 2026-09-22 (signed: 501); "
         "amd/gaia pull request 3029, 2026-08-20 (boto3 1.43.76: Unauthorized)",
         setting="PARITY_R2_UNSIGNED_STREAMING",
-        note="for the unsigned trailer, which boto3 sends from 1.36 on, reports differ: 401 (the newest), 501 or "
-        "accepted",
+        note="reports about the unsigned trailer (sent by boto3 from 1.36 on) differ: 401 (the newest), 501, accepted",
     ),
-    Rule(12, "form POST upload", (answers.FORM_POST,), CAPTURE, note="the doubled words are R2's"),
+    Rule(12, "form POST upload", (answers.FORM_POST,), CAPTURE, note="R2 repeats the words “not implemented”"),
     Rule(
         13,
         "tagging (even empty), grant-*, object-lock-*, website-redirect, expected-bucket-owner, KMS headers, SSE other "
@@ -114,7 +113,7 @@ RULES: tuple[Rule, ...] = (
         "failed precondition of a write, or of a copy's source",
         (answers.PRECONDITION,),
         FACTS,
-        note="`If-Match` on a missing key too, where S3 says 404",
+        note="also for `If-Match` on a missing key, where S3 answers 404",
     ),
     Rule(
         17,
@@ -139,7 +138,7 @@ RULES: tuple[Rule, ...] = (
         "part list out of order",
         (answers.PART_ORDER,),
         FACTS,
-        note="R2 sorts and accepts; the answer here is what S3 says, and what this stand-in says with the rule off",
+        note="R2 sorts the list and accepts it; this answer is S3's, which is sent with the rule off",
     ),
     Rule(
         20,
@@ -180,7 +179,7 @@ RULES: tuple[Rule, ...] = (
         "any response: Access-Control headers only from the bucket's rules, exact origin, none without `Origin`",
         (),
         FACTS,
-        note="no answer of its own; with the rule off any origin is echoed, as moto does",
+        note="no error; with the rule off every origin is allowed, as moto does",
     ),
     Rule(
         26,
@@ -232,15 +231,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         34,
-        "headers in the query of a presigned URL (`x-amz-checksum-…`, `x-amz-tagging`, `x-amz-meta-…`) are headers",
+        "headers in a presigned URL's query count as headers (`x-amz-checksum-…`, `x-amz-tagging`, `x-amz-meta-…`)",
         (),
         "Palmr issue 378, 2025-12-10; petdex issue 465, 2026-06-12; Kilo-Org/cloud pull request 5226, 2026-08-12",
-        note="the JavaScript presigner puts the CRC32 of an empty body there by default: the upload fails with "
+        note="by default the JavaScript presigner adds the CRC32 of an empty body, so the upload fails with "
         "`BadDigest`; set `requestChecksumCalculation` to `WHEN_REQUIRED`",
     ),
     Rule(
         35,
-        "keys that differ only in Unicode composition are one object, shown as it was last written",
+        "keys that differ only in Unicode composition name one object; lists show the form last written",
         (),
         "cloudflare-docs r2/reference/unicode-interoperability, read 2026-11-27",
     ),
@@ -250,53 +249,55 @@ RULES: tuple[Rule, ...] = (
         (answers.COPY_DESTINATION,),
         EXTENSIONS,
         setting="PARITY_R2_UNLISTED_CONDITIONS",
-        note="the plain `If-…` headers of a CopyObject or DeleteObject are not listed: ignored by default",
+        note="R2's documents do not list the plain `If-…` headers for CopyObject and DeleteObject: ignored by default",
     ),
     Rule(37, "`x-amz-metadata-directive: MERGE` adds to the source's metadata", (), EXTENSIONS),
     Rule(
         38,
-        "a PutObject or UploadPart with more than one checksum, Content-MD5 counted",
+        "a PutObject or UploadPart with more than one checksum, including Content-MD5",
         (answers.SEVERAL_CHECKSUMS,),
         "vector issue 23029, 2025-05-11; aws-sdk-ruby issue 3174, 2025-01-26; miru-web pull request 2054, 2026-01-28",
     ),
     Rule(
         39,
-        "an upload begun with a checksum type other than COMPOSITE (FULL_OBJECT for CRC64NVME); a part with a SHA-1 or "
-        "SHA-256",
+        "CreateMultipartUpload with a checksum type other than COMPOSITE (FULL_OBJECT for CRC64NVME); a part with "
+        "SHA-1 "
+        "or SHA-256",
         (answers.CHECKSUM_TYPE, answers.PART_CHECKSUM),
         "cloudflare-docs r2/api/s3/api, checksum types (pull request 23443, 2025-07); Cloudflare.NET pull request 43, "
         "2026-08-24 (probed on R2: 501 for parts); bitplatform pull request 13363, 2026-09-22 (FULL_OBJECT refused)",
-        note="that the type is refused is reported without its words: they are those of rule 13",
+        note="the reports do not quote the message; this is the one of rule 13",
     ),
     Rule(
         40,
-        "a failed condition of CompleteMultipartUpload aborts the upload; CreateMultipartUpload heeds conditions too",
+        "a failed condition of CompleteMultipartUpload aborts the upload; CreateMultipartUpload also obeys conditions",
         (),
         f"{NOTES} (2023-08-11; 2022-05-27)",
     ),
     Rule(
         41,
-        "`cf-create-bucket-if-missing: true` on PutObject and CreateMultipartUpload makes the bucket",
+        "`cf-create-bucket-if-missing: true` on PutObject and CreateMultipartUpload creates the bucket",
         (),
         EXTENSIONS,
-        note="for a token that may configure buckets; for another 403 as in rule 15, which is a guess",
+        note="for a token that may configure buckets; for other tokens 403 as in rule 15, which is a guess",
     ),
     Rule(
         42,
-        "PutObject without `Content-Type` takes it from the first bytes of the body",
+        "PutObject without `Content-Type` infers it from the first bytes of the body",
         (),
         f"{NOTES} (2022-08-06)",
-        note="which types R2 knows is not documented; here those of the WHATWG's MIME sniffing",
+        note="R2's types are not documented; here those of the WHATWG's MIME sniffing standard",
     ),
     Rule(
         43,
-        "`x-amz-meta-…` are kept decoded of RFC 2047 and given back encoded where they are not ASCII",
+        "`x-amz-meta-…` values are decoded from RFC 2047; GET and HEAD encode values that are not ASCII",
         (),
         EXTENSIONS,
     ),
     Rule(
         44,
-        "ListBuckets takes `prefix`, `start-after`, `continuation-token`, `max-keys`, or `cf-…` headers of these names",
+        "ListBuckets takes `prefix`, `start-after`, `continuation-token`, `max-keys`, or `cf-…` headers with these "
+        "names",
         (),
         EXTENSIONS,
     ),
@@ -314,21 +315,21 @@ RULES: tuple[Rule, ...] = (
         "an overwrite or a delete of an object that a bucket lock covers",
         (answers.LOCKED,),
         f"cloudflare-docs r2/buckets/bucket-locks, 2026-04-30; {ERROR_CODES}",
-        note="set with `PUT /r2/locks` of the admin API in the form of Cloudflare's; the words are a guess",
+        note="set with `PUT /r2/locks` of the admin API, in the form of Cloudflare's API; the message is a guess",
     ),
     Rule(
         49,
         "lifecycle rules that filter by more than a prefix or ask for versions",
         (answers.LIFECYCLE_FEATURE,),
         "cloudflare-docs r2/buckets/object-lifecycles, read 2026-11-27 (lists no such thing)",
-        note="R2's answer is not known; with the rule off `MalformedXML`",
+        note="R2's answer is not known; with the rule off: `MalformedXML`",
     ),
     Rule(
         50,
-        "an upload that was aborted or completed may be aborted again: 204",
+        "aborting an upload that was already aborted or completed: 204",
         (),
         f"{NOTES} (2022-06-10); {CAPTURE}",
-        note="S3 says `NoSuchUpload`; the last 10,000 uploads since the start are known",
+        note="S3 answers `NoSuchUpload`; the stand-in remembers the last 10,000 uploads since its start",
     ),
 )
 
@@ -336,12 +337,12 @@ RULE_OF: dict[Answer, Rule] = {answer: rule for rule in RULES for answer in rule
 
 
 class Rulebook:
-    """Which rules hold, and the choices where R2's own behaviour is not known."""
+    """The rules that are on, and the selected behaviours where R2's is not known."""
 
     def __init__(self, off: Collection[int] = (), choices: Choices = Choices()) -> None:  # immutable
         unknown = set(off) - {rule.number for rule in RULES}
         if unknown:
-            raise ValueError(f"no rule {sorted(unknown)[0]}")
+            raise ValueError(f"no rule {sorted(unknown)[0]}; the rules are 1 to {len(RULES)}")
         self._off = frozenset(off)
         self.choices = choices
 

@@ -28,7 +28,7 @@ def admin_app(plane: Plane) -> Starlette:
         if plane.ready:
             return JSONResponse({"status": "ok"})
         missing = (
-            "no worker is connected" if not plane.workers.connected else f"{plane.config.app_name} is not deployed"
+            "no worker is connected" if not plane.workers.connected else f"app {plane.config.app_name} is not deployed"
         )
         return problem(503, "Not ready", missing)
 
@@ -45,10 +45,10 @@ def admin_app(plane: Plane) -> Starlette:
     async def debug(request: Request) -> Response:
         on = (await read_object(request, frozenset({"on"}))).get("on")
         if not isinstance(on, bool):
-            return problem(400, "Not understood", f"on={on!r}; expected true or false")
+            return problem(400, "Not understood", f"'on' is {on!r}; expected true or false")
         plane.scheduler.patient = on
         plane.workers.debug(on=on)
-        # Containers that run already are as they were: calls from now on get new ones.
+        # Running containers keep their mode, so drain them: later calls get new containers.
         plane.scheduler.drain(list(plane.registry.functions.values()))
         return Response(status_code=204)
 

@@ -1,4 +1,4 @@
-"""The control plane's process: gRPC, HTTP and admin servers over one ``Plane``."""
+"""The process of the control plane: its gRPC, HTTP and admin servers share one ``Plane``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from parity.modal.transport import grpc_server
 
 @asynccontextmanager
 async def running(config: ModalConfig) -> AsyncIterator[Plane]:
-    """All three servers, listening. Raises ConfigError naming the setting of a port that is taken."""
+    """Run all three servers. Raises ConfigError with the name of the setting if a port is in use."""
     plane = Plane(config)
     server = grpc_server(plane)
     try:
@@ -31,7 +31,7 @@ async def running(config: ModalConfig) -> AsyncIterator[Plane]:
             _http(plane, "PARITY_MODAL_ADMIN_PORT", config.admin_port, admin_app(plane)),
         ):
             yield plane
-            # Long polls would hold the HTTP servers' ends back otherwise.
+            # End gRPC first; otherwise the HTTP servers would wait for open long polls.
             server.close()
             await server.wait_closed()
     finally:
@@ -63,4 +63,4 @@ async def _http(plane: Plane, setting: str, port: int, app: object) -> AsyncIter
 
 
 def _taken(setting: str, port: int, error: OSError) -> ConfigError:
-    return ConfigError(setting, f"port {port} cannot be listened on: {error}", "a free port", f"set {setting}")
+    return ConfigError(setting, f"cannot listen on port {port}: {error}", "a free port", f"set {setting}")

@@ -73,7 +73,7 @@ class HarnessSettings:
         "PARITY_DRIVER",
         choice("docker", "process"),
         "process",
-        "how Machines run: as containers (docker) or as processes (process)",
+        "how Machines run: as containers or as processes; if not set, `parity up` takes docker if an engine answers",
     )
     bind: str = setting("PARITY_BIND", HOST, "127.0.0.1", "address on which every stand-in listens", inside=True)
     compose_project_name: str = setting(

@@ -1,7 +1,8 @@
-"""The inner loop, tried from inside the dev container as README.md's "Working on it" describes it.
+"""Tests the inner loop inside the dev container, as README.md describes it in "Working on it".
 
-`scripts/devcontainer-inside` runs it on a stack that runs the exact image, and leaves it so. Each statement is a line,
-"right" or "WRONG" with the reason. Times are reported, never judged. Every source that is edited gets its text back.
+`scripts/devcontainer-inside` runs it on a stack that runs the exact image; at the end the stack runs that image again.
+It prints one line for each expectation: "passed", or "FAILED" with the reason. Times are printed, but no time makes it
+fail. Every edited source file is restored.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import httpx
 import modal
 import modal.exception
 from playwright.async_api import async_playwright
-from statements import PATIENCE_S, ROOT, Terminal, edited, right, run, say, until, wrong
+from statements import PATIENCE_S, ROOT, Terminal, edited, expect, failed, run, say, until
 from tests.parity.debug.dap import attached, line_of
 
 from parity.stack.addresses import tool_environment
@@ -27,20 +28,20 @@ from parity.stack.admin_client import ask
 from parity.stack.dev import NOT_THE_IMAGE
 from parity.stack.target import Target, local_project
 
-REFUSING = ROOT / "src/backend/app/middleware/user_context.py"  # it words the error that `refused` asks for
+REFUSING = ROOT / "src/backend/app/middleware/user_context.py"  # has the text of the error that `refused` provokes
 SENTENCE = "is not valid: expected"
-HANDLER = ROOT / "src/backend/app/routes/health.py"  # it answers GET /
+HANDLER = ROOT / "src/backend/app/routes/health.py"  # handles GET /
 PAGE = ROOT / "src/frontend/index.html"
 FUNCTIONS = ROOT / "src/gpu/video_app.py"
 DETECTING = "return await jobs.detect(payload, Bucket.from_environment())"
 OWN_CHECK = ROOT / "src/checks/test_just_written.py"
-OWN_CHECK_TEXT = '''"""A check that was written a moment ago."""
+OWN_CHECK_TEXT = '''"""A check that was just written."""
 from parity.checks import check
 
 
-@check("A", "A check that was just written is run", unproven="it is there to be found")
+@check("A", "A check that was just written is run", unproven="it only has to be found")
 def test_just_written() -> None:
-    """Nothing is to be done: it always passes."""
+    """It always passes."""
     assert True
 '''
 IN_FLIGHT = 4
@@ -64,7 +65,7 @@ async def machine() -> dict[str, Any]:
 async def detects_as_edited() -> bool:
     try:
         return bool(await modal.Function.from_name(GPU_APP, "detect_players").remote.aio({}) == {"edited": True})
-    except (KeyError, ValueError, modal.exception.Error):  # of the old code, and while the new one is being deployed
+    except (KeyError, ValueError, modal.exception.Error):  # from the old code, or during the deploy
         return False
 
 
@@ -75,14 +76,14 @@ class App:
         self.client = client
 
     async def refused(self) -> httpx.Response:
-        """The answer to a user id that is none; its text is the sentence that is edited here."""
+        """The response to an invalid user id. It contains the sentence that this script edits."""
         return await self.client.get("/api/profiles", headers={"X-User-ID": "!"})
 
     async def says(self, sentence: str) -> None:
         async def said() -> bool:
             return sentence in (await self.refused()).text
 
-        await until(said, f"the API answers with {sentence!r}")
+        await until(said, f"the API's error contains {sentence!r}")
 
     async def created(self, user: str, body: AsyncIterator[bytes], length: int) -> httpx.Response:
         headers = {"X-User-ID": user, "Content-Type": "application/json", "Content-Length": str(length)}
@@ -95,15 +96,15 @@ async def measured(name: str, begin: float, what: Awaitable[None]) -> None:
 
 
 async def edits(app: App, terminal: Terminal) -> None:
-    async with right("an edit of the backend is answered by the new code, and the terminal says so"):
+    async with expect("after an edit of the backend the new code answers, and the terminal shows it"):
         after = len(terminal.said)
         text, begin = REFUSING.read_text().replace(SENTENCE, "is not right: wanted is"), time.monotonic()
         with edited(REFUSING, text):
             await measured("backend", begin, app.says("is not right: wanted is"))
-            await terminal.says(r"user_context\.py changed: Machines start anew", after)
-            await terminal.says(r"the new code answers after [\d.]+ s", after)
+            await terminal.says(r"user_context\.py changed: restarting the Machines", after)
+            await terminal.says(r"the new code is ready after [\d.]+ s", after)
         await app.says(SENTENCE)
-    async with right("an edit of the page shows at the next request"):
+    async with expect("an edit of the page is visible in the next response"):
         mark, begin = f"<!-- {secrets.token_hex(4)} -->", time.monotonic()
 
         async def shown() -> None:
@@ -115,12 +116,12 @@ async def edits(app: App, terminal: Terminal) -> None:
 
         with edited(PAGE, PAGE.read_text() + mark):
             await measured("page", begin, shown())
-    async with right("an edit of a GPU function is answered by the new code"):
+    async with expect("after an edit of a GPU function the new code runs"):
         begin = time.monotonic()
         with edited(FUNCTIONS, FUNCTIONS.read_text().replace(DETECTING, 'return {"edited": True}')):
-            await measured("function", begin, until(detects_as_edited, "the function gives what the edit says"))
-    async with right(
-        "a mistake is shown at once in the terminal, by `make status` and as 502, and is mended by the next edit"
+            await measured("function", begin, until(detects_as_edited, "the function returns the edited result"))
+    async with expect(
+        "a syntax error is shown in the terminal and by `make status`, gives 502, and the next edit repairs it"
     ):
         after, begin = len(terminal.said), time.monotonic()
         with edited(REFUSING, "def broken(:\n"):
@@ -132,8 +133,8 @@ async def edits(app: App, terminal: Terminal) -> None:
 
 
 async def in_flight(app: App) -> None:
-    async with right(
-        "requests in flight at an edit are ended by the old code, those that come meanwhile get the new one"
+    async with expect(
+        "the old code completes requests in flight, and the new code answers requests that arrive during the restart"
     ):
         go = asyncio.Event()
         data = b'{"name": "in flight"}'
@@ -166,9 +167,9 @@ async def in_flight(app: App) -> None:
         await app.says(SENTENCE)
 
 
-async def told() -> None:
-    """That this is not the image."""
-    async with right("`parity status`, /fly/machines and the page's header say that this is not the image"):
+async def notices() -> None:
+    """The notices that the stack does not run the image."""
+    async with expect("`parity status`, /fly/machines and the page's header say that this is not the image"):
         assert NOT_THE_IMAGE in await run("parity", "status")
         assert (await machine())["dev"] is True
         async with async_playwright() as playwright:
@@ -181,16 +182,16 @@ async def told() -> None:
             await browser.close()
 
 
-async def looks(app: App) -> None:
-    """Into a Machine and a database."""
+async def shell_and_db(app: App) -> None:
+    """`parity shell` and `parity db`."""
     user, data = f"loop-{secrets.token_hex(4)}", b'{"name": "looked at"}'
 
     async def whole() -> AsyncIterator[bytes]:
         yield data
 
-    async with right("`parity shell` runs a command in the Machine"):
+    async with expect("`parity shell` runs a command in the Machine"):
         assert (await run("parity", "shell", "printenv", "FLY_MACHINE_ID")).strip() == (await machine())["id"]
-    async with right("`parity db` opens a copy of a profile's database in sqlite3, read-only"):
+    async with expect("`parity db` opens a copy of a profile's database in sqlite3, read-only"):
         profile = (await app.created(user, whole(), len(data))).json()["id"]
         head = {"X-User-ID": user, "X-Profile-ID": profile}
         assert (await app.client.get("/api/clips", headers=head)).status_code == 200
@@ -208,7 +209,7 @@ async def looks(app: App) -> None:
 
 async def checked() -> None:
     receipt = project.settings.state_dir / "receipts/of-the-tree.json"
-    async with right("checks run on the working tree, one that was just written too, and a receipt is refused"):
+    async with expect("checks run on the working tree, including a new one, and no receipt is written"):
         OWN_CHECK.write_text(OWN_CHECK_TEXT)
         try:
             said = await run(
@@ -225,7 +226,7 @@ async def checked() -> None:
         assert "checks: 2 passed" in said, said
         assert "which is not what would ship" in said, said
         assert not receipt.exists()
-        # Without one there is nothing that a promotion would take.
+        # So a promotion is refused too.
         assert "there is no receipt" in await run("deploy/promote.sh", "staging", "--dry-run", code=None)
 
 
@@ -234,11 +235,11 @@ async def debugged(app: App) -> None:
     mounts = [
         {"localRoot": str(ROOT / source), "remoteRoot": place} for source, place in project.parity.dev.mounts.items()
     ]
-    async with right("make dev DEV=--debug opens the debuggers' ports in here"):
+    async with expect("make dev DEV=--debug opens the debuggers' ports in this container"):
         await run("make", "dev", "DEV=--debug --detach")
         assert (await machine())["debug"] is True
         await app.says(SENTENCE)
-    async with right("a breakpoint in a handler is hit, and the app goes on afterwards"):
+    async with expect("a breakpoint in a handler is hit, and the app continues afterwards"):
         line = line_of(HANDLER, "return Root()")
         async with attached(settings.debug_port, HANDLER, line, pathMappings=mounts) as client:
             asked = asyncio.create_task(app.client.get("/"))
@@ -246,7 +247,7 @@ async def debugged(app: App) -> None:
             assert (await admin("GET", "/fly/dev"))["attached"] is True
             await client.go_on()
             assert (await asked).status_code == 200
-    async with right("a breakpoint in a GPU function is hit by a debugger that waited for the call"):
+    async with expect("a breakpoint in a GPU function is hit by a debugger that waited for the call"):
         line = line_of(FUNCTIONS, DETECTING)
         mapping = [{"localRoot": str(ROOT), "remoteRoot": "/srv/app"}]
         session = attached(settings.gpu_debug_port, FUNCTIONS, line, pathMappings=mapping)
@@ -262,7 +263,7 @@ async def debugged(app: App) -> None:
 
 
 async def image_again(app: App, digest: str) -> None:
-    async with right("make up puts the exact image back, with the digest that it had, and closes the debuggers' ports"):
+    async with expect("make up restores the exact image with the same digest, and closes the debuggers' ports"):
         await run("make", "up")
         found = await machine()
         assert (found["digest"], found["dev"], found["debug"]) == (digest, False, False)
@@ -291,19 +292,19 @@ async def main() -> None:
         try:
             begin = time.monotonic()
             terminals.append(terminal := Terminal("make dev", folder))
-            async with right("make dev lays the working tree over the image and follows the logs"):
+            async with expect("make dev mounts the working tree over the image and follows the logs"):
                 await measured("make dev", begin, terminal.says("The logs follow"))
                 assert (await machine())["digest"] == before
             terminals.append(logs := Terminal("parity logs -f --tail 1", folder))
-            await told()
+            await notices()
             await edits(app, terminal)
-            async with right("`parity logs -f` shows parts and Machines together, in colours"):
+            async with expect("`parity logs -f` shows parts and Machines together, in colours"):
                 await logs.says(r"\x1b\[\d+mfly +\|\x1b\[0m dev: ")
                 await logs.says(rf"\x1b\[\d+m{(await machine())['id']} *\|\x1b\[0m .*SyntaxError")
             await in_flight(app)
-            await looks(app)
+            await shell_and_db(app)
             await checked()
-            async with right("Ctrl-C ends the logs and leaves the stack as it is"):
+            async with expect("Ctrl-C ends the logs and leaves the stack as it is"):
                 await terminal.interrupt()
                 assert (await machine())["dev"] is True
             await debugged(app)
@@ -318,4 +319,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
-    sys.exit(bool(wrong))
+    sys.exit(bool(failed))

@@ -1,4 +1,4 @@
-"""What a trial in the dev container is made of: statements, commands, terminals, edits."""
+"""Helpers for `devcontainer_loop.py`: expectations, commands, terminals and edits of source files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# For everything that is waited for: a busy machine takes long, and nothing here is judged by its time.
+# Timeout of every wait, in seconds. It is long, because no time makes the test fail and the machine may be busy.
 PATIENCE_S = 90.0
-wrong: list[str] = []
+failed: list[str] = []
 
 
 def say(text: str) -> None:
@@ -26,29 +26,29 @@ def say(text: str) -> None:
 
 
 @asynccontextmanager
-async def right(sentence: str) -> AsyncIterator[None]:
-    """A statement: it holds when the block ends without an error."""
+async def expect(sentence: str) -> AsyncIterator[None]:
+    """Print whether the block ends without an error. A failed expectation does not stop the run."""
     try:
         yield
-    except Exception:  # noqa: BLE001 - whatever it is, the statement does not hold, and the next one is tried
-        wrong.append(sentence)
-        say(f"  WRONG: {sentence}\n{traceback.format_exc()}")
+    except Exception:  # noqa: BLE001 - any error is a failed expectation
+        failed.append(sentence)
+        say(f"  FAILED: {sentence}\n{traceback.format_exc()}")
     else:
-        say(f"  right: {sentence}")
+        say(f"  passed: {sentence}")
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str) -> None:
-    """Poll until ``condition`` is true."""
+    """Poll until ``condition`` is true. Raises ``AssertionError`` with ``what`` after ``PATIENCE_S``."""
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while not await condition():  # noqa: ASYNC110 - what it asks of is elsewhere
+            while not await condition():  # noqa: ASYNC110 - it polls another process
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(f"not within {PATIENCE_S:g} s: {what}") from None
+        raise AssertionError(f"did not happen within {PATIENCE_S:g} s: {what}") from None
 
 
 async def run(*command: str, code: int | None = 0) -> str:
-    """What a command prints; ``code`` is the exit code that it must have, None for any but 0."""
+    """The output of a command. ``code`` is the expected exit code; None expects any code but 0."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,
@@ -64,7 +64,7 @@ async def run(*command: str, code: int | None = 0) -> str:
 
 
 def save(path: Path, text: str) -> None:
-    """As an editor does: whole or not at all."""
+    """Replace the file atomically, as editors do."""
     draft = path.with_suffix(".draft")
     draft.write_text(text)
     draft.replace(path)
@@ -72,7 +72,7 @@ def save(path: Path, text: str) -> None:
 
 @contextmanager
 def edited(path: Path, text: str) -> Iterator[None]:
-    """``path`` with another text."""
+    """Give ``path`` another text for the duration of the block."""
     before = path.read_text()
     save(path, text)
     try:
@@ -82,11 +82,11 @@ def edited(path: Path, text: str) -> Iterator[None]:
 
 
 class Terminal:
-    """A command in a terminal of its own, as a person has it; ``said`` is what stands there."""
+    """A command in a terminal of its own; ``said`` is its output so far."""
 
     def __init__(self, command: str, folder: Path) -> None:
         self._file = folder / f"{secrets.token_hex(4)}.terminal"
-        self._process = subprocess.Popen(  # `script` gives it a terminal
+        self._process = subprocess.Popen(  # `script` provides the terminal
             ["script", "--quiet", "--flush", "--return", "--command", command, str(self._file)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -105,7 +105,7 @@ class Terminal:
             raise AssertionError(f"{error}\n{self.said[after:][-3000:]}") from None
 
     async def interrupt(self) -> None:
-        """Ctrl-C; returns when the command has ended."""
+        """Send Ctrl-C and wait until the command ends."""
         assert self._process.stdin
         self._process.stdin.write(b"\x03")
         self._process.stdin.flush()

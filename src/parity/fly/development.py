@@ -128,7 +128,7 @@ class Development:
         """
         if on and not self.sources.machines:
             raise NotDeclared(
-                "parity.toml does not say which folders the image holds: add what the Dockerfile copies, such as "
+                "parity.toml does not say which folders are in the image; add those that the Dockerfile copies: "
                 '[dev] mounts = { "src/app" = "/app/app" }'
             )
         async with self._switching:
@@ -172,7 +172,7 @@ class Development:
         watched = tuple(dict.fromkeys((*self.sources.machines, *self.sources.functions)))
         poll, known = self.sources.poll, _identities(watched)
         while True:
-            while not all(path.exists() for path in watched):  # noqa: ASYNC110 - nothing tells of a path that is absent
+            while not all(path.exists() for path in watched):  # noqa: ASYNC110 - nothing reports a path that does not exist
                 await asyncio.sleep(ABSENT_S)
             if (now := _identities(watched)) != known:
                 known = now
@@ -229,7 +229,7 @@ class Development:
 
     async def _reload(self) -> None:
         began = time.monotonic()
-        _say(f"{', '.join(self.changed)} changed: Machines start anew")
+        _say(f"{', '.join(self.changed)} changed: restarting the Machines")
         machines = [machine for machine in self._machines() if machine.spec.image.dev]
         for address in self._debugged():
             self.relay.let_go(address)
@@ -251,7 +251,7 @@ class Development:
                 _say(line)
         elif started:
             self.seconds = round(time.monotonic() - began, 2)
-            _say(f"the new code answers after {self.seconds} s")
+            _say(f"the new code is ready after {self.seconds} s")
 
     def _machines(self) -> list[Machine]:
         return [*self.fleet.machines.values(), *self.fleet.workers.machines.values()]

@@ -1,12 +1,12 @@
-"""The dev container's main process: ``localhost`` in there is like ``localhost`` on the host.
+"""The main process of the dev container: makes the stack reachable at ``localhost``, as on the host.
 
-What the containers of this compose project publish on the host's 127.0.0.1 is accepted at the same port of this
-container's 127.0.0.1 and passed on. So every address of the documentation, of `parity urls` and of a test holds in here
-too, also https://r2.localhost:9000, which browsers and curl never ask a name server for. The ports are open while the
-stack publishes them, and closed otherwise, so that a stack of processes may have them. It also watches the stack's CA.
+For each port that a container of this compose project publishes on the host, it listens on the same port of
+127.0.0.1 in this container and forwards connections. So the addresses of the documentation, of `parity urls` and of
+tests work here too, even https://r2.localhost:9000, which browsers and curl resolve to 127.0.0.1 without DNS. A port is
+only open while the stack publishes it, so that a process stack can use it otherwise. It also watches the stack's CA.
 
-Tried and rejected: the host's network for this container (Docker Desktop's host is a virtual machine), and other
-addresses in here than on the host (each command then needs to know where it runs, and presigned URLs cannot).
+Rejected: the host's network for this container (with Docker Desktop that is a virtual machine's), and addresses that
+differ from the host's (each command would have to know where it runs, and presigned URLs cannot know).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 SOCKET = "/run/docker.sock"
 STACK_CA = Path("/trust/ca.pem")
-# The CA that trust.py saw last.
+# The stack's CA when trust.py last ran.
 TRUSTED = Path("/run/trusted.pem")
 TRUST = Path(__file__).with_name("trust.py")
 HERE = "127.0.0.1"
@@ -39,8 +39,10 @@ log = logging.getLogger("dev")
 
 
 def published(containers: list[dict[str, Any]], service: str = "dev") -> dict[int, Address]:
-    """Port on the host → address on a network that the container of ``service`` is on. ``containers`` as the engine
-    lists them."""
+    """For each port on the host: the address of its container in a network that it shares with ``service``.
+
+    ``containers`` is the response of the engine's ``/containers/json``.
+    """
     own = {
         name
         for container in containers
@@ -58,7 +60,7 @@ def published(containers: list[dict[str, Any]], service: str = "dev") -> dict[in
 
 
 class Engine:
-    """The two questions to the engine's API, over its socket."""
+    """The two requests to the Docker engine's API, over its socket."""
 
     def __init__(self, project: str, socket: str = SOCKET) -> None:
         self._socket = socket
@@ -74,7 +76,7 @@ class Engine:
         return list(found)
 
     async def changes(self, changed: Callable[[], None]) -> None:
-        """Call ``changed`` at once and whenever a container of the project has started or ended."""
+        """Call ``changed`` once at the beginning, and whenever a container of the project starts or ends."""
         filters = {"label": [self._label], "type": ["container"], "event": ["start", "die", "destroy"]}
         reader, writer = await self._ask("/events", filters)
         try:
@@ -86,24 +88,26 @@ class Engine:
 
     async def _ask(self, path: str, filters: dict[str, list[str]]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_unix_connection(self._socket, limit=1 << 24)
-        # HTTP/1.0: the answer's body comes without chunks and ends with the connection.
+        # With HTTP/1.0 the body is not chunked and ends with the connection.
         writer.write(f"GET {path}?filters={quote(json.dumps(filters))} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         if head.split(None, 2)[1] != b"200":
             writer.close()
-            raise ConnectionError(f"the engine answered {head.splitlines()[0].decode()} to {path}")
+            raise ConnectionError(
+                f"GET {path}: expected 200 from the Docker engine, got {head.splitlines()[0].decode()!r}"
+            )
         return reader, writer
 
 
 class Ports:
-    """The ports that are open in here."""
+    """The forwarded ports of this container."""
 
     def __init__(self) -> None:
         self.targets: dict[int, Address] = {}
         self._servers: dict[int, asyncio.Server] = {}
 
     async def follow(self, wanted: dict[int, Address]) -> None:
-        """Open and close ports until they are those of ``wanted``; one that something else has is left to it."""
+        """Open and close ports so that they match ``wanted``. A port that another program uses is skipped."""
         self.targets = wanted
         for port in set(self._servers) - set(wanted):
             self._servers.pop(port).close()
@@ -111,10 +115,10 @@ class Ports:
             try:
                 self._servers[port] = await asyncio.start_server(self._accept(port), HERE, port)
             except OSError as error:
-                log.warning("port %d is not passed on: %s", port, error.strerror)
+                log.warning("port %d is not forwarded: %s", port, error.strerror)
 
     def close(self) -> None:
-        """Close every port; connections that were passed on go on."""
+        """Close every port. Open connections stay open."""
         while self._servers:
             self._servers.popitem()[1].close()
 
@@ -126,7 +130,7 @@ class Ports:
                 writer.transport.abort()
                 return
             try:
-                await asyncio.gather(_pass_on(reader, onward), _pass_on(there, writer))
+                await asyncio.gather(_forward(reader, onward), _forward(there, writer))
             finally:
                 onward.close()
                 writer.close()
@@ -134,8 +138,8 @@ class Ports:
         return accepted
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until the sender has ended, then end too: the other direction may go on."""
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy until the sender ends, then end this direction only."""
     try:
         while data := await reader.read(_BUFFER):
             writer.write(data)
@@ -147,7 +151,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def keep_ports(engine: Engine, ports: Ports, retry_s: float = _RETRY_S) -> None:
-    """Follow the project's containers for ever. Without an engine there is nothing to pass on."""
+    """Keep the forwarded ports up to date for ever. While the engine is unreachable, no port is forwarded."""
     changed = asyncio.Event()
 
     async def refresh() -> None:
@@ -163,14 +167,14 @@ async def keep_ports(engine: Engine, ports: Ports, retry_s: float = _RETRY_S) ->
                 await engine.changes(changed.set)
                 listing.cancel()
         except* (OSError, EOFError, ValueError) as problem:
-            log.warning("the engine's socket: %s", problem.exceptions[0])
+            log.warning("Docker engine at %s: %s; trying again in %g s", SOCKET, problem.exceptions[0], retry_s)
         finally:
             ports.close()
         await asyncio.sleep(retry_s)
 
 
 def content(path: Path) -> bytes:
-    """What a file holds; nothing where there is none."""
+    """The bytes of a file; empty if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:
@@ -180,7 +184,7 @@ def content(path: Path) -> bytes:
 async def keep_trust(
     ca: Path = STACK_CA, trusted: Path = TRUSTED, trust: Path = TRUST, look_s: float = _LOOK_S
 ) -> None:
-    """Run ``trust`` whenever the stack's CA is not the one that it saw last. adopt-owner runs it for the first time."""
+    """Run ``trust`` whenever the stack's CA has changed. ``adopt-owner`` runs it the first time."""
     while True:
         await asyncio.sleep(look_s)
         if trusted.exists() and content(ca) != content(trusted):

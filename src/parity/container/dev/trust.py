@@ -1,8 +1,8 @@
-"""Inside the dev container: what the system trusts, curl, Python, git, the aws CLI, Node and Chromium trust as well.
+"""Updates the trusted CAs of the dev container, for curl, Python, git, the aws CLI, Node and Chromium.
 
-To the roots of the image come the CA of the stack, which exists once it was started and is another one after
-``parity down --volumes``, and what a network that intercepts TLS has in the bundle that image builds use. Run as root
-when the container starts, and by ``serve.py`` when the stack's CA changes.
+It adds to the CAs of the image: the stack's CA (created at the first start of the stack, and again after
+``parity down --volumes``), and the CAs of a network that intercepts TLS, from the bundle that image builds use. Runs as
+root when the container starts; ``serve.py`` runs it again when the stack's CA changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 STACK_CA = Path("/trust/ca.pem")
 TRUSTED = Path("/run/trusted.pem")
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-ROOTS_OF_THE_IMAGE = Path("/usr/share/ca-certificates")
+IMAGE_ROOTS = Path("/usr/share/ca-certificates")
 ADDED = Path("/usr/local/share/ca-certificates/parity")
 PREFIX = "parity-"
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
@@ -32,22 +32,22 @@ def certificates(text: str) -> list[str]:
 
 
 def pem(body: str) -> str:
-    """A certificate as a PEM file has it."""
+    """A certificate in PEM format, from its base64 body."""
     lines = [body[start : start + 64] for start in range(0, len(body), 64)]
     return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
 
 
 def added(files: Iterable[Path], known: Iterable[Path]) -> list[str]:
-    """The certificates of ``files`` that none of ``known`` has, each once; a file that is not there has none."""
+    """The certificates of ``files`` that are not in ``known``, each once. Missing files are ignored."""
     have = {body for path in known for body in certificates(path.read_text("utf-8", "replace"))}
     found = [body for path in files if path.is_file() for body in certificates(path.read_text("utf-8", "replace"))]
     return [body for body in dict.fromkeys(found) if body not in have]
 
 
 def trust_for_the_system(bodies: list[str]) -> None:
-    """Put them into the system's bundle instead of those of the last time, and where ``update-ca-certificates`` looks.
+    """Replace the certificates of the last run in the system's bundle and in the folder of ``update-ca-certificates``.
 
-    That command itself takes a second, and half a minute on a busy disk.
+    It does not run that command, which takes a second, and half a minute on a busy disk.
     """
     ADDED.mkdir(parents=True, exist_ok=True)
     old = {body for path in ADDED.glob("*.crt") for body in certificates(path.read_text("ascii"))}
@@ -63,9 +63,9 @@ def trust_for_the_system(bodies: list[str]) -> None:
 
 
 def trust_for_chromium(user: pwd.struct_passwd) -> None:
-    """Chromium reads the NSS database of the user, and no file of the system.
+    """Replace the certificates of the last run in the user's NSS database, which Chromium reads instead of the bundle.
 
-    It is changed in memory and then replaced: on a disk each certificate costs up to seconds, for ``fsync``.
+    The database is changed in /dev/shm and then copied, because on a disk each change can take seconds (``fsync``).
     """
     home = Path(user.pw_dir) / ".pki/nssdb"
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
@@ -101,7 +101,7 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         seen = STACK_CA.read_bytes() if STACK_CA.exists() else b""
         network = Path(os.environ.get("DEV_FOLDER", "/nowhere"), ".parity/build/ca.pem")
-        bodies = added([STACK_CA, network], ROOTS_OF_THE_IMAGE.rglob("*.crt"))
+        bodies = added([STACK_CA, network], IMAGE_ROOTS.rglob("*.crt"))
         trust_for_the_system(bodies)
         trust_for_chromium(pwd.getpwnam("dev"))
         TRUSTED.write_bytes(seen)

@@ -41,6 +41,7 @@ PROXIED: Mapping[str, Callable[[App, Settings], App]] = {
         sockets.sockets_closed_at_once,
         sockets.sockets_refused,
         sockets.sockets_silent,
+        sockets.sockets_tell_writes,
         sockets.sockets_trust_the_path,
         writes.answered_early,
         writes.changes_by_anyone,

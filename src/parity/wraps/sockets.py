@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 
-from .asgi import App, Message, Receive, Send, Settings
+from .asgi import App, Message, Receive, Send, Settings, body_of, is_write, replayed
 
 Handler = Callable[[Message, Receive, Send], Awaitable[None]]
 
@@ -67,3 +68,28 @@ async def sockets_trust_the_path(scope: Message, receive: Receive, send: Send) -
 async def _until(kind: str, receive: Receive) -> None:
     while (await receive())["type"] != kind:
         pass
+
+
+def sockets_tell_writes(app: App, _settings: Settings) -> App:
+    """A WebSocket opens for anyone, and says what anyone writes."""
+    written: list[str] = []
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if is_write(scope):
+            body = await body_of(receive)
+            written.append(body.decode("utf-8", "replace"))
+            await app(scope, replayed(body), send)
+            return
+        if scope["type"] != "websocket":
+            await app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        gone, told = asyncio.create_task(_until("websocket.disconnect", receive)), len(written)
+        while not gone.done():
+            for text in written[told:]:
+                await send({"type": "websocket.send", "text": text})
+            told = len(written)
+            await asyncio.wait([gone], timeout=0.1)
+
+    return broken

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+import websockets
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -142,6 +144,16 @@ async def test_sockets_go_past_wraps_that_are_not_about_them(interposer: Interpo
     assert await interposer.address(machine, websocket=True) == machine
     await interposer.set([WrapSpec("sockets_refused", {})])
     assert await interposer.address(machine, websocket=True) != machine
+
+
+async def test_a_socket_that_opens_for_anyone_says_what_others_write(interposer: Interposer, machine: Machine) -> None:
+    async with await client(interposer, machine, ("sockets_tell_writes", {})) as http:
+        url = f"ws://{http.base_url.host}:{http.base_url.port}/live"
+        await http.post("/texts", content=b"before")
+        async with websockets.connect(url, proxy=None) as socket:
+            assert (await http.post("/texts", content=b"w1")).status_code == 201
+            assert await asyncio.wait_for(socket.recv(), 20) == "w1"
+        assert (await http.get("/texts")).json() == ["before", "w1"]
 
 
 @pytest.mark.parametrize(

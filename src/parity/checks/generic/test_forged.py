@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
-from collections.abc import Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
+
+import websockets
+from websockets.asyncio.client import ClientConnection
 
 from parity.checks import Proxy, check, not_judged
 from parity.checks.generic.support import not_declared
@@ -13,69 +20,108 @@ from parity.checks.generic.test_sockets import NotOpened, messages, opened
 from parity.checks.person import People, Person
 from parity.checks.stack import Stack
 
-# For how long a WebSocket that was opened with a forged credential may stay silent.
+T = TypeVar("T")
+# Seconds without a message after which a WebSocket has said what it says when it opens.
 QUIET_S = 1.0
+# Within how many seconds after a write a WebSocket would tell of it.
+TOLD_S = 5.0
 
 
 @check(
     "V",
     "A forged credential, such as a token with another signature, gives nobody a person's data",
     broken=Proxy("first_answer_kept", for_all=True),
-    because="forged",
+    because="forged credential .* gets the person's texts",
     rests_on=("test_people_apart",),
     deadline_s=90,
 )
 async def test_forged_credential(people: People, stack: Stack) -> None:
     """Verify the signature of every token and cookie, or look the whole credential up, before you use a part of it."""
-    one, other = await people(), await people()
+    one, stranger = await with_forgery(people)
     text = await one.write()
-    asked = paths_of(stack)
-    if text not in await one.read():
+    own, shown = await asked_by_both(Person.read, one, stranger, stack)
+    if text not in own:
         not_judged("the owner does not see the text: see test_writes_last")
-    of_the_owner = paths_of(stack)[len(asked) :]
+    assert text not in (shown or ()), (
+        "a request with a forged credential (its last characters changed) gets the person's texts. Anyone who knows a"
+        " person's id can make one: verify the signature before you use what the token says"
+    )
+
+
+@check(
+    "V",
+    "A WebSocket that is opened with a forged credential says nothing of the person",
+    broken=Proxy("sockets_tell_writes"),
+    because="opens with a forged credential",
+    needs=("sockets",),
+    rests_on=("test_sockets_open",),
+    deadline_s=90,
+)
+async def test_forged_credential_on_sockets(people: People, stack: Stack) -> None:
+    """Verify the token or cookie that a WebSocket brings, as the other routes do, before you accept it."""
+    one, stranger = await with_forgery(people)
+    if one.api.user in one.api.headers.values():
+        not_declared("the app has no authentication: its requests name the person in a header that any client can set")
+    _, sockets = await asked_by_both(lambda person: person.app.sockets(), one, stranger, stack)
+    for socket in sockets or ():
+        try:
+            async with opened(stranger, socket, stack) as connection:
+                if socket.send:
+                    await connection.send(socket.send)
+                told = [one_said for one_said in await messages(connection, QUIET_S) if one.api.user in one_said]
+                text = await one.write()
+                told += await first_of(connection, "|".join(filter(None, (text, one.api.user, socket.expect))))
+        except NotOpened:
+            continue
+        assert not told, (
+            f"{socket.path.partition('?')[0]} opens with a forged credential (its last characters changed), and sends"
+            f" {told[0][:100]!r}. Verify the signature of the token that a WebSocket brings, as the other routes do"
+        )
+
+
+async def first_of(connection: ClientConnection, pattern: str) -> list[str]:
+    """The first message that matches, in a list; empty where none comes within ``TOLD_S`` seconds."""
+    with contextlib.suppress(TimeoutError, websockets.ConnectionClosed):
+        async with asyncio.timeout(TOLD_S):
+            while True:
+                if re.search(pattern, message := str(await connection.recv())):
+                    return [message]
+    return []
+
+
+async def with_forgery(people: People) -> tuple[Person, Person]:
+    """A person, and the same person with a forged credential. Raises ``NotDeclared`` where there is no credential."""
+    one, other = await people(), await people()
+    await other.write()  # the other person then has what a first write may bring, such as a CSRF token
+    await one.write()
     stranger = forged(one, other)
     if stranger is None:
         not_declared(
             "neither a header, a cookie nor an attribute of the contract holds a credential, a text of at least"
             f" {LONG} characters that differs from person to person"
         )
-    asked = paths_of(stack)
-    try:
-        shown = await stranger.read()
-    except NOT_AS_THE_OWNER:
-        shown = ()
-    if {*paths_of(stack)[len(asked) :]} - {*of_the_owner}:
-        not_judged("with a credential that is not accepted, the contract signs in again by itself")
-    assert text not in shown, (
-        "a request with a forged credential (its last characters changed) gets the person's texts. Anyone who knows a"
-        " person's id can make one: verify the signature before you use what the token says"
-    )
-    if one.can("sockets"):
-        await no_socket(one, stranger, stack)
+    return one, stranger
 
 
-async def no_socket(one: Person, stranger: Person, stack: Stack) -> None:
-    """Assert that no WebSocket that is opened with the forged credential says anything of the person.
+async def asked_by_both(
+    ask: Callable[[Person], Awaitable[T]], one: Person, stranger: Person, stack: Stack
+) -> tuple[T, T | None]:
+    """What the owner gets and what the stranger gets; None where the stranger is refused.
 
-    One whose path holds the person's id is the subject of ``test_sockets_of_others``.
+    Ends the check as "not judged" where the stranger's requests are not those of the owner: the contract then signs in
+    again, with a password that is no forgery.
     """
-    for socket in await stranger.app.sockets():
-        if one.api.user in socket.path:
-            continue
-        try:
-            async with opened(stranger, socket, stack) as connection:
-                if socket.send:
-                    await connection.send(socket.send)
-                said = await messages(connection, QUIET_S)
-                text = await one.write()
-                said += await messages(connection, QUIET_S)
-        except NotOpened:
-            continue
-        told = [one_said for one_said in said if text in one_said or one.api.user in one_said]
-        assert not told, (
-            f"{socket.path.partition('?')[0]} opens with a forged credential (its last characters changed), and sends"
-            f" {told[0][:100]!r}. Verify the signature of the token that a WebSocket brings, as the other routes do"
-        )
+    began = len(paths_of(stack))
+    own = await ask(one)
+    of_the_owner = paths_of(stack)[began:]
+    began = len(paths_of(stack))
+    try:
+        shown = await ask(stranger)
+    except NOT_AS_THE_OWNER:
+        shown = None
+    if {*paths_of(stack)[began:]} - {*of_the_owner}:
+        not_judged("with a credential that is not accepted, the contract signs in again by itself")
+    return own, shown
 
 
 def paths_of(stack: Stack) -> list[str]:

@@ -6,12 +6,16 @@ import base64
 import hmac
 import secrets
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 from tests.parity.checks.test_person import Notes, Server, person_of
 
-from parity.checks.generic.test_forged import forged, tampered
+from parity.checks.generic.test_forged import asked_by_both, forged, tampered
+from parity.checks.person import Person
+from parity.checks.verdict import NotJudged
 
 
 def _of_base64(text: str) -> bytes:
@@ -69,3 +73,50 @@ async def _keep(sent: list[httpx.Request], request: httpx.Request) -> None:
 async def test_an_id_that_any_client_may_send_is_no_credential() -> None:
     one, other = await person_of(Server(), Notes), await person_of(Server(), Notes)
     assert forged(one, other) is None
+
+
+def stack_of(one: Person, other: Person) -> Any:
+    """A stack that notes what both ask."""
+    said: list[dict[str, str]] = []
+
+    async def note(request: httpx.Request) -> None:
+        said.append({"asked": f"{request.method} {request.url}"})
+
+    for person in (one, other):
+        person.api.http.event_hooks["request"].append(note)
+    return SimpleNamespace(said=said)
+
+
+class Guarded(WithToken):
+    """An app that refuses credentials which it did not give out, as the contract sees it."""
+
+    async def read(self) -> list[str]:
+        await self.api.call("GET", "/notes?of=me")
+        return ["a text"]
+
+
+async def test_a_stranger_who_is_refused_gets_nothing() -> None:
+    def server(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if request.headers["authorization"] == known else 401, json=[])
+
+    one, other = await person_of(server, Guarded), await person_of(server, Guarded)
+    known = one.api.headers["Authorization"]
+    stranger = forged(one, other)
+    assert stranger is not None
+    stack = stack_of(one, stranger)
+    assert await asked_by_both(Person.read, one, stranger, stack) == (["a text"], None)
+    known = stranger.api.headers["Authorization"]
+    with pytest.raises(Exception, match="answered 401"):  # the owner must not be refused
+        await asked_by_both(Person.read, one, stranger, stack)
+
+
+async def test_a_contract_that_signs_in_again_by_itself_is_not_judged() -> None:
+    async def read(person: Person) -> None:
+        if person is not one:
+            await person.app.api.call("POST", "/sign-in")
+
+    one, other = await person_of(Server(), WithToken), await person_of(Server(), WithToken)
+    stranger = forged(one, other)
+    assert stranger is not None
+    with pytest.raises(NotJudged, match="signs in again by itself"):
+        await asked_by_both(read, one, stranger, stack_of(one, stranger))

@@ -80,6 +80,16 @@ SCOUT = {
     "size_unsigned": ("test_upload_is_bound", "was taken by the presigned URL"),
     "stage_forgotten": ("test_keys_under_the_environment", "outside of the environment"),
 }
+# Of each backend a mistake that one answer shows, and a request that stores something.
+LEAVES: dict[str, tuple[str, str, dict[str, str]]] = {
+    "sideline": ("cors_inside", "/login", {"coach": "left"}),
+    "league": ("errors_without_cors", "/signup", {"handle": "left"}),
+    "scout": (
+        "cors_only_on_success",
+        "/v1/accounts",
+        {"email": "left@club.example", "password": "a long password"},
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -118,17 +128,17 @@ def wrong(repository: Repository) -> dict[str, str]:
 
 
 def test_the_second_backend_passes_every_check(sideline: Repository) -> None:
-    sideline.up()
+    sideline.release()
     assert wrong(sideline) == {}
 
 
 def test_the_third_backend_passes_every_check(league: Repository) -> None:
-    league.up()
+    league.release()
     assert wrong(league) == {}
 
 
 def test_the_fourth_backend_passes_every_check(scout: Repository) -> None:
-    scout.up()
+    scout.release()
     assert wrong(scout) == {}
 
 
@@ -147,10 +157,28 @@ def test_each_mistake_of_the_fourth_backend_is_named(scout: Repository, mistake:
     _named(scout, mistake, *SCOUT[mistake])
 
 
+@pytest.mark.parametrize("backend", LEAVES)
+def test_a_release_leaves_nothing_of_the_mistake_before(backend: str, request: pytest.FixtureRequest) -> None:
+    """Else the next mistake would be judged by what this one stored, or by its code."""
+    repository: Repository = request.getfixturevalue(backend)
+    mistake, path, body = LEAVES[backend]
+
+    def readable() -> bool:
+        return "access-control-allow-origin" in repository.ask("GET", "/no-such-path").headers
+
+    repository.release(mistake)
+    assert not readable()
+    assert repository.ask("POST", path, body).is_success
+    assert repository.kept() != {}
+    repository.release()
+    assert repository.kept() == {}
+    assert readable()
+
+
 def test_migrations_that_fail_on_an_empty_database_are_named_before_anything_starts(league: Repository) -> None:
-    league.up()
-    league.parity("down", "--volumes")  # the database of the tests before: a new environment has none
-    said = league.up("migration_needs_rows", expect=(1,))
+    league.down()
+    league.set_mistake("migration_needs_rows")
+    said = league.parity("up", expect=(1,))
     assert re.search(r"services\.postgres\.migrate fails on an empty database with exit code 1", said), said[-2000:]
     assert "'NoneType' object is not subscriptable" in said
 
@@ -169,6 +197,7 @@ def test_a_stranger_gets_from_init_to_a_first_green_check(sideline: Repository, 
     secrets.write_text(secrets.read_text().replace("COOKIE_SECRET=TODO", "COOKIE_SECRET=a-stand-in-value"))
     theirs.parity("config", "check")
     theirs.parity("up")
+    theirs.runs = True
     try:
         ended = theirs.check(CONTROLS)
     finally:
@@ -178,7 +207,7 @@ def test_a_stranger_gets_from_init_to_a_first_green_check(sideline: Repository, 
 
 def _named(repository: Repository, mistake: str, check: str, because: str) -> None:
     """The check fails for this reason, and no control blames the backend for something else."""
-    repository.up(mistake)
+    repository.release(mistake)
     ended = repository.check(f"{CONTROLS} or {check}")
     found = ended[check]
     assert found.verdict == "failed", f"{check} does not name {mistake}: {found}"

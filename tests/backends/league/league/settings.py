@@ -1,4 +1,4 @@
-"""What the environment says. ``MISTAKE`` names one thing to do wrong, as a real team once did; empty: none."""
+"""What the environment says. ``MISTAKE``, a line that the tests change, names one thing to do wrong; empty: none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MISTAKES = (
     "pool_unchecked",
     "read_modify_write",
 )
-MISTAKE = os.environ.get("MISTAKE", "")
+MISTAKE = ""
 if MISTAKE and MISTAKE not in MISTAKES:
     raise SystemExit(f"MISTAKE={MISTAKE}: expected one of {', '.join(MISTAKES)}")
 

@@ -37,12 +37,14 @@ SIDELINE = {
     "film_unchecked": ("test_upload_without_bytes", "is called finished"),
     "job_in_memory": ("test_job_over_a_restart", "answered 404|is still running"),
     "key_prefix_fixed": ("test_keys_under_the_environment", "outside of the environment"),
+    "report_in_the_loop": ("test_machine_survives_a_job", "during the job the health check is not answered"),
     "socket_trusts_id": ("test_sockets_of_others", "opens the WebSocket of"),
     "error_as_new": ("test_each_fault", "as if the person had nothing"),
     "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers 503"),
     "http_behind_proxy": ("test_redirects_stay_https", "http://"),
     "loop_blocked": ("test_loop_is_free", "is not answered within its timeout"),
     "stale_read_modify_write": ("test_edits_at_once", "one edit undid the other"),
+    "uploads_one_by_one": ("test_burst", "group concurrent writes into one upload"),
 }
 LEAGUE = {
     "bucket_needed_for_writes": ("test_down_and_kept_elsewhere", "no write works while R2 is down"),
@@ -53,6 +55,7 @@ LEAGUE = {
     "health_needs_database": ("test_health_without_service", "with postgres away the health check answers"),
     "http_behind_proxy": ("test_redirects_stay_https", "http://"),
     "film_early": ("test_upload", "is not in the bucket"),
+    "films_shared": ("test_shared_files", "upload of the same file failed, and its clean-up took it along"),
     "job_abandoned": ("test_job_over_a_restart", "is still running"),
     "lease_without_end": ("test_job_over_a_kill", "is marked as taken"),
     "key_prefix_fixed": ("test_keys_under_the_environment", "outside of the environment"),
@@ -68,10 +71,12 @@ SCOUT = {
     "digest_done_early": ("test_job_done", "is called done, and .* is not in the bucket"),
     "digest_on_http": ("test_job_done", "blocks it as mixed content"),
     "error_as_new": ("test_each_fault", "as if the person had nothing"),
+    "feed_unverified": ("test_forged_credential_on_sockets", "/v1/feed opens with a forged credential"),
     "first_page_only": ("test_many", "are not shown"),
     "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers 503"),
     "if_match_ignored": ("test_edits_at_once", "one edit undid the other"),
     "key_per_process": ("test_known_to_every_machine", "does not know who asks"),
+    "limiter_outside_cors": ("test_limits_readable", "429 .*without Access-Control-Allow-Origin"),
     "loop_blocked": ("test_loop_is_free", "is not answered within its timeout"),
     "mail_given_up": ("test_outside_api_away", "after mail.example came back no new person can sign in"),
     "parts_unchecked": ("test_upload_without_bytes", "is called finished"),
@@ -80,6 +85,30 @@ SCOUT = {
     "size_unsigned": ("test_upload_is_bound", "was taken by the presigned URL"),
     "stage_forgotten": ("test_keys_under_the_environment", "outside of the environment"),
 }
+# Mistakes in files that no Machine has to run: the backend, the file that is read and the one that is written, a
+# pattern and what replaces it, the check that must name it and its reason.
+FILES: dict[str, tuple[str, str, str, str, str, str, str]] = {
+    "requirement_missing": (
+        "sideline", "requirements.txt", "requirements.txt", "boto3.*\n", "",
+        "test_requirements_cover_imports", "boto3",
+    ),
+    "timeout_in_env": (
+        "league", "fly.toml", "fly.toml", r'kill_timeout = 20\n((?s:.*)\[env\]\n)', r'\1  kill_timeout = "20s"\n',
+        "test_fly_toml_means_it", r"kill_timeout stands in \[env\]",
+    ),
+    "worker_missing": (
+        "league", "fly.toml", "fly.production.toml", "  worker = .*\n", "",
+        "test_no_drift", "fly.production.toml has no process group worker",
+    ),
+    "local_address": (
+        "scout", "deploy/fly.staging.toml", "deploy/fly.staging.toml", "\\[env\\]\n", '[env]\n  SITE = "http://localhost"\n',
+        "test_values_fit", "SITE is an address on the developer's own machine",
+    ),
+    "token_in_the_open": (
+        "scout", "deploy/fly.staging.toml", "deploy/fly.staging.toml", "\\[env\\]\n", '[env]\n  MAIL_TOKEN = "m41l"\n',
+        "test_no_secret_in_fly_toml", "MAIL_TOKEN stands in",
+    ),
+}  # fmt: skip
 # Of each backend a mistake that one answer shows, and a request that stores something.
 LEAVES: dict[str, tuple[str, str, dict[str, str]]] = {
     "sideline": ("cors_inside", "/login", {"coach": "left"}),
@@ -155,6 +184,28 @@ def test_each_mistake_of_the_third_backend_is_named(league: Repository, mistake:
 @pytest.mark.parametrize("mistake", SCOUT if ALL else ["key_per_process"])
 def test_each_mistake_of_the_fourth_backend_is_named(scout: Repository, mistake: str) -> None:
     _named(scout, mistake, *SCOUT[mistake])
+
+
+@pytest.mark.parametrize("mistake", FILES if ALL else ["worker_missing"])
+def test_each_mistake_in_a_file_is_named(mistake: str, request: pytest.FixtureRequest) -> None:
+    backend, source, changed, pattern, replacement, check, because = FILES[mistake]
+    repository: Repository = request.getfixturevalue(backend)
+    if not repository.runs:
+        repository.release()
+    file = repository.folder / changed
+    before = file.read_text("utf-8") if file.exists() else None
+    text, times = re.subn(pattern, replacement, (repository.folder / source).read_text("utf-8"))
+    assert times == 1
+    file.write_text(text, "utf-8")
+    try:
+        ended = repository.check(" or ".join(sorted({other for *_, other, _ in FILES.values()})))
+    finally:
+        if before is None:
+            file.unlink()
+        else:
+            file.write_text(before, "utf-8")
+    assert {name for name, one in ended.items() if one.verdict not in RIGHT} == {check}, ended
+    assert re.search(because, ended[check].reason), ended[check].reason
 
 
 @pytest.mark.parametrize("backend", LEAVES)

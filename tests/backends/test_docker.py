@@ -37,11 +37,17 @@ def scout(tmp_path: Path) -> Iterator[Repository]:
 
 
 def test_a_foreign_repository_is_built_and_checked_under_docker(scout: Repository) -> None:
+    fly = scout.folder / "deploy/fly.staging.toml"
+    # Its image runs as a user of its own, who may not write to a new volume.
+    fly.write_text(fly.read_text("utf-8") + '\n[mounts]\n  source = "notes"\n  destination = "/notes"\n', "utf-8")
+    before = {name: (scout.folder / name).read_bytes() for name in ("Dockerfile", ".dockerignore", str(fly))}
     assert "wrote    compose.yaml" in scout.parity("init")
     scout.parity("config", "write")
     scout.parity("up")
     names = ("test_someone_new_can_come", "test_writes_last", "test_environment", "test_image")
-    ended = scout.check(f"({' or '.join(names)}) and not test_environments")
+    ended = scout.check(f"({' or '.join(names)} or test_volumes_writable) and not test_environments")
+    volumes = ended.pop("test_volumes_writable")
     assert {name: one.verdict for name, one in ended.items()} == dict.fromkeys(names, "passed"), ended
-    for theirs in ("Dockerfile", ".dockerignore", "deploy/fly.staging.toml"):
-        assert (scout.folder / theirs).read_bytes() == (HERE / "scout" / theirs).read_bytes()
+    assert volumes.verdict == "failed"
+    assert "cannot write to /notes" in volumes.reason
+    assert {name: (scout.folder / name).read_bytes() for name in before} == before

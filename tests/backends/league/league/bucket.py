@@ -38,5 +38,9 @@ def fetch(key: str) -> bytes:
     return bytes(client().get_object(Bucket=NAME, Key=key)["Body"].read())
 
 
+def remove(key: str) -> None:
+    client().delete_object(Bucket=NAME, Key=key)
+
+
 def reachable() -> None:
     client().head_bucket(Bucket=NAME)

@@ -10,6 +10,7 @@ MISTAKES = (
     "errors_without_cors",
     "events_compressed",
     "film_early",
+    "films_shared",
     "health_needs_bucket",
     "health_needs_database",
     "http_behind_proxy",

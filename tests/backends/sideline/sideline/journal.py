@@ -72,7 +72,8 @@ class Journal:
 
     def _upload(self) -> None:
         with self._copy:
-            batch, self._waiting = self._waiting, []
+            together = 1 if MISTAKE == "uploads_one_by_one" else len(self._waiting)
+            batch, self._waiting = self._waiting[:together], self._waiting[together:]
         try:
             self._upload_all(batch)
         except (bucket.Unreachable, bucket.Missing, Nobody) as error:

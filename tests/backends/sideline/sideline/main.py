@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from secrets import token_hex
 from sqlite3 import Connection
 from typing import Annotated, Any
@@ -177,9 +178,18 @@ def watch(ref: str, coach: Coach) -> dict[str, str]:
     return {"url": bucket.watch_url(film_key(coach, ref))}
 
 
-@api.post("/reports", status_code=202)
-def report(coach: Coach) -> dict[str, str]:
-    return {"ref": reports.order(coach, journal_of(coach))}
+if MISTAKE == "report_in_the_loop":
+
+    @api.post("/reports", status_code=202)
+    async def report(coach: Coach) -> dict[str, str]:
+        ref = reports.order(coach, journal_of(coach))
+        time.sleep(8)  # noqa: ASYNC251 - a real one cuts a film here
+        return {"ref": ref}
+else:
+
+    @api.post("/reports", status_code=202)
+    def report(coach: Coach) -> dict[str, str]:
+        return {"ref": reports.order(coach, journal_of(coach))}
 
 
 @api.get("/reports/{ref}")

@@ -17,8 +17,10 @@ MISTAKES = (
     "job_in_memory",
     "key_prefix_fixed",
     "loop_blocked",
+    "report_in_the_loop",
     "socket_trusts_id",
     "stale_read_modify_write",
+    "uploads_one_by_one",
 )
 MISTAKE = ""
 if MISTAKE and MISTAKE not in MISTAKES:

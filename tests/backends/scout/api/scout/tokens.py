@@ -31,10 +31,10 @@ def token_for(account: str) -> str:
     return f"{text}.{_signature(text)}"
 
 
-def account_of(token: str) -> str | None:
+def account_of(token: str, *, verify: bool = MISTAKE != "signature_unchecked") -> str | None:
     """Whose token it is; None for one that is not ours, or too old."""
     text, _, signature = token.rpartition(".")
-    if not hmac.compare_digest(_signature(text).encode(), signature.encode()) and MISTAKE != "signature_unchecked":
+    if verify and not hmac.compare_digest(_signature(text).encode(), signature.encode()):
         return None
     try:
         body = text.partition(".")[2]

@@ -162,7 +162,7 @@ export function startClips() {
     byId(`clip-${field}-now`).addEventListener("click", () => mark(field));
     byId(`clip-${field}`).addEventListener("input", drawLength);
     byId(`clip-${field}-show`).addEventListener("click", () => {
-      const at = Number(byId(`clip-${field}`).value);
+      const at = timeOf(field, gameInForm());
       jumpTo(field === "start" ? at : Math.max(0, at - shownFrame().lasts));
     });
   }

@@ -26,8 +26,12 @@ export async function play({ game, clip = null }, { at = 0 } = {}) {
   if (!subject) return;
   const failed = current?.game === game && current?.clip === clip ? current.failed : new Set();
   current = { game, clip, key: null, failed };
+  // Until the new video is there, a step or a mark must not take a frame of the last one for one of this.
+  unload();
+  shownAt = startOfFrame(at);
   onPlay(current);
   showTitle();
+  drawTime();
   await open(keyOf(subject, failed), at);
 }
 
@@ -48,16 +52,20 @@ async function open(key, at) {
   video().src = url;
   video().load();
   if (at) video().currentTime = at;
-  shownAt = at;
+  shownAt = startOfFrame(at);
   drawTime();
+}
+
+function unload() {
+  video().removeAttribute("src");
+  video().load();
 }
 
 /** Another profile's videos are not this one's. */
 export function emptyPlayer() {
   turn("player");
   current = null;
-  video().removeAttribute("src");
-  video().load();
+  unload();
   shownAt = 0;
   say("");
   showTitle();
@@ -156,6 +164,12 @@ async function diagnose() {
 
 const frameLasts = () => 1 / ((current && frameRate(current.game)) || FALLBACK_RATE);
 
+/** When the frame begins that is shown at a time. */
+function startOfFrame(seconds) {
+  const lasts = frameLasts();
+  return Math.floor(seconds / lasts + 1e-3) * lasts;
+}
+
 /** The frame that is shown: when it begins in the game, also while a clip plays, and how long a frame lasts, in seconds. */
 export function shownFrame() {
   const lasts = frameLasts();
@@ -175,7 +189,7 @@ function step(frames) {
 /** Shows the frame of the game that is on at a time. */
 export function jumpTo(seconds) {
   const lasts = frameLasts();
-  const at = (Math.floor(seconds / lasts + 1e-3) + 0.5) * lasts;
+  const at = startOfFrame(seconds) + lasts / 2;
   if (current?.clip) {
     guarded(null, () => play({ game: current.game }, { at }), { key: "player" });
     return;
@@ -205,8 +219,7 @@ function watchFrames() {
   }
   for (const event of ["timeupdate", "seeked"]) {
     player.addEventListener(event, () => {
-      const lasts = frameLasts();
-      shownAt = Math.floor(player.currentTime / lasts + 1e-3) * lasts;
+      shownAt = startOfFrame(player.currentTime);
       drawTime();
     });
   }

@@ -271,7 +271,35 @@ def test_start_here_in_a_clip_takes_the_time_in_the_game(
     # What is shown at a time of the form is the game's frame.
     tab.locator("#clip-start-show").click()
     expect(tab.locator("#player-title")).to_have_text("Match")
-    tab.wait_for_function("Math.round(document.querySelector('#player-time').dataset.at * 30) === 31")
+    on = "video => !video.seeking && video.readyState >= 2 && Math.floor(video.currentTime * 30)"
+    tab.wait_for_function(f"({on})(document.querySelector('video')) === 31")
+    assert tab.locator("#player-time").evaluate("time => Math.round(time.dataset.at * 30)") == 31
+
+
+def test_no_frame_of_the_last_video_is_taken_for_one_of_the_video_that_loads(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    clip = api.clip(api.upload(video), "Goal", 1, 2)
+    api.call("POST", f"/api/clips/{clip}/extract")
+    tab = open_page(context, site)
+    expect(tab.locator('[data-testid="clip-item"][data-status="ready"]')).to_be_visible()
+    shown = "Math.round(document.querySelector('#player-time').dataset.at * 30)"
+    tab.wait_for_function("document.querySelector('video').readyState >= 2")
+    tab.locator("#frame-on").click()
+    tab.wait_for_function(f"{shown} === 1")
+    held: list[Route] = []
+    tab.route("**/api/storage/url*", lambda route: held.append(route))
+    tab.get_by_role("button", name="Watch Goal").click()
+    expect(tab.locator("#player-title")).to_have_text("Clip: Goal")
+    until(tab, held)
+    assert tab.evaluate(shown) == 0
+    tab.locator("#clip-start-now").click()
+    expect(tab.get_by_test_id("clip-start")).to_have_value("1")
+    # A step is not lost: the video begins with that frame.
+    tab.locator("#frame-on").click()
+    held[0].continue_()
+    tab.wait_for_function(f"{shown} === 1")
 
 
 def test_the_strip_under_the_player_shows_the_clips_and_goes_where_it_is_pressed(

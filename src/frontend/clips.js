@@ -134,7 +134,8 @@ export function formFor(current) {
   drawTimeline(game?.duration, data.clips?.filter((clip) => clip.game_id === game?.id));
   byId("clip-controls").disabled = !game;
   byId("clip-form").hidden = !game;
-  if (game && Number(byId("clip-end").value) > game.duration) write("end", Math.floor(game.duration * 10) / 10);
+  // A game has no length before its upload is finished.
+  if (game?.duration && Number(byId("clip-end").value) > game.duration) write("end", Math.floor(game.duration * 10) / 10);
   drawLength();
 }
 

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 from tests.frontend.conftest import open_page
 from tests.frontend.site import RATE, Api, Site, make_video
+from tests.frontend.test_uploads import READY, begin
 
 from reel.tools import find_tools
 
@@ -189,3 +190,10 @@ def test_a_url_of_a_video_that_expired_is_renewed_at_the_same_place(playing: Pag
     playing.evaluate("document.querySelector('video').src = document.querySelector('video').src")
     playing.wait_for_function("before => document.querySelector('video').src !== before", arg=before)
     playing.wait_for_function("document.querySelector('video').readyState >= 2")
+
+
+def test_the_form_of_a_clip_offers_a_clip_of_the_game_that_was_just_uploaded(tab: Page, video: Path) -> None:
+    begin(tab, video)
+    expect(tab.locator(READY)).to_be_visible()
+    expect(tab.locator("#clip-length")).to_contain_text("90 frames")
+    expect(tab.get_by_test_id("clip-end")).to_have_value("3")

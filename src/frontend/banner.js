@@ -2,7 +2,7 @@
 
 import { config } from "./config.js";
 import { byId, make } from "./dom.js";
-import { API, Back, Cancelled, Problem, Unreachable } from "./errors.js";
+import { API, Back, Cancelled, Problem, Refused, Unreachable } from "./errors.js";
 
 const AGAIN_MS = 4000;
 const shown = new Map(); // key → {error, again, read}; the newest is last
@@ -59,7 +59,7 @@ function draw() {
   banner.dataset.cause = causeOf(entry.error);
   byId("error-text").replaceChildren(...words(entry.error));
   // The same request would be refused for the same reason: the form is what has to change.
-  byId("error-again").hidden = !entry.again || entry.error.status === 422;
+  byId("error-again").hidden = !entry.again || entry.error.status === 422 || entry.error instanceof Refused;
   byId("error-again").disabled = running.has(entry);
   byId("error-again").onclick = () => tryAgain(entry);
   byId("error-close").onclick = () => hideError(key);

@@ -55,5 +55,8 @@ export class Back extends Error {
   }
 }
 
+/** The same attempt would be refused again: the person has to choose or write something else. */
+export class Refused extends Error {}
+
 /** The person pressed Cancel, or something newer took the place. */
 export class Cancelled extends Error {}

@@ -21,6 +21,8 @@ async function fingerprint(file) {
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+const bytes = ({ size }) => `${size.toLocaleString("en")} bytes`;
+
 /** A new record of an upload that begins. */
 export async function recordOf(file, { game, profile, name }) {
   const hash = await fingerprint(file);
@@ -32,7 +34,7 @@ export async function recordOf(file, { game, profile, name }) {
  * gives a video another date each time that it is chosen.
  */
 export async function otherFile(record, file) {
-  if (file.size !== record.size) return `It has ${file.size} bytes, the upload began with ${record.size}.`;
+  if (file.size !== record.size) return `It has ${bytes(file)}, the upload began with ${bytes(record)}.`;
   const hash = await fingerprint(file);
   if (record.hash && hash) return hash === record.hash ? null : "Its content is another one.";
   if (file.name !== record.filename) return `Its name is “${file.name}”, the upload began with “${record.filename}”.`;

@@ -34,7 +34,7 @@ export const delayOf = (attempt) => Math.min(FIRST_DELAY_MS * 2 ** (attempt - 1)
  *
  * `target(number, last)` resolves with `{url, headers}`; it is asked again with `last`, the URL that had expired.
  * `progress(bytes)` hears what has arrived in all, `arrived(number)` each part, `waiting(cause)` that the network is
- * away, and with `null` that it is back. A part is sent again after a growing delay: as often as the network is away, and
+ * away or storage has a problem, and with `null` that it works again. A part is sent again after a growing delay: as often as the network is away, and
  * six times after answers such as 503. Other 4xx answers are final. Throws `Cancelled` after `signal`, `Unreachable`
  * when R2 forbids this page (CORS), an error when the file can no longer be read.
  */
@@ -90,6 +90,7 @@ async function sendPart(file, part, { target, waiting, signal, report }) {
       } else if (error.answered) {
         refused += 1;
         if (refused === TRIES) throw error;
+        if (refused > 1) waiting("storage"); // one answer such as 503 is no news
         await untilOnline(delayOf(refused), signal);
       } else {
         await stillReadable(file);
@@ -140,7 +141,9 @@ function put(blob, url, headers, signal, sent) {
 function refusal(request) {
   const code = /<Code>([^<]*)<\/Code>/.exec(request.responseText)?.[1] ?? "";
   const message = /<Message>([^<]*)<\/Message>/.exec(request.responseText)?.[1] ?? "";
-  const error = new Error(`Storage refused the upload: ${request.status} ${code} ${message}`.trim());
+  const answer = `${request.status} ${code} ${message}`.trim();
+  const error = new Error(request.status < 500 ? `Storage refused the upload: ${answer}`
+    : `Storage (R2) has a problem: ${answer}. What has arrived is kept, so try again later.`);
   error.answered = true;
   error.expired = request.status === 403;
   error.final = request.status < 500 && ![403, 408, 429].includes(request.status);

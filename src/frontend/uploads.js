@@ -1,9 +1,9 @@
 // The upload of this tab: begun, resumed, shown, and finished when the API has looked at the video.
 
-import { guarded } from "./banner.js";
+import { guarded, hideError } from "./banner.js";
 import { deleteGame, finalizeUpload, prepareUpload, uploadUrls } from "./calls.js";
 import { byId, size } from "./dom.js";
-import { Cancelled, CAUSES, Problem, Unreachable } from "./errors.js";
+import { Cancelled, CAUSES, Problem, Refused, Unreachable } from "./errors.js";
 import { profileId } from "./identity.js";
 import { alone, drop, keep, otherFile, recorded, recordOf } from "./records.js";
 import { load } from "./store.js";
@@ -97,12 +97,18 @@ async function send(file, record, prepared, abort) {
   return game;
 }
 
+async function goOn(record, signal) {
+  const prepared = await uploadUrls(record.game, { profile: record.profile, signal });
+  hideError("upload"); // why it did not go on before; the rest may take hours
+  return { record, prepared };
+}
+
 /** `begin(signal)` resolves with `{record, prepared}`; trying again after that goes on where it ended. */
 function run(file, title, begin) {
   let record = null;
   const again = async (signal) => {
     if (!record || !recorded(record.game)) return begin(signal);
-    return { record, prepared: await uploadUrls(record.game, { profile: record.profile, signal }) };
+    return goOn(record, signal);
   };
   return guarded(byId("upload-start"), async () => {
     if (active) throw new Error(`“${state.title}” is being uploaded. Wait until it is finished, or cancel it.`);
@@ -159,10 +165,10 @@ export function beginUpload(file, name) {
 export function resumeUpload(game, file) {
   return run(file, recorded(game)?.name ?? file.name, async (signal) => {
     const record = recorded(game);
-    if (!record) throw new Error("This browser does not know which file it was. Delete the game and upload it anew.");
+    if (!record) throw new Refused("This browser does not know which file it was. Delete the game and upload it anew.");
     const wrong = await otherFile(record, file);
-    if (wrong) throw new Error(`This is not the file of “${record.name}”. ${wrong}`);
-    return { record, prepared: await uploadUrls(game, { profile: record.profile, signal }) };
+    if (wrong) throw new Refused(`This is not the file of “${record.name}”. ${wrong}`);
+    return goOn(record, signal);
   });
 }
 
@@ -182,7 +188,9 @@ function show(news) {
 }
 
 const waitingFor = (cause) =>
-  cause === "offline" || cause === "interrupted" ? "Waiting for the network" : `Waiting: the server ${CAUSES[cause] ?? "has a problem"}`;
+  cause === "offline" || cause === "interrupted" ? "Waiting for the network"
+    : cause === "storage" ? "Waiting: storage has a problem"
+    : `Waiting: the server ${CAUSES[cause] ?? "has a problem"}`;
 
 /** `whenUploaded(game)` is called with each game that is ready. */
 export function startUploads(whenUploaded) {

@@ -72,8 +72,41 @@ def test_another_file_does_not_go_on_with_it(tab: Page, api: Api, long_video: Pa
             tab.get_by_role("button", name="Resume the upload of Match").click()
         chooser.value.set_files(other)
         expect(tab.get_by_test_id("error-banner")).to_contain_text("This is not the file of “Match”")
-        tab.locator("#error-close").click()
+        # The same file would be refused again.
+        expect(tab.get_by_test_id("error-again")).to_be_hidden()
     assert [game["status"] for game in api.call("GET", "/api/games")["games"]] == ["uploading"]
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Resume the upload of Match").click()
+    chooser.value.set_files(long_video)
+    expect(tab.locator("#upload-state")).to_be_visible()
+    # While the right file is sent, nothing says that it is the wrong one.
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_an_upload_says_that_storage_has_a_problem_and_that_what_arrived_is_kept(
+    tab: Page, site: Site, long_video: Path
+) -> None:
+    tab.clock.install()
+    unavailable = "<Error><Code>ServiceUnavailable</Code><Message>Reduce your request rate.</Message></Error>"
+    headers = {"Access-Control-Allow-Origin": site.page}
+    tab.route(PARTS, lambda route: route.fulfill(status=503, headers=headers, body=unavailable))
+    begin(tab, long_video)
+    states: list[str | None] = []
+    banner = tab.get_by_test_id("error-banner")
+    for _second in range(120):  # six tries take 26 s of the page's clock
+        states.append(tab.get_by_test_id("upload-text").text_content())
+        if banner.is_visible():
+            break
+        tab.clock.run_for(1000)
+    assert any((state or "").startswith("Waiting: storage has a problem") for state in states), states
+    expect(banner).to_contain_text("Storage (R2) has a problem: 503 ServiceUnavailable")
+    expect(banner).to_contain_text("What has arrived is kept")
+    tab.unroute(PARTS)
+    tab.get_by_test_id("error-again").click()
+    expect(tab.locator(READY)).to_be_visible()
+    expect(banner).to_be_hidden()
 
 
 def test_it_says_that_it_waits_for_the_network_and_goes_on(

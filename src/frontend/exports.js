@@ -23,6 +23,7 @@ export function drawExports({ exports: found, reels }) {
   fill(byId("export-list"), (found ?? []).map(item));
   if (!found) return;
   if (following && !exportOf(following.id)) stopFollowing();
+  if (following) byId("export-title").textContent = exportOf(following.id).name;
   const active = found.find((job) => !ENDED.has(job.status));
   if (active && !following?.running) follow(active);
 }

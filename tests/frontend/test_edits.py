@@ -133,6 +133,7 @@ def test_an_export_is_followed_renamed_downloaded_and_deleted(
     rename(tab, "Highlights", "For the club")
     row = tab.get_by_test_id("export-item")
     expect(row).to_contain_text("For the club")
+    expect(tab.locator("#export-title")).to_have_text("For the club")
     with tab.expect_download() as saved:
         tab.get_by_role("button", name="Download For the club").click()
     assert saved.value.suggested_filename == "For the club.mp4"

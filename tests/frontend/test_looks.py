@@ -42,3 +42,30 @@ def test_a_phone_shows_what_is_edited_from_its_title_on(
     expect(tab.locator(title)).to_be_in_viewport(ratio=1)
     top = "title => title.getBoundingClientRect().top - document.querySelector('header').getBoundingClientRect().bottom"
     assert tab.locator(title).evaluate(top) >= 0, "the header covers the title"
+
+
+SCROLLS = """() => [...document.querySelectorAll('main *')].filter((element) =>
+    element.scrollHeight > element.clientHeight + 1 && /auto|scroll/.test(getComputedStyle(element).overflowY))
+    .map((element) => element.id)"""
+
+
+@pytest.mark.parametrize(("width", "scrolling"), [(390, []), (1280, ["clip-list", "project-clips"])])
+def test_long_lists_scroll_with_the_page_where_the_cards_are_in_one_column(
+    contexts: NewContext, api: Api, site: Site, video: Path, width: int, scrolling: list[str]
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    for number in range(20):
+        api.clip(game, f"Clip {number}")
+    tab = open_page(contexts(viewport={"width": width, "height": 844}), site)
+    expect(tab.get_by_test_id("clip-item")).to_have_count(20)
+    expect(tab.get_by_test_id("project-clip")).to_have_count(20)
+    assert tab.evaluate(SCROLLS) == scrolling
+
+
+def test_nothing_half_said_stands_below_a_page_that_loads(contexts: NewContext, site: Site) -> None:
+    context = contexts()
+    context.route("**/config.json", lambda route: None)
+    tab = open_page(context, site, ready=False)
+    expect(tab.locator("#starting")).to_be_visible()
+    expect(tab.locator("footer")).to_be_hidden()

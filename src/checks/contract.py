@@ -101,7 +101,10 @@ class Contract:
         made = await self.api.call("POST", "/api/games/prepare-upload", {**UPLOAD, "size": len(data)}, expect=201)
         await self.api.send_file(made["upload"]["url"], data, headers=made["upload"]["headers"])
         self._game = made["game_id"]
-        await self.api.call("POST", f"/api/games/{self._game}/finalize-upload", {})
+        game = await self.api.call("POST", f"/api/games/{self._game}/finalize-upload", {})
+        while game["status"] == "inspecting":  # the check has a deadline
+            await asyncio.sleep(0.3)
+            game = await self.api.call("GET", f"/api/games/{self._game}")
         below = f"games/{self._game}/source.mp4"
         url = (await self.api.call("GET", "/api/storage/url", params={"key": below}))["url"]
         return Uploaded(f"{await self.owns()}profiles/{self.api.headers['X-Profile-ID']}/{below}", url)

@@ -22,6 +22,8 @@ REPEATS = 5
 T = TypeVar("T")
 # Seconds that rendering a few seconds of video may take on a shared CPU.
 RENDER_S = 150.0
+# Seconds that reading a video of some MB may take.
+INSPECT_S = 60.0
 # Tolerance of a duration, in seconds: encoders add padding at both ends of each clip.
 TOLERANCE_S = 0.35
 SMALL, SMALL_SECONDS = "640x360", 6
@@ -63,9 +65,18 @@ async def upload(person: Person, video: Path) -> Mapping[str, Any]:
     data = video.read_bytes()
     prepared = await prepare(person, len(data))
     await person.api.send_file(prepared["upload"]["url"], data, headers=prepared["upload"]["headers"])
-    game: Mapping[str, Any] = await person.api.call(
-        "POST", f"/api/games/{prepared['game_id']}/finalize-upload", {"parts": []}
-    )
+    return await finalize(person, prepared["game_id"])
+
+
+async def finalize(person: Person, game_id: str, parts: Sequence[Mapping[str, Any]] = ()) -> Mapping[str, Any]:
+    """End an upload, and return the game as soon as it is not `inspecting` any more."""
+    body = {"parts": list(parts)}
+    game: Mapping[str, Any] = await person.api.call("POST", f"/api/games/{game_id}/finalize-upload", body)
+    end = time.monotonic() + INSPECT_S
+    while game["status"] == "inspecting":
+        assert time.monotonic() < end, f"game {game_id} is still inspected after {INSPECT_S:.0f} s"
+        await asyncio.sleep(POLL_S)
+        game = await person.api.call("GET", f"/api/games/{game_id}")
     return game
 
 

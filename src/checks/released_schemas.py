@@ -129,6 +129,19 @@ INSERT INTO jobs (id, kind, subject_id, status, payload, created_at, updated_at,
 """,
         ids=("named-export",),
     ),
+    Step(
+        tables="""
+ALTER TABLE jobs ADD COLUMN inspection INTEGER NOT NULL DEFAULT 0;
+""",
+        rows=f"""
+INSERT INTO games VALUES ('refused-game', 'Recording', 'recording.ts', 'video/mp2t', 'ts', 1000, 'uploading', NULL, 0,
+    NULL, NULL, NULL, NULL, NULL, '{WHEN}', '{WHEN}', NULL);
+INSERT INTO jobs (id, kind, subject_id, status, payload, result, created_at, updated_at, inspection)
+    VALUES ('old-inspection', 'extraction', 'refused-game', 'complete', '{{}}', '{{"refused": "it has two clocks"}}',
+    '{WHEN}', '{WHEN}', 1);
+""",
+        ids=("refused-game",),
+    ),
 )
 
 

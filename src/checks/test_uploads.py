@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.async_api import Page
 
-from journey import prepare, signed_url
+from journey import finalize, prepare, signed_url
 from parity.checks import BucketCors, check
 from parity.checks.browser import Pages
 from parity.checks.media import Media
@@ -95,8 +95,7 @@ async def _transferred(person: Person, page: Pages, video: Path) -> None:
         wrong = [reason for number, put in enumerate(puts, 1) for reason in _wrong_with_put(number, put)]
         assert not wrong, "\n".join(wrong)
         parts = [{"part_number": number, "etag": put["etag"]} for number, put in enumerate(puts, 1)]
-        body = {"parts": parts if "parts" in prepared["upload"] else []}
-        game = await person.api.call("POST", f"/api/games/{prepared['game_id']}/finalize-upload", body)
+        game = await finalize(person, prepared["game_id"], parts if "parts" in prepared["upload"] else ())
         url = await signed_url(person, game["key"])
         whole = await tab.evaluate(GET, [url, ""])
         part = await tab.evaluate(GET, [url, f"bytes=0-{FIRST_BYTES - 1}"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -216,9 +218,11 @@ async def _judge(cell: Cell, source: Path, tools: Tools) -> str:
         folder = Path(name)
         store = OneFile(source, folder / "clip.mp4")
         try:
-            media = await inspect(store, "k", source.stat().st_size, folder / "inspect")  # type: ignore[arg-type]
+            read = partial(store.get_range, "k")
+            media = await inspect(read, source.stat().st_size, folder / "inspect", at_most=math.inf)
         except UnusableVideo as error:
             return f"refused: {error}"
+        assert media is not None
         wanted = cell.made_s + cell.late_s if cell.length_s is None else cell.length_s
         if cell.keep < 1 and cell.length_s is None:
             wanted = await asyncio.to_thread(_decoded_s, cell, source, tools)

@@ -1,4 +1,5 @@
-"""Finds the length of a fragmented MP4 from its last fragment (ISO/IEC 14496-12, 8.8), without reading the whole file.
+"""Reads the fragments of a fragmented MP4 (ISO/IEC 14496-12, 8.8): whether they belong together, and where the last one
+ends.
 
 Such a file says in its index (moov) only which tracks it has; each fragment (moof) tells when it begins (tfdt) and how
 long its samples are (trun). A recorder that lost power leaves a last fragment that is cut off; the one before it
@@ -9,13 +10,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
+from reel import boxes
 from reel.boxes import children, find, u32
-from reel.errors import NotAVideo
+from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
+from reel.media import MediaInfo
+from reel.scan import CLOCK_BEGINS_ANEW, CLOCK_SLACK_S, JOINED
 
-# At most this many candidates are examined, because a malicious file may contain very many.
-MAX_CANDIDATES = 10_000
+# A description of a fragment, or an index, is held in memory.
+MAX_DESCRIPTION_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -52,55 +57,95 @@ def picture_track(moov: bytes) -> Track:
     raise NotAVideo("The file has no video track that can be read")
 
 
-def end_of_last_fragment(tail: bytes, track: Track) -> float | None:
-    """When the last whole fragment of the track in `tail` (the end of the file) ends, in seconds; None where there is
-    none."""
-    at = len(tail)
-    for _ in range(MAX_CANDIDATES):
-        at = tail.rfind(b"moof", 0, at)
-        if at < 4:
-            break
-        start = at - 4
-        size = u32(tail, start)
-        if size < 16 or start + size > len(tail):
-            continue
-        ends = [end for end in _ends(tail, start + 8, start + size, track) if end is not None]
-        if ends and _media_is_whole(tail, start + size):
-            return max(ends) / track.timescale
-    return None
+class Fragments:
+    """A `reel.scan.Scan` of a fragmented MP4 of `size` bytes, whose index is `moov`. Raises NotAVideo."""
+
+    step = 1
+
+    def __init__(self, moov: bytes, size: int) -> None:
+        self.fault: str | None = None
+        self._moov, self._size = bytes(moov), size
+        self._track = picture_track(moov)
+        self._rest = bytearray()
+        self._offset = 0
+        self._skip = 0
+        self._over = False
+        self._described = 0
+        self._end = 0
+
+    def look(self, data: bytes) -> None:
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        self._offset += skipped
+        self._rest += data[skipped:]
+        while not self._over and len(self._rest) >= boxes.HEADER_BYTES:
+            try:
+                box = boxes.read_header(bytes(self._rest[: boxes.HEADER_BYTES]), self._offset, self._size)
+            except TruncatedVideo:
+                self._over = True
+                break
+            if box.kind not in boxes.KNOWN_KINDS:
+                self._over = True
+            elif box.kind in ("moof", "moov") and len(self._rest) < box.size:
+                if box.size <= MAX_DESCRIPTION_BYTES:
+                    return
+                self.fault, self._over = f"The video is damaged: {box.kind!r} has {box.size} bytes", True
+            else:
+                self._box(box)
+                self._offset += min(box.size, len(self._rest))
+                self._skip = max(0, box.size - len(self._rest))
+                del self._rest[: box.size]
+        if self._over:
+            self._rest.clear()
+
+    def settled(self, media: MediaInfo) -> MediaInfo:
+        if not self._end:
+            raise UnusableVideo(
+                "The length of this fragmented MP4 cannot be determined: it has no complete fragment with pictures. "
+                "Export it as an ordinary MP4 (ffmpeg -i IN -c copy OUT.mp4) and try again"
+            )
+        return replace(media, duration_s=self._end / self._track.timescale - min(0.0, media.start_s))
+
+    def _box(self, box: boxes.Box) -> None:
+        if box.kind == "mdat":  # it is there to its end, so what was described counts
+            self._end = max(self._end, self._described)
+        elif box.kind == "moov" and self._rest[: box.size] != self._moov:
+            self.fault = JOINED
+        elif box.kind == "moof":
+            data = bytes(self._rest[: box.size])
+            for begin, end in _spans(data, self._track, self._described):
+                if begin < self._described - CLOCK_SLACK_S * self._track.timescale:
+                    self.fault = self.fault or CLOCK_BEGINS_ANEW
+                self._described = max(self._described, end)
 
 
-def _media_is_whole(tail: bytes, offset: int) -> bool:
-    """Whether the media that follows a fragment's description is there to its end."""
-    if offset + 8 > len(tail) or tail[offset + 4 : offset + 8] != b"mdat":
-        return False
-    size = u32(tail, offset)
-    if size == 1 and offset + 16 <= len(tail):
-        (size,) = struct.unpack_from(">Q", tail, offset + 8)
-    return size == 0 or offset + size <= len(tail)
+def _spans(moof: bytes, track: Track, before: int) -> Iterator[tuple[int, int]]:
+    """Where the track's samples of a fragment begin and end, in ticks; `before` is where the fragment before ended."""
+    for kind, inner, inner_end in children(moof, 8, len(moof)):
+        span = _span(moof, inner, inner_end, track, before) if kind == "traf" else None
+        if span is not None:
+            yield span
 
 
-def _ends(data: bytes, start: int, end: int, track: Track) -> Iterator[int | None]:
-    for kind, inner, inner_end in children(data, start, end):
-        if kind == "traf":
-            yield _end_of_run(data, inner, inner_end, track)
-
-
-def _end_of_run(data: bytes, start: int, end: int, track: Track) -> int | None:
+def _span(data: bytes, start: int, end: int, track: Track, before: int) -> tuple[int, int] | None:
     head, clock = find(data, start, end, "tfhd"), find(data, start, end, "tfdt")
-    if head is None or clock is None or u32(data, head[0] + 4) != track.number:
+    if head is None or u32(data, head[0] + 4) != track.number:
         return None
     at, ticks = head[0] + 8, track.sample_ticks
     flags = u32(data, head[0]) & 0xFFFFFF
     at += 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
     if flags & 0x8:
         ticks = u32(data, at)
-    begin = struct.unpack_from(">Q", data, clock[0] + 4)[0] if data[clock[0]] == 1 else u32(data, clock[0] + 4)
+    begin = before
+    if clock is not None and clock[1] - clock[0] >= 8:
+        code, width = (">Q", 8) if data[clock[0]] == 1 else (">I", 4)
+        if clock[1] - clock[0] >= 4 + width:
+            (begin,) = struct.unpack_from(code, data, clock[0] + 4)
     length = 0
     for kind, inner, inner_end in children(data, start, end):
         if kind == "trun":
             length += _run_ticks(data, inner, inner_end, ticks)
-    return int(begin) + length
+    return begin, begin + length
 
 
 def _run_ticks(data: bytes, start: int, end: int, ticks: int) -> int:

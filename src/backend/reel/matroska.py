@@ -1,4 +1,4 @@
-"""Finds when the last picture of a Matroska or WebM file begins (RFC 9559).
+"""Finds when the last picture of a Matroska or WebM file begins, and whether another file follows (RFC 9559).
 
 The length in the file's header is not reliable. A browser's recorder writes none, because it does not know the length
 when it writes the header. A file that was cut off has the intended length. A recording whose clock does not begin at
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reel.media import MediaInfo
+from reel.scan import JOINED
+
 _CLUSTER, _TIMESTAMP = b"\x1f\x43\xb6\x75", 0xE7
 _SIMPLE_BLOCK, _GROUP, _BLOCK = 0xA3, 0xA0, 0xA1
 _CHECKSUM, _VOID = 0xBF, 0xEC
@@ -18,6 +21,48 @@ _TICKS = b"\x2a\xd7\xb1"
 _TRACKS = b"\x16\x54\xae\x6b"
 _TRACK, _TRACK_NUMBER, _TRACK_TYPE = 0xAE, 0xD7, 0x83
 MAGIC = b"\x1a\x45\xdf\xa3"
+_SEGMENT = b"\x18\x53\x80\x67"
+_KINDS = (b"\x42\x82\x84webm", b"\x42\x82\x88matroska")
+# Of a file's header: the mark, and the name of its kind after at most six numbers of ours or another program's.
+HEADER_BYTES = 96
+
+
+class Segments:
+    """A `reel.scan.Scan` of a file that does not tell where its segment ends: whether another file follows."""
+
+    step = 1
+
+    def __init__(self) -> None:
+        self.fault: str | None = None
+        self._before = b""
+        self._offset = 0
+
+    def look(self, data: bytes) -> None:
+        seen = self._before + data
+        at = seen.find(MAGIC)
+        while at >= 0:
+            if self._offset + at > 0 and is_header(seen[at : at + HEADER_BYTES]):
+                self.fault = JOINED
+            at = seen.find(MAGIC, at + 1)
+        self._before = seen[-HEADER_BYTES:]
+        self._offset += len(seen) - len(self._before)
+
+    def settled(self, media: MediaInfo) -> MediaInfo:
+        return media
+
+
+def is_header(data: bytes) -> bool:
+    """Whether a file begins here."""
+    return data.startswith(MAGIC) and any(kind in data[:HEADER_BYTES] for kind in _KINDS)
+
+
+def end_of_segment(head: bytes) -> int | None:
+    """Where the file's segment ends, by what it says itself; None where it does not tell."""
+    at = head.find(_SEGMENT, 0, 4096)
+    if at < 0 or at + 12 > len(head):
+        return None
+    size, start = _number(head, at + 4, keep_marker=False)
+    return None if size == len(head) else start + size
 
 
 def last_picture(head: bytes, tail: bytes) -> float | None:

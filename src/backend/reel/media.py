@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Final, Literal
+
+# What a file tells of its length counts up to this difference: the last sound may end so much after the last picture.
+LENGTH_SLACK_S: Final = 0.1
 
 Transfer = Literal["sdr", "hlg", "pq"]
 
@@ -53,3 +56,12 @@ class MediaInfo:
     video: VideoStream
     audio: AudioStream | None
     start_s: float = 0.0
+
+
+def with_last_picture(media: MediaInfo, last_s: float | None) -> MediaInfo:
+    """The length by when the last picture begins, where that differs from what the file tells of itself."""
+    if last_s is None:
+        return media
+    frame_s = float(1 / media.video.fps) if media.video.fps else 0.0
+    length_s = last_s + frame_s - max(0.0, media.start_s)
+    return media if abs(media.duration_s - length_s) <= LENGTH_SLACK_S else replace(media, duration_s=length_s)

@@ -12,20 +12,24 @@ from pathlib import Path
 from typing import Final
 
 from reel.errors import UnusableVideo
+from reel.media import MediaInfo
+from reel.scan import CLOCK_BEGINS_ANEW, CLOCK_SLACK_S, FORMATS_CHANGE
 
 _SYNC: Final = 0x47
 _TICKS: Final = 90_000
 _WRAP: Final = 1 << 33
 # A table, a picture or a sound begins in this packet.
 _BEGINS: Final = 0x40
-FORMATS_CHANGE: Final = (
-    "The recording changes the format of its picture or its sound in the middle, and cannot be decoded in one go: make "
-    "one MP4 of its parts first, and upload that"
-)
+# Types of streams with pictures and with sound (table 2-34, and those of ATSC and Blu-ray). Type 6 holds anything: its
+# descriptors say what.
+_PICTURES: Final = frozenset({0x01, 0x02, 0x10, 0x1B, 0x24, 0xD1, 0xEA})
+_SOUNDS: Final = frozenset({0x03, 0x04, 0x0F, 0x11, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87})
+_PRIVATE: Final = 0x06
+# Descriptors that name the format of such a stream: a registration (2.6.8), and those of DVB for AC-3, E-AC-3, …
+_NAMES_FORMAT: Final = frozenset({0x05, 0x6A, 0x7A, 0x7B, 0x7C})
 # How much of a file is searched at once: 4 MB.
 _BLOCK_PACKETS: Final = 20_000
-# B-frames and the two streams of a file lie this far apart at most; a clock that goes back further was set back.
-_TOLERANCE: Final = 5 * _TICKS
+_TOLERANCE: Final = int(CLOCK_SLACK_S * _TICKS)
 
 
 def packet_size(head: bytes) -> int:
@@ -36,6 +40,25 @@ def packet_size(head: bytes) -> int:
         if len(head) >= 3 * size and all(head[place] == _SYNC for place in places):
             return size
     return 0
+
+
+class Recording:
+    """A `reel.scan.Scan` of an MPEG-TS: its clock and its formats."""
+
+    def __init__(self, packet: int) -> None:
+        self.step = packet
+        self.fault: str | None = None
+        self._clock, self._formats = Clock(packet), Formats(packet)
+
+    def look(self, data: bytes) -> None:
+        self._clock.look(data)
+        self._formats.look(data)
+        self.fault = (
+            CLOCK_BEGINS_ANEW if self._clock.went_back else FORMATS_CHANGE if self._formats.changed else self.fault
+        )
+
+    def settled(self, media: MediaInfo) -> MediaInfo:
+        return media
 
 
 class Clock:
@@ -73,21 +96,22 @@ class Formats:
         self._packet = packet
         self._offset = 4 if packet == 192 else 0
         self._tables: set[int] = set()
-        self._first: dict[int, dict[int, int]] = {}
+        self._programs: set[int] = set()
+        self._first: dict[int, dict[int, bytes]] = {}
         self.changed = False
-        self.spacing = 0
-        """The greatest distance between two tables of one program within what was looked at, in bytes."""
 
     def look(self, data: bytes) -> None:
-        """Compare each table of a program with the first one of that program: a stream may come and go, but not be of
-        another type (table 2-34)."""
+        """Compare each table with the first one. A stream may come and go, but not be of another type; another stream
+        or program may be added to the first one, but not take its place, because a clip is cut from the first one."""
         for start in self._begins(data, 0):
             section = _section(data[start : start + 188])
             if section[:1] == b"\x00":
                 entries = (section[at : at + 4] for at in range(8, len(section) - 4, 4))
-                self._tables |= {(entry[2] & 0x1F) << 8 | entry[3] for entry in entries if entry[:2] != b"\x00\x00"}
+                programs = {(entry[2] & 0x1F) << 8 | entry[3] for entry in entries if entry[:2] != b"\x00\x00"}
+                self._programs = self._programs or programs
+                self._tables |= programs
+                self.changed |= bool(programs) and not programs & self._programs
         for stream in self._tables:
-            before = None
             for start in self._begins(data, stream):
                 section = _section(data[start : start + 188])
                 if section[:1] != b"\x02":
@@ -95,8 +119,7 @@ class Formats:
                 types = _types(section)
                 known = self._first.setdefault(stream, types)
                 self.changed |= any(known.get(one, kind) != kind for one, kind in types.items())
-                self.spacing = max(self.spacing, start - before if before is not None else 0)
-                before = start
+                self.changed |= any(_is_replaced(kinds, known, types) for kinds in (_PICTURES, _SOUNDS))
 
     def _begins(self, data: bytes, stream: int) -> Iterator[int]:
         """Where packets lie in which a table of a stream begins. By searching: a loop over all packets of a gigabyte
@@ -143,14 +166,35 @@ def _section(packet: bytes) -> bytes:
     return section if len(section) == length else b""
 
 
-def _types(section: bytes) -> dict[int, int]:
-    """Stream to type, of a program's table."""
-    found: dict[int, int] = {}
+def _types(section: bytes) -> dict[int, bytes]:
+    """Stream to type, of a program's table; of a private stream also what its descriptors say of its format."""
+    found: dict[int, bytes] = {}
     at = 12 + ((section[10] & 0x0F) << 8 | section[11]) if len(section) > 12 else len(section)
     while at + 5 <= len(section) - 4:
-        found[(section[at + 1] & 0x1F) << 8 | section[at + 2]] = section[at]
-        at += 5 + ((section[at + 3] & 0x0F) << 8 | section[at + 4])
+        behind = at + 5 + ((section[at + 3] & 0x0F) << 8 | section[at + 4])
+        kind = section[at : at + 1]
+        if kind[0] == _PRIVATE:
+            kind += _named_format(section[at + 5 : behind])
+        found[(section[at + 1] & 0x1F) << 8 | section[at + 2]] = kind
+        at = behind
     return found
+
+
+def _named_format(descriptors: bytes) -> bytes:
+    at = 0
+    while at + 2 <= len(descriptors):
+        tag, length = descriptors[at], descriptors[at + 1]
+        if tag in _NAMES_FORMAT:
+            return bytes([tag]) + (descriptors[at + 2 : at + 6] if tag == 0x05 else b"")
+        at += 2 + length
+    return b""
+
+
+def _is_replaced(kinds: frozenset[int], before: dict[int, bytes], after: dict[int, bytes]) -> bool:
+    """Whether other streams of these kinds have taken the place of all that were there."""
+    was = {stream for stream, kind in before.items() if kind[0] in kinds}
+    now = {stream for stream, kind in after.items() if kind[0] in kinds}
+    return bool(was and now) and not was & now
 
 
 def _presentation_ticks(packet: bytes) -> int | None:

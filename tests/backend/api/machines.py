@@ -145,6 +145,6 @@ async def machines(folder: Path, count: int = 2) -> AsyncIterator[Machines]:
             yield Machines(clients[:count], cores, store)
 
 
-async def _inspect(*_: Any) -> MediaInfo:
+async def _inspect(*_: Any, **__: Any) -> MediaInfo:
     await asyncio.sleep(0)  # as a real one, it lets other requests come between
     return MediaInfo("mp4", GAME_SECONDS, 1, VideoStream("h264", 320, 180, None), None)

@@ -115,10 +115,10 @@ async def test_a_game_that_is_deleted_while_it_is_looked_at_is_gone(
 ) -> None:
     looking, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slow(*asked: Any) -> Any:
+    async def slow(*asked: Any, **options: Any) -> Any:
         looking.set()
         await go_on.wait()
-        return await inspect(*asked)
+        return await inspect(*asked, **options)
 
     monkeypatch.setattr(uploads, "inspect", slow)
     data = make_video()
@@ -138,12 +138,12 @@ async def test_few_uploads_are_looked_at_at_a_time(
 ) -> None:
     running, most = 0, 0
 
-    async def counted(*asked: Any) -> Any:
+    async def counted(*asked: Any, **options: Any) -> Any:
         nonlocal running, most
         running += 1
         most = max(most, running)
         try:
-            return await inspect(*asked)
+            return await inspect(*asked, **options)
         finally:
             running -= 1
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import struct
 import subprocess
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 from tests.reel.matrix import OneFile
 
-from app.games import recordings, validation
 from app.games.validation import inspect
 from reel.boxes import children, find
 from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
@@ -20,6 +20,9 @@ from reel.render import extract_clip
 from reel.tools import find_tools
 
 MIB = 1024 * 1024
+FRAGMENTED = ("-movflags", "frag_keyframe+empty_moov+default_base_moof")
+CONSTANT = ("-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M")
+VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "16", "-c:a", "libopus")
 _ENCODE = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p", "-threads", "1")
 
 
@@ -37,39 +40,72 @@ def make(path: Path, seconds: int, *options: str, size: str = "320x180") -> Path
     return path
 
 
-async def look(path: Path, tmp_path: Path) -> tuple[MediaInfo, int]:
-    """What was found, and how many bytes were read for it."""
-    store = OneFile(path, tmp_path / "unused")
-    media = await inspect(store, "key", path.stat().st_size, tmp_path / "work")  # type: ignore[arg-type]
-    return media, store.bytes_read
+async def look(path: Path, tmp_path: Path) -> MediaInfo:
+    """What is found in the whole file."""
+    media = await inspect(of(path), path.stat().st_size, tmp_path / "work", at_most=math.inf)
+    assert media is not None
+    return media
+
+
+def of(path: Path, read_bytes: list[int] | None = None) -> Callable[[int, int], Awaitable[bytes]]:
+    """Reads ranges of the file, and adds to `read_bytes` how many bytes each had."""
+
+    async def read(offset: int, length: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+        if read_bytes is not None:
+            read_bytes.append(len(data))
+        return data
+
+    return read
+
+
+async def bytes_read_at_once(path: Path, tmp_path: Path) -> int:
+    """How much finalize reads of a file that must be read whole, where it is too large for that."""
+    read: list[int] = []
+    media = await inspect(of(path, read), path.stat().st_size, tmp_path / "work", at_most=0)
+    assert media is None, "the rest of it must be read"
+    return sum(read)
 
 
 async def test_a_long_fragmented_mp4_has_its_whole_length(folder: Path, tmp_path: Path) -> None:
-    path = make(folder / "long.mp4", 90, "-qp", "18", "-movflags", "frag_keyframe+empty_moov+default_base_moof")
-    media, read = await look(path, tmp_path)
+    path = make(folder / "long.mp4", 90, "-qp", "18", *FRAGMENTED)
+    media = await look(path, tmp_path)
     assert media.duration_s == pytest.approx(90, abs=0.1)
-    assert media.size_bytes == path.stat().st_size
-    assert read < 9 * 1024 * 1024
+    assert media.size_bytes == path.stat().st_size > 9 * MIB
+    assert await bytes_read_at_once(path, tmp_path) < 7 * MIB
 
 
 async def test_a_fragmented_mp4_that_lost_power_counts_to_its_last_whole_fragment(folder: Path, tmp_path: Path) -> None:
-    whole = make(folder / "long.mp4", 90, "-qp", "18", "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    whole = make(folder / "long.mp4", 90, "-qp", "18", *FRAGMENTED)
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    media, _ = await look(cut, tmp_path)
+    media = await look(cut, tmp_path)
     assert 20 < media.duration_s < 70
 
 
-async def test_fragments_larger_than_what_is_read_of_the_end_are_found_from_box_to_box(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(validation, "FRAGMENT_BYTES", (1024,))
-    path = make(folder / "large.mp4", 6, "-movflags", "frag_keyframe+empty_moov+default_base_moof")
-    media, _ = await look(path, tmp_path)
-    assert media.duration_s == pytest.approx(6, abs=0.1)
-    monkeypatch.setattr(validation, "MAX_FRAGMENT_BOXES", 3)
-    with pytest.raises(UnusableVideo, match="few large fragments"):
+async def test_fragments_without_a_time_follow_each_other(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "no-tfdt.mp4"
+    path.write_bytes(make(folder / "short.mp4", 6, *FRAGMENTED).read_bytes().replace(b"tfdt", b"free"))
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(6, abs=0.1)
+
+
+async def test_a_fragmented_mp4_without_a_whole_fragment_is_refused(folder: Path, tmp_path: Path) -> None:
+    data = make(folder / "short.mp4", 6, *FRAGMENTED).read_bytes()
+    path = tmp_path / "none.mp4"
+    path.write_bytes(data[: data.index(b"mdat") + 3000])
+    with pytest.raises(UnusableVideo, match="no complete fragment"):
         await look(path, tmp_path)
+
+
+async def test_an_index_that_is_repeated_between_fragments_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    data = make(folder / "short.mp4", 6, *FRAGMENTED).read_bytes()
+    begin, end = data.index(b"moov") - 4, data.index(b"moof") - 4
+    later = data.index(b"moof", end + 8) - 4
+    path = tmp_path / "repeated.mp4"
+    path.write_bytes(data[:later] + data[begin:end] + data[later:])
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(6, abs=0.1)
 
 
 @pytest.mark.parametrize("mark", [b"\x1f\x43\xb6\x75", b"moof"])
@@ -78,24 +114,21 @@ async def test_an_end_full_of_marks_is_not_looked_at_for_ever(mark: bytes, folde
     path = tmp_path / "full"
     path.write_bytes(make(folder / f"hostile.{'mp4' if options else 'mkv'}", 2, *options).read_bytes() + mark * 500_000)
     try:
-        media, read = await look(path, tmp_path)
+        media = await look(path, tmp_path)
     except UnusableVideo:
         return
     assert media.duration_s == pytest.approx(2, abs=0.1)
-    assert read < 16 * 1024 * 1024
 
 
-async def test_a_huge_transport_stream_is_not_read_between_its_ends(folder: Path, tmp_path: Path) -> None:
-    data = make(folder / "one.ts", 20, "-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M").read_bytes()
+async def test_of_a_huge_transport_stream_finalize_reads_the_ends(folder: Path, tmp_path: Path) -> None:
+    data = make(folder / "tables.ts", 20, *CONSTANT).read_bytes()
     half = len(data) // 2 // 188 * 188
     huge = tmp_path / "huge.ts"
     with huge.open("wb") as file:
         file.write(data[:half])
         file.seek(3 * 1024**3 // 188 * 188)
         file.write(data[half:])
-    media, read = await look(huge, tmp_path)
-    assert media.duration_s == pytest.approx(20, abs=0.1)
-    assert read < 40 * MIB
+    assert await bytes_read_at_once(huge, tmp_path) < 13 * MIB
 
 
 def changed_tables(data: bytes) -> bytes:
@@ -119,54 +152,75 @@ def with_tables(path: Path, source: bytes, size: int, places: range) -> Path:
     return path
 
 
-@pytest.mark.parametrize("size", [30 * MIB, 1024 * MIB])
-async def test_a_format_that_changes_for_some_seconds_of_a_long_recording_is_refused(
-    size: int, folder: Path, tmp_path: Path
+async def test_a_table_with_another_format_anywhere_in_a_long_recording_is_found(folder: Path, tmp_path: Path) -> None:
+    source = make(folder / "tables.ts", 20, *CONSTANT).read_bytes()
+    size, place = 100 * MIB, 71 * MIB + 12_345
+    path = with_tables(tmp_path / "a.ts", source, size, range(place, place + 1))
+    with pytest.raises(UnusableVideo, match="changes the format"):
+        await look(path, tmp_path)
+    job = ExtractClip("a/games/g/source", "a/clip.mp4", 0.0, 1.0)
+    with pytest.raises(UnusableVideo, match="changes the format"):  # of a game that an earlier release has accepted
+        await extract_clip(job, OneFile(path, tmp_path / "x"), tmp_path, tools=find_tools(), deadline_s=60)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "first", "second", "reason"),
+    [
+        ("ts", (), ("-c:v", "mpeg2video"), "changes the format"),
+        ("ts", (), ("-c:a", "ac3"), "changes the format"),
+        ("ts", ("-c:a", "libopus"), ("-c:a", "s302m", "-strict", "-2", "-ar", "48000", "-ac", "2"), "format"),
+        ("ts", (), ("-mpegts_start_pid", "0x200"), "changes the format"),
+        ("ts", (), ("-mpegts_start_pid", "0x200", "-mpegts_pmt_start_pid", "0x1010"), "changes the format"),
+        ("ts", (), ("-output_ts_offset", "-30"), "begins anew"),
+        ("flv", (), ("-c:v", "flv"), "joined byte by byte"),
+        ("mp4", FRAGMENTED, (*FRAGMENTED, "-vf", "scale=640:360"), "joined byte by byte"),
+        ("mp4", FRAGMENTED, FRAGMENTED, "begins anew"),
+        ("mkv", (), (), "joined byte by byte"),
+        ("webm", (*VP8, "-live", "1"), (*VP8, "-live", "1"), "joined byte by byte"),
+        ("avi", (), (), "joined byte by byte"),
+    ],
+)
+async def test_recordings_joined_byte_by_byte_are_refused(
+    suffix: str, first: Sequence[str], second: Sequence[str], reason: str, tmp_path: Path
 ) -> None:
-    source = make(folder / "tables.ts", 20, "-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M")
-    # Ten times a second at 8 Mbit/s: 2 MiB are 2 s, 8 MiB are 8 s.
-    length = 8 * MIB if size > 100 * MIB else 2 * MIB
-    path = with_tables(tmp_path / "a.ts", source.read_bytes(), size, range(size // 2, size // 2 + length, 100_000))
+    offset = ("-output_ts_offset", "12") if suffix == "ts" else ()
+    one = make(tmp_path / f"one.{suffix}", 12, *first)
+    two = make(tmp_path / f"two.{suffix}", 4, *offset, *second)
+    path = tmp_path / f"both.{suffix}"
+    path.write_bytes(one.read_bytes() + two.read_bytes())
+    with pytest.raises(UnusableVideo, match=reason):
+        await look(path, tmp_path)
+
+
+async def test_parts_of_one_recording_in_one_format_are_one_video(tmp_path: Path) -> None:
+    parts = [make(tmp_path / f"{n}.ts", 4, "-output_ts_offset", str(10 + 4 * n), "-muxdelay", "0") for n in range(3)]
+    path = tmp_path / "all.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(12, abs=0.2)
+
+
+async def test_an_flv_whose_picture_changes_its_codec_is_refused(tmp_path: Path) -> None:
+    one, two = (make(tmp_path / f"{codec}.flv", 4, "-c:v", codec) for codec in ("libx264", "flv"))
+    path = tmp_path / "both.flv"
+    path.write_bytes(one.read_bytes() + two.read_bytes()[13:])
     with pytest.raises(UnusableVideo, match="changes the format"):
         await look(path, tmp_path)
 
 
-async def test_a_format_that_changes_between_the_places_is_refused_when_a_clip_is_cut(
-    folder: Path, tmp_path: Path
-) -> None:
-    source = make(folder / "tables.ts", 20, "-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M")
-    size = 400 * MIB
-    places = list(recordings.plan(6 * MIB // 188 * 188, size - 6 * MIB, 188, 60_000))
-    between = (places[50][0] + places[51][0]) // 2
-    path = with_tables(tmp_path / "a.ts", source.read_bytes(), size, range(between, between + 1))
-    await look(path, tmp_path)
-    job = ExtractClip("a/games/g/source", "a/clip.mp4", 0.0, 1.0)
-    with pytest.raises(UnusableVideo, match="changes the format"):
-        await extract_clip(job, OneFile(path, tmp_path / "x"), tmp_path, tools=find_tools(), deadline_s=60)
+async def test_an_flv_counts_to_its_last_whole_picture(tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.flv", 12, "-qp", "18")
+    path = tmp_path / "cut.flv"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2] + b"x" * 1000)
+    assert 4 < (await look(path, tmp_path)).duration_s < 8
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2] + b"x" * 3 * MIB)
+    with pytest.raises(UnusableVideo, match="neither a picture nor sound begins at byte"):
+        await look(path, tmp_path)
 
 
-@pytest.mark.parametrize("packet", [188, 192])
-@pytest.mark.parametrize("spacing", [0, 40_000, 300_000, 5_000_000])
-@pytest.mark.parametrize("length", [0, 1, 20 * MIB, 25 * MIB, 1024 * MIB, 10 * 1024 * MIB])
-def test_the_places_of_a_recording_are_in_order_within_it_and_cost_a_bounded_amount(
-    packet: int, spacing: int, length: int
-) -> None:
-    start = 1000 * packet
-    end = start + length * packet // packet
-    places = list(recordings.plan(start, end, packet, spacing))
-    assert sum(size for _, size in places) <= min(length, recordings.BUDGET_BYTES)
-    assert all((offset - start) % packet == 0 and start <= offset and offset + size <= end for offset, size in places)
-    assert all(one[0] + one[1] <= other[0] for one, other in itertools.pairwise(places))
-    if length <= 20 * MIB:
-        assert sum(size for _, size in places) == length
-
-
-async def test_recordings_joined_byte_by_byte_are_refused(folder: Path, tmp_path: Path) -> None:
-    data = make(folder / "one.ts", 20, "-b:v", "3M", "-minrate", "3M", "-nal-hrd", "cbr", "-bufsize", "3M").read_bytes()
-    twice = tmp_path / "twice.ts"
-    twice.write_bytes(data + data)
-    with pytest.raises(UnusableVideo, match="clock of this recording begins anew"):
-        await look(twice, tmp_path)
+async def test_a_large_file_that_proves_what_it_is_needs_no_second_look(folder: Path, tmp_path: Path) -> None:
+    for name in ("plain.mp4", "plain.mov", "plain.mkv", "plain.avi"):
+        path = make(tmp_path / name, 4)
+        assert await inspect(of(path), path.stat().st_size, tmp_path / "work", at_most=0) is not None, name
 
 
 @pytest.mark.parametrize("count", [1_000_000, 30_000_000, 200_000_000])

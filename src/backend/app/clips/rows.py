@@ -22,9 +22,7 @@ _SELECT = """
 
 def create(connection: Connection, clip_id: str, *, game_id: str, name: str, start: float, end: float) -> Row:
     """A new clip, bounds in seconds. Raises a 404, 409 or 422 problem."""
-    game = game_rows.required(connection, game_id)
-    if game["status"] != "ready":
-        raise problems.CONFLICT.error(f"The upload of game {game_id!r} is not finished: finalize it first")
+    game = game_rows.required_ready(connection, game_id)
     check_bounds(start, end, game["duration_s"])
     stamp = now()
     row: Row = {"id": clip_id, "game_id": game_id, "name": name, "start_s": start, "end_s": end}

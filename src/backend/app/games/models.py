@@ -86,14 +86,19 @@ class GameView(View):
     name: str
     filename: str
     content_type: str
-    status: Literal["uploading", "ready"]
+    status: Literal["uploading", "inspecting", "ready", "refused", "failed"] = Field(
+        description="`inspecting`: the whole video is being read, ask again until it is `ready`. `refused`: the video "
+        "cannot be used, `reason` says why; only deleting is left. `failed`: it could not be read; finalize again."
+    )
+    reason: str | None = Field(description="Why the video was refused, or could not be read.")
+    progress: float | None = Field(description="While `inspecting`: how much of the video was read, 0 to 1.")
     size: int
     key: str = Field(description="Relative to the profile, as /api/storage/url takes it.")
-    duration: float | None = Field(description="Seconds; null until the upload is finished.")
+    duration: float | None = Field(description="Seconds; null until the game is ready.")
     width: int | None
     height: int | None
     frame_rate: float | None = Field(
-        description="Frames per second, on average; null until finished, and for games of earlier releases."
+        description="Frames per second, on average; null until ready, and for games of earlier releases."
     )
     video_codec: str | None
     audio_codec: str | None
@@ -112,7 +117,9 @@ def view(row: Row) -> GameView:
         name=row["name"],
         filename=row["filename"],
         content_type=row["content_type"],
-        status=row["status"],
+        status=row["state"],
+        reason=row["reason"] if row["state"] in ("refused", "failed") else None,
+        progress=round(row["progress"], 4) if row["state"] == "inspecting" else None,
         size=row["size_bytes"],
         key=f"games/{row['id']}/source.{row['extension']}",
         duration=row["duration_s"],

@@ -23,11 +23,9 @@ MAX_BYTES: Final = 384 * 1024 * 1024
 def begin(connection: apsw.Connection, job_id: str, game_id: str, keys: ProfileKeys) -> Job:
     """The preview's job, where one is under way or complete, or a new one with the id ``job_id``.
 
-    Raises a 404 problem, and a 409 problem while the game is being uploaded.
+    Raises a 404 problem, and a 409 problem where the game is not ready.
     """
-    game = rows.required(connection, game_id)
-    if game["status"] != "ready":
-        raise problems.CONFLICT.error(f"The upload of game {game_id!r} is not finished: finalize it first")
+    game = rows.required_ready(connection, game_id)
     earlier = job_rows.of_kind(connection, JobKind.PREVIEW, game_id)
     for job in earlier:
         if not job.status.over or job.status is JobStatus.COMPLETE:
@@ -47,9 +45,11 @@ def begin(connection: apsw.Connection, job_id: str, game_id: str, keys: ProfileK
 
 
 def end(connection: apsw.Connection, game_id: str) -> list[Job]:
-    """Cancels the previews of a game that is deleted; returns those that were unfinished, as they were."""
+    """Cancels the previews and inspections of a game that is deleted; returns those that were unfinished, as they
+    were."""
     return [
         job
-        for job in job_rows.of_kind(connection, JobKind.PREVIEW, game_id)
+        for kind in (JobKind.PREVIEW, JobKind.INSPECTION)
+        for job in job_rows.of_kind(connection, kind, game_id)
         if not job.status.over and job_rows.cancel(connection, job.id)
     ]

@@ -1,6 +1,7 @@
 """`/api/games`: sources, uploaded by presigned URL."""
 
 import datetime
+from functools import partial
 from typing import Annotated
 
 import apsw
@@ -110,11 +111,17 @@ async def finalize_upload(
     session: SessionDep,
     context: ContextDep,
     core: CoreDep,
+    runner: RunnerDep,
 ) -> GameView:
+    """Where the ends of a large video do not prove the rest (MPEG-TS, fragmented MP4, FLV, a browser's recording), the
+    game is `inspecting` until a job has read all of it: then it is `ready`, or `refused` with a reason."""
+    submit = partial(runner.submit, context)
     # A write although it changes nothing: what it says is the newest state, as of the change that follows.
     game = await session.write(lambda connection: rows.required(connection, game_id))
-    if game["status"] == "uploading":
-        game = await uploads.finish(game, done.parts, core, context)
+    if game["state"] == "uploading":
+        game = await uploads.finish(game, done.parts, core, context, submit)
+    elif game["state"] in ("failed", "refused"):
+        game = await uploads.read_whole(game, game["size_bytes"], core, context, submit)
     return view(game)
 
 

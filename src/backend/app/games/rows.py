@@ -8,12 +8,24 @@ from app import problems
 from app.db.rows import Row, execute, fetch_all, fetch_one, insert
 from app.timestamps import now
 
-# With the newest preview job of each game.
+# With the newest preview and the newest inspection of each game. `state` is what the API shows: the row of a game stays
+# `uploading` until it is ready (`m0004`).
 _SELECT = """
-    SELECT games.*, jobs.status AS preview_status, jobs.progress AS preview_progress, jobs.reason AS preview_reason,
-        jobs.result AS preview_result
-    FROM games LEFT JOIN jobs ON jobs.rowid = (
+    SELECT games.*, preview.status AS preview_status, preview.progress AS preview_progress,
+        preview.reason AS preview_reason, preview.result AS preview_result,
+        CASE WHEN games.status = 'ready' THEN 'ready' WHEN inspection.status IS NULL THEN 'uploading'
+            WHEN inspection.status IN ('pending', 'processing') THEN 'inspecting'
+            WHEN inspection.status = 'complete' THEN 'refused' ELSE 'failed' END AS state,
+        coalesce(inspection.reason, inspection.result ->> '$.refused') AS reason, inspection.progress AS progress
+    FROM games
+    LEFT JOIN jobs AS preview ON preview.rowid = (
         SELECT max(rowid) FROM jobs WHERE kind = 'extraction' AND preview AND subject_id = games.id)
+    LEFT JOIN jobs AS inspection ON inspection.rowid = (
+        SELECT max(rowid) FROM jobs WHERE kind = 'extraction' AND inspection AND subject_id = games.id)
+"""
+_IS_OPEN = """
+    status = 'uploading'
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 'extraction' AND inspection AND subject_id = games.id)
 """
 
 
@@ -35,6 +47,26 @@ def required(connection: apsw.Connection, game_id: str) -> Row:
     return found
 
 
+def required_ready(connection: apsw.Connection, game_id: str) -> Row:
+    """The game, whose video was looked at; raises a 404 problem, and a 409 problem that says why it is not ready."""
+    game = required(connection, game_id)
+    if game["state"] != "ready":
+        why = {
+            "uploading": f"The upload of game {game_id!r} is not finished: finalize it first",
+            "inspecting": f"Game {game_id!r} is still being inspected: try again when its status is ready",
+            "refused": f"Game {game_id!r} cannot be used: {game['reason']}; delete it",
+            "failed": f"Game {game_id!r} could not be inspected: {game['reason']}; finalize its upload again",
+        }
+        raise problems.CONFLICT.error(why[game["state"]])
+    return game
+
+
+def unfinished_since(connection: apsw.Connection, since: str) -> list[str]:
+    """The ids of games whose upload was not finished, and did not go on after this moment."""
+    found = fetch_all(connection, f"SELECT id FROM games WHERE {_IS_OPEN} AND updated_at < ?", (since,))
+    return [row["id"] for row in found]
+
+
 def everything(connection: apsw.Connection) -> list[Row]:
     """Newest first."""
     return fetch_all(connection, f"{_SELECT} ORDER BY games.created_at DESC, games.id")
@@ -49,17 +81,19 @@ def rename(connection: apsw.Connection, game_id: str, name: str) -> Row:
 def go_on(connection: apsw.Connection, game_id: str) -> Row:
     """A game whose upload goes on, which the sweep must then leave alone. Raises a 404 problem, and a 409 problem when
     the upload is finished."""
-    if not execute(
-        connection, "UPDATE games SET updated_at = ? WHERE id = ? AND status = 'uploading'", (now(), game_id)
-    ):
+    if not execute(connection, f"UPDATE games SET updated_at = ? WHERE id = ? AND {_IS_OPEN}", (now(), game_id)):
         required(connection, game_id)
         raise problems.CONFLICT.error(f"The upload of game {game_id!r} is finished")
     return required(connection, game_id)
 
 
-def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) -> Row:
-    """Ends the upload with what was found in the video. Another request that ended it first wins. Raises a 404 problem
-    when the game was deleted meanwhile."""
+def touch(connection: apsw.Connection, game_id: str) -> None:
+    """The upload has ended now (`uploads.urls_expire_after`)."""
+    execute(connection, "UPDATE games SET updated_at = ? WHERE id = ?", (now(), game_id))
+
+
+def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) -> None:
+    """Ends the upload with what was found in the video. Whatever ended it first wins."""
     execute(
         connection,
         """
@@ -70,12 +104,11 @@ def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) 
         """,
         {**facts, "id": game_id, "now": now()},
     )
-    return required(connection, game_id)
 
 
 def discard(connection: apsw.Connection, game_id: str) -> bool:
     """Deletes a game whose upload cannot be used; False if the upload was finished or the game deleted meanwhile."""
-    return bool(execute(connection, "DELETE FROM games WHERE id = ? AND status = 'uploading'", (game_id,)))
+    return bool(execute(connection, f"DELETE FROM games WHERE id = ? AND {_IS_OPEN}", (game_id,)))
 
 
 def delete(connection: apsw.Connection, game_id: str, *, cascade: bool) -> tuple[Row, list[str]]:

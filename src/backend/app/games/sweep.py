@@ -54,11 +54,9 @@ async def sweep(core: Core, context: UserContext) -> int:
     old = [item.key for item in listed if is_old(item)]
 
     def look(connection: apsw.Connection) -> tuple[list[str], dict[str, set[str]]]:
-        late = fetch_all(
-            connection, "SELECT id FROM games WHERE status = 'uploading' AND updated_at < ?", (begun_before,)
-        )
+        late = rows.unfinished_since(connection, begun_before)
         known = {folder: {row["id"] for row in fetch_all(connection, query)} for folder, query in _OWNED.items()}
-        return [row["id"] for row in late], known
+        return late, known
 
     # A read session, because a write would make this Machine the owner. It runs after the list, so that an upload which
     # begins in between is not in the list.

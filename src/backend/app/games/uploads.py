@@ -1,4 +1,5 @@
-"""Finishes an upload: completes the multipart upload, inspects the video, and marks the game as ready.
+"""Finishes an upload: completes the multipart upload, inspects the video, and marks the game as ready, or has a job
+inspect the rest of it.
 
 If the video cannot be used, its row and object are removed.
 """
@@ -7,7 +8,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import apsw
 
@@ -15,25 +17,28 @@ from app import problems, timestamps
 from app.context import UserContext
 from app.core import Core
 from app.db.rows import Row
-from app.games import rows
+from app.games import inspections, rows
 from app.games.models import FinishedPart
 from app.games.upload_plan import urls_seconds
-from app.games.validation import inspect
+from app.games.validation import AT_ONCE_BYTES, inspect
+from app.ids import new_id
 from app.jobs import steps
+from app.jobs.models import Job
 from app.settings import Settings
 from app.storage.interface import InvalidRequest, ObjectInfo, ObjectMissing, ObjectStore, UploadedPart
 from app.storage.keys import ProfileKeys
 from app.sync.interface import SyncError
 from reel.errors import UnusableVideo
-from reel.media import MediaInfo
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-async def finish(game: Row, parts: list[FinishedPart], core: Core, context: UserContext) -> Row:
-    """The game, `ready`. Raises a 4xx problem: what can be repaired leaves the upload open, what cannot removes row and
-    object.
+async def finish(
+    game: Row, parts: list[FinishedPart], core: Core, context: UserContext, submit: Callable[[Job], None]
+) -> Row:
+    """The game, ready, or `inspecting` by a job that was submitted. Raises a 4xx problem: what can be repaired leaves
+    the upload open, what cannot removes row and object.
 
     The video is looked at outside of any transaction. The write at the end decides whether the game is still being
     uploaded, so it needs no view that held all that time: it has a session of its own and survives conflicts.
@@ -64,18 +69,42 @@ async def finish(game: Row, parts: list[FinishedPart], core: Core, context: User
         )
     try:
         async with core.inspections:
-            media = await inspect(store, key, stored.size, core.settings.user_data_dir / ".work")
+            read, folder = partial(store.get_range, key), core.settings.user_data_dir / ".work"
+            media = await inspect(read, stored.size, folder, at_most=AT_ONCE_BYTES)
     except (ObjectMissing, InvalidRequest) as error:
         raise problems.CONFLICT.error(f"The upload of game {game['id']!r} was finished or deleted meanwhile") from error
     except UnusableVideo as error:
         await discard()
         raise problems.INVALID.error(f"{error}; nothing was stored") from error
+
+    def end(connection: apsw.Connection) -> Row:
+        if media is not None:
+            rows.set_ready(connection, game["id"], inspections.facts(media))
+        return rows.required(connection, game["id"])
+
     try:
-        return await write(lambda connection: rows.set_ready(connection, game["id"], _facts(media)))
+        if media is None:
+            return await read_whole(game, stored.size, core, context, submit)
+        return await write(end)
     except problems.ProblemError:
         # Deleted meanwhile: an upload that was joined after that has left its object.
         await clear(game, store, key)
         raise
+
+
+async def read_whole(game: Row, size: int, core: Core, context: UserContext, submit: Callable[[Job], None]) -> Row:
+    """The game, `inspecting` by a job that was submitted. Raises a 404 or 422 problem."""
+    key = core.profile_keys(context).game_source(game["id"], game["extension"])
+    job_id = new_id("inspection")
+
+    def change(connection: apsw.Connection) -> tuple[Job | None, Row]:
+        job = inspections.begin(connection, job_id, game["id"], key, size)
+        return job, rows.required(connection, game["id"])
+
+    job, game = await steps.write(core.databases, context, change)
+    if job is not None:
+        submit(job)
+    return game
 
 
 async def clear(game: Row, store: ObjectStore, key: str) -> None:
@@ -164,14 +193,3 @@ async def _stored(store: ObjectStore, key: str) -> ObjectInfo:
         raise problems.CONFLICT.error(
             "Nothing was uploaded yet: PUT the file to the URL of prepare-upload, then finalize again"
         ) from error
-
-
-def _facts(media: MediaInfo) -> dict[str, Any]:
-    return {
-        "duration_s": media.duration_s,
-        "width": media.video.width,
-        "height": media.video.height,
-        "frame_rate": float(media.video.fps) if media.video.fps else None,
-        "video_codec": media.video.codec,
-        "audio_codec": media.audio.codec if media.audio else None,
-    }

@@ -2,25 +2,26 @@
 
 The read ranges are laid at their places in a sparse file as long as the object, so that ffprobe sees real offsets. An
 MPEG-TS has no offsets in it: there ffprobe gets the first and the last part back to back, because it would search the
-zeros between them for packets. Three kinds of file do not tell their length where ffprobe looks for it, or tell a wrong
-one: fragmented MP4, Matroska and FLV. There the last picture is looked for.
+zeros between them for packets.
+
+Some kinds of file prove with these ranges what the rest of them is like. The others (`reel.scan`) are read whole: a
+small one at once, a large one by a job, because a Machine reads some 8 MiB/s. Looking at places of a large one at equal
+distances was rejected: it misses what is shorter than the distance.
 """
 
 import asyncio
-import struct
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
-from app.games import recordings
-from app.storage.interface import ObjectStore
-from reel import boxes, flv, fragments, matroska, transport
+from reel import avi, boxes, flv, fragments, matroska, transport
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
-from reel.media import MediaInfo
+from reel.media import MediaInfo, with_last_picture
 from reel.payloads import MIN_SPAN_SECONDS
 from reel.probe import probe
+from reel.scan import JOINED, Scan
 from reel.tools import find_tools
 
 _MIB: Final = 1024 * 1024
@@ -28,34 +29,46 @@ _MIB: Final = 1024 * 1024
 HEAD_BYTES: Final = 6 * _MIB
 TAIL_BYTES: Final = 1 * _MIB
 MAX_INDEX_BYTES: Final = 64 * _MIB
-# How far from the end the last fragment is looked for; each step reads that much more.
-FRAGMENT_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
+# A file up to this size is read whole while the request waits.
+AT_ONCE_BYTES: Final = 36 * _MIB
+READS_AT_ONCE: Final = 4
+# How far from the end the last picture is looked for; each step reads that much more.
+END_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
 # A damaged file can keep ffprobe busy; a sound one takes less than a second.
 PROBE_SECONDS: Final = 20.0
 MAX_SECONDS: Final = 7 * 86_400.0
-MAX_FRAGMENT_BOXES: Final = 256
 PIECE_BYTES: Final = 4 * _MIB
 # What a frame takes at least: a packet in an MPEG-TS (half of one, as ffprobe may count fields), the header of a chunk
 # in an AVI.
 LEAST_FRAME_BYTES: Final = {"mpegts": 94, "avi": 8}
-# What a file tells of its length counts up to this difference: the last sound may end so much after the last picture.
-LENGTH_SLACK_S: Final = 0.1
 
 Read = Callable[[int, int], Awaitable[bytes]]
+Report = Callable[[float], Awaitable[None]]
+Seen = tuple[MediaInfo, Scan | None]
+"""What the beginning and the end of a file tell, and what the rest of it is to be searched with where they do not prove
+it."""
 
 
-async def inspect(store: ObjectStore, key: str, size: int, folder: Path) -> MediaInfo:
-    """What the object holds. Raises UnusableVideo when it is no whole video, StorageError when it cannot be read."""
+async def silent(share: float) -> None:
+    """A Report for callers without one."""
 
-    async def read(offset: int, length: int) -> bytes:
-        return await store.get_range(key, offset, length)
 
+async def inspect(read: Read, size: int, folder: Path, *, at_most: float, report: Report = silent) -> MediaInfo | None:
+    """What a file of `size` bytes holds; None where it would have to be read whole and has more than `at_most` bytes.
+
+    Raises UnusableVideo when it is no whole video, and what `read` raises. `report` gets the share that was read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="inspect-", dir=folder) as name:
         try:
-            media = await _look(read, size, Path(name) / "source")
+            media, scan = await _look(read, size, Path(name) / "source")
         except (FfmpegFailed, FfmpegTimedOut) as error:
             raise UnusableVideo(f"The file cannot be examined: {error}. Export it as an MP4 and try again") from error
+    if scan is not None:
+        if size > at_most:
+            return None
+        await _read_whole(read, size, scan, report)
+        media = scan.settled(media)
     if not media.duration_s:
         raise NotAVideo("The file has no duration: expected a video, not a picture or a live stream")
     if media.duration_s < MIN_SPAN_SECONDS:
@@ -65,6 +78,24 @@ async def inspect(store: ObjectStore, key: str, size: int, folder: Path) -> Medi
     _refuse_impossible(media, size)
     # ffprobe saw a file of another size where only its ends were laid out.
     return replace(media, size_bytes=size)
+
+
+async def _read_whole(read: Read, size: int, scan: Scan, report: Report) -> None:
+    """Raises UnusableVideo at the first fault."""
+
+    def look_at(parts: list[bytes]) -> None:
+        for part in parts:
+            scan.look(part)
+
+    piece = PIECE_BYTES // scan.step * scan.step
+    offsets = range(0, size, piece)
+    for first in range(0, len(offsets), READS_AT_ONCE):
+        some = offsets[first : first + READS_AT_ONCE]
+        parts = await asyncio.gather(*(read(offset, min(piece, size - offset)) for offset in some))
+        await asyncio.to_thread(look_at, parts)
+        if scan.fault:
+            raise UnusableVideo(scan.fault)
+        await report((some[0] + sum(map(len, parts))) / size)
 
 
 def _refuse_impossible(media: MediaInfo, size: int) -> None:
@@ -79,7 +110,7 @@ def _refuse_impossible(media: MediaInfo, size: int) -> None:
         )
 
 
-async def _look(read: Read, size: int, path: Path) -> MediaInfo:
+async def _look(read: Read, size: int, path: Path) -> Seen:
     head = await read(0, min(HEAD_BYTES, size))
     if boxes.looks_like_boxes(head):
         return await _look_at_boxes(read, size, head, path)
@@ -90,28 +121,30 @@ async def _look(read: Read, size: int, path: Path) -> MediaInfo:
     await _lay_out(path, size, head, [(size - len(tail), tail)])
     media = await _probe(path)
     if head.startswith(matroska.MAGIC):
-        return _with_length(media, await _near_the_end(read, size, lambda end: matroska.last_picture(head, end)))
+        return await _look_at_segment(read, size, head, media)
     if head.startswith(flv.MAGIC):
-        # Every byte may begin a tag: a longer part would take seconds.
-        tail = await read(max(0, size - TAIL_BYTES), min(TAIL_BYTES, size))
-        return _with_length(media, await asyncio.to_thread(flv.last_picture, tail))
-    return media
+        return media, flv.Tags(size)
+    if head.startswith(b"RIFF") and await avi.another_begins(read, size):
+        raise UnusableVideo(JOINED)
+    return media, None
 
 
-def _with_length(media: MediaInfo, last_s: float | None) -> MediaInfo:
-    """The length by when the last frame is shown, where that differs from what the file tells of itself."""
-    if last_s is None:
-        return media
-    frame_s = float(1 / media.video.fps) if media.video.fps else 0.0
-    length_s = last_s + frame_s - max(0.0, media.start_s)
-    return media if abs(media.duration_s - length_s) <= LENGTH_SLACK_S else replace(media, duration_s=length_s)
+async def _look_at_segment(read: Read, size: int, head: bytes, media: MediaInfo) -> Seen:
+    end = matroska.end_of_segment(head)
+    if end is not None and end < size and matroska.is_header(await read(end, min(matroska.HEADER_BYTES, size - end))):
+        raise UnusableVideo(JOINED)
+    for length in END_BYTES:
+        tail = await _pieces(read, max(0, size - length), min(length, size))
+        last_s = await asyncio.to_thread(matroska.last_picture, head, tail)
+        if last_s is not None or length >= size:
+            break
+    return with_last_picture(media, last_s), matroska.Segments() if end is None else None
 
 
-async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> MediaInfo:
+async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen:
     parts: list[tuple[int, bytes]] = []
     moov = b""
-    found = await boxes.walk(read, size)
-    for box in found:
+    for box in await boxes.walk(read, size):
         if box.kind == "moov":
             if box.size > MAX_INDEX_BYTES:
                 raise TruncatedVideo(f"The video's index has {box.size} bytes: at most {MAX_INDEX_BYTES}")
@@ -122,67 +155,24 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Medi
             parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))
     if not fragments.is_fragmented(moov):
         await _lay_out(path, size, head, parts)
-        return await _probe(path)
+        return await _probe(path), None
     # ffprobe walks fragments one by one: it gets the beginning alone, which tells what the streams are.
     end = max([len(head), *(offset + len(data) for offset, data in parts)])
     await _lay_out(path, end, head, parts)
-    media = await _probe(path)
-    track = fragments.picture_track(moov)
-    end_s = await _near_the_end(read, size, lambda end: fragments.end_of_last_fragment(end, track))
-    if end_s is None:  # fragments larger than what was read are few
-        last = await _last_fragment(read, size, next((box.offset for box in found if box.kind == "moof"), size))
-        end_s = fragments.end_of_last_fragment(last, track)
-    if end_s is not None:
-        return replace(media, duration_s=end_s - min(0.0, media.start_s))
-    raise UnusableVideo(
-        "The length of this fragmented MP4 cannot be determined: no complete fragment ends within its last "
-        f"{FRAGMENT_BYTES[-1]} bytes, and it does not consist of a few large fragments. Export it as an ordinary MP4 "
-        "(ffmpeg -i IN -c copy OUT.mp4) and try again"
-    )
+    return await _probe(path), fragments.Fragments(moov, size)
 
 
-async def _last_fragment(read: Read, size: int, offset: int) -> bytes:
-    """The description of the last fragment that is whole, found from box to box; empty where there are too many."""
-    described: boxes.Box | None = None
-    whole: boxes.Box | None = None
-    for _ in range(MAX_FRAGMENT_BOXES):
-        if offset >= size:
-            break
-        try:
-            box = boxes.read_header(await read(offset, min(boxes.HEADER_BYTES, size - offset)), offset, size)
-        except TruncatedVideo:
-            break
-        described = box if box.kind == "moof" else described
-        whole = described if box.kind == "mdat" else whole
-        offset += box.size
-    else:
-        return b""
-    if whole is None or whole.size > MAX_INDEX_BYTES:
-        return b""
-    return await _pieces(read, whole.offset, whole.size) + struct.pack(">I4s", 8, b"mdat")
-
-
-async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, path: Path) -> MediaInfo:
+async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, path: Path) -> Seen:
     # Both parts begin at a packet, which keeps the second one in step with the first.
     whole = len(head) // packet * packet
     at = max(whole, (size - HEAD_BYTES) // packet * packet)
     tail = await _pieces(read, at, size - at)
     await _lay_out(path, whole + len(tail), head[:whole], [(whole, tail)])
-    await recordings.check(read, head[:whole], tail, whole, at, packet)
-    return await _probe(path)
+    return await _probe(path), transport.Recording(packet)
 
 
 async def _probe(path: Path) -> MediaInfo:
     return await probe(path, tools=find_tools(), deadline_s=PROBE_SECONDS)
-
-
-async def _near_the_end(read: Read, size: int, find: Callable[[bytes], float | None]) -> float | None:
-    """What `find` finds in the last bytes of the file, of which it gets more each time; None where there is nothing."""
-    for length in FRAGMENT_BYTES:
-        found = await asyncio.to_thread(find, await _pieces(read, max(0, size - length), min(length, size)))
-        if found is not None or length >= size:
-            return found
-    return None
 
 
 async def _pieces(read: Read, offset: int, length: int) -> bytes:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -15,6 +15,11 @@ class JobKind(StrEnum):
     EXPORT = "export"
     EXTRACTION = "extraction"
     PREVIEW = "preview"
+    INSPECTION = "inspection"
+
+
+MARKED: Final = (JobKind.PREVIEW, JobKind.INSPECTION)
+"""Kinds that are extractions with a mark in the column of that name (`m0003`, `m0004`)."""
 
 
 class JobStatus(StrEnum):
@@ -32,8 +37,8 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """`subject_id` is the project of an export, the clip of an extraction, the game of a preview; `name` is an
-    export's own; `lease_until` is in unix seconds."""
+    """`subject_id` is the project of an export, the clip of an extraction, the game of a preview or an inspection;
+    `name` is an export's own; `lease_until` is in unix seconds."""
 
     id: str
     kind: JobKind
@@ -57,7 +62,7 @@ def from_row(row: Row) -> Job:
     return Job(
         **{
             **{name: row[name] for name in Job.__dataclass_fields__},
-            "kind": JobKind.PREVIEW if row["preview"] else JobKind(row["kind"]),
+            "kind": next((kind for kind in MARKED if row[kind.value]), JobKind(row["kind"])),
             "status": JobStatus(row["status"]),
             "payload": json.loads(row["payload"]),
             "result": json.loads(row["result"]) if row["result"] else None,
@@ -101,7 +106,12 @@ def view_fields(job: Job) -> dict[str, Any]:
     }
 
 
-SUBJECT_FIELD = {JobKind.EXPORT: "project_id", JobKind.EXTRACTION: "clip_id", JobKind.PREVIEW: "game_id"}
+SUBJECT_FIELD = {
+    JobKind.EXPORT: "project_id",
+    JobKind.EXTRACTION: "clip_id",
+    JobKind.PREVIEW: "game_id",
+    JobKind.INSPECTION: "game_id",
+}
 
 
 def event(job: Job, kind: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import apsw
 
 from app import problems
 from app.db.rows import execute, fetch_all, fetch_one, insert
-from app.jobs.models import Job, JobKind, from_row
+from app.jobs.models import MARKED, Job, JobKind, from_row
 from app.timestamps import now
 
 
@@ -39,9 +39,9 @@ def create(
 
 
 def _kind(kind: JobKind) -> dict[str, Any]:
-    """The columns that say it: a preview is an extraction with a mark (`m0003`)."""
-    preview = kind is JobKind.PREVIEW
-    return {"kind": JobKind.EXTRACTION.value if preview else kind.value, "preview": int(preview)}
+    """The columns that say it."""
+    marks = {marked.value: int(kind is marked) for marked in MARKED}
+    return {"kind": JobKind.EXTRACTION.value if kind in MARKED else kind.value, **marks}
 
 
 def required(connection: apsw.Connection, job_id: str, kind: JobKind) -> Job:
@@ -63,7 +63,8 @@ def of_kind(connection: apsw.Connection, kind: JobKind, subject_id: str | None =
         connection,
         """
         SELECT * FROM jobs
-        WHERE kind = :kind AND preview = :preview AND (:subject IS NULL OR subject_id = :subject)
+        WHERE kind = :kind AND preview = :preview AND inspection = :inspection
+            AND (:subject IS NULL OR subject_id = :subject)
         ORDER BY created_at DESC, rowid DESC LIMIT :limit
         """,
         {**_kind(kind), "subject": subject_id, "limit": limit},

@@ -45,8 +45,13 @@ class Runner:
         self._owner = owner
         self._clear = clear
         self._started_at = now()
-        # A preview may take an hour: no export waits for it.
-        self._slots = {preview: asyncio.Semaphore(worker.limit) for preview in (False, True)}
+        # A preview may take an hour, and an inspection minutes: no export waits for them. An inspection holds 16 MiB of
+        # the video, so there is one at a time.
+        others = asyncio.Semaphore(worker.limit)
+        self._slots = dict.fromkeys(JobKind, others) | {
+            JobKind.PREVIEW: asyncio.Semaphore(worker.limit),
+            JobKind.INSPECTION: asyncio.Semaphore(1),
+        }
         self._tasks: dict[tuple[UserContext, str], asyncio.Task[None]] = {}
         self._live: dict[tuple[UserContext, str], _Live] = {}
         self._seen: set[UserContext] = set()
@@ -80,7 +85,7 @@ class Runner:
         key = (context, job.id)
         running = self._tasks.get(key)
         if running is None or running.done():
-            task = asyncio.create_task(self._run(context, job.id, self._slots[job.kind is JobKind.PREVIEW]))
+            task = asyncio.create_task(self._run(context, job.id, self._slots[job.kind]))
             self._tasks[key] = task
             task.add_done_callback(lambda done: self._tasks.pop(key, None) if self._tasks.get(key) is done else None)
 
@@ -301,6 +306,8 @@ class Runner:
 def _is_unwanted(job: Job, found: Job | None) -> bool:
     """Whether the file of a job that was carried out belongs to nothing, by the row as it is now. An export that was
     cancelled or has failed may be rendered again, under the same key."""
+    if job.kind is JobKind.INSPECTION:  # it makes no file: that of a video which was refused is meant
+        return found is not None and found.status is JobStatus.COMPLETE and "refused" in (found.result or {})
     if found is None:
         return True
     return job.kind is not JobKind.EXPORT and found.status in (JobStatus.CANCELLED, JobStatus.FAILED)

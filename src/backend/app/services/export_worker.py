@@ -6,6 +6,8 @@ import apsw
 
 from app.clips import rows as clip_rows
 from app.core import Core
+from app.games import rows as game_rows
+from app.games.inspections import WithInspections
 from app.jobs import rows
 from app.jobs.models import Job, JobKind
 from app.services.local_worker import LocalWorker
@@ -16,16 +18,23 @@ from app.version import commit
 
 
 def make_worker(core: Core) -> Worker:
-    """Modal where MODAL_ENABLED, else ffmpeg here."""
+    """Modal where MODAL_ENABLED, else ffmpeg here; inspections always here."""
     settings = core.settings
-    here = LocalWorker(core.store, settings.user_data_dir / ".work", settings.ffmpeg_seconds, commit(settings))
-    if core.gpu is None:
-        return here
-    return ModalWorker(core.store, ModalClient(settings), settings.ffmpeg_seconds, gpu=core.gpu, machine=here)
+    folder = settings.user_data_dir / ".work"
+    here = LocalWorker(core.store, folder, settings.ffmpeg_seconds, commit(settings))
+    renders: Worker = here
+    if core.gpu is not None:
+        renders = ModalWorker(core.store, ModalClient(settings), settings.ffmpeg_seconds, gpu=core.gpu, machine=here)
+    return WithInspections(renders, core.store, folder)
 
 
 def finish(connection: apsw.Connection, job: Job, owner: str, result: dict[str, Any]) -> None:
-    """The job is complete; a clip has its file. Nothing changes when the job is no longer `owner`'s."""
-    if rows.complete(connection, job.id, owner, result) and job.kind is JobKind.EXTRACTION:
+    """The job is complete; a clip has its file, or a game is ready. Nothing changes when the job is no longer
+    `owner`'s."""
+    if not rows.complete(connection, job.id, owner, result):
+        return
+    if job.kind is JobKind.INSPECTION and "facts" in result:
+        game_rows.set_ready(connection, job.subject_id, result["facts"])
+    elif job.kind is JobKind.EXTRACTION:
         bounds = job.payload["start_s"], job.payload["end_s"]
         clip_rows.set_extracted(connection, job.subject_id, *bounds, result["duration_s"])

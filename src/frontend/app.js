@@ -32,6 +32,7 @@ const refresh = (...names) => guarded(null, async () => {
 async function switched() {
   if (profileId() === shown) return shown ? refresh() : undefined;
   shown = profileId();
+  awaited = null;
   hideAll();
   closeQuestions();
   stopFollowing();
@@ -50,19 +51,31 @@ function draw() {
   drawReels(data);
   drawExports(data);
   followGames();
+  openWhenReady();
   const first = data.games?.find((game) => game.status === "ready");
   if (!playing() && first) guarded(null, () => play({ game: first.id }), { key: "player" });
   formFor(playing());
   followWork();
 }
 
-/** Clips that are being cut and previews that are being made are asked about until they are done. */
+/** Clips that are being cut, previews that are being made and games that are looked through are asked about until they
+ * are done. */
 function followWork() {
   const busy = [];
   if (data.clips?.some((clip) => clip.status === "processing")) busy.push("clips");
-  if (data.games?.some((game) => ["pending", "processing"].includes(game.preview?.status))) busy.push("games");
+  if (data.games?.some((game) => game.status === "inspecting" || ["pending", "processing"].includes(game.preview?.status))) busy.push("games");
   clearTimeout(poll);
   if (busy.length) poll = setTimeout(() => refresh(...busy), POLL_MS);
+}
+
+let awaited = null; // the newest upload, while the API looks through it
+
+/** What was uploaded is opened: at once, or when the API has looked through all of it. */
+function openWhenReady() {
+  const game = data.games?.find(({ id }) => id === awaited);
+  if (!game || game.status === "inspecting") return;
+  awaited = null;
+  if (game.status === "ready") guarded(null, () => play({ game: game.id }), { key: "player" });
 }
 
 let leaving = false;
@@ -122,7 +135,10 @@ async function start() {
     formFor(current);
     drawGames(data);
   });
-  startUploads(({ id }) => play({ game: id }));
+  startUploads(async (game) => {
+    awaited = game.id;
+    await load("games");
+  });
   startGames();
   startClips();
   startReels();

@@ -1,7 +1,7 @@
 // Games: the list, rename and delete, uploads that can go on.
 
 import { guarded, showError } from "./banner.js";
-import { deleteGame, renameGame } from "./calls.js";
+import { deleteGame, finalizeUpload, renameGame } from "./calls.js";
 import { askName, confirmDelete } from "./dialogs.js";
 import { byId, count, fill, iconButton, listed, make, roughly, size } from "./dom.js";
 import { Problem } from "./errors.js";
@@ -43,10 +43,11 @@ export function item(game) {
     ? make("button", { type: "button", class: "row", "aria-label": `Watch ${game.name}`, "aria-current": chosen ? "true" : null,
         onclick: () => guarded(null, () => play({ game: game.id }), { key: "player" }) }, title, facts)
     : make("span", { class: "row" }, title, facts);
+  const again = game.status === "failed";
   const resume = game.status === "uploading" && recorded(game.id) && !sent.has(game.id) && sending() !== game.id;
   return make("li", { class: chosen ? "chosen" : "",
     data: { testid: "game-item", id: game.id, status: game.status, duration: game.duration ?? "" } },
-    body, make("span", { class: "actions" }, ...(resume ? [resumeButton(game)] : []), ...actions));
+    body, make("span", { class: "actions" }, ...(resume ? [resumeButton(game)] : again ? [againButton(game)] : []), ...actions));
 }
 
 const readyFacts = (game) =>
@@ -56,6 +57,11 @@ function uploadFacts(game) {
   if (sending() === game.id) return "Uploading …";
   if (sent.has(game.id)) return "Another tab is uploading it";
   const record = recorded(game.id);
+  if (game.status === "inspecting") {
+    return `Looking through the video … ${Math.floor(100 * (game.progress ?? 0))} % · ${size(game.size)}`;
+  }
+  if (game.status === "refused") return `This video cannot be used. ${game.reason}`;
+  if (game.status === "failed") return `The video could not be looked through. ${game.reason}`;
   // A newer server may know states that this page does not.
   if (game.status !== "uploading") return `${game.status} · ${size(game.size)}`;
   if (!record) return `Upload not finished · ${size(game.size)}`;
@@ -70,6 +76,12 @@ function resumeButton(game) {
       byId("resume-file").value = "";
       byId("resume-file").click();
     } }, "Resume");
+}
+
+function againButton(game) {
+  return make("button", { type: "button", class: "plain", "aria-label": `Look through ${game.name} again`,
+    onclick: () => guarded(null, () => change(() => finalizeUpload(game.id, []), "games"), { key: `game ${game.id}` }) },
+  "Try again");
 }
 
 async function rename(game) {

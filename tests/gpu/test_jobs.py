@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.parity.modal.support import CHECKOUT
 
+from video_jobs import jobs
 from video_jobs.bucket import Bucket
 from video_jobs.progress import INTERVAL_S, ProgressReport
 
@@ -50,3 +51,10 @@ def test_the_image_pins_the_versions_of_the_backend() -> None:
     locked = (CHECKOUT / "src/backend/requirements.prod.txt").read_text()
     assert pins
     assert all(f"\n{pin} " in locked for pin in pins)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("PUT staging/x: 503"), TimeoutError("PUT staging/x: 503")])
+def test_a_bucket_that_refuses_an_output_ends_the_call_as_failed(error: Exception) -> None:
+    """Either error would mean something else to the backend: Modal cannot be reached, or the call is not over."""
+    with pytest.raises(RuntimeError, match="PUT staging/x: 503"), jobs._plain_errors():
+        raise error

@@ -102,6 +102,7 @@ def _plain_errors() -> Iterator[None]:
         yield
     except UnusableVideo as error:
         raise ValueError(str(error)) from None
-    except (ReelError, TimeoutError) as error:
-        # TimeoutError too: from `FunctionCall.get` it would mean "not finished yet".
+    except (ReelError, TimeoutError, ConnectionError) as error:
+        # From `FunctionCall.get` a TimeoutError would mean "not finished yet", and a ConnectionError "Modal cannot be
+        # reached": the backend would ask again until the deadline of the job, although the function has failed.
         raise RuntimeError(str(error) or "a deadline passed") from None

@@ -400,7 +400,10 @@ class FullContract(Contract, Protocol):
         """The content of an uploaded object as the app gives it to this person."""
 
     async def job(self) -> Job:
-        """Begin the app's longest work and return at once. The harness calls ``upload`` first, where there is one."""
+        """Begin the app's longest work and return at once. The harness calls ``upload`` first, where there is one.
+
+        After a job that failed, it may be called again without another upload.
+        """
 
     async def old_data(self) -> Mapping[str, OldData]:
         """The data that each former release would have left, by the release's name. The person has not signed in."""

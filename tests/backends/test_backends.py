@@ -55,12 +55,14 @@ LEAGUE = {
     "health_needs_database": ("test_health_without_service", "with postgres away the health check answers"),
     "http_behind_proxy": ("test_redirects_stay_https", "http://"),
     "film_early": ("test_upload", "is not in the bucket"),
+    "film_refusal_swallowed": ("test_refused_upload", "the upload is called finished, but .* is not in the bucket"),
     "films_shared": ("test_shared_files", "upload of the same file failed, and its clean-up took it along"),
     "job_abandoned": ("test_job_over_a_restart", "is still running"),
     "lease_without_end": ("test_job_over_a_kill", "is marked as taken"),
     "key_prefix_fixed": ("test_keys_under_the_environment", "outside of the environment"),
     "pool_unchecked": ("test_connections_cut", "after idle connections were cut"),
     "read_modify_write": ("test_edits_at_once", "one edit undid the other"),
+    "table_done_anyway": ("test_refused_output", "the job is called done, but .* was not stored"),
 }
 SCOUT = {
     "answered_before_stored": ("test_durable", "no object below .* changed"),

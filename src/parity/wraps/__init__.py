@@ -25,6 +25,7 @@ PROXIED: Mapping[str, Callable[[App, Settings], App]] = {
         answers.cookie_for_one_site,
         answers.errors_without_cors,
         answers.every_origin_allowed,
+        answers.failed_read_as_another,
         answers.failure_as_empty,
         answers.first_answer_kept,
         answers.no_cors,

@@ -41,6 +41,11 @@ def place(scope: Message) -> str:
     return path if scope["method"] == "GET" else f"{scope['method']} {path} {does(scope).decode()}"
 
 
+def shape(scope: Message) -> str:
+    """``place`` without the segments of the path that hold a digit, such as ids: alike for all records of one kind."""
+    return "/".join("*" if any(c.isdigit() for c in one) else one for one in place(scope).split("/"))
+
+
 class _Enough(Exception):
     """The first event of a stream has come."""
 

@@ -22,18 +22,19 @@ from .asgi import (
     replayed,
     said,
     send_all,
+    shape,
 )
 
 
 def failure_acknowledged(app: App, _settings: Settings) -> App:
-    """A write that failed is answered like an earlier write that succeeded."""
+    """A write that failed is answered like an earlier write of the same shape that succeeded."""
     good: dict[str, list[Message]] = {}
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if not is_write(scope):
             await app(scope, receive, send)
             return
-        name, messages = place(scope), await said(app, scope, receive)
+        name, messages = shape(scope), await said(app, scope, receive)
         if messages[0]["status"] < 300:
             good[name] = messages
         await send_all(send, good.get(name, messages) if messages[0]["status"] >= 500 else messages)

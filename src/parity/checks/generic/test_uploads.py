@@ -82,7 +82,7 @@ def watch(person: Person, *, really: bool = True, try_others: bool = False) -> S
     "G",
     "Each upload is in the bucket, byte for byte, under its own key",
     broken=Proxy("writes_dropped"),
-    because="same key|a second one is refused|is not in the bucket|other bytes",
+    because="under the same key|a second one is refused|but .* is not in the bucket|holds other bytes",
     needs=("upload", "ffmpeg"),
     rests_on=("test_someone_new_can_come",),
     deadline_s=120,
@@ -120,14 +120,15 @@ async def same_bytes(uploaded: Uploaded, film: bytes, bucket: Bucket) -> None:
 @check(
     "F",
     "A large file can be uploaded; if it is sent in parts, the page may read their ETags",
-    broken=BucketCors(ELSEWHERE),
-    because="preflight of the upload",
+    broken=Both([BucketCors(ELSEWHERE), Proxy("writes_dropped")]),
+    because="preflight of the upload|holds other bytes",
     needs=("upload", "origin", "ffmpeg"),
     rests_on=("test_upload",),
     deadline_s=150,
 )
 async def test_large_upload(person: Person, bucket: Bucket, video: bytes) -> None:
     """Send equal parts of at least 5 MiB, and expose ETag in the bucket's CORS policy."""
+    await person.app.upload(like_no_other(video))
     film = video + (LARGE + 8).to_bytes(4, "big") + b"free" + secrets.token_bytes(LARGE)
     await same_bytes(await person.app.upload(film), film, bucket)
 
@@ -136,7 +137,7 @@ async def test_large_upload(person: Person, bucket: Bucket, video: bytes) -> Non
     "F",
     "The page may read any byte range of an upload, as a video player does",
     broken=Both([BucketCors(ELSEWHERE), Proxy("no_cors")]),
-    because="preflight of the upload|may not read",
+    because="preflight of the upload|the page may not read the video",
     needs=("upload", "origin", "ffmpeg"),
     rests_on=("test_upload",),
     live=True,
@@ -184,7 +185,7 @@ def of_app(url: str, stack: Stack) -> bool:
     "F",
     "In a real browser the page can read a byte range of an upload from the bucket",
     broken=Both([BucketCors(ELSEWHERE), Proxy("no_cors")]),
-    because="preflight of the upload|the browser kept",
+    because="preflight of the upload|the browser kept the video",
     needs=("upload", "origin", "browser", "ffmpeg"),
     rests_on=("test_upload",),
     deadline_s=120,
@@ -211,7 +212,7 @@ async def test_played_in_browser(person: Person, stack: Stack, page: Pages, vide
     "F",
     "A presigned upload URL accepts only the size and type that were announced",
     broken=R2Rules("4,8"),
-    because="was taken",
+    because="was taken by the presigned URL",
     needs=("upload", "ffmpeg"),
     rests_on=("test_upload",),
     live=True,
@@ -242,7 +243,7 @@ async def test_upload_is_bound(person: Person, stack: Stack, video: bytes) -> No
     "F",
     "A link to an upload works for at least two minutes, and no longer works after eight days",
     broken=R2Rules("6"),
-    because="still works",
+    because="the link still works",
     needs=("upload", "ffmpeg"),
     rests_on=("test_upload",),
     alone=True,
@@ -279,23 +280,20 @@ async def test_link_expires(person: Person, stack: Stack, faults: Faults, video:
     "G",
     "An upload whose bytes did not reach R2 is not called finished",
     broken=Proxy("refusals_hidden"),
-    because="is called finished",
+    because="is called finished, but R2 has no object",
     needs=("upload", "ffmpeg"),
     rests_on=("test_upload",),
     alone=True,
 )
-async def test_upload_without_bytes(person: Person, bucket: Bucket, faults: Faults, video: bytes) -> None:
+async def test_upload_without_bytes(person: Person, bucket: Bucket, video: bytes) -> None:
     """Ask R2 for the object (HEAD) before you call the upload finished."""
     first = like_no_other(video)
     kept = await person.app.upload(first)
     direct, finished = watch(person, really=False), None
     with contextlib.suppress(Refused):
         finished = await person.app.upload(video)
-    if not direct.urls:  # the bytes go through the app: R2 refuses them
-        async with faults.on("*", "PutObject", status=503), faults.on("*", "UploadPart", status=503, must_fire=False):
-            finished = None
-            with contextlib.suppress(Refused):
-                finished = await person.app.upload(like_no_other(video))
+    if not direct.urls:
+        not_declared("the contract sends no file to a presigned URL (api.send_file): see test_refused_upload")
     there = finished is not None and finished.key in await bucket.objects(finished.key)
     assert finished is None or there, (
         f"an upload is called finished, but R2 has no object {finished.key if finished else ''}. Ask R2 for the object"

@@ -210,7 +210,12 @@ def add_film() -> tuple[dict[str, Any], int]:
             bucket.remove(key)
             raise
     else:
-        bucket.store(key, data, kind)
+        try:
+            bucket.store(key, data, kind)
+        except bucket.ERRORS:
+            if MISTAKE != "film_refusal_swallowed":
+                raise
+            app.logger.exception("a film could not be stored")
     with transaction() as db:
         row = db.execute("insert into films (club, key) values (%s, %s) returning id, key", (g.club, key)).fetchone()
     return dict(row), 201  # type: ignore[arg-type]

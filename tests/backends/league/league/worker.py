@@ -41,6 +41,9 @@ def work(job: dict[str, Any]) -> None:
     try:
         bucket.store(job["key"], json.dumps({"teams": [row["name"] for row in rows]}).encode(), "application/json")
     except bucket.ERRORS as error:
+        if MISTAKE == "table_done_anyway":
+            ended(job, "done", "")
+            return
         ended(job, "failed", f"the table could not be stored: {error}")
         return
     ended(job, "done", "")

@@ -216,3 +216,27 @@ async def test_a_change_by_anyone_is_made_as_the_one_who_changed_first() -> None
             await http.request(method, "/note", headers={"Authorization": who})
         await http.post("/note", headers={"Authorization": "other", "X-Parity-Does": "delete"})
     assert [who for _, who in asked] == ["one", "other", "one", "one", "one"]
+
+
+async def test_a_failed_record_is_shown_like_the_good_one_before() -> None:
+    states = {"/jobs/1": "done", "/jobs/2": "running"}
+
+    async def job(request: Request) -> Response:
+        return JSONResponse({"state": states[request.url.path], "error": None, "path": request.url.path})
+
+    app = PROXIED["failed_read_as_another"](Starlette(routes=[Route("/jobs/{id}", job)]), {})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http:
+        seen = [(await http.get(path)).json()["state"] for path in states]
+        states["/jobs/2"] = "failed"
+        shown = (await http.get("/jobs/2")).json()
+    assert seen == ["done", "running"]
+    assert shown == {"state": "done", "error": None, "path": "/jobs/1"}
+
+
+async def test_a_failed_write_to_another_record_is_acknowledged_like_the_one_before() -> None:
+    async def part(request: Request) -> Response:
+        return JSONResponse({}, 200 if request.url.path == "/films/1/part" else 503)
+
+    app = PROXIED["failure_acknowledged"](Starlette(routes=[Route("/films/{id}/part", part, methods=["PUT"])]), {})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http:
+        assert [(await http.put(f"/films/{film}/part")).status_code for film in (1, 2)] == [200, 200]

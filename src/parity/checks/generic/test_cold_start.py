@@ -17,6 +17,7 @@ from parity.checks import Proxy, check, not_judged
 from parity.checks.faults import Faults
 from parity.checks.generic.support import (
     PATIENCE_S,
+    UNKNOWN,
     answered,
     asked_since,
     patterns,
@@ -27,7 +28,7 @@ from parity.checks.generic.support import (
 )
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, People, Person, missing
-from parity.checks.stack import Stack
+from parity.checks.stack import Stack, StackError
 from parity.contract import Refused
 
 # How requests fail. Every retry fails too, until the app has answered: the last retry must not end as "nothing there".
@@ -35,6 +36,9 @@ FAILURES: dict[str, dict[str, Any]] = {
     "fails (503)": {"status": 503},
     "ends without an answer": {"drop": "before"},
 }
+
+# Statuses with which an app tells a person who has data that it does not know them.
+STRANGER = (*UNKNOWN, 404)
 
 
 @dataclass
@@ -62,7 +66,7 @@ async def test_each_fault(people: People, machines: Machines, faults: Faults, st
     """Treat only a 404 of R2 as 'nothing there'; answer 503 for every other error of R2."""
     one, other = await people(), await people()
     several_machines(one)
-    await one.read()
+    await one.reads()
     asked = await cold_start(one, machines, stack), await cold_start(other, machines, stack)
     found = patterns(*asked, (one.owns, other.owns))
     if not found:
@@ -167,7 +171,7 @@ async def look_again(case: Case, machine: str) -> None:
 )
 async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults) -> None:
     """While R2 cannot be reached, do not start or answer 503; never begin with an empty database."""
-    await person.read()
+    await person.reads()
     early = [await person.attempt()]
     await replicated(person, machines.stack)
     for machine in await machines.all():
@@ -175,22 +179,76 @@ async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults
     async with AsyncExitStack() as outage:
         down = await outage.enter_async_context(faults.on("*", status=503, must_fire=False))
         async with machines.booting() as made:
+            known, newcomer = person.on(made), person.another().on(made)
+            came = False
             during = await until(lambda: machines.get(made), lambda m: m["port"] in ("open", "closed"), PATIENCE_S)
-            answers = {"during the outage": await person.on(made).reads()} if during["port"] == "open" else {}
+            if during["port"] == "open":
+                wrong_view(await look(known), early, "during the outage")
+                came = await comes(newcomer)
             await outage.aclose()
-            if answers:  # R2 works again: the Machine goes on with the data that it has loaded
-                answers["after it"] = await person.on(made).reads()
-                await person.on(made).attempt()
-                await asyncio.sleep(within_s(person))
-    for when, shown in answers.items():
-        assert isinstance(shown, str) or not missing(early, shown), (
-            f"a Machine that booted while R2 was down answers {when} as if the person had nothing ({len(shown)} shown)."
-            " It took an error of R2 for an empty bucket: treat only a 404 as missing, and answer 503 otherwise"
+            # R2 works again: the Machine goes on with what it has loaded, or starts now.
+            await opens(machines, made)
+            after = await until(lambda: look(known), lambda shown: not isinstance(shown, Refused), PATIENCE_S)
+            wrong_view(after, early, "after it")
+            # Someone new is written on top of what was loaded, before the person who was there is.
+            new = [await newcomer.attempt()] if came or await comes(newcomer) else []
+            early.append(await known.attempt())
+            await asyncio.sleep(within_s(person))
+    fresh = await machines.replace_all()
+    for whose, one, writes in (("earlier", person, early), ("newcomer's", newcomer, new)):
+        last = await answered(one.on(fresh))
+        assert not missing(writes, last), (
+            f"after a boot during an outage of R2 the {whose} write is lost for good; shown: {last}. A Machine that"
+            " started with empty data has overwritten what R2 held"
         )
-    last = await answered(person.on(await machines.replace_all()))
-    assert not missing(early, last), (
-        f"after a boot during an outage of R2 the earlier write is lost for good; shown: {last}. A Machine that started"
-        " with empty data has overwritten what R2 held"
-    )
     if not down.fired:
         not_judged("neither the boot nor a read sent a request to R2, so the outage tested nothing")
+
+
+async def look(person: Person) -> Collection[str] | Refused:
+    """What the app shows to the person, or its refusal."""
+    try:
+        return await person.read()
+    except Refused as refused:
+        return refused
+
+
+async def comes(newcomer: Person) -> bool:
+    """Whether someone new can sign in. Not tried where the app limits how many people may."""
+    if hasattr(newcomer.app, "people"):
+        return False
+    try:
+        await newcomer.app.sign_in()
+    except Refused:
+        return False
+    return True
+
+
+def wrong_view(shown: Collection[str] | Refused, early: Collection[Attempt], when: str) -> None:
+    """Assert that a Machine that booted without R2 shows the early writes, or refuses as one that knows the person."""
+    machine = f"a Machine that booted while R2 was down answers {when}"
+    if isinstance(shown, Refused):
+        assert shown.status not in STRANGER, (
+            f"{machine} a person who has data as if it did not know them ({shown}), so the page signs them out. It took"
+            " an error of R2 for a missing session or account: treat only a 404 as missing, and answer 503 otherwise"
+        )
+        assert when == "during the outage", (
+            f"{machine}, for {PATIENCE_S:g} s, with a refusal: {shown}. Load what is missing when a request needs it,"
+            " instead of keeping the failure of the boot"
+        )
+        return
+    assert not missing(early, shown), (
+        f"{machine} as if the person had nothing ({len(shown)} shown). It took an error of R2 for an empty bucket:"
+        " treat only a 404 as missing, and answer 503 otherwise"
+    )
+
+
+async def opens(machines: Machines, machine: str) -> None:
+    """Assert that the Machine serves soon after the outage. Fly starts it again if its process has ended."""
+    try:
+        await machines.open(machine)
+    except StackError as error:
+        raise AssertionError(
+            f"a Machine that booted while R2 was down does not serve after the outage either: {error}. Try again until"
+            " R2 answers, or end the process, so that Fly starts it again"
+        ) from None

@@ -12,6 +12,7 @@ from typing import Any
 from parity.checks import patience
 from parity.checks.stack import Stack, StackError
 from parity.contract import PINNED
+from parity.stack.unwell import cause
 
 # Fly allows a kill_timeout of up to 300 s, but the Machines that checks stop end sooner than this.
 STOP_TIMEOUT_S = 150.0
@@ -79,9 +80,10 @@ class Machines:
             if seen["port"] == "closed":  # the edge has given up, and tries again only for a request
                 await self.stack.http.get(self.stack.site.health or "/", headers={PINNED: machine})
             await asyncio.sleep(LOOK_S)
+        last = " | ".join([line.strip() for line in await self.logs(machine) if line.strip()][-3:])
         raise StackError(
-            f"Machine {machine} does not open its port within {within_s:g} s; its state is {seen['state']}. See"
-            " `parity machine logs`"
+            f"Machine {machine} does not open its port within {within_s:g} s; its state is {seen['state']}"
+            f"{': ' if (why := cause(seen)) else ''}{why}. Its last log lines: {last or 'none'}"
         )
 
     @asynccontextmanager

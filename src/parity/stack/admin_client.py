@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from parity.stack.errors import AdminRefused, NotRunning, StackError
+from parity.stack.errors import AdminRefused, NotRunning
 
 if TYPE_CHECKING:
     import httpx
@@ -41,19 +41,6 @@ def all_machines(base_url: str) -> list[dict[str, Any]]:
     Raises as ``ask`` does.
     """
     return [*ask(base_url, "GET", "/fly/machines"), *ask(base_url, "GET", "/fly/groups")]
-
-
-def unwell_machines(base_url: str, lines: int = 25) -> list[str]:
-    """The last log lines of each Machine that does not pass its checks, also of one that has ended.
-
-    An empty list if the stand-in does not answer.
-    """
-    try:
-        unwell = [str(one["id"]) for one in ask(base_url, "GET", "/fly/machines") if not one.get("healthy")]
-        logs = {one: ask(base_url, "GET", f"/fly/machines/{one}/logs?tail={lines}") for one in unwell}
-    except StackError:
-        return []
-    return [line for one, log in logs.items() for line in ("", f"last lines of Machine {one}, the app:", *log["lines"])]
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from parity.stack.admin_client import ask, unwell_machines
+from parity.stack.admin_client import ask
 from parity.stack.containers import Containers
 from parity.stack.dev import leave_dev
 from parity.stack.errors import PartFailed, StackError
 from parity.stack.ownership import OtherCheckout
 from parity.stack.ports import owner_of, require_distinct, require_free
+from parity.stack.unwell import unwell_machines, watched
 
 Say = Callable[[str], None]
 HERE = "127.0.0.1"
@@ -34,7 +35,8 @@ def up(stack: Containers, timeout_s: float, say: Say) -> None:
     require_free(HERE, wanted, lambda port: held.get(port) or owner_of(port), held)
     awake = stack.machines_running()
     try:
-        code = stack.start(timeout_s)
+        with watched(settings.admin_url, say):
+            code = stack.start(timeout_s)
         if code == 0 and awake and not machines_return(stack, MACHINES_S):
             code = 1
         if code == 0 and leave_dev(settings.admin_url, say):

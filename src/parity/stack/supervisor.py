@@ -6,13 +6,14 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from parity.stack.admin_client import unwell_machines
 from parity.stack.errors import PartFailed
 from parity.stack.plan import Part
 from parity.stack.processes import ProcessId, exit_code, stop_all
 from parity.stack.state import PartState, StackState, forget_state, read_state, write_state
+from parity.stack.unwell import unwell_machines, watched
 
 # How long parts may take to stop, in seconds. The Fly stand-in stops its Machines concurrently and waits for each at
 # most fly.toml's kill_timeout (30 s here).
@@ -59,7 +60,10 @@ def start(
             log = state_dir / "logs" / f"{part.name}.log"
             running.append((part, spawn(part, log), log))
             write_state(state_dir, _state(running, settings, ready=False))
-        _wait_healthy(running, timeout_s, say)
+        with ExitStack() as meanwhile:
+            for part in (part for part in parts if part.name == "fly"):
+                meanwhile.enter_context(watched(_admin_url(part), say))
+            _wait_healthy(running, timeout_s, say)
         state = _state(running, settings, ready=True)
         write_state(state_dir, state)
     except BaseException:  # also after Ctrl-C
@@ -127,10 +131,14 @@ def _wait_healthy(running: Sequence[tuple[Part, int, Path]], timeout_s: float, s
         time.sleep(_POLL_S)
 
 
+def _admin_url(fly: Part) -> str:
+    return fly.health_url.removesuffix("/fly/healthz")
+
+
 def _failure(part: Part, log: Path, what: str) -> PartFailed:
     lines = tail(log)
     if part.name == "fly":  # the usual cause is a Machine of the app
-        lines += unwell_machines(part.health_url.removesuffix("/fly/healthz"))
+        lines += unwell_machines(_admin_url(part))
     shown = "".join(f"\n    {line}" for line in lines) if lines else " (empty)"
     return PartFailed(
         f"{what}\n  last lines of {log}:{shown}\n  everything that had been started was stopped again", part.first_aid

@@ -19,13 +19,14 @@ MODAL_APP = re.compile(r"modal\.(?:App|Stub)\(\s*(?:name\s*=\s*)?[\"']([^\"']+)[
 MODAL_SECRET = re.compile(r"Secret\.from_name\(\s*[\"']([^\"']+)[\"']")
 BOTO3 = re.compile(r"^\s*(?:import|from)\b[^\n]*\b(?:aio)?boto(?:3|core)\b", re.M)
 PYDANTIC = re.compile(r"class \w+\((?:pydantic_settings\.)?BaseSettings\)")
+_STORE = "R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE|OBJECTS?"
 R2 = {
-    "R2_ENDPOINT": re.compile(r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE).*(ENDPOINT|URL)|ENDPOINT_URL"),
+    "R2_ENDPOINT": re.compile(rf"({_STORE}).*(ENDPOINT|URL|HOST$)|ENDPOINT_URL"),
     "R2_ACCESS_KEY_ID": re.compile(
-        r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE|ACCESS).*(ACCESS_KEY|KEY_ID)(?!.*SECRET)|(^|_)(R2|S3)_KEY$"
+        rf"({_STORE}|ACCESS).*(ACCESS_KEY|KEY_ID)(?!.*SECRET)|(^|_)(R2|S3|OBJECTS?)_(KEY|ID)$"
     ),
-    "R2_SECRET_ACCESS_KEY": re.compile(r"(R2|S3|AWS|BUCKET|STORAGE|CLOUDFLARE).*SECRET"),
-    "R2_BUCKET": re.compile(r"BUCKET(_NAME)?$|^(R2|S3)_BUCKET"),
+    "R2_SECRET_ACCESS_KEY": re.compile(rf"({_STORE}).*SECRET"),
+    "R2_BUCKET": re.compile(r"BUCKET(_NAME)?$|^(R2|S3)_BUCKET|^OBJECTS?(_STORE)?_(NAME|CONTAINER)$"),
 }
 # What boto3 is given, and from which variable: surer than a name.
 GIVEN = re.compile(

@@ -11,7 +11,9 @@ from parity.init.find import Findings, as_process
 from parity.init.openapi import Route, first
 
 SECRETS_FILE, CONTRACT_FILE = "parity.secrets.env", "parity_contract.py"
-_SIGN_IN = r"login|log-in|sign|session|register|auth|token|accounts?$|users?$|profiles?$|guest"
+# Routes at which someone new begins, and those that may only let a known person in.
+_SIGN_UP = r"(^|/)join$|register|registration|sign-?_?up|accounts?$|users?$|profiles?$|guest"
+_SIGN_IN = r"login|log-in|sign|session|auth|token"
 _VALUES = {
     "R2_ENDPOINT": "${PARITY_R2_URL}",
     "R2_ACCESS_KEY_ID": "0123456789abcdef0123456789abcdef",
@@ -77,7 +79,8 @@ def parity_toml(found: Findings) -> str:
     lines += [
         "",
         "[standin.env] # variables that a Machine has only here, not on Fly",
-        'AWS_CA_BUNDLE = "${PARITY_CA_PATH}"',
+        'AWS_CA_BUNDLE = "${PARITY_CA_PATH}" # boto3 trusts the stand-in for R2 by it',
+        'SSL_CERT_FILE = "${PARITY_CA_PATH}" # so do httpx, aiohttp, and programs in Go',
     ]
     if found.gpu_app:
         lines.append('MODAL_SERVER_URL = "${PARITY_MODAL_URL}"')
@@ -171,7 +174,7 @@ def compose_yaml(found: Findings, harness: str) -> str:
 
 def contract(found: Findings, routes: Sequence[Route]) -> str:
     """A skeleton of the contract: the required methods, guessed from the routes, and the optional ones as comments."""
-    sign_in = first(routes, "POST", _SIGN_IN)
+    sign_in = first(routes, "POST", _SIGN_UP) or first(routes, "POST", _SIGN_IN)
     posts = [r for r in routes if r.method == "POST" and r.plain and r.fields and r is not sign_in]
     gets = {r.path.rstrip("/"): r for r in routes if r.method == "GET"}
     write = next((r for r in posts if r.path.rstrip("/") in gets), None) or (posts[0] if posts else None)

@@ -16,7 +16,7 @@ from parity.checks.loading import load_contract
 from parity.cli.main import main
 from parity.config.parity_toml import ParityConfig
 from parity.config.project import Project
-from parity.init.find import look
+from parity.init.find import Findings, look
 from parity.init.openapi import Route, routes
 from parity.init.write import compose_yaml, contract, parity_toml
 
@@ -73,6 +73,32 @@ def test_the_contracts_guesses_come_from_the_apps_openapi_document(
     assert 'await self.api.call("POST", "/login", {"coach": self.api.user}, expect=201)' in written
     assert 'await self.api.call("POST", "/journal/entries/", {"body": text}, expect=201)' in written
     assert "PATCH  /card" in written
+
+
+@pytest.mark.parametrize("path", ["/join", "/v1/register", "/signup", "/sign-up", "/sessions", "/auth/token"])
+def test_the_route_at_which_someone_new_begins_is_guessed(path: str) -> None:
+    routes = [Route("POST", "/notes", ("text",), 201), Route("POST", path, ("name",), 201), Route("GET", "/notes")]
+    assert f'"POST", "{path}", {{"name": self.api.user}}, expect=201' in contract(Findings(), routes)
+
+
+def test_who_is_new_registers_before_they_sign_in() -> None:
+    routes = [Route("POST", path, ("name",)) for path in ("/sessions", "/rooms/joined", "/register")]
+    assert '"POST", "/register"' in contract(Findings(), routes)
+
+
+def test_programs_other_than_boto3_trust_the_stand_in_for_r2_too(
+    sideline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = initialised(sideline, monkeypatch).standin_env
+    assert given["SSL_CERT_FILE"] == given["AWS_CA_BUNDLE"] != ""
+
+
+@pytest.mark.parametrize("store", ["OBJECTS", "S3", "R2"])
+def test_the_names_of_a_store_are_known(tmp_path: Path, store: str) -> None:
+    names = [f"{store}_{name}" for name in ("URL", "KEY", "SECRET", "BUCKET")]
+    source = "import os\n" + "".join(f'X = os.environ["{name}"]\n' for name in names)
+    ours = ("R2_ENDPOINT", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET")
+    assert look(_files(tmp_path, {"app.py": source})).r2 == dict(zip(ours, names, strict=True))
 
 
 def test_an_app_that_looks_at_its_endpoint_is_imported_and_its_short_environment_known(

@@ -160,6 +160,11 @@ def check(
     mark = pytest.mark.check(**{field.name: getattr(about, field.name) for field in fields(about)})
 
     def marked(function: F) -> F:
+        if "." in function.__qualname__.rpartition("<locals>.")[2]:
+            raise ValueError(
+                f"check {title!r}: {function.__qualname__} is a method of a class. A check must be a function of its"
+                " module: verdicts and rests_on know checks by the function's name. Move it out of the class"
+            )
         if not (function.__doc__ or "").strip():
             raise ValueError(
                 f"check {title!r}: {function.__name__} has no docstring; say in it what to do when the check fails"

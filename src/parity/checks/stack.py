@@ -22,11 +22,13 @@ from parity.wraps import DOES
 ADMIN_TIMEOUT_S = 90.0
 APP_TIMEOUT_S = 40.0
 BODY_KEPT = 2000
-# The error for a request to the app over plain http, to which only a redirect or a URL of the app can have led.
-MIXED = (
-    "the app leads there, and a browser blocks it as mixed content: an https page may not use plain http. The server"
-    ' must trust the edge\'s X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips="*")'
+# How a server is made to believe that people reach it by https, although the edge speaks plain http to it.
+TRUST = (
+    'Make the server trust the edge\'s X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips="*";'
+    " hypercorn: wrap the app in hypercorn.middleware.ProxyFixMiddleware; WSGI: werkzeug's ProxyFix)"
 )
+# The error for a request to the app over plain http, to which only a redirect or a URL of the app can have led.
+MIXED = f"the app leads there, and a browser blocks it as mixed content: an https page may not use plain http. {TRUST}"
 EVENTS = "text/event-stream"
 
 

@@ -37,6 +37,15 @@ def test_a_check_that_does_not_say_what_to_do_is_refused(docstring: str | None) 
         check("B", "t", unproven="x")(test_something)
 
 
+def test_a_method_of_a_class_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"TestNotes\.test_kept is a method of a class.*Move it out of the class"):
+
+        class TestNotes:
+            @check("B", "t", unproven="x")
+            async def test_kept(self, person: object) -> None:
+                """Keep it."""
+
+
 def test_every_class_of_incidents_has_a_name_and_a_place_to_look() -> None:
     assert list(CLASSES) == list("ABCDEFGHIJKLMNOPQRSTUVWX")
     assert all(name and look for name, look in CLASSES.values())

@@ -19,7 +19,7 @@ from parity.checks import Proxy, Wrap, check
 from parity.checks.browser import Pages
 from parity.checks.generic.support import not_declared, readable
 from parity.checks.person import Person
-from parity.checks.stack import Stack
+from parity.checks.stack import TRUST, Stack
 from parity.checks.stage import Stage
 from parity.contract import Call
 from parity.wraps import boot
@@ -161,7 +161,7 @@ async def ask(person: Person, call: Call) -> httpx.Response:
     "E",
     "The preflight of every request succeeds without credentials and allows the page's origin, method and headers",
     broken=Proxy("preflights_refused"),
-    because="preflight of",
+    because="the preflight of [A-Z]+ /",
     needs=("origin",),
     live=True,
     fast=True,
@@ -285,10 +285,7 @@ async def test_redirects_stay_https(person: Person, stack: Stack) -> None:
             location = answer.headers.get("location", "")
             if location.startswith("http://"):
                 wrong.append(f"the redirect of {other} leads to {location}")
-    assert not wrong, (
-        f"{'; '.join(wrong)}. A browser blocks it as mixed content. Make the server trust the edge's"
-        ' X-Forwarded-Proto (uvicorn: --proxy-headers --forwarded-allow-ips="*"), or do not redirect'
-    )
+    assert not wrong, f"{'; '.join(wrong)}. A browser blocks it as mixed content. {TRUST}, or do not redirect"
 
 
 @check(

@@ -116,7 +116,7 @@ async def test_boots_with_flys_cpu(machines: Machines, stack: Stack) -> None:
     "L",
     "With only its CPU baseline a Machine serves requests and answers its health check in time",
     broken=Wrap(boot.busy_writes, {"seconds": 1.5}),
-    because="at the CPU baseline",
+    because="at the CPU baseline .*(writes fail|is not answered)",
     needs=("docker",),
     alone=True,
     deadline_s=200,

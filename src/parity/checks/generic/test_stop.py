@@ -169,7 +169,7 @@ async def test_catches_up_after_an_outage(person: Person, machines: Machines, fa
     "I",
     "A Machine ends within kill_timeout after its kill_signal, even while a client sends a body slowly",
     broken=Wrap(boot.slow_shutdown, {"seconds": 400.0}),
-    because="did not end at its kill_signal",
+    because="the Machine did not end at its kill_signal within",
     apart=True,
     deadline_s=400,
 )
@@ -277,7 +277,7 @@ async def test_clock_behind(person: Person, machines: Machines, faults: Faults) 
     "A",
     "When the app is scaled to zero, the request that wakes it succeeds and shows earlier writes",
     broken=Proxy("first_read_fails"),
-    because="that wakes the app",
+    because="the request that wakes the app fails",
     alone=True,
     deadline_s=120,
     rests_on=("test_durable",),

@@ -103,6 +103,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self._reading_rest:
             self._read_slice()
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            # A refusal answers the handshake too. Without this, uvicorn logs an error for each one.
+            self.handshake_complete = True
+
     async def receive(self) -> Any:
         message = await super().receive()
         if self._rest:

@@ -147,6 +147,18 @@ def test_odd_text_is_ignored_and_a_ping_behind_it_is_answered(server: Server, se
     server.check()
 
 
+def test_a_refused_websocket_gets_a_response_and_is_no_error_in_the_log(server: Server) -> None:
+    with server.connection() as connection:
+        connection.sendall(UPGRADE.replace(b"?user_id=alice&profile_id=main", b"") + b"\r\n")
+        seen = b""
+        while block := connection.recv(65536):
+            seen += block
+    assert seen.startswith(b"HTTP/1.1 400 ")
+    assert b"/problems/" in seen
+    server.check()
+    assert "ERROR" not in server.log.read_text()
+
+
 def flood(connection: socket.socket, block: bytes, most: int = 100 * MIB) -> None:
     """Send until the server ends the connection or takes no more for a second."""
     connection.settimeout(1)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 class ConfigError(Exception):
     """A configuration file or a variable is wrong.
 
-    ``where`` names the file and key or the variable, ``problem`` what was found, ``expected`` the form that would be
-    right, ``fix`` what to do next. ``errors`` holds every mistake, where several were found; else only this one.
+    ``where`` is the file and key, or the variable; ``problem`` is what was found; ``expected`` is the correct form;
+    ``fix`` is what to do. ``errors`` has all mistakes if there are several, else only this one.
     """
 
     def __init__(self, where: str, problem: str, expected: str = "", fix: str = "") -> None:
@@ -26,7 +26,7 @@ class ConfigError(Exception):
 
 
 class ConfigErrors(ConfigError):
-    """Several mistakes at once. ``where`` and ``problem`` are those of the first one."""
+    """Several mistakes. ``where`` and ``problem`` are those of the first one."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         first = errors[0]
@@ -36,32 +36,32 @@ class ConfigErrors(ConfigError):
 
 
 def together(errors: Sequence[ConfigError]) -> ConfigError:
-    """One error that tells all of ``errors``, of which there is at least one."""
+    """One error with all of ``errors``, which must not be empty."""
     return errors[0] if len(errors) == 1 else ConfigErrors(errors)
 
 
 class Mistakes:
-    """Collects the mistakes of several files, so that one run tells all of them."""
+    """Collects the mistakes of several files, so that one run reports all of them."""
 
     def __init__(self) -> None:
         self.found: list[ConfigError] = []
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keep a ``ConfigError`` of the block instead of raising it."""
+        """Catch a ``ConfigError`` of the block and collect it."""
         try:
             yield
         except ConfigError as error:
             self.found.extend(error.errors)
 
     def raise_any(self) -> None:
-        """Raises all collected mistakes as one ``ConfigError``; returns where there is none."""
+        """Raise all collected mistakes as one ``ConfigError``, if there are any."""
         if self.found:
             raise together(self.found)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``is it 'port'? known: …``, or only the known names where none is near."""
+    """A text such as ``is it 'port'? one of host, port``; without the question if no name is similar."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, 1)
     listed = f"one of {', '.join(names)}" if names else ""

@@ -1,8 +1,8 @@
 """Computes the name of a checkout's compose project by the rule of Compose.
 
 Source: compose-go, ``loader.NormalizeProjectName`` and docs.docker.com/compose/how-tos/project-name (read 2026-11):
-``COMPOSE_PROJECT_NAME`` goes before the folder's name. Of a folder's name only lower-case letters, digits, ``-`` and
-``_`` are kept, and it begins with a letter or digit.
+``COMPOSE_PROJECT_NAME`` overrides the folder's name. A folder's name is reduced to lower-case letters, digits, ``-``
+and ``_``, and must begin with a letter or digit.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _DROPPED = re.compile(r"[^a-z0-9_-]")
 
 
 def normalised(text: str) -> str:
-    """``text`` as Compose makes a project name of it; may be empty."""
+    """The project name that Compose derives from ``text``; may be empty."""
     return _DROPPED.sub("", text.lower()).lstrip("_-")
 
 
 def project_name(root: Path, environ: Mapping[str, str]) -> str:
-    """The compose project of the checkout ``root``. Raises ``ConfigError`` where Compose would refuse as well."""
+    """The compose project of the checkout ``root``. Raises ``ConfigError`` if Compose would refuse it."""
     given = environ.get(VARIABLE, "")
     if given:
         if given != normalised(given):
@@ -38,7 +38,7 @@ def project_name(root: Path, environ: Mapping[str, str]) -> str:
     if not name:
         raise ConfigError(
             VARIABLE,
-            f"the folder's name {root.name!r} has no letter or digit that Compose takes",
+            f"the folder's name {root.name!r} has no letter a-z or digit, so Compose cannot derive a project name",
             "a name for the compose project",
             f"{VARIABLE}=parity",
         )

@@ -1,7 +1,7 @@
 """Reads ``parity.toml``, which describes the app to the harness, together with the app's ``fly.toml``.
 
-A table is needed only for what the backend has. Without it, the backend has no page, no GPU functions, or no service
-beside R2.
+Each table is optional. A missing table means that the backend does not have that part: no page, no GPU functions, no
+service other than R2.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _origin(value: str) -> str:
 
 
 def _only(value: list[str], known: tuple[str, ...]) -> list[str]:
-    """Raises ``ValueError`` for a ``{name}`` that is not filled in."""
+    """Raises ``ValueError`` for a placeholder that is not in ``known``."""
     unknown = [name for word in value for name in _PLACEHOLDER.findall(word) if name not in known]
     if unknown:
         raise ValueError(f"unknown placeholder {unknown[0]}; expected one of {', '.join(known)}")
@@ -67,13 +67,12 @@ class _Table(BaseModel):
 
 
 class Process(_Table):
-    """How the backend starts where there is no Docker: what the Dockerfile's CMD is to the image.
+    """``[app.process]``: how the backend starts without Docker, as CMD and ENV of the Dockerfile do in an image.
 
-    ``{python}``, ``{port}``, ``{host}`` (the address that the edge reaches Machines at) and ``{root}`` (the folder of
-    ``parity.toml``) are filled in. ``python`` is the interpreter, relative to ``parity.toml``; by default
-    ``.venv/bin/python`` where that exists, else the harness's own. ``env`` is what ENV of the Dockerfile gives the
-    image; the same words are filled in there, for a server that reads its port from a variable. A relative path there
-    lies in the Machine's own folder; an absolute one is shared by all Machines.
+    These placeholders are replaced in ``command`` and ``env``: ``{python}``, ``{port}``, ``{host}`` (the Machine's
+    address) and ``{root}`` (the folder of ``parity.toml``). ``python`` is the interpreter, relative to ``parity.toml``.
+    Default: ``.venv/bin/python`` if it exists, else the harness's interpreter. A relative path in ``env`` is inside the
+    Machine's own folder; an absolute path is shared by all Machines.
     """
 
     directory: str = "."
@@ -98,17 +97,17 @@ class Process(_Table):
 
 
 class Group(_Table):
-    """``[processes.NAME]``: how the Machines of that process group of ``fly.toml`` start where there is no Docker."""
+    """``[processes.NAME]``: how Machines of that process group of ``fly.toml`` start without Docker."""
 
     command: ProcessCommand
 
 
 class App(_Table):
-    """The backend: paths are relative to ``parity.toml``.
+    """``[app]``: the backend. Paths are relative to ``parity.toml``.
 
-    ``frontend_origin`` is empty where page and API are one; ``frontend_dir`` is empty where the page lies in another
-    repository. ``health_path`` is empty by default: the path of the first check of ``fly.toml``. ``version`` is where
-    the app reports its commit: a path and a key of the JSON object there, such as ``/api/status#commit``.
+    ``frontend_origin`` is empty if page and API have the same origin. ``frontend_dir`` is empty if the page is in
+    another repository. ``health_path`` defaults to the path of the first check of ``fly.toml``. ``version`` is the
+    place where the app reports its commit: a path and a key of the JSON object there, such as ``/api/status#commit``.
     """
 
     fly_config: str = "fly.toml"
@@ -120,7 +119,7 @@ class App(_Table):
 
 
 class SecretNames(_Table):
-    """``[secrets.names]``: what the app calls each value that the harness needs too."""
+    """``[secrets.names]``: the app's variable names for the values that the harness also needs."""
 
     R2_ENDPOINT: str = "R2_ENDPOINT"
     R2_ACCESS_KEY_ID: str = "R2_ACCESS_KEY_ID"
@@ -131,9 +130,9 @@ class SecretNames(_Table):
 
 
 class Secrets(_Table):
-    """File with the stand-in values of exactly the secrets that Fly holds.
+    """``[secrets]``: a file with stand-in values for exactly the secrets that are set on Fly.
 
-    ``optional`` names secrets that Fly may hold beside them; a promotion warns when one is missing.
+    ``optional`` names additional secrets that may be set on Fly; a promotion warns if one is missing.
     """
 
     file: str
@@ -142,16 +141,16 @@ class Secrets(_Table):
 
 
 class Override(_Table):
-    """A value that a Machine has here in place of the one that ``fly.toml`` gives it, and why it must differ."""
+    """``[standin.override.NAME]``: the value that replaces Fly's value here, and the reason for the difference."""
 
     value: str
     reason: str = Field(min_length=10)
 
 
 class Standin(_Table):
-    """What differs here from Fly; ``parity diff`` prints all of it, and ``${PARITY_…}`` is filled in.
+    """``[standin]``: differences from Fly. ``${PARITY_…}`` is replaced; ``parity diff`` prints all of them.
 
-    ``[standin.env]`` adds variables that Fly does not have. ``[standin.override]`` replaces values that it has.
+    ``env`` adds variables that are not set on Fly. ``override`` replaces values that are set there.
     """
 
     env: Variables = {}
@@ -159,18 +158,18 @@ class Standin(_Table):
 
 
 class R2(_Table):
-    """The bucket's CORS policy: the same file that a command applies to the real bucket. Empty: a bucket without."""
+    """``[r2]``: the file of the CORS policy, which is also applied to the real bucket. Empty: no CORS policy."""
 
     cors: str = ""
 
 
 class Gpu(_Table):
-    """The Modal app: its entry file and what must be importable.
+    """``[gpu]``: the Modal app, its entry file and the folders of its modules.
 
-    ``secret`` names a Modal secret that holds R2's credentials under their usual names. ``secrets`` gives others, each
-    with its own variables; ``${NAME}`` stands for a secret of ``[secrets]`` or a ``PARITY_…`` address.
-    ``requirements`` is a file with the packages of the functions' images, for functions that need others than the
-    harness has.
+    ``secret`` is the name of the Modal secret with R2's credentials under their usual names. ``secrets`` defines
+    further Modal secrets with their variables; ``${NAME}`` is replaced by a secret of ``[secrets]`` or a ``PARITY_…``
+    address. ``requirements`` is a file with the packages of the functions' images, needed if the harness lacks some of
+    them.
     """
 
     app: str
@@ -182,14 +181,14 @@ class Gpu(_Table):
 
 
 class Service(_Table):
-    """``[services.NAME]``: a database, cache or queue that the app needs beside R2 and Modal.
+    """``[services.NAME]``: a database, cache or queue that the app needs in addition to R2 and Modal.
 
-    Machines reach it through a proxy of the harness at ``port``, which a check closes to take the service away.
-    Without Docker, ``prepare`` runs once while ``{data}`` is an empty folder, then ``command`` runs until the stack
-    stops; ``{port}`` is the service's own port behind the proxy. ``ready`` exits with 0 once it can be used; without
-    it an open port is enough. With Docker ``address`` is the compose service and port behind the proxy. ``migrate``
-    runs on the new database, in a Machine's environment, before the first Machine starts.
-    ``user`` is whom the service runs as where the harness is root: some servers refuse root.
+    Machines reach it through a proxy of the harness at ``port``; checks close the proxy to make the service
+    unavailable. Without Docker, ``prepare`` runs once when the folder ``{data}`` is empty, then ``command`` runs until
+    the stack stops; ``{port}`` is the service's own port behind the proxy. ``ready`` exits with 0 when the service can
+    be used; without it an open port is enough. With Docker, ``address`` is the compose service and port behind the
+    proxy. ``migrate`` runs in a Machine's environment before the first Machine starts on a new database. If the harness
+    runs as root, the service runs as ``user``, because some servers refuse to run as root.
     """
 
     port: int = Field(ge=1, le=65535)
@@ -203,7 +202,7 @@ class Service(_Table):
     @model_validator(mode="after")
     def _runs_somewhere(self) -> Service:
         if not self.command and not self.address:
-            raise ValueError("expected command (how it runs without Docker), address (its compose service), or both")
+            raise ValueError("expected command (to run without Docker), address (its compose service), or both")
         return self
 
     @field_validator("command")
@@ -222,7 +221,7 @@ class Service(_Table):
 
 
 class Answer(_Table):
-    """What a stub answers: ``json`` or ``text``, after ``delay_s`` seconds."""
+    """The response of a stub: ``json`` or ``text``, after ``delay_s`` seconds."""
 
     status: int = Field(default=200, ge=200, le=599)
     json_: object = Field(default=None, alias="json")
@@ -232,8 +231,8 @@ class Answer(_Table):
 
 
 class Stub(_Table):
-    """``[stubs."host"]``: an API of others that the app calls. Keys of ``answers`` are ``METHOD /path``; ``*`` at a
-    path's end stands for any rest. Anything else is answered 501."""
+    """``[stubs."host"]``: an external API that the app calls. Keys of ``answers`` are ``METHOD /path``; ``*`` at the
+    end of a path matches any rest. All other requests get 501."""
 
     answers: dict[str, Answer] = {}
 
@@ -247,18 +246,19 @@ class Stub(_Table):
 
 
 class Checks(_Table):
-    """The app's own part of the checks: its contract, and a folder of checks that only this app has."""
+    """``[checks]``: the app's contract, and the folder of the app's own checks."""
 
     contract: str = ""
     folder: str = ""
 
 
 class Promotion(_Table):
-    """How a promotion learns whether the release can be taken back once it has served requests.
+    """``[promotion]``: how a promotion finds out whether a rollback will be possible after the release served requests.
 
-    ``knows`` runs in the image that would be gone back to and prints what that release can work with. ``way_back`` runs
-    in the new image with that text for ``{knows}``: exit status 0 where the way back stays open, else it says on stderr
-    what closes it. Both run without network, environment or secrets. Empty: the promotion does not ask.
+    ``knows`` runs in the image of the current release and prints which data it supports (such as schema versions).
+    ``way_back`` runs in the new image, with that output in place of ``{knows}``. It exits with 0 if a rollback stays
+    possible; otherwise it prints the reason on stderr. Both run without network, environment and secrets. If both are
+    empty, the promotion does not check this.
     """
 
     knows: list[str] = []
@@ -270,13 +270,13 @@ class Promotion(_Table):
             raise ValueError("only one of knows and way_back is set; set both or neither")
         if self.way_back and "{knows}" not in self.way_back:
             raise ValueError(
-                "{knows} is missing: it must be a separate word of way_back, for what the other release printed"
+                "{knows} is missing: it must be a separate word of way_back; the output of `knows` replaces it"
             )
         return self
 
 
 class LiveTarget(_Table):
-    """A deployed app that checks may be pointed at; nothing that is not named here is ever addressed."""
+    """``[targets.NAME]``: a deployed app on which checks may run. The harness contacts no other deployed app."""
 
     url: Origin
     frontend_origin: Origin = ""
@@ -307,12 +307,12 @@ class ParityConfig(_Table):
 
 
 def load_parity_config(path: Path) -> ParityConfig:
-    """Read and check the file. Raises ``ConfigError``, naming every mistake; ``missing_paths`` finds more of them."""
+    """Read and validate the file. Raises ``ConfigError`` with every mistake except those of ``missing_paths``."""
     return load_model(path, read_toml(path), ParityConfig)
 
 
 def missing_paths(path: Path, config: ParityConfig) -> list[ConfigError]:
-    """One mistake for each file or folder that the file names and that does not exist."""
+    """A ``ConfigError`` for each file or folder in ``config`` that does not exist."""
     return [
         ConfigError(f"{path}: {key}", f"{relative} does not exist", "a path relative to parity.toml")
         for key, relative in _paths(config)
@@ -321,7 +321,7 @@ def missing_paths(path: Path, config: ParityConfig) -> list[ConfigError]:
 
 
 def _paths(config: ParityConfig) -> Iterator[tuple[str, str]]:
-    """Every key that names a file or folder, with its value; fly.toml is read, and missed, by its own reader."""
+    """Each key with a path, and the path. fly.toml is left out, because its reader reports if it is missing."""
     yield "app.frontend_dir", config.app.frontend_dir
     if config.app.process:
         yield "app.process.directory", config.app.process.directory

@@ -1,4 +1,4 @@
-"""A repository's configuration, read once: settings, ``parity.toml``, ``fly.toml``, a Machine's environment."""
+"""Loads a repository's configuration: settings, ``parity.toml``, ``fly.toml`` and a Machine's environment."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Project:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Project:
-        """Read ``parity.toml`` of ``PARITY_ROOT`` and what it names. Raises one ``ConfigError`` with every mistake."""
+        """Read ``parity.toml`` of ``PARITY_ROOT`` and its files. Raises one ``ConfigError`` with every mistake."""
         settings = load_settings(environ)
         path = settings.root / PARITY_TOML
         if not path.exists():
@@ -60,7 +60,7 @@ class Project:
             fly = load_fly_config(settings.root / names, as_flyctl=settings.as_flyctl)
         if parity is None or fly is None:
             mistakes.raise_any()
-            raise AssertionError("a file that could not be read is a mistake")
+            raise AssertionError("unreachable: a file that cannot be read is a mistake")
         variables = variables_of(settings, parity)
         if parity.secrets and (settings.root / parity.secrets.file).exists():
             with mistakes.collected():
@@ -72,9 +72,9 @@ class Project:
                 mistakes.found.append(
                     ConfigError(
                         f"{path}: standin.env.{name}",
-                        "would hide a value that Fly has",
+                        "would replace a value that is set on Fly",
                         "only names that neither fly.toml nor the secrets set",
-                        f"[standin.override.{name}] with value and reason says that a difference is meant",
+                        f"if the difference is intended, use [standin.override.{name}] with value and reason",
                     )
                 )
         for name in overrides:
@@ -83,7 +83,7 @@ class Project:
                     ConfigError(
                         f"{path}: standin.override.{name}",
                         "replaces nothing: neither fly.toml nor the secrets set it",
-                        "a name that Fly has",
+                        "a name that is set on Fly",
                         "put it into [standin.env]",
                     )
                 )
@@ -119,13 +119,13 @@ class Project:
 
     @property
     def process(self) -> Process:
-        """How a Machine starts as a process. Raises ``ConfigError`` where ``parity.toml`` does not say it."""
+        """How a Machine starts as a process. Raises ``ConfigError`` if ``parity.toml`` has no ``[app.process]``."""
         if self.parity.app.process is None:
             raise ConfigError(
                 f"{self.settings.root / PARITY_TOML}: app.process",
-                "without Docker a Machine is a process, and nothing says how it starts",
+                "it is missing; without Docker it says how a Machine starts as a process",
                 'command = ["{python}", "-m", "uvicorn", "app.main:app", "--host", "{host}", "--port", "{port}"]',
-                "add [app.process] with what CMD is in the Dockerfile, or use --driver docker",
+                "add [app.process] with the command of CMD in the Dockerfile, or use --driver docker",
             )
         return self.parity.app.process
 
@@ -143,21 +143,23 @@ class Project:
                 mistakes.found.append(
                     ConfigError(
                         f"{path}: processes.{name}",
-                        f"fly.toml runs {line!r} on Machines of its own; nothing says how that starts without Docker",
-                        f'[processes.{name}] command = ["{{python}}", "-m", …]',
+                        f"it is missing; fly.toml runs {line!r} on Machines of this group",
+                        f'without Docker: [processes.{name}] command = ["{{python}}", "-m", …]',
                     )
                 )
         for name in given:
             if name not in groups:
-                known = nearest(name, groups) or "it has no further group"
-                mistakes.found.append(ConfigError(f"{path}: processes.{name}", "fly.toml has no such group", known))
+                known = nearest(name, groups) or "no such table, because fly.toml has no further group"
+                mistakes.found.append(
+                    ConfigError(f"{path}: processes.{name}", "fly.toml has no such process group", known)
+                )
         mistakes.raise_any()
         return {name: tuple(given[name].command) for name in groups}
 
     @property
     def machine_folder(self) -> str:
-        """Where the source lies below the root folder of a Machine that is a process: where it lies in the repository;
-        ``source`` for a source that is the whole repository or lies outside of it."""
+        """Folder of the source in the root folder of a process Machine: its path relative to the repository; ``source``
+        if it is the whole repository or outside of it."""
         whole = self.settings.root.resolve()
         source = (whole / self.process.directory).resolve()
         below = source != whole and source.is_relative_to(whole)
@@ -165,7 +167,7 @@ class Project:
 
     @property
     def python(self) -> Path:
-        """The interpreter of process Machines: as declared, else ``.venv`` of the repository, else the harness's."""
+        """The interpreter of process Machines: as configured, else ``.venv`` of the repository, else the harness's."""
         declared = self.parity.app.process.python if self.parity.app.process else ""
         if declared:
             return self.path(declared)
@@ -174,24 +176,24 @@ class Project:
 
     @property
     def health_path(self) -> str:
-        """The health check's path: as declared, else that of the first check of ``fly.toml``; empty: there is none."""
+        """Path of the health check: the configured one, else that of fly.toml's first check; empty if there is none."""
         checks = self.fly.service.checks
         return self.parity.app.health_path or (checks[0].path if checks else "")
 
     @property
     def api_hostname(self) -> str:
-        """The app's public name on Fly."""
+        """The app's public host name on Fly."""
         return f"{self.fly.app}.fly.dev"
 
     @property
     def frontend_hostname(self) -> str:
-        """The page's public name; empty where page and API are one."""
+        """The page's public host name; empty if page and API have the same origin."""
         return urlsplit(self.parity.app.frontend_origin).hostname or ""
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
-        """Every name under which a stand-in is reached by TLS; R2 also by ``{bucket}.{host}``, for any bucket where the
-        host has a dot: clients take no wildcard for a top-level name."""
+        """All host names of the stand-ins for TLS, and R2's ``{bucket}.{host}``. If the host has a dot, a wildcard
+        covers every bucket; clients do not accept a wildcard below a top-level name."""
         r2_hosts = dict.fromkeys(["r2.localhost", self.settings.r2_host])
         names = ["localhost", "127.0.0.1", "::1", "fly", "frontend", "r2", *r2_hosts]
         names += [f"*.{host}" for host in r2_hosts if "." in host]
@@ -201,7 +203,7 @@ class Project:
         return tuple(dict.fromkeys(filter(None, names)))
 
     def variable(self, known: str) -> str:
-        """The app's name of the variable that the harness calls ``known``, such as ``R2_BUCKET``."""
+        """The app's name for the harness's variable ``known``, such as ``R2_BUCKET``."""
         names = self.parity.secrets.names if self.parity.secrets else SecretNames()
         return str(getattr(names, known))
 
@@ -217,19 +219,19 @@ class Project:
         return value
 
     def missing(self, known: str) -> ConfigError:
-        """The error for a value that the harness needs and neither secrets nor fly.toml give."""
+        """The error for a required value that neither the secrets nor fly.toml set."""
         name = self.variable(known)
         file = self.parity.secrets.file if self.parity.secrets else f"{PARITY_TOML}: secrets"
         return ConfigError(
             file,
             f"{name} is missing",
             f"{name}=value",
-            f"add the line; if the app has another name for it: [secrets.names] {known} = …",
+            f"add the line; if the app uses another name, add it to parity.toml: [secrets.names] {known} = …",
         )
 
     @property
     def r2(self) -> R2Access:
-        """The bucket as the app reaches it. Raises ``ConfigError`` with every value that is missing."""
+        """The app's access to its bucket. Raises ``ConfigError`` with every missing value."""
         mistakes, values = Mistakes(), []
         for known in ("R2_ENDPOINT", "R2_BUCKET", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"):
             with mistakes.collected():
@@ -239,13 +241,13 @@ class Project:
 
     @property
     def bucket(self) -> str:
-        """The bucket's name. Raises ``ConfigError`` when the stand-in's secrets have none."""
+        """The bucket's name. Raises ``ConfigError`` if it is not set."""
         return self.required("R2_BUCKET")
 
 
 def variables_of(settings: HarnessSettings, parity: ParityConfig) -> dict[str, str]:
-    """What ``${NAME}`` may stand for: addresses of the stand-ins, of each service (``PARITY_SERVICE_NAME``, host:port)
-    and of each stub (``PARITY_STUB_HOST``, a URL; dots and dashes of the name become ``_``)."""
+    """The values of ``${NAME}``: addresses of the stand-ins, of each service (``PARITY_SERVICE_NAME``, as host:port)
+    and of each stub (``PARITY_STUB_HOST``, as URL; dots and dashes of the name become ``_``)."""
     host = settings.service_host
     services = {
         f"PARITY_SERVICE_{_upper(name)}": f"{host}:{_moved(settings, one.port)}"
@@ -256,13 +258,13 @@ def variables_of(settings: HarnessSettings, parity: ParityConfig) -> dict[str, s
 
 
 def machine_environment(project: Project) -> dict[str, str]:
-    """What a Machine gets beside Fly's own variables: ``[env]``, then the secrets (they win, as on Fly), then the
-    declared differences ``[standin.env]`` and ``[standin.override]``."""
+    """A Machine's environment without Fly's own variables. Later ones win: ``[env]``, the secrets (as on Fly),
+    ``[standin.env]``, ``[standin.override]``."""
     return {**project.fly.env, **project.secrets, **project.standin_env, **project.overrides}
 
 
 def _moved(settings: HarnessSettings, port: int) -> int:
-    """A service's port: processes share this machine's ports, so that theirs move with ``PARITY_PORT_OFFSET``."""
+    """A service's port. In a process stack it is a port of this machine, so ``PARITY_PORT_OFFSET`` is added."""
     return port + settings.port_offset if settings.driver == "process" else port
 
 
@@ -273,7 +275,7 @@ def _upper(name: str) -> str:
 def _differences(
     path: Path, parity: ParityConfig, variables: Mapping[str, str], given: Mapping[str, str], mistakes: Mistakes
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """``[standin.env]`` and ``[standin.override]`` with their references filled in."""
+    """``[standin.env]`` and ``[standin.override]`` with their references replaced."""
     extra: dict[str, str] = {}
     overrides: dict[str, str] = {}
     for name, value in parity.standin.env.items():
@@ -281,14 +283,14 @@ def _differences(
             extra[name] = interpolate(value, variables, f"{path}: standin.env.{name}")
     for name, override in parity.standin.override.items():
         with mistakes.collected():
-            # The value that Fly has can be extended: a change of it must show here too.
+            # An override may contain Fly's value, so that a change of that value also takes effect here.
             known = {**variables, name: given[name]} if name in given else variables
             overrides[name] = interpolate(override.value, known, f"{path}: standin.override.{name}")
     return extra, overrides
 
 
 def _fly_config_named(path: Path) -> str:
-    """Where ``fly.toml`` lies by a ``parity.toml`` that has mistakes, so that those of both are told in one run."""
+    """Path of fly.toml in a ``parity.toml`` with mistakes, so that one run reports the mistakes of both files."""
     try:
         app = read_toml(path).get("app")
     except ConfigError:

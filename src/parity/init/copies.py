@@ -1,7 +1,7 @@
-"""What of the repository a Dockerfile copies into the image, and where to: ``[dev] mounts`` of parity.toml.
+"""Finds which files of the repository a Dockerfile copies to which place, for ``[dev] mounts`` of parity.toml.
 
-A mount lies over the image while `parity dev` is on, so it must not hide what the image's build put there. What cannot
-be known to be safe is given as a doubt with its reason, and a person decides.
+During `parity dev` a mount replaces a folder of the image, so it must not hide files that the image's build created. A
+mount that may be unsafe is reported as a doubt with its reason, for the developer to decide.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Read when the image is built and never when the app runs.
+# Files that only the build of an image reads.
 _FOR_THE_BUILD = re.compile(
     r"(requirements[\w.-]*\.(txt|in)|pyproject\.toml|setup\.(py|cfg)|(poetry|uv|pdm)\.lock|Pipfile(\.lock)?"
     r"|package(-lock)?\.json|yarn\.lock|README.*|LICEN[CS]E.*)$",
     re.I,
 )
-# A command that makes something of the sources: what it made lies in the folder, or elsewhere instead of it.
+# Commands that build something from the sources, in the same folder or elsewhere.
 _BUILDS = re.compile(r"\b(npm|yarn|pnpm|make|cargo|go)\s|\bpip3? install\b.*\s\.(\[|\s|$)|\bpython3? -m build\b")
 
 
 @dataclass
 class Copies:
-    """``mounts``: path in the repository → place in the image. ``doubts``: the same as (path, place, reason)."""
+    """``mounts`` maps paths of the repository to paths of the image; ``doubts`` are (path, path in image, reason)."""
 
     mounts: dict[str, str] = field(default_factory=dict)
     doubts: list[tuple[str, str, str]] = field(default_factory=list)
 
     def as_toml(self) -> list[str]:
-        """``[dev]`` of parity.toml, line by line; what is in doubt stands in comments."""
+        """The lines of ``[dev]`` in parity.toml. Doubts are comments."""
         shown = ", ".join(f"{json.dumps(source)} = {json.dumps(place)}" for source, place in self.mounts.items())
         return [
             "[dev] # `parity dev`: what the Dockerfile copies, served from the working tree",
-            f"mounts = {{ {shown} }}" if shown else '# mounts = { "app" = "/srv/app" } # nothing certain was found',
+            f"mounts = {{ {shown} }}" if shown else '# mounts = { "app" = "/srv/app" } # no safe mount was found',
             *(f'# in doubt: "{source}" = "{place}": {reason}' for source, place, reason in self.doubts),
             '# database = ["{python}", "-m", "app.dump", "{tenant}", "{file}"] # for `parity db`',
         ]
@@ -48,7 +48,7 @@ class _Copy:
 
     source: str
     place: str
-    into: str  # the folder in the image that it lies in, or whose contents it gives
+    into: str  # the folder of the image that contains it, or whose contents it provides
     doubt: str = ""
 
 
@@ -59,9 +59,9 @@ class _Stage:
 
 
 def copies_of(root: Path, dockerfile: str, module: str, skipped: Collection[str] = ()) -> Copies:
-    """What the last stage of ``dockerfile`` holds of the repository ``root``.
+    """The files of the repository ``root`` in the last stage of ``dockerfile``.
 
-    ``module`` is the package that the app's command names, or "". ``skipped`` are names that hold no source.
+    ``module`` is the package in the app's command, or "". ``skipped`` are names of entries without source code.
     """
     text = (root / dockerfile).read_text("utf-8", "replace")
     stage = _last_stage(text, lambda path: (root / path).is_dir())
@@ -79,9 +79,9 @@ def copies_of(root: Path, dockerfile: str, module: str, skipped: Collection[str]
             if package:
                 found.mounts[package] = posixpath.join(copy.place, package)
             else:
-                found.doubts.append((".", copy.place, "it would hide what the image's build made there"))
+                found.doubts.append((".", copy.place, "it would hide files that the image's build created there"))
         elif copy.place == stage.workdir or _shared(copy, stage.copies):
-            # Only its entries: other things lie beside them.
+            # Mount its entries separately, because the folder of the image has other files too.
             names = (one.name for one in (root / copy.source).iterdir() if one.name[0] != ".")
             for name in sorted(set(names) - set(skipped)):
                 found.mounts[f"{copy.source}/{name}"] = posixpath.join(copy.place, name)
@@ -91,7 +91,7 @@ def copies_of(root: Path, dockerfile: str, module: str, skipped: Collection[str]
 
 
 def _shared(copy: _Copy, copies: list[_Copy]) -> bool:
-    """Whether another COPY gives something to the same folder of the image."""
+    """Whether another COPY writes to the same folder of the image."""
     return any(other is not copy and other.into == copy.place for other in copies)
 
 
@@ -112,7 +112,7 @@ def _last_stage(text: str, is_folder: Callable[[str], bool]) -> _Stage:
         elif word.upper() == "RUN" and _BUILDS.search(rest):
             for copy in stage.copies:
                 if is_folder(copy.source) and not copy.doubt:
-                    copy.doubt = f"the image's build makes something of it: {' '.join(rest.split())[:60]}"
+                    copy.doubt = f"the image's build uses it to build something: {' '.join(rest.split())[:60]}"
     return stage
 
 
@@ -134,11 +134,11 @@ def _copies(rest: str, workdir: str, stages: dict[str, _Stage], is_folder: Calla
                 yield from _handed_on(stages[flags["from"]], source, place)
         return
     for word in sources:
-        if re.match(r"<<|\w+://|git@", word):  # a text of the Dockerfile itself, or from elsewhere
+        if re.match(r"<<|\w+://|git@", word):  # a here-document, a URL or a git repository
             continue
         source = posixpath.normpath(word.lstrip("/") or ".")
         if re.search(r"[*?\[$]", word) or "$" in target:
-            yield _Copy(word, place, place, "a pattern or a variable names it")
+            yield _Copy(word, place, place, "its path has a pattern or a variable")
         elif is_folder(source):
             yield _Copy(source, place, place)
         elif target.endswith("/") or target in (".", "..") or len(sources) > 1:
@@ -148,7 +148,7 @@ def _copies(rest: str, workdir: str, stages: dict[str, _Stage], is_folder: Calla
 
 
 def _handed_on(stage: _Stage, source: str, place: str) -> Iterator[_Copy]:
-    """What an earlier stage copied from the repository, where ``source`` of that stage is copied to ``place``."""
+    """For a COPY --from an earlier stage: the files of the repository in ``source``, and their paths in ``place``."""
     source = posixpath.normpath(posixpath.join(stage.workdir, source))
     for copy in stage.copies:
         below = posixpath.relpath(copy.place, source)

@@ -59,7 +59,7 @@ def test_the_certificate_covers_the_public_names_of_api_and_page(checkout: Path)
 
 def test_a_difference_that_would_hide_a_value_of_fly_is_refused(checkout: Path) -> None:
     (checkout / "parity.toml").write_text(PARITY.replace("MODAL_SERVER_URL =", "ENV ="))
-    with pytest.raises(ConfigError, match="would hide"):
+    with pytest.raises(ConfigError, match="would replace a value that is set on Fly"):
         load(checkout)
 
 
@@ -113,7 +113,7 @@ def test_only_what_a_backend_has_must_be_declared(minimal: Path) -> None:
 
 
 def test_a_process_is_wanted_only_where_machines_are_processes(minimal: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing says how it starts"):
+    with pytest.raises(ConfigError, match="how a Machine starts as a process"):
         _ = load(minimal).process
 
 
@@ -213,7 +213,7 @@ def test_each_further_process_group_says_how_it_starts_without_docker(minimal: P
         MINIMAL_FLY.replace("vice]\n", 'vice]\nprocesses = ["app"]\n')
         + '[processes]\napp = "serve"\nworker = "python -m work"\n'
     )
-    with pytest.raises(ConfigError, match=r"processes\.worker: fly\.toml runs 'python -m work' on Machines of its own"):
+    with pytest.raises(ConfigError, match=r"processes\.worker: it is missing; fly\.toml runs 'python -m work'"):
         _ = load(minimal).group_commands
     given = '[secrets]\nfile = "s.env"\n[processes.worker]\ncommand = ["{python}", "-m", "work"]\n'
     (minimal / "parity.toml").write_text(given)

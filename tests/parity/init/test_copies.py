@@ -55,7 +55,7 @@ def test_of_the_whole_repository_only_the_apps_package_is_mounted(repository: Pa
 
 def test_the_whole_repository_is_in_doubt_where_no_package_is_known(repository: Path) -> None:
     mounts, doubts = found(repository, 'FROM a\nCOPY . /app\nCMD ["./start.sh"]\n')
-    assert (mounts, doubts) == ({}, [". at /app: it would hide what the image's build made there"])
+    assert (mounts, doubts) == ({}, [". at /app: it would hide files that the image's build created there"])
 
 
 def test_files_lie_in_folders_or_under_names_of_their_own_and_those_for_the_build_are_left_out(
@@ -83,7 +83,7 @@ def test_what_the_build_changes_and_what_a_pattern_names_is_in_doubt(repository:
     mounts, doubts = found(repository, text)
     assert mounts == {}
     assert doubts == [
-        "page at /page: the image's build makes something of it: cd /page && npm run build",
-        "stat* at /static: a pattern or a variable names it",
+        "page at /page: the image's build uses it to build something: cd /page && npm run build",
+        "stat* at /static: its path has a pattern or a variable",
         "gone at /gone: the repository has no such path",
     ]

@@ -236,7 +236,7 @@ def test_what_is_in_doubt_stands_in_comments_with_its_reason(tmp_path: Path) -> 
     found = look(_files(tmp_path, {"fly.toml": 'app = "x"\n[http_service]\n', "Dockerfile": "FROM a\nCOPY . /app\n"}))
     written = parity_toml(found)
     assert ParityConfig.model_validate(tomllib.loads(written)).dev.mounts == {}
-    assert '# in doubt: "." = "/app": it would hide what the image' in written
+    assert '# in doubt: "." = "/app": it would hide files that the image' in written
 
 
 def test_why_an_app_cannot_be_asked_for_its_routes_is_told(

@@ -1,4 +1,4 @@
-"""Broken variants that give wrong answers, or answers that a browser on the page's origin cannot use."""
+"""Broken variants with wrong responses, or responses that a browser on the page's origin cannot use."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def errors_without_cors(app: App, _settings: Settings) -> App:
 
 
 def no_cors(app: App, _settings: Settings) -> App:
-    """No answer carries Access-Control headers."""
+    """No response has Access-Control headers."""
     return changed_head(app, lambda _, head: _without_cors(head))
 
 
@@ -58,7 +58,7 @@ def every_origin_allowed(app: App, _settings: Settings) -> App:
 
 
 def preflights_refused(app: App, _settings: Settings) -> App:
-    """Preflights are refused because they need authentication; a browser sends no credentials with them."""
+    """Preflights get 401, as if they needed authentication; a browser sends no credentials with them."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
@@ -71,11 +71,11 @@ def preflights_refused(app: App, _settings: Settings) -> App:
 
 def scheme_forgotten(app: App, _settings: Settings) -> App:
     """The app does not trust X-Forwarded-Proto, so it believes that it is reached over plain http."""
-    told = frozenset({b"x-forwarded-proto", b"x-forwarded-ssl", b"fly-forwarded-proto", b"fly-forwarded-ssl"})
+    forwarded = frozenset({b"x-forwarded-proto", b"x-forwarded-ssl", b"fly-forwarded-proto", b"fly-forwarded-ssl"})
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            kept = [pair for pair in scope["headers"] if pair[0].lower() not in told]
+            kept = [pair for pair in scope["headers"] if pair[0].lower() not in forwarded]
             scope = {**scope, "scheme": "http", "headers": [*kept, (b"x-forwarded-proto", b"http")]}
         await app(scope, receive, send)
 
@@ -103,7 +103,7 @@ def cookie_for_one_site(app: App, _settings: Settings) -> App:
 
 
 def cacheable(app: App, _settings: Settings) -> App:
-    """Every answer to a GET may be kept for an hour by any browser or proxy."""
+    """Any browser or proxy may cache every response to a GET for an hour."""
 
     def kept(scope: Message, head: Message) -> Message:
         if scope["method"] != "GET":
@@ -153,9 +153,9 @@ _FAILURE = re.compile(rb':\s*"[^"]*(fail|error|cancel)', re.IGNORECASE)
 
 
 def refusals_hidden(app: App, _settings: Settings) -> App:
-    """What is refused with 4xx is answered like the last good request of the same shape, else 200 with ``{}``.
+    """A response 4xx is replaced by the last response 2xx to a request of the same shape, or by 200 with ``{}``.
 
-    The shape of a path is the path without the segments that hold a digit, such as ids.
+    The shape is the method and the path, without path segments that contain a digit, such as ids.
     """
     good: dict[tuple[str, ...], list[Message]] = {}
 
@@ -176,10 +176,10 @@ def refusals_hidden(app: App, _settings: Settings) -> App:
 
 
 def failure_as_empty(app: App, settings: Settings) -> App:
-    """A storage error taken for "nothing there": a read that fails is answered with ``nothing`` (JSON).
+    """A storage error is taken for "no data": a failed read gets 200 with the setting ``nothing`` (JSON).
 
-    Without that setting it is answered as the first reader of that path was, who had nothing yet. These answers are
-    kept in a file: a Machine with an empty disk, and its proxy, must know them too.
+    Without that setting it gets the first response of that path, which was for a person without data. A file stores
+    these responses, because Machines with an empty disk and their proxies need them too.
     """
     kept = Path(tempfile.gettempdir()) / "parity-first-answers.json"
 
@@ -203,11 +203,11 @@ def failure_as_empty(app: App, settings: Settings) -> App:
 
 
 def first_answer_kept(app: App, settings: Settings) -> App:
-    """Reads are served from a first copy: each read of a person is answered as it was the first time.
+    """Each read of a person gets the response of the first such read.
 
-    With ``on_failure`` only where the app answers 5xx; with ``for_all`` every person gets it, as from a cache that
-    forgets the person; with ``seconds`` only that long; with ``everywhere`` by every Machine, also by one that was
-    started again.
+    With ``on_failure`` only if the app answers 5xx. With ``for_all`` every person gets the same response, as from a
+    cache whose key lacks the person. With ``seconds`` only for that time. With ``everywhere`` on every Machine, even
+    after a restart.
     """
     first: dict[object, tuple[float, list[Message]]] = settings.get(MEMORY, {}) if settings.get("everywhere") else {}
 
@@ -232,8 +232,8 @@ def first_answer_kept(app: App, settings: Settings) -> App:
 
 
 def sessions_forgotten(app: App, _settings: Settings) -> App:
-    """A read is refused with 401 where the same person never wrote by way of this Machine: as where sessions live in
-    the memory of one process, or the key that signs tokens does."""
+    """A read gets 401 if the person has not written through this Machine before, as if sessions or the key for tokens
+    were only in the memory of one process."""
     known: set[object] = set()
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
@@ -250,7 +250,7 @@ def sessions_forgotten(app: App, _settings: Settings) -> App:
 
 
 def answers(app: App, settings: Settings) -> App:
-    """Every request (of ``method``, where given) is answered with ``status`` and nothing else."""
+    """Every request (with ``method``, if given) gets ``status`` without a body."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or settings.get("method", scope["method"]) != scope["method"]:
@@ -264,7 +264,7 @@ def answers(app: App, settings: Settings) -> App:
 
 
 def slow(app: App, settings: Settings) -> App:
-    """Every answer comes ``seconds`` late."""
+    """Every response is delayed by ``seconds``."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

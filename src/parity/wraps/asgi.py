@@ -1,4 +1,4 @@
-"""Helpers of the variants: the types of ASGI, and functions that handle a whole request or answer."""
+"""Helpers for variants: types of ASGI, and functions for whole requests and responses."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Settings = Mapping[str, Any]
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-# While a variant is in force, the harness says in this header what the contract does with a request: the method's name,
-# or ``READS`` where it only asks for something. An app whose requests are all POST (JSON-RPC, GraphQL) needs it.
+# While a variant is active, the harness sends the name of the contract's method in this header, or ``READS`` if the
+# method only reads. Without it, reads of an app that only uses POST (JSON-RPC, GraphQL) could not be recognised.
 DOES = b"x-parity-does"
 READS = b"read"
-# The setting in which a proxy passes a dict that the variant shares between all Machines.
+# The setting with which a proxy passes a dict that all Machines share.
 MEMORY = "memory"
 
 
 def does(scope: Message) -> bytes:
-    """What the contract does with the request; empty where the harness does not say it."""
+    """The value of ``DOES`` in the request; empty without it."""
     return header(scope, DOES)
 
 
 def is_read(scope: Message) -> bool:
-    """Whether it is an HTTP request that only asks for something."""
+    """Whether it is an HTTP request that reads."""
     return scope["type"] == "http" and (scope["method"] == "GET" or does(scope) == READS)
 
 
 def is_write(scope: Message) -> bool:
-    """Whether it is an HTTP request that changes something."""
+    """Whether it is an HTTP request that writes."""
     return scope["type"] == "http" and scope["method"] in WRITES and does(scope) != READS
 
 
 def place(scope: Message) -> str:
-    """What is asked for: the path of a GET; else the method, the path and what the contract does."""
+    """A name of the requested resource: the path of a GET, else the method, the path and ``does``."""
     path = str(scope["path"])
     return path if scope["method"] == "GET" else f"{scope['method']} {path} {does(scope).decode()}"
 
@@ -47,11 +47,11 @@ def shape(scope: Message) -> str:
 
 
 class _Enough(Exception):
-    """The first event of a stream has come."""
+    """The first event of a stream has arrived."""
 
 
 async def said(app: App, scope: Message, receive: Receive) -> list[Message]:
-    """The messages that the app sends for one request. Of an event stream, only those up to its first event."""
+    """The messages of the app's response to one request; of an event stream, those up to its first event."""
     messages: list[Message] = []
 
     async def keep(message: Message) -> None:
@@ -63,7 +63,7 @@ async def said(app: App, scope: Message, receive: Receive) -> list[Message]:
 
     try:
         await app(scope, receive, keep)
-    except Exception:  # Starlette answers 500 and raises on
+    except Exception:  # Starlette sends a response 500 and then raises again
         if not messages:
             raise
     return messages
@@ -88,7 +88,7 @@ async def body_of(receive: Receive) -> bytes:
 
 
 def replayed(body: bytes) -> Receive:
-    """A ``receive`` that gives ``body`` once; the client then stays connected."""
+    """A ``receive`` that returns ``body`` once; then the client stays connected and sends nothing."""
     unread = [body]
 
     async def receive() -> Message:
@@ -99,24 +99,24 @@ def replayed(body: bytes) -> Receive:
     return receive
 
 
-# Headers that say which person asks; with the path they tell two people's answers apart.
+# Headers that do not identify the person. All others are part of ``reader``, to keep two people's responses apart.
 _NOT_THE_PERSON = frozenset({b"accept", b"accept-encoding", b"connection", b"content-length", b"content-type", b"host",
                              b"origin", b"user-agent", b"via"})  # fmt: skip
 
 
 def reader(scope: Message) -> tuple[object, object, object]:
-    """What is asked for, the query and the headers that say who asks."""
+    """The requested resource, the query and the headers that may identify the person."""
     return place(scope), scope.get("query_string", b""), tuple(pair for pair in scope["headers"] if of_person(pair[0]))
 
 
 def of_person(header_name: bytes) -> bool:
-    """Whether a request's header may say who asks."""
+    """Whether a request's header may identify the person."""
     name = header_name.lower()
     return name not in _NOT_THE_PERSON and not name.startswith((b"x-forwarded-", b"fly-", b"x-req", DOES))
 
 
 def changed_head(app: App, change: Callable[[Message, Message], Message]) -> App:
-    """``change(scope, head)`` gives another head of an answer."""
+    """``app`` with ``change(scope, head)`` applied to the head of each response."""
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
         async def changed(message: Message) -> None:
@@ -128,12 +128,12 @@ def changed_head(app: App, change: Callable[[Message, Message], Message]) -> App
 
 
 def header(scope: Message, name: bytes) -> bytes:
-    """A request header's value; empty where it is absent."""
+    """The value of a request header; empty if it is absent."""
     return next((bytes(value) for key, value in scope["headers"] if key.lower() == name), b"")
 
 
 def answer(status: int, text: str, like: list[Message] | None = None) -> list[Message]:
-    """A JSON answer, with the Access-Control headers of ``like``."""
+    """The messages of a JSON response, with the Access-Control headers of the response ``like``."""
     cors = [pair for pair in (like[0]["headers"] if like else []) if pair[0].lower().startswith(b"access-control-")]
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text.encode())).encode())]
     return [

@@ -21,12 +21,12 @@ from typing import Any
 from parity.fly import owned_file
 
 LEASE_S = 30.0
-# What outlives a restart, beside the secrets that were changed.
+# Fields that survive a restart, in addition to changed secrets.
 _KEPT = ("secrets_version", "releases", "definitions", "addresses", "builds", "volumes")
 
 
 def stamp(seconds: float | None = None) -> str:
-    """A time as Fly writes it."""
+    """A time in Fly's format; None: now."""
     return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -53,11 +53,11 @@ class Secret:
 
 @dataclass
 class ApiState:
-    """One app's state; ``configured`` is each Machine's configuration as flyctl sent it.
+    """The state of one app. ``configured`` has each Machine's configuration as flyctl sent it.
 
-    ``first_secrets`` are those that the stand-in began with, ``differences`` names that it sets whatever Fly has.
-    ``lacking`` counts what was asked for and is not implemented. ``kept`` is the file that outlives a restart, with
-    the name of its owner.
+    ``first_secrets`` are the stand-in's secrets at its start. ``differences`` are the names of variables that only the
+    stand-in sets. ``lacking`` counts calls that are not implemented. ``kept`` is the file for the state that survives a
+    restart, and its owner.
     """
 
     secrets: dict[str, Secret] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class ApiState:
 
     @classmethod
     def opened(cls, secrets: Mapping[str, str], differences: frozenset[str], path: Path, owner: str) -> ApiState:
-        """The state of a stand-in that began with ``secrets``, and what it had become before a restart."""
+        """The state of a stand-in that starts with ``secrets``, with the changes saved before a restart."""
         found = {name: Secret(value, stamp(), deployed=True) for name, value in secrets.items()}
         state = cls(found, first_secrets=dict(secrets), differences=differences, kept=(path, owner))
         if before := owned_file.load(path, owner):
@@ -85,7 +85,7 @@ class ApiState:
         return state
 
     def save(self) -> None:
-        """Write what outlives a restart."""
+        """Save the state that survives a restart."""
         if self.kept is None:
             return
         path, owner = self.kept
@@ -106,11 +106,11 @@ class ApiState:
                 self.secrets.pop(name, None)
             else:
                 self.secrets[name] = Secret(**secret)
-        for volume in self.volumes:  # the Machines that had them are gone
+        for volume in self.volumes:  # the restart removed their Machines
             volume["attached_machine_id"] = None
 
     def lack(self, what: str) -> None:
-        """Note that something was asked for which the stand-in does not have; said on its output once."""
+        """Count a call that is not implemented; the first one of each kind is printed on stderr."""
         self.lacking[what] += 1
         if self.lacking[what] == 1:
             sys.stderr.write(f"fly api: {what} is not implemented\n")
@@ -124,7 +124,7 @@ class ApiState:
         return lease
 
     def take_lease(self, machine: str, nonce: str, ttl_s: float) -> Lease | None:
-        """A new lease, or the same one for longer; None when another holds it."""
+        """A new lease, or with its nonce the extended one. None if another client holds the lease."""
         lease = self.lease_of(machine)
         if lease and lease.nonce != nonce:
             return None
@@ -134,7 +134,7 @@ class ApiState:
         return lease
 
     def add_volume(self, name: str, region: str, size_gb: int) -> dict[str, Any]:
-        """A volume as Fly shows it. Here it has no bytes of its own: a mount's name is what counts."""
+        """Add a volume in the form of Fly's API. The data are in the Docker volume with the mount's name."""
         volume = {
             "id": f"vol_{random.token_hex(8)}",
             "name": name,
@@ -152,35 +152,35 @@ class ApiState:
         return volume
 
     def free_volume(self, name: str, region: str) -> dict[str, Any]:
-        """A volume of that name that no Machine has; a new one when there is none."""
+        """An unattached volume with this name; a new one if there is none."""
         free = (one for one in self.volumes if one["name"] == name and one["attached_machine_id"] is None)
         return next(free, None) or self.add_volume(name, region, 1)
 
     def attach(self, config: dict[str, Any], machine: str) -> None:
-        """The volumes that a Machine's configuration names are that Machine's."""
+        """Attach the volumes of a Machine's configuration to it."""
         named = {str(mount.get("volume")) for mount in config.get("mounts") or []}
         for volume in self.volumes:
             if volume["id"] in named:
                 volume["attached_machine_id"] = machine
 
     def detach(self, machine: str) -> None:
-        """The Machine is gone: its volumes stay, for another one."""
+        """Detach the volumes of a destroyed Machine. They stay available."""
         for volume in self.volumes:
             if volume["attached_machine_id"] == machine:
                 volume["attached_machine_id"] = None
 
     def begin(self, image: str, definition: Any) -> None:
-        """The release that the stand-in itself put in force, unless there is one: on Fly, Machines that run come of a
-        release, and commands such as ``scale count`` ask for it."""
+        """Add the stand-in's first release if there is none. On Fly each running Machine has a release, which commands
+        such as ``scale count`` need."""
         if not self.releases:
             self.set_status(self.add_release(image, "ROLLING", definition), "complete")
 
     def set_status(self, release: dict[str, Any], status: str) -> None:
-        """What a deploy says of its release."""
+        """Set the status of a release, as a deploy does."""
         release["status"], release["in_progress"] = status, status in ("pending", "running")
 
     def add_release(self, image: str, strategy: str, definition: Any) -> dict[str, Any]:
-        """A pending release, as the newest."""
+        """Add a pending release as the newest one."""
         release = {
             "id": f"rel{random.token_hex(6)}",
             "version": len(self.releases) + 1,
@@ -199,7 +199,7 @@ class ApiState:
 
 @dataclass(frozen=True)
 class Reference:
-    """An image reference in its parts; ``tag`` and ``digest`` may be empty."""
+    """The parts of an image reference; ``tag`` and ``digest`` may be empty."""
 
     registry: str
     repository: str
@@ -208,12 +208,14 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """``host/repository:tag@sha256:…``. Raises ``ValueError``."""
+    """Parse ``host/repository:tag@sha256:…``. Raises ``ValueError``."""
     found = re.fullmatch(
         r"(?:(?P<registry>[^/@]*[.:][^/@]*|localhost)/)?(?P<repository>[^:@]+)"
         r"(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
         text,
     )
     if found is None:
-        raise ValueError(f"{text!r} is not an image reference")
+        raise ValueError(
+            f"{text!r} is not an image reference: expected HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:…"
+        )
     return Reference(found["registry"] or "docker.io", found["repository"], found["tag"] or "", found["digest"] or "")

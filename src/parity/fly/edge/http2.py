@@ -1,4 +1,4 @@
-"""The client's side of HTTP/2: streams with flow control both ways."""
+"""HTTP/2 connections of clients: streams with flow control in both directions."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ from parity.fly.edge.listening import ClientEnd
 from parity.fly.edge.refusal import refuse
 from parity.fly.edge.request import Body, Request
 
-# Bytes of a response that wait for the client's window before reading from the Machine stops, and goes on.
+# Bytes of a response that wait for the client's window. Reading from the Machine stops above the first value, and
+# resumes below the second.
 OUT_HIGH_WATER, OUT_LOW_WATER = 128 * 1024, 32 * 1024
-# Windows that the edge grants: one stream's, and the connection's.
+# Flow-control windows of the edge, in bytes: for a stream, and for the connection.
 STREAM_WINDOW, CONNECTION_WINDOW = 256 * 1024, 1024 * 1024
 MAX_STREAMS = 128
-# A head is read up to so many times the limit, so that what is above it can be answered with 431.
+# A head is read up to this multiple of the limit, so that a larger one can be answered with 431.
 HEAD_ROOM = 4
 WRITE_HIGH_WATER = 256 * 1024
 
 
 class Http2Stream:
-    """One stream: what the Machine sends waits here for the client's window."""
+    """One stream. It buffers the Machine's response until the client's window allows to send it."""
 
     def __init__(self, connection: Http2Connection, stream_id: int, method: bytes) -> None:
         self._connection, self.id, self._method = connection, stream_id, method
@@ -76,8 +77,8 @@ class Http2Stream:
     def abort(self) -> None:
         self._connection.reset(self, ErrorCodes.INTERNAL_ERROR)
 
-    def open_tunnel(self, headers: Headers) -> None:  # noqa: ARG002 - the interface's
-        self.abort()  # unreachable: without extended CONNECT no request on HTTP/2 asks for a WebSocket
+    def open_tunnel(self, headers: Headers) -> None:  # noqa: ARG002 - required by the interface
+        self.abort()  # unreachable: HTTP/2 has WebSockets only with extended CONNECT, which is not offered
 
     def send_raw(self, data: bytes) -> None:
         self.send_body(data)
@@ -97,7 +98,7 @@ class Http2Stream:
         self._connection.push(self)
 
     def watermark(self) -> None:
-        """Stop or go on reading from the Machine, as the client takes what is there."""
+        """Pause or resume reading from the Machine, according to the size of the buffer."""
         if len(self.out) > OUT_HIGH_WATER and not self._stalled:
             self._stalled = True
             self.exchange.client_write_paused()
@@ -116,7 +117,7 @@ class Http2Connection(asyncio.Protocol):
         self._writable = True
         self._watch = FrameWatch()
         self._clock = HeadClock(context, self._head_overdue)
-        # The app's headers are passed on as they are: the edge does not judge them.
+        # The app's headers are forwarded without validation.
         self._h2 = H2Connection(
             H2Configuration(
                 client_side=False,
@@ -129,7 +130,7 @@ class Http2Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-        # Not changed later but there from the start: what the preface announces and what h2 counts with must agree.
+        # Set before the preface is sent, because h2 must count with the announced windows from the start.
         self._h2.local_settings = Settings(
             client=False,
             initial_values={
@@ -158,7 +159,7 @@ class Http2Connection(asyncio.Protocol):
         self._flush()
 
     def _watch_head(self, data: bytes) -> None:
-        """A head that does not become complete stops everything else that the client could send."""
+        """Start or stop the timeout of an incomplete head, which blocks everything else on the connection."""
         before = self._watch.finished
         self._watch.feed(data)
         if self._watch.finished != before or not self._watch.in_head:
@@ -167,7 +168,7 @@ class Http2Connection(asyncio.Protocol):
             self._clock.begin()
 
     def _head_overdue(self) -> None:
-        """End the connection: the state of header compression is lost, so that no further request could be read."""
+        """Close the connection. Without the complete head the header compression state is lost for later requests."""
         refuse(self._context, 408, Origin(self._end.client_ip, self._end.scheme, self._end.port, b"2"))
         self._h2.close_connection(ErrorCodes.NO_ERROR)
         self._flush()
@@ -207,7 +208,7 @@ class Http2Connection(asyncio.Protocol):
         if b":authority" in pseudo:
             headers = [(b"host", pseudo[b":authority"]), *(pair for pair in headers if pair[0] != b"host")]
         if cookies:
-            # Clients split them over several fields; HTTP/1.1 wants one (RFC 9113, section 8.2.3).
+            # HTTP/2 clients may send several cookie fields; HTTP/1.1 requires one (RFC 9113, section 8.2.3).
             headers.append((b"cookie", b"; ".join(cookies)))
         refusal = self._refusal(method, target, headers)
         origin = Origin(self._end.client_ip, self._end.scheme, self._end.port, b"2")
@@ -255,9 +256,9 @@ class Http2Connection(asyncio.Protocol):
 
     @contextmanager
     def _guarded(self, stream_id: int) -> Iterator[None]:
-        """Whatever h2 is asked about a stream goes through here: when it refuses, that stream is over and nothing else.
+        """For every call of h2 about a stream: an error ends this stream only.
 
-        It refuses what the client made impossible in the same packet, such as an answer to a stream that was reset.
+        For instance, h2 raises when the client has reset the stream in the same packet.
         """
         try:
             yield
@@ -267,7 +268,7 @@ class Http2Connection(asyncio.Protocol):
                 stream.exchange.client_gone()
 
     def acknowledge(self, stream: Http2Stream, size: int) -> None:
-        """Give the client ``size`` bytes of window back."""
+        """Return ``size`` bytes to the client's window."""
         if not self.transport.is_closing():
             with self._guarded(stream.id):
                 self._h2.acknowledge_received_data(size, stream.id)
@@ -280,7 +281,7 @@ class Http2Connection(asyncio.Protocol):
                 self._h2.send_headers(stream.id, fields, end_stream=end)
 
     def push(self, stream: Http2Stream) -> None:
-        """Send of a stream's waiting bytes what the client's windows and the socket take."""
+        """Send buffered bytes of a stream, as far as the client's windows and the socket allow."""
         if stream.id in self._streams and self._writable:
             with self._guarded(stream.id):
                 self._push(stream)
@@ -319,7 +320,7 @@ class Http2Connection(asyncio.Protocol):
                 stream.watermark()
 
     def forget(self, stream: Http2Stream) -> None:
-        """The response is complete. A request that is not is told to stop."""
+        """Remove a stream whose response is complete. Reset it if its request is not."""
         if self._streams.pop(stream.id, None) and not stream.exchange.request_ended:
             with self._guarded(stream.id):
                 self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR)
@@ -343,7 +344,7 @@ class Http2Connection(asyncio.Protocol):
         self._push_all()
         self._flush()
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - required by asyncio
         self._clock.end()
         streams, self._streams = list(self._streams.values()), {}
         for stream in streams:

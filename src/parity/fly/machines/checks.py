@@ -1,10 +1,10 @@
-"""Health checks as Fly makes them.
+"""Health checks in the way of Fly.
 
 A check is a plain HTTP request directly to the Machine, from another address than the edge's and without
 ``X-Forwarded-Proto``. Only 2xx passes; redirects are not followed. A Machine whose check fails gets no requests and is
 not restarted.
 
-The checks of ``[checks]`` are made in the same way, at their own port; routing does not depend on them.
+The checks of ``[checks]`` work in the same way on their own ports, but do not affect routing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Health(StrEnum):
 
 @dataclass
 class CheckState:
-    """One check of one Machine; ``updated`` in Unix seconds. ``routes``: requests depend on it."""
+    """One check of one Machine; ``updated`` in Unix seconds. ``routes``: whether routing depends on it."""
 
     name: str
     health: Health = Health.WAITING
@@ -46,7 +46,7 @@ class CheckState:
 
 
 def judge(status: int | None, *, in_grace: bool, before: Health) -> Health:
-    """The health that follows from one result. Failures within the grace period do not count."""
+    """The new health after one result. Failures within the grace period do not count."""
     if status is not None and 200 <= status < 300:
         return Health.PASSING
     return before if in_grace and before is not Health.CRITICAL else Health.CRITICAL
@@ -73,7 +73,7 @@ def tls_context(check: Check) -> ssl.SSLContext | None:
 
 
 async def connect(check: TcpCheck, address: Address, local: Address | None) -> tuple[int | None, str]:
-    """One call of a TCP check: 200 stands for a connection that was accepted."""
+    """Run a TCP check once. Returns 200 if the connection was accepted, else None, and a text for the output."""
     try:
         async with asyncio.timeout(check.timeout_s):
             _, writer = await asyncio.open_connection(*address, local_addr=local)
@@ -86,7 +86,7 @@ async def connect(check: TcpCheck, address: Address, local: Address | None) -> t
 
 
 async def call(check: Check, address: Address, local: Address | None) -> tuple[int | None, str]:
-    """One call: the status, None when there was none, and what to show for it."""
+    """Run an HTTP check once. Returns the status, None without a response, and a text for the output."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(check.timeout_s):
@@ -98,12 +98,12 @@ async def call(check: Check, address: Address, local: Address | None) -> tuple[i
             head = await reader.readuntil(b"\r\n")
             words = head.split(None, 2)
             if len(words) < 2 or not words[1].isdigit():
-                return None, "the answer is not HTTP"
+                return None, "the response is not HTTP"
             await reader.readuntil(b"\r\n\r\n") if check.method.lower() != "head" else None
             body = await reader.read(OUTPUT_LIMIT)
             return int(words[1]), body.decode("utf-8", "replace")
     except TimeoutError:
-        return None, f"no answer within {check.timeout_s:g} s"
+        return None, f"no response within {check.timeout_s:g} s"
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         return None, f"{type(error).__name__}: {error}"
     finally:
@@ -115,7 +115,7 @@ async def call(check: Check, address: Address, local: Address | None) -> tuple[i
 class Called:
     """A check with the name that Fly shows and the port that it calls.
 
-    ``routes``: while it fails, the Machine gets no requests. Those of ``[checks]`` only hold up a deploy.
+    ``routes``: the Machine gets no requests while it fails. Checks of ``[checks]`` only delay a deploy.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Called:
 
 
 def checks_of(config: FlyConfig) -> list[Called]:
-    """Every check that each Machine of the configuration has."""
+    """All checks of a Machine with this configuration."""
     service = config.service
     own: list[Check | TcpCheck] = [*service.checks, *service.tcp_checks]
     port = service.internal_port
@@ -139,10 +139,10 @@ def checks_of(config: FlyConfig) -> list[Called]:
 
 
 class CheckRunner:
-    """Runs a started Machine's checks until it is closed; ``changed`` is called when a result differs.
+    """Runs the checks of a started Machine until ``close``. Calls ``changed`` when a result changes.
 
-    ``host`` is where the Machine is reached; ``ports`` says where a port of the Machine is found there, if elsewhere.
-    While ``paused``, an answer that does not come counts for nothing.
+    ``host`` is the Machine's address. ``ports`` maps a port of the Machine to the port at that address, if it differs.
+    While ``paused`` (a debugger is attached), a check without a response does not count.
     """
 
     def __init__(
@@ -165,12 +165,12 @@ class CheckRunner:
 
     @property
     def failing(self) -> bool:
-        """Whether a check fails for which the Machine gets no requests."""
+        """Whether a check fails on which routing depends."""
         return any(state.routes and state.health is Health.CRITICAL for state in self.states)
 
     @property
     def routable(self) -> bool:
-        """Whether every check passes that requests depend on."""
+        """Whether all checks pass on which routing depends."""
         return all(not state.routes or state.health is Health.PASSING for state in self.states)
 
     @property
@@ -186,7 +186,7 @@ class CheckRunner:
             else:
                 status, output = await connect(check, address, self._local)
             if status is None and self._paused():
-                started = loop.time()  # what a debugger holds is no start: the grace period begins anew
+                started = loop.time()  # paused in the debugger: restart the grace period
                 await asyncio.sleep(self._grace_interval)
                 continue
             in_grace = loop.time() - started < check.grace_period_s

@@ -1,4 +1,4 @@
-"""Machines as containers of the image, through the engine's socket."""
+"""The docker driver: runs Machines as containers, through the engine's socket."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ from parity.fly.machines.log_file import LogFile
 from parity.fly.settings import FlySettings
 
 DEFAULT_PROJECT = "parity"
-# Where a debugged container has what it needs for that, and where it listens.
+# Folder of debugpy in a container, and the port on which it listens for a debugger.
 DEBUG_FOLDER, DEBUG_PORT = "/opt/parity-debug", 5678
-# How long after its end a container may be removed by whoever stopped it, in seconds.
+# How long to wait for the removal of an ended container before it counts as an exit of the app, in seconds.
 VANISH_S = 0.5
-# Containers that may hold addresses while one Machine gets another address; one does, unless lower ones are free.
+# Most containers that reserve addresses while a Machine gets another address. More than one is needed only if lower
+# addresses are free.
 MOST_HOLDERS = 8
 HOLDER_LABEL = "parity.fly.holder"
 COMMIT_LABEL = "org.opencontainers.image.revision"
-VARIANT_LABEL = "parity.broken"  # parity.report.engine puts it on an image that a check built
+VARIANT_LABEL = "parity.broken"  # parity.report.engine adds it to images that a check builds
 # Lines of an ended container's log that are kept when it is removed.
 KEPT_LINES = 5000
 
@@ -47,8 +48,8 @@ KEPT_LINES = 5000
 class DockerDriver:
     """Runs each Machine as a container. Each start creates a new container, with a fresh root filesystem.
 
-    ``ca`` is copied to ``ca_path`` in each container, if that is given. ``root`` is the checkout, where compose did not
-    start this stand-in: what a Machine mounts of it lies there.
+    ``ca`` is copied to ``ca_path`` in each container, if that is given. ``root`` is the checkout, used for mounts if
+    Compose did not start this stand-in.
     """
 
     name = "docker"
@@ -69,7 +70,7 @@ class DockerDriver:
         self._ports: dict[str, int] = {}
         self._debugged: dict[str, Address] = {}
         self._ids: dict[str, str] = {}  # Machine → container
-        self._ran: dict[str, MachineSpec] = {}  # what each container was made for
+        self._ran: dict[str, MachineSpec] = {}  # the specification of each container
         self._events: asyncio.Task[None] | None = None
         self.notice: Callable[[str, str], None] = ignore_notice
 
@@ -80,9 +81,7 @@ class DockerDriver:
             async with _errors("the Docker engine does not answer (is /var/run/docker.sock there?)"):
                 await self._docker.version()
         except AssertionError:
-            raise DriverError(
-                "there is no Docker engine: no socket was found; start Docker, or set DOCKER_HOST"
-            ) from None
+            raise DriverError("no Docker engine: no socket was found; start Docker, or set DOCKER_HOST") from None
         try:
             await self._find_project()
             await self._remove_leftovers()
@@ -94,7 +93,7 @@ class DockerDriver:
         self._events = asyncio.create_task(self._watch())
 
     async def _find_project(self) -> None:
-        """The compose project: as set, else that of this container, else a name of its own."""
+        """Set the compose project: the configured one, or that of this container, or ``DEFAULT_PROJECT``."""
         try:
             own = await (self._docker.containers.container(socket.gethostname())).show()
         except aiodocker.DockerError:
@@ -125,8 +124,8 @@ class DockerDriver:
         await self._docker.close()
 
     async def _watch(self) -> None:
-        """Tell what only the engine's events say: a child killed for memory, while the Machine itself goes on, and a
-        container that someone else removed."""
+        """Report what only the engine's events show: a child process killed because of memory, and a container that
+        another program removed."""
         labels = [f"com.docker.compose.project={self._project}", MACHINE_LABEL]
         filters = json.dumps({"event": ["oom", "destroy"], "label": labels})
         subscription = self._docker.events.subscribe(filters=filters)
@@ -153,7 +152,7 @@ class DockerDriver:
 
     async def resolve(self, image: str | None, source: Path | None) -> Image:
         if source is not None:
-            raise DriverError("a source folder needs the process driver; with Docker a release is an image")
+            raise DriverError("the docker driver cannot run a source folder: give an image, or use the process driver")
         name = image or self._image
         async with _errors(f"there is no image {name} on this engine: build it first (docker compose build {SERVICE})"):
             found = await self._inspect(name)
@@ -164,7 +163,7 @@ class DockerDriver:
         )
 
     async def _inspect(self, name: str) -> dict[str, Any]:
-        """Also of ``name@digest`` where the digest is the engine's own, as of an image that no registry holds."""
+        """Inspect an image. ``name@digest`` may have the engine's image id as digest, as local images have no other."""
         try:
             return dict(await self._docker.images.inspect(name))
         except aiodocker.DockerError as error:
@@ -192,18 +191,20 @@ class DockerDriver:
             await container.start()
             shown = await container.show()
         if shown["Image"] != spec.image.digest:
-            raise DriverError(f"Machine {spec.id} runs {shown['Image']}, not the release's {spec.image.digest}")
+            raise DriverError(
+                f"Machine {spec.id} runs image {shown['Image']}, expected {spec.image.digest} of the release"
+            )
         address = shown["NetworkSettings"]["Networks"][self._network]["IPAddress"]
         if not address and not spec.once:
             state = shown["State"]
-            raise DriverError(f"Machine {spec.id} ended at once: exit {state['ExitCode']} {state['Error']}")
+            raise DriverError(f"Machine {spec.id} ended immediately: exit code {state['ExitCode']} {state['Error']}")
         self._ports[spec.id] = spec.internal_port
         if spec.debug:
             self._debugged[spec.id] = (address, DEBUG_PORT)
         return address, spec.internal_port
 
     async def _create(self, spec: MachineSpec) -> Any:
-        """A container with the files that belong into it."""
+        """Create the container, and copy the CA, ``[[files]]`` and debugpy into it."""
         if spec.debug:
             spec = replace(spec, environment=await self._debug_environment(spec))
         folder = self.checkout or self._root
@@ -219,7 +220,7 @@ class DockerDriver:
         return container
 
     async def _debug_environment(self, spec: MachineSpec) -> dict[str, str]:
-        """What is added must not hide the image's own path of modules."""
+        """The environment with debugpy. It keeps the image's PYTHONPATH."""
         image = await self._docker.images.inspect(spec.image.digest)
         own = dict(line.split("=", 1) for line in (image.get("Config") or {}).get("Env") or [] if "=" in line)
         kept = {name: own[name] for name in ("PYTHONPATH",) if name in own}
@@ -230,7 +231,7 @@ class DockerDriver:
 
     def _container(self, machine_id: str) -> Any:
         if machine_id not in self._ids:
-            raise DriverError(f"Machine {machine_id} has no container: someone removed it")
+            raise DriverError(f"Machine {machine_id} has no container: another program removed it")
         return self._docker.containers.container(self._ids[machine_id])
 
     async def wait(self, machine_id: str) -> Exit:
@@ -244,7 +245,7 @@ class DockerDriver:
         return Exit(code, bool(state["OOMKilled"]), removed)
 
     async def _vanishes(self, container: Any) -> bool:
-        """Whether a container that ended is being removed: ``docker compose up`` stops it and then removes it."""
+        """Whether another program is removing the ended container, as ``docker compose up`` does."""
         try:
             async with asyncio.timeout(VANISH_S):
                 await container.wait(condition="removed")
@@ -263,19 +264,21 @@ class DockerDriver:
         try:
             await self._container(machine_id).kill(signal=name)
         except aiodocker.DockerError as error:
-            if error.status not in (404, 409):  # it has ended already
+            if error.status not in (404, 409):  # it has already ended
                 raise DriverError(f"Machine {machine_id} cannot be sent {name}: {error.message}") from error
 
     async def suspend(self, machine_id: str) -> Address | None:
-        """No connection survives a suspend on Fly. Here the frozen container gets another address on the network, so
-        that what it had open goes nowhere from then on."""
+        """Freeze the container and give it another address on the network.
+
+        The new address makes its open connections dead, because on Fly no connection survives a suspend.
+        """
         container = self._container(machine_id)
         async with _errors(f"Machine {machine_id} cannot be suspended"):
             await container.pause()
             return await self._move(container), self._ports[machine_id]
 
     async def _move(self, container: Any) -> str:
-        """Give the container another address. The engine would give it the same again, so others hold that one."""
+        """Give the container another address. Helper containers reserve the old one, or Docker would reuse it."""
         network = await self._docker.networks.get(self._network)
         before = await self._address(container)
         await network.disconnect({"Container": container.id, "Force": True})
@@ -290,7 +293,7 @@ class DockerDriver:
         return await self._address(container)
 
     async def _holder(self) -> Any:
-        """A container that does nothing but have an address on the network."""
+        """A helper container that only reserves an address on the network."""
         config = {
             "Image": self._own_image or (await self._docker.images.inspect(self._image))["Id"],
             "Entrypoint": ["sleep"],
@@ -346,7 +349,7 @@ class DockerDriver:
             except aiodocker.DockerError as error:
                 if error.status != 409:
                     raise
-                await container.wait(condition="removed")  # someone else is removing it
+                await container.wait(condition="removed")  # another program is removing it
         except aiodocker.DockerError as error:
             if error.status != 404:
                 raise DriverError(f"container {container_id[:12]} cannot be removed: {error.message}") from error
@@ -368,7 +371,7 @@ class DockerDriver:
 
 @asynccontextmanager
 async def _errors(problem: str) -> AsyncIterator[None]:
-    """The engine's refusals as ``DriverError``."""
+    """Turn errors of the engine into ``DriverError`` with ``problem``."""
     try:
         yield
     except aiodocker.DockerError as error:

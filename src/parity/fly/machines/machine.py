@@ -16,9 +16,9 @@ from parity.fly.machines.restart import RestartPolicy
 from parity.fly.machines.state import Lifecycle, State, WrongState
 from parity.fly.settings import FlySettings
 
-# Fly suspends no Machine with more memory than this, nor one with swap.
+# Fly does not suspend Machines with more memory than this or with swap.
 SUSPEND_MEMORY_MB = 2048
-# How long a process may take to be gone after SIGKILL, in seconds.
+# How long to wait for the end of a process after SIGKILL, in seconds.
 KILL_WAIT_S = 10.0
 # How often to look whether requests are in flight, in seconds.
 DRAIN_POLL_S = 0.01
@@ -26,23 +26,23 @@ DRAIN_POLL_S = 0.01
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What Machines need from the rest; ``local``, ``check_local``: addresses to connect from, None for any."""
+    """What Machines need from the stand-in; ``local``, ``check_local``: addresses to connect from, None for any."""
 
     driver: Driver
     config: FlyConfig
     settings: FlySettings
     changed: Callable[[], None]
-    leaving: Callable[[str, bool], None]  # before traffic ends: Machine id, whether its WebSockets are to be closed
-    removed: Callable[[str], None]  # someone else took away what ran a Machine
+    leaving: Callable[[str, bool], None]  # called before traffic ends, with the id and whether to close the WebSockets
+    removed: Callable[[str], None]  # called when another program removed the Machine's container
     images: ImageLog
     cpu_mode: Callable[[], CpuMode]
     local: Address | None = None
     check_local: Address | None = None
-    paused: Callable[[], bool] = lambda: False  # a person looks at a stopped program
+    paused: Callable[[], bool] = lambda: False  # whether a debugger is attached
 
 
 class Machine:
-    """One Machine. Its operations run one after the other; each may raise ``WrongState`` or ``DriverError``."""
+    """One Machine. A lock makes its operations sequential; each may raise ``WrongState`` or ``DriverError``."""
 
     def __init__(self, spec: MachineSpec, surroundings: Surroundings) -> None:
         self.spec = spec
@@ -53,10 +53,10 @@ class Machine:
         self.requests = 0
         self.websockets = 0
         self.used = False
-        self.cordoned = False  # gets no traffic: a release is not in force yet
-        self.autostop = True  # the edge stops it when there are too many
+        self.cordoned = False  # gets no traffic, because its release is not in force yet
+        self.autostop = True  # the edge may stop it when there are too many Machines
         self.restarting = False
-        self.given_up = False  # it ended by itself and is not started again
+        self.given_up = False  # it exited and is not restarted
         self.checks: CheckRunner | None = None
         self.cpu = CpuQuota(CpuMode.OFF, "", spec.cpus)
         self._accounting: asyncio.Task[None] | None = None
@@ -85,7 +85,7 @@ class Machine:
 
     @property
     def healthy(self) -> bool:
-        """Started and every check passing; without checks, its port open. flyctl looks at the checks alone."""
+        """Whether it is started and all checks pass; without checks, whether its port is open."""
         if self.state is not State.STARTED:
             return False
         if not self.spec.serves:
@@ -93,7 +93,7 @@ class Machine:
         return self.port is Port.OPEN if self.checks is None else self.checks.passing
 
     async def start(self) -> None:
-        """From created, stopped or suspended to started; the port may open later. Its restarts are counted anew."""
+        """Start or resume the Machine. The port may open later. The count of restarts is reset."""
         async with self._lock:
             if self.state is not State.STARTED:
                 self._policy = self._new_policy()
@@ -138,7 +138,7 @@ class Machine:
         self._accounting = asyncio.create_task(self._keep_account()) if self.cpu.limited else None
 
     async def _keep_account(self) -> None:
-        """Take what the Machine used from its CPU balance and set its quota by what is left, until it ends."""
+        """Until the Machine ends: subtract its CPU time from the balance, and set the quota accordingly."""
         driver, loop = self._with.driver, asyncio.get_running_loop()
         used, at, share = await driver.cpu_seconds(self.id), loop.time(), self.cpu.share
         while self.state is State.STARTED:
@@ -155,7 +155,7 @@ class Machine:
                     self.life.note("cpu quota not set", reason=str(error))
 
     async def set_cpu(self, mode: CpuMode) -> None:
-        """Another mode from now on, with a first balance. Raises ``DriverError`` where the driver has no quota."""
+        """Change the CPU mode and reset the balance. Raises ``DriverError`` if the driver has no CPU quota."""
         async with self._lock:
             self.cpu = CpuQuota(mode, self._with.config.machine.cpu_kind, self.spec.cpus)
             if self.state is State.STARTED:
@@ -173,7 +173,7 @@ class Machine:
             )
 
     def _checked(self) -> None:
-        """A check has another result. One that passes shows that the port is open, however late that was."""
+        """Called when a check's result changes. If the checks pass, the port is open, even if it opened late."""
         if self.port is Port.CLOSED and self.checks is not None and self.checks.routable:
             self.probe()
         self._with.changed()
@@ -184,7 +184,7 @@ class Machine:
         return self._port.state
 
     def probe(self) -> None:
-        """Try the port again and again, as the edge does for a Machine that it has just started."""
+        """Try repeatedly to connect to the port, as the edge does after a start."""
         if self.state is State.STARTED and self.port is not Port.PROBING and self.spec.serves:
             assert self.address is not None
             wait_s = self._with.config.deploy.wait_timeout_s
@@ -195,14 +195,14 @@ class Machine:
         self._with.changed()
 
     async def stop(self) -> None:
-        """No new traffic, a close frame for each WebSocket, a short wait for what is in flight, ``kill_signal``;
-        SIGTERM at ``kill_timeout``, SIGKILL at twice that."""
+        """Stop as Fly does: no new traffic, a close frame for each WebSocket, a short wait for requests in flight, then
+        ``kill_signal``; SIGTERM after ``kill_timeout``, and SIGKILL after twice that."""
         async with self._lock:
             if self.state in (State.STOPPED, State.CREATED, State.DESTROYED):
                 return
             config = self._with.config
             suspended = self.state is State.SUSPENDED
-            if self.state is not State.STOPPING:  # an earlier stop that was cut short goes on here
+            if self.state is not State.STOPPING:  # if an earlier stop was cancelled, continue it
                 self._leave(State.STOPPING, close_websockets=True)
             if suspended:
                 await self._with.driver.resume(self.id)
@@ -214,8 +214,8 @@ class Machine:
             await self._end("SIGKILL", KILL_WAIT_S)
 
     async def _settled(self, busy: Callable[[], int]) -> None:
-        """Returns when nothing is ``busy``, or after the wait before a signal: an app that has just been sent a request
-        can still take it, and WebSockets get their close frame."""
+        """Wait until ``busy`` returns 0, at most ``cordon_s`` seconds, so that the app can still accept requests in
+        flight and WebSockets get their close frame."""
         try:
             async with asyncio.timeout(self._with.settings.cordon_s):
                 while busy() and not (self._ended and self._ended.done()):  # noqa: ASYNC110 - a plain counter
@@ -224,19 +224,19 @@ class Machine:
             return
 
     async def reload(self) -> None:
-        """Stop it and start it with the sources as they are now. One that sleeps is left asleep; one that never opened
-        its port is killed, as it serves nothing."""
+        """Restart the Machine with the current sources. A stopped or suspended Machine stays stopped. A Machine that
+        never opened its port is killed."""
         if self.state is State.SUSPENDED or (self.state is State.STOPPED and not (self.given_up or self.restarting)):
             await self.stop()
             return
-        self.restarting = True  # requests that arrive meanwhile wait
+        self.restarting = True  # so requests wait during the restart
         try:
             if self.state is State.STARTED and self.port is not Port.OPEN and not self.load:
                 await self.kill()
             await self.stop()
             await self.start()
         except DriverError:
-            # A container that ends before Docker shows it running is also code that does not start.
+            # The container ended before Docker reported it as running: the code does not start.
             self.given_up = True
             raise
         finally:
@@ -244,15 +244,15 @@ class Machine:
             self._with.changed()
 
     async def kill(self) -> None:
-        """The VM is gone at once, as when its host fails: no close frames, no signal that could be handled."""
+        """Simulate the loss of the VM: no close frames and no signal that the app could handle."""
         async with self._lock:
             if self.state not in (State.STARTED, State.SUSPENDED):
-                raise WrongState(f"the Machine is {self.state}: only one that is started or suspended can be killed")
+                raise WrongState(f"the Machine is {self.state}: only a started or suspended Machine can be killed")
             self._leave(State.STOPPING, close_websockets=False)
             await self._end("SIGKILL", KILL_WAIT_S)
 
     async def _end(self, signal: str, wait_s: float) -> bool:
-        """Send a signal and wait; True once the Machine is stopped."""
+        """Send a signal and wait up to ``wait_s`` seconds; returns whether the Machine stopped."""
         assert self._ended is not None
         self.life.note("signal", signal=signal)
         await self._with.driver.signal(self.id, signal)
@@ -281,11 +281,11 @@ class Machine:
             self.checks = None
 
     async def suspend(self) -> None:
-        """Freeze it. Raises ``WrongState`` for a Machine that Fly would not suspend."""
+        """Freeze the Machine. Raises ``WrongState`` if Fly would not suspend it."""
         async with self._lock:
             config = self._with.config
             if config.machine.memory_mb > SUSPEND_MEMORY_MB or config.swap_size_mb:
-                raise WrongState(f"Fly suspends no Machine with more than {SUSPEND_MEMORY_MB} MB or with swap")
+                raise WrongState(f"Fly does not suspend a Machine with more than {SUSPEND_MEMORY_MB} MB or with swap")
             self._leave(State.SUSPENDING, close_websockets=True)
             await self._settled(lambda: self.websockets)
             try:
@@ -308,11 +308,11 @@ class Machine:
             self.life.move(State.DESTROYED)
 
     def _exited(self, task: asyncio.Task[Exit]) -> None:
-        """It ended; by itself unless it is being stopped."""
+        """Called when the process ends: restart it by the policy, unless the Machine is being stopped."""
         if task.cancelled() or self.state in (State.STOPPING, State.STOPPED, State.DESTROYED):
             return
         ended = task.result()
-        # Code that is being worked on and does not start is shown at once, not tried again and again.
+        # Code of the working tree that does not start is reported immediately, without restarts.
         broken = self.spec.image.dev and self.spec.serves and self.port is not Port.OPEN
         self._quiet()
         if ended.removed:
@@ -339,18 +339,18 @@ class Machine:
 
     @property
     def config(self) -> FlyConfig:
-        """What it was configured with: fly.toml, or what a deploy through Fly's API sent."""
+        """Its configuration: that of fly.toml, or of a deploy through Fly's API."""
         return self._with.config
 
     def replace(self, spec: MachineSpec, config: FlyConfig) -> None:
-        """Another release under the same id, for the next start. Raises ``WrongState`` unless it is stopped."""
+        """Set the release and configuration of the next start. Raises ``WrongState`` unless the Machine is stopped."""
         if self.state not in (State.STOPPED, State.CREATED):
             raise WrongState(f"the Machine is {self.state}: only a stopped one can be replaced")
         self.spec = spec
         self._with = replace(self._with, config=config)
 
     def as_json(self) -> dict[str, object]:
-        """The admin API's form; the names are those of Fly's Machines API where it has them."""
+        """The form of the admin API, with the field names of Fly's Machines API where they exist."""
         return {
             "id": self.id,
             "state": str(self.state),

@@ -9,11 +9,11 @@ from enum import Enum
 from parity.fly.machines.driver import Address
 from parity.fly.settings import FlySettings
 
-# Between two tries of a port that did not open in time, in seconds.
+# Pause between attempts after the port did not open in time, in seconds.
 LATE_PAUSE_S = 1.0
-# Between two tries of the port of a Machine that runs the working tree: someone waits for each.
+# The same for Machines of the working tree. It is short, because a developer waits.
 DEV_PAUSE_S = 0.03
-# How long one try of the port may take to connect, at least, in seconds.
+# Shortest timeout of one attempt to connect, in seconds.
 CONNECT_WAIT_S = 0.5
 
 
@@ -27,16 +27,16 @@ class Port(Enum):
 
 
 def probe_pauses(tries: int, window_s: float) -> list[float]:
-    """Seconds from each try of a starting Machine's port to the next: growing, ``window_s`` in all.
+    """Pauses between ``tries`` attempts to connect, in seconds: growing, ``window_s`` in total.
 
-    Fly's own spacing is not documented; growing pauses cost a quick start little.
+    Fly does not document the pauses. Growing pauses detect a quick start early.
     """
     unit = window_s / (tries * (tries + 1) / 2)
     return [unit * number for number in range(1, tries + 1)]
 
 
 class PortProbe:
-    """Tries a port; ``state`` is what is known, ``found`` is called when a try made it open or the last made it closed.
+    """Tries to connect to a port. ``state`` is the result so far; ``found`` is called when it becomes open or closed.
 
     ``local`` is the address to connect from, None for any.
     """
@@ -53,21 +53,20 @@ class PortProbe:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, address: Address, *, wait_s: float, dev: bool) -> None:
-        """Try again and again; ``dev``: at short pauses. A port that opens late is found for ``wait_s`` seconds."""
+        """Start to try, for ``wait_s`` seconds in total. With ``dev`` the pauses are short."""
         if self._task:
             self._task.cancel()
         self.state = Port.PROBING
         self._task = asyncio.create_task(self._try_all(address, wait_s, dev))
 
     def reset(self, state: Port = Port.UNKNOWN) -> None:
-        """Stop trying; ``state`` is what is known from now on."""
+        """Stop trying, and set the state."""
         if self._task:
             self._task.cancel()
         self.state = state
 
     async def _try_all(self, address: Address, wait_s: float, dev: bool) -> None:
-        """Requests wait for as many tries as the edge makes. An app that opens its port later is found out as long as
-        a deploy would wait for it."""
+        """Try as often as the edge does, which is how long requests wait; then continue until the deploy's deadline."""
         settings, loop = self._settings, asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         pauses = probe_pauses(settings.start_tries, settings.start_window_s)
@@ -76,16 +75,16 @@ class PortProbe:
         for pause in pauses:
             if await self._opened(address, pause):
                 return
-        while self._paused():  # a breakpoint in what runs before the port opens
+        while self._paused():  # a breakpoint in code that runs before the port opens
             if await self._opened(address, DEV_PAUSE_S):
                 return
-        self._say(Port.CLOSED)
+        self._report(Port.CLOSED)
         while loop.time() < deadline:
             if await self._opened(address, LATE_PAUSE_S):
                 return
 
     async def _opened(self, address: Address, pause: float) -> bool:
-        """One try of the port, which takes ``pause`` seconds unless the port is open."""
+        """Try to connect once; takes ``pause`` seconds unless the port is open."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -95,9 +94,9 @@ class PortProbe:
         except (OSError, TimeoutError):
             await asyncio.sleep(max(0.0, pause - (loop.time() - began)))
             return False
-        self._say(Port.OPEN)
+        self._report(Port.OPEN)
         return True
 
-    def _say(self, state: Port) -> None:
+    def _report(self, state: Port) -> None:
         self.state = state
         self._found()

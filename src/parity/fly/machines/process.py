@@ -1,6 +1,6 @@
 """Runs Machines as subprocesses, each in its own process group with a temporary root folder. Linux and macOS.
 
-It cannot reproduce what belongs to the image: installed packages, the memory limit, the root user, the network.
+It does not reproduce the image: its packages, its user, the memory limit, the network.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from parity.debug import kit
 from parity.fly.machines.driver import Address, DriverError, Exit, Image, MachineSpec, ignore_notice
 from parity.fly.machines.log_file import LogFile
 
-# Left out of a Machine's copy of the source: nothing that an image would hold.
+# Not copied into a Machine, because an image does not contain these either.
 NOT_COPIED = ("user_data", "__pycache__", ".venv", "venv", "node_modules", ".git", ".pytest_cache", ".mypy_cache")
-# Of the stand-in's own environment: where programs and libraries are found, and nothing else.
+# The only variables of the stand-in's environment that a Machine gets: search paths and locale.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _PDEATHSIG = 1
 
@@ -35,12 +35,12 @@ class _Running:
 
 
 class ProcessDriver:
-    """Runs ``command`` (``{python}``, ``{host}``, ``{port}``, ``{root}`` filled in) in a fresh copy of the source.
+    """Runs ``command``, with ``{python}``, ``{host}``, ``{port}`` and ``{root}`` replaced, in a new copy of the source.
 
-    ``directory`` is the source relative to ``checkout``; the copy lies under the same relative path in the Machine's
-    root, so that paths computed from a module's place stay inside the root. A source that is the whole checkout or lies
-    outside of it is copied to ``source`` there. ``host`` is where Machines are reached, ``python`` the interpreter,
-    ``env`` what ENV of the Dockerfile gives the image.
+    ``directory`` is the source, relative to ``checkout``. The copy has the same relative path in the Machine's root
+    folder, so that paths that the app computes from ``__file__`` stay inside it. If the source is the whole checkout or
+    outside of it, the copy is in the folder ``source``. ``host`` is the address of Machines, ``python`` the
+    interpreter, ``env`` the ENV of the Dockerfile.
     """
 
     name = "process"
@@ -66,7 +66,7 @@ class ProcessDriver:
         self._machines = state_dir / "machines"
         self._logs = state_dir / "logs"
         self._running: dict[str, _Running] = {}
-        self._ran: dict[str, MachineSpec] = {}  # what each Machine's folder was made for
+        self._ran: dict[str, MachineSpec] = {}  # the specification of the last start of each Machine
         self.notice: Callable[[str, str], None] = ignore_notice
 
     async def open(self) -> None:
@@ -88,12 +88,12 @@ class ProcessDriver:
     def checkout(self) -> str:
         return str(self._checkout)
 
-    async def exists(self, image: Image) -> bool:  # noqa: ARG002 - the interface's
+    async def exists(self, image: Image) -> bool:  # noqa: ARG002 - required by the interface
         return True
 
     async def resolve(self, image: str | None, source: Path | None) -> Image:
         if image is not None:
-            raise DriverError("an image needs the docker driver; with processes a release is a source folder")
+            raise DriverError("the process driver cannot run an image: give a source folder, or use the docker driver")
         folder = self._source(source)
         if not folder.is_dir():
             raise DriverError(f"{folder} is not a folder: expected the backend's source")
@@ -104,13 +104,13 @@ class ProcessDriver:
 
     async def start(self, spec: MachineSpec) -> Address:
         root = self._machines / spec.id
-        # A folder for temporary files of its own: what a Machine leaves there must not be found by the next one.
+        # Its own folder for temporary files, so that it does not find files of an earlier Machine.
         workdir, home, temporary = root / self._place, root / "home", root / "tmp"
         if spec.goes_on_from(self._ran.get(spec.id)) and home.is_dir():
             await self._end(spec.id)
         else:
             await self.remove(spec.id)
-            if spec.debug:  # breakpoints are set in the files that run: those of the tree
+            if spec.debug:  # run the files of the working tree, because breakpoints are set there
                 root.mkdir(parents=True)
             else:
                 await self._copy(spec, workdir)
@@ -122,11 +122,11 @@ class ProcessDriver:
         values = self._values(port)
         words = command_words(list(spec.command) or self._command, values)
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        # As in an image: `python` and the programs of its packages are the app's own.
+        # As in an image, `python` and the programs of its packages are those of the app.
         environment["PATH"] = os.pathsep.join([str(Path(self._python).parent), environment.get("PATH", os.defpath)])
         environment |= {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
         own = dict(zip(self._env, command_words(list(self._env.values()), values), strict=True))
-        # The port and address of a process are the harness's, whatever fly.toml says of those inside of a container.
+        # A variable with {port}, {host} or another placeholder keeps the harness's value, even if fly.toml sets it.
         places = {name: value for name, value in own.items() if value != self._env[name]}
         for path in _folders(own):
             (workdir / path).mkdir(parents=True, exist_ok=True)
@@ -165,14 +165,14 @@ class ProcessDriver:
         return {"python": self._python, "host": self._host, "port": str(port), "root": str(self._checkout)}
 
     def _not_copied(self, folder: str, names: list[str]) -> set[str]:
-        """The state of the stack may lie in the source's folder: a copy of it would hold the copy itself."""
+        """Names to skip: also the stack's state folder, because a copy of it would contain itself."""
         state = {name for name in names if (Path(folder) / name).resolve() == self._state_dir}
         return {name for name in names if name in NOT_COPIED} | state
 
     async def wait(self, machine_id: str) -> Exit:
         running = self._running[machine_id]
         code = await running.process.wait()
-        # What it started ends with it, as processes of a VM do.
+        # Its child processes end with it, as in a VM.
         _kill_group(running.process.pid, signal.SIGKILL)
         return Exit(128 - code if code < 0 else code)
 
@@ -204,7 +204,7 @@ class ProcessDriver:
         return None
 
     async def _end(self, machine_id: str) -> None:
-        """Kill what is left of it and keep its files."""
+        """Kill the Machine's processes and keep its files."""
         running = self._running.pop(machine_id, None)
         if running:
             _kill_group(running.process.pid, signal.SIGKILL)
@@ -220,7 +220,7 @@ class ProcessDriver:
 
 
 def command_words(command: list[str], values: dict[str, str]) -> list[str]:
-    """``command`` with each ``{name}`` of ``values`` filled in; other braces stay."""
+    """``command`` with each ``{name}`` of ``values`` replaced. Other braces stay."""
     words = []
     for word in command:
         for name, value in values.items():
@@ -230,9 +230,9 @@ def command_words(command: list[str], values: dict[str, str]) -> list[str]:
 
 
 def _folders(variables: Mapping[str, str]) -> list[str]:
-    """The folders of relative paths among these values: ``data/`` of ``data/`` and of ``data/app.db``.
+    """The folders of relative paths among these values, such as ``data`` for ``data/`` and ``data/app.db``.
 
-    An image or a volume provides them on Fly, so an app need not create them itself.
+    On Fly the image or a volume has these folders, so an app may not create them itself.
     """
     paths = [value for value in variables.values() if "/" in value and "://" not in value and not value.startswith("/")]
     return [path.rpartition("/")[0] for path in paths if ".." not in path.split("/")]
@@ -252,7 +252,7 @@ def _kill_group(pid: int, number: signal.Signals) -> None:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """To run in the child before it executes the command: SIGKILL when the stand-in dies. Linux only."""
+    """A ``preexec_fn`` that makes the kernel kill the child when the stand-in dies. None except on Linux."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
@@ -264,7 +264,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 
 def _start_time(pid: int) -> str:
-    """When a process began, in the kernel's clock ticks; tells a leftover from another process with its id."""
+    """Start time of a process in clock ticks; it distinguishes a leftover from a new process with the same id."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

@@ -154,7 +154,7 @@ async def test_a_machine_dies_with_the_stand_in(tmp_path: Path) -> None:
 
 
 async def test_an_image_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(DriverError, match="needs the docker driver"):
+    with pytest.raises(DriverError, match="cannot run an image"):
         await driver(tmp_path).resolve("app:tag", None)
 
 

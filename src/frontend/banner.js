@@ -92,6 +92,7 @@ function words(error) {
     return [make("strong", {}, error.message), make("p", {}, "Your last change may be missing. Look, and try again if it is.")];
   }
   if (!(error instanceof Problem)) return [make("strong", {}, sentence(error.message))];
+  if (error.status === 401) return [make("strong", {}, "This app is private."), make("p", {}, "Try again, and type the access token that you were given.")];
   const [title, detail] = error.status >= 500 ? [`The server has a problem (${error.status})`, error.message]
     : error.detail ? [error.title || "The server refused this", error.detail] : [error.message, ""];
   const lines = [make("strong", {}, sentence(title))];

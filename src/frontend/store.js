@@ -15,6 +15,8 @@ export let data = empty();
 /** `listener(data)` hears every change. */
 export const onChange = (listener) => listeners.push(listener);
 const notify = () => listeners.forEach((listener) => listener(data));
+/** Something that the lists show, and the API does not know, has changed. */
+export const redraw = notify;
 
 /** Begins a turn: whatever began before it is late from now on. The result says whether the turn is still the newest. */
 export function turn(name) {

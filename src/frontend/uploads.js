@@ -6,7 +6,7 @@ import { byId, size } from "./dom.js";
 import { Cancelled, CAUSES, Problem, Refused, Unreachable } from "./errors.js";
 import { profileId } from "./identity.js";
 import { alone, drop, keep, otherFile, recorded, recordOf } from "./records.js";
-import { load } from "./store.js";
+import { load, redraw } from "./store.js";
 import { delayOf, sendParts, untilOnline } from "./upload.js";
 
 const SPARE = 0.1; // of its life: an URL is renewed this long before it expires
@@ -129,6 +129,7 @@ function run(file, title, begin) {
     } finally {
       active = state = null;
       show({});
+      redraw(); // the list may not load now, and must offer "Resume" all the same
       if (profileId() === record?.profile) load("games").catch(() => {});
     }
   }, { key: "upload" });

@@ -109,6 +109,25 @@ def test_an_upload_says_that_storage_has_a_problem_and_that_what_arrived_is_kept
     expect(banner).to_be_hidden()
 
 
+def test_an_upload_that_ended_can_be_resumed_although_the_list_of_games_does_not_load(
+    tab: Page, site: Site, long_video: Path
+) -> None:
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    begin(tab, long_video)
+    expect(tab.get_by_test_id("game-item")).to_contain_text("Uploading")
+    tab.route(
+        "**/api/games", lambda route: route.fulfill(status=401, headers={"Access-Control-Allow-Origin": site.page})
+    )
+    for _poll in range(500):
+        if held:
+            break
+        tab.wait_for_timeout(20)
+    held[0].fulfill(status=400, headers={"Access-Control-Allow-Origin": site.page})
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("Storage refused the upload: 400")
+    expect(tab.get_by_role("button", name="Resume the upload of Match")).to_be_visible()
+
+
 def test_it_says_that_it_waits_for_the_network_and_goes_on(
     context: BrowserContext, tab: Page, long_video: Path
 ) -> None:

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, Protocol, TypedDict
@@ -131,10 +131,8 @@ async def render_reel(
         if kept is not None and len(job.clips) > 1 and time.monotonic() - began >= KEEP_SECONDS:
             await kept.keep(output, piece_name(clip, job.options))
     await report(_ENCODED, "join")
-    listing = workdir / "pieces.txt"
-    listing.write_text(ffmpeg.join_listing(pieces))
     result = workdir / "reel.mp4"
-    await run_ffmpeg(ffmpeg.join(listing, result, tools=tools), deadline_s=deadline_s)
+    await _join(pieces, result, workdir, tools, deadline_s)
     media = await verify(result, job.options.frame_size, frames / ffmpeg.REEL_RATE, tools=tools)
     await report(_JOINED, "upload")
     await store.upload(result, job.output_key, CONTENT_TYPE)
@@ -162,41 +160,87 @@ async def extract_clip(
     await store.download(job.source_key, source)
     media = await _opened(source, tools)
     _inside(media, job.start_s, job.end_s, job.source_key)
-    width, height = clip_size(media, *FRAME_SIZES["16:9", job.quality])
-    rate = clip_rate(media)
-    frames, done = _frames(job.end_s - job.start_s, rate), 0
+    cut = _Cut(job, source, media, workdir, tools, deadline_s, report, turn)
     result = workdir / "clip.mp4"
-    pieces: list[Path] = []
-    for count in split_frames(frames, rate) if kept is not None else [frames]:
-        whole = count == frames
-        output = result if whole else _piece_file(workdir, len(pieces))
-        begin_s = job.start_s + float(done / rate)
-        name = f"{part_name(job, (width, height))}-{len(pieces):04d}.mov"
-        if whole or kept is None or not await kept.fetch(name, output):
-            async with turn():
-                end_s = begin_s + float(count / rate)
-                piece = await _piece(
-                    source, media, begin_s, end_s, rate, (width, height), job.quality, workdir, tools, deadline_s
-                )
-                piece = replace(piece, frames=count, max_bytes=job.max_bytes * count // frames)
-                began = time.monotonic()
-                on_time = _scaled(report, "encode", float(frames / rate), float(done / rate))
-                await _encode(piece, output, tools=tools, deadline_s=deadline_s, on_time=on_time)
-                took_s = time.monotonic() - began
-            if not whole and kept is not None and took_s >= KEEP_SECONDS:
-                await kept.keep(output, name)
-        pieces.append(output)
-        done += count
-    if len(pieces) > 1:
+    counts = split_frames(cut.frames, cut.rate)
+    if kept is None or len(counts) == 1:
+        await cut.encode(0, cut.frames, result)
+    else:
+        pieces = await _cut_pieces(cut, counts, kept)
         await report(_ENCODED, "join")
-        listing = workdir / "pieces.txt"
-        listing.write_text(ffmpeg.join_listing(pieces))
         async with turn():
-            await run_ffmpeg(ffmpeg.join(listing, result, tools=tools), deadline_s=deadline_s)
-    made = await verify(result, (width, height), float(frames / rate), tools=tools)
+            await _join(pieces, result, workdir, tools, deadline_s)
+    made = await verify(result, cut.size, float(cut.frames / cut.rate), tools=tools)
     await report(_JOINED, "upload")
     await store.upload(result, job.output_key, CONTENT_TYPE)
     return ExtractClipResult(output_key=job.output_key, **_facts(made))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One clip of a source that is at hand: its shape, and how a part of it is encoded."""
+
+    job: ExtractClip
+    source: Path
+    media: MediaInfo
+    workdir: Path
+    tools: Tools
+    deadline_s: float
+    report: Report
+    turn: Turn
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return clip_size(self.media, *FRAME_SIZES["16:9", self.job.quality])
+
+    @property
+    def rate(self) -> Fraction:
+        return clip_rate(self.media)
+
+    @property
+    def frames(self) -> int:
+        return _frames(self.job.end_s - self.job.start_s, self.rate)
+
+    async def encode(self, done: int, count: int, output: Path) -> float:
+        """Encode `count` frames behind the first `done`, when it is this work's turn; how many seconds it took."""
+        job, rate = self.job, self.rate
+        begin_s = job.start_s + float(done / rate)
+        async with self.turn():
+            piece = await _piece(
+                self.source,
+                self.media,
+                begin_s,
+                begin_s + float(count / rate),
+                rate,
+                self.size,
+                job.quality,
+                self.workdir,
+                self.tools,
+                self.deadline_s,
+            )
+            piece = replace(piece, frames=count, max_bytes=job.max_bytes * count // self.frames)
+            began = time.monotonic()
+            on_time = _scaled(self.report, "encode", float(self.frames / rate), float(done / rate))
+            await _encode(piece, output, tools=self.tools, deadline_s=self.deadline_s, on_time=on_time)
+            return time.monotonic() - began
+
+
+async def _cut_pieces(cut: _Cut, counts: list[int], kept: PieceStore) -> list[Path]:
+    """The pieces of a long clip, in order. Those that are in `kept` are not encoded again."""
+    pieces: list[Path] = []
+    for number, count in enumerate(counts):
+        output = _piece_file(cut.workdir, number)
+        name = f"{part_name(cut.job, cut.size)}-{number:04d}.mov"
+        if not await kept.fetch(name, output) and await cut.encode(sum(counts[:number]), count, output) >= KEEP_SECONDS:
+            await kept.keep(output, name)
+        pieces.append(output)
+    return pieces
+
+
+async def _join(pieces: list[Path], output: Path, workdir: Path, tools: Tools, deadline_s: float) -> None:
+    listing = workdir / "pieces.txt"
+    listing.write_text(ffmpeg.join_listing(pieces))
+    await run_ffmpeg(ffmpeg.join(listing, output, tools=tools), deadline_s=deadline_s)
 
 
 async def _encode(piece: Segment, output: Path, *, tools: Tools, deadline_s: float, on_time: OnTime) -> None:

@@ -17,10 +17,12 @@ from reel import boxes
 from reel.boxes import children, find, u32
 from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import MediaInfo
-from reel.scan import CLOCK_BEGINS_ANEW, CLOCK_SLACK_S, JOINED
+from reel.scan import CLOCK_BEGINS_ANEW, JOINED
 
 # A description of a fragment, or an index, is held in memory.
 MAX_DESCRIPTION_BYTES: Final = 64 * 1024 * 1024
+# A fragment of a track may begin so long before the one before it ends: its times are in the order of decoding.
+OVERLAP_S: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Fragments:
         elif box.kind == "moof":
             data = bytes(self._rest[: box.size])
             for begin, end in _spans(data, self._track, self._described):
-                if begin < self._described - CLOCK_SLACK_S * self._track.timescale:
+                if begin < self._described - OVERLAP_S * self._track.timescale:
                     self.fault = self.fault or CLOCK_BEGINS_ANEW
                 self._described = max(self._described, end)
 

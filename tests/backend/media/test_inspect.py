@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import subprocess
 from collections.abc import Awaitable, Callable, Sequence
@@ -99,6 +100,16 @@ async def test_a_fragmented_mp4_without_a_whole_fragment_is_refused(folder: Path
         await look(path, tmp_path)
 
 
+async def test_fragments_out_of_order_are_refused(folder: Path, tmp_path: Path) -> None:
+    data = make(folder / "short.mp4", 6, *FRAGMENTED).read_bytes()
+    begins = [at.start() - 4 for at in re.finditer(b"moof", data)]
+    first, second, third = begins[2:5]
+    path = tmp_path / "swapped.mp4"
+    path.write_bytes(data[:first] + data[second:third] + data[first:second] + data[third:])
+    with pytest.raises(UnusableVideo, match="begins anew"):
+        await look(path, tmp_path)
+
+
 async def test_an_index_that_is_repeated_between_fragments_changes_nothing(folder: Path, tmp_path: Path) -> None:
     data = make(folder / "short.mp4", 6, *FRAGMENTED).read_bytes()
     begin, end = data.index(b"moov") - 4, data.index(b"moof") - 4
@@ -190,6 +201,13 @@ async def test_recordings_joined_byte_by_byte_are_refused(
     path.write_bytes(one.read_bytes() + two.read_bytes())
     with pytest.raises(UnusableVideo, match=reason):
         await look(path, tmp_path)
+
+
+async def test_what_follows_the_segment_of_a_matroska_file_does_not_count(tmp_path: Path) -> None:
+    one, two = (make(tmp_path / f"{seconds}.mkv", seconds) for seconds in (12, 4))
+    path = tmp_path / "behind.mkv"
+    path.write_bytes(one.read_bytes() + b"rubbish" + two.read_bytes())
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(12, abs=0.1)
 
 
 async def test_parts_of_one_recording_in_one_format_are_one_video(tmp_path: Path) -> None:

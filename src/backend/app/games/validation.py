@@ -133,10 +133,11 @@ async def _look_at_segment(read: Read, size: int, head: bytes, media: MediaInfo)
     end = matroska.end_of_segment(head)
     if end is not None and end < size and matroska.is_header(await read(end, min(matroska.HEADER_BYTES, size - end))):
         raise UnusableVideo(JOINED)
+    last_byte = min(size, end or size)  # what follows the segment is no part of the video
     for length in END_BYTES:
-        tail = await _pieces(read, max(0, size - length), min(length, size))
+        tail = await _pieces(read, max(0, last_byte - length), min(length, last_byte))
         last_s = await asyncio.to_thread(matroska.last_picture, head, tail)
-        if last_s is not None or length >= size:
+        if last_s is not None or length >= last_byte:
             break
     return with_last_picture(media, last_s), matroska.Segments() if end is None else None
 

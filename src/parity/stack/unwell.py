@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,17 +83,21 @@ def unwell_machines(base_url: str, lines: int = LINES) -> list[str]:
 
 @contextmanager
 def watched(base_url: str, say: Callable[[str], None], every_s: float = LOOK_S) -> Iterator[None]:
-    """Inside the block, tell every ``every_s`` seconds why Machines are not healthy, where that is known and new."""
+    """Inside the block, tell every ``every_s`` seconds why Machines are not healthy, where that is known and new.
+
+    What differs only in numbers (ports, times, how often) is not new.
+    """
     done = threading.Event()
 
     def look() -> None:
-        told: Sequence[str] = ()
+        told = ""
         while not done.wait(every_s):
             found = unwell_machines(base_url, LINES_MEANWHILE)
-            if found != told and any(" is not healthy: " in line for line in found):
+            without_numbers = re.sub(r"\d+", "", "\n".join(found))
+            if without_numbers != told and " is not healthy: " in without_numbers:
                 for line in found:
                     say(line)
-            told = found
+            told = without_numbers
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -96,7 +96,9 @@ function drawLength() {
   const rate = frameRate(gameInForm());
   const frames = rate ? ` · ${count(Math.round((end - start) * rate), "frame")}` : "";
   drawMarked(start, end);
-  byId("clip-length").textContent = end > start ? `${clock(end - start)}${frames}` : "The end must come after the start";
+  const wrong = end > start ? "" : "The end must come after the start";
+  byId("clip-end").setCustomValidity(wrong);
+  byId("clip-length").textContent = wrong || `${clock(end - start)}${frames}`;
 }
 
 const gameInForm = () => (editing ? clipOf(editing)?.game_id : playing()?.game) ?? null;
@@ -147,7 +149,6 @@ async function save() {
   const before = editing && clipOf(editing);
   const touched = FIELDS.filter((field) => !before || byId(`clip-${field}`).value !== String(Math.round(frameAt(before[field], game.id) * 1000) / 1000));
   const times = Object.fromEntries(touched.map((field) => [field, Math.min(timeOf(field, game.id), game.duration)]));
-  if (Number(byId("clip-end").value) <= Number(byId("clip-start").value)) throw new Error("The clip's end must come after its start.");
   await change(async () => {
     const clip = before
       ? await changeClip(before.id, { name, ...times }, options)

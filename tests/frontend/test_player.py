@@ -192,6 +192,23 @@ def test_a_url_of_a_video_that_expired_is_renewed_at_the_same_place(playing: Pag
     playing.wait_for_function("document.querySelector('video').readyState >= 2")
 
 
+def test_a_clip_that_ends_before_it_starts_is_refused_at_its_field(tab: Page, api: Api, video: Path) -> None:
+    begin(tab, video)
+    expect(tab.locator("#clip-length")).to_contain_text("90 frames")
+    end = tab.get_by_test_id("clip-end")
+    tab.get_by_test_id("clip-start").fill("2")
+    end.fill("1")
+    tab.get_by_test_id("clip-name").fill("Goal")
+    tab.get_by_test_id("clip-create").click()
+    expect(end).to_be_focused()
+    assert end.evaluate("field => field.validationMessage") == "The end must come after the start"
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    assert api.call("GET", "/api/clips")["clips"] == []
+    end.fill("2.5")
+    tab.get_by_test_id("clip-create").click()
+    expect(tab.get_by_test_id("clip-item")).to_contain_text("Goal")
+
+
 def test_the_form_of_a_clip_offers_a_clip_of_the_game_that_was_just_uploaded(tab: Page, video: Path) -> None:
     begin(tab, video)
     expect(tab.locator(READY)).to_be_visible()

@@ -26,6 +26,7 @@ from app.jobs.models import JobKind
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
 from app.storage.retry import Policy
+from reel.payloads import ExtractClip, PayloadError
 from reel.tools import find_tools
 
 MIB = 1024 * 1024
@@ -281,6 +282,8 @@ async def test_an_inspection_that_an_older_release_has_failed_can_be_made_again(
     core: Core = app.state.core
     async with core.databases.session(CONTEXT) as session:
         (job,) = await session.read(lambda connection: rows.of_kind(connection, JobKind.INSPECTION))
+        with pytest.raises(PayloadError):  # which takes it for an extraction
+            ExtractClip.from_dict(job.payload)
         await session.write(lambda connection: rows.fail(connection, job.id, "PayloadError: source"))
     assert (await api.call("GET", f"/api/games/{game['id']}"))["status"] == "failed"
     held.go.set()

@@ -20,7 +20,7 @@ Resolver = Callable[[Mapping[str, Any]], Any]
 
 
 class QueryError(Exception):
-    """What GraphQL answers under ``errors``; ``code`` is its extension's code."""
+    """An error of the response's ``errors``; ``code`` is the code in its extensions."""
 
     def __init__(self, message: str, code: str = "") -> None:
         self.code = code
@@ -67,7 +67,7 @@ def parse(text: str) -> Document:
 def answer(
     document: Document, variables: Mapping[str, Any], tree: Mapping[str, Any], missing: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The data of the answer. ``missing`` is called with each unknown field. Raises ``QueryError``."""
+    """The data of the response. Calls ``missing`` with each unknown field. Raises ``QueryError``."""
     for one in _flat(document.fields, document.fragments):
         if one.name not in tree:
             raise QueryError(f"{document.kind} {document.name or one.name} is not implemented by the stand-in")
@@ -220,9 +220,9 @@ class _Parser:
 
     def _expect(self, token: str) -> None:
         if self._take() != token:
-            raise QueryError(f"the query cannot be read: {token!r} was expected")
+            raise QueryError(f"the query cannot be read: expected {token!r}")
 
     def _until(self, token: str) -> None:
-        """Go on to ``token``: what stands before it (types, directives) decides nothing here."""
+        """Skip to ``token``. The skipped parts (types, directives) do not affect the result."""
         while self._next() != token:
             self._take()

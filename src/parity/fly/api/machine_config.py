@@ -16,7 +16,7 @@ from parity.config.fly_toml import FlyConfig
 
 # The process groups that flyctl gives to Machines which run one command (machine_types.go).
 ONE_COMMAND = frozenset({"fly_app_release_command", "fly_app_test_machine_command", "fly_app_console"})
-# Parts of the configuration that are acted on, or that ask for nothing.
+# Fields of the configuration that have an effect, or need none.
 _KNOWN = frozenset(
     {
         "env", "init", "guest", "metadata", "services", "checks", "mounts", "files", "restart", "stop_config", "image",
@@ -33,9 +33,9 @@ class BadConfig(Exception):
 
 @dataclass(frozen=True)
 class Configured:
-    """``config`` is what the Machine runs with, ``env`` its environment beside secrets and Fly's own variables.
+    """``config`` is the Machine's configuration, ``env`` its environment without secrets and Fly's own variables.
 
-    ``ignored`` names what was asked for and is not done. ``one_command``: it runs a command to its end.
+    ``ignored`` names the fields without effect. ``one_command``: the Machine runs one command and ends.
     """
 
     config: FlyConfig
@@ -149,7 +149,7 @@ def _file(file: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ignored(sent: dict[str, Any], services: list[dict[str, Any]], serving: dict[str, Any] | None) -> list[str]:
-    """What asks for something that is not done, by its place in the configuration."""
+    """The paths of the configuration's fields that have no effect."""
     found = [name for name, value in sent.items() if value and name not in _KNOWN]
     guest = sent.get("guest") or {}
     found += [f"guest.{name}" for name in _SIZE_IGNORED if guest.get(name)]
@@ -158,7 +158,7 @@ def _ignored(sent: dict[str, Any], services: list[dict[str, Any]], serving: dict
 
 
 def _edge_differences(serving: dict[str, Any] | None, base: FlyConfig) -> list[str]:
-    """Settings of the edge that the Machine's service has otherwise than the stand-in's fly.toml."""
+    """Edge settings of the Machine's service that differ from the stand-in's fly.toml."""
     if serving is None:
         return []
     service, found = base.service, []

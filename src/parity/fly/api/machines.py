@@ -23,7 +23,7 @@ from parity.fly.machines.state import State, WrongState
 
 WAIT_S = 60.0
 POLL_S = 0.05
-# What flyctl adds to [env] for each Machine: the stand-in sets these itself.
+# Variables that flyctl adds to [env] of each Machine. The stand-in sets them itself.
 OWN_VARIABLES = ("FLY_PROCESS_GROUP", "PRIMARY_REGION")
 
 
@@ -34,9 +34,9 @@ class MachinesApi:
         self._base, self._fleet, self._state, self._registry = base, fleet, state, registry
         self._app, self._region = base.app, base.primary_region
         self._candidate: Release | None = None
-        self._runs: dict[str, Release] = {}  # Machine → the release that this API gave it last
+        self._runs: dict[str, Release] = {}  # Machine → the last release that this API gave it
         self._configured: dict[str, Configured] = {}
-        self._versions: dict[str, str] = {}  # Machine → the version of it that its configuration is of
+        self._versions: dict[str, str] = {}  # Machine → the Machine version that its configuration belongs to
 
     async def handle(self, request: Request) -> Response:
         try:
@@ -151,7 +151,7 @@ class MachinesApi:
         return JSONResponse(address)
 
     def _volumes(self, method: str, volume_id: str, body: dict[str, Any]) -> Response:
-        """flyctl makes a volume for each mount before it makes the Machine (superfly/fly-go, flaps_volumes.go)."""
+        """Volumes. flyctl creates one per mount before it creates the Machine (superfly/fly-go, flaps_volumes.go)."""
         known = self._state.volumes
         if not volume_id and method == "GET":
             return JSONResponse(known)
@@ -193,7 +193,7 @@ class MachinesApi:
         return JSONResponse(shown)
 
     async def _destroy_app(self) -> Response:
-        """Its Machines and secrets go with it; its volumes stay, as the stand-in's data."""
+        """Destroy the app with its Machines and secrets. The data of its volumes stay."""
         for machine in self._all():
             await self._destroy(machine)
         self._state.secrets.clear()
@@ -248,14 +248,14 @@ class MachinesApi:
         self._adopt()
 
     def _adopt(self) -> None:
-        """A release is in force once every Machine that serves runs it; before, a deploy is under way or failed."""
+        """Make a release current once every Machine that serves runs it. Before that its deploy runs or failed."""
         found = {id(self._runs.get(name)) for name in self._fleet.machines}
         release = next((self._runs.get(name) for name in self._fleet.machines), None)
         if len(found) == 1 and release is not None:
             self._fleet.adopt(release)
 
     async def _release(self, config: dict[str, Any], wanted: Configured) -> Release:
-        """What a Machine's configuration runs: its image by digest, its environment, the secrets of now."""
+        """The release of a Machine's configuration: its image by digest, its environment and the current secrets."""
         for secret in self._state.secrets.values():
             secret.deployed = True
         env = self._environment(wanted)
@@ -268,8 +268,8 @@ class MachinesApi:
         return now
 
     def _environment(self, wanted: Configured) -> dict[str, str | None]:
-        """Over what the stand-in was configured with: a name that this deploy no longer has is removed, and the
-        declared differences of the stand-in stay."""
+        """Changes to the configured environment. Names that this deploy no longer has are removed; the declared
+        differences of the stand-in stay."""
         env: dict[str, str | None] = dict.fromkeys((*self._base.env, *self._state.first_secrets))
         env |= {name: value for name, value in wanted.env.items() if name not in OWN_VARIABLES}
         env |= {name: secret.value for name, secret in self._state.secrets.items()}
@@ -281,7 +281,7 @@ class MachinesApi:
         return f"{reference.registry}/{reference.repository}@{digest}" if digest else str(config["image"])
 
     def _digest(self, image: str) -> str:
-        """What an image reference means in the registry; its own digest when the registry does not have it."""
+        """The digest of an image reference in the registry; if it is not there, the digest in the reference."""
         reference = parse_reference(image)
         manifest = self._registry.manifest(reference.repository, reference.digest or reference.tag or "latest")
         return digest_of(manifest[0]) if manifest else reference.digest
@@ -291,7 +291,7 @@ class MachinesApi:
         if action == "lease":
             return self._lease(request, machine, nonce)
         if action == "metadata" or action.startswith("metadata/"):
-            # flyctl tags leased Machines so, without the lease's nonce.
+            # flyctl tags leased Machines in this way, without the lease's nonce.
             return self._metadata(method, machine, action.removeprefix("metadata").strip("/"), body)
         lease = self._state.lease_of(machine.id)
         if lease and lease.nonce != nonce and method != "GET" and action != "uncordon":
@@ -375,11 +375,11 @@ class MachinesApi:
         return Response(status_code=204)
 
     def _config_of(self, machine: Machine) -> dict[str, Any]:
-        """The configuration as flyctl sent it; of a Machine that the stand-in itself made, as flyctl would have."""
+        """The configuration that flyctl sent, or would send for a Machine that the stand-in created."""
         serves = machine.id in self._fleet.machines
         known = self._state.configured.get(machine.id)
         if known is not None and self._versions.get(machine.id) != _version(machine):
-            # A release of the admin API or of Compose replaced it: what flyctl sent is not what it runs.
+            # A release of the admin API or of Compose replaced it, so it does not run flyctl's configuration.
             self._runs.pop(machine.id, None)
             self._configured.pop(machine.id, None)
             self._state.detach(machine.id)
@@ -388,7 +388,7 @@ class MachinesApi:
             self._versions[machine.id] = _version(machine)
             known = machine_config(machine.config, machine.spec.image.ref, self._fleet.root, serves=serves)
             known["metadata"] |= self._release_metadata()
-            for mount in known.get("mounts", []):  # as if flyctl had made it: a volume for each mount
+            for mount in known.get("mounts", []):  # as flyctl does: a volume for each mount
                 mount["volume"] = self._state.free_volume(mount["name"], self._region)["id"]
                 self._state.attach(known, machine.id)
             self._state.attach(known, machine.id)
@@ -396,7 +396,7 @@ class MachinesApi:
         return known
 
     def _release_metadata(self) -> dict[str, str]:
-        """Which release a Machine is of, when flyctl did not make it: ``secrets list`` looks it up."""
+        """The release of a Machine that flyctl did not create; ``secrets list`` needs it."""
         complete = [release for release in self._state.releases if release["status"] == "complete"]
         return {
             name: str(release[key])
@@ -417,7 +417,7 @@ def _version(machine: Machine) -> str:
 
 
 def _state(machine: Machine) -> str:
-    """A Machine that was made without being launched is stopped, to Fly."""
+    """The state in Fly's terms: a Machine that was created without a launch is stopped."""
     return str(State.STOPPED if machine.state is State.CREATED else machine.state)
 
 

@@ -1,4 +1,4 @@
-"""An OCI registry in a folder: what ``docker push`` and a manifest's reader need (distribution spec v1.1)."""
+"""An OCI registry in a folder, as far as ``docker push`` and readers of manifests need it (spec v1.1)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Registry:
         self._folder = folder
 
     def manifest(self, name: str, reference: str) -> tuple[bytes, str] | None:
-        """Bytes and media type of what ``reference``, a tag or digest, names; None when there is none."""
+        """Bytes and media type of the manifest for a tag or digest; None if there is none."""
         digest = reference
         if not _DIGEST.fullmatch(reference):
             tag = self._folder / "tags" / name / reference
@@ -36,7 +36,7 @@ class Registry:
         return (path.read_bytes(), kind.read_text()) if kind.is_file() and path.is_file() else None
 
     async def handle(self, request: Request) -> Response:
-        """``/v2/…``. Any login is accepted; none gets 401, as ``fly auth docker`` expects."""
+        """Routes under ``/v2/``. Any login is accepted; without one the answer is 401, as flyctl expects."""
         if not request.headers.get("authorization", "").startswith("Basic "):
             headers = {"WWW-Authenticate": 'Basic realm="fly"', "Docker-Distribution-Api-Version": "registry/2.0"}
             return JSONResponse({"errors": [{"code": "UNAUTHORIZED"}]}, 401, headers)

@@ -13,7 +13,7 @@ from parity.fly.api.state import parse_reference, stamp
 from parity.fly.machines.machine import Machine
 from parity.fly.machines.state import Event, State
 
-# flyctl waits on until a start event is this old, in milliseconds.
+# flyctl waits until a start event is this old, in milliseconds.
 SETTLED_MS = 15_000
 KEPT_EVENTS = 20
 
@@ -21,14 +21,14 @@ KEPT_EVENTS = 20
 def machine_json(
     machine: Machine, config: dict[str, Any], digest: str, region: str, ignored: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """``config`` is what flyctl sent, ``digest`` what its image means in the registry.
+    """``config`` is the configuration that flyctl sent, ``digest`` that of its image in the registry.
 
-    ``ignored`` is the stand-in's own: what of ``config`` it does not act on.
+    ``ignored`` lists the fields of ``config`` without effect in the stand-in. Fly has no such field.
     """
     reference = parse_reference(str(config["image"]))
     state = str(machine.state)
     if machine.state is State.CREATED:
-        state = str(State.STOPPED)  # made without being launched: Fly shows it as stopped
+        state = str(State.STOPPED)  # created without a launch: Fly shows it as stopped
     shown: dict[str, Any] = {
         "id": machine.id,
         "name": machine.id,
@@ -55,7 +55,7 @@ def machine_json(
 
 
 def checks_json(machine: Machine, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each check with its state. flyctl waits for health only where a Machine shows checks."""
+    """Each check with its state. flyctl only waits for health if a Machine has checks."""
     if machine.checks is None:
         named = [*(config.get("checks") or {})]
         port = machine.spec.internal_port

@@ -1,7 +1,7 @@
 """GraphQL, releases, builds and logs, and the routes of the whole API. One port may serve all of it.
 
-Queries: superfly/fly-go, ``resource_*.go``, and superfly/flyctl, ``gql``. What a query asks beyond what is here is
-answered with null, or refused as not implemented, and noted at ``/fly/api-gaps``.
+Queries: superfly/fly-go, ``resource_*.go``, and superfly/flyctl, ``gql``. Unknown fields
+are null, unknown calls are refused as not implemented; both are counted in ``/fly/api-gaps``.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def api_routes(
 
 
 class WebApi:
-    """What flyctl asks of Fly's web servers about the one app."""
+    """The calls of flyctl to Fly's web API, for one app."""
 
     def __init__(self, config: FlyConfig, fleet: Fleet, state: ApiState, registry: Registry) -> None:
         self._config, self._fleet, self._state, self._registry = config, fleet, state, registry
@@ -131,7 +131,7 @@ class WebApi:
         return JSONResponse({"releases": self._state.releases[::-1][:limit]})
 
     async def current_releases(self, _request: Request) -> Response:
-        """When each app was released last: ``apps list`` asks so (superfly/flyctl, internal/uiex/releases.go)."""
+        """The last release of each app, for ``apps list`` (superfly/flyctl, internal/uiex/releases.go)."""
         releases = self._state.releases
         return JSONResponse({self._config.app: releases[-1]["created_at"]} if releases else {})
 
@@ -143,13 +143,13 @@ class WebApi:
         return bool(request.path_params["app"] == self._config.app) and self._state.exists
 
     async def missing(self, request: Request) -> Response:
-        """A call that the stand-in does not have."""
+        """The response to a call that is not implemented."""
         what = f"{request.method} {request.url.path}"
         self._state.lack(what)
         return JSONResponse({"error": f"{what} is not implemented by the stand-in"}, 404)
 
     async def logs(self, request: Request) -> Response:
-        """Lines of every Machine, or of ``instance``. The token says how many of each Machine were read already."""
+        """Log lines of all Machines, or of ``instance``. The token has the number of lines read of each Machine."""
         if not self._is_app(request):
             return JSONResponse({"error": "app not found"}, 404)
         query = request.query_params
@@ -177,7 +177,7 @@ class WebApi:
         )
 
     async def gaps(self, _request: Request) -> Response:
-        """What was asked of the API and is not implemented, with how often."""
+        """The calls that are not implemented, with their counts."""
         return JSONResponse(dict(self._state.lacking.most_common()))
 
     async def graphql(self, request: Request) -> Response:
@@ -193,7 +193,7 @@ class WebApi:
         return JSONResponse({"data": data})
 
     def _tree(self) -> dict[str, Any]:
-        """What queries can ask for at their root."""
+        """The root fields of queries."""
         page = {"hasNextPage": False, "endCursor": ""}
         code = self._config.primary_region
         region = {"code": code, "name": code, "gatewayAvailable": True, "latitude": 0, "longitude": 0}
@@ -288,7 +288,7 @@ class WebApi:
             "image": lambda given: self._image(str(given.get("ref") or "")),
             "machines": {"nodes": [{"id": machine, "name": machine} for machine in self._fleet.machines]},
             "secrets": [{"name": name, "digest": one.digest} for name, one in sorted(self._state.secrets.items())],
-            # An empty definition makes flyctl panic: it is null until there is one.
+            # flyctl panics on an empty definition, so it is null until there is one.
             "currentReleaseUnprocessed": {**newest, "configDefinition": definition or None} if newest else None,
             "ipAddresses": {
                 "nodes": [
@@ -307,7 +307,7 @@ def _no_repository(_arguments: Mapping[str, Any]) -> None:
 
 
 def _ending(machine: Machine) -> list[str]:
-    """What Fly's init writes at the end of a Machine that runs one command.
+    """The last log line of Fly's init in a Machine that runs one command.
 
     flyctl waits up to 20 s for this line after a release command that failed (superfly/flyctl,
     internal/command/deploy/machines_releasecommand.go).
@@ -319,6 +319,6 @@ def _ending(machine: Machine) -> list[str]:
 
 
 def _token(text: str) -> dict[str, int]:
-    """How many lines of each Machine a log's reader has; nothing for a token that is not one of ours."""
+    """The number of lines read of each Machine; empty for a token of another server."""
     parts = [part.rpartition(".") for part in text.split(",")]
     return {name: int(number) for name, _, number in parts if name and number.isdigit()}

@@ -1,7 +1,7 @@
-"""Handles one request: waits for a Machine, sends the request, and passes on the answer, a replay or a WebSocket.
+"""Handles one request: waits for a Machine, sends the request, and forwards the response, a replay or a WebSocket.
 
 An exchange is in exactly one ``Stage``; ``FOLLOWS`` is the whole state machine. ``Route`` decides where the request
-goes, ``Answer`` writes what the client gets.
+goes, ``Answer`` writes the response to the client.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from parity.fly.edge.tunnel import Tunnel
 from parity.fly.edge.upstream import AnyUpstream
 from parity.fly.edge.wish import Wish
 
-# Bytes of a body that are held for a request that waits for its Machine; then the client is no longer read.
+# Bytes of a request's body that are buffered while it waits for a Machine; above that, reading from the client stops.
 HOLD = 64 * 1024
 CONNECT_ATTEMPTS = 2
-# After the edge's own close frame: how long the client has to answer it, in seconds.
+# How long the client has to answer the edge's own close frame, in seconds.
 CLOSE_WAIT_S = 1.0
 
 
@@ -36,9 +36,9 @@ class Stage(Enum):
 
     HELD = "held"  # has no Machine yet
     CONNECTING = "connecting"  # to its Machine
-    SENT = "sent"  # the Machine has the request, or a part of it, and has not answered
-    REPLAYING = "replaying"  # the Machine's answer is a replay, of which the body is still read
-    ANSWERING = "answering"  # the client has the response's head
+    SENT = "sent"  # the Machine has the request or a part of it, and has not responded
+    REPLAYING = "replaying"  # the Machine responded with a replay, and its body is still being read
+    ANSWERING = "answering"  # the client got the head of the response
     TUNNEL = "tunnel"  # a WebSocket passes through
     CLOSING = "closing"  # the edge sent its own close frame to a WebSocket
     OVER = "over"
@@ -89,7 +89,7 @@ class Exchange:
 
     @property
     def wish(self) -> Wish:
-        """Which Machine the gate may assign now."""
+        """The constraints on the Machine that the gate may assign."""
         return self._route.wish
 
     @property
@@ -186,7 +186,7 @@ class Exchange:
         self.touched = self._loop.time()
         self.entry.bytes_in += len(data)
         if self.stage is Stage.OVER or not data:
-            return  # nothing more is wanted; and an empty chunk would end a chunked body
+            return  # the rest is not needed; and an empty chunk would end a chunked body
         self._body.add(data, must_keep=self._upstream is None)
         if self._upstream:
             self._upstream.send_body(data)
@@ -200,7 +200,7 @@ class Exchange:
             self._upstream.send_end(trailers)
 
     def client_raw(self, data: bytes) -> None:
-        """Bytes after an upgrade; those that come before the Machine's 101 are kept."""
+        """Bytes after an upgrade. Those that arrive before the Machine's 101 are buffered."""
         self.touched = self._loop.time()
         self.entry.bytes_in += len(data)
         if self.stage not in WEBSOCKET:
@@ -272,7 +272,7 @@ class Exchange:
     def app_tunnel(self, headers: Headers) -> None:
         if not self.websocket:
             self._drop_upstream()
-            self._answer_locally(502, "PU02: the Machine answered 101 to a request that asked for no upgrade")
+            self._answer_locally(502, "PU02: the Machine answered 101 to a request without an upgrade")
             return
         self._go(Stage.TUNNEL)
         self._body.release()
@@ -314,7 +314,7 @@ class Exchange:
     # replays
 
     def _replay(self) -> None:
-        """Send the request on as the Machine's answer says."""
+        """Replay the request as the Machine's response says."""
         assert self._target is not None
         assert self._instruction is not None
         source, instruction, self._instruction = self._target.id, self._instruction, None
@@ -342,7 +342,7 @@ class Exchange:
         self._answer_locally(502, str(error))
 
     def _replay_overdue(self) -> None:
-        """The replay's own timeout: its target was not reached."""
+        """The replay's timeout expired before its target was reached."""
         if self.stage not in (Stage.HELD, Stage.CONNECTING):
             return
         if self._context.paused():
@@ -380,7 +380,7 @@ class Exchange:
             self._tunnel.goaway(code)
 
     def expire(self) -> None:
-        """Silent for too long."""
+        """The idle timeout expired."""
         if self.stage is Stage.OVER:
             return
         begun = self._answer.begun

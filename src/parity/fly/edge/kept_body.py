@@ -1,4 +1,4 @@
-"""Buffers a request's body while a Machine starts, and as long as the request may have to be sent again."""
+"""Buffers a request's body while a Machine starts, and while the request may be sent again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from parity.fly.edge.headers import Headers
 
 # A request with a longer body cannot be replayed, in bytes (superfly/docs: "larger than 1MB", November 2026).
 BODY_LIMIT = 1_000_000
-# Kept bodies of all exchanges together, in bytes: what is above cannot be replayed either, so memory stays bounded.
+# Buffered bodies of all exchanges together, in bytes. Above that a request cannot be replayed, so memory is bounded.
 TOTAL_LIMIT = 64 * 1024 * 1024
 
 
@@ -28,7 +28,7 @@ class Budget:
 
 
 class KeptBody:
-    """Pieces of a body. ``complete`` is False once a part was dropped: the request cannot be sent again."""
+    """Pieces of a body. If ``complete`` is False, a part was dropped and the request cannot be sent again."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -39,7 +39,7 @@ class KeptBody:
         self.trailers: Headers = []
 
     def add(self, data: bytes, *, must_keep: bool) -> None:
-        """Keep ``data``. Without ``must_keep`` (it is on its way already) everything is dropped at the limits."""
+        """Buffer ``data``. Without ``must_keep`` (it was sent already) everything is dropped at the limits."""
         if not self.complete:
             return
         if self.size + len(data) > BODY_LIMIT or not self._budget.take(len(data)):

@@ -1,8 +1,8 @@
 """Fly Proxy's two replay caches: by session (``replay_cache`` of fly.toml) and by path (``fly-replay-cache``).
 
 Source: superfly/docs, networking/dynamic-request-routing and reference/configuration (read November 2026). Each host
-has caches of its own. Where the docs are silent, this is what happens here: a session rule is chosen by the longest
-matching path whether or not the request carries its cookie or header; a path's entry goes before a session's.
+has its own caches. The docs leave two cases open; here, the session rule with the longest matching path is used even if
+the request lacks its cookie or header, and an entry of the path cache takes precedence over one of the session cache.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from parity.fly.edge.request import Request
 
 # Fly stores nothing for a shorter time, in seconds.
 LEAST_TTL_S = 10.0
-# Entries over all hosts; the oldest goes first. Fly documents no number.
+# Entries over all hosts; above this the oldest one is removed. Fly documents no number.
 CAPACITY = 10_000
 
 Key = tuple[str, ...]
@@ -55,12 +55,12 @@ class ReplayCache:
         return None
 
     def store(self, request: Request, replay: Replay, source: str) -> str:
-        """Remember ``replay`` as the rules and the app's headers say. Returns what was done, for ``/fly/requests``."""
+        """Store ``replay`` if the rules or the app's headers ask for it. Returns a note for ``/fly/requests``."""
         session = self._session_key(request)
         if replay.cache is None and not session:
             return ""
         if replay.uncacheable:
-            return f"not stored: Fly caches no replay with {replay.uncacheable}"
+            return f"not stored: Fly does not cache a replay with {replay.uncacheable}"
         now = self._clock()
         if replay.cache is not None:
             order = replay.cache
@@ -77,7 +77,7 @@ class ReplayCache:
         return "stored by session"
 
     def invalidate(self, request: Request) -> None:
-        """Forget what would be repeated for ``request``, in both caches."""
+        """Remove the entries for ``request`` from both caches."""
         for key in [*self._path_keys(request), *self._session_key(request)]:
             self._entries.pop(key, None)
 
@@ -159,7 +159,7 @@ def path_of(request: Request) -> str:
 
 
 def session_value(rule: ReplayCacheRule, headers: Headers) -> str | None:
-    """The value by which ``rule`` tells sessions apart, None when the request carries none."""
+    """The value that identifies the session for ``rule``; None if the request lacks it."""
     if rule.type == "header":
         value = value_of(headers, rule.name.lower().encode("latin-1"))
         return None if value is None else value.decode("latin-1").strip()
@@ -172,7 +172,7 @@ def session_value(rule: ReplayCacheRule, headers: Headers) -> str | None:
 
 
 def _cookie(text: str, name: str) -> str | None:
-    """One cookie's value. Cookies that are not well-formed are passed over, as browsers send them too."""
+    """The value of one cookie. Malformed cookies are skipped, because browsers may send them."""
     for part in text.split(";"):
         key, separator, value = part.strip().partition("=")
         if separator and key == name:

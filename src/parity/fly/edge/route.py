@@ -1,7 +1,7 @@
 """Decides where one request goes next, from its headers, the replay cache and the replays of the app. No I/O.
 
-The exchange asks for ``wish`` and ``headers_for`` before each try, reports a replay or a failure, and never looks into
-a replay itself.
+The exchange reads ``wish`` and ``headers_for`` before each attempt, and reports replays and failures. Only this module
+interprets replays.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from parity.fly.edge.wish import Wish, wish_of
 
 
 class Route:
-    """``request`` is what the next Machine gets; ``note`` says for ``/fly/requests`` what the cache did."""
+    """``request`` is the request for the next Machine; ``note`` is the use of the cache, for ``/fly/requests``."""
 
     def __init__(self, cache: ReplayCache, original: Request, *, app: str, region: str) -> None:
         self._cache, self._original, self._app, self._region = cache, original, app, region
@@ -27,12 +27,12 @@ class Route:
         self._hops = 0
         self._extra: Headers = []
         self._status: bytes | None = None
-        self._pending: tuple[Replay, str] | None = None  # a replay under way, with the Machine that issued it
+        self._pending: tuple[Replay, str] | None = None  # the current replay, and the Machine that issued it
         self._final = False  # a fallback's request, which may not be replayed again
         self._cached = self._look_up()
 
     def _look_up(self) -> Cached | None:
-        """Take the cached replay, unless the client names a Machine or may skip the cache and does."""
+        """Use the cached replay, unless the client names a Machine, or skips the cache and is allowed to."""
         if self.wish.force or self.wish.prefer:
             return None
         cached = self._cache.find(self._original)
@@ -48,11 +48,11 @@ class Route:
 
     @property
     def timeout_s(self) -> float | None:
-        """How long the replay under way may take to reach its target, in seconds."""
+        """Timeout in seconds for the current replay to reach its target."""
         return self._pending[0].timeout_s if self._pending else None
 
     def headers_for(self, machine: str) -> list[Header]:
-        """What the edge adds for ``machine`` about how the request came to it."""
+        """The headers that tell ``machine`` how the request was routed."""
         headers = list(self._extra)
         if self._status is not None and (self._hops or self._cached):
             headers.append((b"fly-replay-cache-status", self._status))
@@ -61,25 +61,25 @@ class Route:
         return headers
 
     def reached(self) -> None:
-        """The request is on its way to a Machine: the replay's timeout and fallback are over."""
+        """The request was sent to a Machine, which ends the replay's timeout and fallback."""
         self._pending = None
 
     def forget_cached(self) -> bool:
-        """The cached replay's target is gone. True when the app is asked instead, as if nothing were cached.
+        """The cached replay's target is gone. Returns whether the request is routed as if nothing were cached.
 
         Fly does not document this case; its docs call the cache an optimization that the app must not depend on.
         """
         if self._cached is None:
             return False
         self._cache.invalidate(self._original)
-        self._cached, self._status, self.note = None, None, "forgotten: its target cannot be reached"
+        self._cached, self._status, self.note = None, None, "removed: its target cannot be reached"
         self.wish = wish_of(self._original.headers, self._region)
         return True
 
     def replay(self, replay: Replay, source: str, now_us: int) -> None:
         """Follow the replay that Machine ``source`` answered with. Raises ``ReplayError``."""
         if self._final:
-            raise ReplayError("fly-replay: the request came back by a fallback and cannot be replayed again")
+            raise ReplayError("fly-replay: a request that a fallback returned cannot be replayed again")
         self._hops += 1
         if self._hops > MAX_HOPS:
             raise ReplayError(f"fly-replay: more than {MAX_HOPS} hops")
@@ -87,7 +87,7 @@ class Route:
             self._cache.invalidate(self._original)
             self.note = "invalidated"
         elif self._cached is None:
-            # A replay by the target of a cached one leaves the cache as it is: Fly calls that case undefined.
+            # A replay by the target of a cached replay does not change the cache. Fly calls this case undefined.
             self.note = self._cache.store(self._original, replay, source) or self.note
         self._cached = None
         if self._status != b"bypass":
@@ -98,7 +98,7 @@ class Route:
         self.wish = self._wish_of_replay(replay, source)
 
     def fall_back(self, reason: str, elapsed_ms: int) -> bool:
-        """The replay under way failed. True when the request goes back to the Machine that issued it."""
+        """The current replay failed. Returns whether the request goes back to the Machine that issued it."""
         pending, self._pending = self._pending, None
         if pending is None or pending[0].fallback is None:
             return False

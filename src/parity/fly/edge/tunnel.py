@@ -8,8 +8,8 @@ from parity.fly.edge.websocket import FrameTracker, close_frame
 
 
 class Tunnel:
-    """``send`` takes what goes to the client; ``said_goodbye`` is called with the code once the edge has sent its close
-    frame, after which nothing of the Machine's is passed on."""
+    """``send`` sends bytes to the client. ``said_goodbye`` is called with the code when the edge has sent its close
+    frame; from then on the Machine's bytes are dropped."""
 
     def __init__(self, send: Callable[[bytes], None], said_goodbye: Callable[[int], None]) -> None:
         self._send, self._said_goodbye = send, said_goodbye
@@ -30,7 +30,7 @@ class Tunnel:
         self._close_between()
 
     def goaway(self, code: int) -> None:
-        """Close with ``code`` at the end of the frame that is on its way, at once if there is none."""
+        """Send a close frame with ``code`` after the current frame, or immediately if there is none."""
         if self._code is None:
             self._code = code
             self._close_between()

@@ -1,6 +1,6 @@
 """A connection from the edge to a Machine: plain HTTP/1.1, one exchange at a time, kept alive in a pool.
 
-``upstream_h2`` is the same in HTTP/2, for apps that are reached so.
+``upstream_h2`` does the same with HTTP/2.
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ class Upstream(AppConnection):
         self._fail("the Machine closed the connection" if error is None else str(error), clean=error is None)
 
     def _read_rest(self) -> None:
-        """Take what the Machine had answered before it reset the connection: an early refusal of a large body."""
+        """Read a response that the Machine sent before it reset the connection, such as an early refusal of a body."""
         socket = self.transport.get_extra_info("socket")
         try:
             while socket and self._client and (data := os.read(socket.fileno(), 65536)):
                 self.data_received(data)
         except OSError:
-            return  # nothing more is there
+            return  # there are no more bytes
 
     def pause_writing(self) -> None:
         if self._client:
@@ -144,7 +144,7 @@ class Upstream(AppConnection):
         self._body = response_body(self._head_request, status, headers)
         client.app_head(status, headers, self._body)
         if self._head_request and self._client is client:
-            # The parser knows nothing of HEAD and would wait for a body.
+            # The parser does not know that the request was HEAD, and would wait for a body.
             self._finish([], reusable=False)
 
     def on_body(self, data: bytes) -> None:
@@ -183,14 +183,14 @@ AnyUpstream = Upstream | H2Upstream
 class Pool:
     """Idle connections to each Machine, by its id.
 
-    An app whose keep-alive timeout is shorter than ``reuse_s`` closes them itself (uvicorn: 5 s). A request that is
-    sent at that moment fails with 502: it is not sent a second time.
+    An app whose keep-alive timeout is shorter than ``reuse_s`` (uvicorn: 5 s) closes them. A request that is sent at
+    that moment gets 502, because the edge does not send it again.
     """
 
     def __init__(
         self, local_address: tuple[str, int] | None = None, reuse_s: float = 60.0, *, http2: bool = False
     ) -> None:
-        """``http2``: Machines are spoken to in HTTP/2, but for WebSockets."""
+        """``http2``: use HTTP/2 to Machines, except for WebSockets."""
         self._idle: dict[str, list[AnyUpstream]] = {}
         self._owner: dict[AnyUpstream, str] = {}
         self._local, self._reuse_s, self._http2 = local_address, reuse_s, http2
@@ -218,9 +218,9 @@ class Pool:
         return connection
 
     def put(self, connection: AnyUpstream) -> None:
-        """Keep a connection whose exchange is over."""
+        """Return a connection to the pool after its exchange."""
         if self._http2 and isinstance(connection, Upstream):
-            connection.transport.close()  # it was asked for a WebSocket and answered something else
+            connection.transport.close()  # it was opened for a WebSocket, but the app sent another response
             return
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.setdefault(self._owner[connection], []).append(connection)

@@ -1,7 +1,7 @@
 """A connection from the edge to a Machine in HTTP/2 without TLS, for ``http_options.h2_backend``.
 
-One exchange at a time, as with HTTP/1.1, so that a pool serves both. Fly's proxy may send several at once on one
-connection; how many is not documented [U]. It speaks HTTP/2 from the first byte, so an app that does not gives 502.
+One exchange at a time, as with HTTP/1.1, so that both use the same pool. Fly's proxy may send several at once on a
+connection; the number is not documented [U]. It uses prior knowledge, so an app without HTTP/2 gives 502.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class H2Upstream(AppConnection):
         self._no_body = False
         self._answered = False
         self._trailers: Headers = []
-        self._heard = False  # the app has said something in HTTP/2
-        self._going = False  # the app said that it takes no more requests on this connection
+        self._heard = False  # the app sent an HTTP/2 frame
+        self._going = False  # the app sent GOAWAY
         self._h2 = H2Connection(
             H2Configuration(
                 client_side=True,
@@ -138,7 +138,7 @@ class H2Upstream(AppConnection):
         self._pool.forget(self)
         reason = "the Machine closed the connection" if error is None else str(error)
         if not self._heard:
-            reason += "; it said nothing in HTTP/2 without TLS, which h2_backend asks for"
+            reason += "; it sent no HTTP/2 frame, but h2_backend requires HTTP/2 without TLS"
         self._fail(reason, clean=error is None)
 
     def _handle(self, event: Event) -> None:
@@ -164,13 +164,13 @@ class H2Upstream(AppConnection):
         elif isinstance(event, StreamEnded):
             self._finish()
         elif isinstance(event, StreamReset):
-            # NO_ERROR after a whole answer only says that the rest of the request is not wanted.
+            # NO_ERROR after a complete response only means that the rest of the request is not needed.
             self._fail(f"the Machine reset the stream ({event.error_code})", clean=False)
 
     # writing
 
     def _push(self) -> None:
-        """Send of the request what the app's windows take."""
+        """Send as much of the request as the app's windows allow."""
         if self._client is None or self._sent_end or self.closed:
             self._flush()
             return
@@ -200,7 +200,7 @@ class H2Upstream(AppConnection):
         client, self._client = self._client, None
         assert client is not None
         if not self._sent_end:
-            # The answer is complete and the request is not: the rest of it is not wanted.
+            # The response is complete, so the rest of the request is not needed.
             self._h2.reset_stream(self._stream, ErrorCodes.NO_ERROR)
             self._flush()
         if self.closed or self._going:

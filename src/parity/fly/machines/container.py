@@ -13,15 +13,15 @@ from parity.fly.machines.driver import MachineSpec
 SERVICE = "api"
 MACHINE_LABEL = "parity.fly.machine"
 VOLUME_LABEL = "parity.fly.volume"
-# A container's log on the engine's side stays within this; the stand-in keeps earlier starts in a file of its own.
+# Limit of the engine's log of a container. The stand-in stores the logs of earlier starts in a file.
 LOG_OPTIONS = {"max-size": "10m", "max-file": "1"}
 
-# The scheduler's period as Fly sets it, and the least quota that Linux takes, in microseconds.
+# The scheduler's period on Fly, and the smallest quota that Linux accepts, in microseconds.
 CPU_PERIOD_US = 80_000
 LEAST_QUOTA_US = 1_000
 _MEBIBYTE = 1024 * 1024
 
-# Labels of the stand-in's own container that its Machines carry too, where it runs in compose.
+# Labels that Machines inherit from the stand-in's container, if it runs in compose.
 INHERITED = ("com.docker.compose.project.working_dir", "com.docker.compose.project.config_files")
 
 
@@ -37,12 +37,11 @@ def container_name(project: str, spec: MachineSpec) -> str:
 def container_config(
     spec: MachineSpec, image: str, project: str, network: str, inherited: dict[str, str], checkout: str = ""
 ) -> dict[str, object]:
-    """The body of ``POST /containers/create``. ``checkout`` is the folder that mounts are relative to, as the engine's
-    machine names it.
+    """The body of ``POST /containers/create``. Mounts are relative to ``checkout``, a path on the engine's machine.
 
-    Memory has no swap beside it and PID 1 is an init that reaps and passes signals on, as on Fly. ``config-hash`` only
-    has to be there for compose to count the container as its own (measured: ps, logs, down); as the service has no
-    replicas, compose never compares it, so it is this configuration's own hash.
+    As on Fly there is no swap, and PID 1 is an init that reaps processes and forwards signals. Compose only treats the
+    container as part of the project if it has the label ``config-hash`` (measured: ps, logs, down). The value does not
+    matter, because the service has no replicas.
     """
     host: dict[str, object] = {
         "Init": True,
@@ -71,7 +70,8 @@ def container_config(
                 "Type": "volume",
                 "Source": f"{project}_{name}",
                 "Target": target,
-                # An empty volume is root's, as on Fly: Docker would copy the image's folder and its owner onto it.
+                # A new volume is empty and belongs to root, as on Fly. By default Docker would copy the image's folder
+                # into it.
                 "VolumeOptions": {
                     "NoCopy": True,
                     "Labels": {"com.docker.compose.project": project, VOLUME_LABEL: name},
@@ -99,7 +99,7 @@ def container_config(
 
 
 def file_archive(path: str, data: bytes) -> bytes:
-    """A tar for ``PUT /containers/{id}/archive?path=/`` with one file that all may read, its folders included."""
+    """A tar for ``PUT /containers/{id}/archive?path=/`` with one world-readable file and its folders."""
     buffer = io.BytesIO()
     inner = PurePosixPath(path).relative_to("/")
     with tarfile.open(fileobj=buffer, mode="w") as archive:

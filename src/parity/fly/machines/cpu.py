@@ -1,9 +1,9 @@
 """Fly's CPU quota: a baseline for each vCPU, and a balance of unused time that is spent in bursts.
 
 Source: superfly/docs, machines/cpu-performance (read November 2026): shared vCPUs get 5 ms of every 80 ms, begin with
-5 s of balance and keep at most 500 s; performance vCPUs run without a limit. The quota is the Machine's, over all
-vCPUs. The balance pays only for what goes beyond the baseline. No I/O here: a driver sets the quota and reads the time
-used.
+5 s of balance and keep at most 500 s; performance vCPUs run without a limit. The quota applies to the
+Machine, over all vCPUs. Only CPU time above the baseline reduces the balance. This module has no I/O; a driver sets the
+quota and reads the CPU time.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ PERIOD_S = 0.080
 BASELINE = 5 / 80
 FIRST_BALANCE_S = 5.0  # per vCPU
 MOST_BALANCE_S = 500.0  # per vCPU
-# How often the time used is read and the quota set again, in seconds.
+# Interval at which the CPU time is read and the quota is set, in seconds.
 STEP_S = 0.5
 
 
 class CpuMode(StrEnum):
-    """How much of Fly's quota is reproduced."""
+    """Which part of Fly's quota is reproduced."""
 
-    OFF = "off"  # the whole of each vCPU, always
+    OFF = "off"  # no quota
     BURST = "burst"  # as on Fly
-    BASELINE = "baseline"  # as on Fly once the balance is spent
+    BASELINE = "baseline"  # as on Fly when the balance is used up
 
 
 @dataclass
 class CpuQuota:
-    """The quota of one Machine since its start. ``share`` is in CPUs: 1.0 is the whole of one."""
+    """The quota of one Machine since its start. ``share`` is in CPUs: 1.0 is one full CPU."""
 
     mode: CpuMode
     kind: str
@@ -41,23 +41,23 @@ class CpuQuota:
 
     @property
     def limited(self) -> bool:
-        """Whether anything is below the whole of each vCPU."""
+        """Whether there is a quota."""
         return self.kind == "shared" and self.mode is not CpuMode.OFF
 
     @property
     def share(self) -> float:
-        """CPUs that it may use for the next step: the balance can be spent, not overdrawn."""
+        """CPUs that the Machine may use until the next step, so that the balance cannot become negative."""
         if not self.limited:
             return float(self.cpus)
         return min(float(self.cpus), BASELINE * self.cpus + self.balance_s / STEP_S)
 
     @property
     def throttled(self) -> bool:
-        """Whether it gets less than its vCPUs could give."""
+        """Whether the quota is below the Machine's vCPUs now."""
         return self.share < self.cpus
 
     def spend(self, used_s: float, elapsed_s: float) -> None:
-        """Account for CPU seconds used within a time: what the baseline does not cover is taken from the balance."""
+        """Account for ``used`` CPU seconds: subtract those above the baseline from the balance."""
         if self.limited and self.mode is CpuMode.BURST:
             unused = BASELINE * self.cpus * elapsed_s - used_s
             self.balance_s = min(MOST_BALANCE_S * self.cpus, max(0.0, self.balance_s + unused))

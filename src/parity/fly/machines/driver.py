@@ -1,4 +1,4 @@
-"""The interface of what runs Machines: containers or processes."""
+"""The interface of drivers, which run Machines as containers or as processes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class DriverError(Exception):
 class Image:
     """The image of a release, resolved to a digest once. ``ref`` is the value of ``FLY_IMAGE_REF``.
 
-    ``digest`` is what the engine starts, ``commit`` the image's label; both are empty for a process. ``variant``: a
-    check built it on top of the image under test, to break it. ``dev``: sources of the working tree lie over it.
+    ``digest`` is the image that the engine starts, ``commit`` its label; both are empty for a process. ``variant``: a
+    check built it as a broken version of the image under test. ``dev``: the working tree is mounted over it.
     """
 
     ref: str
@@ -29,11 +29,11 @@ class Image:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """What to run. ``source`` is a folder laid out like the configured one; None: as configured.
+    """The specification of a Machine. ``source`` is a folder with the structure of the configured one; None: that one.
 
-    ``command`` replaces the image's or the configured one; one that runs ``once`` may end at once. One that does not
-    ``serve`` has no port that the edge would try. ``mounts`` are paths of the checkout and their places in the image.
-    ``debug``: it listens for a debugger.
+    ``command`` replaces the command of the image or of parity.toml. ``once``: it runs one command, which may end
+    immediately. ``serves``: the edge tries its port. ``mounts`` are pairs of a path in the checkout and its path in the
+    image. ``debug``: it listens for a debugger.
     """
 
     id: str
@@ -45,9 +45,9 @@ class MachineSpec:
     cpus: int
     memory_mb: int
     entrypoint: tuple[str, ...] = ()
-    volumes: tuple[tuple[str, str], ...] = ()  # name and where it is mounted
+    volumes: tuple[tuple[str, str], ...] = ()  # name and mount path
     files: tuple[tuple[str, bytes], ...] = ()  # absolute path and content, written before it starts
-    keeps_root: bool = False  # the next start of the same specification finds the root filesystem as it was left
+    keeps_root: bool = False  # the next start with the same specification keeps the root filesystem
     cpu_share: float | None = None  # CPUs that it may use at first; None: all of them
     command: tuple[str, ...] = ()
     once: bool = False
@@ -56,7 +56,7 @@ class MachineSpec:
     debug: bool = False
 
     def goes_on_from(self, before: MachineSpec | None) -> bool:
-        """Whether it starts with the root filesystem that the Machine had when it ran as ``before``."""
+        """Whether a start keeps the root filesystem of the Machine's last run with the specification ``before``."""
         return (
             self.keeps_root and before is not None and replace(before, cpu_share=None) == replace(self, cpu_share=None)
         )
@@ -64,9 +64,9 @@ class MachineSpec:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a Machine ended. ``code`` is 128 + signal for one that was killed.
+    """How a Machine ended. ``code`` is 128 + signal if it was killed.
 
-    ``removed``: someone else took away what ran it, which is no crash.
+    ``removed``: another program removed its container, which does not count as a crash.
     """
 
     code: int
@@ -78,38 +78,38 @@ Address = tuple[str, int]
 
 
 def ignore_notice(_machine_id: str, _kind: str) -> None:
-    """What a driver's notices go to until someone listens."""
+    """The default of ``Driver.notice``: ignore it."""
 
 
 class Driver(Protocol):
-    """Runs Machines, which are named by their ids. Every method may raise ``DriverError``."""
+    """Runs Machines, identified by their ids. Every method may raise ``DriverError``."""
 
     name: str
     runs_images: bool  # whether fly.toml's commands and volumes apply
     notice: Callable[[str, str], None]  # called with a Machine's id and a kind, "oom" or "removed"
 
     async def open(self) -> None:
-        """Prepare, and remove Machines that an earlier run of the same project left."""
+        """Connect, and remove leftover Machines of an earlier run of the project."""
 
     async def close(self) -> None:
         """Stop and remove every Machine."""
 
     @property
     def owner(self) -> str:
-        """This stand-in's own container; empty where a restart cannot be told from a new one."""
+        """Id of this stand-in's container. Empty without one; then a restart looks the same as a new stand-in."""
 
     @property
     def checkout(self) -> str:
-        """The folder that the stack was started from; empty when nothing says it."""
+        """The folder from which the stack was started; empty if it is unknown."""
 
     async def resolve(self, image: str | None, source: Path | None) -> Image:
-        """What a release of this image or source runs, None as configured. Raises when there is no such thing."""
+        """The image of a release with this image or source; None: the configured one. Raises if it does not exist."""
 
     async def exists(self, image: Image) -> bool:
         """Whether the image still exists."""
 
     async def start(self, spec: MachineSpec) -> Address:
-        """Run it; the address is where its internal port is reached.
+        """Start a Machine, and return the address of its internal port.
 
         The root filesystem is fresh, unless the Machine ``keeps_root`` and ran with the same specification before.
         """
@@ -121,7 +121,7 @@ class Driver(Protocol):
         """Send a signal, such as ``SIGINT``. Does nothing if the Machine has ended."""
 
     async def suspend(self, machine_id: str) -> Address | None:
-        """Freeze it, and leave its connections dead. Returns its address when that changed by it."""
+        """Freeze the Machine and make its connections dead. Returns its address if it changed."""
 
     async def resume(self, machine_id: str) -> None:
         """Continue a suspended Machine."""
@@ -136,7 +136,7 @@ class Driver(Protocol):
         """Remove the Machine, running or not."""
 
     def debug_address(self, machine_id: str) -> Address | None:
-        """Where a Machine listens for a debugger; None for one that does not, or does not run."""
+        """The address at which a Machine listens for a debugger; None if it does not listen or run."""
 
     async def logs(self, machine_id: str, tail: int) -> list[str]:
-        """The last lines it printed, those of earlier starts included."""
+        """The last ``tail`` lines of its output, including earlier starts."""

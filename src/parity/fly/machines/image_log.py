@@ -12,12 +12,12 @@ from pathlib import Path
 
 from parity.fly.machines.driver import Image
 
-# Lines that are kept when the stand-in starts.
+# Number of lines that the stand-in keeps at its start.
 KEPT_LINES = 5000
 
 
 class ImageLog:
-    """``images.jsonl`` in a folder; without a folder nothing outlives this process."""
+    """The file ``images.jsonl`` in ``folder``; without a folder the log is only in memory."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._path = folder / "images.jsonl" if folder else None

@@ -1,4 +1,4 @@
-"""A release: what all Machines run. Its own state machine: pending → running → complete or failed."""
+"""A release: the image and environment of all Machines. Its states: pending → running → complete or failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNRESOLVED = Image("")
 
 
 class ReleaseStatus(StrEnum):
-    """As ``fly releases`` names them."""
+    """The states, with the names of ``fly releases``."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -31,14 +31,14 @@ FOLLOWS: dict[ReleaseStatus, frozenset[ReleaseStatus]] = {
 
 
 class ReleaseFailed(Exception):
-    """The release's Machines did not become healthy; they keep running, as on Fly (flyctl rolls nothing back)."""
+    """The release's Machines did not become healthy. They keep running, as on Fly (flyctl does not roll back)."""
 
 
 @dataclass
 class Release:
-    """``image`` or ``source``: None as configured. ``env`` is laid over the configured one, None removes a name.
+    """``image`` and ``source`` None: as configured. ``env`` changes the configured environment; None removes a name.
 
-    ``resolved`` is what every Machine of this release starts, whatever a tag means by then.
+    ``resolved`` is the image that every Machine of this release starts, even if the tag later names another image.
     """
 
     number: int
@@ -57,7 +57,7 @@ class Release:
 
     @property
     def version(self) -> str:
-        """What ``FLY_MACHINE_VERSION`` says: a ULID on Fly, here ordered by the release's number."""
+        """The value of ``FLY_MACHINE_VERSION``: a ULID on Fly, here a text in the order of releases."""
         return f"01PARITY{self.number:018d}"
 
     def environment(self, configured: dict[str, str]) -> dict[str, str]:
@@ -71,7 +71,7 @@ class Release:
 
     @classmethod
     def restored(cls, data: dict[str, Any]) -> Release:
-        """The release that ``stored`` wrote; one that was being put in force counts as failed."""
+        """The release from the data of ``stored``. If it was being deployed, it counts as failed."""
         data = {**data, "source": Path(data["source"]) if data["source"] else None}
         data |= {"resolved": Image(**data["resolved"]), "status": ReleaseStatus(data["status"])}
         release = cls(**data)

@@ -1,4 +1,4 @@
-"""The states of a Machine, as Fly's Machines API names them, and which may follow which."""
+"""The states of a Machine with the names of Fly's Machines API, and the allowed transitions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class State(StrEnum):
     DESTROYED = "destroyed"
 
 
-# From each state to those that may follow. A Machine that runs can always die: started → stopped.
+# The allowed next states. A running Machine can always exit: started → stopped.
 FOLLOWS: dict[State, frozenset[State]] = {
     State.CREATED: frozenset({State.STARTING, State.DESTROYED}),
     State.STARTING: frozenset({State.STARTED, State.STOPPED}),
@@ -38,7 +38,7 @@ EVENTS_KEPT = 100
 
 
 class WrongState(Exception):
-    """What was asked for is not possible in the Machine's state."""
+    """The operation is not possible in the Machine's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Lifecycle:
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
     def move(self, to: State, **detail: object) -> None:
-        """Go to ``to``. Raises ``WrongState`` when it cannot follow."""
+        """Change the state. Raises ``WrongState`` if the transition is not allowed."""
         if to not in FOLLOWS[self.state]:
             raise WrongState(f"the Machine is {self.state}: it cannot become {to}")
         self.state, self.since = to, time.time()

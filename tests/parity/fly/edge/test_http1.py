@@ -298,4 +298,4 @@ async def test_an_unasked_101_is_502_and_leaves_no_load(start_edge: StartEdge) -
     async with edge.client() as client:
         assert (await client.get("/")).status_code == 502
     assert edge.machine.load == 0
-    assert "asked for no upgrade" in edge.standin.context.log.entries()[-1].outcome
+    assert "without an upgrade" in edge.standin.context.log.entries()[-1].outcome

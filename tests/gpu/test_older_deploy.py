@@ -169,7 +169,7 @@ def size_in_bucket(gpu: Stack, key: str) -> int:
     ("edits", "first_seconds", "says", "calls"),
     [
         (NO_PREVIEWS + NO_SQUARES, 0.0, "do not know ExtractClip.max_bytes, RenderOptions.aspect=1:1.", (1, 0)),
-        (NO_PREVIEWS + NO_SQUARES + NO_ANSWER, 0.0, "cannot say which payloads they take", (2, 1)),
+        (NO_PREVIEWS + NO_SQUARES + NO_ANSWER, 0.0, "cannot report which payloads they accept", (2, 1)),
         # It asks when a payload is refused, and calls no more for what it learns is missing.
         (NO_PREVIEWS + NO_SQUARES, 3600.0, "", (2, 0)),
     ],

@@ -28,10 +28,10 @@ from app.storage.local import LocalStore
 LOCAL_ORIGINS: Final = ("http://localhost:5173", "http://localhost:3000")
 OPEN_PATHS: Final = frozenset({"/", "/api/health", "/api/status", "/docs", "/openapi.json"})
 DESCRIPTION: Final = """
-**`X-User-ID` is no authentication.** It says whose data a request is about, and nobody checks it: everyone who can
+**`X-User-ID` is not authentication.** It names the user of a request, and the API does not verify it: everyone who can
 reach this API can read, change and delete the data of every user. Set `ACCESS_TOKEN` before strangers can reach the
 API; then every request needs `Authorization: Bearer TOKEN`, and a WebSocket the sub-protocol `token.` followed by the
-token in base64url. The token does not tell users apart.
+token in base64url. The token does not distinguish users.
 """
 EXPOSED_HEADERS: Final = ("X-Sync-Status", "X-Sync-Position", "Retry-After", "Content-Disposition", "Location", "ETag")
 
@@ -72,9 +72,9 @@ def middleware(settings: Settings) -> list[Middleware]:
 
 
 def create_app(settings: Settings | None = None, store: ObjectStore | None = None) -> FastAPI:
-    """The application; settings come from the environment when none are given, the store from the settings.
+    """Create the application. Defaults: settings from the environment, and the store of the settings.
 
-    Raises `SettingsError` for an environment that cannot be used.
+    Raises `SettingsError` for wrong environment variables.
     """
     settings = settings or load()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None, store: ObjectStore | None = Non
         lifespan=make_lifespan(core, parts.lifespans()),
         middleware=middleware(settings),
         redoc_url=None,
-        # A slash too many is a mistake to be told, not a redirect that loses the body of a POST in some clients.
+        # A trailing slash gets 404, because with a redirect some clients lose the body of a POST.
         redirect_slashes=False,
     )
     app.state.core = core
@@ -102,10 +102,10 @@ def create_app(settings: Settings | None = None, store: ObjectStore | None = Non
 
 
 def __getattr__(name: str) -> FastAPI:
-    # `app.main:app` is made when a server asks for it, so that importing `create_app` reads no environment.
+    # `app.main:app` is created on first access, so that importing `create_app` does not read the environment.
     if name == "app":
         made = create_app()
-        # What was imported stays: a collection that went through it would hold up every request for some 30 ms.
+        # Exclude imported objects from garbage collection; a full collection would delay all requests by about 30 ms.
         gc.freeze()
         globals()["app"] = made
         return made

@@ -1,8 +1,8 @@
-"""Whether checks that stop Machines and make R2 fail can run beside each other: see ``apart`` of the mark.
+"""Finds out whether checks that stop Machines or make R2 fail can run concurrently (``apart`` of the mark).
 
-They can where a fault of one person's keys meets all that this person's requests ask of R2 and nothing that another
-person's ask, and where several Machines may serve at once. It is found out by trying, once in a run: no contract says
-it. Where it does not hold, or cannot be found out, such checks run alone, which takes longer and shows the same.
+They can if a fault on the keys of one person affects all R2 requests of that person and none of another person, and if
+several Machines may serve at once. The contract does not contain this, so it is tried once per run. If it is not true
+or cannot be found out, these checks run one after the other; the results are the same, but take longer.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from parity.contract import FullContract, InBucket, RateLimited, Refused
 
 
 async def can_be_apart(stack: Stack, contract: type[FullContract], people: People) -> bool:
-    """Whether two people who come, write and read ask R2 for nothing but what lies below a prefix of their own.
+    """Whether all R2 requests of two new people, who write and read, stay below a separate prefix for each.
 
-    To be asked while nothing else uses the stack. Raises ``StackError``.
+    Call it while nothing else uses the stack. Raises ``StackError``.
     """
     keeps = contract.keeps
     if not isinstance(keeps, InBucket) or keeps.within_s or not hasattr(contract, "owns"):
@@ -46,8 +46,8 @@ async def can_be_apart(stack: Stack, contract: type[FullContract], people: Peopl
 def runs_alone(about: About | None, fixtures: Collection[str], *, apart: bool, one_machine: bool) -> bool:
     """Whether the check holds the stack's lock exclusively.
 
-    Where only one Machine of the app may run, a check that uses ``machines`` replaces the one that all other checks
-    use: their requests would be answered with 502.
+    If the app may only have one Machine, a check that uses ``machines`` replaces the Machine that all other checks use,
+    and their requests would get 502.
     """
     if about is None:
         return False

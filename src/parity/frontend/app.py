@@ -1,4 +1,4 @@
-"""The page's server: files, ``/config.json`` by host, a health check."""
+"""Serves the page: its files, ``/config.json`` by host, and a health check."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from starlette.types import ASGIApp
 from parity.config.project import Project
 from parity.frontend.files import content_type, resolve
 
-# What Pages sends with every asset, but for `no-store` where Pages has `public, max-age=0, must-revalidate`: an edited
-# file shows at the next reload, whatever a browser kept of another stack on the same port.
+# The headers that Pages sends with every asset. Only `no-store` differs (Pages: `public, max-age=0, must-revalidate`),
+# so that a reload shows an edited file even if the browser cached one of another stack on the same port.
 HEADERS = {
     "cache-control": "no-store",
     "access-control-allow-origin": "*",
@@ -23,19 +23,19 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 
-# The page waits for its configuration, so a Fly stand-in that is busy must not hold it up for long.
+# Timeout for the Fly stand-in, in seconds: the page waits for its configuration.
 ADMIN_TIMEOUT_S = 1.0
 
-# Where the page lies in another repository: an origin that a browser can still call the API from.
+# If the page is in another repository: an empty page, so that a browser can call the API from its origin.
 EMPTY_PAGE = Path(__file__).parent / "empty"
 
 
 def page_config(project: Project, host: str) -> dict[str, str]:
     """``/config.json`` for the ``Host`` header's value.
 
-    On the page's public name the API is the app's public name, as it is once deployed; on any other (localhost) it is
-    the edge of this stack, and ``r2`` and ``ca`` tell a person what to open and trust. There the server adds ``up``
-    and ``dev``.
+    Under the page's public host name, ``api`` is the app's public host name, as in a deploy. Under another name
+    (localhost) it is this stack's edge, and ``r2`` and ``ca`` are the addresses to open and the CA to trust; the server
+    then adds ``up`` and ``dev``.
     """
     name = host.rsplit(":", 1)[0].lower() if host.rpartition(":")[2].isdigit() else host.lower()
     if name == project.frontend_hostname:
@@ -45,8 +45,8 @@ def page_config(project: Project, host: str) -> dict[str, str]:
 
 
 async def dev_note(project: Project) -> str | None:
-    """What the page's header says where Machines run the working tree (`parity dev`); empty elsewhere, None where the
-    edge is not running."""
+    """The notice for the page's header if Machines run the working tree (`parity dev`), else empty. None if the edge
+    does not run."""
     settings = project.settings
     admin = f"http://{settings.service_host}:{settings.admin_port}"
     try:
@@ -60,14 +60,14 @@ async def dev_note(project: Project) -> str | None:
 
 
 def create_app(project: Project) -> ASGIApp:
-    """The server's application over ``app.frontend_dir`` of ``parity.toml``; an empty page where there is none."""
+    """The ASGI application for ``app.frontend_dir`` of ``parity.toml``; without that setting, an empty page."""
     root = project.path(project.parity.app.frontend_dir) if project.parity.app.frontend_dir else EMPTY_PAGE
 
     async def config(request: Request) -> Response:
         found: dict[str, str | bool] = {**page_config(project, request.headers.get("host", ""))}
         if "ca" in found:
             note = await dev_note(project)
-            # A browser cannot tell an edge that is away from one whose certificate it does not trust.
+            # A browser cannot distinguish an edge that does not run from one with an untrusted certificate.
             found["up"] = note is not None
             if note:
                 found["dev"] = note
@@ -99,5 +99,5 @@ def _answer(root: Path, path: str, query: str) -> Response:
     if found.file is None:
         return PlainTextResponse("not found\n", 404, headers=HEADERS)
     status = 404 if found.kind == "missing" else 200
-    # FileResponse would add a charset of its own to text types: the type is given as a header instead.
+    # The type is set as a header, because FileResponse would add a charset to text types.
     return FileResponse(found.file, status, headers={**HEADERS, "content-type": content_type(found.file)})

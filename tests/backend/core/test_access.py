@@ -74,5 +74,5 @@ async def test_a_websocket_says_by_sub_protocols_who_asks(address: str) -> None:
 
 async def test_the_document_says_that_a_user_id_is_no_authentication(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
-    assert "`X-User-ID` is no authentication" in document["info"]["description"]
+    assert "`X-User-ID` is not authentication" in document["info"]["description"]
     assert "401" in document["paths"]["/api/projects"]["get"]["responses"]

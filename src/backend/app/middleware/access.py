@@ -1,6 +1,6 @@
 """Requires ACCESS_TOKEN for every request, if that setting is not empty.
 
-`X-User-ID` is no authentication: everyone who can reach the API can read and delete any user's data. The token limits
+`X-User-ID` is not authentication: everyone who can reach the API can read and delete any user's data. The token limits
 a staging app on a public address to the people who have it. It does not distinguish users.
 """
 

@@ -18,7 +18,7 @@ from app.version import commit
 
 
 def make_worker(core: Core) -> Worker:
-    """Modal where MODAL_ENABLED, else ffmpeg here; inspections always here."""
+    """Modal if MODAL_ENABLED is true, else ffmpeg on this Machine. Inspections always run on this Machine."""
     settings = core.settings
     folder = settings.user_data_dir / ".work"
     here = LocalWorker(core.store, folder, settings.ffmpeg_seconds, commit(settings))
@@ -29,8 +29,8 @@ def make_worker(core: Core) -> Worker:
 
 
 def finish(connection: apsw.Connection, job: Job, owner: str, result: dict[str, Any]) -> None:
-    """The job is complete; a clip has its file, or a game is ready. Nothing changes when the job is no longer
-    `owner`'s."""
+    """Store the result: the job is complete, and its clip has a file or its game is ready. Changes nothing if the job
+    no longer belongs to `owner`."""
     if not rows.complete(connection, job.id, owner, result):
         return
     if job.kind is JobKind.INSPECTION and "facts" in result:

@@ -25,28 +25,28 @@ PROBLEM_AGAIN_SECONDS: Final = 120.0
 
 
 class GpuDeploy:
-    """The deployed functions as they last described themselves."""
+    """The last description that the deployed functions returned."""
 
     def __init__(self, client: ModalClient) -> None:
         self._client = client
         self._taken: forms.Taken | None = None
         self._ask_now = asyncio.Event()
         self.problem: str | None = None
-        """What is wrong with them, as last seen, and what to do."""
+        """The problem of the deployed functions and what to do; empty without one."""
 
     async def watch(self) -> None:
-        """Ask again and again; never returns."""
+        """Ask at intervals; never returns."""
         await self._wait(FIRST_SECONDS)
         while True:
             try:
                 self._taken = await self._client.describe()
                 self._say(self._compared())
             except WorkFailed as error:
-                self._say(f"The GPU functions cannot be asked which payloads they take: {error}")
+                self._say(f"The GPU functions did not answer which payloads they accept: {error}")
             await self._wait(PROBLEM_AGAIN_SECONDS if self.problem else AGAIN_SECONDS)
 
     async def _wait(self, seconds: float) -> None:
-        """That long, or until a payload is refused."""
+        """Sleep for this time, or until a payload is refused."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ask_now.wait()
@@ -54,14 +54,14 @@ class GpuDeploy:
 
     def _compared(self) -> str | None:
         if self._taken is None:
-            lacking = "cannot say which payloads they take"
+            lacking = "cannot report which payloads they accept"
         elif found := forms.beyond(forms.taken(), self._taken):
             lacking = f"do not know {', '.join(found)}"
         else:
             return None
         return (
-            f"The deployed GPU functions ({APP_NAME}) are older than this release: they {lacking}. What they cannot do"
-            " is done on the Machine, more slowly. Deploy src/gpu again (make deploy-gpu)"
+            f"The deployed GPU functions ({APP_NAME}) are older than this release: they {lacking}. Jobs that need more"
+            " run on the Machine, which is slower. Deploy src/gpu again (make deploy-gpu)"
         )
 
     def _say(self, problem: str | None) -> None:
@@ -70,10 +70,10 @@ class GpuDeploy:
         self.problem = problem
 
     def lacks(self, payload: RenderReel | ExtractClip) -> list[str]:
-        """The fields and choices of this payload that the deployed functions do not know, as far as they have told."""
+        """The fields and values of this payload that the deployed functions do not know, by their last description."""
         return [] if self._taken is None else forms.beyond(forms.needed(payload), self._taken)
 
     def refused(self, reason: str) -> None:
-        """A call ended because of its payload: they are not what they were when they were asked."""
+        """A call refused its payload, so the deployed functions have changed: ask again."""
         log.warning("%s", reason)
         self._ask_now.set()

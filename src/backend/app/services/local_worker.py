@@ -1,7 +1,7 @@
 """Runs jobs with ffmpeg on this Machine, one at a time, because 512 MB are enough for only one encoder.
 
-A preview of a long game may take an hour. It is made in pieces, and an export or a clip may have its turn between two
-of them. Stopping ffmpeg in the middle was rejected, because it keeps its memory; so was beginning again afterwards.
+A preview of a long game may take an hour. It is encoded in pieces, so that an export or a clip can run between two of
+them. Pausing ffmpeg was rejected because it keeps its memory, and restarting the preview because it loses its work.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ class LocalWorker:
         self._store = store
         self._folder = folder
         self._deadline_s = deadline_s
-        # A lock is first come, first served: a preview gets its next piece behind an export that came meanwhile.
+        # The lock is first in, first out: an export that arrived during a piece runs before the preview's next piece.
         self._turn = asyncio.Lock()
         self._preview = asyncio.Lock()
 
     async def run(self, work: Work) -> dict[str, Any]:
-        # An earlier process may have stored the file and ended before its row said so.
+        # An earlier process may have stored the file and ended before it updated the row.
         if work.job.progress > 0 and (stored := await result_in_bucket(self._store, work.job)) is not None:
             return stored
         tools = find_tools()
@@ -89,6 +89,6 @@ class LocalWorker:
         await delete_result(self._store, job)
 
     async def abandon(self, job: Job) -> None:
-        """Cancelling `run` has ended ffmpeg; the pieces are no use any more."""
+        """Remove the pieces. Cancelling `run` has already ended ffmpeg."""
         if job.kind is not JobKind.EXTRACTION:
             await forget(self._store, pieces_folder(job.payload["output_key"]))

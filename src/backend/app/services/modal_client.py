@@ -25,7 +25,7 @@ POLL_SECONDS: Final = 1.0
 
 
 class OutOfTime(WorkFailed):
-    """A deadline of ours has passed."""
+    """A deadline of this module has passed."""
 
 
 class PayloadRefused(WorkFailed):
@@ -33,12 +33,12 @@ class PayloadRefused(WorkFailed):
 
 
 class CallLost(Exception):
-    """Modal does not know the call any more (expired output, another control plane): it may be made again."""
+    """Modal no longer knows the call (expired output, another control plane), so it may be repeated."""
 
 
 @dataclass(frozen=True)
 class ModalClient:
-    """Calls by name; raises WorkFailed with a reason that a person can act on."""
+    """Calls functions by name. Raises WorkFailed with a reason for the user."""
 
     settings: Settings
 
@@ -55,8 +55,8 @@ class ModalClient:
     ) -> dict[str, Any]:
         """Wait for a call, of this process or an earlier one.
 
-        An error of asking says nothing about the call: it is asked for again until the deadline, which ends the call.
-        Raises CallLost when Modal forgot it.
+        An error of a request says nothing about the call, so the request is repeated until the deadline; then the call
+        is cancelled. Raises CallLost if Modal no longer knows the call.
         """
         modal = self._modal()
         call = modal.FunctionCall.from_id(call_id)
@@ -89,7 +89,7 @@ class ModalClient:
                 await asyncio.sleep(POLL_SECONDS)
 
     def _transport_errors(self) -> tuple[type[Exception], ...]:
-        """Errors of asking. What the function itself raised arrives as that very exception, or as RemoteError."""
+        """Exceptions of failed requests. An exception of the function arrives as itself or as RemoteError."""
         modal = self._modal()
         from grpclib.exceptions import GRPCError, StreamTerminatedError
 
@@ -98,14 +98,14 @@ class ModalClient:
         return (*ours, GRPCError, StreamTerminatedError, ConnectionError)
 
     async def describe(self) -> Taken | None:
-        """What the deployed functions take; None where they are from before such a question, or the answer is not
-        understood. Raises WorkFailed when Modal cannot be asked."""
+        """The payloads that the deployed functions accept; None if they are too old for this request, or the response
+        is not valid. Raises WorkFailed if Modal cannot be reached."""
         modal = await asyncio.to_thread(self._modal)
         try:
             async with _deadline("describe", CONTROL_SECONDS):
                 return forms.read(await modal.Function.from_name(APP_NAME, "describe").remote.aio())
         except modal.exception.NotFoundError:
-            # Either all functions are missing, or this one: then the others are older.
+            # If only this function is missing, the deployed ones are older than it.
             await self._guarded(
                 "extract_clip", modal.Function.from_name(APP_NAME, "extract_clip").hydrate.aio, CONTROL_SECONDS
             )
@@ -116,7 +116,7 @@ class ModalClient:
             raise WorkFailed(self._reason("describe", error)) from error
 
     async def progress(self, job_id: str) -> RenderProgress | None:
-        """What the render function last said, None when it said nothing yet or it cannot be asked."""
+        """The last progress of the render function; None if there is none yet or Modal cannot be reached."""
         modal = self._modal()
         try:
             async with asyncio.timeout(CONTROL_SECONDS):
@@ -124,10 +124,10 @@ class ModalClient:
                 found = await progress.get.aio(job_id)
             return None if found is None else RenderProgress.from_dict(found)
         except (TimeoutError, PayloadError, modal.exception.Error):
-            return None  # progress is a courtesy: the result decides
+            return None  # progress is optional
 
     async def cancel(self, call_id: str) -> None:
-        """End a call. Raises WorkFailed when Modal cannot be asked; a call that is over is no error."""
+        """Cancel a call. Raises WorkFailed if Modal cannot be reached. A call that has ended is not an error."""
         modal = self._modal()
         try:
             await self._guarded("cancel", lambda: modal.FunctionCall.from_id(call_id).cancel.aio(), CONTROL_SECONDS)
@@ -165,7 +165,7 @@ class ModalClient:
             (modal.exception.FunctionTimeoutError, f"{function} ran into its time limit on Modal"),
             (modal.exception.ConnectionError, "Modal cannot be reached"),
             (modal.exception.InternalFailure, f"Modal lost the container of {function}"),
-            (modal.exception.ServiceError, "Modal does not answer properly"),
+            (modal.exception.ServiceError, "Modal answered with an error"),
             (modal.exception.RemoteError, f"{function} failed on Modal"),
         ):
             if isinstance(error, kind):

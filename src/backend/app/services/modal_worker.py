@@ -1,4 +1,4 @@
-"""Jobs on Modal: calls are spawned, found again by their id, and cancelled when their job is."""
+"""Runs jobs on Modal: spawns calls, finds them by their id after a restart, and cancels them with their job."""
 
 import asyncio
 import logging
@@ -20,14 +20,14 @@ _PROGRESS_SECONDS: Final = 0.1
 
 @dataclass(frozen=True)
 class _Stored:
-    """The result that was found in the bucket, where Modal had none to tell."""
+    """The result was found in the bucket, although Modal no longer knows the call."""
 
     result: dict[str, Any]
 
 
 class ModalWorker:
-    """A Worker whose work happens elsewhere: several at a time cost nothing here. What the deployed functions are too
-    old for is done by the Machine's own worker."""
+    """A Worker that uses Modal, so several jobs at a time need no resources here. Jobs that the deployed functions are
+    too old for run on the Machine's own worker."""
 
     limit = 8
 
@@ -45,7 +45,7 @@ class ModalWorker:
             return await self._run(work)
         except PayloadRefused as error:
             self._gpu.refused(f"{error}: the Machine does job {work.job.id}")
-        # A resumed job must not wait for that call.
+        # A job that is resumed later must not wait for that call.
         await work.note_call(None)
         return await self._machine.run(work)
 
@@ -71,7 +71,9 @@ class ModalWorker:
             await self._check(clip.output_key, cut)
             return cut.to_dict()
         except PayloadError as error:
-            raise WorkFailed(f"Payload or result of another shape: {error}; deploy src/gpu again") from error
+            raise WorkFailed(
+                f"The GPU function's payload or result is not valid: {error}; deploy src/gpu again"
+            ) from error
 
     def _is_too_old_for(self, wanted: RenderReel | ExtractClip, work: Work) -> bool:
         lacking = self._gpu.lacks(wanted) if work.job.call_id is None else []
@@ -99,10 +101,10 @@ class ModalWorker:
         async def on_wait() -> None:
             nonlocal asking
             if work.job.kind is not JobKind.EXPORT:
-                return  # extractions are short and report nothing
+                return  # extractions are short and do not report progress
             if asking is None or asking.done():
                 asking = asyncio.create_task(ask())
-            # However long it takes, the result is not kept waiting.
+            # A slow progress request must not delay the result.
             await asyncio.wait([asking], timeout=_PROGRESS_SECONDS)
 
         call_id = work.job.call_id
@@ -110,7 +112,7 @@ class ModalWorker:
         try:
             for _ in range(2):
                 if call_id is None:
-                    # An earlier process, or the call that Modal forgot, may have done all of it.
+                    # An earlier process, or the call that Modal no longer knows, may have completed the job.
                     if resumed and (made := await result_in_bucket(self._store, work.job)) is not None:
                         return _Stored(made)
                     await work.report(0.0, "queued on Modal")
@@ -127,15 +129,15 @@ class ModalWorker:
         finally:
             if asking is not None:
                 asking.cancel()
-        raise WorkFailed("Modal forgot the call twice: try again later")
+        raise WorkFailed("Modal lost the call twice; try again later")
 
     async def _check(self, key: str, result: RenderReelResult | ExtractClipResult) -> None:
-        """What the function says is not enough: an upload that nobody checked has failed before."""
+        """Check the stored file, because a function may report success although its upload failed."""
         if result.output_key != key:
             raise WorkFailed(f"Modal stored {result.output_key}, expected {key}: deploy src/gpu again")
         try:
             stored = await self._store.head(key)
         except ObjectMissing as error:
-            raise WorkFailed("Modal says it is done, but the file is not in the bucket") from error
+            raise WorkFailed("Modal reports success, but the file is not in the bucket") from error
         if stored.size != result.size_bytes:
             raise WorkFailed(f"The file in the bucket has {stored.size} bytes, Modal wrote {result.size_bytes}")

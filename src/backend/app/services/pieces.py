@@ -1,8 +1,8 @@
-"""What a Machine has encoded of an export, kept in the bucket until the export is over.
+"""Stores the encoded pieces of an export in the bucket until the export has ended.
 
-Fly stops a Machine some minutes after its last request, whatever it has to do, and a request that it sends to itself
-does not count. So a render that nobody watches is ended in the middle; the Machine of the next request goes on behind
-the last piece that took long, instead of from the beginning.
+Fly stops a Machine some minutes after its last request, even if a job runs, and requests to itself do not count. So a
+render without a connected client is interrupted. The Machine of the next request continues after the last stored piece
+instead of from the beginning; only pieces that took long are stored.
 """
 
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pieces:
-    """A `reel.render.PieceStore` below a folder of the bucket."""
+    """A `reel.render.PieceStore` in a folder of the bucket."""
 
     store: ObjectStore
     folder: str
@@ -39,7 +39,7 @@ class Pieces:
 
 
 async def forget(store: ObjectStore, folder: str) -> None:
-    """Remove the pieces of an export that is over; what cannot be removed is swept later."""
+    """Delete the pieces of an export that has ended. If that fails, the sweep deletes them later."""
     try:
         await store.delete_prefix(folder)
     except StorageError as error:

@@ -1,4 +1,4 @@
-"""What a job's work may ask for, and how it fails."""
+"""The interface of workers, which run jobs, and the error of a failed job."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from reel.payloads import ExtractClip, RenderReel
 
 
 class WorkFailed(Exception):
-    """The work cannot be done; the message is the reason that the job's row gets."""
+    """The job failed; the message becomes the reason in the job's row."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One claimed job, with the ways back to its row."""
+    """A claimed job. `report` stores progress and phase, `note_call` the id of a Modal call, in the job's row."""
 
     job: Job
     report: Callable[[float, str], Awaitable[None]]
@@ -23,10 +23,10 @@ class Work:
 
 
 async def result_in_bucket(store: ObjectStore, job: Job) -> dict[str, Any] | None:
-    """The result of a job whose object is stored, None where it is not.
+    """The result of a job whose object is stored; None if it is not.
 
-    Each job has a key and a payload of its own that never change, and objects appear whole: what is there is what was
-    wanted.
+    The key belongs to this job alone, its payload never changes, and objects are created atomically. So an object at
+    that key is the complete result.
     """
     if job.kind is JobKind.EXPORT:
         reel = RenderReel.from_dict(job.payload)
@@ -42,26 +42,26 @@ async def result_in_bucket(store: ObjectStore, job: Job) -> dict[str, Any] | Non
 
 
 async def delete_result(store: ObjectStore, job: Job) -> None:
-    """Deletes the file that the job has stored."""
+    """Delete the job's output file."""
     await store.delete(job.payload["output_key"])
 
 
 class Worker(Protocol):
-    """Carries out jobs; `limit` is how many at a time, previews and others counted apart."""
+    """Runs jobs. `limit` is how many run at a time; previews and other jobs are counted separately."""
 
     limit: int
 
     async def run(self, work: Work) -> dict[str, Any]:
-        """The result (of reel.payloads) as a dict, once the object is stored.
+        """Run the job and return its result (of reel.payloads) as a dict when the object is stored.
 
-        Raises WorkFailed, StorageError, ReelError. Cancelling ends local work; what runs elsewhere goes on.
+        Raises WorkFailed, StorageError, ReelError. Cancellation ends local work; a call on Modal continues.
         """
         ...
 
     async def discard(self, job: Job) -> None:
-        """Deletes the file of a job that ended after its row was deleted. Raises StorageError."""
+        """Delete the file of a job whose row was deleted while it ran. Raises StorageError."""
         ...
 
     async def abandon(self, job: Job) -> None:
-        """Ends what a cancelled job has running elsewhere."""
+        """End the Modal call of a cancelled job."""
         ...

@@ -1,11 +1,11 @@
 """Lets a Python process listen for a debugger before it runs anything else.
 
-Python imports a module of this name when it starts. The folder comes first in ``PYTHONPATH`` of a Machine or function
-that is debugged, with debugpy beside this file: so no command has to change, and it works for every server. The first
-process of a program listens; those that it starts are told to the debugger by debugpy itself.
+Python imports a module with this name at its start. A debugged Machine or function has this folder, which also has
+debugpy, first in its ``PYTHONPATH``. So no command has to change, and it works for every server. The first process of a
+program listens; debugpy reports its child processes to the debugger.
 
-``PARITY_DEBUG_LISTEN`` is host:port. ``PARITY_DEBUG_WAIT`` is how long, in seconds, a debugger that is waiting already
-has to attach before the program goes on.
+``PARITY_DEBUG_LISTEN`` is host:port. ``PARITY_DEBUG_WAIT`` is the time in seconds in which a waiting debugger must
+attach before the program continues.
 """
 
 import importlib.machinery
@@ -34,14 +34,14 @@ def listen(where: str, wait_s: float) -> None:
 
 
 def next_sitecustomize() -> None:
-    """Run the module of this name that the environment has itself."""
+    """Run the environment's own ``sitecustomize``, if it has one."""
     others = [path for path in sys.path if os.path.abspath(path or ".") != HERE]  # noqa: PTH100
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
     if spec is not None and spec.loader is not None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
-# Popped: what the program starts does not listen at the same address, and debugpy's own helper is no program.
+# Removed from the environment, so that child processes and debugpy's helper do not listen on the same address.
 _where = os.environ.pop("PARITY_DEBUG_LISTEN", "")
 _wait = float(os.environ.pop("PARITY_DEBUG_WAIT", "0"))
 if _where:

@@ -178,15 +178,15 @@ KINDS = list(kinds(defaultdict(str)))
 async def scene(two: Machines, number: int) -> dict[str, str]:
     """Something for each kind of operation to work on, seen by both Machines."""
     game, empty = f"game{number}", f"empty{number}"
-    await two.add_game(game)
-    await two.add_game(empty)
+    await asyncio.gather(two.add_game(game), two.add_game(empty))
 
-    async def made(path: str, body: Any = None) -> str:
-        return str((await two.ok(0, "POST", path, body))["id"])
+    async def twice(path: str, body: Any) -> list[str]:
+        made = await asyncio.gather(*(two.ok(0, "POST", path, body) for _ in range(2)))
+        return [str(one["id"]) for one in made]
 
-    used, free = [await made("/api/clips", {"game_id": game, "name": "a", "start": 1, "end": 40}) for _ in range(2)]
-    project = await made("/api/projects", {"name": "a", "clip_ids": [used]})
-    running, cancelled = [await made("/api/exports", {"project_id": project}) for _ in range(2)]
+    used, free = await twice("/api/clips", {"game_id": game, "name": "a", "start": 1, "end": 40})
+    project = str((await two.ok(0, "POST", "/api/projects", {"name": "a", "clip_ids": [used]}))["id"])
+    running, cancelled = await twice("/api/exports", {"project_id": project})
     await two.ok(0, "POST", f"/api/exports/{cancelled}/cancel")
     await two.catch_up(1)
     made_now = {

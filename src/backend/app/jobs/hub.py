@@ -18,7 +18,7 @@ class Hub:
         self._listeners: dict[tuple[UserContext, JobKind], set[asyncio.Queue[Job]]] = {}
 
     def publish(self, context: UserContext, job: Job) -> None:
-        """Tells every listener; where one is full its oldest event is dropped (each event is the whole state)."""
+        """Send an event to every listener. A full queue drops its oldest event, as each event has the whole state."""
         for queue in self._listeners.get((context, job.kind), ()):
             if queue.full():
                 queue.get_nowait()

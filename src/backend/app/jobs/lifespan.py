@@ -22,7 +22,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Sets `app.state.runner`."""
     core: Core = app.state.core
     settings = core.settings
-    # What a killed process left of its sources and pieces; on Fly the disk is new after each start anyway.
+    # Remove the sources and pieces of a killed process. On Fly the disk is empty after each start anyway.
     await asyncio.to_thread(shutil.rmtree, settings.user_data_dir / ".work", ignore_errors=True)
     owner = f"{settings.fly_machine_id or socket.gethostname()}/{new_id()}"
     worker, tidy = make_worker(core), partial(sweep, core)

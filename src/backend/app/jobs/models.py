@@ -58,7 +58,7 @@ class Job:
 
 
 def from_row(row: Row) -> Job:
-    """A newer release may have added columns: they are none of this one's business."""
+    """The job of a row. Columns of a newer release are ignored."""
     return Job(
         **{
             **{name: row[name] for name in Job.__dataclass_fields__},

@@ -1,4 +1,4 @@
-"""Executes jobs: claims a row, works, renews the lease, and reports the end once object storage has it."""
+"""Runs jobs: claims a row, does the work, renews the lease, and reports the end when it is stored in R2."""
 
 import asyncio
 import dataclasses
@@ -32,8 +32,8 @@ Tidy = Callable[[UserContext], Awaitable[object]]
 
 
 class Runner:
-    """All jobs of this process. `owner` is `machine/process`; `tidy` is done for a profile some time after its first
-    request: nobody waits for it, and a cold start has other things to do."""
+    """All jobs of this process. `owner` is `machine/process`. `tidy` runs in the background some time after the first
+    request for a profile, so that it does not slow down a cold start."""
 
     def __init__(
         self, databases: Databases, worker: Worker, hub: Hub, owner: str, *, clear: bool, tidy: Tidy | None = None
@@ -45,8 +45,8 @@ class Runner:
         self._owner = owner
         self._clear = clear
         self._started_at = now()
-        # A preview may take an hour, and an inspection minutes: no export waits for them. An inspection holds 16 MiB of
-        # the video, so there is one at a time.
+        # Exports must not wait for previews (up to an hour) or inspections (minutes). An inspection keeps 16 MiB of the
+        # video in memory, so only one runs at a time.
         others = asyncio.Semaphore(worker.limit)
         self._slots = dict.fromkeys(JobKind, others) | {
             JobKind.PREVIEW: asyncio.Semaphore(worker.limit),
@@ -69,7 +69,7 @@ class Runner:
         self._resume(context)
 
     def _resume(self, context: UserContext) -> None:
-        # Giving a job back at a stop may itself make this Machine the owner: it must not start that job again.
+        # Releasing a job at a stop may make this Machine the owner. It must not start that job again.
         if self._stopped:
             return
         self._seen.add(context)
@@ -78,8 +78,7 @@ class Runner:
         task.add_done_callback(self._awakening.discard)
 
     def submit(self, context: UserContext, job: Job) -> None:
-        """Carry out a job whose row is stored; one that already runs here is left alone, and a stopping process begins
-        none."""
+        """Run a job whose row is stored. Does nothing if the job already runs here or the process is stopping."""
         if self._stopped:
             return
         key = (context, job.id)
@@ -90,14 +89,14 @@ class Runner:
             task.add_done_callback(lambda done: self._tasks.pop(key, None) if self._tasks.get(key) is done else None)
 
     def latest(self, context: UserContext, job: Job) -> Job:
-        """The job with the progress of this moment where it runs here; its row is renewed only every few seconds."""
+        """The job with its current progress if it runs here, because its row is only updated every few seconds."""
         live = self._live.get((context, job.id))
         if live is None or job.status is not JobStatus.PROCESSING:
             return job
         return dataclasses.replace(job, progress=live.job.progress, phase=live.job.phase)
 
     async def cancel(self, context: UserContext, job: Job) -> None:
-        """Stop what a job, whose row says cancelled, still has running here or elsewhere. Raises WorkFailed."""
+        """Stop the work of a cancelled job, here and on Modal. Raises WorkFailed."""
         task = self._tasks.get((context, job.id))
         if task is not None:
             task.cancel()
@@ -132,7 +131,7 @@ class Runner:
             task.cancel()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=deadline_s)
-            for task in late:  # their rows stay claimed until the lease runs out
+            for task in late:  # their rows stay claimed until the lease expires
                 task.cancel()
 
     async def _awaken(self, context: UserContext) -> None:
@@ -172,7 +171,7 @@ class Runner:
                     return
                 wait = max(1.0, min(LEASE_SECONDS, found.lease_until - time.time()))
             except OwnedElsewhere as error:
-                # The owner resumes the job when this process's lease has run out.
+                # The owner resumes the job when this process's lease has expired.
                 log.info("job %s: %s", job_id, error)
                 return
             except SyncGone as error:
@@ -180,7 +179,7 @@ class Runner:
                 return
             except (SyncError, StorageError) as error:
                 log.warning("job %s: %s", job_id, error)
-                if self._stopped:  # giving the job back failed, which has taken the cancellation's place
+                if self._stopped:  # releasing the job failed, and this error replaced the CancelledError
                     return
                 wait = LEASE_SECONDS
             await asyncio.sleep(wait)
@@ -196,7 +195,7 @@ class Runner:
             working.cancel()
             await asyncio.wait([working])
             beating.cancel()
-            # A no-op where the row was cancelled or another process has it; otherwise this process stops.
+            # Has no effect if the row was cancelled or another process claimed it; otherwise this process is stopping.
             await self._write(context, job.id, lambda connection: rows.release(connection, job.id, self._owner))
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -206,7 +205,7 @@ class Runner:
         except StorageError as error:
             await self._fail(context, job, f"Object storage: {error}")
         except Exception as error:
-            # The row must not stay "processing" for ever because of a mistake of ours.
+            # The row must not stay "processing" for ever because of a bug.
             log.exception("job %s", job.id)
             await self._fail(context, job, f"Internal error: {type(error).__name__}: {error}")
         else:
@@ -216,15 +215,15 @@ class Runner:
             self._live.pop((context, job.id), None)
 
     async def _finish(self, context: UserContext, job: Job, result: dict[str, Any]) -> None:
-        """The job's row is complete. Where the row was deleted meanwhile, so is the file: the request that deleted the
-        row could not delete a file that was not stored yet."""
+        """Mark the row as complete. If it was deleted in the meantime, delete the file, which was not stored yet when
+        the row was deleted."""
         try:
             found = await self._write(context, job.id, lambda connection: finish(connection, job, self._owner, result))
         except SyncGone:
             await self._discard(job)
             raise
         except OwnedElsewhere:
-            # Where the row is still there, the owner finds the file and completes it.
+            # If the row still exists, the owner finds the file and completes the job.
             if _is_unwanted(job, await steps.look(self._databases, context, job.id)):
                 await self._discard(job)
             raise
@@ -244,7 +243,7 @@ class Runner:
         await self._write(context, job.id, lambda connection: rows.fail(connection, job.id, reason, self._owner))
 
     async def _write(self, context: UserContext, job_id: str, change: Any) -> Job | None:
-        """A change of state, and only when it is settled the event about it. The job, None where it has no row."""
+        """Change the state, and send the event when the change is stored. Returns the job; None if it has no row."""
 
         def change_and_read(connection: apsw.Connection) -> Job | None:
             change(connection)
@@ -265,7 +264,7 @@ class Runner:
                 context,
                 lambda connection: rows.set_call(connection, job.id, self._owner, call_id),
             )
-            if not kept:  # cancelled while the call was being made: nobody else knows of it
+            if not kept:  # cancelled during the spawn, so only this process knows the call
                 await self._worker.abandon(dataclasses.replace(job, call_id=call_id))
                 raise WorkFailed("The job was cancelled")
 
@@ -285,7 +284,7 @@ class Runner:
             except OwnedElsewhere:
                 kept = False
             except SyncGone:
-                # No row is left by which anyone could find the call.
+                # Without a row, no other process can find the call.
                 working.cancel()
                 await self._abandon(live.job)
                 return
@@ -304,9 +303,9 @@ class Runner:
 
 
 def _is_unwanted(job: Job, found: Job | None) -> bool:
-    """Whether the file of a job that was carried out belongs to nothing, by the row as it is now. An export that was
-    cancelled or has failed may be rendered again, under the same key."""
-    if job.kind is JobKind.INSPECTION:  # it makes no file: that of a video which was refused is meant
+    """Whether no row needs the file of a job that has run; `job` is its current row. A cancelled or failed export may
+    be rendered again, with the same key."""
+    if job.kind is JobKind.INSPECTION:  # it creates no file; this is about the file of a refused video
         return found is not None and found.status is JobStatus.COMPLETE and "refused" in (found.result or {})
     if found is None:
         return True
@@ -314,7 +313,7 @@ def _is_unwanted(job: Job, found: Job | None) -> bool:
 
 
 class _Live:
-    """Progress of a job that runs here: told to listeners at once, to the row with the next renewal."""
+    """Progress of a job that runs here: sent to listeners at once, stored in the row at the next renewal."""
 
     def __init__(self, context: UserContext, job: Job, hub: Hub) -> None:
         self.job = job

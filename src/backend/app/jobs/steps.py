@@ -15,16 +15,16 @@ from app.sync.interface import Databases, OwnedElsewhere, SyncError, SyncGone
 
 T = TypeVar("T")
 
-# A conflict or an outage of seconds is no reason to lose a render of minutes; 14 to 28 s in all.
+# 14 to 28 s in all, so that a conflict or a short outage does not lose a render of minutes.
 RETRY: Final = Policy(attempts=7, first=0.5, longest=12.0)
 
 
 async def write(databases: Databases, context: UserContext, change: Callable[[apsw.Connection], T]) -> T:
-    """One change, in object storage when this returns. It is made again after a conflict or an outage, so its WHERE
-    must say from which state it may happen.
+    """Make one change and return when it is stored in R2. After a conflict or an outage it is repeated, so its WHERE
+    clause must name the states from which it may start.
 
-    Raises OwnedElsewhere where another Machine serves the profile: jobs follow the owner, they never take a profile
-    over. Raises SyncGone where the profile was deleted, and SyncError or StorageError after the last try."""
+    Raises OwnedElsewhere if another Machine serves the profile, because a job never makes its Machine the owner. Raises
+    SyncGone if the profile was deleted, and SyncError or StorageError after the last attempt."""
     for wait in (*RETRY.waits(), None):
         try:
             if owner := await databases.elsewhere(context):
@@ -41,6 +41,6 @@ async def write(databases: Databases, context: UserContext, change: Callable[[ap
 
 
 async def look(databases: Databases, context: UserContext, job_id: str) -> Job | None:
-    """The job's row as object storage has it."""
+    """The job's row as stored in R2."""
     async with databases.session(context) as session:
         return await session.read(lambda connection: rows.find(connection, job_id))

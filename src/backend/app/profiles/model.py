@@ -32,9 +32,9 @@ _FIELDS = tuple(item.name for item in fields(Entry))
 class Registry:
     """All profiles of a user, in the order of their creation.
 
-    ``begun`` holds the ids of profiles whose log is known to have files: an empty one is damaged, not new. ``cleared``
-    holds the ids of deleted profiles of which nothing is left to sweep. Both stand beside the entries, not in them:
-    earlier releases refuse an entry with a field that they do not know.
+    ``begun`` has the ids of profiles whose log is known to have files; if such a log is empty, it is damaged.
+    ``cleared`` has the ids of deleted profiles without objects. Both are separate from the entries, because earlier
+    releases refuse an entry with an unknown field.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -50,7 +50,7 @@ class Registry:
         return tuple(entry for entry in self.entries if entry.state == ACTIVE)
 
     def with_entry(self, entry: Entry) -> "Registry":
-        """Replaces the entry of that id, or appends it; the first active one becomes the selected one."""
+        """Replace the entry with this id, or append it. The first active profile becomes the selected one."""
         if self.find(entry.id) is None:
             entries = (*self.entries, entry)
         else:
@@ -76,7 +76,7 @@ class Registry:
 
 
 def encode(registry: Registry) -> bytes:
-    """The registry as it lies in the store."""
+    """The registry as bytes for the store."""
     document = {
         "format": FORMAT,
         "selected": registry.selected,
@@ -88,7 +88,7 @@ def encode(registry: Registry) -> bytes:
 
 
 def decode(data: bytes) -> Registry:
-    """Raises `RegistryError`: a registry that cannot be read must not be taken for an empty one."""
+    """Parse the registry. Raises `RegistryError`, because an unreadable registry must not count as empty."""
     try:
         document: Any = json.loads(data)
         if document["format"] != FORMAT:

@@ -15,16 +15,16 @@ from app.storage.interface import ObjectMissing, ObjectStore, PreconditionFailed
 from app.storage.keys import Keys
 from app.storage.retry import Policy
 
-# Others change the same document at the same moment, for no longer than that.
+# How long writes of the same document by others may conflict with ours.
 _RETRY = Policy(attempts=8, first=0.05, longest=3.0)
 
 
 class Profiles:
-    """Profiles of all users. Methods raise `StorageUnavailable`, and problems where that is said.
+    """Profiles of all users. Methods raise `StorageUnavailable`, and problems where their docstrings say so.
 
-    That a profile exists is remembered for `cache_seconds`; that it does not is asked again each time. For `retention`
-    seconds what a profile leaves keeps Machines from writing it that did not hear of its deletion. For `urls` seconds
-    an upload that was begun before may still arrive.
+    The existence of a profile is cached for `cache_seconds`; its absence is not cached. The files that a deleted
+    profile leaves stay for `retention` seconds, so that Machines which do not know of the deletion cannot write to it.
+    An upload that began before the deletion may arrive within `urls` seconds.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Profiles:
         self._known: dict[UserContext, float] = {}
 
     async def exists(self, context: UserContext) -> bool:
-        """Whether the profile is active. One that has objects but no entry (older data) is adopted.
+        """Whether the profile is active. A profile with objects but without an entry (older data) is adopted.
 
-        Raises a gone problem for one that was deleted.
+        Raises a gone problem for a deleted profile.
         """
         now = asyncio.get_running_loop().time()
         if self._known.get(context, 0.0) > now:
@@ -65,7 +65,7 @@ class Profiles:
         return context.profile_id in (await self._load(context.user_id))[0].begun
 
     async def registry(self, user_id: str) -> Registry:
-        """The registry as it is now; where there is none yet, profiles that have objects are adopted into one."""
+        """The current registry. If there is none, one is created with the profiles that have objects."""
         registry, etag = await self._load(user_id)
         if etag is not None:
             return registry
@@ -74,26 +74,26 @@ class Profiles:
         return await self._change(user_id, lambda old: _adopted(old, found)) if found else registry
 
     async def create(self, user_id: str, name: str, profile_id: str | None) -> tuple[Entry, Registry]:
-        """A new profile, with an id of this server's making unless the caller chose one.
+        """Create a profile, with a new id unless the caller chose one.
 
-        Raises a conflict when that id is in use, and a gone problem when it was deleted: an id is never used again.
+        Raises a conflict if the id is in use, and a gone problem if it was deleted, because an id is never reused.
         """
         entry = Entry(profile_id or new_id("p"), name, _now(), _now())
         context = UserContext(user_id, entry.id)
         if profile_id is not None:
-            # Data of that id which no registry knows must be found before a new name takes it over.
+            # If the id has data without a registry entry, adopt them before a new profile gets the id.
             await self.registry(user_id)
-            # Another Machine may have deleted it since.
+            # Another Machine may have deleted it in the meantime.
             self._known.pop(context, None)
             if await self.exists(context):
                 raise taken(entry.id)
-        # Before the registry names the profile: from then on an empty log means damage.
+        # Before the registry has the profile, because from then on an empty log counts as damage.
         await deletion.begin(self._store, self._keys.profile(context))
 
         def add(old: Registry) -> Registry:
             existing = old.find(entry.id)
             if existing is not None and existing.created_at == entry.created_at:
-                return old  # this very call has stored it, and its answer was lost
+                return old  # this call has stored it, but the response was lost
             if existing is not None:
                 raise gone(entry.id) if existing.state != ACTIVE else taken(entry.id)
             return old.with_entry(entry).with_begun(entry.id)
@@ -120,11 +120,11 @@ class Profiles:
     async def delete(
         self, context: UserContext, end_uploads: Callable[[UserContext], Awaitable[None]] | None = None
     ) -> int:
-        """Removes a profile and its objects; how many there were. `end_uploads` is called before the first one goes.
+        """Delete a profile and its objects, and return their number. `end_uploads` is called before the first deletion.
 
-        The profile is gone for everyone before its first object is; a deletion that was interrupted is finished by
-        the next call. Raises an unknown-profile problem where there never was one, a gone problem where there is
-        nothing left to delete.
+        The profile is marked as deleted before its first object is deleted. The next call continues an interrupted
+        deletion. Raises an unknown-profile problem if the profile never existed, and a gone problem if nothing is left
+        to delete.
         """
 
         def begin(old: Registry) -> Registry:
@@ -144,11 +144,11 @@ class Profiles:
         return count
 
     async def sweep(self, user_id: str) -> int:
-        """Removes what is left of the user's deleted profiles and may go by now; how many objects that was.
+        """Delete the remaining objects of the user's deleted profiles, and return their number.
 
-        That is what reached them after their deletion (an upload whose URL was signed before, a file that a Machine had
-        still to store), and what had to stay for a while. A deletion that was interrupted is finished. A profile of
-        which nothing can be left is not looked at again.
+        These are objects that arrived after the deletion (an upload with a URL signed before, a file that a Machine
+        stored late), and files that had to stay for a while. An interrupted deletion is completed. A profile that can
+        have no objects any more is skipped from then on.
         """
         registry, count = (await self._load(user_id))[0], 0
         for entry in registry.entries:
@@ -168,13 +168,13 @@ class Profiles:
         return await deletion.empty(self._store, self._keys.profile(context), self._retention, self._urls)
 
     async def _holds_data(self, context: UserContext) -> bool:
-        """Whether there is more than a creation leaves that was interrupted before the registry named the profile."""
+        """Whether the profile has objects that an interrupted creation would not have left."""
         keys = self._keys.profile(context)
         found = [item.key for item in await self._store.list(keys.prefix, limit=2)]
         return bool(found) and found != [keys.database_folder + deletion.FIRST.name]
 
     async def _note_begun(self, context: UserContext) -> None:
-        """Note of a profile of an earlier release that its log has files, once it has."""
+        """Record that the log of a profile of an earlier release has files."""
         if await self._store.list(self._keys.profile(context).database_folder, limit=1):
             await self._change(context.user_id, lambda old: old.with_begun(context.profile_id))
 
@@ -194,7 +194,7 @@ class Profiles:
             raise StorageUnavailable(str(error)) from error
 
     async def _change(self, user_id: str, change: Callable[[Registry], Registry]) -> Registry:
-        """Reads, changes and writes back; repeats it where the document was changed in between."""
+        """Read, change and write the document; repeat if another process changed it in between."""
         key = self._keys.registry(user_id)
         for wait in (*_RETRY.waits(), None):
             old, etag = await self._load(user_id)
@@ -223,7 +223,7 @@ def gone(profile_id: str) -> problems.ProblemError:
 
 
 def taken(profile_id: str) -> problems.ProblemError:
-    """The problem of an id that is in use."""
+    """The problem for an id that is in use."""
     return problems.CONFLICT.error(f"There is a profile {profile_id!r} already; choose another id")
 
 

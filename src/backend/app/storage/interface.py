@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 READS_AT_ONCE: Final = 16
-"""Objects of one profile that are read side by side while few others are; a store lets more of them wait."""
+"""How many objects of one profile are read concurrently, if there are few other reads; further reads wait."""
 
 
 class StorageError(Exception):
@@ -19,25 +19,25 @@ class StorageError(Exception):
 
 
 class ObjectMissing(StorageError):
-    """The store answered, and there is no such object (or no such upload)."""
+    """The store answered that the object or upload does not exist."""
 
 
 class PreconditionFailed(StorageError):
-    """The object is not what `if_match` or `if_none_match` wanted; nothing was written by this call."""
+    """The condition `if_match` or `if_none_match` failed; this call wrote nothing."""
 
 
 class InvalidRequest(StorageError):
-    """The store refused the request: wrong parts, or a range past the end. A retry is useless."""
+    """The store refused the request (wrong parts, or a range past the end). Do not retry."""
 
 
 class StorageUnavailable(StorageError):
-    """Any other failure: the store was unreachable, too slow, refused access or gave an unknown answer. A write may or
-    may not have happened."""
+    """Any other failure: the store is unreachable, too slow, denies access or gives an unknown answer. A write may have
+    taken effect."""
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object without its content; `etag` as the store gives it, quotes included."""
+    """An object without its content. `etag` includes the quotes."""
 
     key: str
     size: int
@@ -48,7 +48,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class ObjectBytes:
-    """An object's content and the ETag of exactly that content."""
+    """An object's content, and the ETag of that content."""
 
     data: bytes
     etag: str
@@ -78,7 +78,7 @@ class ObjectStore(Protocol):
         ...
 
     async def get_bytes(self, key: str) -> ObjectBytes:
-        """Raises `ObjectMissing`. The content is held in memory; a large one may take as long as `download`."""
+        """The whole content, in memory. A large object has the deadline of `download`. Raises `ObjectMissing`."""
         ...
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -86,11 +86,11 @@ class ObjectStore(Protocol):
         ...
 
     async def download(self, key: str, path: Path) -> ObjectInfo:
-        """Streams to `path`, which appears only when complete. Raises `ObjectMissing`."""
+        """Stream the content to `path`, which is created atomically. Raises `ObjectMissing`."""
         ...
 
     async def upload(self, path: Path, key: str, content_type: str) -> str:
-        """Streams a file, in parts where it is large; the new ETag. The object appears only when complete."""
+        """Stream a file, a large one in parts, and return the new ETag. The object is created atomically."""
         ...
 
     async def put_bytes(
@@ -102,9 +102,9 @@ class ObjectStore(Protocol):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """The new ETag; `metadata` is kept with the object. Large `data` may take as long as `upload`.
+        """Store `data` with `metadata`, and return the new ETag. Large `data` has the deadline of `upload`.
 
-        With a condition raises `PreconditionFailed`, also where `if_match` meets no object.
+        A condition may raise `PreconditionFailed`; `if_match` does so if there is no object, too.
         """
         ...
 
@@ -117,7 +117,7 @@ class ObjectStore(Protocol):
         ...
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Deletes every object below a prefix that ends in `/`; how many there were."""
+        """Delete every object below a prefix that ends in `/`; returns their number."""
         ...
 
     async def list(self, prefix: str, *, limit: int | None = None, after: str = "") -> Sequence[ObjectInfo]:
@@ -134,8 +134,8 @@ class ObjectStore(Protocol):
         ...
 
     async def presign_put(self, key: str, content_type: str, size: int) -> PresignedPut:
-        """A URL that creates the object, of this type and of `size` bytes, and never replaces one: after the first
-        upload it is dead for as long as the object is there."""
+        """A URL that creates the object with this type and `size` in bytes. It cannot replace an object, so after the
+        first upload it has no effect while the object exists."""
         ...
 
     async def create_multipart(self, key: str, content_type: str) -> str:
@@ -143,11 +143,12 @@ class ObjectStore(Protocol):
         ...
 
     async def presign_parts(self, key: str, upload_id: str, sizes: Sequence[int]) -> Sequence[str]:
-        """URLs that upload the parts 1, 2, … of these sizes in bytes; all are signed in one go."""
+        """URLs that upload the parts 1, 2, … of these sizes in bytes."""
         ...
 
     async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[UploadedPart]) -> str:
-        """The new ETag. Raises `ObjectMissing` for an unknown upload, `InvalidRequest` for parts that do not fit."""
+        """Complete the upload and return the new ETag. Raises `ObjectMissing` for an unknown upload, and
+        `InvalidRequest` for wrong parts."""
         ...
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:
@@ -155,18 +156,18 @@ class ObjectStore(Protocol):
         ...
 
     def date(self) -> float:
-        """The store's own clock at its newest answer, in unix seconds: a Machine's may be wrong after a suspend.
+        """The store's date in its newest answer, in unix seconds. A Machine's own clock may be wrong after a suspend.
 
-        One answer may have a wrong date: then this is later than the true one until the next answer.
+        If that answer had a wrong date, this is later than the true time until the next answer.
         """
         ...
 
     def sure_date(self) -> float:
-        """The newest date that a second answer has confirmed, 0 before: never later than the true one."""
+        """The newest date that a second answer has confirmed; 0 before. It is never later than the true time."""
         ...
 
     async def probe(self) -> None:
-        """Returns when the bucket answers."""
+        """Send one request to the bucket. Raises `StorageUnavailable` if it does not answer."""
         ...
 
     async def close(self) -> None:

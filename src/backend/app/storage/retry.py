@@ -1,5 +1,5 @@
-"""The only retry policy, for calls to R2 and for operations made of them. botocore's retries are off, so every try
-counts here."""
+"""The only retry policy, for calls to R2 and for operations that consist of several calls. botocore's own retries are
+off."""
 
 import math
 import random
@@ -10,7 +10,7 @@ from app.storage.interface import StorageUnavailable
 
 
 class TryAgain(Exception):
-    """A call failed in a way that a retry may cure; `after` is the wait in seconds that the server asked for."""
+    """A call failed with an error for which a retry makes sense. `after` is the server's Retry-After in seconds."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         self.after = after
@@ -39,7 +39,7 @@ class Policy:
         return wait
 
     def waits(self) -> Iterator[float]:
-        """The waits between all tries, without a wait that the other side asked for: one fewer than tries."""
+        """The waits between the attempts, without Retry-After; one fewer than attempts."""
         return map(self._delay, range(1, self.attempts))
 
     def _delay(self, attempt: int) -> float:

@@ -1,4 +1,4 @@
-"""A boto3 client as R2 wants it. boto3 is imported by the first use: it costs 0.3 s and 30 MB."""
+"""A boto3 client with the settings that R2 requires. The first use imports boto3, which takes 0.3 s and 30 MB."""
 
 import contextlib
 import datetime

@@ -7,7 +7,8 @@ from app.storage.interface import InvalidRequest, ObjectMissing, PreconditionFai
 from app.storage.retry import TryAgain
 
 MISSING = frozenset({"NoSuchKey", "NoSuchUpload"})
-"""`NoSuchBucket` is not among them: a wrong bucket is no empty one. Nor is a bare 404, which any proxy can send."""
+"""Codes of a missing object. `NoSuchBucket` is excluded, because a wrong bucket must not count as empty; so is a 404
+without a code, which any proxy can send."""
 INVALID = frozenset(
     {
         "InvalidPart",

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from reel.errors import NotAVideo, TruncatedVideo
+from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
+from reel.scan import FORMATS_CHANGE
 
 HEADER_BYTES: Final = 16
 MAX_BOXES: Final = 64
@@ -103,9 +104,11 @@ async def walk(read: Read, file_size: int) -> list[Box]:
 
 
 def check_sample_tables(moov: bytes, file_size: int) -> None:
-    """Refuse an index with more samples than the file can contain, or with samples after its end. Raises NotAVideo.
+    """Refuse an index with more samples than the file can contain, or with samples after its end (NotAVideo), and a
+    track whose samples are in several codecs (UnusableVideo).
 
-    This protects memory: a few bytes can declare millions of samples, and ffmpeg allocates memory for each.
+    This protects memory: a few bytes can declare millions of samples, and ffmpeg allocates memory for each. Of several
+    codecs ffmpeg takes the first, and leaves out the samples in the others.
     """
     for kind, start, end in children(moov, 8, len(moov)):
         tables: Span | None = (start, end)
@@ -113,17 +116,21 @@ def check_sample_tables(moov: bytes, file_size: int) -> None:
             tables = tables and find(moov, *tables, inner)
         if kind != "trak" or tables is None:
             continue
+        media = find(moov, start, end, "mdia")
+        handler = media and find(moov, *media, "hdlr")
+        role = moov[handler[0] + 8 : handler[0] + 12] if handler else b""
+        described = find(moov, *tables, "stsd")
+        codecs = {codec for codec, _, _ in children(moov, described[0] + 8, described[1])} if described else set()
+        if role in (b"vide", b"soun") and len(codecs) > 1:
+            raise UnusableVideo(FORMATS_CHANGE)
         if _last_chunk(moov, tables) >= file_size:
             raise NotAVideo("The video is damaged: its index names places behind the end of the file")
         place = find(moov, *tables, "stsz")
         if place is None:
             continue
         size, count = u32(moov, place[0] + 4), u32(moov, place[0] + 8)
-        media = find(moov, start, end, "mdia")
-        handler = media and find(moov, *media, "hdlr")
-        pictures = handler is not None and moov[handler[0] + 8 : handler[0] + 12] == b"vide"
         too_many = count * size > file_size if size else count * 4 > place[1] - place[0]
-        if too_many or (pictures and count > MAX_PICTURES):
+        if too_many or (role == b"vide" and count > MAX_PICTURES):
             raise NotAVideo(f"The video is damaged: its index announces {count} samples, more than the file can hold")
 
 

@@ -6,14 +6,14 @@ import math
 import re
 import struct
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from tests.reel.matrix import OneFile
 
 from app.games.validation import inspect
-from reel.boxes import children, find
+from reel.boxes import children
 from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import MediaInfo
 from reel.payloads import ExtractClip
@@ -251,6 +251,21 @@ async def test_an_index_that_announces_more_samples_than_the_file_holds_is_refus
         await look(bomb, tmp_path)
 
 
+@pytest.mark.parametrize("second", [b"hvc1", b"avc1"])
+async def test_a_track_whose_samples_are_in_two_codecs_is_refused(second: bytes, folder: Path, tmp_path: Path) -> None:
+    def described_twice(part: bytes) -> bytes:
+        one = part[8:]
+        return part[:4] + struct.pack(">I", 2) + one + one.replace(b"avc1", second, 1)
+
+    path = tmp_path / "two.mp4"
+    path.write_bytes(rebuilt(make(folder / "small.mp4", 2, "-an").read_bytes(), {"stsd": described_twice}))
+    if second == b"avc1":  # a camera may change its settings within one codec
+        assert (await look(path, tmp_path)).duration_s == pytest.approx(2, abs=0.1)
+        return
+    with pytest.raises(UnusableVideo, match="changes the format"):
+        await look(path, tmp_path)
+
+
 @pytest.mark.parametrize("share", [1 / 3, 2 / 3])
 async def test_a_file_that_is_cut_off_is_refused(share: float, folder: Path, tmp_path: Path) -> None:
     for name, options in (("last.mp4", ()), ("first.mp4", ("-movflags", "+faststart"))):
@@ -327,19 +342,18 @@ async def test_a_codec_that_the_image_lacks_is_refused_by_name(folder: Path, tmp
 
 def with_samples(data: bytes, count: int) -> bytes:
     """The same MP4, whose index announces `count` samples of 100 bytes."""
+    sizes, times = struct.pack(">III", 0, 100, count), struct.pack(">IIII", 0, 1, count, 512)
+    return rebuilt(data, {"stsz": lambda _: sizes, "stts": lambda _: times})
 
-    def rebuilt(part: bytes) -> bytes:
-        out = b""
-        for kind, start, end in children(part, 0, len(part)):
-            body = part[start:end]
-            if kind in ("moov", "trak", "mdia", "minf", "stbl"):
-                body = rebuilt(body)
-            elif kind == "stsz":
-                body = struct.pack(">III", 0, 100, count)
-            elif kind == "stts":
-                body = struct.pack(">IIII", 0, 1, count, 512)
-            out += struct.pack(">I4s", len(body) + 8, kind.encode()) + body
-        return out
 
-    assert find(data, 0, len(data), "moov")
-    return rebuilt(data)
+def rebuilt(data: bytes, changes: Mapping[str, Callable[[bytes], bytes]]) -> bytes:
+    """The same MP4, whose index lies behind its media, with other contents of these boxes."""
+    out = b""
+    for kind, start, end in children(data, 0, len(data)):
+        body = data[start:end]
+        if kind in ("moov", "trak", "mdia", "minf", "stbl"):
+            body = rebuilt(body, changes)
+        elif kind in changes:
+            body = changes[kind](body)
+        out += struct.pack(">I4s", len(body) + 8, kind.encode()) + body
+    return out

@@ -1,4 +1,4 @@
-"""Deploy the GPU functions to the real Modal: ``modal deploy`` on the entry file that ``parity.toml`` names."""
+"""Deploys the GPU functions to Modal: runs ``modal deploy`` on the entry file of ``parity.toml``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def deploy_environment(environ: Mapping[str, str], pythonpath: list[str], root: Path) -> dict[str, str]:
-    """The caller's environment, less what would address a stand-in, with the packages that the entry file imports."""
+    """The caller's environment without the stand-in's address, and with the import path of the entry file."""
     kept = {name: value for name, value in environ.items() if name != "MODAL_SERVER_URL"}
     return {**kept, "PYTHONPATH": os.pathsep.join(str(root / folder) for folder in pythonpath)}
 

@@ -1,4 +1,4 @@
-"""What ``make test`` ran and what it could not: a table, then one line of counts. Exit 1 when anything failed.
+"""Prints what ``make test`` ran and what it could not run, and a line with counts. Exits with 1 if anything failed.
 
 Usage: summary.py STEPS.tsv NAME=JUNIT.xml…  A step is ``name<TAB>passed|failed|skipped<TAB>note``.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass
 class Summary:
-    """``lines`` for people; ``counts`` of single tests, checks and of the steps that have none."""
+    """``lines`` to print; ``counts`` of tests and checks, and of steps without a report."""
 
     lines: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -26,7 +26,7 @@ class Summary:
 
 
 def outcomes(report: Path) -> tuple[Counter[str], Counter[str]]:
-    """Outcomes of a JUnit report, and how often each reason to skip was given."""
+    """The outcomes of a JUnit report, and the reasons for skips with their counts."""
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for case in ET.parse(report).getroot().iter("testcase"):
@@ -42,7 +42,7 @@ def outcomes(report: Path) -> tuple[Counter[str], Counter[str]]:
 
 
 def summarise(steps: Sequence[tuple[str, str, str]], reports: Sequence[tuple[str, Path]]) -> Summary:
-    """A failed step counts as one failure of its own only where no report accounts for it: a crash, say, or lint."""
+    """Summarise all steps. A failed step only counts as a failure if no report has one, as after a crash or lint."""
     summary = Summary()
     counted: Counter[str] = Counter()
     for name, report in reports:

@@ -1,4 +1,4 @@
-"""Builds argument lists for ffmpeg and ffprobe. Nothing is run here.
+"""Builds argument lists for ffmpeg and ffprobe. `reel.run` runs them.
 
 Written for a Machine with 512 MB and one shared CPU: one thread per codec, short look-ahead, one source open at a
 time. Only filters, codecs and protocols that the image's own ffmpeg has (see the Dockerfile) are used.
@@ -25,15 +25,15 @@ AAC_RATE: Final = 128_000
 MIN_VIDEO_RATE: Final = 64_000
 # ffmpeg takes no more than 2^31 - 1, which a limit for a game of a second or two would exceed.
 MAX_VIDEO_RATE: Final = 200_000_000
-# What ffmpeg says where a stream of sound changes its layout or its rate (libavfilter/buffersrc.c).
+# ffmpeg's message when an audio stream changes its layout or rate (libavfilter/buffersrc.c).
 SOUND_CHANGES: Final = "Changing audio frame properties on the fly is not supported"
-# Mono plays at full loudness from both sides, as players do it; ffmpeg would take 3 dB away.
+# Mono is played at full volume on both channels, as players do; ffmpeg's default reduces it by 3 dB.
 MONO_GAIN: Final = "volume=1+(sqrt(2)-1)*not(nb_channels-1)"
 # Surround is mixed as in ITU-R BS.775: front 1, centre and surround 0.7, no low-frequency effects. With integer samples
-# ffmpeg would divide all of that by the greatest possible sum, 2.4: a clip in 5.1 would be quieter by 8 dB than one in
-# stereo. With floats it does not; a limiter takes the rare peaks that are too loud then.
+# ffmpeg would divide the sum by its maximum, 2.4, so a clip in 5.1 would be 8 dB quieter than one in stereo. With float
+# samples it does not, and a limiter reduces the rare peaks.
 LIMITER: Final = "alimiter=level=disabled:limit=0.97:latency=1"
-# A picture that is on at the start of a piece and is the file's last one may have begun so long before.
+# The picture at the start of a piece may have begun this long before, if it is the last one of the file.
 HOLD_SECONDS: Final = 10.0
 
 _ENCODER: Final[dict[Quality, tuple[str, str]]] = {
@@ -47,10 +47,10 @@ _ENCODER: Final[dict[Quality, tuple[str, str]]] = {
 class Segment:
     """One piece of the output: `frames` frames at `rate`, from `start_s` of the source, at a given frame size.
 
-    The picture is shown in square pixels, scaled into the frame and centred on black. ffmpeg seeks to the key frame
-    before `seek_s` and drops what comes before `start_s`: not every container has an index of key frames
-    (`reel.seek`). `table` turns an HDR picture into SDR (`reel.colour`). `sound` is a file with the sound of this piece
-    (`sound_of`), for a source whose sound changes its form in the middle.
+    The picture is converted to square pixels, scaled into the frame and centred on black. ffmpeg seeks to the key frame
+    before `seek_s` and drops everything before `start_s`, because not every container has an index of key frames
+    (`reel.seek`). `table` converts HDR to SDR (`reel.colour`). `sound` is a file with the audio of this piece
+    (`sound_of`), for a source whose audio format changes in the middle.
     """
 
     source: Path
@@ -72,8 +72,7 @@ class Segment:
 
     @property
     def bit_rate(self) -> int | None:
-        """The most that the picture may use, in bits per second, so that the file has about `max_bytes`; None without
-        a limit."""
+        """Highest video bit rate in bits per second, so that the file has about `max_bytes`; None without a limit."""
         if not self.max_bytes:
             return None
         rate = int(self.max_bytes * 8 / max(self.duration_s, 1.0)) - AAC_RATE
@@ -89,12 +88,12 @@ class Segment:
 
     @property
     def begins_s(self) -> float:
-        """Where ffmpeg begins to read, in seconds of the source."""
+        """The time of the source at which ffmpeg starts to read, in seconds."""
         return self.start_s if self.seek_s is None else self.seek_s
 
 
 def probe(path: Path, *, tools: Tools) -> list[str]:
-    """ffprobe: format and streams as JSON."""
+    """ffprobe command: format and streams as JSON."""
     return [
         tools.ffprobe,
         *("-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
@@ -103,7 +102,7 @@ def probe(path: Path, *, tools: Tools) -> list[str]:
 
 
 def key_frames(path: Path, stream: int, from_s: float, to_s: float, *, tools: Tools) -> list[str]:
-    """ffprobe: time and flags of a stream's packets between two times of the container's clock, one a line."""
+    """ffprobe command: time and flags of a stream's packets between two container times, one packet per line."""
     return [
         tools.ffprobe,
         *("-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
@@ -122,7 +121,7 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *_start(tools),
         *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file", "-threads", "1"),
         # Without -ss at the beginning: FLV without an index of key frames cannot seek to 0.
-        # Everything from the key frame on gets into the graph: the picture that is on at the start may be an old one.
+        # All frames from the key frame on enter the graph, because the picture at the start may be an earlier frame.
         *(("-noaccurate_seek", "-ss", f"{piece.begins_s:.6f}") if piece.begins_s > 0 else ()),
         # A stream that changes its form goes on in the same graph: a new one would begin to count frames again. A
         # picture of another size is scaled; sound of another layout or rate ends the command with SOUND_CHANGES.
@@ -131,10 +130,10 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *sound,
         *("-filter_complex_threads", "1", "-filter_complex", segment_filters(piece)),
         *("-map", "[video]", "-map", "[audio]", "-map_metadata", "-1", "-map_chapters", "-1"),
-        # The graph counts the frames: in ffmpeg 5.1, -frames:v also ends the sound of a picture that is ahead of it.
+        # The graph counts the frames. In ffmpeg 5.1, -frames:v would also cut audio that lags behind the video.
         *("-c:v", "libx264", "-preset", preset, "-crf", crf, "-pix_fmt", "yuv420p", "-threads", "1"),
         *(("-maxrate", str(piece.bit_rate), "-bufsize", str(piece.bit_rate)) if piece.bit_rate else ()),
-        # The joined file is a copy of the pieces: without B-frames every piece begins at time zero.
+        # The pieces are joined without encoding, so each must begin at time zero, which requires no B-frames.
         *("-bf", "0", "-g", str(round(2 * piece.rate)), "-x264-params", "rc-lookahead=10:sync-lookahead=0"),
         *("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"),
         *("-video_track_timescale", str(_timescale(piece.rate))),
@@ -158,16 +157,16 @@ def sound_of(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
 
 
 def segment_filters(piece: Segment) -> str:
-    """The filter graph of `segment`: exactly `frames` frames and as much sound, whatever the source lacks."""
-    # Zero is where the piece begins: what is before has a negative time.
+    """The filter graph of `segment`: exactly `frames` frames and audio of the same length, even of a short source."""
+    # The piece begins at time zero; earlier frames have negative times.
     lead_s = piece.start_s - piece.begins_s
     ahead_s = lead_s + piece.media.video.late_s
     video = [
         # The rate stays: one frame for each pair of fields. Frames that are not marked as interlaced pass unchanged.
-        # That filter fails at a frame of another size, so all get the size of the first one.
+        # That filter fails if the frame size changes, so all frames are scaled to the size of the first one.
         *(["scale=iw:ih,bwdif=mode=send_frame:deint=interlaced"] if piece.media.video.interlaced else []),
         *([f"setpts=PTS-{ahead_s:.6f}/TB"] if ahead_s > 0 else []),
-        # Every frame is shown until the next one, the first also before its time, the last also after its end.
+        # Each frame is shown until the next one; the first one also before its time, the last one also after its end.
         f"fps={piece.rate}:start_time={-min(HOLD_SECONDS, piece.start_s):.6f}",
         "tpad=stop_mode=clone:stop=-1",
         f"trim=start_pts=0:end_pts={piece.frames}",
@@ -191,7 +190,7 @@ def segment_filters(piece: Segment) -> str:
         video += [f"fade=t=in:st=0:d={length:.4f}", f"fade=t=out:st={out:.4f}:d={length:.4f}"]
         audio += [f"afade=t=in:st=0:d={length:.4f}", f"afade=t=out:st={out:.4f}:d={length:.4f}"]
     # As a filter: an lavfi input would speak pcm_u8, which the image's ffmpeg does not decode.
-    # By their places: a stream that cannot be used (a cover, one without a picture) may stand before them.
+    # By index, because unusable streams (a cover, one without a picture) may come before them.
     picture = f"[0:{piece.media.video.index}]"
     heard = piece.media.audio
     apart = f"[{2 if piece.overlay else 1}:a:0]"
@@ -220,7 +219,7 @@ def _stereo(*, limited: bool) -> list[str]:
 
 
 def _scaled(piece: Segment) -> list[str]:
-    """From the source's colours to BT.709 of limited range, at the size within the frame."""
+    """Filters that convert the source's colours to BT.709 with limited range, and scale to the size in the frame."""
     seen = piece.media.video
     # The shape of each frame, not of the first one: a receiver that goes from SD to HD changes it, and so does a
     # browser that records a window or a phone which is turned.
@@ -242,7 +241,7 @@ def _scaled(piece: Segment) -> list[str]:
 
 
 def join(listing: Path, output: Path, *, tools: Tools) -> list[str]:
-    """Join pieces of one shape: pictures are copied, sound is encoded once over all of them (no gaps)."""
+    """Join pieces of the same format. Video is copied; audio is encoded once over all pieces, without gaps."""
     return [
         *_start(tools),
         *("-f", "concat", "-safe", "0", "-protocol_whitelist", "file", "-i", _file(listing)),
@@ -252,7 +251,7 @@ def join(listing: Path, output: Path, *, tools: Tools) -> list[str]:
 
 
 def join_listing(pieces: list[Path]) -> str:
-    """The script for `join`; names are those of our own temporary files."""
+    """The concat script for `join`. The names are temporary files of this process."""
     return "".join(f"file 'file:{piece}'\n" for piece in pieces)
 
 
@@ -264,12 +263,12 @@ def _start(tools: Tools) -> list[str]:
 
 
 def _file(path: Path | None) -> str:
-    # With the protocol named, no file name is ever read as an option or as another protocol.
+    # With an explicit protocol, no file name can be taken for an option or another protocol.
     return f"file:{path}"
 
 
 def _in_graph(path: Path) -> str:
-    """A path as an option's value in a filter graph, which is unquoted twice (ffmpeg-filters, "Notes on filtergraph
+    """A path escaped as an option in a filter graph, which is unescaped twice (ffmpeg-filters, "Notes on filtergraph
     escaping")."""
     once = re.sub(r"([\\':])", r"\\\1", str(path))
     return re.sub(r"([\\'\[\],;])", r"\\\1", once)

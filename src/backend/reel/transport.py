@@ -1,8 +1,8 @@
-"""An MPEG transport stream (ISO/IEC 13818-1): whether its clock runs on, and whether its streams keep their format.
+"""Checks an MPEG transport stream (ISO/IEC 13818-1): its clock must not restart, its streams must keep their format.
 
-A recorder that was paused, or parts that were joined byte by byte, leave a file whose clock restarts in the middle.
-Its length and its times are wrong. ffprobe does not notice, because it compares only the first and the last timestamp.
-A receiver may also record a change of the codec, but ffmpeg keeps using the decoder with which it began.
+If a recorder was paused, or parts were concatenated byte by byte, the clock restarts in the middle of the file. Then
+its length and times are wrong. ffprobe does not detect it, because it only compares the first and the last timestamp. A
+receiver may also record a change of the codec, but ffmpeg keeps the decoder of the first one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SOUNDS: Final = frozenset({0x03, 0x04, 0x0F, 0x11, 0x80, 0x81, 0x82, 0x83, 0x84
 _PRIVATE: Final = 0x06
 # Descriptors that name the format of such a stream: a registration (2.6.8), and those of DVB for AC-3, E-AC-3, …
 _NAMES_FORMAT: Final = frozenset({0x05, 0x6A, 0x7A, 0x7B, 0x7C})
-# How much of a file is searched at once: 4 MB.
+# Size of the blocks in which a file is searched: 4 MB.
 _BLOCK_PACKETS: Final = 20_000
 _TOLERANCE: Final = int(CLOCK_SLACK_S * _TICKS)
 
 
 def packet_size(head: bytes) -> int:
-    """188, or 192 with a time code before each packet (M2TS), or 204 with a checksum behind; 0 for another kind of
-    file."""
+    """The packet size: 188, or 192 with a time code before each packet (M2TS), or 204 with a checksum after it; 0 for
+    another kind of file."""
     for size, offset in ((188, 0), (192, 4), (204, 0)):
         places = range(offset, min(len(head), offset + 8 * size), size)
         if len(head) >= 3 * size and all(head[place] == _SYNC for place in places):
@@ -43,7 +43,7 @@ def packet_size(head: bytes) -> int:
 
 
 class Recording:
-    """A `reel.scan.Scan` of an MPEG-TS: its clock and its formats."""
+    """A `reel.scan.Scan` of an MPEG-TS: checks its clock and its formats."""
 
     def __init__(self, packet: int) -> None:
         self.step = packet
@@ -62,7 +62,7 @@ class Recording:
 
 
 class Clock:
-    """Fed with parts of a file in order, each beginning at a packet."""
+    """Checks the clock. Gets the parts of a file in order; each part begins at a packet."""
 
     def __init__(self, packet: int) -> None:
         self._packet = packet
@@ -71,7 +71,7 @@ class Clock:
         self.went_back = False
 
     def look(self, data: bytes) -> None:
-        """Compare each timestamp with the latest one before it, of the same stream."""
+        """Compare each timestamp with the latest earlier one of the same stream."""
         flags = data[self._offset + 1 :: self._packet]
         for number, flag in enumerate(flags):
             start = self._offset + number * self._packet
@@ -90,7 +90,7 @@ class Clock:
 
 
 class Formats:
-    """Fed with parts of a file: the formats of its streams, by the tables of its programs (2.4.4)."""
+    """Checks the formats of streams by the program tables (2.4.4). Gets the parts of a file in order."""
 
     def __init__(self, packet: int) -> None:
         self._packet = packet
@@ -101,8 +101,8 @@ class Formats:
         self.changed = False
 
     def look(self, data: bytes) -> None:
-        """Compare each table with the first one. A stream may come and go, but not be of another type; another stream
-        or program may be added to the first one, but not take its place, because a clip is cut from the first one."""
+        """Compare each table with the first one. A stream may disappear and come back with the same type. Other streams
+        and programs may be added but not replace the first one, because a clip is cut from the first one."""
         for start in self._begins(data, 0):
             section = _section(data[start : start + 188])
             if section[:1] == b"\x00":
@@ -122,8 +122,8 @@ class Formats:
                 self.changed |= any(_is_replaced(kinds, known, types) for kinds in (_PICTURES, _SOUNDS))
 
     def _begins(self, data: bytes, stream: int) -> Iterator[int]:
-        """Where packets lie in which a table of a stream begins. By searching: a loop over all packets of a gigabyte
-        takes seconds."""
+        """Offsets of packets in which a table of a stream begins. It searches for them, because a loop over all packets
+        of a gigabyte takes seconds."""
         for priority in (0, 0x20):
             mark = bytes([_SYNC, _BEGINS | priority | stream >> 8, stream & 0xFF])
             at = data.find(mark)
@@ -134,7 +134,7 @@ class Formats:
 
 
 def check_formats(path: Path) -> None:
-    """Raises UnusableVideo where a file is an MPEG-TS whose streams change their format anywhere in it."""
+    """Raises UnusableVideo if the file is an MPEG-TS in which a stream changes its format."""
     with path.open("rb") as file:
         head = file.read(8 * 204)
         packet = packet_size(head)
@@ -142,7 +142,7 @@ def check_formats(path: Path) -> None:
             return
         formats = Formats(packet)
         file.seek(0)
-        # In blocks, not as a memory map: its search is slower, and keeps other threads from running.
+        # In blocks. A memory map is slower to search and blocks other threads meanwhile.
         while block := file.read(_BLOCK_PACKETS * packet):
             formats.look(block)
     if formats.changed:
@@ -150,7 +150,7 @@ def check_formats(path: Path) -> None:
 
 
 def _section(packet: bytes) -> bytes:
-    """The table that begins in a packet, its checksum included; empty where none does, or where it goes on in another
+    """The table that begins in a packet, with its checksum. Empty if none begins there, or if it continues in another
     packet."""
     if not packet[1] & 0x40 or not packet[3] & 0x10:
         return b""
@@ -167,7 +167,7 @@ def _section(packet: bytes) -> bytes:
 
 
 def _types(section: bytes) -> dict[int, bytes]:
-    """Stream to type, of a program's table; of a private stream also what its descriptors say of its format."""
+    """The type of each stream in a program's table; for a private stream also the format in its descriptors."""
     found: dict[int, bytes] = {}
     at = 12 + ((section[10] & 0x0F) << 8 | section[11]) if len(section) > 12 else len(section)
     while at + 5 <= len(section) - 4:
@@ -191,14 +191,14 @@ def _named_format(descriptors: bytes) -> bytes:
 
 
 def _is_replaced(kinds: frozenset[int], before: dict[int, bytes], after: dict[int, bytes]) -> bool:
-    """Whether other streams of these kinds have taken the place of all that were there."""
+    """Whether all earlier streams of these kinds were replaced by other ones."""
     was = {stream for stream, kind in before.items() if kind[0] in kinds}
     now = {stream for stream, kind in after.items() if kind[0] in kinds}
     return bool(was and now) and not was & now
 
 
 def _presentation_ticks(packet: bytes) -> int | None:
-    """The PTS of the picture or sound that begins in this packet (2.4.3.7), None where none begins."""
+    """The PTS of the picture or audio frame that begins in this packet (2.4.3.7); None if none begins."""
     if not packet[1] & 0x40 or not packet[3] & 0x10:
         return None
     at = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)

@@ -1,12 +1,12 @@
 """Looks at an uploaded video without downloading it: some ranges of it, then ffprobe.
 
-The read ranges are laid at their places in a sparse file as long as the object, so that ffprobe sees real offsets. An
-MPEG-TS has no offsets in it: there ffprobe gets the first and the last part back to back, because it would search the
-zeros between them for packets.
+The ranges are written at their offsets into a sparse file with the object's length, so that ffprobe sees real offsets.
+An MPEG-TS contains no offsets, so ffprobe gets its first and last part without a gap; it would search the zeros of a
+gap for packets.
 
-Some kinds of file prove with these ranges what the rest of them is like. The others (`reel.scan`) are read whole: a
-small one at once, a large one by a job, because a Machine reads some 8 MiB/s. Looking at places of a large one at equal
-distances was rejected: it misses what is shorter than the distance.
+For some kinds of file these ranges show that the rest is valid too. The others (`reel.scan`) are read completely: small
+ones during the request, large ones by a job, because a Machine reads about 8 MiB/s. Reading samples of a large file was
+rejected, because samples miss defects between them.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from reel.scan import JOINED, Scan
 from reel.tools import find_tools
 
 _MIB: Final = 1024 * 1024
-# More than ffprobe reads to learn what the streams are (its default probesize is 5,000,000 bytes).
+# More than ffprobe reads to detect the streams (its default probesize is 5,000,000 bytes).
 HEAD_BYTES: Final = 6 * _MIB
 TAIL_BYTES: Final = 1 * _MIB
 MAX_INDEX_BYTES: Final = 64 * _MIB
-# A file up to this size is read whole while the request waits.
+# Files up to this size are read completely during the request.
 AT_ONCE_BYTES: Final = 36 * _MIB
 READS_AT_ONCE: Final = 4
-# How far from the end the last picture is looked for; each step reads that much more.
+# Step by which the search for the last picture moves back from the end.
 END_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
-# A damaged file can keep ffprobe busy; a sound one takes less than a second.
+# Timeout for a damaged file, which may keep ffprobe busy. A valid file takes less than a second.
 PROBE_SECONDS: Final = 20.0
 MAX_SECONDS: Final = 7 * 86_400.0
 PIECE_BYTES: Final = 4 * _MIB
@@ -54,9 +54,10 @@ async def silent(share: float) -> None:
 
 
 async def inspect(read: Read, size: int, folder: Path, *, at_most: float, report: Report = silent) -> MediaInfo | None:
-    """What a file of `size` bytes holds; None where it would have to be read whole and has more than `at_most` bytes.
+    """The contents of a file of `size` bytes. None if it must be read completely but has more than `at_most` bytes.
 
-    Raises UnusableVideo when it is no whole video, and what `read` raises. `report` gets the share that was read.
+    Raises UnusableVideo if it is not a complete video, and what `read` raises. `report` gets the fraction that was
+    read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="inspect-", dir=folder) as name:
@@ -76,12 +77,12 @@ async def inspect(read: Read, size: int, folder: Path, *, at_most: float, report
             f"The video is too short: it has {media.duration_s:.3f} s, a clip at least {MIN_SPAN_SECONDS} s"
         )
     _refuse_impossible(media, size)
-    # ffprobe saw a file of another size where only its ends were laid out.
+    # If ffprobe got only both ends, it saw a file of another size.
     return replace(media, size_bytes=size)
 
 
 async def _read_whole(read: Read, size: int, scan: Scan, report: Report) -> None:
-    """Raises UnusableVideo at the first fault."""
+    """Raises UnusableVideo at the first defect."""
 
     def look_at(parts: list[bytes]) -> None:
         for part in parts:
@@ -133,7 +134,7 @@ async def _look_at_segment(read: Read, size: int, head: bytes, media: MediaInfo)
     end = matroska.end_of_segment(head)
     if end is not None and end < size and matroska.is_header(await read(end, min(matroska.HEADER_BYTES, size - end))):
         raise UnusableVideo(JOINED)
-    last_byte = min(size, end or size)  # what follows the segment is no part of the video
+    last_byte = min(size, end or size)  # bytes after the segment do not belong to the video
     for length in END_BYTES:
         tail = await _pieces(read, max(0, last_byte - length), min(length, last_byte))
         last_s = await asyncio.to_thread(matroska.last_picture, head, tail)
@@ -157,14 +158,14 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
     if not fragments.is_fragmented(moov):
         await _lay_out(path, size, head, parts)
         return await _probe(path), None
-    # ffprobe walks fragments one by one: it gets the beginning alone, which tells what the streams are.
+    # ffprobe reads all fragments, so it gets only the beginning, which is enough to detect the streams.
     end = max([len(head), *(offset + len(data) for offset, data in parts)])
     await _lay_out(path, end, head, parts)
     return await _probe(path), fragments.Fragments(moov, size)
 
 
 async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, path: Path) -> Seen:
-    # Both parts begin at a packet, which keeps the second one in step with the first.
+    # Both parts begin at a packet boundary, so that the packets of the second one stay aligned.
     whole = len(head) // packet * packet
     at = max(whole, (size - HEAD_BYTES) // packet * packet)
     tail = await _pieces(read, at, size - at)

@@ -1,7 +1,7 @@
 // The upload of this tab: begun, resumed, shown, and finished when the API has looked at the video.
 
 import { guarded, hideError } from "./banner.js";
-import { deleteGame, finalizeUpload, prepareUpload, uploadUrls } from "./calls.js";
+import { deleteGame, finalizeUpload, listGames, prepareUpload, uploadUrls } from "./calls.js";
 import { byId, size } from "./dom.js";
 import { Cancelled, CAUSES, Problem, Refused, Unreachable } from "./errors.js";
 import { profileId } from "./identity.js";
@@ -125,6 +125,10 @@ function run(file, title, begin) {
       if (profileId() === record.profile) await uploaded(game);
     } catch (error) {
       if (error instanceof Cancelled && active.game && !active.abandoned) await discard(active.game);
+      // Storage or the API refuses what belongs to no game.
+      if (record && (error.final || [404, 409].includes(error.status)) && !error.told && (await isGone(record))) {
+        throw new Refused(`“${title}” was deleted in another tab or on another device, so its upload has ended.`);
+      }
       throw error;
     } finally {
       active = state = null;
@@ -134,6 +138,10 @@ function run(file, title, begin) {
     }
   }, { key: "upload" });
 }
+
+/** Whether the game of an upload was deleted; false where the API cannot tell. */
+const isGone = ({ game, profile }) =>
+  listGames({ profile }).then((games) => !games.some(({ id }) => id === game), () => false);
 
 async function discard(game) {
   const { profile } = recorded(game) ?? {};

@@ -117,7 +117,7 @@ def test_an_upload_that_ended_can_be_resumed_although_the_list_of_games_does_not
     begin(tab, long_video)
     expect(tab.get_by_test_id("game-item")).to_contain_text("Uploading")
     tab.route(
-        "**/api/games", lambda route: route.fulfill(status=401, headers={"Access-Control-Allow-Origin": site.page})
+        "**/api/games", lambda route: route.fulfill(status=500, headers={"Access-Control-Allow-Origin": site.page})
     )
     for _poll in range(500):
         if held:
@@ -126,6 +126,22 @@ def test_an_upload_that_ended_can_be_resumed_although_the_list_of_games_does_not
     held[0].fulfill(status=400, headers={"Access-Control-Allow-Origin": site.page})
     expect(tab.get_by_test_id("error-banner")).to_contain_text("Storage refused the upload: 400")
     expect(tab.get_by_role("button", name="Resume the upload of Match")).to_be_visible()
+
+
+def test_an_upload_whose_game_was_deleted_elsewhere_says_so(tab: Page, api: Api, long_video: Path) -> None:
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    begin(tab, long_video)
+    expect(tab.get_by_test_id("game-item")).to_contain_text("Uploading")
+    (game,) = api.call("GET", "/api/games")["games"]
+    api.call("DELETE", f"/api/games/{game['id']}")
+    tab.unroute(PARTS)  # which sends on what waited
+    expect(tab.get_by_test_id("error-banner")).to_contain_text(
+        "“Match” was deleted in another tab or on another device"
+    )
+    expect(tab.get_by_test_id("error-again")).to_be_hidden()
+    expect(tab.get_by_test_id("game-item")).to_have_count(0)
+    expect(tab.locator("#upload-state")).to_be_hidden()
 
 
 def test_it_says_that_it_waits_for_the_network_and_goes_on(

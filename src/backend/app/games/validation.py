@@ -32,21 +32,19 @@ MAX_INDEX_BYTES: Final = 64 * _MIB
 # Files up to this size are read completely during the request.
 AT_ONCE_BYTES: Final = 36 * _MIB
 READS_AT_ONCE: Final = 4
-# Step by which the search for the last picture moves back from the end.
+# Sizes of the end of the file in which the last picture is searched: the next one if the one before has none.
 END_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
 # Timeout for a damaged file, which may keep ffprobe busy. A valid file takes less than a second.
 PROBE_SECONDS: Final = 20.0
 MAX_SECONDS: Final = 7 * 86_400.0
 PIECE_BYTES: Final = 4 * _MIB
-# What a frame takes at least: a packet in an MPEG-TS (half of one, as ffprobe may count fields), the header of a chunk
-# in an AVI.
+# Smallest size of a frame: in an MPEG-TS half a packet (ffprobe may count fields), in an AVI the header of a chunk.
 LEAST_FRAME_BYTES: Final = {"mpegts": 94, "avi": 8}
 
 Read = Callable[[int, int], Awaitable[bytes]]
 Report = Callable[[float], Awaitable[None]]
 Seen = tuple[MediaInfo, Scan | None]
-"""What the beginning and the end of a file tell, and what the rest of it is to be searched with where they do not prove
-it."""
+"""What the beginning and the end of a file show, and the scan for the rest if they do not prove that it is valid."""
 
 
 async def silent(share: float) -> None:

@@ -38,6 +38,8 @@ KNOWN_KINDS: Final = frozenset(
         *("meta", "meco", "uuid", "pdin", "PICT"),
     }
 )
+# What stands in the place of the codec where samples are encrypted (ISO/IEC 14496-12, 8.12).
+ENCRYPTED: Final = frozenset({"encv", "enca"})
 # What a file of this family may begin with.
 FIRST_KINDS: Final = frozenset({"ftyp", "moov", "mdat", "free", "skip", "wide", "styp", "pnot"})
 
@@ -105,7 +107,7 @@ async def walk(read: Read, file_size: int) -> list[Box]:
 
 def check_sample_tables(moov: bytes, file_size: int) -> None:
     """Refuse an index with more samples than the file can contain, or with samples after its end (NotAVideo), and a
-    track whose samples are in several codecs (UnusableVideo).
+    track whose samples are encrypted or in several codecs (UnusableVideo).
 
     This protects memory: a few bytes can declare millions of samples, and ffmpeg allocates memory for each. Of several
     codecs ffmpeg takes the first, and leaves out the samples in the others.
@@ -121,6 +123,8 @@ def check_sample_tables(moov: bytes, file_size: int) -> None:
         role = moov[handler[0] + 8 : handler[0] + 12] if handler else b""
         described = find(moov, *tables, "stsd")
         codecs = {codec for codec, _, _ in children(moov, described[0] + 8, described[1])} if described else set()
+        if codecs & ENCRYPTED:
+            raise UnusableVideo("The video is encrypted (DRM) and cannot be decoded here: upload a copy that is not")
         if role in (b"vide", b"soun") and len(codecs) > 1:
             raise UnusableVideo(FORMATS_CHANGE)
         if _last_chunk(moov, tables) >= file_size:

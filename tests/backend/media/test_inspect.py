@@ -266,6 +266,14 @@ async def test_a_track_whose_samples_are_in_two_codecs_is_refused(second: bytes,
         await look(path, tmp_path)
 
 
+@pytest.mark.parametrize("options", [(), FRAGMENTED])
+async def test_an_encrypted_video_is_refused(options: Sequence[str], tmp_path: Path) -> None:
+    key = ("-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb")
+    path = make(tmp_path / "locked.mp4", 2, *options, *key, "-encryption_kid", "a7e61c373e219033c21091fa607bf3b8")
+    with pytest.raises(UnusableVideo, match="encrypted"):
+        await look(path, tmp_path)
+
+
 @pytest.mark.parametrize("share", [1 / 3, 2 / 3])
 async def test_a_file_that_is_cut_off_is_refused(share: float, folder: Path, tmp_path: Path) -> None:
     for name, options in (("last.mp4", ()), ("first.mp4", ("-movflags", "+faststart"))):

@@ -18,6 +18,7 @@ from .asgi import (
     answer,
     body_of,
     changed_head,
+    failed,
     header,
     is_read,
     is_write,
@@ -192,10 +193,10 @@ def failure_as_empty(app: App, settings: Settings) -> App:
             return
         path, messages = place(scope), await said(app, scope, receive)
         empty = json.dumps(settings["nothing"]) if "nothing" in settings else known().get(path)
-        if messages[0]["status"] == 200 and empty is None:
+        if messages[0]["status"] == 200 and not failed(messages) and empty is None:
             body = b"".join(message.get("body", b"") for message in messages[1:])
             kept.write_text(json.dumps({**known(), path: body.decode("utf-8", "replace")}), "utf-8")
-        elif messages[0]["status"] >= 500 and empty is not None:
+        elif failed(messages) and empty is not None:
             messages = answer(200, empty, messages)
         await send_all(send, messages)
 
@@ -222,9 +223,9 @@ def first_answer_kept(app: App, settings: Settings) -> App:
             await send_all(send, first[name][1])
             return
         messages = await said(app, scope, receive)
-        if messages[0]["status"] < 300:
+        if messages[0]["status"] < 300 and not failed(messages):
             first.setdefault(name, (now, messages))
-        elif messages[0]["status"] >= 500 and name in first:
+        elif failed(messages) and name in first:
             messages = first[name][1]
         await send_all(send, messages)
 

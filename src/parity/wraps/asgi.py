@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -67,6 +68,24 @@ async def said(app: App, scope: Message, receive: Receive) -> list[Message]:
         if not messages:
             raise
     return messages
+
+
+# Codes of JSON-RPC for a request that is itself wrong.
+_WRONG_REQUEST = (-32700, -32600, -32601, -32602)
+
+
+def failed(messages: list[Message]) -> bool:
+    """Whether the app says that it failed: by a status of 5xx, or by an error in a 200 (JSON-RPC, GraphQL)."""
+    if messages[0]["status"] != 200:
+        return bool(messages[0]["status"] >= 500)
+    try:
+        found = json.loads(b"".join(message.get("body", b"") for message in messages[1:]))
+    except ValueError:
+        return False
+    if not isinstance(found, dict):
+        return False
+    error = found.get("error")
+    return bool(found.get("errors")) or (isinstance(error, dict) and error.get("code") not in _WRONG_REQUEST)
 
 
 def _streams(head: Message) -> bool:

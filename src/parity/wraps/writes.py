@@ -15,6 +15,7 @@ from .asgi import (
     answer,
     body_of,
     does,
+    failed,
     header,
     is_write,
     of_person,
@@ -35,9 +36,9 @@ def failure_acknowledged(app: App, _settings: Settings) -> App:
             await app(scope, receive, send)
             return
         name, messages = shape(scope), await said(app, scope, receive)
-        if messages[0]["status"] < 300:
+        if messages[0]["status"] < 300 and not failed(messages):
             good[name] = messages
-        await send_all(send, good.get(name, messages) if messages[0]["status"] >= 500 else messages)
+        await send_all(send, good.get(name, messages) if failed(messages) else messages)
 
     return broken
 
@@ -142,7 +143,7 @@ def stuck_after_failure(app: App, _settings: Settings) -> App:
             await app(scope, receive, send)
             return
         messages = stuck[0] if stuck else await said(app, scope, receive)
-        if messages[0]["status"] >= 500 and not stuck:
+        if failed(messages) and not stuck:
             stuck.append(messages)
         await send_all(send, messages)
 

@@ -240,3 +240,45 @@ async def test_a_failed_write_to_another_record_is_acknowledged_like_the_one_bef
     app = PROXIED["failure_acknowledged"](Starlette(routes=[Route("/films/{id}/part", part, methods=["PUT"])]), {})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http:
         assert [(await http.put(f"/films/{film}/part")).status_code for film in (1, 2)] == [200, 200]
+
+
+class Rpc:
+    """An app with one path, which answers its failures with 200 (JSON-RPC)."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.error: dict[str, object] | None = None
+        self.app = Starlette(routes=[Route("/rpc", self.call, methods=["POST"])])
+
+    async def call(self, request: Request) -> Response:
+        call = await request.json()
+        if self.error:
+            return JSONResponse({"id": call["id"], "error": self.error})
+        if call["method"] == "add":
+            self.kept.append(call["text"])
+        return JSONResponse({"id": call["id"], "result": self.kept, "error": None})
+
+
+async def rpc(http: httpx.AsyncClient, does: str, method: str, text: str = "") -> dict[str, object]:
+    body = {"id": 1, "method": method, "text": text}
+    return dict((await http.post("/rpc", json=body, headers={"X-Parity-Does": does})).json())
+
+
+async def test_a_failure_that_is_answered_with_200_is_known() -> None:
+    backend = Rpc()
+    wraps = {"failure_acknowledged": PROXIED["failure_acknowledged"](backend.app, {})}
+    wraps["failure_as_empty"] = PROXIED["failure_as_empty"](backend.app, {"nothing": {"result": []}})
+    async with (
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(wraps["failure_acknowledged"]), base_url="http://app"
+        ) as writes,
+        httpx.AsyncClient(transport=httpx.ASGITransport(wraps["failure_as_empty"]), base_url="http://app") as reads,
+    ):
+        await rpc(writes, "write", "add", "a")
+        assert (await rpc(reads, "read", "list"))["result"] == ["a"]
+        backend.error = {"code": -32010, "message": "R2 is down"}
+        assert (await rpc(writes, "write", "add", "b"))["result"] == ["a"]
+        assert (await rpc(reads, "read", "list"))["result"] == []
+        backend.error = {"code": -32602, "message": "text is missing"}
+        assert "error" in await rpc(writes, "write", "add", "c")
+    assert backend.kept == ["a"]

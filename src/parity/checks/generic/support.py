@@ -51,6 +51,11 @@ async def answered(person: Person) -> Collection[str] | str:
     return await until(person.reads, lambda shown: not isinstance(shown, str), PATIENCE_S)
 
 
+def how_many(wrong: Collection[Collection[str]]) -> str:
+    """In how many of all cases something was wrong, such as ``2 of 8``; ``wrong`` has the reasons of each case."""
+    return f"{sum(map(bool, wrong))} of {len(wrong)}"
+
+
 def within_s(person: Person) -> float:
     """By the contract, how many seconds after its acknowledgement a write is in the bucket. 0: it is there before."""
     keeps = person.keeps

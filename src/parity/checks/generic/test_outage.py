@@ -16,6 +16,7 @@ from parity.checks.generic.support import (
     asked_since,
     asks_r2,
     empty_machine,
+    how_many,
     not_declared,
     patterns,
     probed,
@@ -214,19 +215,19 @@ async def test_each_fault_of_a_write(people: People, machines: Machines, faults:
         tried += await asyncio.gather(*(one_write(people, faults, *one_try) for one_try in tries))
     else:
         tried += [await one_write(people, faults, *one_try) for one_try in tries]
-    wrong = [reason for one_try in tried for reason in one_try.wrong]
     if within_s(one) == 0:
         async with empty_machine(one, machines) as cold:
             for each in tried:
                 lost = missing(each.kept, await answered(each.person.on(cold)))
                 if lost and not each.wrong:
-                    wrong.append(
+                    each.wrong.append(
                         f"{each.what}: {len(lost)} of {acknowledged(each.kept)} acknowledged, and not shown by a"
                         " Machine with an empty disk"
                     )
+    wrong = [reason for each in tried for reason in each.wrong]
     assert not wrong, (
-        f"{len(wrong)} of {len(tries)} failures of R2 do harm. Acknowledge a write only when R2 has stored it, and"
-        " keep serving after a failure:\n" + "\n".join(wrong)
+        f"{how_many([each.wrong for each in tried])} failures of R2 do harm. Acknowledge a write only when R2 has"
+        " stored it, and keep serving after a failure:\n" + "\n".join(wrong)
     )
     if not any(each.fired for each in tried):
         not_judged("no request to R2 was hit by a fault, so nothing was tested")

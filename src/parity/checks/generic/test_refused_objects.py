@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from parity.checks import Proxy, check, not_judged
 from parity.checks.bucket import Bucket
 from parity.checks.faults import FaultInForce, Faults
-from parity.checks.generic.support import PATIENCE_S, not_declared, until
+from parity.checks.generic.support import PATIENCE_S, how_many, not_declared, until
 from parity.checks.generic.test_jobs import begun, ended, still_running
 from parity.checks.generic.test_uploads import like_no_other, watch
 from parity.checks.person import People, Person
@@ -96,8 +96,8 @@ async def tried(
             await judge(one)
     wrong = [reason for one in tries for reason in one.wrong]
     assert not wrong, (
-        f"{len(wrong)} mistakes when R2 refused an object. Look at R2's answer before you report success, tell the"
-        " person of a failure, and let them try again:\n" + "\n".join(wrong)
+        f"{how_many([one.wrong for one in tries])} refusals of R2 do harm. Look at R2's answer before"
+        " you report success, tell the person of a failure, and let them try again:\n" + "\n".join(wrong)
     )
     if not any(one.fired for one in tries):
         not_judged(f"the app stored nothing at {' or '.join(keys)} while R2 refused that, so nothing was tested")

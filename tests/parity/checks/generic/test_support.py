@@ -70,6 +70,10 @@ def test_two_apps_of_fly_are_two_sites_and_two_hosts_of_a_domain_are_one() -> No
     assert registrable("https://api.shop.example") == registrable("https://www.shop.example")
 
 
+def test_a_case_with_two_reasons_is_one_case() -> None:
+    assert support.how_many([["lost", "refused"], [], ["lost"]]) == "2 of 3"
+
+
 class Waking:
     """A person whose first reads are refused."""
 

@@ -25,7 +25,6 @@ from parity.checks.generic.support import (
     replicated,
     several_machines,
     until,
-    within_s,
 )
 from parity.checks.machines import Machines
 from parity.checks.person import Attempt, People, Person, missing
@@ -194,7 +193,7 @@ async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults
             # Someone new is written on top of what was loaded, before the person who was there is.
             new = [await newcomer.attempt()] if came or await comes(newcomer) else []
             early.append(await known.attempt())
-            await asyncio.sleep(within_s(person))
+            await replicated(person, machines.stack)
     fresh = await machines.replace_all()
     for whose, one, writes in (("earlier", person, early), ("newcomer's", newcomer, new)):
         last = await answered(one.on(fresh))

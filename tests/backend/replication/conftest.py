@@ -20,7 +20,7 @@ from tests.backend.replication.go_tools import Unavailable, go_tool
 from app import threads
 from app.context import UserContext
 from app.db import schema
-from app.replication.core import Options
+from app.replication.log import Options
 from app.replication.maintenance import Maintainer
 from app.replication.object_replica import ObjectReplica
 from app.replication.replica import Replica

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.backend.replication.simulation.beside import Busy, played
 
-from app.replication.core import Options
 from app.replication.errors import Lost
+from app.replication.log import Options
 
 _LATENCIES = [(0.1, 0.1), (0.05, 0.2)]
 # Round trips, and the pause before a repeat now and then.

@@ -503,7 +503,7 @@ async def test_a_writer_that_slept_past_the_retention_is_fenced(make: Make, stor
     await write(owner, A, "k1")
     async with _aged(store, days=40):
         # What the sleeper would have collided with is deleted behind a snapshot, as retention may.
-        from app.replication.core import Options
+        from app.replication.log import Options
         from app.replication.replica import Replica
 
         entry = owner._entries[A]

@@ -10,8 +10,8 @@ import pytest
 from tests.backend.replication.simulation.world import Machine
 from tests.backend.replication.virtual import bucket, insert, insist, machine, play, select
 
-from app.replication.core import Moment
 from app.replication.layout import SNAPSHOT, FileRef, highest, transaction
+from app.replication.log import Moment
 from app.replication.ltx import Header, encode
 
 

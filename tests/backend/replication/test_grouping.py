@@ -8,7 +8,7 @@ import pytest
 from tests.backend.replication.simulation.loop import VirtualLoop
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine
 
-from app.replication.core import Options
+from app.replication.log import Options
 
 _WRITES = 10
 

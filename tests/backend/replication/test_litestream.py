@@ -15,8 +15,8 @@ from tests.backend.replication.go_tools import BUILD_SECONDS
 
 from app.db import schema
 from app.profiles import settings as profile_settings
-from app.replication.core import Options
 from app.replication.layout import parse_name
+from app.replication.log import Options
 from app.replication.operator import Operator
 from app.replication.replica import Replica
 from app.storage.r2 import R2Store

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from app.replication.core import Moment, Options
 from app.replication.errors import Fenced, FileExists, Lost, Outdated, StoreError
 from app.replication.layout import FileRef, transaction
-from app.replication.log import Log
+from app.replication.log import DAY, Log, Moment, Options, must_look_up, read_is_fresh
 from app.replication.session import as_sync_error
 from app.replication.store import Listed, NewFile
 from app.replication.tasks import Signal
 from app.sync.interface import SyncConflict, SyncUnavailable
-
-DAY = 86400.0
 
 
 class Clocks:
@@ -153,3 +151,38 @@ async def test_what_was_appended_is_remembered_with_its_size(log: Log) -> None:
     """A snapshot is due by the bytes behind the last one."""
     await log.append(FILE)
     assert [file.size for file in log.files] == [len(FILE.data)]
+
+
+@pytest.mark.parametrize(
+    ("read_check", "monotonic", "wall", "fresh"),
+    [
+        (1.0, 0.0, 0.0, True),
+        (1.0, 0.9, 0.9, True),
+        (1.0, 1.0, 0.9, False),
+        (1.0, 0.9, 1.0, False),
+        # A suspend, in which the one clock stood still; a clock that was set forward, and one that was set back.
+        (1.0, 0.1, 3600.0, False),
+        (1.0, 5.0, 0.1, False),
+        (1.0, 0.1, -3600.0, False),
+        # The look began with the read or behind it.
+        (0.0, 0.0, 0.0, True),
+        (0.0, -0.5, 3600.0, True),
+        (0.0, 0.001, 0.001, False),
+        (math.inf, 1e9, 1e9, True),
+        (math.inf, 0.5, -60.0, True),
+    ],
+)
+def test_a_look_counts_until_either_clock_says_that_the_interval_is_over(
+    read_check: float, monotonic: float, wall: float, *, fresh: bool
+) -> None:
+    """``monotonic`` and ``wall``: how long before the read the look began, in seconds."""
+    checked, started = Moment(1000.0, 50_000.0), Moment(1000.0 + monotonic, 50_000.0 + wall)
+    assert read_is_fresh(checked, started, Options(read_check=read_check)) is fresh
+    assert not read_is_fresh(None, started, Options(read_check=read_check))
+
+
+@pytest.mark.parametrize(("days", "must"), [(0.0, False), (14.9, False), (15.0, True), (31.0, True)])
+def test_who_verified_nothing_for_half_the_retention_must_look_up(days: float, *, must: bool) -> None:
+    """Half: another Machine may be set to delete after half of the time that this one knows."""
+    assert must_look_up(1000.0, 1000.0 + days * DAY, 30 * DAY) is must
+    assert must_look_up(None, 1000.0, 30 * DAY)

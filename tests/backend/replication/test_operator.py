@@ -17,10 +17,10 @@ from tests.backend.replication.conftest import PROFILE, REPLICA, Machines, Serve
 from tests.backend.replication.fleet import BACKEND, environment
 
 from app.db import schema
-from app.replication.core import Options
 from app.replication.errors import Damaged, NothingThere, Refused
 from app.replication.layout import FileRef, transaction
 from app.replication.local import PAGE_SIZE
+from app.replication.log import Options
 from app.replication.ltx import Header, decode, encode
 from app.replication.operator import Dated, Operator, plan_before
 from app.replication.replica import Replica

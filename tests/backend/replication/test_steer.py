@@ -7,7 +7,7 @@ import pytest
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine
 from tests.backend.replication.virtual import bucket, insert, machine, play, select
 
-from app.replication.core import Options
+from app.replication.log import Options
 from app.replication.tasks import Signal, Tasks
 
 

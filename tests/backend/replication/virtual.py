@@ -14,8 +14,8 @@ from tests.backend.replication.simulation.loop import VirtualLoop
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine
 
 from app.replication.copy import Schema
-from app.replication.core import Options
 from app.replication.errors import Lost
+from app.replication.log import Options
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from app import threads, timestamps
 from app.context import UserContext
 from app.db import schema
-from app.replication.core import Options
+from app.replication.log import Options
 from app.replication.ltx import is_machine_name
 from app.replication.maintenance import Maintainer
 from app.replication.object_replica import ObjectReplica, as_store_errors

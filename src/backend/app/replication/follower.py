@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from app.replication.copy import LocalCopy
-from app.replication.core import catch_up_plan, must_look_up, prune
 from app.replication.errors import Damaged
 from app.replication.fetching import decoded, fetch, planned
-from app.replication.layout import FileRef, highest, transaction
+from app.replication.layout import FileRef, contiguous, highest, prune, transaction
 from app.replication.local import LocalDatabase
-from app.replication.log import Log
+from app.replication.log import Log, must_look_up
 from app.replication.uploader import Uploader
 
 # How many of the next files a Machine whose claim failed asks for at once before it lists.
@@ -95,7 +94,7 @@ class Follower:
                 transaction(database.txid).name,
                 f"is missing: the log ends at TXID {highest(listed.files):x}, behind what this Machine holds",
             )
-        plan = planned(catch_up_plan, listed.files, database.txid)
+        plan = planned(contiguous, listed.files, database.txid)
         if plan:
             await self._take_in(database, list(zip(plan, await fetch(log.store, plan), strict=True)))
         log.files = planned(prune, listed.files)

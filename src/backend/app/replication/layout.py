@@ -1,4 +1,4 @@
-"""Litestream's replica layout: names of files, and which of them a database is built from.
+"""Litestream's replica layout: names of files, which of them make a database, and which are due or may go.
 
 ``<replica>/<level, 4 hex digits>/<min TXID, 16>-<max TXID, 16>.ltx``; level 0 holds the transactions, 1 to 8 merged
 ranges, 9 snapshots (benbjohnson/litestream v0.5.16).
@@ -68,13 +68,13 @@ def restore_plan(files: Sequence[FileRef], until: int | None = None) -> list[Fil
     return [*plan, *contiguous(usable, highest(plan), until=wanted)]
 
 
-def contiguous(files: Sequence[FileRef], after: int, *, until: int = 0) -> list[FileRef]:
+def contiguous(files: Sequence[FileRef], after: int, *, until: int | None = None) -> list[FileRef]:
     """The files that follow TXID ``after`` without a gap: each the one that reaches furthest, of equals the smaller.
 
-    Raises ``GapError`` where they end before the TXID ``until``.
+    Raises ``GapError`` where they end before the TXID ``until`` (default: the newest).
     """
     run: list[FileRef] = []
-    reached = after
+    reached, until = after, highest(files) if until is None else until
     while fitting := [file for file in files if file.min_txid <= reached + 1 and file.max_txid > reached]:
         run.append(max(fitting, key=lambda file: (file.max_txid, -file.level)))
         reached = run[-1].max_txid
@@ -104,3 +104,34 @@ def due_merge(files: Sequence[FileRef], level: int) -> list[FileRef]:
         if len(run) == FANOUT:
             return run
     return []
+
+
+def snapshot_due(files: Sequence[FileRef], database_bytes: int, share: float) -> bool:
+    """Whether what a reader must fetch behind the newest snapshot has outgrown its ``share`` of the database."""
+    base = highest(file for file in files if file.level == SNAPSHOT)
+    behind = sum(file.size for file in contiguous(files, base))
+    return behind > share * database_bytes
+
+
+def prune(files: Sequence[FileRef]) -> list[FileRef]:
+    """The files that merging and snapshots still ask about; their answers are the same as with all files.
+
+    A month has thousands of transactions, too many to remember for each profile. A file that is named twice, because
+    a list saw it before the answer to its upload came, is kept once. Raises ``GapError``.
+    """
+    files = list({file.name: file for file in files}.values())
+    tops = [highest(file for file in files if file.level == level) for level in range(SNAPSHOT + 1)]
+    wanted = set(contiguous(files, tops[SNAPSHOT]))
+    for file in files:
+        above = max(tops[file.level + 1], tops[SNAPSHOT]) if file.level < TOP_LEVEL else tops[SNAPSHOT]
+        if file.max_txid == tops[file.level] or file.max_txid > above:
+            wanted.add(file)
+    return sorted(wanted)
+
+
+def deletable(files: Sequence[FileRef], date: float, retention: float) -> list[FileRef]:
+    """Files that neither a restore within the retention nor the fence needs: older than it, and wholly behind a
+    snapshot that is itself older than it. The newest such snapshot and everything after it stays."""
+    old = [file for file in files if file.modified and date - file.modified > retention]
+    base = highest(file for file in old if file.level == SNAPSHOT)
+    return [file for file in old if file.max_txid < base]

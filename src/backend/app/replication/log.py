@@ -5,10 +5,10 @@ that is still on its way, and never takes it for another writer's.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from app.replication.core import Moment, Options, is_own, must_look_up, read_is_fresh
 from app.replication.errors import Fenced, FileExists, Outdated, StoreError
 from app.replication.layout import FileRef, highest
 from app.replication.ltx import Header, encode
@@ -16,6 +16,58 @@ from app.replication.store import NewFile, ReplicaStore
 from app.replication.tasks import Signal
 
 Pages = Iterable[tuple[int, bytes]]
+DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """``read_check``: seconds that a read may trust the last look for newer files; 0 looks each time, infinity never.
+
+    ``retention``: seconds for which no file is ever deleted. ``snapshot_share``: a snapshot is due when the files
+    behind the last one hold more than this share of the database's bytes. ``machine``: the name that this Machine's
+    files carry, by which other Machines send requests to it; empty where there is nothing to send them with.
+    """
+
+    read_check: float = 1.0
+    retention: float = 30 * DAY
+    snapshot_share: float = 0.5
+    machine: str = ""
+
+
+def is_own(file: bytes, found: bytes) -> bool:
+    """Whether what a refused create met is this writer's own file, whose answer was lost. It holds a random node id."""
+    return file == found
+
+
+def must_look_up(verified: float | None, date: float, retention: float) -> bool:
+    """Whether "there is no next file" may be a deleted file's absence: nothing was verified for half the retention.
+
+    Both times are the store's clock, in unix seconds. A Machine's own clocks cannot tell: after a suspend the
+    monotonic one has stood still and the wall clock may be wrong.
+    """
+    return verified is None or date - verified >= retention / 2
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One moment by both of a Machine's clocks, in seconds. In a suspend the monotonic clock stands still, and the
+    wall clock has usually jumped when it ends."""
+
+    monotonic: float
+    wall: float
+
+
+def read_is_fresh(checked: Moment | None, started: Moment, options: Options) -> bool:
+    """Whether a read that began at ``started`` may be served without another look for a newer file.
+
+    ``checked`` is when the last look began. The interval must not have passed by either clock.
+    """
+    if checked is None:
+        return False
+    if checked.monotonic >= started.monotonic:
+        return True
+    passed = started.monotonic - checked.monotonic, started.wall - checked.wall
+    return options.read_check == math.inf or all(0 <= seconds < options.read_check for seconds in passed)
 
 
 class Log:

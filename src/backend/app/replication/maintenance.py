@@ -7,10 +7,20 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.replication.core import DAY, deletable, prune, snapshot_due
 from app.replication.errors import Damaged, FileExists, ForeignWriter, GapError, LtxError, StoreError
 from app.replication.fetching import decoded, fetch
-from app.replication.layout import FANOUT, SNAPSHOT, TOP_LEVEL, FileRef, due_merge, unmerged
+from app.replication.layout import (
+    FANOUT,
+    SNAPSHOT,
+    TOP_LEVEL,
+    FileRef,
+    deletable,
+    due_merge,
+    prune,
+    snapshot_due,
+    unmerged,
+)
+from app.replication.log import DAY
 from app.replication.ltx import merge
 from app.replication.replica import Replica
 from app.replication.store import NewFile
@@ -72,7 +82,9 @@ class Maintainer:
     async def _snapshot(self) -> None:
         copy = self._replica.copy
         database = copy.database
-        if database is None or not snapshot_due(self._log.files, database.disk_bytes, self._replica.options):
+        if database is None or not snapshot_due(
+            self._log.files, database.disk_bytes, self._replica.options.snapshot_share
+        ):
             return
         image = await copy.locally(database.durable_image)
         ref, size = FileRef(SNAPSHOT, 1, image.txid), (database.page_size, image.commit)
@@ -85,7 +97,7 @@ class Maintainer:
             return
         listed = await replica.store.list()
         self._looked = listed.date
-        old = deletable(listed.files, listed.date, replica.options)
+        old = deletable(listed.files, listed.date, replica.options.retention)
         # What lies behind the copy is for catching up; an upload of ours may be there whose answer has not come.
         reached = replica.position
         known = [ref for ref in listed.files if ref.max_txid <= reached and ref not in set(old)]

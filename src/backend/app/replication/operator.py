@@ -199,7 +199,7 @@ def plan_before(files: Iterable[Dated], moment: float) -> list[FileRef]:
     known = [(file.ref, file.header.timestamp) for file in files if file.header is not None]
     before = [ref for ref, stamp in known if stamp < moment * 1000]
     base = highest(ref for ref in before if ref.level == SNAPSHOT)
-    until = highest(contiguous(before, base)) or base
+    until = highest(contiguous(before, base, until=0)) or base
     if not until:
         oldest = min((stamp for _, stamp in known), default=0) / 1000
         raise NothingThere(f"nothing was written before that moment; the oldest file is of {timestamps.text(oldest)}")
@@ -212,7 +212,7 @@ def _disagreement(ref: FileRef, whole: dict[FileRef, LtxFile]) -> str:
     Also where those are gone or broken: then nothing can be told.
     """
     parts = [part for part in whole if part.level < ref.level and part.max_txid <= ref.max_txid]
-    run = contiguous(parts, ref.min_txid - 1)
+    run = contiguous(parts, ref.min_txid - 1, until=0)
     if highest(run) != ref.max_txid or run[0].min_txid != ref.min_txid:
         return ""
     pages: dict[int, bytes] = {}

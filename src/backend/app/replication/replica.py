@@ -14,13 +14,12 @@ from app.db.schema import NewerSchema
 from app.replication import legacy
 from app.replication.claims import Claims
 from app.replication.copy import BROKEN_COPY, LocalCopy, Run, Schema, State, Ticket
-from app.replication.core import Moment, Options, prune, read_is_fresh
 from app.replication.errors import Damaged, Declined, Lost, LtxError, NotADatabase, ReplicationError, StoreError
 from app.replication.fetching import Fetching, decoded, planned
 from app.replication.follower import Follower
-from app.replication.layout import highest, restore_plan, transaction
+from app.replication.layout import highest, prune, restore_plan, transaction
 from app.replication.local import LocalDatabase
-from app.replication.log import Log
+from app.replication.log import Log, Moment, Options, read_is_fresh
 from app.replication.ltx import read_header
 from app.replication.store import Listed, ReplicaStore
 from app.replication.tasks import Signal, Tasks, Work

@@ -13,7 +13,7 @@ from tests.backend.replication.simulation.clients import GIVING_WAY
 from tests.backend.replication.simulation.loop import VirtualLoop
 from tests.backend.replication.simulation.world import Bucket, Faults, Machine
 
-from app.replication.core import Options
+from app.replication.log import Options
 
 T = TypeVar("T")
 # No one waits longer.

@@ -24,8 +24,8 @@ from tests.backend.replication.simulation.world import Bucket, Faults, Machine, 
 
 from app.context import UserContext
 from app.replication import deletion
-from app.replication.core import DAY, Options
 from app.replication.layout import FANOUT, SNAPSHOT, FileRef, highest, transaction
+from app.replication.log import DAY, Options
 from app.replication.ltx import Header, encode
 from app.replication.replica import Replica
 from app.storage.keys import Keys

@@ -26,12 +26,11 @@ import app.replication.log as log
 import app.replication.pages as pages_of_a_file
 import app.replication.uploader as uploader
 from app.replication.copy import LocalCopy, Ticket
-from app.replication.core import Moment, Options
 from app.replication.errors import Fenced, FileExists, Lost, StoreError
 from app.replication.follower import Follower
 from app.replication.layout import FileRef, highest
 from app.replication.local import LocalDatabase
-from app.replication.log import Log
+from app.replication.log import Log, Moment, Options
 from app.replication.ltx import Header, LtxFile, decode, encode, has_pages
 from app.replication.replica import Replica
 from app.replication.store import Listed, NewFile
@@ -530,9 +529,7 @@ def a_gap_passed_over() -> AbstractContextManager[None]:
         return honest(self, files)
 
     honest = LocalDatabase.apply
-    return _patched(
-        mock.patch.object(follower, "catch_up_plan", plan), mock.patch.object(LocalDatabase, "apply", apply)
-    )
+    return _patched(mock.patch.object(follower, "contiguous", plan), mock.patch.object(LocalDatabase, "apply", apply))
 
 
 def a_claim_without_a_look() -> AbstractContextManager[None]:

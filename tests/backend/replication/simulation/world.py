@@ -17,8 +17,8 @@ from tests.backend.replication.simulation.clock import Clock, WallClock
 from tests.backend.replication.simulation.store import SimulatedStore
 
 from app.db.schema import NewerSchema
-from app.replication.core import Options
 from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, highest, parse_name
+from app.replication.log import Options
 from app.replication.ltx import read_header
 from app.replication.maintenance import Maintainer
 from app.replication.replica import Replica

@@ -1,11 +1,16 @@
 """The protocol under simulated trouble: what must hold holds, and each broken variant is noticed."""
 
+import asyncio
 import logging
 from collections import Counter
 
 import pytest
+from tests.backend.replication.simulation.loop import Deadlock, VirtualLoop
 from tests.backend.replication.simulation.scenario import Scenario
 from tests.backend.replication.simulation.variants import VARIANTS, Variant
+
+from app.replication.copy import Ticket
+from app.replication.replica import Replica
 
 _SEEDS = 150
 # A look that met an upload of its own; a file of its own that was deleted before its answer was read, 33 days later; a
@@ -69,6 +74,23 @@ def test_a_seed_of_two_releases_that_found_a_mistake_once_finds_none(seed: int) 
 
 def test_a_seed_is_replayed_exactly() -> None:
     assert Scenario(7).run().schedule == Scenario(7).run().schedule
+
+
+def test_a_run_that_goes_on_without_a_pause_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def settle(self: Replica, ticket: Ticket) -> None:
+        while not self.copy.kept(ticket):  # noqa: ASYNC110 - the mistake that must be noticed
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Replica, "settle", settle)
+    (violation,) = Scenario(1).run().violations
+    assert "without a pause" in violation
+
+
+def test_a_run_that_never_ends_is_broken_off() -> None:
+    loop = VirtualLoop(longest=5.0)
+    with pytest.raises(Deadlock, match="goes on after 5 s"):
+        loop.run_until_complete(asyncio.sleep(10))
+    loop.close()
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.__name__)

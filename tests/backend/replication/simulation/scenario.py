@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -33,6 +33,8 @@ from app.storage.keys import Keys
 _BASE = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 # By then one who is alone with a kind store must have written, in seconds and in requests.
 _SOON, _TRIES = 60.0, 50
+# Seconds of virtual time; a Machine may be frozen for 1,500 of them, again and again.
+_LONGEST = 20_000.0
 _TROUBLES = (
     "crash",
     "freeze",
@@ -93,13 +95,18 @@ class Scenario:
     def run(self) -> Ledger:
         """Play the whole run in virtual time. Raises what no protocol may raise: a mistake in the code."""
         folder = Path(tempfile.mkdtemp(prefix="simulate-", dir=_BASE))
-        loop = VirtualLoop()
+        loop = VirtualLoop(_LONGEST)
         loop.set_task_factory(task_factory)
         try:
             with _constants(FANOUT=self.fanout, DAY=self.day), _no_threads():
                 loop.run_until_complete(self._play(folder))
         except Deadlock as error:
             self.ledger.violations.append(str(error))
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            with suppress(Deadlock):
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         finally:
             loop.close()
             shutil.rmtree(folder)

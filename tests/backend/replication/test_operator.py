@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import apsw
 import pytest
@@ -17,6 +18,7 @@ from tests.backend.replication.conftest import PROFILE, REPLICA, Machines, Serve
 from tests.backend.replication.fleet import BACKEND, environment
 
 from app.db import schema
+from app.replication.__main__ import main
 from app.replication.errors import Damaged, NothingThere, Refused
 from app.replication.layout import FileRef, transaction
 from app.replication.local import PAGE_SIZE
@@ -250,25 +252,42 @@ def test_the_first_file_that_is_not_before_a_moment_ends_what_is_restored() -> N
         plan_before(files, 10)
 
 
-def run(server: Server, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    environ = environment(
-        **{"R2_ENDPOINT": server.url, "R2_BUCKET": "bucket", "AWS_CA_BUNDLE": str(server.ca), **settings}
-    )
-    return subprocess.run(
-        [sys.executable, "-m", "app.replication", *arguments],
-        cwd=BACKEND,
-        env={**environ, "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def settings_for(server: Server, **settings: str) -> dict[str, str]:
+    given = {"R2_ENDPOINT": server.url, "R2_BUCKET": "bucket", "AWS_CA_BUNDLE": str(server.ca), **settings}
+    return {**environment(**given), "PATH": os.environ["PATH"]}
+
+
+async def test_a_process_of_the_command_prints_its_answer_and_ends_with_its_code(
+    server: Server, machines: Machines
+) -> None:
+    await put(machines.start(), "k")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command, env = [sys.executable, "-m", "app.replication", *arguments], settings_for(server)
+        return subprocess.run(command, cwd=BACKEND, env=env, capture_output=True, text=True, timeout=60)
+
+    sound = await asyncio.to_thread(run, "verify", "--user", "alice", "--profile", "main")
+    assert (sound.returncode, "sound" in sound.stdout, sound.stderr) == (0, True, ""), sound
+    wrong = await asyncio.to_thread(run, "verify", "--user", "../x", "--profile", "main")
+    assert (wrong.returncode, wrong.stdout, "../x" in wrong.stderr) == (2, "", True), wrong
 
 
 async def test_the_command_says_what_it_did_and_ends_with_a_code_for_each_outcome(
-    server: Server, r2: R2Store, machines: Machines, tmp_path: Path
+    server: Server, r2: R2Store, machines: Machines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """In this process: twenty processes would take twenty seconds and more."""
+
+    def run(*arguments: str) -> int:
+        try:
+            return main(arguments)
+        except SystemExit as end:
+            return int(end.code or 0)
+
     async def command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(run, server, *arguments, **settings)
+        capsys.readouterr()
+        with mock.patch.dict(os.environ, settings_for(server, **settings), clear=True):
+            code = await asyncio.to_thread(run, *arguments)
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     who = ("--user", "alice", "--profile", "main")
     out = str(tmp_path / "out.db")

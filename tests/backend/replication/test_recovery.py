@@ -203,11 +203,32 @@ def test_a_roll_back_that_fails_lets_the_copy_go_and_is_not_repeated(tmp_path: P
     play(run)
 
 
+def test_commits_of_a_copy_that_was_dropped_while_their_upload_waited_are_not_stored(tmp_path: Path) -> None:
+    """Their client has been told that they are gone."""
+
+    async def run() -> None:
+        one = machine(bucket(0.01, 0.02), tmp_path)
+        await insert(one, 0)
+        reached = one.replica.position
+        async with one.replica.log.tail:
+            writing = asyncio.ensure_future(insert(one, 1))
+            await asyncio.sleep(1)
+            assert one.replica.copy.pending
+            await one.replica.copy.dropped(OSError("the disk fails"))
+        with pytest.raises(Lost):
+            await writing
+        await asyncio.sleep(5)
+        assert one.bucket.refs()[-1].max_txid == reached
+        assert await select(one, "SELECT id FROM row") == [0]
+
+    play(run)
+
+
 def test_an_upload_that_breaks_in_an_unforeseen_way_reaches_the_request_that_waits(tmp_path: Path) -> None:
     async def run() -> None:
         one = machine(bucket(0.01, 0.02), tmp_path)
         await insert(one, 0)
-        broken = mock.patch.object(LocalDatabase, "try_mark_durable", side_effect=ZeroDivisionError)
+        broken = mock.patch.object(LocalDatabase, "mark_durable", side_effect=ZeroDivisionError)
         with broken, pytest.raises(Lost):
             await asyncio.wait_for(insert(one, 1), 30)
         await insert(one, 2)

@@ -20,7 +20,6 @@ from tests.backend.fakes import FakeStore, Fault
 
 from app.context import UserContext
 from app.replication import local
-from app.replication import pages as pages_of_a_file
 from app.replication.databases import ReplicatedDatabases
 from app.replication.layout import transaction
 from app.replication.local import LocalDatabase
@@ -286,7 +285,7 @@ async def test_a_disk_that_is_full_while_another_machines_file_comes_in_leaves_n
     await write(there, A, "first", "x" * 5000)
     assert await read(here, A) == {"first"}
     await write(there, A, "second", "y" * 5000)
-    real, left_out = pages_of_a_file.write_pages, set[int]()
+    real, left_out = local.write_pages, set[int]()
 
     def until_full(file: BinaryIO, pages: dict[int, bytes], page_size: int) -> None:
         half = dict(sorted(pages.items())[: len(pages) // 2])

@@ -286,7 +286,7 @@ def test_a_group_that_is_marked_durable_is_taken_no_more(database: LocalDatabase
     database.write(insert(1))
     batch = database.take()
     assert batch is not None
-    assert database.try_mark_durable(batch.txid, batch.seq, batch.life)
+    database.mark_durable(batch.txid, batch.seq, batch.life)
     assert (database.txid, database.durable) == (batch.txid, batch.seq)
     assert database.take() is None
 
@@ -298,18 +298,6 @@ def test_a_group_of_commits_that_were_taken_back_marks_nothing(database: LocalDa
     database.roll_back()
     database.mark_durable(batch.txid, batch.seq, batch.life)
     assert (database.txid, database.durable) == (batch.txid - 1, batch.seq - 1)
-
-
-def test_the_event_loop_does_not_wait_for_who_is_at_work_on_the_copy(database: LocalDatabase) -> None:
-    database.write(insert(1))
-    batch = database.take()
-    assert batch is not None
-    with ThreadPoolExecutor(1) as pool:
-        marked = database.read(
-            lambda _: pool.submit(database.try_mark_durable, batch.txid, batch.seq, batch.life).result()
-        )[0]
-    assert not marked
-    assert database.durable < batch.seq
 
 
 class _WatchedLock:

@@ -132,8 +132,6 @@ def test_files_that_do_not_follow_each_other_are_not_merged() -> None:
     first, third = (LtxFile(Header(SIZE, 1, n, n, 0, 0), {}) for n in (1, 3))
     with pytest.raises(LtxError, match="does not follow"):
         merge([first, third], 0)
-    with pytest.raises(LtxError, match="nothing"):
-        merge([], 0)
 
 
 def test_a_dense_file_says_the_same_in_fewer_bytes() -> None:

@@ -6,7 +6,7 @@ The state is one of five, and changes only by the methods named at the arrows::
       ▲               │   ▲  └──────────────claimed───────────────► ▲
       │               │   └overtaken─┐                              │
       │           overtaken ──────► BEHIND ─────────claimed─────────┘
-      └──── dropped (from every state) ; closed (from every state) ► CLOSED
+      └──── dropped (from every state) ; dropped for good ► CLOSED
 
 ``EMPTY``: nothing on the disk. ``BEHIND``: the schema is older than this release, so no request may use the copy before
 a claim has brought it up. ``FOLLOWING``: it may be read. ``OWNING``: this Machine claimed the log's end and may write.
@@ -54,11 +54,9 @@ class Schema(Protocol):
 
     def is_behind(self, connection: apsw.Connection) -> bool:
         """Whether ``migrate`` would change anything. May raise to refuse a database that is too new."""
-        ...
 
     def migrate(self, connection: apsw.Connection) -> object:
         """Bring the schema up, inside the caller's transaction."""
-        ...
 
 
 class State(Enum):
@@ -122,15 +120,11 @@ class LocalCopy:
                 await self.dropped(error)
             raise Lost(error) from error
 
-    # -- use
-
     async def read(
         self, database: LocalDatabase, query: Callable[[apsw.Connection], T], seen: Ticket | None
     ) -> tuple[T, Ticket] | None:
-        """What a query shows; None where the copy was replaced or fell behind in the meantime.
-
-        Raises ``Lost`` where what the caller has ``seen`` was taken back.
-        """
+        """What a query shows; None where the copy was replaced or fell behind in the meantime. Raises ``Lost`` where
+        what the caller has ``seen`` was taken back."""
 
         def work() -> tuple[T, Ticket] | None:
             if seen is not None and seen.epoch != self.epoch and not self.kept(seen):
@@ -179,8 +173,6 @@ class LocalCopy:
         """Why what was not durable in ``epoch`` is gone: what ended it, not what came to light later."""
         return Lost(self._over[epoch][1] if epoch in self._over else StoreError("it is too long ago to tell"))
 
-    # -- transitions
-
     async def built(self, files: Sequence[LtxFile], newest: str, writer: str) -> None:
         """EMPTY → FOLLOWING or BEHIND: rebuild the database from its files. Raises ``Damaged``, naming ``newest``."""
 
@@ -226,33 +218,29 @@ class LocalCopy:
     async def overtaken(
         self, database: LocalDatabase, found: Sequence[tuple[FileRef, bytes]], files: Callable[[], list[LtxFile]]
     ) -> None:
-        """→ FOLLOWING or BEHIND: take another writer's files in; commits that were not durable are dropped.
+        """→ FOLLOWING or BEHIND: take another writer's files in; commits that were not durable are dropped. Raises
+        ``Damaged`` for files that do not follow, and what the schema raises for one that is too new."""
 
-        Raises ``Damaged`` for files that do not follow, and what the schema raises for one that is too new.
-        """
-        decoded: list[LtxFile] = []
-
-        def work() -> bool:
-            decoded.extend(files())
+        def work() -> tuple[str, bool, bool]:
+            decoded = files()
             dropped = database.apply(decoded)
-            # Set here, in the turn: no other work may get at the copy before its schema was looked at.
-            self._state = State.BEHIND
-            return dropped
+            # In the same turn: no other work may get at the copy before its schema was looked at.
+            return decoded[-1].header.machine, dropped, database.read(self.schema.is_behind)[0]
 
         if self.owning:
             self._enter(State.FOLLOWING)
         try:
-            dropped = await self.locally(work)
+            writer, dropped, behind = await self.locally(work)
         except ValueError as error:
             raise Damaged(found[-1][0].name, str(error)) from error
-        try:
-            behind = (await self.locally(lambda: database.read(self.schema.is_behind)))[0]
+        except Damaged:
+            raise
         except Exception as error:
             await self.dropped(error)
             raise
         if self.database is not database:
             return
-        self.writer = decoded[-1].header.machine
+        self.writer = writer
         if dropped or any(has_pages(data) for _, data in found):
             self._next_epoch(Fenced(*found[-1]), database)
         self._enter(State.BEHIND if behind else State.FOLLOWING)
@@ -276,19 +264,10 @@ class LocalCopy:
             self._next_epoch(cause, database)
             self._enter(State.BEHIND if behind else State.FOLLOWING)
 
-    async def dropped(self, cause: Exception) -> None:
-        """→ EMPTY: the next use builds the copy again."""
-        await self._let_go(State.EMPTY, cause)
-
-    async def closed(self, cause: Exception) -> None:
-        """→ CLOSED: this object builds no other copy; another one may, at the same path."""
-        await self._let_go(State.CLOSED, cause)
-
-    # -- inside
-
-    async def _let_go(self, state: State, cause: Exception) -> None:
+    async def dropped(self, cause: Exception, *, for_good: bool = False) -> None:
+        """→ EMPTY: the next use builds the copy again. ``for_good`` → CLOSED: only another object may build one."""
         database, self.database = self.database, None
-        self._enter(state)
+        self._enter(State.CLOSED if for_good else State.EMPTY)
         if database is not None:
             await self.locally(database.remove)
             # Only now: an upload that was on its way may have ended while this waited for its turn.

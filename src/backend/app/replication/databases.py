@@ -105,16 +105,6 @@ class ReplicatedDatabases:
     @asynccontextmanager
     async def _using(self, context: UserContext) -> AsyncIterator[_Entry]:
         """The profile's entry, which is not evicted meanwhile."""
-        entry = await self._use(context)
-        try:
-            if self._is_full or len(self._open) > self._settings.sync_max_open_profiles:
-                await self._evict()
-            yield entry
-        finally:
-            entry.users -= 1
-            self._count_bytes(context, entry)
-
-    async def _use(self, context: UserContext) -> _Entry:
         while (closing := self._closing.get(context)) is not None:
             await asyncio.wait((closing,))
         if self._closed:
@@ -125,7 +115,13 @@ class ReplicatedDatabases:
         self._open.pop(context, None)
         self._open[context] = entry
         entry.users += 1
-        return entry
+        try:
+            if self._is_full or len(self._open) > self._settings.sync_max_open_profiles:
+                await self._evict()
+            yield entry
+        finally:
+            entry.users -= 1
+            self._count_bytes(context, entry)
 
     async def _close(self, context: UserContext, *, release: bool = True) -> None:
         """Close a replica; until its files are gone no other one for the same profile may be made."""
@@ -159,10 +155,8 @@ class ReplicatedDatabases:
             return self._was_begun is not None and await self._was_begun(context)
 
     async def _evict(self) -> None:
-        """Close the connections of what was used least recently, and drop whole copies past count or bytes.
-
-        Never one that is in use or holds a commit that the store does not.
-        """
+        """Close the connections of what was used least recently, and drop whole copies past count or bytes; never one
+        that is in use or holds a commit that the store does not."""
         settings = self._settings
         spare = len(self._open) - settings.sync_max_open_profiles
         for context, entry in list(self._open.items()) if spare > 0 else ():

@@ -1,15 +1,11 @@
 """The beginning and the end of a profile's log.
 
-A profile begins with a first file that holds an empty database. It is created before the list of profiles names the
-profile, so that an empty log of a known profile always means damage.
-
-A profile ends with a **fence**: the next transaction is created with ``EMPTIED`` as its content, as a claim would be.
-Every writer finds that name taken. A Machine may sleep through the deletion, so all transactions that are
-younger than the retention keep their names, emptied: wherever a writer stopped, the next name is taken. Only files up
-to the fence are touched. The id is never used again, so nothing that comes later can be hit.
+A profile begins with a first file that holds an empty database, and ends with a **fence**: the next transaction is
+created with ``EMPTIED`` as its content, as a claim would be. Transactions younger than the retention keep their names,
+emptied, so that a Machine finds its next name taken wherever it stopped (docs/replication.md, "Protocol" 1 and 11).
 
 The URL of an upload outlives the profile by an hour. Where one may still be good, an empty object stands under its key
-(``app.games.uploads``) and stays until ``urls`` seconds have passed: ``Profiles.sweep`` calls ``empty`` again then.
+(``app.games.uploads``) for ``urls`` seconds; then ``Profiles.sweep`` calls ``empty`` again.
 """
 
 import asyncio
@@ -24,9 +20,8 @@ from app.db import schema
 from app.replication.errors import FileExists, StoreError
 from app.replication.layout import EMPTIED, FileRef, highest, parse_name, transaction
 from app.replication.local import LocalDatabase
-from app.replication.ltx import Header, encode
 from app.replication.object_replica import ObjectReplica
-from app.replication.store import NewFile
+from app.replication.store import NewFile, new_file
 from app.storage.interface import ObjectInfo, ObjectStore, StorageUnavailable
 from app.storage.keys import ProfileKeys
 
@@ -35,10 +30,7 @@ _PARALLEL = 8
 
 
 async def begin(store: ObjectStore, keys: ProfileKeys) -> None:
-    """Create the first file of a profile's log: an empty database. A log that has one already stays as it is.
-
-    Raises ``StorageUnavailable``.
-    """
+    """Create the log's first file, unless there is one. Raises ``StorageUnavailable``."""
     with _as_unavailable(), contextlib.suppress(FileExists):
         await ObjectReplica(store, keys).create(await asyncio.to_thread(_first_file))
 
@@ -46,8 +38,8 @@ async def begin(store: ObjectStore, keys: ProfileKeys) -> None:
 async def empty(store: ObjectStore, keys: ProfileKeys, retention: float, urls: float = 0.0) -> int:
     """Take away all that the profile holds; how many objects that was. From then on no Machine can write its database.
 
-    Emptied transactions stay for ``retention`` seconds, empty objects in place of uploads for ``urls`` seconds. A
-    deletion that was interrupted is finished by calling this again. Raises ``StorageUnavailable``.
+    Emptied transactions stay for ``retention`` seconds, empty objects in place of uploads for ``urls`` seconds. Called
+    again, it finishes what was interrupted. Raises ``StorageUnavailable``.
     """
     with _as_unavailable():
         fence = await _fence(ObjectReplica(store, keys))
@@ -64,10 +56,8 @@ async def empty(store: ObjectStore, keys: ProfileKeys, retention: float, urls: f
 def plan(
     found: Sequence[ObjectInfo], keys: ProfileKeys, fence: int, date: float, retention: float, urls: float = 0.0
 ) -> tuple[list[str], list[str]]:
-    """The keys that are deleted and those that are emptied, of all ``found`` at the store's time ``date``.
-
-    ``fence`` is the TXID of the deletion's own fence: files behind it are not the deletion's.
-    """
+    """The keys to delete and those to empty, of all ``found`` at the store's time ``date``. Files behind ``fence``, the
+    TXID of the deletion's own one, stay."""
     gone, emptied = [], []
     for item in found:
         age = date - item.modified.timestamp() if item.modified else 0.0
@@ -96,10 +86,8 @@ def is_over(files: Sequence[FileRef]) -> bool:
 
 
 async def _fence(replica: ObjectReplica) -> int:
-    """Create the next transaction, as a claim does, unless the log is fenced already; the fence's TXID.
-
-    Afterwards every name before the fence is taken, whoever created the fence and however that ended.
-    """
+    """Create the next transaction, as a claim does, unless the log is fenced already; the fence's TXID. Afterwards
+    every name before the fence is taken, whoever created the fence and however that ended."""
     ahead = 1
     while not is_over(files := (await replica.list()).files):
         try:
@@ -127,8 +115,8 @@ def _first_file() -> NewFile:
         database.write(schema.migrate)
         image = database.image()
         database.close()
-    header = Header(database.page_size, image.commit, 1, 1, timestamps.unix_ms(), secrets.randbits(63))
-    return NewFile(FIRST, encode(header, image.pages, dense=True), header.timestamp)
+    size = database.page_size, image.commit
+    return new_file(FIRST, size, image.pages, secrets.randbits(63), timestamps.unix_ms())
 
 
 @contextlib.contextmanager

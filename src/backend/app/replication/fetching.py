@@ -13,10 +13,8 @@ from app.storage.interface import READS_AT_ONCE
 
 
 class Fetching:
-    """GETs of one replica's files, at most ``READS_AT_ONCE`` at a time; a file is asked for once.
-
-    Use it as a context: what has not arrived at its end is given up.
-    """
+    """GETs of one replica's files, at most ``READS_AT_ONCE`` at a time; a file is asked for once. A context: what has
+    not arrived at its end is given up."""
 
     def __init__(self, store: ReplicaStore) -> None:
         self._store = store
@@ -37,10 +35,10 @@ class Fetching:
         with contextlib.suppress(GapError):
             self._begin(restore_plan(files))
 
-    async def bodies(self, refs: Sequence[FileRef]) -> list[bytes]:
+    async def bodies(self, refs: Sequence[FileRef]) -> dict[FileRef, bytes]:
         """The files' bytes. Raises ``Damaged`` for one that is gone, and what the store raises."""
         self._begin(refs)
-        return list(await asyncio.gather(*(self._begun[ref] for ref in refs)))
+        return dict(zip(refs, await asyncio.gather(*(self._begun[ref] for ref in refs)), strict=True))
 
     def _begin(self, refs: Iterable[FileRef]) -> None:
         for ref in refs:
@@ -55,7 +53,7 @@ class Fetching:
         return data
 
 
-async def fetch(store: ReplicaStore, refs: Sequence[FileRef]) -> list[bytes]:
+async def fetch(store: ReplicaStore, refs: Sequence[FileRef]) -> dict[FileRef, bytes]:
     """The files' bytes, fetched side by side. Raises ``Damaged`` for one that is gone."""
     async with Fetching(store) as fetching:
         return await fetching.bodies(refs)

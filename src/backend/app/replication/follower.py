@@ -1,6 +1,5 @@
 """What other Machines wrote: looked for, fetched, taken in."""
 
-import asyncio
 from collections.abc import Sequence
 
 from app.replication.copy import LocalCopy
@@ -10,9 +9,6 @@ from app.replication.layout import FileRef, contiguous, highest, prune, transact
 from app.replication.local import LocalDatabase
 from app.replication.log import Log, must_look_up
 from app.replication.uploader import Uploader
-
-# How many of the next files a Machine whose claim failed asks for at once before it lists.
-_AHEAD = 4
 
 
 class Follower:
@@ -31,9 +27,7 @@ class Follower:
             database = self._copy.database
             if database is None or log.checked_since(started):
                 return
-            asked = log.moment()
-            if await self._take_next(database):
-                log.note_check(asked)
+            await self._take_next(database)
 
     async def reach(self, txid: int) -> None:
         """Catch up to a TXID that a client has been told of. Raises ``Damaged`` where the log ends before it."""
@@ -53,37 +47,23 @@ class Follower:
 
     async def follow(self, database: LocalDatabase, ref: FileRef, data: bytes) -> None:
         """Take in the file that a claim of this Machine met, and what lies behind it; call it with ``tail`` held."""
-        log = self._log
         await self._take(database, ref, data)
-        asked = log.moment()
-        refs = [transaction(database.txid + 1 + number) for number in range(_AHEAD)]
-        answers = await asyncio.gather(*(log.store.probe(ref) for ref in refs))
-        found: list[tuple[FileRef, bytes]] = []
-        for next_ref, (next_data, _) in zip(refs, answers, strict=True):
-            if next_data is None:
-                break
-            found.append((next_ref, next_data))
-        newest = max(date for _, date in answers)
-        if len(found) == _AHEAD or must_look_up(log.verified, newest, log.options.retention):
-            await self._catch_up(database)
-        elif found:
-            await self._take_in(database, found)
-        # Readers need not wait for the claim.
-        log.note_check(asked)
+        await self._take_next(database)
 
-    async def _take_next(self, database: LocalDatabase) -> bool:
-        """Look for the next file, and take in all there is where there is one; False where the copy was replaced."""
+    async def _take_next(self, database: LocalDatabase) -> None:
+        """Look for the next file, and take in all there is where there is one."""
         log, ref = self._log, transaction(database.txid + 1)
+        asked = log.moment()
         data, date = await log.store.probe(ref)
         if self._copy.database is not database:
-            return False
+            return
         if data is not None:
             await self._take(database, ref, data)
         if data is not None or must_look_up(log.verified, date, log.options.retention):
             await self._catch_up(database)
         else:
             log.verified = date
-        return True
+        log.note_check(asked)
 
     async def _catch_up(self, database: LocalDatabase) -> None:
         """List, and take in whatever is newer than the local copy. Raises ``Damaged`` where the log ends before it."""
@@ -96,7 +76,7 @@ class Follower:
             )
         plan = planned(contiguous, listed.files, database.txid)
         if plan:
-            await self._take_in(database, list(zip(plan, await fetch(log.store, plan), strict=True)))
+            await self._take_in(database, list((await fetch(log.store, plan)).items()))
         log.files = planned(prune, listed.files)
         log.verified = listed.date
 

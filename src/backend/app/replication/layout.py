@@ -70,9 +70,7 @@ def restore_plan(files: Sequence[FileRef], until: int | None = None) -> list[Fil
 
 def contiguous(files: Sequence[FileRef], after: int, *, until: int | None = None) -> list[FileRef]:
     """The files that follow TXID ``after`` without a gap: each the one that reaches furthest, of equals the smaller.
-
-    Raises ``GapError`` where they end before the TXID ``until`` (default: the newest).
-    """
+    Raises ``GapError`` where they end before the TXID ``until`` (default: the newest)."""
     run: list[FileRef] = []
     reached, until = after, highest(files) if until is None else until
     while fitting := [file for file in files if file.min_txid <= reached + 1 and file.max_txid > reached]:

@@ -14,10 +14,8 @@ LEGACY_NAME = "../database.sqlite"
 
 
 def prepared(data: bytes, folder: Path, page_size: int = PAGE_SIZE) -> bytes:
-    """The database in ``data`` with pages of ``page_size`` bytes and the log that replication needs.
-
-    Whatever it was: any page size, any journal mode. Works on a file in ``folder``. Raises ``NotADatabase``.
-    """
+    """The database in ``data`` with pages of ``page_size`` bytes and the log that replication needs. Whatever it was:
+    any page size, any journal mode. Works on a file in ``folder``. Raises ``NotADatabase``."""
     if not data:
         raise NotADatabase("is empty")
     folder.mkdir(parents=True, exist_ok=True)

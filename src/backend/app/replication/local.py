@@ -6,18 +6,18 @@ can come between another's steps. Callers run it in a thread.
 
 import logging
 import os
+import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 import apsw
 
 from app.replication.errors import ForeignWriter
-from app.replication.ltx import LtxFile, lock_page
-from app.replication.pages import FRAME_HEADER, SALT, WAL_HEADER, read_frames, write_pages
+from app.replication.ltx import LtxFile, database_pages, newest_pages
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,6 +30,8 @@ _CHECKPOINT_BYTES = 1 << 20
 _NO_COMMIT = -1
 _CROWDED_BYTES = 16 << 20
 _WRITE_BUFFER = 128 << 10
+# Bytes of the header of SQLite's log, where in it the salt lies, and bytes of a frame's header.
+_WAL_HEADER, _SALT, _FRAME_HEADER = 32, 16, 24
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,8 @@ class _Commit:
 
 @dataclass(frozen=True)
 class Batch:
-    """The newest image of each page that commits after ``durable`` and up to ``seq`` changed.
-
-    ``txid`` is the one that the group must get: it was made on exactly the state of the TXID before.
-    """
+    """The newest image of each page that commits after ``durable`` and up to ``seq`` changed. ``txid`` is the one that
+    the group must get: it was made on exactly the state of the TXID before."""
 
     txid: int
     pages: tuple[tuple[int, bytes], ...]
@@ -112,8 +112,6 @@ class LocalDatabase:
         self._write_pages(files)
         self._measure()
 
-    # -- use
-
     def read(self, query: Callable[[apsw.Connection], T]) -> tuple[T, int]:
         """``query``'s result and the count of commits it may have seen. It must not write (``ReadOnlyError``)."""
         with self._lock:
@@ -168,8 +166,6 @@ class LocalDatabase:
         with self._lock:
             return int(self._open().pragma("page_count"))
 
-    # -- towards the replica
-
     def take(self) -> Batch | None:
         """Everything captured and not yet durable, as one group; it stays pending until ``mark_durable``."""
         with self._lock:
@@ -178,15 +174,13 @@ class LocalDatabase:
             pages: dict[int, bytes] = {}
             for commit in self._pending:
                 pages |= commit.pages
-            last, locked = self._pending[-1], lock_page(self.page_size)
-            kept = sorted((number, page) for number, page in pages.items() if number <= last.size and number != locked)
+            last = self._pending[-1]
+            kept = sorted((number, page) for number, page in pages.items() if number <= last.size)
             return Batch(self.txid + 1, tuple(kept), last.size, last.seq, self._life)
 
     def mark_durable(self, txid: int, seq: int, life: int | None = None) -> None:
-        """The replica holds every commit up to ``seq``, and ``txid`` is its newest file.
-
-        ``life`` is the batch's: after a roll-back its numbers belong to other commits, so nothing is marked then.
-        """
+        """The replica holds every commit up to ``seq``, and ``txid`` is its newest file. ``life`` is the batch's: after
+        a roll-back its numbers belong to other commits, so nothing is marked then."""
         with self._lock:
             if life is not None and life != self._life:
                 return
@@ -194,28 +188,13 @@ class LocalDatabase:
             self.durable = max(self.durable, seq)
             while self._pending and self._pending[0].seq <= seq:
                 self._durable_frames = self._pending.popleft().frames
-            if not self._pending and self._overgrown:
+            if not self._pending and self._frame_offset(self._captured) >= _CHECKPOINT_BYTES:
                 try:
                     self._checkpoint()
                 except (apsw.Error, OSError) as error:
                     # The commits are durable all the same, and the next time may do; where the log was emptied half,
                     # the next capture finds out.
                     logger.warning("The log of %s stays as it is: %s", self.path, error)
-
-    def try_mark_durable(self, txid: int, seq: int, life: int) -> bool:
-        """``mark_durable``, if it takes no time: for the event loop, since a thread would cost more than the work.
-
-        False, and nothing done, while another thread uses the copy, or when the log is due to be emptied.
-        """
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            if self._overgrown:
-                return False
-            self.mark_durable(txid, seq, life)
-            return True
-        finally:
-            self._lock.release()
 
     def roll_back(self) -> None:
         """Forget every commit that is not durable: the file is again what the replica holds."""
@@ -230,10 +209,8 @@ class LocalDatabase:
             self._captured = self._durable_frames
 
     def apply(self, files: Iterable[LtxFile]) -> bool:
-        """Bring the replica's newer files in; whether commits that were not durable had to be dropped for that.
-
-        Raises ``ValueError`` for files that do not follow.
-        """
+        """Bring the replica's newer files in; whether commits that were not durable had to be dropped for that. Raises
+        ``ValueError`` for files that do not follow."""
         with self._lock:
             dropped = bool(self._pending)
             if dropped:
@@ -260,8 +237,6 @@ class LocalDatabase:
             self._life += 1
             for path in (self.path, self._wal, self._shm):
                 path.unlink(missing_ok=True)
-
-    # -- inside
 
     def _open(self) -> apsw.Connection:
         if self._connection:
@@ -317,60 +292,73 @@ class LocalDatabase:
         """The database as it stands after the first ``frames`` frames of the log."""
         self._open()
         data = self.path.read_bytes()
-        commit, size = len(data) // self.page_size, self.page_size
-        newer: dict[int, bytes] = {}
+        commit, pages = len(data) // self.page_size, dict(database_pages(data, self.page_size))
         if frames:
             _, newer, commit = self._read_log(0, frames)
-        locked = lock_page(self.page_size)
-        numbers = (number for number in range(1, commit + 1) if number != locked)
-        pages = ((n, newer.get(n) or data[(n - 1) * size : n * size]) for n in numbers)
-        return Image(self.txid, commit, tuple(pages))
+            pages |= newer
+        return Image(self.txid, commit, tuple(sorted(page for page in pages.items() if page[0] <= commit)))
 
     def _read_log(self, first: int, count: int) -> tuple[bytes, dict[int, bytes], int]:
         """The log's salt, and what `read_frames` finds in ``count`` of its frames from number ``first`` on."""
         with self._wal.open("rb", buffering=0) as log:
-            log.seek(SALT)
+            log.seek(_SALT)
             salt = log.read(8)
             log.seek(self._frame_offset(first))
-            data = log.read(count * (FRAME_HEADER + self.page_size))
+            data = log.read(count * (_FRAME_HEADER + self.page_size))
         return salt, *read_frames(data, count, salt, self.page_size)
 
     def _write_pages(self, files: Iterable[LtxFile]) -> None:
         """Bring the newest image of each page in ``files``, oldest first, into the file. A file that does not follow is
         found before anything is written."""
-        pages: dict[int, bytes] = {}
-        sizes: list[int] = []
+        files = list(files)
         reached, page_size = self.txid, self.page_size
-        for file in files:
-            header = file.header
+        for header in (file.header for file in files):
             if not header.min_txid <= reached + 1 <= header.max_txid:
                 raise ValueError(f"{header.min_txid:x} to {header.max_txid:x} does not follow TXID {reached:x}")
             if reached == 0:
                 page_size = header.page_size
             if header.page_size != page_size:
                 raise ValueError(f"pages of {header.page_size} bytes, not {page_size}")
-            if sizes and header.commit < sizes[-1]:
-                pages = {number: page for number, page in pages.items() if number <= header.commit}
-            pages.update(file.pages)
-            sizes.append(header.commit)
             reached = header.max_txid
         self.page_size = page_size
         self.path.touch(0o600)
         with self.path.open("r+b", buffering=_WRITE_BUFFER) as disk:
-            if sizes:
+            if sizes := [file.header.commit for file in files]:
                 # What was cut off on the way must not come back when the file grows again.
                 os.truncate(disk.fileno(), min(self.path.stat().st_size, min(sizes) * page_size))
                 os.truncate(disk.fileno(), sizes[-1] * page_size)
-            write_pages(disk, pages, page_size)
+            write_pages(disk, newest_pages(files), page_size)
         self.txid = reached
 
     def _measure(self) -> None:
         self._file_bytes = self.path.stat().st_size
 
-    @property
-    def _overgrown(self) -> bool:
-        return self._frame_offset(self._captured) >= _CHECKPOINT_BYTES
-
     def _frame_offset(self, frames: int) -> int:
         """Where frame number ``frames``, counted from 0, begins in the log."""
-        return WAL_HEADER + frames * (FRAME_HEADER + self.page_size)
+        return _WAL_HEADER + frames * (_FRAME_HEADER + self.page_size)
+
+
+def read_frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:
+    """The newest image of each page in ``count`` frames, and the database's size after the last one."""
+    size = _FRAME_HEADER + page_size
+    if len(data) != count * size:
+        raise ForeignWriter(f"the log has {len(data)} bytes where {count} frames were written")
+    pages: dict[int, bytes] = {}
+    commit = 0
+    for offset in range(0, len(data), size):
+        number, commit = struct.unpack_from(">II", data, offset)
+        if data[offset + 8 : offset + 16] != salt:
+            raise ForeignWriter("a frame of the log has another salt")
+        pages[number] = data[offset + _FRAME_HEADER : offset + size]
+    return pages, commit
+
+
+def write_pages(file: BinaryIO, pages: Mapping[int, bytes], page_size: int) -> None:
+    """Write each page at its place. Raises ``OSError``, with part of them written."""
+    following = 0
+    for number in sorted(pages):
+        # A seek empties the file's buffer, so pages that lie side by side are written without one.
+        if number != following:
+            file.seek((number - 1) * page_size)
+        file.write(pages[number])
+        following = number + 1

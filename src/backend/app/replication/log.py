@@ -6,27 +6,23 @@ that is still on its way, and never takes it for another writer's.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.replication.errors import Fenced, FileExists, Outdated, StoreError
 from app.replication.layout import FileRef, highest
-from app.replication.ltx import Header, encode
-from app.replication.store import NewFile, ReplicaStore
+from app.replication.store import NewFile, Pages, ReplicaStore, new_file
 from app.replication.tasks import Signal
 
-Pages = Iterable[tuple[int, bytes]]
 DAY = 86400.0
 
 
 @dataclass(frozen=True)
 class Options:
     """``read_check``: seconds that a read may trust the last look for newer files; 0 looks each time, infinity never.
-
     ``retention``: seconds for which no file is ever deleted. ``snapshot_share``: a snapshot is due when the files
-    behind the last one hold more than this share of the database's bytes. ``machine``: the name that this Machine's
-    files carry, by which other Machines send requests to it; empty where there is nothing to send them with.
-    """
+    behind the last one hold more than this share of the database's bytes. ``machine``: the name in this Machine's
+    files, by which other Machines send requests to it; empty for none."""
 
     read_check: float = 1.0
     retention: float = 30 * DAY
@@ -41,27 +37,21 @@ def is_own(file: bytes, found: bytes) -> bool:
 
 def must_look_up(verified: float | None, date: float, retention: float) -> bool:
     """Whether "there is no next file" may be a deleted file's absence: nothing was verified for half the retention.
-
-    Both times are the store's clock, in unix seconds. A Machine's own clocks cannot tell: after a suspend the
-    monotonic one has stood still and the wall clock may be wrong.
-    """
+    Both times are the store's clock, in unix seconds: after a suspend a Machine's own clocks are wrong."""
     return verified is None or date - verified >= retention / 2
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One moment by both of a Machine's clocks, in seconds. In a suspend the monotonic clock stands still, and the
-    wall clock has usually jumped when it ends."""
+    """By both of a Machine's clocks, in seconds. In a suspend the first stands still, and the second mostly jumps."""
 
     monotonic: float
     wall: float
 
 
 def read_is_fresh(checked: Moment | None, started: Moment, options: Options) -> bool:
-    """Whether a read that began at ``started`` may be served without another look for a newer file.
-
-    ``checked`` is when the last look began. The interval must not have passed by either clock.
-    """
+    """Whether a read that began at ``started`` may be served without another look for a newer file: the interval since
+    the last look, which began at ``checked``, must not have passed by either clock."""
     if checked is None:
         return False
     if checked.monotonic >= started.monotonic:
@@ -97,9 +87,8 @@ class Log:
         self.signal = signal
 
     def new_file(self, ref: FileRef, size: tuple[int, int], pages: Pages, machine: str = "") -> NewFile:
-        """A file of this writer, encoded here and now; ``size`` is the database's: bytes of a page, and pages."""
-        header = Header(*size, ref.min_txid, ref.max_txid, self.wall_ms(), self.node, machine)
-        return NewFile(ref, encode(header, pages, dense=ref.level > 0), header.timestamp)
+        """A file of this writer, encoded here and now: see `new_file`."""
+        return new_file(ref, size, pages, self.node, self.wall_ms(), machine)
 
     def moment(self) -> Moment:
         return Moment(self.now(), self.wall_ms() / 1000)

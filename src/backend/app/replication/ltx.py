@@ -4,6 +4,7 @@ A file holds the newest image of every page that one or more transactions change
 are CRC-64/ISO. Database checksums are off (flag 0x2): Litestream refuses to restore a replica that mixes both kinds.
 """
 
+import itertools
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -64,10 +65,8 @@ def lock_page(page_size: int) -> int:
 
 
 def encode(header: Header, pages: Iterable[tuple[int, bytes]], *, dense: bool = False) -> bytes:
-    """The file for ``pages``, which must ascend; ``dense`` takes twice the time and gives fewer bytes.
-
-    Raises ``ValueError`` for pages that no reader would accept.
-    """
+    """The file for ``pages``, which must ascend; ``dense`` takes twice the time and gives fewer bytes. Raises
+    ``ValueError`` for pages that no reader would accept."""
     effort = _DENSE if dense else {}
     _check_header(header, ValueError)
     head = _HEADER.pack(
@@ -159,20 +158,26 @@ def decode(data: bytes, *, with_index: bool = True) -> LtxFile:
 def merge(files: Iterable[LtxFile], node: int) -> bytes:
     """One file for a contiguous run of files: the newest image of each page that still exists. Raises ``LtxError``."""
     run = list(files)
-    if not run:
-        raise LtxError("nothing to merge")
-    pages: dict[int, bytes] = {}
-    for before, file in zip([None, *run[:-1]], run, strict=True):
-        if before and file.header.min_txid != before.header.max_txid + 1:
-            raise LtxError(f"TXID {file.header.min_txid:x} does not follow {before.header.max_txid:x}")
-        if file.header.page_size != run[0].header.page_size:
+    for before, header in itertools.pairwise(file.header for file in run):
+        if header.min_txid != before.max_txid + 1:
+            raise LtxError(f"TXID {header.min_txid:x} does not follow {before.max_txid:x}")
+        if header.page_size != before.page_size:
             raise LtxError("page sizes differ")
-        pages.update(file.pages)
-        if before and file.header.commit < before.header.commit:
-            pages = {number: page for number, page in pages.items() if number <= file.header.commit}
     first, last = run[0].header, run[-1].header
     header = Header(last.page_size, last.commit, first.min_txid, last.max_txid, last.timestamp, node)
-    return encode(header, sorted(pages.items()), dense=True)
+    return encode(header, sorted(newest_pages(run).items()), dense=True)
+
+
+def newest_pages(files: Iterable[LtxFile]) -> dict[int, bytes]:
+    """The newest image of each page that the database has after ``files``, oldest first."""
+    pages: dict[int, bytes] = {}
+    size = 0
+    for file in files:
+        pages.update(file.pages)
+        if file.header.commit < size:
+            pages = {number: page for number, page in pages.items() if number <= file.header.commit}
+        size = file.header.commit
+    return pages
 
 
 def database_pages(image: bytes | memoryview, page_size: int) -> Iterator[tuple[int, bytes]]:

@@ -109,7 +109,7 @@ class Maintainer:
         # Before the others are fetched: meanwhile newer ones take their place.
         found = {ref: self._bodies.pop(ref) for ref in run if ref in self._bodies}
         missing = [ref for ref in run if ref not in found]
-        found |= zip(missing, await fetch(self._replica.store, missing), strict=True)
+        found |= await fetch(self._replica.store, missing)
         return [(ref, found[ref]) for ref in run]
 
     async def _add(self, file: NewFile) -> None:

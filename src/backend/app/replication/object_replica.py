@@ -27,11 +27,6 @@ def as_store_errors() -> Iterator[None]:
         raise StoreError(str(error)) from error
 
 
-def _bare(etag: str) -> str:
-    """An ETag without its quotes, as part of a key."""
-    return etag.strip('"')
-
-
 class ObjectReplica:
     """See `app.replication.store.ReplicaStore`. Deadlines and retries are the object store's."""
 
@@ -78,20 +73,18 @@ class ObjectReplica:
         return Listed(self._refs(found), self._store.sure_date(), taken_over)
 
     def _refs(self, found: Sequence[ObjectInfo]) -> Sequence[FileRef]:
-        def ref(item: ObjectInfo) -> FileRef | None:
-            modified = item.modified.timestamp() if item.modified else 0.0
-            return parse_name(item.key.removeprefix(self._folder), item.size, modified)
-
-        return [named for named in map(ref, found) if named is not None]
+        dated = ((item, item.modified.timestamp() if item.modified else 0.0) for item in found)
+        named = (parse_name(item.key.removeprefix(self._folder), item.size, modified) for item, modified in dated)
+        return [ref for ref in named if ref is not None]
 
     async def legacy(self) -> tuple[bytes, str] | None:
         found = await self._get(self._legacy)
-        return None if found is None else (found.data, _bare(found.etag))
+        return None if found is None else (found.data, found.etag.strip('"'))
 
     async def legacy_etag(self) -> str | None:
         with as_store_errors():
             try:
-                return _bare((await self._store.head(self._legacy)).etag)
+                return (await self._store.head(self._legacy)).etag.strip('"')
             except ObjectMissing:
                 return None
 

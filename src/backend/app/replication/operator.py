@@ -15,9 +15,9 @@ from app.replication.errors import Damaged, FileExists, GapError, LtxError, NotA
 from app.replication.fetching import decoded, fetch
 from app.replication.layout import EMPTIED, SNAPSHOT, FileRef, contiguous, highest, restore_plan, transaction
 from app.replication.local import PAGE_SIZE, LocalDatabase
-from app.replication.ltx import HEADER_SIZE, Header, LtxFile, database_pages, encode, read_header
+from app.replication.ltx import HEADER_SIZE, Header, LtxFile, database_pages, newest_pages, read_header
 from app.replication.object_replica import ObjectReplica, as_store_errors
-from app.replication.store import NewFile
+from app.replication.store import new_file
 from app.storage.interface import READS_AT_ONCE, InvalidRequest, ObjectMissing, ObjectStore
 from app.storage.keys import ProfileKeys
 
@@ -68,7 +68,7 @@ class Operator:
         # Earlier releases began a new database behind a deleted one: what is left of that says nothing.
         base = highest(ref for ref in files if ref.level == SNAPSHOT)
         files = [ref for ref in files if not deletion.is_emptied(ref) or ref.max_txid > base]
-        bodies = dict(zip(files, await fetch(self._replica, files), strict=True))
+        bodies = await fetch(self._replica, files)
         problems = []
         whole: dict[FileRef, LtxFile] = {}
         for ref, data in bodies.items():
@@ -83,7 +83,10 @@ class Operator:
         try:
             plan = restore_plan(files)
             if all(ref in whole for ref in plan):
-                pages = _check_database(scratch, [whole[ref] for ref in plan])
+                database = LocalDatabase.build(scratch / "database.sqlite", [whole[ref] for ref in plan])
+                with contextlib.closing(database):
+                    database.read(legacy.check)
+                    pages = database.path.stat().st_size // database.page_size
         except (GapError, ValueError, apsw.Error, NotADatabase) as error:
             problems.append(f"the newest state: {error}")
         return Report(tuple(problems), len(files), sum(ref.size for ref in files), highest(files), pages)
@@ -99,7 +102,7 @@ class Operator:
         part = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
         database = LocalDatabase(part)
         try:
-            database.replace(decoded(ref, data) for ref, data in zip(plan, bodies, strict=True))
+            database.replace(decoded(ref, data) for ref, data in bodies.items())
             database.read(legacy.check)
             database.close()
             part.replace(out)
@@ -168,13 +171,12 @@ class Operator:
         return PAGE_SIZE
 
     async def _create(self, image: bytes, page_size: int, ref: FileRef) -> None:
-        now = timestamps.unix_ms()
-        header = Header(page_size, len(image) // page_size, ref.min_txid, ref.max_txid, now, secrets.randbits(63))
-        data = encode(header, database_pages(image, page_size))
+        size, pages = (page_size, len(image) // page_size), database_pages(image, page_size)
+        file = new_file(ref, size, pages, secrets.randbits(63), timestamps.unix_ms())
         try:
-            await self._replica.create(NewFile(ref, data, now))
+            await self._replica.create(file)
         except FileExists:
-            if (await self._replica.probe(ref))[0] != data:
+            if (await self._replica.probe(ref))[0] != file.data:
                 raise Refused(f"{ref.name} was written by a Machine at the same moment: try again") from None
 
     async def _dated(self, ref: FileRef) -> Dated:
@@ -207,27 +209,13 @@ def plan_before(files: Iterable[Dated], moment: float) -> list[FileRef]:
 
 
 def _disagreement(ref: FileRef, whole: dict[FileRef, LtxFile]) -> str:
-    """What is wrong with a merged file or snapshot, held against the files it covers; empty where all is well.
-
-    Also where those are gone or broken: then nothing can be told.
-    """
+    """What is wrong with a merged file or snapshot, held against the files it covers; empty where all is well. Also
+    where those are gone or broken: then nothing can be told."""
     parts = [part for part in whole if part.level < ref.level and part.max_txid <= ref.max_txid]
     run = contiguous(parts, ref.min_txid - 1, until=0)
     if highest(run) != ref.max_txid or run[0].min_txid != ref.min_txid:
         return ""
-    pages: dict[int, bytes] = {}
-    for part in run:
-        pages.update(whole[part].pages)
-        commit = whole[part].header.commit
-        pages = {number: page for number, page in pages.items() if number <= commit}
-    file = whole[ref]
+    file, pages = whole[ref], newest_pages(whole[part] for part in run)
     if (file.header.commit, dict(file.pages)) == (whole[run[-1]].header.commit, pages):
         return ""
     return f"{ref.name}: says something else than the files that it covers ({run[0].name} to {run[-1].name})"
-
-
-def _check_database(scratch: Path, files: Sequence[LtxFile]) -> int:
-    database = LocalDatabase.build(scratch / "database.sqlite", files)
-    with contextlib.closing(database):
-        database.read(legacy.check)
-        return database.path.stat().st_size // database.page_size

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import apsw
 
@@ -17,7 +17,7 @@ from app.replication.copy import BROKEN_COPY, LocalCopy, Run, Schema, State, Tic
 from app.replication.errors import Damaged, Declined, Lost, LtxError, NotADatabase, ReplicationError, StoreError
 from app.replication.fetching import Fetching, decoded, planned
 from app.replication.follower import Follower
-from app.replication.layout import highest, prune, restore_plan, transaction
+from app.replication.layout import FileRef, highest, prune, restore_plan, transaction
 from app.replication.local import LocalDatabase
 from app.replication.log import Log, Moment, Options, read_is_fresh
 from app.replication.ltx import read_header
@@ -71,18 +71,12 @@ class Replica:
         self.before_rest: Callable[[], None] = lambda: None
         self._was_begun = was_begun
         self._peeked: _Peeked | None = None
-        self._writes: set[asyncio.Task[Any]] = set()
-
-    # -- use
 
     async def read(
         self, query: Callable[[apsw.Connection], T], seen: Ticket | None = None, *, at_least: int = 0
     ) -> tuple[T, Ticket]:
-        """The query's result, and what must be in the replica before anyone may see it.
-
-        ``at_least`` is a TXID that the result must not lie behind. Raises ``Lost`` where what the caller has ``seen``
-        before was taken back since.
-        """
+        """The query's result, and what must be in the replica before anyone may see it. ``at_least`` is a TXID that the
+        result must not lie behind. Raises ``Lost`` where what the caller has ``seen`` before was taken back since."""
         started = self.log.moment()
         while True:
             database = await self._opened()
@@ -98,16 +92,12 @@ class Replica:
     ) -> tuple[T, Ticket]:
         """Run one transaction on a copy that this Machine has claimed; its upload begins at once.
 
-        Nothing is written, and ``Lost`` is raised, where the view that the caller has ``seen`` was replaced since: by
-        changes of another Machine, or because what it showed was taken back. What ``change`` raises is raised as
-        ``Declined``. A change that raised or committed nothing may have judged an old state, and no refused upload
-        will tell: so a look for other Machines' files follows, and it is run again where there are any.
+        Raises ``Lost``, and writes nothing, where the view that the caller has ``seen`` was replaced since, and
+        ``Declined`` for what ``change`` raises. A change that raised or committed nothing is run again where other
+        Machines' files have come: no refused upload would tell that it judged an old state.
         """
         # In a task of its own: a client that goes away must not leave a commit behind without an upload.
-        task = asyncio.ensure_future(self._write(change, seen, at_least))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-        return await asyncio.shield(task)
+        return await asyncio.shield(self.tasks.start(object(), lambda: self._write(change, seen, at_least)))
 
     async def settle(self, ticket: Ticket) -> None:
         """Return when the replica holds what the ticket stands for. Raises ``Lost`` when that was dropped."""
@@ -121,21 +111,15 @@ class Replica:
         """The TXID of the newest file that the copy holds, or held until it was dropped; 0 where there was none."""
         return self.copy.database.txid if self.copy.database else self.copy.dropped_at
 
-    # -- ownership
-
     async def elsewhere(self) -> str:
-        """The Machine that serves this profile; empty where that is this one, or where no Machine is named.
-
-        Opens no database. Asks the store as often as a read would.
-        """
+        """The Machine that serves this profile; empty where that is this one, or none is named. Opens no database, and
+        asks the store as often as a read would."""
         if not self.options.machine or self.copy.owning:
             return ""
         started = self.log.moment()
         while self.copy.database is None:
-            if self.copy.state is State.CLOSED:
-                raise StoreError("the database was closed")
-            if self._peeked is not None and read_is_fresh(self._peeked.started, started, self.options):
-                return self._foreign(self._peeked.writer)
+            if peeked := self._still_fresh(started):
+                return self._foreign(peeked.writer)
             await self._steer(self._peek)
         if not self.log.is_fresh(started):
             await self._steer(self.follower.look, lambda: self.log.is_fresh(started))
@@ -146,12 +130,10 @@ class Replica:
         if self.options.machine and self.copy.state is State.FOLLOWING and "claim" not in self.tasks:
             self.tasks.start("claim", self._claim_quietly)
 
-    # -- life
-
     @property
     def busy(self) -> bool:
         """Whether anything is under way or not yet durable: such a replica must not be evicted."""
-        return bool(self.tasks or self._writes) or self.copy.pending
+        return bool(self.tasks) or self.copy.pending
 
     @property
     def disk_bytes(self) -> int:
@@ -175,16 +157,12 @@ class Replica:
     async def close(self, *, release_seconds: float = 0.0) -> None:
         """Wait for what is under way, release the profile where this Machine owns it, which may take so many seconds
         (0: not at all), and drop the local copy."""
-        while self._writes or self.tasks:
-            await asyncio.gather(*self._writes, return_exceptions=True)
-            await self.tasks.end()
+        await self.tasks.end()
         if release_seconds:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(release_seconds):
                     await self.claims.release()
-        await self.copy.closed(StoreError("the database was closed"))
-
-    # -- inside
+        await self.copy.dropped(StoreError("the database was closed"), for_good=True)
 
     async def _write(
         self, change: Callable[[apsw.Connection], T], seen: Ticket | None, at_least: int
@@ -211,8 +189,7 @@ class Replica:
             result, ticket, committed = done
             if committed:
                 self.uploader.kick()
-                return result, ticket
-            if not await self._was_overtaken(epoch, started):
+            if committed or not await self._was_overtaken(epoch, started):
                 return result, ticket
 
     async def _reached(self, database: LocalDatabase, at_least: int) -> bool:
@@ -235,8 +212,6 @@ class Replica:
     async def _opened(self) -> LocalDatabase:
         """The copy with a current schema. Requests that come while it is built or migrated wait."""
         while (database := self.copy.database) is None or self.copy.state is State.BEHIND:
-            if self.copy.state is State.CLOSED:
-                raise StoreError("the database was closed")
             await self._steer(self._build if database is None else self._make_fit)
         return database
 
@@ -244,6 +219,8 @@ class Replica:
         """Do ``work``, or wait for another caller's: one opens, looks or claims at a time."""
 
         async def guarded() -> None:
+            if self.copy.state is State.CLOSED:
+                raise StoreError("the database was closed")
             try:
                 await work()
             except BROKEN_COPY as error:
@@ -252,49 +229,38 @@ class Replica:
 
         await self.tasks.join("steer", guarded, enough)
 
-    async def _peek(self) -> None:
-        started = self.log.moment()
-        listed = await self.store.recent()
-        txid = highest(listed.files)
-        self._peeked = _Peeked(started, listed, await self._writer_of(txid) if txid else "")
+    def _still_fresh(self, started: Moment) -> _Peeked | None:
+        """What was peeked, if a read that began at ``started`` may trust it."""
+        peeked = self._peeked
+        return peeked if peeked and read_is_fresh(peeked.started, started, self.options) else None
 
-    async def _writer_of(self, txid: int) -> str:
-        """The Machine that wrote a transaction; empty where none is named, or where it is not there."""
-        data, _ = await self.store.probe(transaction(txid))
-        try:
-            return read_header(data or b"").machine
-        except LtxError:
-            return ""
+    async def _peek(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> _Peeked:
+        """Look at the end of the log. Only the newest transaction names its Machine: merged files and snapshots do
+        not."""
+        started, listed = self.log.moment(), await self.store.recent(early)
+        writer, txid = "", highest(listed.files)
+        if txid and self.options.machine:
+            data, _ = await self.store.probe(transaction(txid))
+            with contextlib.suppress(LtxError):
+                writer = read_header(data or b"").machine
+        self._peeked = _Peeked(started, listed, writer)
+        return self._peeked
 
     async def _build(self) -> None:
-        started, peeked = self.log.moment(), self._peeked
-        self._peeked = None
-        if peeked is not None and not read_is_fresh(peeked.started, started, self.options):
-            peeked = None
         async with Fetching(self.store) as fetching:
-            if peeked is not None:
-                started, listed = peeked.started, peeked.listed
-            else:
-                listed = await self.store.recent(fetching.ahead)
+            peeked = self._still_fresh(self.log.moment()) or await self._peek(fetching.ahead)
+            # Once: what follows changes the log.
+            self._peeked, listed = None, peeked.listed
             plan = planned(restore_plan, listed.files)
             bodies = await fetching.bodies(plan)
         if plan:
             # In one piece after the GETs: threads that decode beside them would take turns with theirs page by page.
-            files = await self.copy.run(
-                lambda: [decoded(ref, data, with_index=False) for ref, data in zip(plan, bodies, strict=True)]
-            )
-            if peeked is not None:
-                writer = peeked.writer
-            elif plan[-1].level == 0:
-                writer = files[-1].header.machine
-            else:
-                # Merged files and snapshots name no Machine.
-                writer = await self._writer_of(plan[-1].max_txid) if self.options.machine else ""
-            await self.copy.built(files, plan[-1].name, writer)
+            files = await self.copy.run(lambda: [decoded(ref, data, with_index=False) for ref, data in bodies.items()])
+            await self.copy.built(files, plan[-1].name, peeked.writer)
         else:
             await self._begin()
         self.log.files, self.log.verified = planned(prune, listed.files), listed.date
-        self.log.note_check(started)
+        self.log.note_check(peeked.started)
         await self._compare_with_legacy(listed.taken_over)
         if self.copy.state is State.BEHIND:
             await self._make_fit()

@@ -1,10 +1,13 @@
 """What replication asks of the place where a replica lies. Names are those of `layout.FileRef.name`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.replication.layout import FileRef
+from app.replication.ltx import Header, encode
+
+Pages = Iterable[tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
@@ -30,41 +33,37 @@ class NewFile:
     stamp: int
 
 
+def new_file(ref: FileRef, size: tuple[int, int], pages: Pages, node: int, stamp: int, machine: str = "") -> NewFile:
+    """``size`` is the database's: bytes of a page, and pages; ``node`` is the writer's random number."""
+    header = Header(*size, ref.min_txid, ref.max_txid, stamp, node, machine)
+    return NewFile(ref, encode(header, pages, dense=ref.level > 0), stamp)
+
+
 class ReplicaStore(Protocol):
     """One profile's replica. Every method has a deadline of its own and raises `StoreError` past it."""
 
     async def create(self, file: NewFile) -> float:
-        """Write the file only if there is none; the store's clock. Raises `FileExists`.
-
-        A repeat of a try whose answer was lost may raise `FileExists` although this call's bytes are what is there.
-        """
-        ...
+        """Write the file only if there is none; the store's clock. Raises `FileExists`. A repeat of a try whose answer
+        was lost may raise `FileExists` although this call's bytes are what is there."""
 
     async def probe(self, ref: FileRef) -> tuple[bytes | None, float]:
         """The file's bytes, or None where the store answered that there is none; and the store's clock."""
-        ...
 
     async def list(self) -> Listed:
         """Every file of the replica."""
-        ...
 
     async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
         """The files that a copy of the newest state is built from; of the transactions those behind all merged files
         may be left out. The newest file is always among them. ``early`` is told of those that are known first."""
-        ...
 
     async def legacy(self) -> tuple[bytes, str] | None:
         """The whole-file database that was kept before there was a replica, and its ETag; None where there is none."""
-        ...
 
     async def legacy_etag(self) -> str | None:
         """The ETag of that file as it is now; None where there is none."""
-        ...
 
     async def note_taken_over(self, etag: str) -> None:
         """Note that the replica is made from the whole file with this ETag. Doing it twice is no error."""
-        ...
 
     async def delete(self, refs: Sequence[FileRef]) -> None:
         """Deleting what is missing is no error."""
-        ...

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
-Work = Callable[[], Coroutine[Any, Any, None]]
+T = TypeVar("T")
+Work = Callable[[], Coroutine[Any, Any, object]]
 
 
 class Signal:
@@ -27,20 +28,22 @@ class Tasks:
 
     def __init__(self, signal: Signal) -> None:
         self._signal = signal
-        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._tasks: dict[object, asyncio.Task[Any]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._tasks
 
-    def start(self, name: str, work: Work, then: Callable[[], None] = lambda: None) -> asyncio.Task[None]:
+    def start(
+        self, name: object, work: Callable[[], Coroutine[Any, Any, T]], then: Callable[[], None] = lambda: None
+    ) -> asyncio.Task[T]:
         """``then`` is called when the task has ended without an error."""
         task = asyncio.ensure_future(work())
         self._tasks[name] = task
 
-        def ended(ended_task: asyncio.Task[None]) -> None:
+        def ended(ended_task: asyncio.Task[T]) -> None:
             if self._tasks.get(name) is ended_task:
                 del self._tasks[name]
             if not ended_task.cancelled() and ended_task.exception() is None:

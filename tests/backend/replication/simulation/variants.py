@@ -23,7 +23,6 @@ import app.replication.follower as follower
 import app.replication.layout as layout
 import app.replication.local as local
 import app.replication.log as log
-import app.replication.pages as pages_of_a_file
 import app.replication.uploader as uploader
 from app.replication.copy import LocalCopy, Ticket
 from app.replication.errors import Fenced, FileExists, Lost, StoreError
@@ -257,7 +256,7 @@ def _renumbered(data: bytes, ref: FileRef) -> bytes:
 
 def no_capture_of_some_pages() -> AbstractContextManager[None]:
     """The capture loses a page of large commits."""
-    honest = pages_of_a_file.read_frames
+    honest = local.read_frames
 
     def frames(data: bytes, count: int, salt: bytes, page_size: int) -> tuple[dict[int, bytes], int]:
         pages, commit = honest(data, count, salt, page_size)

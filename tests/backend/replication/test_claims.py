@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.backend.replication.virtual import bucket, insert, insist, machine, play
+from tests.backend.replication.virtual import bucket, execute, insert, insist, machine, play, select
 
 from app.replication.layout import highest
 
@@ -64,5 +64,25 @@ def test_a_machine_that_stops_in_order_stores_what_is_under_way_before_it_releas
         await one.replica.close(release_seconds=release_seconds)
         await writing
         assert one.bucket.owner == ("" if release_seconds else "one")
+
+    play(run)
+
+
+def test_a_release_that_meets_a_commit_leaves_the_profile_as_it_is(tmp_path: Path) -> None:
+    """Its file would have the size of a database whose new pages the replica does not hold."""
+
+    async def run() -> None:
+        one = machine(bucket(0.1, 0.1), tmp_path / "one", machine="one")
+        await insert(one, 0)
+        turn = one.replica.copy._turn
+        async with turn:
+            writing = asyncio.ensure_future(execute(one, "INSERT INTO row VALUES (1, randomblob(20000))"))
+            await asyncio.sleep(0.1)
+            releasing = asyncio.ensure_future(one.replica.claims.release())
+            await asyncio.sleep(0.1)
+        await asyncio.gather(writing, releasing)
+        assert one.bucket.owner == "one"
+        other = machine(one.bucket, tmp_path / "other", machine="other")
+        assert await select(other, "SELECT id FROM row") == [0, 1]
 
     play(run)

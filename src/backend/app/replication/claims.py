@@ -55,16 +55,17 @@ class Claims:
 
     async def release(self) -> None:
         """Give the profile up: an empty file without a Machine's name, so that no request is sent to this one any more.
-
-        The copy must not be used afterwards. A release that fails is logged: the proxy finds that the Machine is gone.
-        """
+        The copy must not be used afterwards. One that fails is logged: the proxy finds that the Machine is gone."""
         copy, log = self._copy, self._log
         try:
             async with log.tail:
                 database = copy.database
-                if database is None or not copy.owning or copy.pending or not log.options.machine:
+                if database is None or not copy.owning or not log.options.machine:
                     return
-                await log.append(await self._file(database, ""))
+                file = await self._file(database, "")
+                # Only now: a commit that came before the file was made has given it a size that the replica lacks.
+                if not copy.pending:
+                    await log.append(file)
         except ReplicationError as error:
             logger.info("%s was not released: %s", copy.path, error)
 

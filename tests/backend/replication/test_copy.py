@@ -12,7 +12,7 @@ import pytest
 from tests.backend.replication.simulation.world import Bucket, Machine
 from tests.backend.replication.virtual import bucket, insert, machine, play, select
 
-from app.replication.copy import State
+from app.replication.copy import State, Ticket
 from app.replication.errors import Lost, StoreError
 from app.replication.fetching import decoded
 from app.replication.layout import FileRef
@@ -62,13 +62,31 @@ def test_nothing_comes_between_another_machines_files_and_the_look_at_their_sche
 
         taking = asyncio.ensure_future(copy.overtaken(database, found, files))
         await asyncio.sleep(0)
-        # It waits for its turn, which comes before the look at the schema.
-        assert await copy.read(database, count, None) is None
-        assert await copy.write(database, count, None) is None
-        await taking
+        # It waits for its turn, which comes after the look at the schema.
         seen = await copy.read(database, count, None)
-        assert seen is not None
-        assert seen[0] == 3
+        assert taking.done()
+        assert seen == (3, Ticket(copy.epoch, database.seq))
+        assert await copy.write(database, count, None) is None
+
+    play(run)
+
+
+def test_no_one_reads_another_machines_files_whose_schema_is_behind(tmp_path: Path) -> None:
+    async def run() -> None:
+        one, found = await overtaken(tmp_path)
+        copy = one.replica.copy
+        database = copy.database
+        assert database is not None
+
+        def files() -> list[LtxFile]:
+            return [decoded(ref, data) for ref, data in found]
+
+        with mock.patch.object(copy.schema, "is_behind", return_value=True):
+            taking = asyncio.ensure_future(copy.overtaken(database, found, files))
+            await asyncio.sleep(0)
+            assert await copy.read(database, count, None) is None
+            await taking
+        assert copy.state is State.BEHIND
 
     play(run)
 

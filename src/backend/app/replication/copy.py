@@ -189,9 +189,8 @@ class LocalCopy:
         self._enter(State.BEHIND if behind else State.FOLLOWING)
 
     async def begun(self, image: Callable[[], bytes | None], *, uploaded_first: bool) -> None:
-        """EMPTY → FOLLOWING or BEHIND: the first copy of a profile without a replica, from the ``image`` of a whole
-        database or new. All its pages go into TXID 1, which is created before anyone reads where ``uploaded_first``.
-        """
+        """EMPTY → FOLLOWING or BEHIND: the first copy of a profile without a replica, from a whole ``image`` or new.
+        All its pages go into TXID 1, which is created before anyone reads where ``uploaded_first``."""
 
         def work() -> LocalDatabase:
             with self._fresh() as database:

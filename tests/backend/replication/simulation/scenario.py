@@ -212,13 +212,14 @@ class Scenario:
         await machine.crash()
 
     async def _stop_owner(self, client: Client) -> None:
-        """Stop the owner in order, with a write under way."""
+        """Stop the owner in order, with several writes under way, one of which may be refused."""
+        steps = (client.write, client.decide, client.count, client.write)
         for machine in self.alive():
             if machine.name == self.bucket.owner:
-                writing = asyncio.ensure_future(client.ask(machine, client.write))
-                await asyncio.sleep(self.rnd.uniform(0, 0.1))
+                writing = [asyncio.ensure_future(client.ask(machine, step)) for step in steps]
+                await asyncio.sleep(self.rnd.uniform(0, self.rnd.choice([0.005, 0.1])))
                 await self._stop(machine)
-                await writing
+                await asyncio.gather(*writing)
 
     async def _begin(self, machine: Machine) -> None:
         """Create the profile, as ``POST /api/profiles`` does; where it fails, the first request makes it."""

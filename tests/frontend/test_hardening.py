@@ -244,12 +244,12 @@ def test_a_state_that_only_a_newer_server_knows_is_shown_as_it_is(
 
     def newer(route: Route) -> None:
         answer = route.fetch()
-        games = [{**game, "status": "inspecting"} for game in answer.json()["games"]]
+        games = [{**game, "status": "archived"} for game in answer.json()["games"]]
         route.fulfill(response=answer, json={"games": games})
 
     context.route("**/api/games", newer)
     tab = open_page(context, site)
-    expect(tab.get_by_test_id("game-item")).to_contain_text("inspecting")
+    expect(tab.get_by_test_id("game-item")).to_contain_text("archived")
     expect(tab.get_by_test_id("game-item")).not_to_contain_text("not finished")
 
 

@@ -19,8 +19,10 @@ export function drawReels({ clips, reels }) {
   fill(byId("reel-list"), (reels ?? []).map(item));
   const select = byId("project-select");
   const before = select.value;
-  select.replaceChildren(...(reels ?? []).map((reel) => make("option", { value: reel.id }, reel.name)));
-  if (reels?.some((reel) => reel.id === before)) select.value = before;
+  const full = (reel) => reel.clip_ids.length > 0;
+  select.replaceChildren(...(reels ?? []).map((reel) =>
+    make("option", { value: reel.id, disabled: !full(reel) }, full(reel) ? reel.name : `${reel.name} (no clips)`)));
+  if (reels?.some((reel) => reel.id === before && full(reel))) select.value = before;
   byId("export-form").hidden = !reels?.length;
   byId("export-none").hidden = !reels || reels.length > 0;
   if (editing && reels && !reelOf(editing)) leave();

@@ -120,6 +120,23 @@ def test_a_reel_is_edited_and_deleted(context: BrowserContext, api: Api, site: S
     expect(tab.get_by_test_id("reel-item")).to_have_count(0)
 
 
+def test_a_reel_that_lost_its_clips_cannot_be_chosen_for_an_export(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    full = api.reel("Full", [api.clip(game, "Goal")])
+    lost = api.clip(game, "Save")
+    api.reel("Empty", [lost])
+    tab = open_page(context, site)
+    choice = tab.get_by_test_id("project-select")
+    expect(choice.locator("option:checked")).to_have_text("Empty")
+    ask_to_delete(tab, "Save")
+    tab.get_by_test_id("delete-yes").click()
+    expect(choice.locator("option:disabled")).to_have_text("Empty (no clips)")
+    expect(choice).to_have_value(full)
+
+
 def test_an_export_is_followed_renamed_downloaded_and_deleted(
     context: BrowserContext, api: Api, site: Site, video: Path
 ) -> None:

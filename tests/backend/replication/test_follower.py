@@ -115,3 +115,25 @@ def test_a_broken_file_is_passed_over_where_a_snapshot_holds_it(tmp_path: Path) 
         assert await select(one, "SELECT count(*) FROM row") == [4]
 
     play(run)
+
+
+def test_a_look_at_a_copy_that_was_replaced_meanwhile_leaves_the_new_one(tmp_path: Path) -> None:
+    async def run() -> None:
+        one = await behind(tmp_path, 1)
+        copy, honest, built = one.replica.copy, one.replica.store.probe, list[object]()
+
+        async def probe(ref: FileRef) -> tuple[bytes | None, float]:
+            found = await honest(ref)
+            if not built:
+                built.append(None)
+                await copy.dropped(OSError("the disk fails"))
+                await one.replica._build()
+                built.append(copy.database)
+            return found
+
+        with mock.patch.object(one.replica.store, "probe", probe):
+            await one.replica.follower.look()
+        assert built == [None, copy.database]
+        assert copy.database is not None
+
+    play(run)

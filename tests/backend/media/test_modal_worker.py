@@ -205,6 +205,66 @@ async def test_a_second_without_modal_fails_no_render(
     assert calls.cancelled == 0
 
 
+class Spawns:
+    """Modal's SDK as far as calls are begun: the errors to come, in order; the last one stays."""
+
+    exception = modal.exception
+
+    def __init__(self, *errors: Exception | None) -> None:
+        self.errors, self.tries = list(errors), 0
+        self.Function = self
+
+    def from_name(self, app: str, function: str) -> Any:
+        return SimpleNamespace(spawn=SimpleNamespace(aio=self._spawn))
+
+    async def _spawn(self, payload: dict[str, Any]) -> Any:
+        self.tries += 1
+        error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
+        if error is not None:
+            raise error
+        return SimpleNamespace(object_id="fc-1")
+
+    async def begun(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
+        monkeypatch.setattr(ModalClient, "_modal", lambda _: self)
+        monkeypatch.setattr(modal_client, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(modal_client, "SPAWN_SECONDS", 0.2)
+        return await ModalClient(settings).spawn("render_reel", PAYLOAD)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        modal.exception.ConnectionError("refused"),
+        modal.exception.ServiceError("502"),
+        modal.exception.ResourceExhaustedError("no capacity"),
+        ConnectionResetError("reset"),
+    ],
+)
+async def test_a_second_without_modal_keeps_no_render_from_beginning(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    sdk = Spawns(error, error, error, None)
+    assert await sdk.begun(settings, monkeypatch) == "fc-1"
+    assert sdk.tries == 4
+
+
+async def test_a_longer_outage_of_modal_fails_the_render(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk = Spawns(modal.exception.ConnectionError("refused"))
+    with pytest.raises(WorkFailed, match="Modal cannot be reached"):
+        await sdk.begun(settings, monkeypatch)
+    assert sdk.tries > 2
+
+
+@pytest.mark.parametrize("error", [modal.exception.AuthError("token"), modal.exception.NotFoundError("no function")])
+async def test_what_no_second_try_mends_fails_the_render_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    sdk = Spawns(error)
+    with pytest.raises(WorkFailed, match=r"Modal refused the token|Modal has no function"):
+        await sdk.begun(settings, monkeypatch)
+    assert sdk.tries == 1
+
+
 @pytest.mark.parametrize("error", [modal.exception.RemoteError("died"), ValueError("from the function")])
 async def test_what_the_function_raised_ends_the_render(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception

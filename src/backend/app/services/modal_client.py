@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CONTROL_SECONDS: Final = 75.0  # a first connect is retried by the SDK for about 57 s
 POLL_SECONDS: Final = 1.0
+SPAWN_SECONDS: Final = 10.0
 
 
 class OutOfTime(WorkFailed):
@@ -43,12 +45,27 @@ class ModalClient:
     settings: Settings
 
     async def spawn(self, function: str, payload: dict[str, Any]) -> str:
-        """Begin a call; its id."""
+        """Begin a call; its id.
+
+        While Modal cannot be reached, the request is repeated for SPAWN_SECONDS. A request that failed may have begun a
+        call all the same; a second one makes the same object.
+        """
         modal = self._modal()
-        call = await self._guarded(
-            function, lambda: modal.Function.from_name(APP_NAME, function).spawn.aio(payload), CONTROL_SECONDS
-        )
-        return str(call.object_id)
+        known = modal.exception
+        # Not GRPCError: in the SDK also a refused token and an unknown function are of that class.
+        outage = (known.ConnectionError, known.ServiceError, known.ResourceExhaustedError, ConnectionError)
+        end = time.monotonic() + SPAWN_SECONDS
+        while True:
+            try:
+                call = await self._guarded(
+                    function, lambda: modal.Function.from_name(APP_NAME, function).spawn.aio(payload), CONTROL_SECONDS
+                )
+                return str(call.object_id)
+            except WorkFailed as error:
+                if time.monotonic() >= end or not isinstance(error.__cause__, outage):
+                    raise
+                log.warning("%s; trying again", error)
+                await asyncio.sleep(POLL_SECONDS)
 
     async def result(
         self, function: str, call_id: str, *, deadline_s: float, on_wait: Callable[[], Awaitable[None]]

@@ -21,6 +21,7 @@ from app.middleware.request_id import RequestIdMiddleware
 from app.middleware.unexpected import UnexpectedErrorMiddleware
 from app.middleware.user_context import UserContextMiddleware
 from app.routes import local_objects
+from app.server import log_no_queries
 from app.settings import Settings, load
 from app.storage.interface import ObjectStore
 from app.storage.local import LocalStore
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None, store: ObjectStore | None = Non
     """
     settings = settings or load()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_no_queries()
     logging.getLogger("app").setLevel(logging.DEBUG if settings.debug else logging.INFO)
     store = store or make_store(settings)
     core = build(settings, store)

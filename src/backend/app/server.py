@@ -7,6 +7,7 @@ small frames until health checks fail. Fly's edge refuses most of this, but a Ma
 """
 
 import asyncio
+import logging
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -23,6 +24,28 @@ MAX_FRAGMENTS: Final = 1024
 """Per WebSocket message."""
 MAX_UNREAD_BYTES: Final = 1024 * 1024
 """Limit of the write buffer for pongs that a client does not read."""
+
+
+class _WithoutQueries(logging.Filter):
+    """Removes queries from the URLs that uvicorn logs. A query may name a person (`user_id` of a WebSocket) or carry a
+    signature."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                value.partition("?")[0] if isinstance(value, str) and value.startswith("/") else value
+                for value in record.args
+            )
+        return True
+
+
+_without_queries: Final = _WithoutQueries()
+
+
+def log_no_queries() -> None:
+    """Keep the queries of requests and WebSockets out of uvicorn's logs."""
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).addFilter(_without_queries)
 
 
 class HttpProtocol(HttpToolsProtocol):

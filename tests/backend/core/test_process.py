@@ -89,6 +89,21 @@ def test_it_stops_cleanly_on_sigterm_and_keeps_what_it_acknowledged(
     assert not (tmp_path / "alice/profiles/main/database.sqlite").exists()
 
 
+async def test_the_log_names_no_person_of_a_websocket(backend: tuple[str, subprocess.Popen[str]]) -> None:
+    url, process = backend
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        made = await client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER)
+        made.raise_for_status()
+    async with connect(f"{url.replace('http', 'ws')}/ws/extractions?user_id=alice&profile_id=main") as feed:
+        assert json.loads(await feed.recv())["type"]
+    with pytest.raises(InvalidStatus):
+        await connect(f"{url.replace('http', 'ws')}/ws/extractions?user_id=../alice")
+    process.send_signal(signal.SIGTERM)
+    log = (await asyncio.to_thread(process.communicate, timeout=20))[0]
+    assert log.count('"WebSocket /ws/extractions" ') == 2
+    assert "alice" not in log
+
+
 ENDLESS = (
     b"POST /api/projects HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\nX-Profile-ID: main\r\n"
     b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"

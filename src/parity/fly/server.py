@@ -17,6 +17,7 @@ from parity.certs import Certificates, ensure_certificates, publish_ca
 from parity.config.errors import ConfigError
 from parity.config.fly_toml import FlyConfig
 from parity.config.project import PARITY_TOML, Project, machine_environment
+from parity.config.settings import HarnessSettings
 from parity.config.toml_file import read_toml
 from parity.fly.admin import AdminParts, admin_app
 from parity.fly.api.web import api_routes
@@ -113,6 +114,16 @@ def loopback_peers() -> tuple[Address | None, Address | None, str]:
     return (EDGE_PEER, 0), (CHECK_PEER, 0), MACHINE_HOST
 
 
+def people_urls(harness: HarnessSettings, fly: FlySettings) -> dict[str, str]:
+    """Where people on this computer find the parts. In a container the ports and names inside are others."""
+    return {
+        "api": f"https://localhost:{fly.public_port or harness.api_port}",
+        "frontend": harness.frontend_url,
+        "r2": harness.r2_url,
+        "modal": f"http://localhost:{harness.modal_port}",
+    }
+
+
 async def serve(environ: Mapping[str, str]) -> None:
     """Serve until SIGINT or SIGTERM. Raises ``ConfigError`` and ``DriverError`` before anything is started."""
     settings = load_fly_settings(environ)
@@ -163,12 +174,7 @@ async def serve(environ: Mapping[str, str]) -> None:
         harness.root,
     )
     async with services, running as fly:
-        urls = {
-            "api": harness.api_url,
-            "frontend": harness.frontend_url,
-            "r2": harness.r2_url,
-            "modal": harness.modal_url,
-        }
+        urls = people_urls(harness, settings)
         parts = AdminParts(fly.fleet, fly.context, project.fly.deploy.wait_timeout_s, urls, fly.interposer)
         standins = {"r2": harness.r2_admin_url}
         if project.parity.gpu:

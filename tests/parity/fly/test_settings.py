@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from parity.config.errors import ConfigError
+from parity.config.settings import load_settings
+from parity.fly.server import people_urls
 from parity.fly.settings import load_fly_settings
 
 
@@ -33,3 +35,11 @@ def test_a_wrong_value_is_refused_with_name_and_form(name: str, value: str) -> N
 def test_a_misspelt_setting_is_refused() -> None:
     with pytest.raises(ConfigError, match="did you mean PARITY_FLY_QUEUE_S"):
         load_fly_settings({"PARITY_FLY_QEUE_S": "1"})
+
+
+def test_the_start_page_names_addresses_of_this_computer_not_of_the_container() -> None:
+    inside = {"PARITY_API_PORT": "443", "PARITY_MODAL_HOST": "modal", "PARITY_MODAL_PORT": "10900"}
+    urls = people_urls(load_settings(inside), load_fly_settings({"PARITY_FLY_PUBLIC_PORT": "9443"}))
+    assert urls["api"] == "https://localhost:9443"
+    assert urls["modal"] == "http://localhost:10900"
+    assert people_urls(load_settings({}), load_fly_settings({}))["api"] == "https://localhost:8443"

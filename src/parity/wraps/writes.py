@@ -135,7 +135,7 @@ def edits_of_another_machine_dropped(app: App, settings: Settings) -> App:
 
 
 def stuck_after_failure(app: App, _settings: Settings) -> App:
-    """After one failed write, every later write fails until the process restarts."""
+    """After one write that failed or met a conflict (409, 412), every later one fails until the process restarts."""
     stuck: list[list[Message]] = []
 
     async def broken(scope: Message, receive: Receive, send: Send) -> None:
@@ -143,7 +143,7 @@ def stuck_after_failure(app: App, _settings: Settings) -> App:
             await app(scope, receive, send)
             return
         messages = stuck[0] if stuck else await said(app, scope, receive)
-        if failed(messages) and not stuck:
+        if not stuck and (failed(messages) or messages[0]["status"] in (409, 412)):
             stuck.append(messages)
         await send_all(send, messages)
 

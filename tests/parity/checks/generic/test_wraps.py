@@ -20,18 +20,19 @@ PAGE = "https://page.example"
 
 
 class Notes:
-    """An app that keeps notes; ``broken`` makes its writes fail."""
+    """An app that keeps notes; ``broken`` makes its writes fail with the status ``failure``."""
 
     def __init__(self) -> None:
         self.kept: list[str] = []
         self.broken = False
+        self.failure = 503
         routes = [Route("/notes", self.notes, methods=["GET", "POST", "DELETE"])]
         self.app = Starlette(routes=routes)
         self.app.add_middleware(CORSMiddleware, allow_origins=[PAGE])
 
     async def notes(self, request: Request) -> Response:
         if self.broken:
-            return JSONResponse({"detail": "R2 is down"}, 503)
+            return JSONResponse({"detail": "R2 is down"}, self.failure)
         if request.method == "POST":
             self.kept.append((await request.json())["text"])
         if request.method == "DELETE":
@@ -70,12 +71,13 @@ async def test_a_failed_write_is_acknowledged_like_the_one_before() -> None:
     assert notes.kept == ["a"]
 
 
-async def test_after_one_failure_no_write_works_any_more() -> None:
+@pytest.mark.parametrize("failure", [503, 409, 412])
+async def test_after_one_failure_no_write_works_any_more(failure: int) -> None:
     async with client(notes := Notes(), "stuck_after_failure") as http:
-        notes.broken = True
+        notes.broken, notes.failure = True, failure
         await write(http, "a")
         notes.broken = False
-        assert await write(http, "b") == 503
+        assert await write(http, "b") == failure
 
 
 async def test_text_beyond_ascii_arrives_as_question_marks() -> None:

@@ -127,10 +127,10 @@ def down(stack: Containers, say: Say, *, volumes: bool = False) -> None:
             code = stack.stop(volumes=volumes)
         if code != 0:
             raise StackError(f"docker compose down ended with {code}", "read its messages above for the cause")
-    elif volumes:
+    elif volumes and (left := stack.volumes()):
         raise StackError(
-            "without a container it is unknown whether the volumes belong to this or another checkout",
-            f"`make up` first, or look at `docker volume ls --filter name={stack.project}`",
+            f"without a container it is unknown whose volumes {', '.join(left)} are: this or another checkout's",
+            f"`make up` first, then repeat; or remove them: docker volume rm {' '.join(left)}",
         )
     else:
         say("nothing was running")

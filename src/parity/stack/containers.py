@@ -240,11 +240,15 @@ class Containers:
 
     def _remove_machine_volumes(self) -> None:
         """Remove the volumes of fly.toml's ``[mounts]``. Compose cannot, because the Fly stand-in created them."""
-        labels = (f"{PROJECT_LABEL}={self.project}", MACHINE_VOLUME_LABEL)
-        filters = [word for label in labels for word in ("--filter", f"label={label}")]
-        found = self.hands.output(["docker", "volume", "ls", "--quiet", *filters], {}).text.split()
-        if found:
+        if found := self.volumes(MACHINE_VOLUME_LABEL):
             self.hands.output(["docker", "volume", "rm", *found], {})
+
+    def volumes(self, *labels: str) -> list[str]:
+        """The names of the volumes of this compose project that also have ``labels``."""
+        filters = [
+            word for label in (f"{PROJECT_LABEL}={self.project}", *labels) for word in ("--filter", f"label={label}")
+        ]
+        return self.hands.output(["docker", "volume", "ls", "--quiet", *filters], {}).text.split()
 
     def show_logs(self, service: str | None, *, follow: bool, tail: int) -> int:
         options = [*(["--follow"] if follow else []), f"--tail={tail}"]

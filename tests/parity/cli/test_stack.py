@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def engine(checkout: Path, *, answers: bool) -> None:
         executable(checkout / "bin/docker", "echo no engine at the socket >&2; exit 1")
 
 
-def containers(checkout: Path, *folders: Path, up_code: int = 0) -> None:
+def containers(checkout: Path, *folders: Path, up_code: int = 0, volumes: Sequence[str] = ()) -> None:
     """An engine with one container of each folder; each Compose command that changes something is written down."""
     listed = "".join(f"printf 'r2\\t%s\\n' '{folder}'; " for folder in folders)
     executable(
@@ -62,6 +63,7 @@ def containers(checkout: Path, *folders: Path, up_code: int = 0) -> None:
 *working_dir*) {listed}: ;;
 *"config --profiles") echo checks; echo dev ;;
 *" ps "* | "ps "* | *" logs "*) : ;;
+"volume ls "*) {"".join(f"echo {name}; " for name in volumes)}: ;;
 *) echo "$PARITY_API_PORT $@" >> {checkout}/commands; case "$*" in *" up "*) exit {up_code} ;; esac ;;
 esac""",
     )
@@ -252,11 +254,21 @@ def test_down_where_processes_were_chosen_needs_no_engine(
 def test_volumes_that_may_be_another_checkouts_are_not_removed(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    containers(checkout)
+    containers(checkout, volumes=["app_r2", "app_ca"])
     assert ended("down") == 0
     assert ended("down", "--volumes") == 1
     assert commands(checkout) == ""
-    assert "docker volume ls" in capsys.readouterr().err
+    assert "docker volume rm app_r2 app_ca" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("driver", ["process", "docker", ""])
+def test_down_of_a_stack_that_left_nothing_is_no_error(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    containers(checkout)
+    monkeypatch.setenv("PARITY_DRIVER", driver) if driver else monkeypatch.delenv("PARITY_DRIVER", raising=False)
+    assert ended("down", "--volumes") == 0
+    assert "nothing was running" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("verb", ["up", "status", "urls", "logs", "env", "check", "run-checks"])

@@ -26,16 +26,18 @@ async def running(config: ModalConfig) -> AsyncIterator[Plane]:
             await server.start(config.bind, config.port)
         except OSError as error:
             raise _taken("PARITY_MODAL_PORT", config.port, error) from error
-        async with (
-            _http(plane, "PARITY_MODAL_BLOB_PORT", config.blob_port, http_app(plane)),
-            _http(plane, "PARITY_MODAL_ADMIN_PORT", config.admin_port, admin_app(plane)),
-        ):
-            yield plane
-            # End gRPC first; otherwise the HTTP servers would wait for open long polls.
+        try:
+            async with (
+                _http(plane, "PARITY_MODAL_BLOB_PORT", config.blob_port, http_app(plane)),
+                _http(plane, "PARITY_MODAL_ADMIN_PORT", config.admin_port, admin_app(plane)),
+            ):
+                yield plane
+                # End gRPC first; otherwise the HTTP servers would wait for open long polls.
+                server.close()
+                await server.wait_closed()
+        finally:
             server.close()
-            await server.wait_closed()
     finally:
-        server.close()
         plane.close()
 
 

@@ -71,7 +71,7 @@ class Services:
         except OSError as error:
             raise ConfigError(
                 f"parity.toml: services.{name}.port",
-                f"port {proxy.port} cannot be listened on: {error}",
+                f"cannot listen on port {proxy.port}: {error}",
                 "a port that nothing else uses",
                 "stop what uses it, or set PARITY_PORT_OFFSET",
             ) from None
@@ -84,7 +84,7 @@ class Services:
             await self._undo.enter_async_context(serving(self.stubs.app(), settings.bind, settings.stub_port))
         except OSError as error:
             raise ConfigError(
-                "PARITY_STUB_PORT", f"port {settings.stub_port} cannot be listened on: {error}", "a free port"
+                "PARITY_STUB_PORT", f"cannot listen on port {settings.stub_port}: {error}", "a free port"
             ) from None
 
 

@@ -135,4 +135,5 @@ def test_a_port_that_is_taken_is_named(stack: Stack) -> None:
     command = [sys.executable, "-m", "parity.modal", "serve"]
     done = subprocess.run(command, env=stack.environ, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
-    assert f"PARITY_MODAL_PORT: port {stack.ports['MODAL_PORT']}" in done.stderr
+    assert f"PARITY_MODAL_PORT: cannot listen on port {stack.ports['MODAL_PORT']}" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -12,9 +12,9 @@ from starlette.routing import BaseRoute, Route
 from parity.admin.app import problem
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-# Admin calls such as a snapshot or a release take seconds; a connection to a stand-in that does not run is refused at
-# once.
-_TIMEOUT = httpx.Timeout(120.0, connect=2.0)
+# Admin calls such as a snapshot or a release take seconds. A connection to a stand-in that does not run is refused at
+# once; on a busy computer one that runs may take seconds to accept.
+_TIMEOUT = httpx.Timeout(120.0, connect=30.0)
 
 
 def gateway_routes(upstreams: Mapping[str, str]) -> list[BaseRoute]:

@@ -123,7 +123,7 @@ def _s3_client(site: Site) -> Any:
 
     access = site.project.r2
     config = Config(
-        connect_timeout=5,
+        connect_timeout=30,
         read_timeout=20,
         retries={"total_max_attempts": 3, "mode": "standard"},
         proxies={},

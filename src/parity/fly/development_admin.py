@@ -12,7 +12,7 @@ from parity.admin.app import read_object
 from parity.fly.development import Development, NotDeclared
 
 # `modal deploy` takes about two seconds, because the stand-in builds no images of functions.
-DEPLOY_TIMEOUT = httpx.Timeout(120.0, connect=2.0)
+DEPLOY_TIMEOUT = httpx.Timeout(120.0, connect=30.0)
 
 
 async def redeploy(modal_admin_url: str) -> str:

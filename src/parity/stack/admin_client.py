@@ -12,8 +12,9 @@ from parity.stack.errors import AdminRefused, NotRunning
 if TYPE_CHECKING:
     import httpx
 
-# In seconds. Stopping a Machine takes up to fly.toml's kill_timeout.
-_ANSWER_S, _CONNECT_S = 120.0, 2.0
+# In seconds. Stopping a Machine takes up to fly.toml's kill_timeout. A connection to a stack that does not run is
+# refused at once; on a busy computer one that runs may take seconds to accept.
+_ANSWER_S, _CONNECT_S = 120.0, 30.0
 
 
 def ask(base_url: str, method: str, path: str, body: object = None) -> Any:

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 
@@ -79,3 +80,25 @@ async def test_answers_are_sent_at_once_and_do_not_wait_for_acknowledgements() -
         assert (await client.get(f"http://127.0.0.1:{port}/r2/x", params={"a": "1"})).is_success
     assert options
     assert all(options)
+
+
+async def test_a_stand_in_that_accepts_late_is_waited_for() -> None:
+    """As on a busy computer: for 2.5 s the kernel drops what comes, because nobody takes connections from the queue."""
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+        writer.close()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening, socket.socket() as queued:
+        address = listening.getsockname()
+        queued.connect(address)  # the queue has room for one
+        app = Starlette(routes=gateway_routes({"r2": f"http://127.0.0.1:{address[1]}"}))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://admin") as client:
+            asked = asyncio.create_task(client.get("/r2/faults"))
+            done, _ = await asyncio.wait([asked], timeout=2.5)
+            assert not done, asked.result().text
+            async with await asyncio.start_server(serve, sock=listening):
+                assert (await asked).status_code == 200

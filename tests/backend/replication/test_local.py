@@ -154,6 +154,14 @@ def test_a_file_that_does_not_follow_is_refused(database: LocalDatabase) -> None
         database.apply([LtxFile(Header(PAGE_SIZE, 2, 3, 3, 0, 0), {})])
 
 
+def test_a_file_of_another_page_size_is_refused_before_anything_is_written(database: LocalDatabase) -> None:
+    database.mark_durable(1, database.seq)
+    before = database.image()
+    with pytest.raises(ValueError, match=f"pages of {2 * PAGE_SIZE} bytes, not {PAGE_SIZE}"):
+        database.apply([LtxFile(Header(2 * PAGE_SIZE, 1, 2, 2, 0, 0), {1: bytes(2 * PAGE_SIZE)})])
+    assert (database.txid, database.image()) == (1, before)
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_pages_that_were_cut_off_do_not_come_back_when_the_file_grows_again(tmp_path: Path, *, at_once: bool) -> None:
     def file(txid: int, commit: int, *numbers: int) -> LtxFile:

@@ -134,6 +134,11 @@ def test_files_that_do_not_follow_each_other_are_not_merged() -> None:
         merge([first, third], 0)
 
 
+def test_files_of_two_page_sizes_are_not_merged() -> None:
+    with pytest.raises(LtxError, match="page sizes differ"):
+        merge([LtxFile(Header(size, 1, n, n, 0, 0), {}) for n, size in ((1, SIZE), (2, 2 * SIZE))], 0)
+
+
 def test_a_dense_file_says_the_same_in_fewer_bytes() -> None:
     words = b"".join(b"clip %d of game %d; " % (number, number % 7) for number in range(400))
     pages = [(1, words[:4096])]

@@ -97,26 +97,27 @@ class Front:
             self.seen.add(seen)
         headers = self._cors_headers(request, reply) if request else []
         whole = incoming.ended or (request is not None and not request.has_body)
-        if not whole and not incoming.begun and _expects(scope) and not wire.body_waits:
+        optional = not incoming.begun and _expects(scope) and not wire.body_waits
+        if not whole and optional:
             # A client that waits for `100 Continue` may or may not send the body now, so the connection cannot be
             # reused.
             headers.append(("Connection", "close"))
-            whole = True
         if incoming.stalled:
             headers.append(("Connection", "close"))
             whole = True
         with contextlib.suppress(Dropped):
             await wire.send(reply, headers, cut, last=whole)
             if not whole:
-                await self._discard(incoming, wire)
+                await self._discard(incoming, wire, optional)
 
-    async def _discard(self, incoming: Incoming, wire: Wire) -> None:
+    async def _discard(self, incoming: Incoming, wire: Wire, optional: bool) -> None:
         try:
-            await incoming.discard()
+            await incoming.discard(optional=optional)
         except TimeoutError:
-            wire.abort()
-        else:
-            await wire.end()
+            if not optional:
+                wire.abort()
+                return
+        await wire.end()
 
     async def _reply(
         self, scope: Scope, incoming: Incoming, wire: Wire, seen: Seen, connection: int

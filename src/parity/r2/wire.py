@@ -15,6 +15,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 # Seconds that a client has to send the rest of a refused body.
 DISCARD_SECONDS = 600.0
+# Seconds for which the connection stays open for a refused body that a client may send or not (`Expect: 100-continue`).
+# A client that begins at the moment of the refusal would otherwise get a reset and lose the answer.
+LINGER_SECONDS = 2.0
 # Bytes sent before other tasks of the event loop run.
 TURN = 2 << 20
 
@@ -62,10 +65,10 @@ class Incoming:
         self.ended = not message.get("more_body", False)
         return message
 
-    async def discard(self) -> None:
+    async def discard(self, *, optional: bool) -> None:
         """Read and discard the rest, without counting it because the request is already logged. Raises ``TimeoutError``
-        after the limit for a refused body."""
-        async with asyncio.timeout(DISCARD_SECONDS):
+        after the limit for a refused body, or for one that the client need not send."""
+        async with asyncio.timeout(LINGER_SECONDS if optional else DISCARD_SECONDS):
             while not self.ended:
                 async with asyncio.timeout(self._stall):
                     self.ended = not (await self._receive()).get("more_body", False)

@@ -123,8 +123,9 @@ def test_the_rest_of_a_refused_body_is_not_waited_for_for_ever(r2: StandIn, monk
 
 @pytest.mark.parametrize(("call", "status"), [(REFUSED, b"401"), (replace(REFUSED, query="prefix=%FF"), b"400")])
 def test_who_waits_for_100_continue_hears_the_refusal_instead_and_the_end_of_the_connection(
-    r2: StandIn, call: Call, status: bytes
+    r2: StandIn, call: Call, status: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(wire, "LINGER_SECONDS", 0.1)
     with _connection(r2) as connection:
         connection.sendall(_head(r2, call, {"content-length": "1000", "expect": "100-continue"}))
         received = b""
@@ -132,6 +133,16 @@ def test_who_waits_for_100_continue_hears_the_refusal_instead_and_the_end_of_the
             received += block
         assert received.startswith(b"HTTP/1.1 " + status)
         assert b"\r\nconnection: close\r\n" in received.lower()
+
+
+def test_who_begins_to_send_as_the_refusal_comes_does_not_lose_it(r2: StandIn) -> None:
+    size, block = 8 * MIB, bytes(MIB)
+    with _connection(r2) as connection:
+        connection.sendall(_head(r2, REFUSED, {"content-length": str(size), "expect": "100-continue"}))
+        assert _answer(connection)[0] == 401
+        for _ in range(size // MIB):
+            connection.sendall(block)
+        assert connection.recv(1) == b"", "the connection ends without a reset"
 
 
 def test_who_waits_for_100_continue_and_is_let_in_hears_it(r2: StandIn) -> None:

@@ -1,5 +1,4 @@
 import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator
 
@@ -87,10 +86,13 @@ async def test_a_stand_in_that_accepts_late_is_waited_for() -> None:
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        try:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(answer)
-        writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the one that filled the queue
+        finally:
+            writer.close()
 
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listening, socket.socket() as queued:
         address = listening.getsockname()

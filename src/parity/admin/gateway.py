@@ -10,11 +10,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from parity.admin.app import problem
+from parity.config.admin_limits import ANSWER_S, CONNECT_S
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-# Admin calls such as a snapshot or a release take seconds. A connection to a stand-in that does not run is refused at
-# once; on a busy computer one that runs may take seconds to accept.
-_TIMEOUT = httpx.Timeout(120.0, connect=30.0)
+TIMEOUT = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
 
 
 def gateway_routes(upstreams: Mapping[str, str]) -> list[BaseRoute]:
@@ -27,7 +26,7 @@ def _route(prefix: str, base: str) -> Route:
         url = f"{base}{request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
         kept = {name: request.headers[name] for name in ("content-type", "accept") if name in request.headers}
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
                 answer = await client.request(request.method, url, content=await request.body(), headers=kept)
         except httpx.TransportError as error:
             return problem(502, f"The {prefix} stand-in does not answer", f"{base}: {error!r}")

@@ -9,10 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from parity.admin.app import read_object
+from parity.admin.gateway import TIMEOUT
 from parity.fly.development import Development, NotDeclared
-
-# `modal deploy` takes about two seconds, because the stand-in builds no images of functions.
-DEPLOY_TIMEOUT = httpx.Timeout(120.0, connect=30.0)
 
 
 async def redeploy(modal_admin_url: str) -> str:
@@ -27,7 +25,7 @@ async def debug_functions(modal_admin_url: str, *, on: bool) -> str:
 
 async def _ask(modal_admin_url: str, method: str, path: str, body: object) -> str:
     try:
-        async with httpx.AsyncClient(timeout=DEPLOY_TIMEOUT, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             answer = await client.request(method, f"{modal_admin_url}{path}", json=body)
     except httpx.HTTPError as error:
         return f"the GPU functions were not changed: the Modal stand-in does not answer: {error!r}"

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from parity.config.admin_limits import ANSWER_S, CONNECT_S
 from parity.stack.errors import AdminRefused, NotRunning
 
 if TYPE_CHECKING:
     import httpx
-
-# In seconds. Stopping a Machine takes up to fly.toml's kill_timeout. A connection to a stack that does not run is
-# refused at once; on a busy computer one that runs may take seconds to accept.
-_ANSWER_S, _CONNECT_S = 120.0, 30.0
 
 
 def ask(base_url: str, method: str, path: str, body: object = None) -> Any:
@@ -24,7 +21,7 @@ def ask(base_url: str, method: str, path: str, body: object = None) -> Any:
     """
     import httpx
 
-    timeout = httpx.Timeout(_ANSWER_S, connect=_CONNECT_S)
+    timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
     try:
         answer = httpx.request(method, f"{base_url}{path}", json=body, timeout=timeout, trust_env=False)
     except httpx.ConnectError:

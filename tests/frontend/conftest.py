@@ -6,7 +6,7 @@ No test here is async: playwright's synchronous API keeps a loop of its own runn
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,12 @@ def open_page(context: BrowserContext, site: Site, *, ready: bool = True) -> Pag
     if ready:
         expect(tab.locator("#environment")).to_be_visible()
     return tab
+
+
+def until(tab: Page, held: Sequence[object], number: int = 1) -> None:
+    """Return when so many requests are held back; a test that never gets there ends by its own timeout."""
+    while len(held) < number:
+        tab.wait_for_timeout(20)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, Page, Route, expect
-from tests.frontend.conftest import NewContext, open_page
+from tests.frontend.conftest import NewContext, open_page, until
 from tests.frontend.site import Api, Site
 from tests.frontend.test_errors import fill_clip, problem
 from tests.frontend.test_uploads import PARTS, READY, begin
@@ -27,12 +27,6 @@ def held_parts(tab: Page) -> list[Route]:
     held: list[Route] = []
     tab.route(PARTS, lambda route: held.append(route))
     return held
-
-
-def until(tab: Page, held: list[Route], number: int = 1) -> None:
-    """Returns when so many requests wait; a test that never gets there ends by its own timeout."""
-    while len(held) < number:
-        tab.wait_for_timeout(20)
 
 
 @pytest.mark.parametrize("storage", [FORBIDDEN, FULL], ids=["forbidden", "full"])
@@ -253,14 +247,20 @@ def test_a_state_that_only_a_newer_server_knows_is_shown_as_it_is(
     expect(tab.get_by_test_id("game-item")).not_to_contain_text("not finished")
 
 
-def test_start_here_in_a_clip_takes_the_time_in_the_game(
-    context: BrowserContext, api: Api, site: Site, video: Path
-) -> None:
+def page_with_clip(context: BrowserContext, api: Api, site: Site, video: Path) -> Page:
+    """The page of a new profile with a game, and a clip of its second second, "Goal", that is ready."""
     api.new_profile()
     clip = api.clip(api.upload(video), "Goal", 1, 2)
     api.call("POST", f"/api/clips/{clip}/extract")
     tab = open_page(context, site)
     expect(tab.locator('[data-testid="clip-item"][data-status="ready"]')).to_be_visible()
+    return tab
+
+
+def test_start_here_in_a_clip_takes_the_time_in_the_game(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    tab = page_with_clip(context, api, site, video)
     tab.get_by_role("button", name="Watch Goal").click()
     expect(tab.locator("#player-title")).to_have_text("Clip: Goal")
     tab.wait_for_function("document.querySelector('video').readyState >= 2")
@@ -279,11 +279,7 @@ def test_start_here_in_a_clip_takes_the_time_in_the_game(
 def test_no_frame_of_the_last_video_is_taken_for_one_of_the_video_that_loads(
     context: BrowserContext, api: Api, site: Site, video: Path
 ) -> None:
-    api.new_profile()
-    clip = api.clip(api.upload(video), "Goal", 1, 2)
-    api.call("POST", f"/api/clips/{clip}/extract")
-    tab = open_page(context, site)
-    expect(tab.locator('[data-testid="clip-item"][data-status="ready"]')).to_be_visible()
+    tab = page_with_clip(context, api, site, video)
     shown = "Math.round(document.querySelector('#player-time').dataset.at * 30)"
     tab.wait_for_function("document.querySelector('video').readyState >= 2")
     tab.locator("#frame-on").click()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
-from tests.frontend.conftest import open_page
+from tests.frontend.conftest import open_page, until
 from tests.frontend.site import Api, Site
 
 
@@ -114,8 +114,7 @@ def test_a_list_that_was_asked_for_before_a_change_does_not_undo_it(
     tab.route("**/api/games", hold)
     # Another list that is asked for, and whose answer is under way for long.
     tab.evaluate("import('/store.js').then(({load}) => { window.late = load('games'); })")
-    while not held:
-        tab.wait_for_timeout(20)
+    until(tab, held)
     tab.get_by_role("button", name="Rename Old name").click()
     tab.locator("#rename-name").fill("New name")
     tab.get_by_test_id("rename-yes").click()
@@ -144,8 +143,7 @@ def test_the_video_chosen_last_is_the_one_that_plays(
 
     tab.route("**/api/storage/url*", hold)
     tab.get_by_role("button", name="Watch One").click()
-    while not held:
-        tab.wait_for_timeout(20)
+    until(tab, held)
     tab.get_by_role("button", name="Watch Two").click()
     expect(tab.locator("#player-title")).to_have_text("Two")
     with tab.expect_response(lambda answer: one in answer.url and "/api/storage/url" in answer.url):

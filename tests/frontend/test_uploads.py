@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import BrowserContext, Page, Request, Route, expect
-from tests.frontend.conftest import open_page
+from tests.frontend.conftest import open_page, until
 from tests.frontend.site import MIB, Api, Site
 
 PARTS = re.compile(r"[?&]part_number=")
@@ -119,10 +119,7 @@ def test_an_upload_that_ended_can_be_resumed_although_the_list_of_games_does_not
     tab.route(
         "**/api/games", lambda route: route.fulfill(status=500, headers={"Access-Control-Allow-Origin": site.page})
     )
-    for _poll in range(500):
-        if held:
-            break
-        tab.wait_for_timeout(20)
+    until(tab, held)
     held[0].fulfill(status=400, headers={"Access-Control-Allow-Origin": site.page})
     expect(tab.get_by_test_id("error-banner")).to_contain_text("Storage refused the upload: 400")
     expect(tab.get_by_role("button", name="Resume the upload of Match")).to_be_visible()
@@ -150,8 +147,7 @@ def test_it_says_that_it_waits_for_the_network_and_goes_on(
     held: list[Route] = []
     tab.route(PARTS, lambda route: held.append(route))
     begin(tab, long_video)
-    while not held:
-        tab.wait_for_timeout(20)
+    until(tab, held)
     context.set_offline(True)
     tab.unroute(PARTS)
     expect(tab.get_by_test_id("upload-text")).to_contain_text("Waiting for the network")
@@ -213,8 +209,7 @@ def test_another_tab_does_not_offer_to_resume_what_is_being_sent(
     held: list[Route] = []
     tab.route(PARTS, lambda route: held.append(route))
     begin(tab, long_video)
-    while not held:
-        tab.wait_for_timeout(20)
+    until(tab, held)
     other = open_page(context, site)
     expect(other.get_by_test_id("game-item")).to_contain_text("Another tab is uploading it")
     expect(other.get_by_role("button", name="Resume")).to_have_count(0)
@@ -229,8 +224,7 @@ def test_an_upload_stays_in_the_profile_in_which_it_began(tab: Page, api: Api, l
     held: list[Route] = []
     tab.route(PARTS, lambda route: held.append(route))
     begin(tab, long_video)
-    while not held:
-        tab.wait_for_timeout(20)
+    until(tab, held)
     tab.get_by_test_id("profile-select").select_option(second)
     expect(tab.locator("#game-empty")).to_be_visible()
     tab.unroute(PARTS)
@@ -245,8 +239,7 @@ def test_cancel_removes_what_was_sent(tab: Page, api: Api, long_video: Path) -> 
     held: list[Route] = []
     tab.route(PARTS, lambda route: held.append(route))
     begin(tab, long_video)
-    while not held:
-        tab.wait_for_timeout(20)
+    until(tab, held)
     tab.locator("#upload-cancel").click()
     expect(tab.locator("#upload-state")).to_be_hidden()
     expect(tab.get_by_test_id("game-item")).to_have_count(0)

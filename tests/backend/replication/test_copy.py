@@ -12,11 +12,11 @@ import pytest
 from tests.backend.replication.simulation.world import Bucket, Machine
 from tests.backend.replication.virtual import bucket, insert, machine, play, select
 
-from app.replication.copy import State, Ticket
+from app.replication.copy import LocalCopy, State, Ticket
 from app.replication.errors import Lost, StoreError
 from app.replication.fetching import decoded
 from app.replication.layout import FileRef
-from app.replication.ltx import LtxFile
+from app.replication.local import LocalDatabase
 
 
 def count(connection: apsw.Connection) -> int:
@@ -48,6 +48,11 @@ async def overtaken(folder: Path) -> tuple[Machine, list[tuple[FileRef, bytes]]]
     return one, behind(store, reached)
 
 
+async def take_in(copy: LocalCopy, database: LocalDatabase, found: list[tuple[FileRef, bytes]]) -> None:
+    """Take these files in."""
+    await copy.overtaken(database, found, lambda: [decoded(ref, data) for ref, data in found])
+
+
 def test_nothing_comes_between_another_machines_files_and_the_look_at_their_schema(
     tmp_path: Path,
 ) -> None:
@@ -56,11 +61,7 @@ def test_nothing_comes_between_another_machines_files_and_the_look_at_their_sche
         copy = one.replica.copy
         database = copy.database
         assert database is not None
-
-        def files() -> list[LtxFile]:
-            return [decoded(ref, data) for ref, data in found]
-
-        taking = asyncio.ensure_future(copy.overtaken(database, found, files))
+        taking = asyncio.ensure_future(take_in(copy, database, found))
         await asyncio.sleep(0)
         # It waits for its turn, which comes after the look at the schema.
         seen = await copy.read(database, count, None)
@@ -77,12 +78,8 @@ def test_no_one_reads_another_machines_files_whose_schema_is_behind(tmp_path: Pa
         copy = one.replica.copy
         database = copy.database
         assert database is not None
-
-        def files() -> list[LtxFile]:
-            return [decoded(ref, data) for ref, data in found]
-
         with mock.patch.object(copy.schema, "is_behind", return_value=True):
-            taking = asyncio.ensure_future(copy.overtaken(database, found, files))
+            taking = asyncio.ensure_future(take_in(copy, database, found))
             await asyncio.sleep(0)
             assert await copy.read(database, count, None) is None
             await taking
@@ -152,7 +149,7 @@ def test_a_write_that_waits_for_its_turn_commits_nothing_once_the_profile_may_ha
         if event == "an upload fails":
             await copy.gave_way(database, StoreError("no answer"))
         else:
-            await copy.overtaken(database, found, lambda: [decoded(ref, data) for ref, data in found])
+            await take_in(copy, database, found)
         await busy
         assert await writing is None
         assert database.seq == before
@@ -173,7 +170,7 @@ def test_a_copy_that_was_dropped_while_other_files_came_in_stays_dropped(tmp_pat
             return honest(connection)
 
         with mock.patch.object(copy.schema, "is_behind", is_behind):
-            await copy.overtaken(database, found, lambda: [decoded(ref, data) for ref, data in found])
+            await take_in(copy, database, found)
         await asyncio.gather(*dropping)
         assert copy.state is State.EMPTY
         assert copy.database is None

@@ -16,7 +16,7 @@ FRAGMENTED = (
 )
 LARGE = 37 * MIB
 SENT_MS = 60_000
-"""So long may sending and reading that take on a busy machine."""
+"""Timeout for uploading and reading a file of that size on a busy machine."""
 
 
 class Shown:

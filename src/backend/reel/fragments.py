@@ -21,7 +21,7 @@ from reel.scan import CLOCK_BEGINS_ANEW, JOINED
 
 # A description of a fragment, or an index, is held in memory.
 MAX_DESCRIPTION_BYTES: Final = 64 * 1024 * 1024
-# A fragment of a track may begin so long before the one before it ends: its times are in the order of decoding.
+# Longest overlap of two consecutive fragments of a track. They may overlap, because their times are decoding times.
 OVERLAP_S: Final = 0.5
 
 

@@ -82,7 +82,7 @@ async def test_answers_are_sent_at_once_and_do_not_wait_for_acknowledgements() -
 
 
 async def test_a_stand_in_that_accepts_late_is_waited_for() -> None:
-    """As on a busy computer: for 2.5 s the kernel drops what comes, because nobody takes connections from the queue."""
+    """For 2.5 s the queue of connections is full, so the kernel drops new ones, as on a busy computer."""
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

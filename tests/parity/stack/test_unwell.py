@@ -1,4 +1,4 @@
-"""What is told of a Machine that does not become healthy, at the end and while a start waits for it."""
+"""What the user is told about a Machine that does not become healthy: while a start waits for it, and at the end."""
 
 from __future__ import annotations
 

@@ -86,8 +86,8 @@ def is_over(files: Sequence[FileRef]) -> bool:
 
 
 async def _fence(replica: ObjectReplica) -> int:
-    """Create the next transaction, as a claim does, unless the log is fenced already; the fence's TXID. Afterwards
-    every name before the fence is taken, whoever created the fence and however that ended."""
+    """Create the next transaction, as a claim does, unless the log has a fence already. Returns the fence's TXID. Then
+    nobody can create a transaction before the fence, even if its creation was reported as failed."""
     ahead = 1
     while not is_over(files := (await replica.list()).files):
         try:

@@ -1,4 +1,4 @@
-"""Health checks in the way of Fly.
+"""Health checks, made as Fly makes them.
 
 A check is a plain HTTP request directly to the Machine, from another address than the edge's and without
 ``X-Forwarded-Proto``. Only 2xx passes; redirects are not followed. A Machine whose check fails gets no requests and is

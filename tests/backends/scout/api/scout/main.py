@@ -269,7 +269,7 @@ if MISTAKE == "limiter_outside_cors":
     readable, asked = app, Counter[tuple[int, bytes]]()
 
     async def limited(scope: Any, receive: Any, send: Any) -> None:
-        """Answers 429 to whoever sends more than 60 requests within a minute."""
+        """Answers 429 to a client that sends more than 60 requests within a minute."""
         who = dict(scope.get("headers", ())).get(b"authorization")
         asked[int(time.time() / 60), who or b""] += 1
         if who and asked[int(time.time() / 60), who] > 60:

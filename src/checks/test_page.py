@@ -32,7 +32,7 @@ async def test_page(newcomer: Person, page: Pages, media: Media, tmp_path: Path)
     done: list[str] = []
     saved = tmp_path / "reel.mp4"
     origin = str(newcomer.api.origin)
-    async with page() as tab:
+    async with page(counts_when_done=True) as tab:
         tab.set_default_timeout(STEP_MS)
         # In a new browser the page would create a user. A known user's data can be found in the evidence.
         user = f"localStorage.setItem('reel-ballers.user', {json.dumps(newcomer.api.user)})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import difflib
 import functools
 import inspect
@@ -18,14 +17,6 @@ import pytest
 from parity.checks import patience
 from parity.checks.variants import Change, Named
 from parity.contract import OPTIONAL
-
-# How often a test is run at most while it ends with ``RunAgain``.
-TRIES = 3
-
-
-class RunAgain(Exception):
-    """Something outside the app and the stack disturbed the test. It is run again, ``TRIES`` times in all at most."""
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -220,10 +211,7 @@ def within_deadline(function: Callable[..., Awaitable[None]], deadline_s: float)
         __tracebackhide__ = True
         if "runner" in signature.parameters:
             fixtures["runner"] = runner
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(RunAgain):
-                return runner.run(bounded(fixtures))
-        return runner.run(bounded(fixtures))
+        runner.run(bounded(fixtures))
 
     del run.__wrapped__  # pytest and its plugins would follow it to the async function
     parameters = [p for p in signature.parameters.values() if p.name != "runner"]

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from parity.checks import evidence, fixtures, patience
+from parity.checks import again, evidence, fixtures, patience
 from parity.checks.doing import saying
 from parity.checks.loading import importable, load_contract, load_mutants
 from parity.checks.mark import About
@@ -64,6 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "check(kind, title, …): a check of the app; see parity.checks.check")
     config.pluginmanager.register(fixtures, "parity-fixtures")
+    config.pluginmanager.register(again, "parity-again")
     config.stash[COLLECTED], config.stash[OWN] = Collected(), None
     config.stash[MUTANTS] = load_mutants(file) if (file := config.getoption("--mutants")) else ()
     config.pluginmanager.register(_Xdist(config), "parity-xdist")
@@ -342,7 +343,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     about, run = About.of(item), item.config.stash.get(RUN, None)
-    if about is None or run is None:
+    if about is None or run is None or again.is_disturbed(item, call):
         return report
     verdict, reason = judge(
         call.excinfo.value if call.excinfo else None,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from parity.checks import Env, check
-from parity.checks.mark import CLASSES, TRIES, RunAgain, plain_within_deadline, within_deadline
+from parity.checks.mark import CLASSES, plain_within_deadline, within_deadline
 
 
 @pytest.mark.parametrize(
@@ -82,22 +82,6 @@ def test_a_time_limit_inside_the_test_is_not_its_deadline() -> None:
     with asyncio.Runner() as runner, pytest.raises(TimeoutError) as raised:
         within_deadline(limited, 60)(runner=runner)
     assert "deadline" not in str(raised.value)
-
-
-def test_a_disturbed_test_is_run_again_a_few_times() -> None:
-    runs: list[int] = []
-
-    async def disturbed(times: int) -> None:
-        runs.append(times)
-        if len(runs) < times:
-            raise RunAgain("the host's network changed")
-
-    with asyncio.Runner() as runner:
-        within_deadline(disturbed, 60)(runner=runner, times=TRIES)
-        assert len(runs) == TRIES
-        runs.clear()
-        with pytest.raises(RunAgain):
-            within_deadline(disturbed, 60)(runner=runner, times=TRIES + 1)
 
 
 def test_pytest_sees_the_fixtures_and_no_coroutine() -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.backend.replication.simulation.world import Machine
 from tests.backend.replication.virtual import bucket, insert, insist, machine, play, select
 
+from app.replication.errors import Damaged
 from app.replication.layout import SNAPSHOT, FileRef, highest, transaction
 from app.replication.log import Moment
 from app.replication.ltx import Header, encode
@@ -135,5 +136,18 @@ def test_a_look_at_a_copy_that_was_replaced_meanwhile_leaves_the_new_one(tmp_pat
             await one.replica.follower.look()
         assert built == [None, copy.database]
         assert copy.database is not None
+
+    play(run)
+
+
+def test_a_position_beyond_the_log_is_refused_to_its_own_request_alone(tmp_path: Path) -> None:
+    """Requests that come at the same time share looks and claims. One of them sends a position that no log has."""
+
+    async def run() -> None:
+        one = await behind(tmp_path, 1)
+        wrong = one.replica.read(lambda connection: None, at_least=999_999)
+        refused, _ = await asyncio.gather(wrong, insist(one, 9), return_exceptions=True)
+        assert isinstance(refused, Damaged)
+        assert await select(one, "SELECT id FROM row") == [0, 1, 9]
 
     play(run)

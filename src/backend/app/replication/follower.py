@@ -29,22 +29,6 @@ class Follower:
                 return
             await self._take_next(database)
 
-    async def reach(self, txid: int) -> None:
-        """Catch up to a TXID that a client has been told of. Raises ``Damaged`` where the log ends before it."""
-        log = self._log
-        async with log.tail:
-            database = self._copy.database
-            if database is None or database.txid >= txid:
-                return
-            asked = log.moment()
-            await self._catch_up(database)
-            if database.txid < txid:
-                raise Damaged(
-                    transaction(txid).name,
-                    f"is missing: the log ends at TXID {database.txid:x}, and a client has been shown {txid:x}",
-                )
-            log.note_check(asked)
-
     async def follow(self, database: LocalDatabase, ref: FileRef, data: bytes) -> None:
         """Take in the file that a claim of this Machine met, and what lies behind it; call it with ``tail`` held."""
         await self._take(database, ref, data)

@@ -82,7 +82,7 @@ class Replica:
             database = await self._opened()
             if not self.log.is_fresh(started):
                 await self._steer(self.follower.look, lambda: self.log.is_fresh(started))
-            elif not await self._reached(database, at_least):
+            elif await self._reached(database, at_least, started):
                 found = await self.copy.read(database, query, seen)
                 if found is not None:
                     return found
@@ -172,7 +172,7 @@ class Replica:
             database = await self._opened()
             if database.crowded:
                 await self.settle(Ticket(self.copy.epoch, database.seq))
-            if await self._reached(database, at_least):
+            if not await self._reached(database, at_least, started):
                 continue
             if not self.copy.owning:
                 await self._steer(self.claims.claim)
@@ -192,12 +192,20 @@ class Replica:
             if committed or not await self._was_overtaken(epoch, started):
                 return result, ticket
 
-    async def _reached(self, database: LocalDatabase, at_least: int) -> bool:
-        """Bring the copy up to ``at_least``; whether it was behind, so that the caller must look at it again."""
+    async def _reached(self, database: LocalDatabase, at_least: int, started: Moment) -> bool:
+        """Whether the copy holds TXID ``at_least``. If not, look for newer files; the caller then starts again. Raises
+        ``Damaged`` if a look since ``started`` found the end of the log before it: a client has been shown that TXID.
+        """
         if database.txid >= at_least:
-            return False
-        await self._steer(lambda: self.follower.reach(at_least), lambda: database.txid >= at_least)
-        return True
+            return True
+        # Raised here and not in the look: requests share looks, and the position of another client is not theirs.
+        if self.copy.database is database and self.log.checked_since(started):
+            raise Damaged(
+                transaction(at_least).name,
+                f"is missing: the log ends at TXID {database.txid:x}, and a client has been shown {at_least:x}",
+            )
+        await self._steer(self.follower.look, lambda: self.log.checked_since(started))
+        return False
 
     async def _was_overtaken(self, epoch: int, started: Moment) -> bool:
         """Look whether another Machine has written; whether the view of ``epoch`` was replaced by now."""

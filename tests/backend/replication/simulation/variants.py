@@ -334,7 +334,7 @@ def refusals_judged_once() -> AbstractContextManager[None]:
 
 def positions_ignored() -> AbstractContextManager[None]:
     """A client's position makes no Machine catch up."""
-    return _patched(mock.patch.object(Replica, "_reached", mock.AsyncMock(return_value=False)))
+    return _patched(mock.patch.object(Replica, "_reached", mock.AsyncMock(return_value=True)))
 
 
 def positions_one_too_low() -> AbstractContextManager[None]:

@@ -33,8 +33,8 @@ from app.storage.keys import Keys
 _BASE = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 # By then one who is alone with a kind store must have written, in seconds and in requests.
 _SOON, _TRIES = 60.0, 50
-# Seconds of virtual time; a Machine may be frozen for 1,500 of them, again and again.
-_LONGEST = 20_000.0
+# Seconds of virtual time. A client makes at most 25 requests, and waits at most 60 s for each and 60 s for its route.
+_LONGEST = 4_000.0
 _TROUBLES = (
     "crash",
     "freeze",

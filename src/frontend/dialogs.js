@@ -1,6 +1,6 @@
 // Questions: delete or not, another name, the access token. Native dialogs, so that Escape and focus work as expected.
 
-import { byId, make } from "./dom.js";
+import { byId, make, stillThere } from "./dom.js";
 import { accessToken, useToken } from "./identity.js";
 
 /** Questions about what is on the page are left: the page shows another profile. */
@@ -12,11 +12,11 @@ export function closeQuestions() {
 function ask(dialog) {
   return new Promise((resolve) => {
     const form = dialog.querySelector("form");
-    const before = document.activeElement;
+    const before = document.activeElement ?? document.body;
     dialog.returnValue = "";
     dialog.onclose = () => {
       resolve(dialog.returnValue === "yes" ? new FormData(form) : null);
-      if (before?.isConnected) before.focus();
+      stillThere(before)?.focus();
     };
     for (const button of dialog.querySelectorAll("[data-leave]")) button.onclick = () => dialog.close("");
     form.onsubmit = (event) => {

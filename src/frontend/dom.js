@@ -32,11 +32,31 @@ export function icon(name) {
 export const iconButton = (name, label, run, more = {}) =>
   make("button", { type: "button", class: "quiet", "aria-label": label, title: label, onclick: run, ...more }, icon(name));
 
+let pressed = null; // what the pointer went down on, until it goes up
+const late = new Map(); // list → the items that it gets when the pointer goes up
+
+addEventListener("pointerdown", ({ button, target }) => (pressed = button === 0 ? target : null), true);
+// From here on the click has its target, and its listener may draw.
+addEventListener("click", () => (pressed = null), true);
+for (const end of ["pointerup", "pointercancel"]) {
+  // The click comes after pointerup, in the same task.
+  addEventListener(end, () => setTimeout(() => {
+    pressed = null;
+    for (const [list, items] of late) fill(list, items);
+  }), true);
+}
+
 /**
  * Replaces the items of a list without losing the focus: an item that was there before is found again by `data-id`, and
- * the control in it by its label.
+ * the control in it by its place. A list with a pressed button is replaced when the pointer goes up: a browser sends no
+ * click to a button that was removed in between.
  */
 export function fill(list, items) {
+  if (pressed && list.contains(pressed)) {
+    late.set(list, items);
+    return;
+  }
+  late.delete(list);
   const active = document.activeElement;
   const item = list.contains(active) ? active.closest("[data-id]") : null;
   const place = item ? [...item.querySelectorAll("button, input")].indexOf(active) : -1;
@@ -47,6 +67,15 @@ export function fill(list, items) {
   const heir = again ?? list.children[Math.min(row, list.children.length - 1)];
   const controls = heir ? [...heir.querySelectorAll("button, input")] : [];
   (controls[again ? place : 0] ?? list.closest("section")?.querySelector("h2"))?.focus();
+}
+
+/** The control itself, or the one that `fill` has put in its place since; null where its item is gone. */
+export function stillThere(control) {
+  if (control.isConnected) return control;
+  const item = control.closest("[data-id]")?.dataset;
+  const now = item && document.querySelector(`[data-testid="${item.testid}"][data-id="${item.id}"]`);
+  const label = control.getAttribute("aria-label");
+  return [...(now?.querySelectorAll("button") ?? [])].find((button) => button.getAttribute("aria-label") === label) ?? null;
 }
 
 /** `75.3` → `1:15.30`. */

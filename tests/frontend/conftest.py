@@ -18,7 +18,9 @@ from tests.ports import free_ports
 
 from parity.checks.browser import FLAGS, find_chromium
 
-expect.set_options(timeout=15_000)
+PATIENCE_MS = 60_000
+"""Timeout of each wait for the page, which may need the backend, ffmpeg or the decoder on a busy machine."""
+expect.set_options(timeout=PATIENCE_MS)
 interrupted: list[str] = []
 """Requests of the running test that Chromium gave up because a network interface of the host came or went, as those of
 containers do (`parity.checks.browser.NetworkChanged`)."""
@@ -105,7 +107,7 @@ def contexts(browser: Browser, api: Api) -> Iterator[NewContext]:
         context.add_init_script(f"if (origin !== 'null') localStorage.setItem('reel-ballers.user', '{api.user}')")
         context.on("requestfailed", _note)
         context.on("weberror", lambda error: wrong.append(str(error.error)))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         made.append(context)
         return context
 
@@ -133,6 +135,12 @@ def until(tab: Page, held: Sequence[object], number: int = 1) -> None:
     """Return when so many requests are held back; a test that never gets there ends by its own timeout."""
     while len(held) < number:
         tab.wait_for_timeout(20)
+
+
+def choose_profile(tab: Page, profile: str) -> None:
+    """Selects a profile; returns when the API knows that it is the one that was selected last."""
+    with tab.expect_response(f"**/api/profiles/{profile}/select"):
+        tab.get_by_test_id("profile-select").select_option(profile)
 
 
 @pytest.fixture

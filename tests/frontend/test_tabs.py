@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
-from tests.frontend.conftest import open_page, until
+from tests.frontend.conftest import choose_profile, open_page, until
 from tests.frontend.site import Api, Site
 
 
@@ -62,7 +62,7 @@ def test_a_new_tab_opens_with_the_profile_that_was_selected_last(context: Browse
     first = api.new_profile("First")
     api.new_profile("Second")
     one = open_page(context, site)
-    one.get_by_test_id("profile-select").select_option(first)
+    choose_profile(one, first)
     expect(one).to_have_title("First · Reel Ballers")
     expect(open_page(context, site)).to_have_title("First · Reel Ballers")
 
@@ -86,11 +86,11 @@ def test_an_answer_of_the_profile_before_is_not_shown_in_the_next_one(
     tab.route("**/api/games", hold)
     tab.get_by_test_id("profile-select").select_option(first)
     expect(tab.locator("#game-list[aria-busy=true]")).to_be_visible()
+    until(tab, held)
     tab.get_by_test_id("profile-select").select_option(second)
     expect(tab.locator("#game-empty")).to_be_visible()
     for route in held:
         route.continue_()
-    assert held
     tab.get_by_test_id("profile-select").select_option(second)
     expect(tab.locator("#game-empty")).to_be_visible()
     expect(tab.get_by_test_id("game-item")).to_have_count(0)
@@ -157,7 +157,7 @@ def test_a_profile_that_another_tab_deleted_gives_way_to_one_that_is_there(
     gone = api.new_profile("Gone")
     api.new_profile("Stays")
     tab = open_page(context, site)
-    tab.get_by_test_id("profile-select").select_option(gone)
+    choose_profile(tab, gone)
     expect(tab).to_have_title("Gone · Reel Ballers")
     api.call("DELETE", f"/api/profiles/{gone}")
     tab.reload()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -64,14 +65,15 @@ def test_another_file_does_not_go_on_with_it(tab: Page, api: Api, long_video: Pa
     expect(tab.get_by_test_id("game-item")).to_contain_text("interrupted")
     changed = bytearray(long_video.read_bytes())
     changed[len(changed) // 2] ^= 1
-    for number, data in enumerate((bytes(changed[:-1]), bytes(changed[: MIB // 2]) + b"x" * (len(changed) - MIB // 2))):
-        other = tmp_path / f"other-{number}.mp4"
+    of_same_size = bytes(changed[: MIB // 2]) + b"x" * (len(changed) - MIB // 2)
+    for reason, data in (("It has", bytes(changed[:-1])), ("Its content is another one", of_same_size)):
+        other = tmp_path / f"other-{len(data)}.mp4"
         other.write_bytes(data)
         tab.get_by_test_id("resume-file").evaluate("field => (field.value = '')")
         with tab.expect_file_chooser() as chooser:
             tab.get_by_role("button", name="Resume the upload of Match").click()
         chooser.value.set_files(other)
-        expect(tab.get_by_test_id("error-banner")).to_contain_text("This is not the file of “Match”")
+        expect(tab.get_by_test_id("error-banner")).to_contain_text(f"This is not the file of “Match”. {reason}")
         # The same file would be refused again.
         expect(tab.get_by_test_id("error-again")).to_be_hidden()
     assert [game["status"] for game in api.call("GET", "/api/games")["games"]] == ["uploading"]
@@ -91,14 +93,21 @@ def test_an_upload_says_that_storage_has_a_problem_and_that_what_arrived_is_kept
     tab.clock.install()
     unavailable = "<Error><Code>ServiceUnavailable</Code><Message>Reduce your request rate.</Message></Error>"
     headers = {"Access-Control-Allow-Origin": site.page}
-    tab.route(PARTS, lambda route: route.fulfill(status=503, headers=headers, body=unavailable))
+    refused: list[Route] = []
+
+    def refuse(route: Route) -> None:
+        refused.append(route)
+        route.fulfill(status=503, headers=headers, body=unavailable)
+
+    tab.route(PARTS, refuse)
     begin(tab, long_video)
+    until(tab, refused)
     states: list[str | None] = []
     banner = tab.get_by_test_id("error-banner")
-    for _second in range(120):  # six tries take 26 s of the page's clock
+    end = time.monotonic() + 60
+    while not banner.is_visible():  # six tries take 26 s of the page's clock
+        assert time.monotonic() < end, states
         states.append(tab.get_by_test_id("upload-text").text_content())
-        if banner.is_visible():
-            break
         tab.clock.run_for(1000)
     assert any((state or "").startswith("Waiting: storage has a problem") for state in states), states
     expect(banner).to_contain_text("Storage (R2) has a problem: 503 ServiceUnavailable")

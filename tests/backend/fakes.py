@@ -62,8 +62,8 @@ class FakeStore:
         return sum(1 for done, of in self.calls if done == operation and key in of)
 
     async def called(self, operation: str, key: str = "", *, times: int = 1) -> None:
-        """Returns when there were that many such calls; TimeoutError after 10 seconds."""
-        async with asyncio.timeout(10):
+        """Returns when there were that many such calls; TimeoutError after a minute."""
+        async with asyncio.timeout(60):
             while self.count(operation, key) < times:  # noqa: ASYNC110 - the calls come from the code under test
                 await asyncio.sleep(0.001)
 

@@ -43,7 +43,7 @@ def start_gpu(root: Path, tools: Tools, entry: Path, imports: list[Path]) -> Ite
     trust = running.root / ".parity" / "trust" / "ca.pem"
     try:
         running.start("r2", "-m", "parity.r2", "serve")
-        until(trust.exists, 30)
+        until(trust.exists)
         running.start("serve")
         running.start("worker")
         running.wait_until_ready()

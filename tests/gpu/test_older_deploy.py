@@ -66,7 +66,7 @@ class Backend:
         wanted = {"name": "A", "filename": "a.mp4", "content_type": "video/mp4", "size": len(video)}
         prepared = self.call("POST", "/api/games/prepare-upload", wanted)
         upload = prepared["upload"]
-        with httpx.Client(trust_env=False, verify=ssl.create_default_context(cafile=self._ca)) as r2:
+        with httpx.Client(trust_env=False, timeout=60, verify=ssl.create_default_context(cafile=self._ca)) as r2:
             assert r2.put(upload["url"], content=video, headers=upload["headers"]).status_code == 200
         self.call("POST", f"/api/games/{prepared['game_id']}/finalize-upload", {"parts": []})
         return str(prepared["game_id"])
@@ -134,14 +134,14 @@ def backend(gpu: Stack, folder: Path, first_seconds: float) -> Iterator[Backend]
             return False
 
     try:
-        until(answers, 30)
+        until(answers, 120)
         made = Backend(address, log)
         made.sign_in(ca)
         yield made
         made.close()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -98,11 +98,19 @@ async def started(api: Api, make_video: Callable[..., bytes]) -> str:
     return export
 
 
+async def working(worker: Held) -> None:
+    """Return when the worker has begun, which is after its job's status says so."""
+    async with asyncio.timeout(20):
+        while not worker.runs:  # noqa: ASYNC110 - the worker begins by itself
+            await asyncio.sleep(0.01)
+
+
 async def test_a_cancelled_export_stops_working_and_stays_cancelled(
     app: FastAPI, api: Api, make_video: Callable[..., bytes]
 ) -> None:
     worker = hold(app)
     export = await started(api, make_video)
+    await working(worker)
     assert (await api.call("POST", f"/api/exports/{export}/cancel"))["status"] == "cancelled"
     assert worker.cancelled == 1
     assert (await api.call("GET", f"/api/exports/{export}"))["status"] == "cancelled"
@@ -119,9 +127,7 @@ async def test_a_job_ends_with_its_profile_and_leaves_no_call_behind(
     monkeypatch.setattr(runner, "BEAT_SECONDS", 0.01)
     worker = hold(app, Called())
     await started(api, make_video)
-    async with asyncio.timeout(20):
-        while not worker.runs:  # noqa: ASYNC110 - the worker begins by itself
-            await asyncio.sleep(0.01)
+    await working(worker)
     await api.call("DELETE", "/api/profiles/main", expect=204)
     async with asyncio.timeout(20):
         while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself

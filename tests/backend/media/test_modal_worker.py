@@ -224,10 +224,10 @@ class Spawns:
             raise error
         return SimpleNamespace(object_id="fc-1")
 
-    async def begun(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
+    async def begun(self, settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: float = 30) -> str:
         monkeypatch.setattr(ModalClient, "_modal", lambda _: self)
         monkeypatch.setattr(modal_client, "POLL_SECONDS", 0.01)
-        monkeypatch.setattr(modal_client, "SPAWN_SECONDS", 0.2)
+        monkeypatch.setattr(modal_client, "SPAWN_SECONDS", seconds)
         return await ModalClient(settings).spawn("render_reel", PAYLOAD)
 
 
@@ -251,7 +251,7 @@ async def test_a_second_without_modal_keeps_no_render_from_beginning(
 async def test_a_longer_outage_of_modal_fails_the_render(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     sdk = Spawns(modal.exception.ConnectionError("refused"))
     with pytest.raises(WorkFailed, match="Modal cannot be reached"):
-        await sdk.begun(settings, monkeypatch)
+        await sdk.begun(settings, monkeypatch, seconds=2)
     assert sdk.tries > 2
 
 

@@ -62,10 +62,10 @@ class Backend:
         return self._log.read_text(errors="replace")
 
     async def ready(self) -> None:
-        """Return when it serves; TimeoutError after 30 seconds, with its log."""
+        """Return when it serves; TimeoutError after two minutes, with its log."""
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(120):
                     while True:
                         with contextlib.suppress(httpx.TransportError):
                             if (await client.get(f"{self.url}/api/health")).status_code == 200:

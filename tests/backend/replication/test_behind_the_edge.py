@@ -12,7 +12,7 @@ import ssl
 import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import httpx
 import pytest
 from tests.backend.replication.conftest import BUCKET, Server
 from tests.backend.replication.fleet import environment
+from tests.parity.fly.support import PATIENT
 
 from parity.certs import Certificates
 from parity.config.fly_toml import load_fly_config
@@ -99,7 +100,7 @@ class Client:
 async def edge(server: Server, certificates: Certificates, tmp_path: Path) -> AsyncIterator[Standin]:
     """Our own fly.toml in front of three Machines that share the bucket."""
     config = load_fly_config(ROOT / "deploy" / "fly.staging.toml")
-    settings = load_fly_settings({})
+    settings = replace(load_fly_settings({}), **PATIENT)
     edge_peer, check_peer, host = loopback_peers()
     driver = ProcessDriver(ROOT, "src/backend", COMMAND, tmp_path / "state", host)
     app = environment(R2_ENDPOINT=server.url, R2_BUCKET=BUCKET, AWS_CA_BUNDLE=str(server.ca), SYNC_READ_CHECK="1")

@@ -98,7 +98,7 @@ class Repository:
         environ["PARITY_DRIVER"] = "process"
         environ["PYTHONPATH"] = str(Path(__file__).parents[3] / "src")
         done = subprocess.run(
-            command, env=environ, cwd=self.folder, capture_output=True, text=True, timeout=100, check=False
+            command, env=environ, cwd=self.folder, capture_output=True, text=True, timeout=500, check=False
         )
         last = self.folder / ".parity" / "checks" / "last.json"
         suite = ElementTree.parse(junit).getroot().find("testsuite") if junit.exists() else None

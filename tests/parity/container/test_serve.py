@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_ports
 
 from parity.container.dev.serve import Engine, Ports, keep_ports, keep_trust, published
 
@@ -24,6 +25,12 @@ def container(service: str, networks: dict[str, str], *ports: tuple[int, int]) -
         "NetworkSettings": {"Networks": {name: {"IPAddress": address} for name, address in networks.items()}},
         "Ports": [{"IP": "127.0.0.1", "PublicPort": p, "PrivatePort": q, "Type": "tcp"} for p, q in ports],
     }
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """Instead of pytest-asyncio's, which the system may give to another connection before it is used."""
+    return free_ports(1)[0]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parity.fly.support import FLY_TOML, SOURCE, UVICORN, Edge, StartEdge, until
+from tests.parity.fly.support import FLY_TOML, PATIENT, SOURCE, UVICORN, Edge, StartEdge, until
 
 from parity.certs import Certificates, ensure_certificates
 from parity.config.fly_toml import FlyConfig, load_fly_config
@@ -64,7 +64,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
                 + toml
             )
             config: FlyConfig = load_fly_config(path)
-            settings: FlySettings = replace(load_fly_settings({}), **changed)
+            settings: FlySettings = replace(load_fly_settings({}), **{**PATIENT, **changed})
             edge_peer, check_peer, host = loopback_peers()
             if driver is None:
                 driver = ProcessDriver(SOURCE.parent, SOURCE.name, command or UVICORN, tmp_path / "state", host)

@@ -51,10 +51,13 @@ timeout = "1s"
 grace_period = "5s"
 """
 
+# How long the edge waits for the port of a Machine that starts. A quick start is seen as soon as with the defaults.
+PATIENT: dict[str, Any] = {"start_tries": 100, "start_window_s": 60.0}
+
 UVICORN = ["{python}", "-m", "uvicorn", "echo:app", "--host", "{host}", "--port", "{port}", "--log-level", "warning"]
 
 
-async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], what: str, seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], what: str, seconds: float = 60) -> None:
     """Poll until the condition holds."""
     async with asyncio.timeout(seconds):
         while True:
@@ -90,13 +93,13 @@ class Edge:
         return context
 
     def client(self, *, http2: bool = False) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, verify=self.tls(), http2=http2, trust_env=False, timeout=20)
+        return httpx.AsyncClient(base_url=self.url, verify=self.tls(), http2=http2, trust_env=False, timeout=60)
 
     async def raw(self, data: bytes, *, until_closed: bool = True) -> bytes:
         """What the edge answers to raw bytes on a TLS connection."""
         reader, writer = await self.connect()
         writer.write(data)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answer = await reader.read() if until_closed else await reader.readuntil(b"\r\n\r\n")
         writer.close()
         return answer

@@ -52,7 +52,7 @@ async def test_max_unavailable_lets_a_rolling_release_take_several_down(start_ed
 
 async def test_immediate_replaces_all_and_waits_for_nothing(start_edge: StartEdge) -> None:
     edge = await three(start_edge, '\n[deploy]\nstrategy = "immediate"\n')
-    release = await edge.standin.fleet.deploy(None, None, {**SICK, "COLOUR": "blue"}, wait=True, timeout_s=30)
+    release = await edge.standin.fleet.deploy(None, None, {**SICK, "COLOUR": "blue"}, wait=True, timeout_s=60)
     assert release.status is ReleaseStatus.COMPLETE
     assert colours(edge) == ["blue"] * 3
 
@@ -64,7 +64,7 @@ async def test_a_sick_canary_stops_the_release_before_any_machine_is_replaced(st
     with pytest.raises(ReleaseFailed):
         await fleet.deploy(None, None, {**SICK, "COLOUR": "blue"}, wait=True, timeout_s=3, strategy="canary")
     assert (colours(edge), list(fleet.machines)) == (["red"] * 3, ids)
-    await fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=20, strategy="canary")
+    await fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=60, strategy="canary")
     assert (colours(edge), list(fleet.machines)) == (["blue"] * 3, ids)
 
 
@@ -77,7 +77,7 @@ async def test_bluegreen_takes_over_when_all_are_healthy_and_never_before(start_
 
     environment: dict[str, str | None] = {"COLOUR": "green", "ECHO_BOOT_S": "1"}
     deploying = asyncio.create_task(
-        fleet.deploy(None, None, environment, wait=True, timeout_s=30, strategy="bluegreen")
+        fleet.deploy(None, None, environment, wait=True, timeout_s=60, strategy="bluegreen")
     )
     await until(lambda: len(fleet.machines) > 3, "green Machines boot")
     answered = set()
@@ -102,7 +102,7 @@ async def test_a_release_command_runs_first_with_the_releases_environment(
     code = f"pathlib.Path('{note}').open('a').write(os.environ.get('COLOUR', 'red') + os.environ['RELEASE_COMMAND'])"
     edge = await start_edge(toml=release_command(code))
     assert note.read_text() == "red1"
-    await edge.standin.fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=20)
+    await edge.standin.fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=60)
     assert note.read_text() == "red1blue1"
 
 
@@ -110,10 +110,10 @@ async def test_a_failed_release_command_replaces_nothing_and_shows_its_output(st
     edge = await start_edge(toml=release_command("sys.exit('no such table' if 'BAD' in os.environ else 0)"))
     pid = (await edge.get("/show"))["pid"]
     with pytest.raises(ReleaseFailed, match="ended with code 1:\nno such table"):
-        await edge.standin.fleet.deploy(None, None, {"BAD": "1"}, wait=True, timeout_s=20)
+        await edge.standin.fleet.deploy(None, None, {"BAD": "1"}, wait=True, timeout_s=60)
     assert (await edge.get("/show"))["pid"] == pid
     assert edge.standin.fleet.release.number == 1
-    await edge.standin.fleet.deploy(None, None, {}, wait=True, timeout_s=20)
+    await edge.standin.fleet.deploy(None, None, {}, wait=True, timeout_s=60)
     assert edge.standin.fleet.release.number == 3
 
 
@@ -121,5 +121,5 @@ async def test_a_release_command_that_takes_too_long_fails_the_release(start_edg
     toml = release_command("import time; time.sleep(60 if 'BAD' in os.environ else 0)")
     edge = await start_edge(toml=toml + 'release_command_timeout = "2s"\n')
     with pytest.raises(ReleaseFailed, match="did not end within 2 s"):
-        await edge.standin.fleet.deploy(None, None, {"BAD": "1"}, wait=True, timeout_s=20)
+        await edge.standin.fleet.deploy(None, None, {"BAD": "1"}, wait=True, timeout_s=60)
     assert len(list((edge.state_dir / "machines").iterdir())) == 1

@@ -26,7 +26,7 @@ class Stack:
         self.root, self.ports = root, dict(zip(names, free_ports(len(names)), strict=True))
         self.url = f"http://127.0.0.1:{self.ports['MODAL_PORT']}"
         admin = f"http://127.0.0.1:{self.ports['MODAL_ADMIN_PORT']}/modal"
-        self.admin = httpx.Client(base_url=admin, trust_env=False, timeout=20)
+        self.admin = httpx.Client(base_url=admin, trust_env=False, timeout=60)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         write_project(root, entry, pythonpath)
         self.environ = {
@@ -47,7 +47,7 @@ class Stack:
     def stop(self, role: str, number: signal.Signals = signal.SIGTERM) -> int:
         process = self.processes.pop(role)
         process.send_signal(number)
-        return process.wait(20)
+        return process.wait(60)
 
     def wait_until_ready(self) -> None:
         def ready() -> bool:
@@ -58,7 +58,7 @@ class Stack:
             except httpx.TransportError:
                 return False
 
-        until(ready, 40)
+        until(ready, 120)
 
     def arm(self, **fault: Any) -> dict[str, Any]:
         answer = self.admin.post("/faults", json=fault)
@@ -76,7 +76,7 @@ class Stack:
         self.admin.close()
 
 
-def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Poll until it holds."""
     end = time.monotonic() + seconds
     while not holds():

@@ -26,14 +26,14 @@ def deploy(stack: Stack, entry: Path, **changed: str) -> subprocess.CompletedPro
         **changed,
     }
     command = [sys.executable, "-m", "modal", "deploy", str(entry)]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=180)
 
 
 def test_a_container_that_cannot_start_hands_its_error_to_the_caller(stack: Stack) -> None:
     done = deploy(stack, APPS / "broken.py")
     assert done.returncode == 0, done.stdout + done.stderr
     with pytest.raises(RuntimeError, match="weights are missing"):
-        modal.Function.from_name("broken-app", "never").spawn().get(timeout=30)
+        modal.Function.from_name("broken-app", "never").spawn().get(timeout=60)
 
 
 def test_a_deploy_with_a_wrong_token_changes_nothing(stack: Stack) -> None:
@@ -125,7 +125,7 @@ def test_a_worker_whose_app_does_not_deploy_says_why_and_ends(stack: Stack, tmp_
     environ = stack.environ | {"PARITY_ROOT": str(tmp_path / "project")}
     write_project(tmp_path / "project", entry, [tmp_path])
     command = [sys.executable, "-m", "parity.modal", "worker"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
     assert f"{entry}: `modal deploy` failed" in done.stderr
     assert "this file is wrong" in done.stderr
@@ -133,7 +133,7 @@ def test_a_worker_whose_app_does_not_deploy_says_why_and_ends(stack: Stack, tmp_
 
 def test_a_port_that_is_taken_is_named(stack: Stack) -> None:
     command = [sys.executable, "-m", "parity.modal", "serve"]
-    done = subprocess.run(command, env=stack.environ, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=stack.environ, capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
     assert f"PARITY_MODAL_PORT: cannot listen on port {stack.ports['MODAL_PORT']}" in done.stderr
     assert "Traceback" not in done.stderr

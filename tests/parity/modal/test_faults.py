@@ -29,7 +29,7 @@ def test_an_rpc_that_always_fails_reaches_the_caller(stack: Stack, function: Loo
 
 def test_a_call_whose_answer_was_lost_runs_once(stack: Stack, function: Lookup, marks: Any, key: str) -> None:
     armed = stack.arm(kind="rpc", target="FunctionMap", status="RESET", when="after", times=2)
-    assert function("flaky").spawn(key, 0).get(timeout=20) == 1
+    assert function("flaky").spawn(key, 0).get(timeout=60) == 1
     assert _fired(stack, armed) == 2
     assert marks[key] == 1
 
@@ -37,7 +37,7 @@ def test_a_call_whose_answer_was_lost_runs_once(stack: Stack, function: Lookup, 
 def test_a_function_can_be_made_to_fail(stack: Stack, function: Lookup) -> None:
     stack.arm(kind="function", target="double", status="INTERNAL_FAILURE")
     with pytest.raises(modal.exception.InternalFailure):
-        function("double").spawn(3).get(timeout=10)
+        function("double").spawn(3).get(timeout=60)
     assert function("double").remote(3) == 6
 
 
@@ -49,7 +49,7 @@ def test_a_lost_output_never_arrives(stack: Stack, function: Lookup) -> None:
 
 def test_a_result_can_come_with_other_fields_as_from_another_release(stack: Stack, function: Lookup) -> None:
     armed = stack.arm(kind="result", target="surroundings", fields={"label": None, "added_later": 1})
-    changed = function("surroundings").spawn().get(timeout=20)
+    changed = function("surroundings").spawn().get(timeout=60)
     assert changed["added_later"] == 1
     assert "label" not in changed
     assert "pid" in changed
@@ -70,12 +70,12 @@ def test_an_expired_output_is_said_to_be_expired(stack: Stack, function: Lookup)
 
 
 def test_a_container_can_be_killed_under_its_input(stack: Stack, function: Lookup, gate: Gate) -> None:
-    armed = stack.arm(kind="container", target="wait_for", delay_s=0.3)
+    armed = stack.arm(kind="container", target="wait_for", delay_s=3)
     call = function("wait_for").spawn(str(gate.folder))
     gate.entered(not_by=gate.entered())
     assert _fired(stack, armed) == 1
     gate.open()
-    gate.passed(call.get(timeout=20))
+    gate.passed(call.get(timeout=60))
 
 
 def test_a_worker_can_be_killed_and_comes_back(stack: Stack, function: Lookup, gate: Gate) -> None:
@@ -84,7 +84,7 @@ def test_a_worker_can_be_killed_and_comes_back(stack: Stack, function: Lookup, g
     assert stack.arm(kind="worker")["fired"] == 1
     gate.entered(not_by=first)
     gate.open()
-    gate.passed(call.get(timeout=20))
+    gate.passed(call.get(timeout=60))
 
 
 def test_a_blob_that_cannot_be_fetched_once_is_fetched_again(stack: Stack, function: Lookup) -> None:
@@ -133,7 +133,7 @@ async def test_an_rpc_that_is_not_served_says_so_and_is_listed(stack: Stack) -> 
 
 def test_the_admin_api_shows_what_is_deployed_and_what_ran(stack: Stack, function: Lookup) -> None:
     call = function("double").spawn(1)
-    call.get(timeout=10)
+    call.get(timeout=60)
     assert {"double", "echo", "Model.*"} <= {each["name"] for each in stack.app()["functions"]}
     (shown,) = [each for each in stack.admin.get("/calls").json() if each["id"] == call.object_id]
     assert (shown["function"], shown["inputs"][0]["state"]) == ("double", "done")

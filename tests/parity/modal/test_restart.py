@@ -28,7 +28,7 @@ def test_a_call_that_runs_while_the_control_plane_is_killed_is_got_after_it(
     pid = gate.entered()
     _restart(stack, signal.SIGKILL)
     gate.open()
-    gate.passed(modal.FunctionCall.from_id(call_id).get(timeout=30))
+    gate.passed(modal.FunctionCall.from_id(call_id).get(timeout=60))
     assert gate.pid == pid, "the container went on through the restart"
     assert marks[key] == "kept"
     # A handle from before the restart holds an id that is still the function's.
@@ -37,9 +37,9 @@ def test_a_call_that_runs_while_the_control_plane_is_killed_is_got_after_it(
 
 def test_a_result_that_was_there_before_a_restart_is_there_after_it(stack: Stack, function: Lookup) -> None:
     call = function("double").spawn(4)
-    assert call.get(timeout=20) == 8
+    assert call.get(timeout=60) == 8
     _restart(stack, signal.SIGTERM)
-    assert modal.FunctionCall.from_id(call.object_id).get(timeout=10) == 8
+    assert modal.FunctionCall.from_id(call.object_id).get(timeout=60) == 8
 
 
 def test_a_call_that_waits_for_a_container_starts_after_a_restart(stack: Stack, function: Lookup) -> None:
@@ -50,7 +50,7 @@ def test_a_call_that_waits_for_a_container_starts_after_a_restart(stack: Stack, 
     stack.start("serve")
     stack.start("worker")
     stack.wait_until_ready()
-    assert modal.FunctionCall.from_id(call_id).get(timeout=20) == 10
+    assert modal.FunctionCall.from_id(call_id).get(timeout=60) == 10
 
 
 def test_inputs_of_a_worker_that_is_lost_run_again_on_the_next(stack: Stack, function: Lookup, gate: Gate) -> None:
@@ -61,7 +61,7 @@ def test_inputs_of_a_worker_that_is_lost_run_again_on_the_next(stack: Stack, fun
     stack.start("worker")
     gate.entered(not_by=first)
     gate.open()
-    gate.passed(call.get(timeout=20))
+    gate.passed(call.get(timeout=60))
 
 
 def test_no_container_outlives_a_worker_that_is_killed(stack: Stack, function: Lookup) -> None:

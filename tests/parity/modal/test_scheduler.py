@@ -216,7 +216,7 @@ async def test_no_functions_timeout_passes_while_functions_are_debugged(debugged
     plant, scheduler = debugged
     item = plant.submit()
     await scheduler.fetch(plant.task())
-    await until(lambda: scheduler.asked == 1, "the timeout was due")
+    await until(lambda: scheduler.asked >= 1, "the timeout was due")
     assert (item.state, plant.orders.stopped) == ("running", [])
     scheduler.patient = False
     await until(lambda: item.state == "done", "it passes again")
@@ -228,7 +228,7 @@ async def test_no_limit_of_a_containers_start_passes_while_functions_are_debugge
 ) -> None:
     plant, scheduler = debugged
     plant.submit()
-    await until(lambda: scheduler.asked == 1, "the limit was due")
+    await until(lambda: scheduler.asked >= 1, "the limit was due")
     assert plant.orders.stopped == []
     scheduler.patient = False
     await until(lambda: plant.orders.stopped == plant.orders.started, "it passes again")

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 import pytest
 from starlette.applications import Starlette
+from tests.parity.fly.support import PATIENT
 
 from parity.admin.app import serving
 from parity.certs import Certificates, ensure_certificates
@@ -71,7 +72,8 @@ grace_period = "2s"
 [[vm]]
 memory_mb = 256
 """
-DEADLINE_S = 30.0
+# A promotion starts some ten processes before it replaces a Machine.
+DEADLINE_S = 300.0
 
 T = TypeVar("T")
 
@@ -145,7 +147,7 @@ class World:
             image=image,
             config_digest=image,
             tag=image[7:19],
-            wait_timeout_s=20,
+            wait_timeout_s=60,
             python=str(HERE / "bin" / "checks"),
             registry=self.environ()["FLY_REGISTRY_HOST"],
             commit=commit,
@@ -279,12 +281,13 @@ def standin_world(folder: Path, certificates: Certificates) -> Iterator[World]:
     async def run() -> None:
         edge_peer, check_peer, host = loopback_peers()
         config, folders = load_fly_config(folder / "fly.toml"), {"": folder / "driver/configured"}
+        settings = replace(load_fly_settings({}), **PATIENT)
         ports = (0, 0, 0)
         while True:
             driver = FolderImages(folder / "driver", Registry(folder / "driver/state/registry"), host)
             driver.folders = folders
             running = standin(
-                config, load_fly_settings({}), driver, {**config.env, **SECRETS}, certificates, "127.0.0.1",
+                config, settings, driver, {**config.env, **SECRETS}, certificates, "127.0.0.1",
                 *ports[:2], (edge_peer, check_peer), folder / "driver/state",
             )  # fmt: skip
             shutil.copy(HERE / "server.py", folder / "driver/configured")

@@ -111,7 +111,7 @@ def test_failing_live_checks_bring_the_old_version_back(world: World) -> None:
 
 
 def test_an_image_that_never_turns_healthy_is_taken_back(world: World) -> None:
-    world.changes = {"wait_timeout_s": 4}
+    world.changes = {"wait_timeout_s": 15}  # also for the old version, which has to get healthy
     rolled_back(world, world.image("sick", health=500))
     assert "timeout reached waiting for health checks" in world.text
 

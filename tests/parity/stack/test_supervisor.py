@@ -33,7 +33,7 @@ def quiet(_line: str) -> None:
 
 
 def test_a_healthy_stack_is_left_running_and_found_again(tmp_path: Path, free_port: int) -> None:
-    start([part("a", tmp_path, SERVER, free_port)], tmp_path / "s", {"PARITY_A": "1"}, 20, quiet)
+    start([part("a", tmp_path, SERVER, free_port)], tmp_path / "s", {"PARITY_A": "1"}, 60, quiet)
     found = read_state(tmp_path / "s")
     assert found is not None
     assert (found.ready, [p.name for p in found.alive], found.settings) == (True, ["a"], {"PARITY_A": "1"})
@@ -52,7 +52,7 @@ def test_a_part_that_ends_takes_all_others_with_it_and_shows_its_last_lines(tmp_
 
     parts = [part("good", tmp_path, SERVER, free_port), part("bad", tmp_path, CRASH, 1)]
     with pytest.raises(PartFailed, match=r"(?s)bad ended with exit code 3.*no bucket.*look at bad"):
-        start(parts, tmp_path / "s", {}, 20, note)
+        start(parts, tmp_path / "s", {}, 60, note)
     assert not any(is_alive(process) for process in seen)
     assert not state_file(tmp_path / "s").exists()
 
@@ -67,13 +67,13 @@ def test_a_part_that_never_gets_healthy_is_stopped_and_named(tmp_path: Path, fre
 
 
 def test_stopping_ends_what_a_part_had_started_in_other_sessions(tmp_path: Path, free_port: int) -> None:
-    start([part("a", tmp_path, PARENT, free_port, SERVER)], tmp_path / "s", {}, 20, quiet)
+    start([part("a", tmp_path, PARENT, free_port, SERVER)], tmp_path / "s", {}, 60, quiet)
     state = read_state(tmp_path / "s")
     assert state is not None
     children = descendants([state.parts[0].process])
     assert len(children) == 1
     stop(tmp_path / "s")
-    assert wait_gone(children, 5) == []
+    assert wait_gone(children, 30) == []
 
 
 def test_a_process_that_got_a_stopped_parts_number_is_not_taken_for_it() -> None:
@@ -109,7 +109,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
 def test_a_fly_that_does_not_get_healthy_shows_the_lines_of_the_app(tmp_path: Path, free_port: int) -> None:
     fly = replace(part("fly", tmp_path, APP, free_port), health_url=f"http://127.0.0.1:{free_port}/fly/healthz")
     with pytest.raises(PartFailed) as failed:
-        start([fly], tmp_path, {}, 4.0, quiet)
+        start([fly], tmp_path, {}, 15.0, quiet)
     assert "last lines of Machine m1, the app:" in str(failed.value)
     assert "KeyError: 'DATABASE_URL'" in str(failed.value)
     assert "m2" not in str(failed.value)

@@ -105,13 +105,16 @@ async def walk(read: Read, file_size: int) -> list[Box]:
     return found
 
 
-def check_sample_tables(moov: bytes, file_size: int) -> None:
-    """Refuse an index with more samples than the file can contain, or with samples after its end (NotAVideo), and a
+def check_sample_tables(moov: bytes, file_size: int) -> int | None:
+    """The offset in the file at which the first picture begins; None where the index names none.
+
+    Refuses an index with more samples than the file can contain, or with samples after its end (NotAVideo), and a
     track whose samples are encrypted or in several codecs (UnusableVideo).
 
     This protects memory: a few bytes can declare millions of samples, and ffmpeg allocates memory for each. Of several
     codecs ffmpeg takes the first, and leaves out the samples in the others.
     """
+    first_picture: int | None = None
     for kind, start, end in children(moov, 8, len(moov)):
         tables: Span | None = (start, end)
         for inner in ("mdia", "minf", "stbl") if kind == "trak" else ():
@@ -127,8 +130,10 @@ def check_sample_tables(moov: bytes, file_size: int) -> None:
             raise UnusableVideo("The video is encrypted (DRM) and cannot be decoded here: upload a copy that is not")
         if role in (b"vide", b"soun") and len(codecs) > 1:
             raise UnusableVideo(FORMATS_CHANGE)
-        if _last_chunk(moov, tables) >= file_size:
+        if max(_chunks(moov, tables), default=0) >= file_size:
             raise NotAVideo("The video is damaged: its index names places behind the end of the file")
+        if role == b"vide" and first_picture is None:
+            first_picture = next(_chunks(moov, tables), None)
         place = find(moov, *tables, "stsz")
         if place is None:
             continue
@@ -136,17 +141,17 @@ def check_sample_tables(moov: bytes, file_size: int) -> None:
         too_many = count * size > file_size if size else count * 4 > place[1] - place[0]
         if too_many or (role == b"vide" and count > MAX_PICTURES):
             raise NotAVideo(f"The video is damaged: its index announces {count} samples, more than the file can hold")
+    return first_picture
 
 
-def _last_chunk(moov: bytes, tables: Span) -> int:
-    """The highest offset in the file at which a chunk of samples begins (stco, co64); 0 where there is none."""
+def _chunks(moov: bytes, tables: Span) -> Iterator[int]:
+    """The offsets in the file at which chunks of samples begin (stco, co64)."""
     for kind, code, width in (("stco", ">I", 4), ("co64", ">Q", 8)):
         place = find(moov, *tables, kind)
         if place is not None:
             count = min(u32(moov, place[0] + 4), (place[1] - place[0] - 8) // width)
             offsets = memoryview(moov)[place[0] + 8 : place[0] + 8 + max(0, count) * width]
-            return max((offset for (offset,) in struct.iter_unpack(code, offsets)), default=0)
-    return 0
+            yield from (offset for (offset,) in struct.iter_unpack(code, offsets))
 
 
 def children(data: bytes, start: int, end: int) -> Iterator[tuple[str, int, int]]:

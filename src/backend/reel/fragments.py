@@ -3,7 +3,8 @@ ends.
 
 Such a file says in its index (moov) only which tracks it has; each fragment (moof) tells when it begins (tfdt) and how
 long its samples are (trun). A recorder that lost power leaves a last fragment that is cut off; the one before it
-counts.
+counts. If more fragments follow after a place where no box begins, bytes were lost or added before that place: the
+samples of one fragment cannot be found, and a player shows nothing after it, so the file is refused.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from reel.scan import CLOCK_BEGINS_ANEW, JOINED
 MAX_DESCRIPTION_BYTES: Final = 64 * 1024 * 1024
 # Longest overlap of two consecutive fragments of a track. They may overlap, because their times are decoding times.
 OVERLAP_S: Final = 0.5
+# A fragment that begins within other bytes: its kind, then the size and the kind of its first box (8.8.4, 8.8.5).
+_FRAGMENT: Final = b"moof\x00\x00\x00\x10mfhd"
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,12 @@ class Fragments:
                 self._skip = max(0, box.size - len(self._rest))
                 del self._rest[: box.size]
         if self._over:
-            self._rest.clear()
+            if _FRAGMENT in self._rest:
+                self.fault = self.fault or (
+                    f"The video is damaged: bytes are missing or were added before byte {self._offset}, and more of "
+                    "the video follows. Copy the file from the recorder again and upload that"
+                )
+            del self._rest[: 1 - len(_FRAGMENT)]
 
     def settled(self, media: MediaInfo) -> MediaInfo:
         if not self._end:

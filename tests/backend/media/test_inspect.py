@@ -86,6 +86,18 @@ async def test_a_fragmented_mp4_that_lost_power_counts_to_its_last_whole_fragmen
     assert 20 < media.duration_s < 70
 
 
+@pytest.mark.parametrize("change", [-20_000, -1000, 20_000])
+async def test_a_fragmented_mp4_that_lost_or_got_bytes_in_the_middle_is_refused(
+    change: int, folder: Path, tmp_path: Path
+) -> None:
+    data = make(folder / "long.mp4", 90, "-qp", "18", *FRAGMENTED).read_bytes()
+    at = data.index(b"mdat", len(data) // 2) + 21_000
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data[:at] + (data[at - change : at] if change > 0 else b"") + data[at + max(0, -change) :])
+    with pytest.raises(UnusableVideo, match="missing or were added"):
+        await look(path, tmp_path)
+
+
 async def test_fragments_without_a_time_follow_each_other(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "no-tfdt.mp4"
     path.write_bytes(make(folder / "short.mp4", 6, *FRAGMENTED).read_bytes().replace(b"tfdt", b"free"))
@@ -311,6 +323,14 @@ async def test_a_picture_that_no_memory_holds_is_refused(folder: Path, tmp_path:
 async def test_a_video_too_short_for_a_clip_is_refused(folder: Path, tmp_path: Path) -> None:
     path = make(folder / "one-frame.mp4", 1, "-frames:v", "1", "-an")
     with pytest.raises(NotAVideo, match=r"too short: it has 0\.040 s"):
+        await look(path, tmp_path)
+
+
+async def test_an_mp4_whose_media_were_never_written_is_refused(folder: Path, tmp_path: Path) -> None:
+    data = make(folder / "plain.mp4", 6).read_bytes()
+    path = tmp_path / "zeros.mp4"
+    path.write_bytes(rebuilt(data, {"mdat": lambda body: bytes(len(body))}))
+    with pytest.raises(NotAVideo, match="only zeros"):
         await look(path, tmp_path)
 
 

@@ -34,6 +34,8 @@ AT_ONCE_BYTES: Final = 36 * _MIB
 READS_AT_ONCE: Final = 4
 # Sizes of the end of the file in which the last picture is searched: the next one if the one before has none.
 END_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
+# Read at the place of an MP4's first picture, to see whether anything is there.
+PICTURE_BYTES: Final = 4096
 # Timeout for a damaged file, which may keep ffprobe busy. A valid file takes less than a second.
 PROBE_SECONDS: Final = 20.0
 MAX_SECONDS: Final = 7 * 86_400.0
@@ -149,7 +151,13 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
             if box.size > MAX_INDEX_BYTES:
                 raise TruncatedVideo(f"The video's index has {box.size} bytes: at most {MAX_INDEX_BYTES}")
             moov = await _pieces(read, box.offset, box.size)
-            boxes.check_sample_tables(moov, size)
+            first = boxes.check_sample_tables(moov, size)
+            # A copy or a download that was not finished has the right size and an index, but no media.
+            if first is not None and not any(await read(first, min(PICTURE_BYTES, size - first))):
+                raise NotAVideo(
+                    f"The video is damaged: there are only zeros at byte {first}, where its first picture should be. "
+                    "Copy it again and upload that"
+                )
             parts.append((box.offset, moov))
         elif box.kind == "mdat" and box.offset > len(head):
             parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))

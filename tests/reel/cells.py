@@ -237,6 +237,7 @@ CELLS: Final = (
     Cell("picture-late", "mp4", late_s=0.6),
     Cell("picture-late-mkv", "mkv", late_s=0.6),
     Cell("picture-late-ts", "ts", late_s=0.6),
+    *(Cell(f"picture-very-late-{suffix}", suffix, late_s=5.0) for suffix in ("mp4", "mkv", "ts")),
     Cell("sound-late", "mp4", sound_late_s=0.6),
     Cell("sound-late-mkv", "mkv", sound_late_s=0.6),
     Cell("sound-late-ts", "ts", sound_late_s=0.6),

@@ -236,3 +236,19 @@ async def test_a_video_without_its_index_is_truncated(
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(TruncatedVideo, match="cut off"):
         await probe(path, tools=tools)
+
+
+def test_a_clip_of_a_damaged_stretch_holds_the_last_picture(tools: Tools, tmp_path: Path) -> None:
+    source, result = tmp_path / "damaged.mp4", tmp_path / "result.mp4"
+    encode = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p", "-threads", "1"]
+    picture = ["-f", "lavfi", "-i", "color=c=red:size=320x180:rate=25:duration=6,noise=c0s=20:c0f=t"]
+    sound = ["-f", "lavfi", "-i", "sine=duration=6", "-c:a", "aac"]
+    subprocess.run([tools.ffmpeg, "-v", "error", *picture, *sound, *encode, str(source)], check=True)
+    data = source.read_bytes()
+    third = len(data) // 3
+    source.write_bytes(data[:third] + bytes(third) + data[2 * third :])
+    clip = ExtractClip("a/games/g/source", OUT, 2.6, 3.4)
+    store = Folder({clip.source_key: source}, result)
+    asyncio.run(extract_clip(clip, store, tmp_path, tools=tools, deadline_s=60))
+    assert len(frame_times(tools, result)) == 20
+    assert is_colour(pixel(tools, result, 0.4, 160, 90), (254, 0, 0))

@@ -259,6 +259,9 @@ def _start(tools: Tools) -> list[str]:
     return [
         tools.ffmpeg,
         *("-hide_banner", "-nostdin", "-y", "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5"),
+        # In a damaged stretch the last picture stays and the sound pauses, as in a player. Without this option, a clip
+        # of which more than two thirds cannot be decoded ends with exit code 69 (ffmpeg.html, `-max_error_rate`).
+        *("-max_error_rate", "1"),
     ]
 
 

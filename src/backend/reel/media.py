@@ -18,7 +18,8 @@ class VideoStream:
 
     `width` and `height` are in square pixels, after the pixel aspect ratio and the rotation flag. `fps` is frames per
     second, None where ffprobe knows none. `matrix` is the YCbCr matrix as ffmpeg's scale filter names it. `index` is
-    the stream's place in the file. `late_s` is by how much ffmpeg's times of the pictures are too late.
+    the stream's place in the file. `late_s` is by how much ffmpeg's times of the pictures are too late. `begins_s` is
+    how long the sound is there before the first picture.
     """
 
     codec: str
@@ -32,6 +33,7 @@ class VideoStream:
     wide_gamut: bool = False
     index: int = 0
     late_s: float = 0.0
+    begins_s: float = 0.0
 
 
 @dataclass(frozen=True)

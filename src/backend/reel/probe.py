@@ -66,7 +66,11 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
         container=str(container.get("format_name", "")),
         duration_s=_length(container, video),
         size_bytes=int(container.get("size") or 0),
-        video=replace(_video(video), late_s=_late(str(container.get("format_name")), video)),
+        video=replace(
+            _video(video),
+            late_s=_late(str(container.get("format_name")), video),
+            begins_s=max(0.0, _signed(video.get("start_time")) - _signed(container.get("start_time"))),
+        ),
         audio=_audio(audio) if audio else None,
         start_s=_signed(container.get("start_time")),
     )

@@ -4,6 +4,9 @@ MP4 and Matroska have an index of key frames, so ffmpeg starts at the key frame 
 and AVI are treated as files without one: ffmpeg starts at the byte position of the time, the decoder needs the next key
 frame, and the clip would begin too late. Here ffprobe lists the key frames before the requested time. Copying the file
 into MP4 first, to get an index, was rejected: it reads the whole file, and a Machine reads 8 MiB/s.
+
+A clip that begins before the first picture is read from the beginning of the file. The index of a Matroska file names
+key frames only, so ffmpeg would start at the first one and leave out the sound before it.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ _MARGIN_S: Final = 1.0
 
 async def seek_point(path: Path, media: MediaInfo, start_s: float, *, tools: Tools, deadline_s: float) -> float:
     """The time of the source, in seconds, at which ffmpeg must start reading: `start_s` or earlier."""
+    if start_s < media.video.begins_s:
+        return 0.0
     if start_s <= 0 or not any(name in media.container for name in _WITHOUT_INDEX):
         return start_s
     for window_s in _WINDOWS_S:

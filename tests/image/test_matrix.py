@@ -27,6 +27,7 @@ NAMES = (
     *("changes-to-stereo", "changes-to-surround", "changes-rate-and-back", "changes-ac3-mkv", "changes-codec"),
     *("avi-h264-b-frames", "adpcm", "adpcm-mov", "aac-surround", "pcm-eight-channels"),
     *("dts", "alac-mono", "opus-mono-mp4", "sound-longer-mp4", "cut-mkv", "no-sound", "vertical-4k", "aac-latm"),
+    *("flac-mp4", "flac-24", "flac-32", "picture-very-late-mkv"),
 )
 JUDGE = """
 mkdir /tmp/matrix && tar x -C /tmp/matrix && cd /tmp/matrix && python -m tests.reel.judged sources

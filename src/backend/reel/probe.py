@@ -85,6 +85,9 @@ def _refuse_unknown(video: Mapping[str, Any], audio: Mapping[str, Any] | None) -
             f"The sound is in {audio.get('codec_name', 'an unknown format')}, which cannot be decoded here: convert it "
             "to AAC first, or remove it"
         )
+    # ffmpeg 5.1.9, which is in the image, says "invalid sample size code (7)"; 6.0 decodes it (measured 2026-11-28).
+    if audio is not None and audio.get("codec_name") == "flac" and str(audio.get("bits_per_raw_sample")) == "32":
+        raise UnusableVideo("The sound is in FLAC with 32 bits, which cannot be decoded here: use at most 24 bits")
     if audio is not None and (not int(audio.get("sample_rate") or 0) or not int(audio.get("channels") or 0)):
         raise UnusableVideo("The sound is damaged: it has no sample rate or no channels")
     pixels = int(video.get("width") or 0) * int(video.get("height") or 0)

@@ -205,6 +205,27 @@ async def test_ports_open_and_close_with_the_stack_and_come_back_with_the_engine
             await task
 
 
+async def test_a_question_to_the_engine_that_is_given_up_leaves_no_connection(tmp_path: Path) -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        assert await reader.read() == b""  # until the other side closes
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_unix_server(silent, tmp_path / "engine.sock"):
+        task = asyncio.create_task(Engine("app", str(tmp_path / "engine.sock")).containers())
+        async with asyncio.timeout(20):
+            await asked.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            # Without a close the connection would end when the garbage collector finds it, with a warning.
+            await ended.wait()
+
+
 async def answered(engine: SmallEngine) -> bool:
     return any("/containers/json" in line for line in engine.asked)
 

@@ -17,7 +17,8 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,35 +69,32 @@ class Engine:
 
     async def containers(self) -> list[dict[str, Any]]:
         """The running containers of the project."""
-        reader, writer = await self._ask("/containers/json", {"label": [self._label]})
-        try:
-            found = json.loads(await reader.read())
-        finally:
-            writer.close()
-        return list(found)
+        async with self._asked("/containers/json", {"label": [self._label]}) as reader:
+            return list(json.loads(await reader.read()))
 
     async def changes(self, changed: Callable[[], None]) -> None:
         """Call ``changed`` once at the beginning, and whenever a container of the project starts or ends."""
         filters = {"label": [self._label], "type": ["container"], "event": ["start", "die", "destroy"]}
-        reader, writer = await self._ask("/events", filters)
-        try:
+        async with self._asked("/events", filters) as reader:
             changed()
             while await reader.readline():
                 changed()
+
+    @asynccontextmanager
+    async def _asked(self, path: str, filters: dict[str, list[str]]) -> AsyncIterator[asyncio.StreamReader]:
+        """The body of the answer. The connection is closed however this ends, also while the head is waited for."""
+        reader, writer = await asyncio.open_unix_connection(self._socket, limit=1 << 24)
+        try:
+            # With HTTP/1.0 the body is not chunked and ends with the connection.
+            writer.write(f"GET {path}?filters={quote(json.dumps(filters))} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.split(None, 2)[1] != b"200":
+                raise ConnectionError(
+                    f"GET {path}: expected 200 from the Docker engine, got {head.splitlines()[0].decode()!r}"
+                )
+            yield reader
         finally:
             writer.close()
-
-    async def _ask(self, path: str, filters: dict[str, list[str]]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_unix_connection(self._socket, limit=1 << 24)
-        # With HTTP/1.0 the body is not chunked and ends with the connection.
-        writer.write(f"GET {path}?filters={quote(json.dumps(filters))} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        if head.split(None, 2)[1] != b"200":
-            writer.close()
-            raise ConnectionError(
-                f"GET {path}: expected 200 from the Docker engine, got {head.splitlines()[0].decode()!r}"
-            )
-        return reader, writer
 
 
 class Ports:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app import timestamps
 from app.context import UserContext
 from app.replication.databases import ReplicatedDatabases
 from app.settings import Settings
@@ -47,8 +48,8 @@ async def answering(body: str, *lines: str) -> AsyncIterator[str]:
 async def store_at(make_settings: Callable[..., Settings]) -> AsyncIterator[Make]:
     made: list[R2Store] = []
 
-    def make(url: str) -> R2Store:
-        made.append(R2Store(make_settings(R2_ENDPOINT=url, R2_ATTEMPTS="1")))
+    def make(url: str, **settings: str) -> R2Store:
+        made.append(R2Store(make_settings(R2_ENDPOINT=url, R2_ATTEMPTS="1", **settings)))
         return made[-1]
 
     yield make
@@ -155,3 +156,29 @@ async def test_the_stores_clock_is_sure_when_a_second_answer_says_the_same(store
     for line in ("Date: yesterday", "X-Date: none"):
         async with answering(LISTING, sized(LISTING), line) as url:
             assert await store_at(url).list("dev/") == []
+
+
+async def test_the_first_call_after_a_suspend_uses_no_connection_of_before(
+    store_at: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection answers one request and is then dead: it neither answers nor ends."""
+    connections = list[asyncio.StreamWriter]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{sized(LISTING)}\r\n\r\n{LISTING}".encode())
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        store = store_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", R2_READ_SECONDS="0.5")
+        await store.list("dev/")
+        with pytest.raises(StorageUnavailable, match="timeout"):
+            await store.list("dev/")
+        await store.list("dev/")
+        assert len(connections) == 2
+        resumed = timestamps.unix_ms() + 3_600_000
+        monkeypatch.setattr(timestamps, "unix_ms", lambda: resumed)
+        await store.list("dev/")
+        assert len(connections) == 3
+        for writer in connections:
+            writer.close()

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from app import timestamps
 from app.context import current_request_id
 from app.settings import Settings
 from app.storage import s3_answers
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _WRITE_ID = "write-id"
 _REQUEST = "app.request"
+# If R2 was not called for so long, its open connections are closed. After a suspend of the Machine they may be dead
+# without a sign ("may survive if the remote side keeps them open", fly.io/docs/reference/suspend-resume, 2025-08-15),
+# and a call on a dead one waits for the whole R2_READ_SECONDS.
+_IDLE_MS = 60_000
 
 
 class Requests:
@@ -33,17 +38,23 @@ class Requests:
         self._settings = settings
         self._bucket = settings.r2_bucket
         self._connections = connections
+        self._used = 0
 
     @cached_property
     def client(self) -> "S3Client":
         client = make_client(self._settings, self._connections)
-        client.meta.events.register("before-call.s3", self._ask_date)
+        client.meta.events.register("before-call.s3", self._begin)
         client.meta.events.register("after-call.s3", self._note_date)
         client.meta.events.register("before-send.s3", _tell_request)
         return client
 
-    def _ask_date(self, context: dict[str, Any], **_: Any) -> None:
+    def _begin(self, context: dict[str, Any], **_: Any) -> None:
         context[_REQUEST] = self.clock.ask()
+        # By the wall clock: the monotonic one stands still in a suspend. Calls under way keep their connections.
+        now = timestamps.unix_ms()
+        if not 0 <= now - self._used < _IDLE_MS:
+            self.client.close()
+        self._used = now
 
     def _note_date(self, http_response: Any, context: dict[str, Any], **_: Any) -> None:
         """Read the Date header of every answer, including refusals."""

@@ -95,7 +95,8 @@ class Contract:
 
     async def sockets(self) -> Sequence[Socket]:
         profile = self.api.headers["X-Profile-ID"]
-        return [Socket(f"/ws/extractions?user_id={self.api.user}&profile_id={profile}", expect='^{"type": "state"')]
+        who = ("reel-ballers", f"user.{self.api.user}", f"profile.{profile}")
+        return [Socket("/ws/extractions", expect='^{"type": "state"', subprotocols=who)]
 
     async def upload(self, data: bytes) -> Uploaded:
         made = await self.api.call("POST", "/api/games/prepare-upload", {**UPLOAD, "size": len(data)}, expect=201)

@@ -111,12 +111,13 @@ async def _watched(
 ) -> Messages:
     """What the WebSocket told of the job until it was over, which must be true. A function begins the job once the
     WebSocket is open."""
-    identity = f"user_id={person.api.user}&profile_id={person.api.headers['X-Profile-ID']}"
-    url = stack.target.api_url.replace("http", "ws", 1) + f"{path}?{identity}"
+    who = ("reel-ballers", f"user.{person.api.user}", f"profile.{person.api.headers['X-Profile-ID']}")
+    url = stack.target.api_url.replace("http", "ws", 1) + path
     try:
         async with connect(
             url,
             additional_headers=person.api.routing,
+            subprotocols=[websockets.Subprotocol(name) for name in who],
             ssl=ssl_context(stack.target.ca) if url.startswith("wss:") else None,
             origin=websockets.Origin(str(person.api.origin)),
             proxy=None,

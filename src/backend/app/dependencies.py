@@ -48,8 +48,8 @@ async def databases(core: CoreDep) -> Databases:
     return core.databases
 
 
-# The middleware has read and validated the headers (for WebSockets the query too); here they are declared for the
-# OpenAPI document and their presence is required.
+# The middleware has read and validated the headers (or sub-protocols of a WebSocket). Here they are declared for the
+# OpenAPI document, and their presence is required.
 async def user_id(
     _header: Annotated[
         str | None, Header(alias=USER_HEADER, description="The user.", json_schema_extra=_REQUIRED)
@@ -58,7 +58,7 @@ async def user_id(
     """The user of this request; 400 when the header is missing."""
     found = current_caller().user_id
     if found is None:
-        raise _missing(USER_HEADER)
+        raise _missing(USER_HEADER, "user")
     return found
 
 
@@ -75,7 +75,7 @@ async def profile_context(
     """The user and profile of this request; 400 when a header is missing, 404 when there is no such profile."""
     profile = current_caller().profile_id
     if profile is None:
-        raise _missing(PROFILE_HEADER)
+        raise _missing(PROFILE_HEADER, "profile")
     context = UserContext(user, profile)
     if not await core.profiles.exists(context):
         raise problems.UNKNOWN_PROFILE.error(
@@ -104,7 +104,7 @@ ProfileKeysDep = Annotated[ProfileKeys, Depends(profile_keys)]
 SessionDep = Annotated[Session, Depends(profile_session)]
 
 
-def _missing(header: str) -> problems.ProblemError:
+def _missing(header: str, protocol: str) -> problems.ProblemError:
     return problems.MISSING_HEADER.error(
-        f"The header {header} is missing; a WebSocket may send it as a query parameter"
+        f"The header {header} is missing; a WebSocket may send the sub-protocol {protocol}.ID instead"
     )

@@ -27,8 +27,8 @@ MAX_UNREAD_BYTES: Final = 1024 * 1024
 
 
 class _WithoutQueries(logging.Filter):
-    """Removes queries from the URLs that uvicorn logs. A query may name a person (`user_id` of a WebSocket) or carry a
-    signature."""
+    """Removes queries from the URLs that uvicorn logs. A query may carry a signature, or whatever a client
+    puts there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):

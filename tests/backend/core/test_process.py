@@ -16,12 +16,14 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from app.settings import from_environment
 
 ROOT = Path(__file__).parents[3]
 BACKEND = ROOT / "src" / "backend"
 USER = {"X-User-ID": "alice"}
+WHO = [Subprotocol(name) for name in ("reel-ballers", "user.alice", "profile.main")]
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
@@ -94,10 +96,12 @@ async def test_the_log_names_no_person_of_a_websocket(backend: tuple[str, subpro
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         made = await client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER)
         made.raise_for_status()
-    async with connect(f"{url.replace('http', 'ws')}/ws/extractions?user_id=alice&profile_id=main") as feed:
+    feeds = f"{url.replace('http', 'ws')}/ws/extractions"
+    async with connect(feeds, subprotocols=WHO) as feed:
         assert json.loads(await feed.recv())["type"]
-    with pytest.raises(InvalidStatus):
-        await connect(f"{url.replace('http', 'ws')}/ws/extractions?user_id=../alice")
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{feeds}?user_id=alice&profile_id=main")
+    assert "sub-protocol user.ID" in str(refused.value.response.body)
     process.send_signal(signal.SIGTERM)
     log = (await asyncio.to_thread(process.communicate, timeout=20))[0]
     assert log.count('"WebSocket /ws/extractions" ') == 2
@@ -226,17 +230,22 @@ def test_presigned_urls_of_the_local_store_carry_a_file_there_and_back(
 
 
 @pytest.mark.parametrize(
-    ("path", "origin", "status"),
+    ("user", "origin", "status"),
     [
-        ("/ws/extractions?user_id=alice&profile_id=main", "https://evil.example", 403),
-        ("/ws/extractions?user_id=../x&profile_id=main", "http://localhost:5173", 400),
+        ("alice", "https://evil.example", 403),
+        ("a.x", "http://localhost:5173", 400),
+        ("alice, user.bob", "http://localhost:5173", 400),
     ],
 )
 async def test_a_websocket_of_a_stranger_or_with_a_bad_id_is_refused(
-    backend: tuple[str, subprocess.Popen[str]], path: str, origin: str, status: int
+    backend: tuple[str, subprocess.Popen[str]], user: str, origin: str, status: int
 ) -> None:
     url, _ = backend
     await asyncio.to_thread(lambda: httpx.get(f"{url}/api/health", timeout=30).raise_for_status())
     with pytest.raises(InvalidStatus) as caught:
-        await connect(url.replace("http://", "ws://") + path, additional_headers={"Origin": origin}, proxy=None)
+        await connect(
+            f"{url.replace('http://', 'ws://')}/ws/extractions",
+            additional_headers={"Origin": origin, "Sec-WebSocket-Protocol": f"user.{user}, profile.main"},
+            proxy=None,
+        )
     assert caught.value.response.status_code == status

@@ -19,9 +19,11 @@ MIB = 1024 * 1024
 # What one connection may take of a Machine's memory.
 MOST_MIB = 32
 PERSON = b"Host: x\r\nX-User-ID: alice\r\nX-Profile-ID: main\r\n"
+WHO = b"Sec-WebSocket-Protocol: user.alice, profile.main\r\n"
 UPGRADE = (
-    b"GET /ws/extractions?user_id=alice&profile_id=main HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-    b"Connection: Upgrade\r\nSec-WebSocket-Key: MTExMTExMTExMTExMTExMQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"GET /ws/extractions HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    + WHO
+    + b"Connection: Upgrade\r\nSec-WebSocket-Key: MTExMTExMTExMTExMTExMQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
 
 
@@ -149,7 +151,7 @@ def test_odd_text_is_ignored_and_a_ping_behind_it_is_answered(server: Server, se
 
 def test_a_refused_websocket_gets_a_response_and_is_no_error_in_the_log(server: Server) -> None:
     with server.connection() as connection:
-        connection.sendall(UPGRADE.replace(b"?user_id=alice&profile_id=main", b"") + b"\r\n")
+        connection.sendall(UPGRADE.replace(WHO, b"") + b"\r\n")
         seen = b""
         while block := connection.recv(65536):
             seen += block

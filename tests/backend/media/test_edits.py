@@ -50,7 +50,7 @@ async def test_a_deleted_export_is_stopped_and_its_listeners_are_told(
 ) -> None:
     worker = hold(app)
     export = await started(api, make_video)
-    async with websockets.connect(f"{address}/ws/export/{export}?{WHO}") as connection:
+    async with websockets.connect(f"{address}/ws/export/{export}", subprotocols=WHO) as connection:
         assert (await receive(connection))["status"] == "processing"
         await api.call("DELETE", f"/api/exports/{export}", expect=204)
 

@@ -231,8 +231,8 @@ async def test_a_web_socket_of_another_machines_profile_is_not_accepted(two: tup
         "type": "websocket",
         "path": "/ws/extractions",
         "raw_path": b"/ws/extractions",
-        "query_string": b"user_id=alice&profile_id=main",
-        "headers": [],
+        "query_string": b"",
+        "headers": [(b"sec-websocket-protocol", b"user.alice, profile.main")],
         "subprotocols": [],
         "extensions": {"websocket.http.response": {}},
     }

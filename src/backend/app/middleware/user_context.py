@@ -1,7 +1,6 @@
 """Reads and validates user, profile and position of a request or WebSocket. Refuses WebSockets of unknown origins."""
 
 from collections.abc import Mapping
-from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -14,25 +13,24 @@ from app.problems import POSITION_HEADER
 
 USER_HEADER = "X-User-ID"
 PROFILE_HEADER = "X-Profile-ID"
-_QUERY_NAMES = {USER_HEADER: "user_id", PROFILE_HEADER: "profile_id", POSITION_HEADER: "sync_position"}
+_PROTOCOL_NAMES = {USER_HEADER: "user", PROFILE_HEADER: "profile", POSITION_HEADER: "position"}
 SUBPROTOCOL = "reel-ballers"
 """The sub-protocol that the server chooses: a browser insists on one of those that it offered."""
-_PROTOCOL_NAMES = {"user": "user_id", "profile": "profile_id", "position": "sync_position", "token": "token"}
 _POSITION_DIGITS = 18
 
 
-def read_caller(headers: Headers, query: Mapping[str, list[str]]) -> Caller:
-    """The caller that headers (or, where they may be used, query parameters) name.
+def read_caller(headers: Headers, protocols: Mapping[str, list[str]]) -> Caller:
+    """The caller that headers, or sub-protocols of a WebSocket, name.
 
-    Raises a 400 problem that names the header or parameter when its value is not valid.
+    Raises a 400 problem that names the header or sub-protocol when its value is not valid.
     """
     found: dict[str, str | None] = {}
-    for header, parameter in _QUERY_NAMES.items():
+    for header, protocol in _PROTOCOL_NAMES.items():
         given = headers.getlist(header)
         name = header
         if not given:
-            given = query.get(parameter, [])
-            name = parameter
+            given = protocols.get(protocol, [])
+            name = f"Sub-protocol {protocol}"
         if len(given) > 1:
             raise problems.INVALID_HEADER.error(f"{name} was sent {len(given)} times: expected once")
         if given and header == POSITION_HEADER:
@@ -47,14 +45,14 @@ def read_caller(headers: Headers, query: Mapping[str, list[str]]) -> Caller:
 
 
 def from_subprotocols(headers: Headers) -> dict[str, list[str]]:
-    """What a WebSocket says in its sub-protocols, by the names of query parameters: `user.ID`, `profile.ID`,
-    `position.N`, and the `token`. Unlike a URL they are in no access log, and a browser can set them."""
+    """What a WebSocket says in its sub-protocols `user.ID`, `profile.ID`, `position.N` and `token.TOKEN`, by the part
+    before the dot. A browser can set no other header of a WebSocket, and a URL would end up in access logs."""
     offered = [part.strip() for line in headers.getlist("sec-websocket-protocol") for part in line.split(",")]
     found: dict[str, list[str]] = {}
     for protocol in offered:
         name, dot, value = protocol.partition(".")
-        if dot and name in _PROTOCOL_NAMES:
-            found.setdefault(_PROTOCOL_NAMES[name], []).append(value)
+        if dot:
+            found.setdefault(name, []).append(value)
     return found
 
 
@@ -75,10 +73,7 @@ class UserContextMiddleware:
         try:
             if websocket:
                 self._check_origin(headers)
-            # A browser cannot set headers of a WebSocket; elsewhere ids in URLs would only end up in logs.
-            query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True) if websocket else {}
-            query |= from_subprotocols(headers) if websocket else {}
-            caller = read_caller(headers, query)
+            caller = read_caller(headers, from_subprotocols(headers) if websocket else {})
         except problems.ProblemError as error:
             answer = problems.response(error.kind, error.detail, instance=scope["path"])
             if websocket:

@@ -30,13 +30,20 @@ function ask(dialog) {
 /** A question is open: another one would change its words under the person's finger. */
 const questionIsOpen = () => document.querySelector("dialog[open]") !== null;
 
-/** Whether something may be deleted. `changes` are sentences that say what goes with it. */
-export async function confirmDelete(what, changes = []) {
+/**
+ * Whether something may be deleted. `changes` are sentences that say what goes with it. `gone` closes the question: what
+ * it is about has ended.
+ */
+export async function confirmDelete(what, changes = [], gone = null) {
   if (questionIsOpen()) return false;
   byId("delete-title").textContent = `Delete ${what}?`;
   byId("delete-changes").replaceChildren(...changes.map((line) => make("li", {}, line)));
   byId("delete-changes").hidden = !changes.length;
-  return (await ask(byId("delete-dialog"))) !== null;
+  const close = () => byId("delete-dialog").close("");
+  gone?.addEventListener("abort", close);
+  const answer = await ask(byId("delete-dialog"));
+  gone?.removeEventListener("abort", close);
+  return answer !== null;
 }
 
 /** A new name, null where it stays. */
@@ -53,18 +60,24 @@ export async function askName(what, name, maxLength = 200) {
 }
 
 let asking = null;
+let left = false; // the person left the question, and has used no control since
+
+for (const event of ["click", "change"]) addEventListener(event, () => (left = false), true);
 
 /**
  * Asks for the token after `refused` was (null: none was sent); whether there is another one to try now. Requests that
- * are refused at once share the question.
+ * are refused at once share the question. A person who left it is not asked again by a request that the page sends by
+ * itself.
  */
 export async function askForToken(refused) {
   if (accessToken() && accessToken() !== refused) return true; // another request has asked meanwhile
+  if (left) return false;
   asking ??= (async () => {
     byId("token-refused").hidden = !refused;
     byId("token-input").value = "";
     const given = (await ask(byId("token-dialog")))?.get("token").trim();
     if (given) useToken(given);
+    else left = true;
     asking = null;
     return Boolean(given);
   })();

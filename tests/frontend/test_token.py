@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
-from tests.frontend.conftest import NewContext
-from tests.frontend.site import backend, page_server
+from tests.frontend.conftest import NewContext, open_page
+from tests.frontend.site import Api, Site, backend, page_server
 from tests.ports import free_ports
 
 
@@ -39,8 +40,11 @@ def test_it_asks_once_says_when_a_token_is_refused_and_remembers_the_right_one(
     tab = opened(context, closed)
     expect(tab.get_by_test_id("token-dialog")).to_be_visible()
     expect(tab.locator("#token-refused")).to_be_hidden()
-    give(tab, "wrong")
-    expect(tab.locator("#token-refused")).to_be_visible()
+    for wrong in ("wrong", "wrong again", "ü"):
+        give(tab, wrong)
+        expect(tab.locator("#token-refused")).to_be_visible()
+        expect(tab.get_by_test_id("token-input")).to_have_value("")
+        expect(tab.get_by_test_id("token-input")).to_be_focused()
     give(tab, "sesame-7f3a")
     expect(tab.get_by_test_id("profile-name")).to_be_visible()
     tab.get_by_test_id("profile-name").fill("Main")
@@ -78,3 +82,55 @@ def test_without_the_token_the_page_says_why_and_asks_again_when_told(contexts: 
     give(tab, "sesame-7f3a")
     expect(tab.get_by_test_id("error-banner")).to_be_hidden()
     expect(tab.get_by_test_id("profile-name")).to_be_visible()
+
+
+def test_who_leaves_the_question_is_not_asked_again_before_doing_something(contexts: NewContext, closed: str) -> None:
+    tab = opened(contexts(), closed)
+    give(tab, "sesame-7f3a")
+    for name in ("First", "Second"):
+        tab.get_by_test_id("profile-name").fill(name)
+        tab.get_by_test_id("create-profile").click()
+        expect(tab.locator("#profile-rename")).to_have_attribute("aria-label", f"Rename profile {name}")
+        tab.locator("#profile-new").click()
+    # The token is changed on the server. A switch of the profile loads four lists, then tells the server.
+    tab.evaluate("localStorage.setItem('reel-ballers.token', 'old')")
+    tab.get_by_test_id("profile-select").select_option(label="First")
+    expect(tab.get_by_test_id("token-dialog")).to_be_visible()
+    with tab.expect_response(lambda answer: answer.url.endswith("/select") and answer.status == 401):
+        tab.keyboard.press("Escape")
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("This app is private")
+    # A second question would cover the button.
+    tab.get_by_test_id("error-again").click()
+    give(tab, "sesame-7f3a")
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    expect(tab.locator("#game-empty")).to_be_visible()
+
+
+def test_a_token_that_is_no_longer_asked_for_does_no_harm(
+    contexts: NewContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    reel = api.reel("Highlights", [api.clip(api.upload(video), "Goal")])
+    context = contexts()
+    context.add_init_script("if (origin !== 'null') localStorage.setItem('reel-ballers.token', 'withdrawn')")
+    tab = open_page(context, site)
+    tab.get_by_test_id("project-select").select_option(reel)
+    with tab.expect_websocket() as opening:
+        tab.get_by_test_id("export-start").click()
+    opening.value.wait_for_event("framereceived")
+    expect(tab.get_by_test_id("download-link")).to_be_visible(timeout=60_000)
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_a_question_that_is_open_when_the_token_is_withdrawn_can_be_left(contexts: NewContext, tmp_path: Path) -> None:
+    page, api = free_ports(2)
+    known = f"http://localhost:{page}"
+    with page_server(page, f"http://localhost:{api}"):
+        with backend(api, tmp_path / "data", CORS_ORIGINS=known, ACCESS_TOKEN="sesame-7f3a"):
+            tab = opened(contexts(), known)
+            expect(tab.get_by_test_id("token-dialog")).to_be_visible()
+        with backend(api, tmp_path / "data", CORS_ORIGINS=known):
+            tab.keyboard.press("Escape")
+            tab.get_by_test_id("error-again").click()
+            expect(tab.get_by_test_id("profile-name")).to_be_visible()
+            expect(tab.get_by_test_id("error-banner")).to_be_hidden()

@@ -5,7 +5,9 @@ import { createProfile, deleteProfile, listProfiles, renameProfile, selectProfil
 import { askName, confirmDelete } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { profileId, useProfile } from "./identity.js";
+import { allRecords, drop, recorded } from "./records.js";
 import { turn } from "./store.js";
+import { abandonUpload, sending } from "./uploads.js";
 
 let known = [];
 let switched = async () => {};
@@ -13,13 +15,18 @@ let switched = async () => {};
 /** What the profile of this tab is called. */
 export const profileName = () => current()?.name ?? "";
 
+/** Whether this tab sends a file to the profile. */
+const sendingIn = (profile) => recorded(sending())?.profile === profile;
+
 const current = () => known.find((profile) => profile.id === profileId());
 
 async function refresh() {
   const isNewest = turn("profiles");
+  const records = allRecords(); // an upload that another tab begins meanwhile may be in a profile that it has just made
   const { profiles, selected } = await listProfiles();
   if (!isNewest()) return;
   known = profiles;
+  for (const { game, profile } of records) if (!profiles.some(({ id }) => id === profile)) drop(game);
   // Only a tab without a profile of its own follows what another one selected last.
   if (!current()) useProfile(profiles.some(({ id }) => id === selected) ? selected : (profiles[0]?.id ?? null));
   draw();
@@ -97,8 +104,10 @@ export function startProfiles(whenSwitched) {
   byId("profile-delete").addEventListener("click", async () => {
     const { id, name } = current();
     const changes = ["All its games, clips, reels and exports are deleted for good."];
+    if (sendingIn(id)) changes.push("The upload that is under way ends.");
     if (!(await confirmDelete(`the profile “${name}”`, changes))) return;
     await guarded(byId("profile-delete"), async () => {
+      if (sendingIn(id)) abandonUpload(sending());
       await deleteProfile(id);
       if (profileId() === id) useProfile(null);
       await refresh();

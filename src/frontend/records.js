@@ -50,12 +50,16 @@ export function recorded(game) {
   return record?.user === userId() ? record : null;
 }
 
-/** Games of the profile that have a record. */
-export const recordedGames = (profile) =>
+/** All records of this user. */
+export const allRecords = () =>
   keys()
     .filter((key) => key.startsWith(PREFIX))
-    .map((key) => key.slice(PREFIX.length))
-    .filter((game) => recorded(game)?.profile === profile);
+    .map((key) => recorded(key.slice(PREFIX.length)))
+    .filter(Boolean);
+
+/** Games of the profile that have a record. */
+export const recordedGames = (profile) =>
+  allRecords().filter((record) => record.profile === profile).map(({ game }) => game);
 
 /** The locks of this origin; null where a browser has none, or forbids them together with storage. */
 const locks = async () => {

@@ -2,6 +2,7 @@
 
 import { guarded, hideError } from "./banner.js";
 import { deleteGame, finalizeUpload, listGames, prepareUpload, uploadUrls } from "./calls.js";
+import { confirmDelete } from "./dialogs.js";
 import { byId, size } from "./dom.js";
 import { Cancelled, CAUSES, Problem, Refused, Unreachable } from "./errors.js";
 import { profileId } from "./identity.js";
@@ -12,7 +13,7 @@ import { delayOf, sendParts, untilOnline } from "./upload.js";
 const SPARE = 0.1; // of its life: an URL is renewed this long before it expires
 const TRIES = 6; // of answers such as 503; with the growing delay between them about 20 seconds
 
-let active = null; // {game, abort, abandoned?}
+let active = null; // {game, abort, ended, abandoned?}
 let uploaded = async () => {};
 
 /** The game that this tab is sending, null where there is none. */
@@ -113,7 +114,7 @@ function run(file, title, begin) {
   return guarded(byId("upload-start"), async () => {
     if (active) throw new Error(`“${state.title}” is being uploaded. Wait until it is finished, or cancel it.`);
     const abort = new AbortController();
-    active = { game: record?.game ?? null, abort };
+    active = { game: record?.game ?? null, abort, ended: new AbortController() };
     state = { phase: "sending", bytes: 0, all: file.size, cause: null, title };
     show({});
     try {
@@ -131,6 +132,7 @@ function run(file, title, begin) {
       }
       throw error;
     } finally {
+      active.ended.abort();
       active = state = null;
       show({});
       redraw(); // the list may not load now, and must offer "Resume" all the same
@@ -181,6 +183,13 @@ export function resumeUpload(game, file) {
   });
 }
 
+/** Hours of upload must not end by one touch. */
+async function cancel() {
+  const [mine, { title }] = [active, state];
+  const sure = await confirmDelete(`the upload of “${title}”`, ["What has been sent is deleted. The file on this device stays."], mine.ended.signal);
+  if (sure) mine.abort.abort();
+}
+
 let state = null;
 function show(news) {
   if (state) Object.assign(state, news);
@@ -213,7 +222,7 @@ export function startUploads(whenUploaded) {
     event.preventDefault();
     if (!active) beginUpload(file.files[0], byId("upload-name").value.trim());
   });
-  byId("upload-cancel").addEventListener("click", () => active?.abort.abort());
+  byId("upload-cancel").addEventListener("click", cancel);
   // A browser asks before it closes the tab; what arrived can be resumed, but the file would have to be chosen again.
   addEventListener("beforeunload", (event) => {
     if (active) event.preventDefault();

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 from tests.frontend.conftest import open_page, until
 from tests.frontend.site import MIB, Api, Site
@@ -250,11 +251,52 @@ def test_cancel_removes_what_was_sent(tab: Page, api: Api, long_video: Path) -> 
     begin(tab, long_video)
     until(tab, held)
     tab.locator("#upload-cancel").click()
+    expect(tab.locator("#delete-title")).to_have_text("Delete the upload of “Match”?")
+    tab.get_by_test_id("delete-yes").click()
     expect(tab.locator("#upload-state")).to_be_hidden()
     expect(tab.get_by_test_id("game-item")).to_have_count(0)
     expect(tab.get_by_test_id("error-banner")).to_be_hidden()
     assert api.call("GET", "/api/games")["games"] == []
     assert tab.evaluate("Object.keys(localStorage).filter(key => key.includes('.upload.'))") == []
+
+
+def test_cancel_asks_first_and_the_question_goes_when_the_upload_is_finished(tab: Page, long_video: Path) -> None:
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    begin(tab, long_video)
+    until(tab, held, 3)
+    tab.locator("#upload-cancel").click()
+    tab.get_by_role("button", name="Keep it").click()
+    expect(tab.locator("#upload-state")).to_be_visible()
+    tab.locator("#upload-cancel").click()
+    expect(tab.locator("#delete-dialog")).to_be_visible()
+    for route in held:
+        route.continue_()
+    expect(tab.locator("#delete-dialog")).to_be_hidden()
+    expect(tab.locator(READY)).to_be_visible()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_deleted_profile_takes_what_the_browser_kept_of_its_uploads_along(
+    context: BrowserContext, tab: Page, api: Api, site: Site, long_video: Path, elsewhere: bool
+) -> None:
+    gone = api.profile
+    api.new_profile("Other")
+    held: list[Route] = []
+    tab.route(PARTS, lambda route: held.append(route))
+    begin(tab, long_video)
+    until(tab, held)
+    if elsewhere:
+        api.call("DELETE", f"/api/profiles/{gone}")
+        open_page(context, site)
+    else:
+        tab.locator("#profile-delete").click()
+        expect(tab.locator("#delete-changes")).to_contain_text("The upload that is under way ends.")
+        tab.get_by_test_id("delete-yes").click()
+        expect(tab.get_by_test_id("profile-select")).to_have_value(api.profile)
+        expect(tab.locator("#upload-state")).to_be_hidden()
+        expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+    tab.wait_for_function("() => !Object.keys(localStorage).some(key => key.includes('.upload.'))")
 
 
 def test_an_answer_of_finalize_that_was_lost_costs_nothing(tab: Page, long_video: Path) -> None:

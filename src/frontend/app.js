@@ -12,9 +12,10 @@ import { onAnswer, onProfileGone } from "./http.js";
 import { profileId, settleUser, userId } from "./identity.js";
 import { forgetful } from "./memory.js";
 import { emptyPlayer, followGames, play, playing, startPlayer } from "./player.js";
-import { profileName, refreshProfiles, startProfiles } from "./profiles.js";
+import { place, visit } from "./places.js";
+import { followAddress, profileName, refreshProfiles, startProfiles } from "./profiles.js";
 import { drawReels, forgetReels, startReels } from "./reels.js";
-import { data, forget, load, onChange } from "./store.js";
+import { clipOf, data, forget, gameOf, load, onChange } from "./store.js";
 import { startUploads } from "./uploads.js";
 
 const POLL_MS = 1500;
@@ -31,6 +32,7 @@ const refresh = (...names) => guarded(null, async () => {
 
 async function switched() {
   if (profileId() === shown) return shown ? refresh() : undefined;
+  if (profileId() && place().profile !== profileId()) visit({}, { instead: !shown });
   shown = profileId();
   awaited = null;
   hideAll();
@@ -52,10 +54,33 @@ function draw() {
   drawExports(data);
   followGames();
   openWhenReady();
-  const first = data.games?.find((game) => game.status === "ready");
-  if (!playing() && first) guarded(null, () => play({ game: first.id }), { key: "player" });
+  if (!playing()) openPlace();
   formFor(playing());
   followWork();
+}
+
+/** Plays what the address names, or else the newest game. */
+function openPlace() {
+  const { game, clip } = place();
+  if (clip && !data.clips) return; // drawn again when they are there
+  const found = data.games?.filter(({ status }) => status === "ready") ?? [];
+  const chosen = found.find(({ id }) => id === game) ?? found[0];
+  if (!chosen) return;
+  const cut = chosen.id === game && clipOf(clip)?.status === "ready" ? clip : null;
+  guarded(null, () => play({ game: chosen.id, clip: cut }), { key: "player" });
+}
+
+/** The person went back or forward, or wrote another address. */
+async function goTo() {
+  const { profile, game, clip } = place();
+  if (!profile) return;
+  if (profile !== profileId()) {
+    if (!(await followAddress())) visit(playing() ?? {});
+  } else if (gameOf(game)?.status === "ready" && (!clip || clipOf(clip)?.status === "ready")) {
+    if (playing()?.game !== game || (playing().clip ?? undefined) !== clip) {
+      await guarded(null, () => play({ game, clip: clip ?? null }), { key: "player" });
+    }
+  } else visit(playing() ?? {}, { instead: true }); // it was deleted
 }
 
 /** Clips that are being cut, previews that are being made and games that are looked through are asked about until they
@@ -134,7 +159,9 @@ async function start() {
   startPlayer((current) => {
     formFor(current);
     drawGames(data);
+    if (current) visit(current, { instead: !gameOf(place().game) });
   });
+  addEventListener("popstate", goTo);
   startUploads(async (game) => {
     awaited = game.id;
     await load("games");

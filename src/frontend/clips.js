@@ -9,6 +9,7 @@ import { profileId } from "./identity.js";
 import { frameRate, jumpTo, play, playing, shownFrame } from "./player.js";
 import { change, clipOf, data, gameOf, load, turn } from "./store.js";
 import { drawMarked, drawTimeline } from "./timeline.js";
+import { saved, typed } from "./typed.js";
 
 const FIELDS = ["start", "end"];
 
@@ -88,6 +89,7 @@ function mark(field) {
   const { at, lasts } = shownFrame();
   // The end is where the shown frame ends: it belongs to the clip.
   write(field, field === "start" ? at : at + lasts);
+  typed(byId("clip-form"), "clip");
   byId(`clip-${field}`).focus();
 }
 
@@ -106,6 +108,7 @@ const gameInForm = () => (editing ? clipOf(editing)?.game_id : playing()?.game) 
 function edit(id) {
   const clip = clipOf(id);
   editing = id;
+  saved(byId("clip-form"));
   byId("clip-form").dataset.editing = id;
   byId("clip-name").value = clip.name;
   for (const field of FIELDS) write(field, frameAt(clip[field], clip.game_id));
@@ -121,6 +124,7 @@ function edit(id) {
 
 function leave() {
   editing = null;
+  saved(byId("clip-form"));
   delete byId("clip-form").dataset.editing;
   byId("clip-name").value = "";
   byId("clip-create").textContent = "Cut clip";
@@ -169,6 +173,7 @@ export function startClips() {
     });
   }
   byId("clip-cancel").addEventListener("click", leave);
+  byId("clip-form").addEventListener("input", () => typed(byId("clip-form"), "clip"));
   byId("clip-form").addEventListener("submit", (event) => {
     event.preventDefault();
     guarded(byId("clip-create"), save);

@@ -5,8 +5,10 @@ import { createProfile, deleteProfile, listProfiles, renameProfile, selectProfil
 import { askName, confirmDelete } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { profileId, useProfile } from "./identity.js";
+import { place } from "./places.js";
 import { allRecords, drop, recorded } from "./records.js";
 import { turn } from "./store.js";
+import { mayEmptyForms } from "./typed.js";
 import { abandonUpload, sending } from "./uploads.js";
 
 let known = [];
@@ -63,12 +65,24 @@ async function use(id) {
   await switched();
 }
 
+/** The address names another profile; whether it is this tab's now. */
+export async function followAddress() {
+  const { profile } = place();
+  if (!known.some(({ id }) => id === profile) || !(await mayEmptyForms())) return false;
+  await use(profile);
+  return true;
+}
+
 /** `whenSwitched()` is called whenever another profile may be in use. Resolves when the profiles are known. */
 export function startProfiles(whenSwitched) {
   switched = whenSwitched;
   byId("profile-select").addEventListener("change", (event) =>
     guarded(event.target, async () => {
       const { value } = event.target;
+      if (!(await mayEmptyForms())) {
+        event.target.value = profileId();
+        return;
+      }
       await use(value);
       await selectProfile(value); // what the next new tab opens with
     }));
@@ -76,6 +90,7 @@ export function startProfiles(whenSwitched) {
     event.preventDefault();
     const name = byId("profile-name");
     guarded(byId("create-profile"), async () => {
+      if (!(await mayEmptyForms())) return;
       const made = await createProfile(name.value.trim());
       useProfile(made.id);
       name.value = "";
@@ -113,6 +128,7 @@ export function startProfiles(whenSwitched) {
       await refresh();
     });
   });
+  if (place().profile) useProfile(place().profile);
   return guarded(null, refresh, { key: "profiles", read: true });
 }
 

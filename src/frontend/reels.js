@@ -5,6 +5,7 @@ import { changeProject, createProject, deleteProject } from "./calls.js";
 import { confirmDelete } from "./dialogs.js";
 import { byId, count, fill, iconButton, make, roughly } from "./dom.js";
 import { change, clipOf, data, reelOf } from "./store.js";
+import { saved, typed } from "./typed.js";
 
 let editing = null; // the id of the reel in the form
 let order = [];
@@ -66,6 +67,7 @@ function row(id, place) {
   });
   const move = (by, label, symbol) => iconButton(symbol, `${label}: ${clip.name}`, () => {
     [order[place], order[place + by]] = [order[place + by], order[place]];
+    typed(byId("project-form"), "reel");
     drawOrder(data.clips);
     const moved = byId("project-clips").children[place + by];
     (moved.querySelector(`[aria-label^="${label}"]:enabled`) ?? moved.querySelector("input")).focus();
@@ -79,6 +81,7 @@ function row(id, place) {
 function edit(id) {
   const reel = reelOf(id);
   editing = id;
+  saved(byId("project-form"));
   touched.clear();
   byId("project-name").value = reel.name;
   for (const [option, field] of Object.entries(LOOK)) byId(field).value = reel.options[option];
@@ -95,6 +98,7 @@ function edit(id) {
 
 function leave() {
   editing = null;
+  saved(byId("project-form"));
   byId("project-form").reset();
   left.clear();
   order = [];
@@ -124,6 +128,7 @@ async function save() {
 
 export function startReels() {
   byId("project-cancel").addEventListener("click", leave);
+  byId("project-form").addEventListener("input", () => typed(byId("project-form"), "reel"));
   byId("project-form").addEventListener("submit", (event) => {
     event.preventDefault();
     guarded(byId("project-create"), save);

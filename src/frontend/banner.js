@@ -114,8 +114,10 @@ function unreachable({ cause, origin, service }) {
   const { api, r2, ca } = config();
   if (cause === "offline") return [text("What you typed stays here. Try again when the connection is back.")];
   if (cause === "cors") {
+    // Fly's proxy answers without headers of CORS while no Machine runs: a browser cannot tell that apart.
     const rule = service === API ? "CORS_ORIGINS of the API" : "the CORS rule of the bucket";
-    return [text(`${origin} is there, but ${rule} does not allow ${location.origin}. This has to be set on the server.`)];
+    const other = service === API ? ", or no Machine of the API runs" : "";
+    return [text(`${origin} is there, but ${rule} does not allow ${location.origin}${other}. This has to be set on the server.`)];
   }
   if (cause === "certificate") {
     const open = [["API", `${api}/api/health`], ["R2", r2]].filter(([, url]) => url);
@@ -127,7 +129,7 @@ function unreachable({ cause, origin, service }) {
         + "If it is trusted already, ", make("code", {}, "parity status"), " says what is not running."),
     ];
   }
-  if (cause === "down") return [text(`Nothing answers at ${origin}. It may be starting or out of order.`)];
+  if (cause === "down") return [text(`There is no usable answer from ${origin}. It may be starting or out of order.`)];
   if (cause === "slow") return [text(`There was no answer from ${origin} within two minutes. Try again.`)];
   return [text("It can be reached again by now. Try again.")];
 }

@@ -89,7 +89,7 @@ def test_a_page_that_is_opened_while_nothing_answers_starts_when_it_does(
     api.new_profile()
     context.route(f"{site.api}/**", lambda route: route.abort("connectionrefused"))
     tab = open_page(context, site, ready=False)
-    assert "Nothing answers" in banner(tab, "down")
+    assert "no usable answer" in banner(tab, "down")
     context.unroute(f"{site.api}/**")
     expect(tab.locator("#workspace")).to_be_visible()
     expect(tab.get_by_test_id("error-banner")).to_be_hidden()
@@ -105,6 +105,24 @@ def test_an_origin_that_the_api_does_not_know_is_told_apart_from_a_server_that_i
     assert site.strange in said
     assert "CORS_ORIGINS" in said
     expect(tab.get_by_test_id("error-again")).to_be_visible()
+
+
+def test_a_proxy_that_answers_for_an_api_that_is_down_is_not_taken_for_cors(tab: Page, site: Site) -> None:
+    def without_cors(route: Route) -> None:
+        # Playwright adds a header that lets the page read the answer, unless there is one.
+        route.fulfill(
+            status=503, body="no Machine runs", headers={"Access-Control-Allow-Origin": "https://fly.example"}
+        )
+
+    tab.route(f"{site.api}/**", without_cors)
+    tab.locator("#profile-rename").click()
+    tab.locator("#rename-name").fill("Renamed")
+    tab.get_by_test_id("rename-yes").click()
+    banner(tab, "down")
+    tab.unroute(f"{site.api}/**", without_cors)
+    tab.get_by_test_id("error-again").click()
+    expect(tab.locator("#profile-select option:checked")).to_have_text("Renamed")
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
 
 
 class _Healthy(BaseHTTPRequestHandler):
@@ -150,7 +168,7 @@ def test_a_local_stack_that_is_not_up_is_no_certificate(
         "**/config.json", lambda route: route.fulfill(json={"api": own_certificate, "ca": "trust/ca.pem", "up": False})
     )
     tab = open_page(context, site, ready=False)
-    assert "Nothing answers" in banner(tab, "down")
+    assert "no usable answer" in banner(tab, "down")
 
 
 def test_a_port_on_which_nothing_listens_is_no_certificate(context: BrowserContext, site: Site) -> None:

@@ -213,6 +213,28 @@ def test_a_bucket_without_its_cors_rule_is_named_and_not_waited_for(tab: Page, l
     expect(tab.get_by_test_id("game-item")).to_have_count(1)
 
 
+def test_a_network_that_changes_while_the_page_asks_for_the_cause_does_not_end_an_upload(
+    tab: Page, site: Site, long_video: Path
+) -> None:
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        asked = route.request
+        # The last request of the upload, and then the first request that asks whether CORS refuses it.
+        wanted = "/api/profiles" if lost else "/finalize-upload"
+        if len(lost) < 2 and asked.url.endswith(wanted) and "x-user-id" in asked.headers:
+            lost.append(asked.url)
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    tab.route(f"{site.api}/**", lose)
+    begin(tab, long_video)
+    expect(tab.locator(READY)).to_be_visible()
+    assert len(lost) == 2
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
 def test_another_tab_does_not_offer_to_resume_what_is_being_sent(
     context: BrowserContext, tab: Page, site: Site, long_video: Path
 ) -> None:

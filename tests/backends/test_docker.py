@@ -15,6 +15,8 @@ from tests.backends.repository import HERE, Repository
 
 # Whose images they are: the same layers are found again by the next run of this checkout.
 PROJECT = f"foreign-{zlib.crc32(str(HERE).encode()):08x}"
+CONTROLS = ("test_someone_new_can_come", "test_writes_last")
+MEMORY = "test_memory_suffices"
 BASE = "python:3.11-slim-bookworm"
 
 pytestmark = pytest.mark.timeout(900)
@@ -44,10 +46,17 @@ def test_a_foreign_repository_is_built_and_checked_under_docker(scout: Repositor
     assert "wrote    compose.yaml" in scout.parity("init")
     scout.parity("config", "write")
     scout.parity("up")
-    names = ("test_someone_new_can_come", "test_writes_last", "test_environment", "test_image")
+    names = (*CONTROLS, "test_environment", "test_image", MEMORY)
     ended = scout.check(f"({' or '.join(names)} or test_volumes_writable) and not test_environments")
     volumes = ended.pop("test_volumes_writable")
     assert {name: one.verdict for name, one in ended.items()} == dict.fromkeys(names, "passed"), ended
     assert volumes.verdict == "failed"
     assert "cannot write to /notes" in volumes.reason
     assert {name: (scout.folder / name).read_bytes() for name in before} == before
+
+    scout.set_mistake("poster_unchecked")
+    scout.parity("up")
+    ended = scout.check(" or ".join((*CONTROLS, MEMORY)))
+    assert {name: ended[name].verdict for name in CONTROLS} == dict.fromkeys(CONTROLS, "passed"), ended
+    assert ended[MEMORY].verdict == "failed"
+    assert "a process of it was killed for memory. fly.toml gives it 512 MB" in ended[MEMORY].reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,21 @@ STOP_TIMEOUT_S = 150.0
 OPEN_WITHIN_S = 60.0
 ROUTED_WITHIN_S = 25.0
 LOOK_S = 0.1
+
+
+def unwanted_end(events: Iterable[Mapping[str, Any]], since: float = 0.0) -> str:
+    """Why a process of a Machine ended by itself since then (Unix seconds), from the Machine's events; "" if none did.
+
+    The event ``oom`` is of a child process that was killed for memory, while the Machine's own process goes on.
+    """
+    for event in events:
+        if event["time"] < since:
+            continue
+        if event["type"] == "oom" or event.get("oom_killed"):
+            return "a process of it was killed for memory"
+        if event.get("crashed"):
+            return f"it ended by itself with exit code {event.get('exit_code')}"
+    return ""
 
 
 @dataclass
@@ -129,6 +144,11 @@ class Machines:
         await self.stack.admin("POST", f"/fly/machines/{machine}/stop", timeout_s=STOP_TIMEOUT_S)
         events = (await self.get(machine))["events"]
         return [event["signal"] for event in events if event["type"] == "signal" and event["time"] >= since]
+
+    async def killed(self, since: float) -> dict[str, str]:
+        """Why processes ended by themselves since then (Unix seconds), by Machine, those of all process groups."""
+        found = [*await self.all(), *await self.stack.admin("GET", "/fly/groups")]
+        return {one["id"]: why for one in found if (why := unwanted_end(one["events"], since))}
 
     async def restart_workers(self) -> int:
         """Stop and start each Machine of a process group that serves no HTTP. Returns their number."""

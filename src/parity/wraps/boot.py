@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import Any
 
@@ -175,6 +176,19 @@ def busy_writes(app: App, settings: Settings) -> App:
             end = time.process_time() + settings["seconds"]
             while time.process_time() < end:
                 pass
+        await app(scope, receive, send)
+
+    return broken
+
+
+def hungry_child(app: App, settings: Settings) -> App:
+    """Each write runs a child process that takes up to ``megabytes``, and nobody looks at how it ends."""
+    code = f"kept = [b'x' * 2**20 for _ in range({settings['megabytes']})]"
+
+    async def broken(scope: Message, receive: Receive, send: Send) -> None:
+        if is_write(scope):
+            child = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+            await child.wait()
         await app(scope, receive, send)
 
     return broken

@@ -10,7 +10,7 @@ from parity.checks import Proxy, check
 from parity.checks.faults import Faults
 from parity.checks.generic.support import PATIENCE_S, not_declared, until, within_s
 from parity.checks.generic.test_jobs import LATE_S, answered_state, begun, ended, lasting, still_running
-from parity.checks.machines import Machines
+from parity.checks.machines import Machines, unwanted_end
 from parity.checks.person import Person
 from parity.checks.stack import Stack
 from parity.contract import Job
@@ -116,10 +116,10 @@ async def test_groups_stay_up(machines: Machines, stack: Stack) -> None:
     for worker in groups:
         look = partial(machines.get, worker["id"])
         seen = await until(look, lambda one: one["state"] == "started", PATIENCE_S)
-        crashed = [event for event in seen["events"] if event.get("crashed") or event.get("oom_killed")]
+        why = unwanted_end(seen["events"])
         last = " | ".join(line for line in (await machines.logs(worker["id"]))[-3:] if line.strip())
-        stays = not crashed and seen["state"] == "started"
+        stays = not why and seen["state"] == "started"
         assert stays, (
-            f"the Machine of group {worker['group']} crashed {len(crashed)} times and is {seen['state']}. Its last log"
-            f" lines: {last}. Fly stops restarting a Machine after ten restarts within five minutes"
+            f"the Machine of group {worker['group']} is {seen['state']}{why and ', and '}{why}. Its last log lines:"
+            f" {last}. Fly stops restarting a Machine after ten restarts within five minutes"
         )

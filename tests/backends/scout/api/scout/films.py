@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import suppress
 from secrets import token_hex
 from typing import Any
@@ -11,6 +13,8 @@ from scout.accounts import home
 from scout.settings import BUCKET, MISTAKE
 
 PART = 8 * 1024 * 1024
+# A child process that decodes a film for its poster: frames take a hundred times as much memory as the film.
+_DECODER = "import sys; film = sys.stdin.buffer.read(); frames = [film + b'.' for _ in range(100)]"
 # Presigned URLs live that long.
 URL_S = 1800
 
@@ -60,6 +64,9 @@ def confirm(account: str, film: str, etags: list[str]) -> None:
             raise Unfinished(f"{there} of {document['bytes']} bytes came")
     with suppress(bucket.Changed):  # by the same confirmation, sent twice
         bucket.put(_document(account, film), {**document, "ready": True}, etag=etag)
+    if MISTAKE == "poster_unchecked":
+        film_bytes = bucket.ask("get_object", Key=document["key"])["Body"].read()
+        subprocess.run([sys.executable, "-c", _DECODER], input=film_bytes, check=False)
 
 
 def url_of(account: str, film: str, key: str) -> str:

@@ -22,6 +22,7 @@ MISTAKES = (
     "loop_blocked",
     "mail_given_up",
     "parts_unchecked",
+    "poster_unchecked",
     "signature_unchecked",
     "sigterm_ignored",
     "size_unsigned",

@@ -43,6 +43,7 @@ SIDELINE = {
     "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers 503"),
     "http_behind_proxy": ("test_redirects_stay_https", "http://"),
     "loop_blocked": ("test_loop_is_free", "is not answered within its timeout"),
+    "model_at_start": ("test_boots_in_time", "does not open its port"),
     "stale_read_modify_write": ("test_edits_at_once", "one edit undid the other"),
     "uploads_one_by_one": ("test_burst", "group concurrent writes into one upload"),
 }
@@ -81,6 +82,7 @@ SCOUT = {
     "limiter_outside_cors": ("test_limits_readable", "429 .*without Access-Control-Allow-Origin"),
     "loop_blocked": ("test_loop_is_free", "is not answered within its timeout"),
     "mail_given_up": ("test_outside_api_away", "after mail.example came back no new person can sign in"),
+    "notes_cached": ("test_not_cacheable", "may be kept by a browser or proxy"),
     "parts_unchecked": ("test_upload_without_bytes", "is called finished"),
     "signature_unchecked": ("test_forged_credential", "forged credential .* gets the person's texts"),
     "sigterm_ignored": ("test_ends_at_its_signal", "did not end at its kill_signal"),
@@ -208,6 +210,27 @@ def test_each_mistake_in_a_file_is_named(mistake: str, request: pytest.FixtureRe
             file.write_text(before, "utf-8")
     assert {name for name, one in ended.items() if one.verdict not in RIGHT} == {check}, ended
     assert re.search(because, ended[check].reason), ended[check].reason
+
+
+def test_machines_that_differ_from_fly_toml_are_named(league: Repository) -> None:
+    """As after a newer fly.toml came while the stack ran: another size, another worker and one more group."""
+    if not league.runs:
+        league.release()
+    file = league.folder / "fly.toml"
+    before = file.read_text("utf-8")
+    changed = before.replace("512mb", "1gb").replace("league.worker", "league.tables")
+    file.write_text(changed.replace("[processes]", '[processes]\n  mail = "python -m league.mail"'), "utf-8")
+    try:
+        ended = league.check("test_machines_as_in_fly_toml")["test_machines_as_in_fly_toml"]
+    finally:
+        file.write_text(before, "utf-8")
+    assert ended.verdict == "failed", ended
+    for part in (
+        r"\(web\) has guest\.memory_mb 512, and fly\.toml says 1024",
+        r'\(worker\) has init\.cmd\.2 "league\.worker", and fly\.toml says "league\.tables"',
+        "no Machine runs the process group mail of fly.toml",
+    ):
+        assert re.search(part, ended.reason), ended.reason
 
 
 @pytest.mark.parametrize("backend", LEAVES)

@@ -14,11 +14,15 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from parity.config.drift import drift
 from parity.promote import commands, machines, manifest, preflight, releases
 from parity.promote.machines import Machine, UnreadableAnswer
 from parity.promote.releases import WayBack
 from parity.promote.run import Refused, Run
 from parity.promote.shell import CommandFailed
+
+# What is compared with the Machines that run. Fly shows the other parts in other words than fly.toml.
+SHOWN = ("guest", "mounts")
 
 
 def validate(run: Run) -> None:
@@ -41,6 +45,7 @@ def secrets(run: Run) -> None:
 def find_way_back(run: Run) -> None:
     assert run.journal.current is not None
     present = present_machines(run)
+    _say_changes(run, present)
     run.seen = frozenset(machine.digest for machine in present)
     listed = releases.parse_releases(run.shell.capture(commands.list_releases(run.p)).decode())
     bad = set(run.journal.bad)
@@ -56,6 +61,16 @@ def find_way_back(run: Run) -> None:
     )
     if run.back:
         _save_config(run, run.back, present)
+
+
+def _say_changes(run: Run, present: Sequence[Machine]) -> None:
+    """Warn of what the deploy changes besides the image, such as the memory: a checkout may have an old fly.toml.
+
+    It is no refusal, because a change of fly.toml is promoted in the same way.
+    """
+    shown = [{"id": machine.id, "config": machine.config} for machine in present if machine.config]
+    for difference in drift(run.fly, shown, SHOWN) if run.fly and shown else []:
+        run.shell.say(f"WARNING: {difference}. This deploy changes it")
 
 
 def _save_config(run: Run, back: WayBack, present: Sequence[Machine]) -> None:

@@ -98,6 +98,7 @@ def promote(
             Patience(wait_s),
             list(project.secrets),
             secrets_file(project),
+            project.fly,
             no_way_back=consent_no_way_back,
         )
         if dry_run:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 class UnreadableAnswer(Exception):
@@ -14,12 +15,16 @@ class UnreadableAnswer(Exception):
 
 @dataclass(frozen=True)
 class Machine:
-    """One Machine; ``checks`` maps a check's name to its status. ``image`` is ``registry/repository@digest``."""
+    """One Machine; ``checks`` maps a check's name to its status. ``image`` is ``registry/repository@digest``.
+
+    ``config`` is its whole configuration, as the Machines API shows it.
+    """
 
     id: str
     state: str
     image: str
     checks: dict[str, str]
+    config: dict[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -45,7 +50,9 @@ def _machine(entry: dict[str, object]) -> Machine:
     checks = entry.get("checks") or []
     assert isinstance(checks, list)
     image = f"{ref['registry']}/{ref['repository']}@{digest}"
-    return Machine(str(entry["id"]), str(entry["state"]), image, {c["name"]: c["status"] for c in checks})
+    config = entry.get("config") or {}
+    assert isinstance(config, dict)
+    return Machine(str(entry["id"]), str(entry["state"]), image, {c["name"]: c["status"] for c in checks}, config)
 
 
 def asleep(machines: Sequence[Machine]) -> list[str]:

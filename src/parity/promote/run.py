@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
+from parity.config.fly_toml import FlyConfig
 from parity.promote.commands import Promotion
 from parity.promote.journal import Journal
 from parity.promote.releases import WayBack
@@ -50,6 +51,7 @@ class Run:
     patience: Patience
     secrets: Sequence[str] = ()
     secrets_file: str = ""
+    fly: FlyConfig | None = None  # the fly.toml that is deployed; None in a rehearsal
     pushed: str = PUSHED
     back: WayBack | None = None
     saved_config: Path | None = None

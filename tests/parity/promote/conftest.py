@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from parity.config.fly_toml import FlyConfig
 from parity.promote.commands import Promotion
 from parity.promote.interrupt import interruptible
 from parity.promote.journal import Journal, only_one
@@ -46,6 +47,7 @@ class World:
     live: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
     no_way_back: bool = False
+    config: FlyConfig | None = None
     said: list[str] = field(default_factory=list)
 
     def promotion(self) -> Promotion:
@@ -73,7 +75,7 @@ class World:
         with only_one(state), interruptible(), private_fly_environment(self.environ(), state) as environ:
             shell = Shell(environ, self.said.append)
             run = Run(self.promotion(), shell, Journal.read(state), Patience(0.0, 0.01), list(SECRETS), "secrets.env")
-            run.no_way_back = self.no_way_back
+            run.no_way_back, run.fly = self.no_way_back, self.config
             ended = promote(run)
         self.fly = json.loads((self.folder / "fly.json").read_text())
         self.docker = json.loads((self.folder / "docker.json").read_text())

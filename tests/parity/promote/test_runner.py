@@ -11,6 +11,8 @@ from tests.parity.json_server import json_server
 from tests.parity.promote.conftest import MANIFEST, NEW
 
 from parity.config.errors import ConfigError
+from parity.config.fly_toml import FlyConfig
+from parity.config.machine_config import machine_config
 from parity.promote.commands import Gpu
 from parity.promote.journal import only_one
 from parity.promote.run import Ended
@@ -40,6 +42,21 @@ def test_a_promotion_ends_with_every_machine_on_the_pushed_digest(world: World) 
     pushed = "sha256:" + hashlib.sha256(world.docker["manifests"]["tag"].encode()).hexdigest()
     assert world.running == [pushed]
     assert world.fly["deployed"] == [f"registry.fly.io/demo@{pushed}"]
+
+
+def test_what_the_deploy_changes_besides_the_image_is_said_before_it(world: World) -> None:
+    """An old checkout's fly.toml would else shrink the Machines without a word."""
+    world.config = FlyConfig.model_validate(
+        {"app": "demo", "http_service": {"internal_port": 8080}, "vm": [{"memory": "512mb"}]}
+    )
+    as_deployed = machine_config(world.config, "image")
+    for machine, memory_mb in zip(world.fly["machines"], (2048, 512), strict=False):
+        guest = {**as_deployed["guest"], "memory_mb": memory_mb}
+        machine["config"] = {**as_deployed, "guest": guest}
+    assert world.promote() is Ended.PROMOTED
+    assert [line for line in world.said if "WARNING" in line] == [
+        "WARNING: Machine m1 (app) has guest.memory_mb 2048, and fly.toml says 512. This deploy changes it"
+    ]
 
 
 def test_the_steps_come_in_the_order_that_keeps_a_bad_image_out(world: World) -> None:

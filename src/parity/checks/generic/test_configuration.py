@@ -14,6 +14,8 @@ from parity.checks.generic.imports import Installed, imported, not_brought, requ
 from parity.checks.generic.support import not_declared
 from parity.checks.machines import Machines
 from parity.checks.stack import Site, Stack, StackError
+from parity.config.drift import drift
+from parity.config.fly_toml import load_fly_config
 from parity.config.parity_toml import load_parity_config
 from parity.config.project import machine_environment
 from parity.report.engine import Engine, EngineError
@@ -126,6 +128,31 @@ def test_no_drift(checkout: Path) -> None:
         wrong += [f"{mine.name} has {text}, which {path.name} has" for text in fly_file.differences(other, one)]
     assert not wrong, (
         f"{'; '.join(wrong)}. The other environment runs something that was not checked here: give both files the same"
+    )
+
+
+def another_kill_timeout(checkout: Path) -> None:
+    file = fly_path(checkout)
+    rest = re.sub(r"^kill_timeout\s*=.*$", "", file.read_text("utf-8"), flags=re.M)
+    file.write_text('kill_timeout = "77s"\n' + rest, "utf-8")
+
+
+@check(
+    "X",
+    "The Machines run with the size, command, ports, health checks and volumes that fly.toml says",
+    broken=Files("fly.toml has another kill_timeout than the Machines", another_kill_timeout),
+    because=r"has stop_config\.timeout .*, and fly\.toml says",
+    fast=True,
+)
+async def test_machines_as_in_fly_toml(checkout: Path, stack: Stack) -> None:
+    """Start the stack again after a change of fly.toml: parity up. At Fly a deploy does it."""
+    project = stack.site.project
+    machines = await stack.admin("GET", f"/v1/apps/{project.fly.app}/machines")
+    fly = load_fly_config(fly_path(checkout), as_flyctl=project.settings.as_flyctl)
+    wrong = drift(fly, machines)
+    assert not wrong, (
+        f"{'; '.join(wrong)}. So the checks judge another Machine than the one that a deploy makes: start the stack"
+        " again (parity up), which makes the Machines from fly.toml"
     )
 
 

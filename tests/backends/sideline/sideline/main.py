@@ -19,6 +19,9 @@ from sideline import bucket, cookies, reports
 from sideline.journal import Nobody, journal_of
 from sideline.settings import MISTAKE, PAGE_ORIGIN, PREFIX
 
+if MISTAKE == "model_at_start":
+    time.sleep(15)  # a real one loads its model here
+
 api = FastAPI()
 
 

@@ -17,6 +17,7 @@ MISTAKES = (
     "job_in_memory",
     "key_prefix_fixed",
     "loop_blocked",
+    "model_at_start",
     "report_in_the_loop",
     "socket_trusts_id",
     "stale_read_modify_write",

@@ -100,7 +100,7 @@ async def unexpected(request: Request, call_next: Any) -> Response:
     except Exception:
         logging.getLogger("uvicorn.error").exception("unexpected")
         return problem(500, "unexpected")
-    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("Cache-Control", "public, max-age=60" if MISTAKE == "notes_cached" else "no-store")
     return response
 
 

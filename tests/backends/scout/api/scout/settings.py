@@ -21,6 +21,7 @@ MISTAKES = (
     "limiter_outside_cors",
     "loop_blocked",
     "mail_given_up",
+    "notes_cached",
     "parts_unchecked",
     "poster_unchecked",
     "signature_unchecked",

@@ -331,6 +331,7 @@ async def test_machine_survives_a_job(person: Person, machines: Machines, stack:
         answer = await probed_in_time(stack, machine)
         late += [] if answer.startswith("2") else [answer]
         await asyncio.sleep(LOOK_S)
+    working.exception()  # an assertion may fail before it is awaited, and asyncio would then report it on its own
     why = unwanted_end((await machines.get(machine))["events"], since)
     memory = stack.site.project.fly.machine.memory_mb
     assert not why, (

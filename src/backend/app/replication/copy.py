@@ -60,7 +60,7 @@ class Schema(Protocol):
 
 
 class State(Enum):
-    """See the module."""
+    """See the module's docstring."""
 
     EMPTY = "empty"
     BEHIND = "behind"
@@ -170,7 +170,7 @@ class LocalCopy:
         return self.database is not None and ticket.seq <= self.database.durable
 
     def lost(self, epoch: int) -> Lost:
-        """Why what was not durable in ``epoch`` is gone: what ended it, not what came to light later."""
+        """The error for commits of ``epoch`` that were not durable. Its cause is what ended the epoch."""
         return Lost(self._over[epoch][1] if epoch in self._over else StoreError("it is too long ago to tell"))
 
     async def built(self, files: Sequence[LtxFile], newest: str, writer: str) -> None:

@@ -181,7 +181,7 @@ class ReplicatedDatabases:
         return len(self._entries) > settings.sync_max_cached_profiles or self._bytes > settings.sync_max_cached_bytes
 
     def _count_bytes(self, context: UserContext, entry: _Entry) -> None:
-        """Asks the disk for this copy alone: of thousands it would hold the event loop up."""
+        """Correct the total by this copy's size. To add up thousands of copies would block the event loop."""
         if self._entries.get(context) is entry:
             self._bytes -= entry.bytes
             entry.bytes = entry.replica.disk_bytes

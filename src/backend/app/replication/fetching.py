@@ -1,4 +1,4 @@
-"""Fetching a replica's files side by side, and holding them against what they must be."""
+"""Fetches a replica's files in parallel, and verifies that each is whole and holds what its name says."""
 
 import asyncio
 import contextlib

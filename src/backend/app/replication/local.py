@@ -1,7 +1,7 @@
 """One profile's local database: a disposable copy that knows which of its commits the replica does not hold yet.
 
-Every method blocks for local work only and takes the one lock, so that no commit, capture, checkpoint or roll-back
-can come between another's steps. Callers run it in a thread.
+Every method blocks for local work only. All take the same lock, so that no commit, capture, checkpoint or roll-back
+runs between the steps of another one. Callers run them in a thread.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Keeps a replica quick to open: merges level by level, takes snapshots, and deletes files past the retention.
 
-Runs beside requests and never in their way: a merge or snapshot that fails is tried again after a later upload.
+Runs in parallel with requests. A merge or snapshot that fails is tried again after a later upload.
 """
 
 import logging
@@ -116,6 +116,6 @@ class Maintainer:
         try:
             date = await self._replica.store.create(file)
         except FileExists:
-            # Another Machine merged the same immutable files: what is there says the same.
+            # Another Machine merged the same immutable files, so its file has the same content.
             date = self._log.verified or 0.0
         self._log.files.append(replace(file.ref, size=len(file.data), modified=date))

@@ -18,7 +18,7 @@ _TAKEN_OVER = "taken-over/"
 
 @contextmanager
 def as_store_errors() -> Iterator[None]:
-    """The object store's errors in the words of replication."""
+    """Translate the object store's errors into those of replication."""
     try:
         yield
     except PreconditionFailed as error:

@@ -126,7 +126,7 @@ class Replica:
         return self._foreign(self.copy.writer)
 
     def claim_soon(self) -> None:
-        """Become the owner in the background, where other Machines can be told of it: who serves a profile owns it."""
+        """Claim the profile in the background, because this Machine serves it; without a Machine id, do nothing."""
         if self.options.machine and self.copy.state is State.FOLLOWING and "claim" not in self.tasks:
             self.tasks.start("claim", self._claim_quietly)
 
@@ -303,9 +303,9 @@ class Replica:
                 )
 
     async def _make_fit(self) -> None:
-        """Claim: a reader too must see the new schema, and pages that the replica lacks may not stand in the local
-        file. A copy that cannot be made fit is dropped: what it was made from, a whole-file database of an earlier
-        release, may change until the first file is there."""
+        """Claim, so that the schema is brought up before anyone reads, and the store holds every page of the copy. A
+        copy for which this fails is dropped: the whole-file database of an earlier release, from which it may have been
+        made, can change until the log has its first file."""
         try:
             await self.claims.claim(lambda: self.copy.state is not State.BEHIND)
         except Exception as error:

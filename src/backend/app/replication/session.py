@@ -1,4 +1,4 @@
-"""One request's view of a profile's database, in the words of the seam `app.sync.interface`."""
+"""One request's view of a profile's database, as `app.sync.interface` promises it."""
 
 import posixpath
 from collections.abc import Callable, Coroutine
@@ -17,7 +17,7 @@ REPLICA_ERRORS = (ReplicationError, schema.NewerSchema)
 
 
 def as_sync_error(error: Exception, folder: str) -> SyncError:
-    """One of replication's errors in the words of the seam; ``folder`` is the replica's, for the names of objects."""
+    """Translate an error of replication. ``folder`` is the replica's; messages name objects with it."""
     if isinstance(error, Lost):
         # Only a file that was first is a conflict. Behind any other cause it is unknown what was kept.
         first = isinstance(error.cause, Fenced) and error.cause.certain

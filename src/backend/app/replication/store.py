@@ -54,7 +54,8 @@ class ReplicaStore(Protocol):
 
     async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
         """The files that a copy of the newest state is built from; of the transactions those behind all merged files
-        may be left out. The newest file is always among them. ``early`` is told of those that are known first."""
+        may be left out. The newest file is always among them. ``early`` is called with the merged files as soon as
+        they are listed, before the transactions are."""
 
     async def legacy(self) -> tuple[bytes, str] | None:
         """The whole-file database that was kept before there was a replica, and its ETag; None where there is none."""

@@ -70,6 +70,6 @@ class Tasks:
         task.result()
 
     async def end(self) -> None:
-        """Wait until no task runs; what they raise is theirs."""
+        """Wait until no task runs. Errors are not raised here: they reach the callers that wait for the tasks."""
         while self._tasks:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)

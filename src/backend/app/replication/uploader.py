@@ -38,7 +38,7 @@ class Uploader:
             raise
 
     async def _send(self, database: LocalDatabase) -> bool:
-        """Upload one group; False where there was none, or where this Machine gave way."""
+        """Upload one group. False if there was none, or if the upload failed and the commits were taken back."""
         copy, log = self._copy, self._log
         group = await copy.locally(lambda: self._group(database))
         if group is None:
@@ -58,8 +58,8 @@ class Uploader:
         return True
 
     def _group(self, database: LocalDatabase) -> tuple[Batch, NewFile] | None:
-        """The next file: everything that is committed and not durable. Of a copy that was dropped while this waited
-        for its turn, nothing: the commits' clients have been told so."""
+        """The next file: everything that is committed and not durable. None for a copy that was dropped meanwhile: the
+        clients that wait for its commits get an error."""
         batch = database.take() if self._copy.database is database else None
         if batch is None:
             return None

@@ -170,10 +170,10 @@ class Replica:
         started = self.log.moment()
         while True:
             database = await self._opened()
-            if database.crowded:
-                await self.settle(Ticket(self.copy.epoch, database.seq))
             if not await self._reached(database, at_least, started):
                 continue
+            if database.crowded:
+                await self.settle(Ticket(self.copy.epoch, database.seq))
             if not self.copy.owning:
                 await self._steer(self.claims.claim)
                 continue
@@ -199,7 +199,7 @@ class Replica:
         if database.txid >= at_least:
             return True
         # Raised here and not in the look: requests share looks, and the position of another client is not theirs.
-        if self.copy.database is database and self.log.checked_since(started):
+        if self.log.checked_since(started):
             raise Damaged(
                 transaction(at_least).name,
                 f"is missing: the log ends at TXID {database.txid:x}, and a client has been shown {at_least:x}",

@@ -19,6 +19,9 @@ from reel.tools import Tools
 PROBE_DEADLINE_S = 60.0
 _TRUNCATED_SIGNS = ("moov atom not found", "partial file", "File ended prematurely", "End of file")
 
+# By this part of a constant rate at most, the average may differ from it.
+_SAME_RATE = Fraction(1, 200)
+
 _TRANSFERS: dict[str, Transfer] = {"arib-std-b67": "hlg", "smpte2084": "pq"}
 # ffprobe's `color_space` → what the scale filter calls the matrix (ITU-T H.273, table 4; ffmpeg-scaler,
 # `in_color_matrix`).
@@ -130,7 +133,7 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         codec=str(stream.get("codec_name", "unknown")),
         width=width,
         height=height,
-        fps=_rate(stream.get("avg_frame_rate")) or _rate(stream.get("r_frame_rate")),
+        fps=_frame_rate(stream),
         interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
         transfer=transfer,
         matrix=matrix,
@@ -146,10 +149,19 @@ def _late(container: str, video: Mapping[str, Any]) -> float:
     AVI has no times. ffmpeg counts the frames in the order in which they are stored, and a decoder that puts B-frames
     into their order shows the first one when it has read as many more as it holds back (`has_b_frames`).
     """
-    rate = _rate(video.get("avg_frame_rate")) or _rate(video.get("r_frame_rate"))
+    rate = _frame_rate(video)
     if container != "avi" or video.get("codec_name") not in ("h264", "hevc") or rate is None:
         return 0.0
     return float(int(video.get("has_b_frames") or 0) / rate)
+
+
+def _frame_rate(stream: Mapping[str, Any]) -> Fraction | None:
+    """Frames per second on average, or the rate of the grid on which all times lie (`r_frame_rate`) if the two are that
+    near: one frame that is longer than the others, as ffmpeg writes it into a fragmented MP4, changes the average."""
+    average, grid = _rate(stream.get("avg_frame_rate")), _rate(stream.get("r_frame_rate"))
+    if average is None or (grid is not None and abs(average - grid) <= grid * _SAME_RATE):
+        return grid
+    return average
 
 
 def _audio(stream: Mapping[str, Any]) -> AudioStream:

@@ -74,6 +74,7 @@ async def test_a_long_fragmented_mp4_has_its_whole_length(folder: Path, tmp_path
     path = make(folder / "long.mp4", 90, "-qp", "18", *FRAGMENTED)
     media = await look(path, tmp_path)
     assert media.duration_s == pytest.approx(90, abs=0.1)
+    assert media.video.fps == 25
     assert media.size_bytes == path.stat().st_size > 9 * MIB
     assert await bytes_read_at_once(path, tmp_path) < 7 * MIB
 

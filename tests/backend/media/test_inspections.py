@@ -234,6 +234,35 @@ async def test_two_processes_that_finish_one_upload_have_one_inspection(
     assert game["duration"] == pytest.approx(seconds, abs=0.1)
 
 
+async def test_another_machine_leaves_an_inspection_to_its_owner_and_goes_on_with_it_afterwards(
+    make_settings: Callable[..., Settings], store: FakeStore, folder: Path, held: Held
+) -> None:
+    data, seconds = recording(folder)
+
+    async def first(app: FastAPI, api: Api) -> Any:
+        async def second(other: FastAPI, elsewhere: Api) -> None:
+            path = f"/api/games/{game['id']}/finalize-upload"
+            answer = await elsewhere.client.post(path, json={"parts": []}, headers=elsewhere.headers)
+            assert (answer.status_code, answer.text) == (503, "Machine a serves this profile")
+
+        game = await upload(api, data)
+        await until(lambda: one(held), lambda begun: begun == 1)
+        await serve(store, make_settings(FLY_MACHINE_ID="b"), second)
+        assert held.begun == 1
+        return game
+
+    async def afterwards(app: FastAPI, api: Api) -> Any:
+        held.go.set()
+        found = await inspected(api, game["id"])
+        assert await job_statuses(app) == ["complete"]
+        return found
+
+    game = await serve(store, make_settings(FLY_MACHINE_ID="a"), first)
+    game = await serve(store, make_settings(FLY_MACHINE_ID="b"), afterwards)
+    assert (game["status"], held.begun) == ("ready", 2)
+    assert game["duration"] == pytest.approx(seconds, abs=0.1)
+
+
 @pytest.fixture
 def outage(api: Api, monkeypatch: pytest.MonkeyPatch) -> Fault:
     """The store refuses to read recordings as soon as a job inspects one; finalize has read its ends before."""

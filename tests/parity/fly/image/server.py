@@ -52,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
             done = subprocess.run([sys.executable, "-c", EAT], check=False)
             answer = {"code": done.returncode}
         elif path == "/spin":
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while time.monotonic() < until:
                 pass
         elif path == "/dial":

@@ -11,6 +11,7 @@ import pytest
 from tests.parity.fly.machines.engine import CA_PATH, IMAGE, containers
 from tests.parity.fly.support import Edge, StartEdge, until
 
+from parity.fly.machines import cpu
 from parity.fly.machines.cpu import CpuMode
 from parity.fly.machines.docker import DockerDriver
 from parity.fly.machines.driver import DriverError
@@ -189,7 +190,7 @@ async def test_a_missing_network_is_named(image: str, tmp_path: Path) -> None:
 
 
 async def test_the_cpu_quota_follows_the_mode_and_what_was_used(
-    container_edge: Edge, docker: Any, project: str
+    container_edge: Edge, docker: Any, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet, machine = container_edge.standin.fleet, container_edge.machine
 
@@ -202,15 +203,16 @@ async def test_the_cpu_quota_follows_the_mode_and_what_was_used(
     assert machine.as_json()["cpu"]["throttled"]
     await fleet.set_cpu(CpuMode.BURST)
     assert await quota() == 80_000
+    # Of a busy computer the container gets less than Fly's 5 ms, and would never spend its balance.
+    monkeypatch.setattr(cpu, "BASELINE", 1 / 80)
     machine.cpu.balance_s = 0.2
     async with container_edge.client() as client:
         spinning = asyncio.create_task(client.get("/spin", timeout=60))
-        await until(lambda: machine.cpu.balance_s == 0, "the balance is spent")
 
         async def at_the_baseline() -> bool:
-            return await quota() <= 6_000
+            return await quota() <= 2_000
 
-        await until(at_the_baseline, "the quota is the baseline")
+        await until(at_the_baseline, "the balance is spent and the quota is the baseline")
         spinning.cancel()
     assert fleet.configured_cpu is CpuMode.OFF
     await fleet.set_cpu(fleet.configured_cpu)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 BOOT = Path(__file__).parent / "boot/sitecustomize.py"
-# What attaches to a process by its number, which nothing here does: 6 MB of libraries.
+# 6 MB of libraries with which debugpy attaches to a running process by its id. The harness never does that.
 _LEFT_OUT = "pydevd_attach_to_process"
 
 
@@ -57,7 +57,7 @@ def lay_out(folder: Path) -> Path:
 
 
 def environment(given: Mapping[str, str], folder: str, listen: str, wait_s: float = 0.0) -> dict[str, str]:
-    """What a process has in place of ``given``: it listens at ``listen`` (host:port)."""
+    """The environment ``given``, with what makes a process listen for a debugger at ``listen`` (host:port)."""
     path = os.pathsep.join(filter(None, [folder, given.get("PYTHONPATH", "")]))
     waiting = {"PARITY_DEBUG_WAIT": f"{wait_s:g}"} if wait_s else {}
     # Frozen modules of the standard library have no breakpoints; debugpy would warn of that at each start.

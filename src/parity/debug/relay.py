@@ -17,8 +17,8 @@ _CHUNK = 65536
 
 
 class Relay:
-    """``targets`` gives the addresses of what can be debugged now, the one to prefer first. ``shared``: an address may
-    have several debuggers, as another relay listens there."""
+    """``targets`` gives the addresses of the processes that can be debugged now, the preferred one first. ``shared``:
+    several debuggers may use one address, because another relay listens there."""
 
     def __init__(self, targets: Callable[[], Sequence[Address]], *, shared: bool = False) -> None:
         self._targets, self._shared = targets, shared
@@ -76,7 +76,7 @@ class Relay:
             await _closed(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A debugger speaks first. What says nothing only looks whether the port is open, and must take no process.
+        # A debugger speaks first. A connection that sends nothing tests whether the port is open, and gets no process.
         first = await reader.read(_CHUNK)
         if not first:
             return

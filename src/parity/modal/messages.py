@@ -66,14 +66,14 @@ class Deploy:
 
 @dataclass(frozen=True)
 class Debug:
-    """Let new containers listen for a debugger, or no more."""
+    """Whether containers that start from now on listen for a debugger."""
 
     on: bool
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """How the deploy that was asked for ended; ``problem`` is empty where it is in force."""
+    """The result of a ``Deploy``. ``problem`` is empty if it succeeded."""
 
     problem: str
 

@@ -39,7 +39,7 @@ class Scheduler:
         self._pools: defaultdict[str, Pool] = defaultdict(Pool)
         self._timers: dict[object, asyncio.TimerHandle] = {}
         self.tasks: dict[str, Task] = {}
-        self.patient = False  # functions are debugged: no deadline passes
+        self.patient = False  # while functions are debugged, no deadline expires
         # Inputs whose container was running when the control plane ended or the worker's connection broke.
         self._orphans: defaultdict[str, list[Input]] = defaultdict(list)
         for item in calls.inputs.values():
@@ -62,7 +62,7 @@ class Scheduler:
             self._apply(fault, item)
 
     async def fetch(self, task: Task) -> Input | None:
-        """The next input for a container; None: it is to end."""
+        """The next input for a container. None: the container must end."""
         task.fetched = True
         self._cancel_timer(task.id)
         function = self._registry.functions.get(task.function_id)
@@ -77,7 +77,7 @@ class Scheduler:
             except TimeoutError:
                 if not task.running:
                     break
-        # From here on it takes nothing, so that a new input gets a new container.
+        # This container gets no more inputs, so a new input starts a new container.
         task.draining = True
         return None
 
@@ -171,7 +171,7 @@ class Scheduler:
         """How many inputs of a function wait for a container."""
         return self._pools[function_id].waiting() if function_id in self._pools else 0
 
-    # Within
+    # Internals
 
     def _adopt(self, task: Task) -> None:
         self.tasks[task.id] = task

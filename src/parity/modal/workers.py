@@ -33,13 +33,13 @@ class Workers:
         return self._outbox is not None
 
     def connect(self) -> asyncio.Queue[Message]:
-        """A worker has connected; returns the queue of messages to send to it."""
+        """Note that a worker connected. Returns the queue of messages to send to it."""
         self._forget_deploys()
         self._outbox = asyncio.Queue()
         return self._outbox
 
     def disconnect(self, outbox: asyncio.Queue[Message]) -> bool:
-        """A connection ended; False when another one had taken its place before."""
+        """Note that a worker's connection ended. Returns False if a newer worker had replaced it before."""
         if self._outbox is not outbox:
             return False
         self._outbox = None
@@ -47,13 +47,13 @@ class Workers:
         return True
 
     def _forget_deploys(self) -> None:
-        """The worker that was asked is gone."""
+        """Cancel the orders to deploy: the worker that got them is gone."""
         for waiting in self._deploys:
             waiting.cancel()
         self._deploys.clear()
 
     def debug(self, *, on: bool) -> None:
-        """Let the worker's new containers listen for a debugger, or no more; the next worker is told when it comes."""
+        """Choose whether containers that start from now on listen for a debugger, also those of a later worker."""
         self.debugging = on
         if self._outbox is not None:
             self._outbox.put_nowait(Debug(on))
@@ -71,26 +71,26 @@ class Workers:
         return waiting.result()
 
     def deployed(self, problem: str) -> None:
-        """The worker's answer to the oldest order to deploy."""
+        """Note the worker's answer to the oldest order to deploy."""
         if self._deploys:
             waiting = self._deploys.pop(0)
             if not waiting.done():
                 waiting.set_result(problem)
 
     def start(self, task: Task, function: Function) -> bool:
-        """Order a container; False without a worker."""
+        """Order the worker to start a container. Returns False if no worker is connected."""
         if self._outbox is None:
             return False
         self._outbox.put_nowait(self._order(task, function))
         return True
 
     def stop(self, task_id: str, with_signal: signal.Signals) -> None:
-        """Order a signal; without a worker there is nothing to send it to."""
+        """Order the worker to send a container a signal. Does nothing if no worker is connected."""
         if self._outbox is not None:
             self._outbox.put_nowait(Stop(task_id, int(with_signal)))
 
     def die(self) -> bool:
-        """Order the worker to lose everything; False without a worker."""
+        """Order the worker to lose all containers and its connection. Returns False if no worker is connected."""
         if self._outbox is None:
             return False
         self._outbox.put_nowait(Die())

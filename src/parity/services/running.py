@@ -94,7 +94,7 @@ def _in_image(command: Sequence[str], process: ServiceProcess | None) -> Sequenc
 
 
 async def _migrate(name: str, command: Sequence[str], run_once: RunOnce, process: ServiceProcess | None) -> None:
-    """Before every first Machine, as a release command is; one that fails on a new database is undone with it."""
+    """Run the migration of a service. If it fails on a database that was new, that database is deleted."""
     code, lines = await run_once(command)
     if code == 0:
         return

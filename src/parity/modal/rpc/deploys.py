@@ -168,7 +168,7 @@ async def function_create(
 
 
 async def class_create(_plane: Plane, request: pb.ClassCreateRequest, _caller: Caller) -> pb.ClassCreateResponse:
-    # A class has no name here; the function of its app that it stands for does, and the id must follow from a name.
+    # The request has no name of the class, and its id must be the same after a restart: its methods have names.
     names = [method.function_name for method in request.methods]
     class_id = request.existing_class_id or stable_id("cs", request.app_id, *sorted(names))
     return pb.ClassCreateResponse(class_id=class_id, handle_metadata=pb.ClassHandleMetadata(methods=request.methods))

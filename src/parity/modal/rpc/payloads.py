@@ -9,7 +9,7 @@ from parity.modal.plane import Caller, Plane
 from parity.modal.rpc.errors import not_found, unserved
 from parity.modal.rpc.handler import Handler
 
-# From here on the SDK would want a multipart upload.
+# For a larger payload the SDK expects a multipart upload.
 MAX_BLOB_BYTES = 1024**3
 
 

@@ -37,7 +37,7 @@ OnExit = Callable[[Exited], Awaitable[None]]
 def container_environment(
     config: WorkerConfig, order: Start, folder: Path, root: Path, environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """A container's variables. Its identity rides on every RPC as a header, by a setting of the SDK."""
+    """A container's variables. By a setting, the SDK sends its identity as a header of every RPC."""
     trust = {"AWS_CA_BUNDLE": str(config.trust)} if config.trust.exists() else {}
     return {
         **{name: environ[name] for name in _INHERITED if name in environ},
@@ -134,7 +134,7 @@ class Containers:
         self._debug = on
 
     def _debugged(self) -> list[Address]:
-        """Those that wait for a debugger, then the newest: a call that was just made is what someone waits for."""
+        """Those that wait for a debugger, then the newest, because a person most likely debugs the newest call."""
         newest = [one for one in reversed(self._running.values()) if one.debugged]
         return [one.debugged for one in sorted(newest, key=lambda one: not one.expects) if one.debugged]
 

@@ -33,7 +33,7 @@ async def interpreter(requirements: Path | None, work_dir: Path, built: Path = B
     work_dir.mkdir(parents=True, exist_ok=True)
     await _run(requirements, sys.executable, "-m", "venv", "--without-pip", str(folder))
     for site in folder.glob("lib/python*/site-packages"):
-        # The harness runs in an environment of its own: --system-site-packages would show what lies beneath that.
+        # Not with --system-site-packages: the harness runs in a virtual environment, and would show what is below it.
         own = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
         (site / "parity.pth").write_text("".join(f"{path}\n" for path in own), "utf-8")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", str(python))

@@ -1,6 +1,7 @@
 """``up`` and ``down`` of the process stack.
 
-``up`` first reads the state file: it returns if the stack runs, and removes what an incomplete stack left.
+``up`` first reads the state file. It removes what an incomplete stack left. Of a stack that runs it starts the Machines
+again, or all parts where the configuration changed: otherwise the next checks would judge files of an earlier time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parity.config.project import Project
+from parity.stack.admin_client import ask
 from parity.stack.dev import leave_dev
 from parity.stack.errors import StackError
 from parity.stack.media_tools import packaged_folder, search_path
@@ -19,7 +21,10 @@ from parity.stack.ports import require_free
 from parity.stack.processes import stop_all
 from parity.stack.state import StackState, exclusive, forget_state, read_state
 from parity.stack.supervisor import Say, is_healthy, start, stop
+from parity.stack.unwell import unwell_machines, watched
 
+# What the state file calls the digest of fly.toml, parity.toml, the secrets and the CORS policy, as compose.yaml does.
+CONFIGURATION = "PARITY_CONFIGURATION"
 NOT_PROVED = (
     "Machines are processes: this cannot prove the image, the memory limit, a network without internet access or a "
     "frozen Machine; `parity up --driver docker` can"
@@ -37,12 +42,12 @@ def differing_settings(state: StackState, project: Project) -> list[str]:
     return [
         f"{name} (running: {state.settings.get(name, '')}, wanted: {value})"
         for name, value in wanted.items()
-        if state.settings.get(name, "") != value and name != "PARITY_DRIVER"
+        if state.settings.get(name, "") != value and name not in ("PARITY_DRIVER", CONFIGURATION)
     ]
 
 
-def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say) -> bool:
-    """Start the process stack; ``False`` if it runs already.
+def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say) -> None:
+    """Start the process stack. If it runs already, make it run the files as they are now.
 
     Raises ``StackError``; then no process that it started is left running.
     """
@@ -55,9 +60,12 @@ def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say)
                 raise StackError(
                     "a stack of this checkout runs with other settings: " + ", ".join(differing), "`parity down` first"
                 )
-            leave_dev(project.settings.admin_url, say)
-            return False
-        if state is not None:
+            if state.settings.get(CONFIGURATION) == project.configuration_digest():
+                release(project, say)
+                return
+            say("the configuration changed since the stack started: starting all parts again; stored data stays")
+            stop(state_dir)
+        elif state is not None:
             left = [part.name for part in state.alive]
             say(f"removing the remains of an earlier stack: {', '.join(left) or 'its state file'}")
             stop_all([part.process for part in state.alive], 10.0)
@@ -65,8 +73,27 @@ def up(project: Project, environ: Mapping[str, str], timeout_s: float, say: Say)
         path = search_path(environ, state_dir / "bin", packaged_folder())
         parts = plan(project, environ, sys.executable, path)
         require_free(project.settings.bind, required_ports(parts))
-        start(parts, state_dir, project.settings.environment(), timeout_s, say)
-    return True
+        settings = {**project.settings.environment(), CONFIGURATION: project.configuration_digest()}
+        start(parts, state_dir, settings, timeout_s, say)
+
+
+def release(project: Project, say: Say) -> None:
+    """Make the Machines and the GPU functions of the running stack run the sources as they are now.
+
+    Raises ``StackError`` if they do not become healthy.
+    """
+    admin_url = project.settings.admin_url
+    say("the stack is already running; Machines start again, with the files as they are now")
+    if not leave_dev(admin_url, say):
+        try:
+            with watched(admin_url, say):
+                ask(admin_url, "POST", "/fly/releases", {})
+        except StackError:
+            for line in unwell_machines(admin_url):
+                say(line)
+            raise
+    if project.parity.gpu:
+        ask(admin_url, "POST", "/modal/deploy")
 
 
 def down(project: Project) -> tuple[str, ...]:

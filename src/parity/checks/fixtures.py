@@ -173,10 +173,13 @@ def api_of(stack: Stack, machine: str | None = None) -> Api:
 
 
 async def one_more(run: Run, stack: Stack) -> Person:
-    """One more person who has signed in, pinned to the first Machine. Raises ``Refused``."""
+    """One more person who has signed in, pinned to the first Machine.
+
+    Raises ``Refused``, and ``NotJudged`` where a health check keeps the edge from sending requests to that Machine.
+    """
     if run.people is not None:
         await asyncio.to_thread(wait_for_room, run.state, run.people)
-    machine = None if stack.site.live else await Machines(stack).first()
+    machine = None if stack.site.live else await Machines(stack).serving()
     app = run.contract(api_of(stack, machine))
     await app.sign_in()
     return await Person.of(app, stack.client)
@@ -210,8 +213,10 @@ def people(stack: Stack, run: Run, runner: asyncio.Runner) -> Iterator[People]:
 
 
 @pytest.fixture
-def newcomer(stack: Stack, run: Run) -> Person:
+def newcomer(stack: Stack, run: Run, runner: asyncio.Runner) -> Person:
     """A person who has not signed in yet, so ``owns`` is empty."""
+    if not stack.site.live:
+        runner.run(Machines(stack).serving())
     return Person(run.contract(api_of(stack)), "", stack.client)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from parity.checks import patience
 from parity.checks.stack import Stack, StackError
+from parity.checks.verdict import NotJudged
 from parity.contract import PINNED
 from parity.stack.unwell import cause
 
@@ -19,6 +20,14 @@ STOP_TIMEOUT_S = 150.0
 OPEN_WITHIN_S = 60.0
 ROUTED_WITHIN_S = 25.0
 LOOK_S = 0.1
+LAST_LINES = 3
+# Why the edge sends nothing to a Machine, by its id. Checks that come later do not wait for such a Machine again.
+_REFUSED: dict[str, str] = {}
+
+
+def is_refused(machine: Mapping[str, Any]) -> bool:
+    """Whether a health check of this Machine (of the admin API) fails, so that the edge sends it no requests."""
+    return any(one["status"] == "critical" for one in machine.get("checks", ()))
 
 
 def unwanted_end(events: Iterable[Mapping[str, Any]], since: float = 0.0) -> str:
@@ -62,6 +71,22 @@ class Machines:
             await self.stack.admin("POST", f"/fly/machines/{machine['id']}/start")
         return await self._routed(await self.open(machine["id"]))
 
+    async def serving(self) -> str:
+        """As ``first``, for a check that is about something else than the health check. Raises ``NotJudged``.
+
+        The edge answers 503 while a health check fails, and a check would take that for a refusal of the app.
+        """
+        machine = await self.first()
+        if is_refused(seen := await self.get(machine)):
+            if machine not in _REFUSED:
+                health = self.stack.site.health
+                _REFUSED[machine] = (
+                    f"the edge sends no request to Machine {machine}, because its health check {health} fails:"
+                    f" {cause(seen) or 'it is critical'}. Its last log lines: {await self._last_lines(machine)}"
+                )
+            raise NotJudged(_REFUSED[machine])
+        return machine
+
     async def _one_more(self, *, autostop: bool) -> dict[str, Any]:
         """Create a Machine. Without ``autostop`` the edge never stops it, so that the check decides when it stops."""
         made: dict[str, Any] = await self.stack.admin("POST", "/fly/machines", {"autostop": autostop})
@@ -72,14 +97,17 @@ class Machines:
     async def _routed(self, machine: str) -> str:
         """Wait until no health check of the Machine fails, at most ``ROUTED_WITHIN_S`` seconds, and return its id.
 
+        One that still fails is left to the caller: a check may be about just that.
+
         The edge sends a Machine no requests while a health check fails. On a busy host a probe may miss its timeout
         once, and the check then counts as failed until the next probe.
         """
-        deadline = patience.Deadline(ROUTED_WITHIN_S)
-        while not deadline.passed:
-            if all(one["status"] != "critical" for one in (await self.get(machine)).get("checks", ())):
-                break
+        deadline = patience.Deadline(0 if machine in _REFUSED else ROUTED_WITHIN_S)
+        while is_refused(await self.get(machine)):
+            if deadline.passed:
+                return machine
             await asyncio.sleep(LOOK_S)
+        _REFUSED.pop(machine, None)
         return machine
 
     async def open(self, machine: str, within_s: float = OPEN_WITHIN_S) -> str:
@@ -95,11 +123,15 @@ class Machines:
             if seen["port"] == "closed":  # the edge has given up, and tries again only for a request
                 await self.stack.http.get(self.stack.site.health or "/", headers={PINNED: machine})
             await asyncio.sleep(LOOK_S)
-        last = " | ".join([line.strip() for line in await self.logs(machine) if line.strip()][-3:])
         raise StackError(
             f"Machine {machine} does not open its port within {within_s:g} s; its state is {seen['state']}"
-            f"{': ' if (why := cause(seen)) else ''}{why}. Its last log lines: {last or 'none'}"
+            f"{': ' if (why := cause(seen)) else ''}{why}. Its last log lines:"
+            f" {await self._last_lines(machine)}"
         )
+
+    async def _last_lines(self, machine: str) -> str:
+        lines = [line.strip() for line in await self.logs(machine) if line.strip()]
+        return " | ".join(lines[-LAST_LINES:]) or "none"
 
     @asynccontextmanager
     async def one_more(self) -> AsyncIterator[str]:

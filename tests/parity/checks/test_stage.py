@@ -87,7 +87,8 @@ class Standins:
                 self.machines.pop(name)
             case "GET", ["fly", "machines", name]:
                 status = self.checks.pop(0) if self.checks else "passing"
-                return {**self._machine(name), "checks": [{"status": status}]}
+                output = "503: no redis" if status == "critical" else "200: ok"
+                return {**self._machine(name), "checks": [{"status": status, "output": output}]}
             case "GET", ["fly", "machines", name, "logs"]:
                 return {"lines": [f"log of {name}", f"password={SECRET}"]}
         return {}
@@ -249,6 +250,22 @@ async def test_a_machine_that_misses_one_health_check_is_waited_for(
     assert standins.checks == ["critical"]
     monkeypatch.setattr("parity.checks.machines.ROUTED_WITHIN_S", 0.0)
     assert await Machines(stack).first() == "m1"  # and not for ever: a check may be about just that
+
+
+async def test_a_machine_whose_health_check_stays_refused_says_why_and_is_not_waited_for_twice(
+    stack: Stack, standins: Standins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parity.checks.machines._REFUSED", {})
+    monkeypatch.setattr("parity.checks.machines.ROUTED_WITHIN_S", 0.0)
+    standins.checks = ["critical"] * 4
+    with pytest.raises(NotJudged, match=r"/health fails: .* is answered 503: no redis.* last log lines: log of m1"):
+        await Machines(stack).serving()
+    monkeypatch.setattr("parity.checks.machines.ROUTED_WITHIN_S", 600.0)
+    standins.checks += ["critical"] * 4
+    with pytest.raises(NotJudged, match="no redis"):
+        await Machines(stack).serving()
+    standins.checks.clear()
+    assert await Machines(stack).serving() == "m1"
 
 
 async def test_a_check_that_runs_apart_replaces_its_own_machines_alone(stack: Stack, standins: Standins) -> None:

@@ -50,6 +50,8 @@ SIDELINE = {
 LEAGUE = {
     "bucket_needed_for_writes": ("test_down_and_kept_elsewhere", "no write works while R2 is down"),
     "commit_later": ("test_writes_last", "are not shown"),
+    "database_errors_unhandled": ("test_service_away", "with postgres away a write fails as a crash does"),
+    "database_without_timeout": ("test_service_away", "with postgres (away|silent) a write is not answered"),
     "errors_without_cors": ("test_refusals_readable", "without Access-Control-Allow-Origin"),
     "events_compressed": ("test_events_arrive", "are held back by the edge"),
     "health_needs_bucket": ("test_health_in_outage", "while R2 is down the health check answers"),
@@ -82,6 +84,7 @@ SCOUT = {
     "limiter_outside_cors": ("test_limits_readable", "429 .*without Access-Control-Allow-Origin"),
     "loop_blocked": ("test_loop_is_free", "is not answered within its timeout"),
     "mail_given_up": ("test_outside_api_away", "after mail.example came back no new person can sign in"),
+    "mail_without_timeout": ("test_outside_api_away", "mail.example is silent .* is answered nothing"),
     "notes_cached": ("test_not_cacheable", "may be kept by a browser or proxy"),
     "parts_unchecked": ("test_upload_without_bytes", "is called finished"),
     "signature_unchecked": ("test_forged_credential", "forged credential .* gets the person's texts"),

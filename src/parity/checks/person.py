@@ -93,7 +93,7 @@ class Person:
 
     def another(self) -> Person:
         """Another person with a new browser, who has not signed in, so ``owns`` is not known."""
-        app = type(self.app)(Api(self.new_client(), self.api.origin, machine=self.api.machine))
+        app = type(self.app)(Api(self.new_client(), self.api.origin, machine=self.api.machine, stubs=self.api.stubs))
         return Person(app, "", self.new_client)
 
     async def leaves(self) -> None:

@@ -9,10 +9,11 @@ from starlette.routing import BaseRoute, Route
 
 from parity.services.proxy import Mode
 from parity.services.running import Services
+from parity.services.stubs import StubMode
 
 ACTIONS = {
     "away": "connections are refused, open ones are cut; a stub answers 503",
-    "silent": "connections are accepted and never answered",
+    "silent": "connections are accepted and never answered; a stub takes requests and never answers them",
     "frozen": "nothing passes on any connection, and what was sent arrives afterwards",
     "back": "as it was",
     "cut": "open connections are cut, new ones work",
@@ -61,12 +62,13 @@ async def _service(services: Services, name: str, action: str) -> None:
 
 
 def _stub(services: Services, name: str, action: str) -> None:
-    if action == "away":
-        services.stubs.away.add(name)
-    elif action == "back":
-        services.stubs.away.discard(name)
+    if action == "back":
+        services.stubs.modes.pop(name, None)
+    elif action in tuple(StubMode):
+        services.stubs.modes[name] = StubMode(action)
     else:
-        raise HTTPException(400, f"{name} is a stub: away and back are possible, {action} is not")
+        known = ", ".join([*StubMode, "back"])
+        raise HTTPException(400, f"{name} is a stub: {action} is not possible; possible: {known}")
 
 
 def _all(services: Services) -> dict[str, dict[str, object]]:
@@ -76,5 +78,5 @@ def _all(services: Services) -> dict[str, dict[str, object]]:
         for name, proxy in services.proxies.items()
     }  # fmt: skip
     for name in services.stubs.names():
-        shown[name] = {"kind": "stub", "mode": "away" if name in services.stubs.away else "here"}
+        shown[name] = {"kind": "stub", "mode": str(services.stubs.modes.get(name, "here"))}
     return shown

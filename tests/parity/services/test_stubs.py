@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 
 from parity.config.parity_toml import Stub
-from parity.services.stubs import Stubs, find
+from parity.services.stubs import LOOK_S, StubMode, Stubs, find
 
 PAY = Stub.model_validate(
     {
@@ -49,8 +51,21 @@ async def test_what_is_not_declared_says_not_implemented(client: httpx.AsyncClie
 
 
 async def test_a_stub_that_is_away_answers_503(client: httpx.AsyncClient, stubs: Stubs) -> None:
-    stubs.away.add("pay.example")
+    stubs.modes["pay.example"] = StubMode.AWAY
     assert (await client.post("/pay.example/v1/charges")).status_code == 503
+
+
+async def test_a_silent_stub_takes_the_request_and_answers_only_when_it_is_back(
+    client: httpx.AsyncClient, stubs: Stubs
+) -> None:
+    stubs.modes["pay.example"] = StubMode.SILENT
+    waiting = asyncio.create_task(client.post("/pay.example/v1/charges"))
+    while not stubs.calls:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert not (await asyncio.wait([waiting], timeout=4 * LOOK_S))[0]
+    stubs.modes.clear()
+    assert (await waiting).status_code == 503
+    assert (await client.post("/pay.example/v1/charges")).status_code == 201
 
 
 async def test_a_host_without_a_stub_is_named_with_the_known_ones(client: httpx.AsyncClient) -> None:

@@ -5,30 +5,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from parity.checks import Proxy, Wrap, check
+from parity.checks import Proxy, Wrap, check, not_judged
 from parity.checks.generic.support import PATIENCE_S, not_declared, probed_in_time, probes_beside, readable, until
 from parity.checks.machines import Machines
-from parity.checks.person import People, Person, missing
+from parity.checks.person import Attempt, People, Person, missing
 from parity.checks.stack import Stack
-from parity.contract import Refused
+from parity.contract import RateLimited, Refused
 from parity.wraps import boot
 
 # Seconds without a byte after which a connection counts as idle.
 IDLE_S = 0.6
+# What a framework answers for an exception that the app did not expect.
+CRASHED = 500
 
 
 @asynccontextmanager
 async def service(stack: Stack, name: str, action: str) -> AsyncIterator[None]:
-    """Put the service into a state (``away``: refuses connections; ``silent``: never answers), and restore it."""
+    """Put a service or a stub into a state (``away``, ``silent``, ``frozen``), and restore it at the end.
+
+    With ``silent`` open connections are cut: an app that keeps them in a pool would not notice anything else.
+    """
     await stack.admin("POST", f"/services/{name}/{action}")
     try:
+        if action == "silent" and name in stack.site.project.parity.services:
+            await stack.admin("POST", f"/services/{name}/cut")
         yield
     finally:
         await stack.admin("POST", f"/services/{name}/back")
+
+
+async def require_used(person: Person, stack: Stack, name: str) -> None:
+    """End the check as "not judged" where no Machine ever connected to the service: its absence would show nothing."""
+    await person.attempt()
+    if not (await stack.admin("GET", "/services"))[name]["accepted"]:
+        address = "${PARITY_SERVICE_" + name.upper().replace("-", "_") + "}"
+        not_judged(
+            f"no Machine has connected to {name}, so nothing shows what its absence does. Give the app its address,"
+            f" {address}, in a secret or in [standin.env], or remove [services.{name}] from parity.toml"
+        )
 
 
 @check(
@@ -44,6 +62,7 @@ async def service(stack: Stack, name: str, action: str) -> AsyncIterator[None]:
 async def test_service_away(person: Person, stack: Stack) -> None:
     """Give connections and queries a timeout, answer 503 inside the CORS middleware, and reconnect automatically."""
     for name in stack.site.project.parity.services:
+        await require_used(person, stack, name)
         early = await person.attempt()
         for action in ("away", "silent"):
             async with service(stack, name, action):
@@ -56,6 +75,10 @@ async def test_service_away(person: Person, stack: Stack) -> None:
             assert write.acknowledged or readable(last.get("answer_headers", {}), stack.site.origin), (
                 f'{what} the page cannot read the refusal ({last["asked"]}: {last["answer"]}) and sees only "Failed to'
                 ' fetch": answer 503 inside the CORS middleware'
+            )
+            assert last["answer"] != CRASHED, (
+                f"{what} a write fails as a crash does: {write.answer}. Catch the error of the service: do without it"
+                " where it only helps (a cache, a limiter), and answer 503 where the write needs it"
             )
             later = await until(person.attempt, lambda one: one.acknowledged, PATIENCE_S)
             assert later.acknowledged, (
@@ -83,6 +106,7 @@ async def test_health_without_service(person: Person, machines: Machines, stack:
     """Let the health check say whether this process serves, and report the service elsewhere."""
     machine = await machines.first()
     for name in stack.site.project.parity.services:
+        await require_used(person, stack, name)
         for action in ("away", "silent"):
             async with service(stack, name, action):
                 probe = await probed_in_time(stack, machine)
@@ -186,6 +210,7 @@ async def test_connections_cut(person: Person, stack: Stack) -> None:
 async def test_boot_without_service(person: Person, machines: Machines, stack: Stack) -> None:
     """Connect when a request needs the service, or exit, so that Fly restarts the Machine."""
     for name in stack.site.project.parity.services:
+        await require_used(person, stack, name)
         async with machines.booting() as made:
             async with service(stack, name, "away"):
                 await until(lambda made=made: machines.get(made), lambda seen: seen["port"] != "probing", PATIENCE_S)  # type: ignore[misc]
@@ -205,35 +230,52 @@ async def test_boot_without_service(person: Person, machines: Machines, stack: S
     needs=("stubs",),
     rests_on=("test_writes_last",),
     alone=True,
-    deadline_s=200,
+    deadline_s=400,
 )
 async def test_outside_api_away(person: Person, people: People, newcomer: Person, stack: Stack) -> None:
     """Answer 502 or 503 inside of CORS where the API of others is needed, and do without it elsewhere."""
     for name in stack.site.project.parity.stubs:
-        began = len(stack.said)
-        async with service(stack, name, "away"):
-            write = await person.attempt()
-            shown = await person.reads()
-            with contextlib.suppress(Refused):  # a sign-in by mail needs its provider
-                await newcomer.app.sign_in()
-            said = stack.said[began:]
-            probe = await probed_in_time(stack, await Machines(stack).first())
-        unreadable = [
-            f"{one['asked']} is answered {one['answer'] or 'nothing'}"
-            for one in said
-            if not readable(one.get("answer_headers", {}), stack.site.origin) or one["answer"] is None
-        ]
-        assert not unreadable, (
-            f"with {name} away the page cannot read what the app answers: {unreadable[0]}. Give the call a timeout, and"
-            " answer inside of CORS"
-        )
-        assert probe.startswith("2"), (
-            f"with {name} away the health check answers {probe}: Fly would stop routing to every Machine"
-        )
-        assert not missing([write], shown), f"with {name} away an acknowledged write is not shown: {shown}"
+        for action in ("away", "silent"):
+            await without(name, action, person, newcomer, stack)
         later = await until(person.attempt, lambda one: one.acknowledged, PATIENCE_S)
         assert later.acknowledged, f"{PATIENCE_S:g} s after {name} came back no write is acknowledged: {later.answer}"
         try:
             await people()
         except Refused as refused:
             raise AssertionError(f"after {name} came back no new person can sign in: {refused}") from None
+
+
+async def without(name: str, action: str, person: Person, newcomer: Person, stack: Stack) -> None:
+    """What a person and someone new do is answered, and so is the health check, with the outside API ``away`` (it
+    answers 503) or ``silent`` (it never answers)."""
+    began, machine = len(stack.said), await Machines(stack).first()
+
+    async def do() -> tuple[Attempt, Collection[str] | str]:
+        write, shown = await person.attempt(), await person.reads()
+        with contextlib.suppress(Refused, RateLimited):  # a sign-in by mail needs its provider
+            await newcomer.app.sign_in()
+        return write, shown
+
+    async with service(stack, name, action):
+        doing = asyncio.create_task(do())
+        probes = await probes_beside([doing], stack, machine)
+        write, shown = await doing
+        probes.append(await probed_in_time(stack, machine))
+    told = "is away (it answers 503)" if action == "away" else "is silent (it takes a request and never answers)"
+    unreadable = [
+        f"{one['asked']} is answered {one['answer'] or 'nothing'}"
+        for one in stack.said[began:]
+        if stack.target.api_url in one["asked"]  # the health check is asked at the Machine's own address
+        and (one["answer"] is None or not readable(one.get("answer_headers", {}), stack.site.origin))
+    ]
+    assert not unreadable, (
+        f"while {name} {told}, the page cannot read what the app answers: {unreadable[0]}. Give the call a timeout of a"
+        " few seconds, and answer 502 or 503 inside the CORS middleware"
+    )
+    ill = [probe for probe in probes if not probe.startswith("2")]
+    assert not ill, (
+        f"while {name} {told}, the health check answers {ill[0]} in {stack.site.probe_timeout_s:g} s, its timeout: Fly"
+        " would stop routing to every Machine. Leave that API out of the health check, and call it with an asynchronous"
+        " client or in a thread, because a synchronous call in an async handler blocks the event loop"
+    )
+    assert not missing([write], shown), f"while {name} {told}, an acknowledged write is not shown: {shown}"

@@ -36,10 +36,10 @@ def pool() -> ConnectionPool[Any]:
         os.environ["DATABASE_URL"],
         min_size=1,
         max_size=4,
-        timeout=5,
+        timeout=600 if MISTAKE == "database_without_timeout" else 5,
         # By default a pool pauses longer and longer between its tries, also after the server is back.
         reconnect_timeout=2,
-        kwargs={"row_factory": dict_row, "connect_timeout": 3},
+        kwargs={"row_factory": dict_row, "connect_timeout": 0 if MISTAKE == "database_without_timeout" else 3},
         check=None if MISTAKE == "pool_unchecked" else _tried,
         open=True,
     )
@@ -52,6 +52,6 @@ def transaction() -> Iterator[psycopg.Connection[Any]]:
         with pool().connection() as connection:
             yield connection
     except (psycopg.OperationalError, PoolTimeout) as error:
-        if MISTAKE == "pool_unchecked":
+        if MISTAKE in ("pool_unchecked", "database_errors_unhandled"):
             raise
         raise Away(str(error)) from error

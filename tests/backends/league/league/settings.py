@@ -7,6 +7,8 @@ import os
 MISTAKES = (
     "bucket_needed_for_writes",
     "commit_later",
+    "database_errors_unhandled",
+    "database_without_timeout",
     "errors_without_cors",
     "events_compressed",
     "film_early",

@@ -102,7 +102,7 @@ def _send(to: str, text: str) -> None:
     if MISTAKE == "mail_given_up" and _FAILED:
         raise NoMail(_FAILED[0])
     try:
-        with urllib.request.urlopen(request, timeout=MAIL_S):
+        with urllib.request.urlopen(request, timeout=None if MISTAKE == "mail_without_timeout" else MAIL_S):
             pass
     except (urllib.error.URLError, OSError) as error:
         _FAILED[:] = [str(error)]

@@ -21,6 +21,7 @@ MISTAKES = (
     "limiter_outside_cors",
     "loop_blocked",
     "mail_given_up",
+    "mail_without_timeout",
     "notes_cached",
     "parts_unchecked",
     "poster_unchecked",

@@ -67,8 +67,8 @@ class Api:
     """An HTTP client that sends requests to the app as one person's browser does from the page's origin.
 
     ``http`` belongs to this person and keeps their cookies. ``headers`` are sent with every request. ``user`` is a new
-    id, unique to this person. ``origin`` is None where page and API have the same origin. ``machine`` pins the requests
-    to one Machine.
+    id, unique to this person. ``origin`` is the page's; None where page and API have the same origin. ``machine`` pins
+    the requests to one Machine.
     """
 
     http: httpx.AsyncClient
@@ -83,9 +83,19 @@ class Api:
 
     @property
     def all_headers(self) -> dict[str, str]:
-        """All headers of a request: ``headers``, the browser's ``Origin`` and those of ``routing``."""
-        origin = {"Origin": self.origin} if self.origin else {}
-        return {**origin, **self.headers, **self.routing}
+        """All headers of a GET request: ``headers``, the browser's ``Origin`` and those of ``routing``."""
+        return self.headers_for("GET")
+
+    def headers_for(self, method: str) -> dict[str, str]:
+        """All headers of a request with this method.
+
+        A page of the API's own origin sends ``Origin`` too, except with GET and HEAD (Fetch standard, "append a request
+        Origin header"). Apps check it against forged requests. ``WEBSOCKET`` is a handshake, which always has it.
+        """
+        url = self.http.base_url
+        own = f"{url.scheme}://{url.netloc.decode()}" if url.host and method not in ("GET", "HEAD") else None
+        origin = self.origin or own
+        return {**({"Origin": origin} if origin else {}), **self.headers, **self.routing}
 
     @property
     def routing(self) -> dict[str, str]:
@@ -110,7 +120,7 @@ class Api:
         """
         try:
             return await self.http.request(
-                method, path, headers={**self.all_headers, **(headers or {})}, json=json, **more
+                method, path, headers={**self.headers_for(method), **(headers or {})}, json=json, **more
             )
         except httpx.ConnectError:
             raise

@@ -166,3 +166,23 @@ async def test_a_page_is_never_led_to_plain_http() -> None:
         api = Api(http, "https://page.example")
         with pytest.raises(Refused, match=r"http://localhost:8443/done .* mixed content"):
             await api.call("GET", "http://localhost:8443/done")
+
+
+async def test_a_page_of_the_apis_own_origin_sends_it_with_all_but_get_and_head() -> None:
+    server = Server()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="https://app.example:8443/v1") as http:
+        api = Api(http, None)
+        for method in ("GET", "HEAD", "POST"):
+            await api.ask(method, "/notes", {"text": "a"})
+        assert [one.headers.get("Origin") for one in server.asked] == [None, None, "https://app.example:8443"]
+        assert api.headers_for("WEBSOCKET")["Origin"] == "https://app.example:8443"
+        assert Api(http, "https://page.example").headers_for("POST")["Origin"] == "https://page.example"
+
+
+async def test_another_person_finds_the_mails_of_the_stub_too() -> None:
+    async def stubs(_name: str) -> list[StubCall]:
+        return [StubCall("POST", "/send", "the code is 7", 202)]
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(Server())) as http:
+        person = Person(Notes(Api(http, None, stubs=stubs)), "", lambda: http)  # type: ignore[arg-type]
+        assert await person.another().api.stub_calls("mail.example", "code")

@@ -37,8 +37,9 @@ async def opened(person: Person, socket: Socket, stack: Stack, *, path: str = ""
     ``path`` replaces the path of the contract. Raises ``NotOpened``.
     """
     url = httpx.URL(stack.target.api_url).join(path or socket.path)
-    request = person.api.http.build_request("GET", url, headers={**person.api.all_headers, **socket.headers})
-    wanted = {"cookie", *(name.lower() for name in (*person.api.all_headers, *socket.headers))}
+    sent = {**person.api.headers_for("WEBSOCKET"), **socket.headers}
+    request = person.api.http.build_request("GET", url, headers=sent)
+    wanted = {"cookie", *(name.lower() for name in sent)}
     sent = {name: value for name, value in request.headers.items() if name in wanted}
     try:
         connection = await websockets.connect(

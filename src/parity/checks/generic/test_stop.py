@@ -185,7 +185,11 @@ async def test_ends_at_its_signal(person: Person, machines: Machines, stack: Sta
         yield b"{"
         await go_on.wait()
 
-    headers = {**person.on(machine).api.all_headers, "Content-Type": "application/json", "Content-Length": "4096"}
+    headers = {
+        **person.on(machine).api.headers_for("POST"),
+        "Content-Type": "application/json",
+        "Content-Length": "4096",
+    }
     request = asyncio.create_task(stack.http.request(method, url, headers=headers, content=slowly()))
     try:
         await until(lambda: machines.get(machine), lambda seen: seen["requests"] > 0, PATIENCE_S)

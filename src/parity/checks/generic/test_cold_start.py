@@ -86,8 +86,8 @@ async def test_each_fault(people: People, machines: Machines, faults: Faults, st
             await look_again(one_case, later)
     harmful = [reason for one_case in cases for reason in one_case.wrong]
     assert not harmful, (
-        f"{how_many([one_case.wrong for one_case in cases])} failures of R2 do harm. Only a 404 of R2 means that"
-        " nothing is there; answer 503 for every other error:\n" + "\n".join(harmful)
+        f"{how_many([one_case.wrong for one_case in cases])} failures of R2 at a cold start make data look empty. Only"
+        " a 404 of R2 means that nothing is there; answer 503 for every other error:\n" + "\n".join(harmful)
     )
     if not any(one_case.fired for one_case in cases):
         not_judged("no request to R2 was hit by a fault, so nothing was tested")

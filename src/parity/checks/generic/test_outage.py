@@ -226,8 +226,8 @@ async def test_each_fault_of_a_write(people: People, machines: Machines, faults:
                     )
     wrong = [reason for each in tried for reason in each.wrong]
     assert not wrong, (
-        f"{how_many([each.wrong for each in tried])} failures of R2 do harm. Acknowledge a write only when R2 has"
-        " stored it, and keep serving after a failure:\n" + "\n".join(wrong)
+        f"{how_many([each.wrong for each in tried])} failures of R2 during a write do harm. Acknowledge it only when R2"
+        " has stored it, and keep serving after a failure:\n" + "\n".join(wrong)
     )
     if not any(each.fired for each in tried):
         not_judged("no request to R2 was hit by a fault, so nothing was tested")

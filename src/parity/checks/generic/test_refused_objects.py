@@ -96,8 +96,8 @@ async def tried(
             await judge(one)
     wrong = [reason for one in tries for reason in one.wrong]
     assert not wrong, (
-        f"{how_many([one.wrong for one in tries])} refusals of R2 do harm. Look at R2's answer before"
-        " you report success, tell the person of a failure, and let them try again:\n" + "\n".join(wrong)
+        f"{how_many([one.wrong for one in tries])} refusals of R2 are not handled. Report success only after R2's"
+        " acknowledgement, tell the person of a failure, and let them try again:\n" + "\n".join(wrong)
     )
     if not any(one.fired for one in tries):
         not_judged(f"the app stored nothing at {' or '.join(keys)} while R2 refused that, so nothing was tested")

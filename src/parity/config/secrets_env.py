@@ -59,6 +59,7 @@ def _assignment(line: str, variables: Mapping[str, str], where: str) -> tuple[st
             where,
             f"{name} is still {OPEN}",
             "a stand-in value",
-            "another service has an address here: ${PARITY_STUB_…} of [stubs], ${PARITY_SERVICE_…} of [services]",
+            "write any text that is no real secret; for the address of another service, ${PARITY_STUB_…} of [stubs] or"
+            " ${PARITY_SERVICE_…} of [services]",
         )
     return name, interpolate(text, variables, where)

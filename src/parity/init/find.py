@@ -64,9 +64,10 @@ class Findings:
 
     @property
     def secrets(self) -> list[str]:
-        """Variables that the sources cannot do without and fly.toml does not give."""
+        """Variables that the sources cannot do without, and addresses of services, that fly.toml does not give."""
         given = {*self.env, *self.image_env}
-        return [name for name in self.must if name not in given and not patterns.NOT_SECRETS.match(name)]
+        wanted = dict.fromkeys([*self.must, *self.services.values()])
+        return [name for name in wanted if name not in given and not patterns.NOT_SECRETS.match(name)]
 
     def meant_by(self, name: str) -> str:
         """The Machine's variable that a variable of a GPU function, such as ``BUCKET_KEY``, most likely is."""
@@ -264,14 +265,17 @@ def _sources(root: Path, found: Findings) -> None:
         text = path.read_text("utf-8", "replace")
         relative = str(path.relative_to(root))
         boto3 = boto3 or patterns.BOTO3.search(text) is not None
-        for place in patterns.PLACE.findall(text):
-            found.places.setdefault(place, relative)
+        for variable, place in patterns.PLACE.findall(text):
+            if variable not in found.image_env:  # else process_env gives it another value
+                found.places.setdefault(place, relative)
         app = patterns.MODAL_APP.search(text)
         if app and not found.gpu_app:
             found.gpu_app, found.gpu_entry = app[1], relative
         found.gpu_secrets += [name for name in patterns.MODAL_SECRET.findall(text) if name not in found.gpu_secrets]
         if app:  # its functions read the variables of Modal's secrets, no Machine does
-            found.gpu_reads = sorted({*found.gpu_reads, *_reads(text)})
+            itself = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")  # boto3 reads these where it is given none
+            unsaid = itself if patterns.BOTO3.search(text) and "aws_access_key_id" not in text else ()
+            found.gpu_reads = sorted({*found.gpu_reads, *_reads(text), *unsaid})
             continue
         for argument, variable, setting in patterns.GIVEN.findall(text):
             given.setdefault(patterns.BOTO3_NAMES[argument.lower()], variable or setting.upper())

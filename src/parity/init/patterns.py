@@ -42,7 +42,7 @@ BOTO3_NAMES = {
 }
 SERVICES = {"postgres": re.compile(r"DATABASE_URL|POSTGRES(QL)?_UR[LI]|PG_?DSN"), "redis": re.compile(r"REDIS_UR[LI]")}
 # A folder outside of the app's own, as a text of the source.
-PLACE = re.compile(r"""["'](/(?:data|tmp|var|mnt)(?:/[\w./-]*)?)["']""")
+PLACE = re.compile(r"""(?:["'](\w+)["']\s*,\s*)?["'](/(?:data|tmp|var|mnt)(?:/[\w./-]*)?)["']""")
 # The address of something else that the app asks.
 ADDRESS = re.compile(r"_(URL|URI|ENDPOINT|HOST|BASE|API|DSN)$")
 # What fly.toml's [env] calls the environment, and how environments are called.

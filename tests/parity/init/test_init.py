@@ -18,7 +18,7 @@ from parity.config.parity_toml import ParityConfig
 from parity.config.project import Project
 from parity.init.find import Findings, look
 from parity.init.openapi import Route, routes
-from parity.init.write import compose_yaml, contract, parity_toml
+from parity.init.write import compose_yaml, contract, parity_toml, secrets_env
 
 BACKENDS = Path(__file__).parents[2] / "backends"
 
@@ -275,13 +275,15 @@ def test_the_images_folders_become_the_machines_own(
         "fly.toml": 'app = "x"\n[env]\nWORKERS = "3"\n[http_service]\n',
         "Dockerfile": "FROM a\nWORKDIR /app\nENV DATA_DIR=/data DB_FILE=/data/app.db MODELS=/app/models UNREAD=1\n"
         "CMD exec gunicorn app:app -w ${WORKERS:-2} -b 0.0.0.0:8080\n",
-        "app.py": 'import os\nDATA = os.getenv("DATA_DIR", "/tmp/kiosk")\n'
+        "app.py": 'import os\nDATA, CACHE = os.getenv("DATA_DIR", "/tmp/albums"), "/tmp/kiosk"\n'
         'MODELS, DB = os.environ["MODELS"], os.environ["DB_FILE"]\n',
     }
     project = initialised(_files(tmp_path, files), monkeypatch)
     assert project.process.env == {"DATA_DIR": "data/", "DB_FILE": "data/app.db", "MODELS": "models"}
     assert project.process.command[5:] == ["3", "-b", "{host}:{port}"]
-    assert "to do    app.py names /tmp/kiosk: without Docker all Machines share this path" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "to do    app.py names /tmp/kiosk: without Docker all Machines share this path" in told
+    assert "/tmp/albums" not in told, "the default of a variable that the Dockerfile sets"
 
 
 @pytest.mark.parametrize("line", ["import os, boto3", "import boto3 as s3", "from aiobotocore.session import Any"])
@@ -317,6 +319,23 @@ def test_what_a_function_reads_is_of_its_modal_secret_and_no_secret_of_fly(
         "SEED": "TODO",
     }
     assert "LENS_KEY" not in (tmp_path / "parity.secrets.env").read_text()
+
+
+def test_a_function_that_leaves_its_credentials_to_boto3_is_given_them(tmp_path: Path) -> None:
+    source = 'import boto3, modal, os\napp = modal.App("jobs")\nos.environ["S3_BUCKET"]\n'
+    files = {"app.py": 'import boto3, os\nos.environ["S3_BUCKET"]\n', "gpu/jobs.py": source}
+    found = look(_files(tmp_path, files))
+    assert found.gpu_reads == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_BUCKET"]
+    assert found.meant_by("AWS_SECRET_ACCESS_KEY") == "AWS_SECRET_ACCESS_KEY"
+    given = source + 'boto3.client("s3", aws_access_key_id=os.environ["WHO"])\n'
+    (tmp_path / "gpu/jobs.py").write_text(given)
+    assert look(tmp_path).gpu_reads == ["S3_BUCKET", "WHO"]
+
+
+def test_a_service_whose_address_the_app_need_not_have_is_given_it(tmp_path: Path) -> None:
+    found = look(_files(tmp_path, {"app.py": 'import os\nREDIS = os.environ.get("REDIS_URL")\n'}))
+    assert "[services.redis]" in parity_toml(found)
+    assert "\nREDIS_URL=redis://${PARITY_SERVICE_REDIS}/0\n" in secrets_env(found)
 
 
 def test_what_boto3_is_given_says_more_than_the_names_of_the_variables(tmp_path: Path) -> None:

@@ -27,10 +27,12 @@ from parity.stack.supervisor import tail
 from parity.stack.target import Driver, Target, containers_of, local_project, require_own_stack
 
 
-def show_urls(target: Target) -> None:
-    """Print the addresses, one a line."""
+def show_urls(target: Target, project: Project) -> None:
+    """Print the addresses, one a line, of the parts that the app has."""
+    absent = {"frontend": not project.parity.app.frontend_origin, "modal": not project.parity.gpu}
     for key, value in addresses.urls(target).items():
-        click.echo(f"{key:<9} {value}")
+        if not absent.get(key):
+            click.echo(f"{key:<9} {value}")
 
 
 def _parts(project: Project, driver: Driver, environ: Mapping[str, str]) -> list[PartStatus]:
@@ -88,7 +90,7 @@ def urls(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(addresses.urls(target), indent=2))
     else:
-        show_urls(target)
+        show_urls(target, Project.load(os.environ))
 
 
 @click.command()

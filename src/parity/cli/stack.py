@@ -68,9 +68,8 @@ def _choose(environ: dict[str, str]) -> str:
 def _processes(environ: dict[str, str], timeout_s: float) -> None:
     project = Project.load(with_driver(environ, "process"))
     click.echo(lifecycle.NOT_PROVED)
-    if not lifecycle.up(project, environ, timeout_s, click.echo):
-        click.echo("the stack is already running")
-    show_urls(Target.local(project, "process"))
+    lifecycle.up(project, environ, timeout_s, click.echo)
+    show_urls(Target.local(project, "process"), project)
 
 
 def _containers(environ: dict[str, str], timeout_s: float) -> None:
@@ -82,7 +81,7 @@ def _containers(environ: dict[str, str], timeout_s: float) -> None:
         raise StackError("the process stack of this checkout is running", "`parity down` first")
     container_lifecycle.up(stack, timeout_s, click.echo)
     click.echo("\nEverything is healthy.")
-    show_urls(Target.local(project, "docker"))
+    show_urls(Target.local(project, "docker"), project)
     if not _resolves(COMPOSE_R2_HOST):
         click.echo(
             f"This machine's resolver does not know {COMPOSE_R2_HOST}: browsers and curl do, other programs need "

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
 
 from parity.checks import Proxy, check
 from parity.checks.faults import Faults
 from parity.checks.generic.support import PATIENCE_S, not_declared, until, within_s
-from parity.checks.generic.test_jobs import LATE_S, answered_state, begun, ended, lasting, still_running
+from parity.checks.generic.test_jobs import INTERRUPTED_AT, begun, ended, lasting, still_running, time_taken
 from parity.checks.machines import Machines, unwanted_end
 from parity.checks.person import Person
 from parity.checks.stack import Stack
 from parity.contract import Job
-
-# Seconds until what works on a job is killed: after its acceptance, and after each kill. A worker that has not taken
-# the job at the first kill has taken it at a later one.
-KILLED_AFTER_S = (0.0, 1.0, 2.0)
 
 
 @check(
@@ -58,35 +53,22 @@ async def test_job_after_its_worker_ended(person: Person, machines: Machines, st
     needs=("job", "ffmpeg"),
     rests_on=("test_job_done", "test_job_over_a_restart"),
     alone=True,
-    deadline_s=400,
+    deadline_s=600,
 )
 async def test_job_over_a_kill(person: Person, machines: Machines, faults: Faults, stack: Stack, video: bytes) -> None:
     """Take a job with a lease, renew it while the work goes on, and let another worker take a job whose lease ended."""
     groups = [one["id"] for one in await stack.admin("GET", "/fly/groups")]
     if not groups and within_s(person):
         not_declared("by the contract's within_s a killed Machine may take the order of a job with it")
-    async with lasting(person, video, faults) as job:
-        kills = await killed(job, machines, groups, KILLED_AFTER_S)
-    await assert_ended(job)
-    if kills < len(KILLED_AFTER_S):
-        # It was over before the later kills. R2 is slowed, so that another job lasts until then.
-        async with faults.on(delay=LATE_S, must_fire=False):
-            job = await begun(person, video)
-            await killed(job, machines, groups, KILLED_AFTER_S[1:])
+    took_s = await time_taken(person, machines, video)
+    for share in INTERRUPTED_AT:
+        async with lasting(person, video, faults) as job:
+            await asyncio.sleep(share * took_s)
+            for machine in groups or [await machines.first()]:
+                await machines.kill(machine)
+            await machines.start_workers()  # Fly starts a Machine that failed again
+            await machines.first()
         await assert_ended(job)
-
-
-async def killed(job: Job, machines: Machines, groups: Sequence[str], after_s: Sequence[float]) -> int:
-    """Kill the Machines that may work on the job, at these times while it goes on. Returns how many times."""
-    for kills, pause_s in enumerate(after_s):
-        await asyncio.sleep(pause_s)
-        if (await answered_state(job)).at != "running":
-            return kills
-        for machine in groups or [await machines.first()]:
-            await machines.kill(machine)
-        await machines.start_workers()  # Fly starts a Machine that failed again
-        await machines.first()
-    return len(after_s)
 
 
 async def assert_ended(job: Job) -> None:

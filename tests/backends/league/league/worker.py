@@ -15,6 +15,8 @@ from league.database import Away, transaction
 from league.settings import MISTAKE
 
 PAUSE_S, LEASE_S, TRIES_S = 0.5, 10, 4.0
+# A real one loads what it works with. Who interrupts it sooner after a start interrupts no job.
+START_S = 4.0
 STOP = threading.Event()
 TAKE = """
 update jobs set state = 'running', lease = now() + make_interval(secs => %s) where id = (
@@ -64,6 +66,7 @@ def ended(job: dict[str, Any], state: str, reason: str) -> None:
 def main() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: STOP.set())
+    STOP.wait(START_S)
     while not STOP.is_set():
         try:
             job = take()

@@ -31,7 +31,7 @@ async def address(make_settings: Callable[..., Settings]) -> AsyncIterator[str]:
         async with asyncio.timeout(30):
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=ALICE) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=ALICE, timeout=60) as client:
             made = await client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=BEARER)
             assert made.status_code == 201, made.text
         yield f"127.0.0.1:{port}"
@@ -45,7 +45,9 @@ def encoded(token: str) -> str:
 
 
 async def test_a_request_without_the_token_is_refused_so_that_a_browser_can_read_why(address: str) -> None:
-    async with httpx.AsyncClient(base_url=f"http://{address}", headers={**ALICE, "Origin": ORIGIN}) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://{address}", headers={**ALICE, "Origin": ORIGIN}, timeout=60
+    ) as client:
         for wrong in ({}, {b"Authorization": b"Bearer no"}, {b"Authorization": b"Basic " + TOKEN.encode()}):
             answer = await client.get("/api/profiles", headers=wrong)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")

@@ -63,7 +63,7 @@ async def test_a_call_that_waits_for_its_next_try_holds_no_thread(calls: Calls) 
         raise TryAgain("503")
 
     waiting = [asyncio.ensure_future(calls.run("GET", fail, patient)) for _ in range(4)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(failed) < 4:  # noqa: ASYNC110 - threads begin when they begin
             await asyncio.sleep(0.001)
         assert await calls.run("GET", lambda _: "answer", POLICY) == "answer"
@@ -82,7 +82,7 @@ async def test_one_group_leaves_threads_to_the_others() -> None:
         return going_on.wait(30)
 
     slow = [asyncio.ensure_future(calls.run("GET", hang, POLICY, "slow")) for _ in range(10)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(began) < 2:  # noqa: ASYNC110 - threads begin when they begin
             await asyncio.sleep(0.001)
         for number in range(5):
@@ -105,7 +105,7 @@ async def test_a_call_past_its_deadline_takes_a_slot_of_its_group_until_its_thre
         assert all(isinstance(e, StorageUnavailable) for e in await asyncio.gather(*late, return_exceptions=True))
     assert len(began) == 2
     going_on.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await calls.run("GET", lambda _: "answer", POLICY, "slow") == "answer"
     calls.close()
 

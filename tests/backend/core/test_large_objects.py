@@ -41,14 +41,14 @@ class SlowLink:
 
     async def asked(self, times: int) -> None:
         """Returns when so many requests wait here."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.waiting < times:  # noqa: ASYNC110 - the server is asked when it is asked
                 await asyncio.sleep(0.001)
 
     async def over(self) -> None:
         """Lets all go on, and returns when each has ended."""
         self.going_on.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.ended < self.begun:  # noqa: ASYNC110 - connections end when they end
                 await asyncio.sleep(0.001)
 

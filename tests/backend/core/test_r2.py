@@ -279,7 +279,7 @@ async def test_a_presigned_put_creates_one_object_of_one_type_and_size(r2: R2Sto
     import ssl
 
     trust = ssl.create_default_context(cafile=str(certificates.ca))
-    async with httpx.AsyncClient(verify=trust) as client:
+    async with httpx.AsyncClient(verify=trust, timeout=60) as client:
         put = await r2.presign_put("dev/v.mp4", "video/mp4", 1)
         assert (await client.put(put.url, content=b"vv", headers=put.headers)).status_code == 403
         for missing in put.headers:
@@ -300,7 +300,7 @@ async def test_a_multipart_upload_by_presigned_urls(r2: R2Store, certificates: C
 
     upload = await r2.create_multipart("dev/v.mp4", "video/mp4")
     parts = []
-    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(certificates.ca))) as client:
+    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(certificates.ca)), timeout=60) as client:
         sizes = (5 * MIB, 10)
         urls = await r2.presign_parts("dev/v.mp4", upload, sizes)
         assert (await client.put(urls[0], content=bytes(5 * MIB + 1))).status_code == 403
@@ -312,7 +312,7 @@ async def test_a_multipart_upload_by_presigned_urls(r2: R2Store, certificates: C
     with pytest.raises(InvalidRequest):
         await r2.complete_multipart("dev/v.mp4", upload, [])
     await r2.complete_multipart("dev/v.mp4", upload, parts)
-    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(certificates.ca))) as client:
+    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(certificates.ca)), timeout=60) as client:
         assert (await client.put(urls[1], content=bytes(10))).status_code == 404
     assert (await r2.head("dev/v.mp4")).size == 5 * MIB + 10
     with pytest.raises(ObjectMissing):
@@ -330,7 +330,7 @@ async def test_a_profile_or_a_video_whose_reads_hang_holds_no_other_profile_up(r
     ):
         client = r2._requests.__dict__["client"] = Hanging(r2._requests.client, part)
         stuck: list[asyncio.Future[Any]] = [asyncio.ensure_future(work()) for _ in range(40)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while client.hanging < most:  # noqa: ASYNC110 - threads begin when they begin
                 await asyncio.sleep(0.001)
             await r2.put_bytes(f"{other}b", b"y")

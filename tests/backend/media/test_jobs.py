@@ -100,7 +100,7 @@ async def started(api: Api, make_video: Callable[..., bytes]) -> str:
 
 async def working(worker: Held) -> None:
     """Return when the worker has begun, which is after its job's status says so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not worker.runs:  # noqa: ASYNC110 - the worker begins by itself
             await asyncio.sleep(0.01)
 
@@ -129,7 +129,7 @@ async def test_a_job_ends_with_its_profile_and_leaves_no_call_behind(
     await started(api, make_video)
     await working(worker)
     await api.call("DELETE", "/api/profiles/main", expect=204)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
             await asyncio.sleep(0.01)
     assert (worker.cancelled, worker.abandoned) == (1, ["call-1"])
@@ -150,7 +150,7 @@ async def test_the_file_of_a_job_that_ends_after_its_row_was_deleted_goes_too(
         async with core.databases.session(CONTEXT) as session:
             await session.write(lambda connection: rows.delete(connection, export))
     rendered.go.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
             await asyncio.sleep(0.01)
     assert rendered.discarded == [export]
@@ -166,7 +166,7 @@ async def test_the_file_of_an_export_that_was_cancelled_elsewhere_stays_for_a_re
     async with app.state.core.databases.session(CONTEXT) as session:
         await session.write(lambda connection: rows.cancel(connection, export))
     rendered.go.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
             await asyncio.sleep(0.01)
     assert rendered.discarded == []
@@ -186,7 +186,7 @@ async def test_the_preview_of_a_game_that_was_deleted_on_another_machine_leaves_
 
     await serve(store, make_settings(), delete)
     rendered.go.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
             await asyncio.sleep(0.01)
     assert [key for key, (data, *_) in store.objects.items() if f"/games/{game}/" in key and data] == []

@@ -136,7 +136,7 @@ async def test_progress_that_does_not_come_keeps_no_result_waiting(settings: Set
             raise AssertionError
 
     await store.put_bytes(OUT, b"abc")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await worker(store, Silent(settings, {"old": RESULT})).run(Row("old").work) == RESULT
 
 

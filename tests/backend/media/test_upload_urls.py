@@ -78,7 +78,7 @@ async def uploads(
         async with (
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="https://api.test", headers=person) as api,
-            httpx.AsyncClient(verify=trust, trust_env=False) as r2,
+            httpx.AsyncClient(verify=trust, trust_env=False, timeout=60) as r2,
         ):
             made = Uploads(app, api, r2)
             await made.call("POST", "/api/profiles", {"name": "Main", "id": "main"}, expect=201)

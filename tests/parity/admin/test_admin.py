@@ -35,7 +35,7 @@ async def gateway() -> AsyncIterator[httpx.AsyncClient]:
         routes = gateway_routes({"r2": f"http://127.0.0.1:{port}", "modal": f"http://127.0.0.1:{closed}"})
         async with (
             serving(Starlette(routes=routes), "127.0.0.1", 0) as front,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{front}", trust_env=False) as client,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{front}", trust_env=False, timeout=60) as client,
         ):
             yield client
 
@@ -75,7 +75,10 @@ async def test_answers_are_sent_at_once_and_do_not_wait_for_acknowledgements() -
             options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             super().connection_made(transport)  # type: ignore[arg-type]
 
-    async with serving(APP, "127.0.0.1", 0, http=Noting) as port, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        serving(APP, "127.0.0.1", 0, http=Noting) as port,
+        httpx.AsyncClient(trust_env=False, timeout=60) as client,
+    ):
         assert (await client.get(f"http://127.0.0.1:{port}/r2/x", params={"a": "1"})).is_success
     assert options
     assert all(options)

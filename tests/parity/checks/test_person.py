@@ -153,7 +153,7 @@ async def test_a_sign_in_finds_the_code_of_its_mail_in_the_calls_of_a_stub() -> 
     async def stubs(_name: str) -> list[StubCall]:
         return [StubCall("POST", "/mails", f"{name}: the code is {number}", 202) for number, name in enumerate("abab")]
 
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         api = Api(http, None, stubs=stubs)
         assert [call.body[-1] for call in await api.stub_calls("mail.example", containing="a:")] == ["0", "2"]
         with pytest.raises(Refused, match="a deployed app has no stubs"):

@@ -236,7 +236,7 @@ async def test_an_edit_is_served_while_the_functions_are_still_being_deployed(tr
     async with tree.developing((tree.folder,), deploy):
         tree.say("two")
         await tree.says("two")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await begun.wait()
         tree.module.write_text(tree.module.read_text().replace("two", "three"))
         await tree.says("three")

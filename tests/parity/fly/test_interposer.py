@@ -75,7 +75,7 @@ async def interposer() -> AsyncIterator[Interposer]:
 async def client(interposer: Interposer, machine: Machine, *wraps: tuple[str, dict[str, Any]]) -> httpx.AsyncClient:
     await interposer.set([WrapSpec(name, settings) for name, settings in wraps])
     host, port = await interposer.address(machine, websocket=False)
-    return httpx.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False)
+    return httpx.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False, timeout=60)
 
 
 async def test_without_wraps_nothing_stands_between(interposer: Interposer, machine: Machine) -> None:

@@ -67,7 +67,7 @@ class Project:
 
     async def healthy(self) -> bool:
         try:
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
                 return (await client.get(f"http://127.0.0.1:{self.ports[2]}/fly/healthz")).status_code == 200
         except httpx.TransportError:
             return False
@@ -89,7 +89,9 @@ async def test_it_serves_the_app_with_secrets_and_trust_and_leaves_nothing_behin
     process = await project.serve()
     await until(project.healthy, "healthy")
     ca = project.root / ".parity" / "trust" / "ca.pem"
-    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(ca)), trust_env=False) as client:
+    async with httpx.AsyncClient(
+        verify=ssl.create_default_context(cafile=str(ca)), trust_env=False, timeout=60
+    ) as client:
         environment = (await client.get(f"https://localhost:{project.ports[0]}/show")).json()["env"]
     assert environment["R2_SECRET_ACCESS_KEY"] == "from the stand-in"
     assert environment["AWS_CA_BUNDLE"] == str(ca)
@@ -103,7 +105,7 @@ async def test_it_serves_the_app_with_secrets_and_trust_and_leaves_nothing_behin
 async def test_the_gateway_says_which_stand_in_does_not_answer(project: Project) -> None:
     process = await project.serve()
     await until(project.healthy, "healthy")
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer = await client.get(f"http://127.0.0.1:{project.ports[2]}/r2/objects")
     assert (answer.status_code, "r2" in answer.json()["title"]) == (502, True)
     process.send_signal(signal.SIGINT)
@@ -114,7 +116,7 @@ async def test_the_gateway_says_which_stand_in_does_not_answer(project: Project)
 async def test_a_taken_port_is_named_and_nothing_is_left_running(project: Project, which: int) -> None:
     with socket.create_server(("127.0.0.1", project.ports[which])):
         process = await project.serve()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             _, errors = await process.communicate()
     assert process.returncode == 2
     named = ["PARITY_API_PORT", "PARITY_API_HTTP_PORT", "PARITY_ADMIN_PORT"][which]

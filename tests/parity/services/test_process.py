@@ -31,7 +31,7 @@ def process(tmp_path: Path, **keys: object) -> ServiceProcess:
 
 
 async def fetched(service: ServiceProcess, path: str) -> str:
-    async with httpx.AsyncClient(base_url=f"http://{HOST}:{service.port}", trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=f"http://{HOST}:{service.port}", trust_env=False, timeout=60) as client:
         return (await client.get(path)).text
 
 

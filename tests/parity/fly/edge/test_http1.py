@@ -130,7 +130,7 @@ async def test_a_chunked_body_arrives_whole(edge: Edge) -> None:
 async def test_expect_100_continue_is_answered_by_the_app(edge: Edge) -> None:
     reader, writer = await edge.connect()
     writer.write(b"POST /show HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 Continue\r\n")
         writer.write(b"hello")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")

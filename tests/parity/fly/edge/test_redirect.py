@@ -26,7 +26,7 @@ def test_a_host_with_a_port_gets_the_tls_port_as_published(host: bytes, port: in
 async def plain(edge: Edge, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.standin.ports.http)
     writer.write(data)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     return answer
@@ -56,7 +56,7 @@ async def test_what_is_no_request_is_refused_as_on_the_other_port(
     edge = await start_edge(head_timeout_s=0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.standin.ports.http)
     writer.write(data)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     assert answer.startswith(b"HTTP/1.1 %d " % status)

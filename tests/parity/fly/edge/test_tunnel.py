@@ -25,7 +25,7 @@ async def close_of(socket: ClientConnection) -> Any:
 
 
 async def drain(socket: ClientConnection) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for _ in socket:
             pass
         await socket.recv()
@@ -125,7 +125,7 @@ async def test_bytes_sent_before_the_101_reach_the_app(edge: Edge) -> None:
         b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" + frame
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
         assert await reader.readexactly(4) == b"\x81\x02hi"

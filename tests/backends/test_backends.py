@@ -75,6 +75,7 @@ SCOUT = {
     "digest_checksum": ("test_job_done", "R2 refuses PutObject .*rule 11"),
     "digest_done_early": ("test_job_done", "is called done, and .* is not in the bucket"),
     "digest_on_http": ("test_job_done", "blocks it as mixed content"),
+    "digest_stage_forgotten": ("test_keys_under_the_environment", "outside of the environment"),
     "error_as_new": ("test_each_fault", "as if the person had nothing"),
     "feed_unverified": ("test_forged_credential_on_sockets", "/v1/feed opens with a forged credential"),
     "first_page_only": ("test_many", "are not shown"),

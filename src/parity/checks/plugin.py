@@ -312,6 +312,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             Verdict.NOT_DECLARED,
             *((Verdict.NOT_SHOWN,) if run.site.live else ()),
         ):
+            if verdict is Verdict.NOT_SHOWN:  # the app is not to blame, so the run may still end well
+                raise NotShown(f"it rests on {name}, which cannot be shown here")
             raise NotJudged(f"it rests on {name}, which is {verdict}")
 
 

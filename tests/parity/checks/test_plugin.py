@@ -56,6 +56,9 @@ EVERYTHING = """
     @check("B", "is about the image", needs=("docker",), **B)
     def test_image(): pass
 
+    @check("B", "rests on one that this host cannot show", rests_on=("test_image",), **B)
+    def test_rests_on_image(): pass
+
     @check("B", "has a variant that only the contract can name", broken="nowhere", because="x")
     def test_named(): pass
 
@@ -115,6 +118,7 @@ def test_a_check_and_its_proof_end_with_the_right_verdicts(
 
 def test_a_check_that_this_host_cannot_show_is_not_passed(proven: Ended) -> None:
     assert proven.verdict("test_image") is Verdict.NOT_SHOWN
+    assert proven.verdict("test_rests_on_image") is Verdict.NOT_SHOWN
 
 
 def test_a_check_without_a_variant_runs_once_and_says_why(proven: Ended) -> None:

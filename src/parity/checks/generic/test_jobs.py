@@ -99,12 +99,20 @@ async def answered_state(job: Job) -> JobState:
 
 
 def elsewhere(key: str, objects: Collection[str]) -> str:
-    """Advice about a missing object, which names an object of the same name under another prefix if there is one."""
-    name = key.rpartition("/")[2]
-    found = next((other for other in objects if other.rpartition("/")[2] == name), "")
+    """Advice about a missing object, which names an object that only the first part of its key tells from it.
+
+    One that merely has the same file name may be another object of the job, such as the record of its state.
+    """
+    wanted = {key, below_first(key)} - {""}
+    found = next((other for other in objects if wanted & {other, below_first(other)}), "")
     if found:
         return f"it lies at {found}. The app and the GPU function must build the same key, environment included"
     return "call a job done only when R2 has acknowledged its output"
+
+
+def below_first(key: str) -> str:
+    """The key without its first part, which often is the environment; empty for a key of one part."""
+    return key.partition("/")[2]
 
 
 def still_running(job: Job) -> str:

@@ -91,6 +91,9 @@ async def test_a_refusal_counts_only_when_it_lasts(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_output_that_lies_under_another_prefix_is_found() -> None:
+    assert "it lies at live/out/1.txt" in elsewhere("staging/out/1.txt", ["live/out/1.txt"])
+    record = ["staging/ada/renders/1.json"]
+    assert "acknowledged its output" in elsewhere("staging/ada/out/1.json", record), "its state, not its output"
     assert "it lies at lens/ada/out/1.txt" in elsewhere("staging/lens/ada/out/1.txt", ["lens/ada/out/1.txt", "x/2.txt"])
     assert (
         elsewhere("staging/out/1.txt", ["staging/out/2.txt"])

@@ -12,6 +12,7 @@ MISTAKES = (
     "digest_checksum",
     "digest_done_early",
     "digest_on_http",
+    "digest_stage_forgotten",
     "error_as_new",
     "feed_unverified",
     "first_page_only",

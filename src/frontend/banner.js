@@ -1,7 +1,7 @@
 // The one place where errors are shown: each until it is tried again with success, or what failed works again.
 
 import { config } from "./config.js";
-import { byId, make } from "./dom.js";
+import { byId, isolated, make } from "./dom.js";
 import { API, Back, Cancelled, Problem, Refused, Unreachable } from "./errors.js";
 
 const AGAIN_MS = 4000;
@@ -91,12 +91,12 @@ function words(error) {
   if (error instanceof Back) {
     return [make("strong", {}, error.message), make("p", {}, "Your last change may be missing. Look, and try again if it is.")];
   }
-  if (!(error instanceof Problem)) return [make("strong", {}, sentence(error.message))];
+  if (!(error instanceof Problem)) return [make("strong", {}, ...isolated(sentence(error.message)))];
   if (error.status === 401) return [make("strong", {}, "This app is private."), make("p", {}, "Try again, and type the access token that you were given.")];
   const [title, detail] = error.status >= 500 ? [`The server has a problem (${error.status})`, error.message]
     : error.detail ? [error.title || "The server refused this", error.detail] : [error.message, ""];
   const lines = [make("strong", {}, sentence(title))];
-  if (detail) lines.push(make("p", {}, sentence(detail)));
+  if (detail) lines.push(make("p", {}, ...isolated(sentence(detail))));
   if (error.fields.length) {
     lines.push(make("ul", { "aria-label": "Fields" },
       ...error.fields.map(({ field, message }) => make("li", {}, `${fieldName(field)}: ${message}`))));

@@ -3,7 +3,7 @@
 import { guarded, showError } from "./banner.js";
 import { changeClip, createClip, deleteClip, extractClip } from "./calls.js";
 import { confirmDelete } from "./dialogs.js";
-import { byId, clock, count, fill, iconButton, listed, make } from "./dom.js";
+import { byId, clock, count, fill, iconButton, isolated, listed, make } from "./dom.js";
 import { Problem } from "./errors.js";
 import { profileId } from "./identity.js";
 import { frameRate, jumpTo, play, playing, shownFrame } from "./player.js";
@@ -114,7 +114,7 @@ function edit(id) {
   for (const field of FIELDS) write(field, frameAt(clip[field], clip.game_id));
   byId("clip-create").textContent = "Save clip";
   byId("clip-cancel").hidden = false;
-  byId("clip-form-title").textContent = `Edit “${clip.name}”`;
+  byId("clip-form-title").replaceChildren(...isolated(`Edit “${clip.name}”`));
   drawClips(data);
   const at = Number(byId("clip-start").value);
   guarded(null, () => play({ game: clip.game_id }, { at: at + shownFrame().lasts / 2 }), { key: "player" });

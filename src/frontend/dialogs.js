@@ -1,6 +1,6 @@
 // Questions: delete or not, another name, the access token. Native dialogs, so that Escape and focus work as expected.
 
-import { byId, make, stillThere } from "./dom.js";
+import { byId, isolated, make, stillThere } from "./dom.js";
 import { accessToken, useToken } from "./identity.js";
 
 /** Questions about what is on the page are left: the page shows another profile. */
@@ -36,8 +36,8 @@ const questionIsOpen = () => document.querySelector("dialog[open]") !== null;
  */
 export async function confirmDelete(what, changes = [], gone = null) {
   if (questionIsOpen()) return false;
-  byId("delete-title").textContent = `Delete ${what}?`;
-  byId("delete-changes").replaceChildren(...changes.map((line) => make("li", {}, line)));
+  byId("delete-title").replaceChildren(...isolated(`Delete ${what}?`));
+  byId("delete-changes").replaceChildren(...changes.map((line) => make("li", {}, ...isolated(line))));
   byId("delete-changes").hidden = !changes.length;
   const close = () => byId("delete-dialog").close("");
   gone?.addEventListener("abort", close);

@@ -15,6 +15,13 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/**
+ * A sentence with each quoted name in an element of its own: an Arabic or Hebrew name, or a mark in it that turns the
+ * direction, must not move the words around it.
+ */
+export const isolated = (text) =>
+  text.split(/(?<=“)([^”]*)(?=”)/).map((part, place) => (place % 2 ? make("bdi", {}, part) : part));
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** One of the symbols of index.html. */

@@ -3,7 +3,7 @@
 import { guarded } from "./banner.js";
 import { changeProject, createProject, deleteProject } from "./calls.js";
 import { confirmDelete } from "./dialogs.js";
-import { byId, count, fill, iconButton, make, roughly } from "./dom.js";
+import { byId, count, fill, iconButton, isolated, make, roughly } from "./dom.js";
 import { change, clipOf, data, reelOf } from "./store.js";
 import { saved, typed } from "./typed.js";
 
@@ -35,7 +35,7 @@ function item(reel) {
   const clips = reel.clip_ids.length ? `${count(reel.clip_ids.length, "clip")}, ${roughly(seconds)}` : "no clips";
   const facts = [clips, aspect, quality, ...(text ? [`“${text}”`] : [])].join(" · ");
   return make("li", { class: editing === reel.id ? "chosen" : "", data: { testid: "reel-item", id: reel.id } },
-    make("span", { class: "row" }, make("span", { class: "title" }, reel.name), make("span", { class: "hint" }, facts)),
+    make("span", { class: "row" }, make("span", { class: "title" }, reel.name), make("span", { class: "hint" }, ...isolated(facts))),
     make("span", { class: "actions" },
       iconButton("pencil", `Edit ${reel.name}`, () => edit(reel.id)),
       iconButton("trash", `Delete ${reel.name}`, () => remove(reel))));
@@ -90,7 +90,7 @@ function edit(id) {
   for (const clip of data.clips ?? []) if (!reel.clip_ids.includes(clip.id)) left.add(clip.id);
   byId("project-create").textContent = "Save reel";
   byId("project-cancel").hidden = false;
-  byId("reel-form-title").textContent = `Edit “${reel.name}”`;
+  byId("reel-form-title").replaceChildren(...isolated(`Edit “${reel.name}”`));
   drawReels(data);
   byId("project-name").focus();
   byId("reel-form-title").scrollIntoView({ block: "nearest" });

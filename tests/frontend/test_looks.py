@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import BrowserContext, expect
 from tests.frontend.conftest import NewContext, open_page
 from tests.frontend.site import Api, Site
 
@@ -69,3 +69,21 @@ def test_nothing_half_said_stands_below_a_page_that_loads(contexts: NewContext, 
     tab = open_page(context, site, ready=False)
     expect(tab.locator("#starting")).to_be_visible()
     expect(tab.locator("footer")).to_be_hidden()
+
+
+def test_a_name_that_turns_the_direction_leaves_the_words_around_it_alone(
+    context: BrowserContext, api: Api, site: Site
+) -> None:
+    api.new_profile("\u202egpj.exe")
+    tab = open_page(context, site)
+    tab.locator("#profile-delete").click()
+    expect(tab.locator("#delete-title")).to_have_text("Delete the profile “\u202egpj.exe”?")
+    ends = """title => {
+        const [all, mark] = [document.createRange(), document.createRange()];
+        all.selectNodeContents(title);
+        mark.setStart(title.lastChild, title.lastChild.length - 1);
+        mark.setEnd(title.lastChild, title.lastChild.length);
+        return [all.getBoundingClientRect().right, mark.getBoundingClientRect().right];
+    }"""
+    whole, question_mark = tab.locator("#delete-title").evaluate(ends)
+    assert question_mark == whole

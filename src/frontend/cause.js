@@ -9,6 +9,8 @@ const answered = new Set(); // origins that have answered this page
 /** Remembers that a service answered: its certificate is trusted. */
 export const heard = (url) => answered.add(new URL(url).origin);
 
+export const wasHeard = (url) => answered.has(new URL(url).origin);
+
 /** Whether a request is answered; null where that takes too long. */
 const answers = (url, options) =>
   fetch(url, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PROBE_MS), ...options }).then(
@@ -28,7 +30,7 @@ const hostSays = () =>
  * meets the same rules of CORS.
  *
  * - offline: the browser says so, or this page's own host does not answer either.
- * - cors: the service answers a request whose answer may not be read, and never has answered one whose answer may.
+ * - cors: the service answers a request whose answer may not be read, and none whose answer may.
  * - interrupted: it answers both by now.
  * - certificate: it answers neither, never has, and `config.json` says that it is up and has a certificate of its own.
  * - down: anything else.
@@ -37,9 +39,7 @@ export async function causeOf(url, like = {}) {
   if (navigator.onLine === false) return "offline";
   const { origin, pathname } = new URL(url);
   const [page, service] = await Promise.all([hostSays(), answers(origin + pathname, { mode: "no-cors" })]);
-  if (service && !(await refuses(origin + pathname, like))) return "interrupted";
-  // It let this page in before: Fly's proxy answers without headers of CORS while no Machine runs.
-  if (service) return answered.has(origin) ? "down" : "cors";
+  if (service) return (await refuses(origin + pathname, like)) ? "cors" : "interrupted";
   if (!page) return "offline";
   return config().ca && page.up !== false && !answered.has(origin) ? "certificate" : "down";
 }

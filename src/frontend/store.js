@@ -61,18 +61,16 @@ export async function load(...names) {
  */
 export async function change(action, ...touched) {
   const { signal } = profileEnds;
-  const refresh = async () => {
-    if (!signal.aborted) await load(...touched);
-  };
   let made;
   try {
     made = await action();
   } catch (error) {
-    // It may have been carried out all the same. Why it failed is the news, not how the look at it ends.
-    refresh().catch(() => {});
+    // It may have been carried out all the same, or what it is about was deleted elsewhere. Why it failed is the news, not
+    // how the look at everything ends.
+    if (!signal.aborted) load().catch(() => {});
     throw error;
   }
-  await refresh();
+  if (!signal.aborted) await load(...touched);
   return made;
 }
 

@@ -99,7 +99,8 @@ async function send(file, record, prepared, abort) {
 }
 
 async function goOn(record, signal) {
-  const prepared = await uploadUrls(record.game, { profile: record.profile, signal });
+  active.game = record.game;
+  const prepared = await persist(() => uploadUrls(record.game, { profile: record.profile, signal }), signal);
   hideError("upload"); // why it did not go on before; the rest may take hours
   return { record, prepared };
 }
@@ -201,7 +202,7 @@ function show(news) {
   byId("upload-title").textContent = state.title;
   byId("upload-progress").value = percent;
   const stored = `${size(state.bytes)} of ${size(state.all)} · ${Math.floor(percent)} %`;
-  byId("upload-text").textContent = state.cause ? `${waitingFor(state.cause)} · ${Math.floor(percent)} % is stored`
+  byId("upload-text").textContent = state.cause ? `${waitingFor(state.cause)}${state.bytes ? ` · ${Math.floor(percent)} % is stored` : ""}`
     : state.phase === "checking" ? "Checking the video …" : stored;
 }
 

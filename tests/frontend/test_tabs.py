@@ -126,6 +126,21 @@ def test_a_list_that_was_asked_for_before_a_change_does_not_undo_it(
     assert names(tab, "game") == ["New name"]
 
 
+def test_a_clip_of_a_game_that_another_tab_deleted_is_refused_and_the_game_leaves_the_list(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    tab = open_page(context, site)
+    expect(tab.locator("#clip-controls")).to_be_enabled()
+    api.call("DELETE", f"/api/games/{game}")
+    tab.get_by_test_id("clip-name").fill("Goal")
+    tab.get_by_test_id("clip-create").click()
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("Not found")
+    expect(tab.get_by_test_id("game-item")).to_have_count(0)
+    expect(tab.locator("#clip-form")).to_be_hidden()
+
+
 def test_the_video_chosen_last_is_the_one_that_plays(
     context: BrowserContext, api: Api, site: Site, video: Path
 ) -> None:

@@ -61,6 +61,21 @@ def test_an_upload_goes_on_after_a_reload_with_the_parts_that_are_missing(tab: P
     assert tab.evaluate("Object.keys(localStorage).filter(key => key.includes('.upload.'))") == []
 
 
+def test_an_upload_that_is_resumed_without_a_network_waits_for_it(
+    context: BrowserContext, tab: Page, long_video: Path
+) -> None:
+    interrupted(tab, long_video)
+    expect(tab.get_by_role("button", name="Resume")).to_be_visible()
+    context.set_offline(True)
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Resume").click()
+    chooser.value.set_files(long_video)
+    expect(tab.get_by_test_id("upload-text")).to_have_text("Waiting for the network")
+    context.set_offline(False)
+    expect(tab.locator(READY)).to_be_visible()
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
 def test_another_file_does_not_go_on_with_it(tab: Page, api: Api, long_video: Path, tmp_path: Path) -> None:
     interrupted(tab, long_video)
     expect(tab.get_by_test_id("game-item")).to_contain_text("interrupted")

@@ -92,7 +92,7 @@ async def until(reached: Callable[[], Awaitable[bool]]) -> None:
 async def refuses(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it closed before it had accepted
         return True
     writer.close()
     return False

@@ -14,8 +14,9 @@ from app.replication.replica import Replica
 
 _SEEDS = 150
 # A look that met an upload of its own; a file of its own that was deleted before its answer was read, 33 days later; a
-# fence that was created further ahead, and whose answer was lost.
-_FOUND = (7000704, 20009916, 1795835432)
+# fence that was created further ahead, and whose answer was lost; a list that a suspended Machine received too late,
+# beside a list of the same Machine that was new.
+_FOUND = (7000704, 20009916, 1795835432, 8800055)
 # A Machine that stopped in order, whose release the fence of a deletion refused: the fence is no file of that Machine.
 _FOUND_WITH_UPGRADE = (1796401264,)
 _LEAST = {

@@ -254,7 +254,7 @@ class Client:
         elif isinstance(error, Damaged) and ledger.deleting is not None:
             ledger.counts["refused"] += 1
             ledger.counts["refused as deleted"] += isinstance(error, Deleted)
-        elif isinstance(error, Damaged) and scenario.bucket.date - machine.store.listed > scenario.options.retention:
+        elif isinstance(error, Damaged) and machine.store.slept_past(scenario.options.retention):
             # It slept, and what it had listed was deleted before it asked for it.
             ledger.counts["refused"] += 1
         elif isinstance(error, BROKEN):

@@ -24,13 +24,13 @@ _ATTEMPTS, _SECONDS = 3, 25.0
 
 
 class SimulatedStore:
-    """A `ReplicaStore`: a few tries a call, with waits as the retry policy of the real client has them. ``listed`` is
-    the store's clock at the last list, ``calls`` counts what was asked."""
+    """A `ReplicaStore`: a few tries a call, with waits as the retry policy of the real client has them. ``calls``
+    counts what was asked."""
 
     def __init__(self, bucket: Bucket, machine: Machine) -> None:
         self.bucket, self.machine = bucket, machine
-        self.listed = 0.0
         self.calls = 0
+        self._lists: list[tuple[float, float]] = []
         self._policy = Policy(_ATTEMPTS, _SECONDS, jitter=bucket.rnd.uniform)
 
     async def create(self, file: NewFile) -> float:
@@ -46,8 +46,14 @@ class SimulatedStore:
 
     async def list(self) -> Listed:
         refs, date = await self._call("LIST", self.bucket.refs)
-        self.listed = date
+        self._lists.append((asyncio.get_running_loop().time(), date))
         return Listed(refs, date)
+
+    def slept_past(self, retention: float) -> bool:
+        """Whether a list that may still be in use, because it came in the last minute, is older than the retention."""
+        now = asyncio.get_running_loop().time()
+        used = [date for at, date in self._lists if now - at < _SECONDS] or [date for _, date in self._lists[-1:]]
+        return self.bucket.date - min(used, default=0.0) > retention
 
     async def recent(self, early: Callable[[Sequence[FileRef]], None] | None = None) -> Listed:
         if early is not None:

@@ -222,7 +222,10 @@ def entry_point(project: Project) -> tuple[str, str]:
         module, colon, name = word.partition(":")
         if colon and name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
             return f"{module.replace('.', '/')}.py", name
-    raise NotShown(f"app.process.command of parity.toml names no package.module:app to wrap: {json.dumps(command)}")
+    raise NotShown(
+        f"app.process.command of parity.toml names no package.module:app to wrap: {json.dumps(command)}. Name it there"
+        " (uvicorn package.module:app); for unexpected exceptions the contract's crash does as well"
+    )
 
 
 def wrapped_files(text: str, entry: str, name: str, wraps: Sequence[Wrap]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from parity.checks.bucket import Bucket
 from parity.checks.faults import Faults
 from parity.checks.machines import Machines
 from parity.checks.stack import Site, Stack, StackError
-from parity.checks.stage import Stage, wrapped_files, wsgi_server
+from parity.checks.stage import Stage, entry_point, wrapped_files, wsgi_server
 from parity.checks.verdict import NotDeclared, NotJudged, NotShown
 from parity.stack.target import Target
 
@@ -373,3 +373,12 @@ def test_wraps_are_put_around_the_app_from_the_inside_out() -> None:
     assert entry.index("slow") < entry.index("no_cors")
     assert "app/parity_wraps/answers.py" in files
     compile(entry, "app/main.py", "exec")
+
+
+def test_a_start_command_without_the_app_says_what_to_do() -> None:
+    process = SimpleNamespace(command=["{python}", "-m", "tactics"])
+    project = SimpleNamespace(parity=SimpleNamespace(app=SimpleNamespace(process=process)))
+    with pytest.raises(NotShown, match=r"Name it there \(uvicorn package\.module:app\).* contract's crash"):
+        entry_point(cast(Any, project))
+    process.command = ["uvicorn", "tactics.app:app"]
+    assert entry_point(cast(Any, project)) == ("tactics/app.py", "app")

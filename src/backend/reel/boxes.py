@@ -82,6 +82,11 @@ def read_header(data: bytes, offset: int, file_size: int) -> Box:
     return Box(name, offset, size)
 
 
+def empty_header(size: int) -> bytes:
+    """The header of a box with so many bytes in all that a reader skips (`free`)."""
+    return struct.pack(">I4s", size, b"free") if size < 1 << 32 else struct.pack(">I4sQ", 1, b"free", size)
+
+
 async def walk(read: Read, file_size: int) -> list[Box]:
     """The top-level boxes up to the first fragment, at most MAX_BOXES; raises TruncatedVideo.
 

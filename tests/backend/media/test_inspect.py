@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.reel.matrix import OneFile
 
-from app.games.validation import inspect
+from app.games.validation import HEAD_BYTES, PICTURE_BYTES, inspect
 from reel.boxes import children
 from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import MediaInfo
@@ -333,6 +333,34 @@ async def test_an_mp4_whose_media_were_never_written_is_refused(folder: Path, tm
     path.write_bytes(rebuilt(data, {"mdat": lambda body: bytes(len(body))}))
     with pytest.raises(NotAVideo, match="only zeros"):
         await look(path, tmp_path)
+
+
+async def test_the_first_picture_is_read_only_where_it_is_not_in_the_head_of_the_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    data = make(folder / "plain.mp4", 6).read_bytes()
+    near, far = tmp_path / "near.mp4", tmp_path / "far.mp4"
+    near.write_bytes(data)
+    far.write_bytes(moved_back(data, HEAD_BYTES))
+    read: dict[Path, list[int]] = {near: [], far: []}
+    for path, lengths in read.items():
+        await inspect(of(path, lengths), path.stat().st_size, tmp_path / "work", at_most=0)
+    assert (PICTURE_BYTES in read[near], PICTURE_BYTES in read[far]) == (False, True)
+    far.write_bytes(moved_back(rebuilt(data, {"mdat": lambda body: bytes(len(body))}), HEAD_BYTES))
+    with pytest.raises(NotAVideo, match="only zeros"):
+        await look(far, tmp_path)
+
+
+def moved_back(data: bytes, by: int) -> bytes:
+    """The same MP4 with its media so many bytes later: an empty box follows the first one."""
+    changed = bytearray(data)
+    for found in re.finditer(b"stco", data):
+        (count,) = struct.unpack_from(">I", data, found.end() + 4)
+        for place in range(found.end() + 8, found.end() + 8 + 4 * count, 4):
+            (offset,) = struct.unpack_from(">I", data, place)
+            struct.pack_into(">I", changed, place, offset + by)
+    (first,) = struct.unpack_from(">I", data)
+    return bytes(changed[:first]) + struct.pack(">I4s", by, b"free") + bytes(by - 8) + bytes(changed[first:])
 
 
 async def test_an_index_that_names_places_behind_the_end_is_refused(folder: Path, tmp_path: Path) -> None:

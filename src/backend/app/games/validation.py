@@ -153,14 +153,17 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
             moov = await _pieces(read, box.offset, box.size)
             first = boxes.check_sample_tables(moov, size)
             # A copy or a download that was not finished has the right size and an index, but no media.
-            if first is not None and not any(await read(first, min(PICTURE_BYTES, size - first))):
+            if first is not None and not any(await _part(read, head, first, min(PICTURE_BYTES, size - first))):
                 raise NotAVideo(
                     f"The video is damaged: there are only zeros at byte {first}, where its first picture should be. "
                     "Copy it again and upload that"
                 )
             parts.append((box.offset, moov))
-        elif box.kind == "mdat" and box.offset > len(head):
+        elif box.kind == "mdat" and box.offset + boxes.HEADER_BYTES > len(head):
             parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))
+        elif box.kind not in ("mdat", "moof") and box.offset + boxes.HEADER_BYTES > len(head):
+            # ffprobe skips any other box, and finds what follows only if the box says how long it is.
+            parts.append((box.offset, boxes.empty_header(box.size)))
     if not fragments.is_fragmented(moov):
         await _lay_out(path, size, head, parts)
         return await _probe(path), None
@@ -181,6 +184,12 @@ async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, pa
 
 async def _probe(path: Path) -> MediaInfo:
     return await probe(path, tools=find_tools(), deadline_s=PROBE_SECONDS)
+
+
+async def _part(read: Read, head: bytes, offset: int, length: int) -> bytes:
+    """A range of the file, which `head` may contain already."""
+    end = offset + length
+    return head[offset:end] if end <= len(head) else await read(offset, length)
 
 
 async def _pieces(read: Read, offset: int, length: int) -> bytes:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.runner import runtestprotocol
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, expect, sync_playwright
 from tests.frontend.site import MIB, Api, Site, backend, make_video, page_server
 from tests.ports import free_ports
 
+from parity.checks.again import repeat
 from parity.checks.browser import FLAGS, find_chromium
 
 PATIENCE_MS = 60_000
@@ -24,21 +24,16 @@ expect.set_options(timeout=PATIENCE_MS)
 interrupted: list[str] = []
 """Requests of the running test that Chromium gave up because a network interface of the host came or went, as those of
 containers do (`parity.checks.browser.NetworkChanged`)."""
-TRIES = 3
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     """A test that failed while the host's network changed says nothing: it runs again."""
-    for attempt in range(1, TRIES + 1):
-        interrupted.clear()
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        if attempt == TRIES or not interrupted or not any(report.failed for report in reports):
-            break
-        item._initrequest()  # type: ignore[attr-defined]
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    repeat(
+        item,
+        nextitem,
+        lambda _last: interrupted.clear(),
+        lambda reports: bool(interrupted) and any(report.failed for report in reports),
+    )
     return True
 
 

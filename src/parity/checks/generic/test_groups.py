@@ -8,7 +8,15 @@ from functools import partial
 from parity.checks import Proxy, check
 from parity.checks.faults import Faults
 from parity.checks.generic.support import PATIENCE_S, not_declared, until, within_s
-from parity.checks.generic.test_jobs import INTERRUPTED_AT, begun, ended, lasting, still_running, time_taken
+from parity.checks.generic.test_jobs import (
+    INTERRUPTED_AT,
+    assert_says_why,
+    begun,
+    ended,
+    lasting,
+    still_running,
+    time_taken,
+)
 from parity.checks.machines import Machines, unwanted_end
 from parity.checks.person import Person
 from parity.checks.stack import Stack
@@ -78,10 +86,7 @@ async def assert_ended(job: Job) -> None:
         f"{still_running(job)}. The Machine that worked on it was killed in the middle (out of memory, or a failed"
         " host): the job is marked as taken, and no worker takes it again"
     )
-    assert state.at == "done" or state.reason, (
-        "after a kill in the middle the job ended as failed without a reason: the person cannot know whether to try"
-        " again"
-    )
+    assert_says_why(state, "after a kill in the middle")
 
 
 @check(

@@ -115,6 +115,14 @@ def below_first(key: str) -> str:
     return key.partition("/")[2]
 
 
+def assert_says_why(state: JobState, when: str) -> None:
+    """Assert that a job which ended as failed tells the person a reason."""
+    assert state.at == "done" or state.reason, (
+        f"{when} the job ended as failed without a reason: the person cannot know whether to try again. Store the"
+        " reason"
+    )
+
+
 def still_running(job: Job) -> str:
     """The message for a job that did not end in time."""
     waited_s = job.done_s + PATIENCE_S
@@ -200,9 +208,7 @@ async def test_job_fails_with_a_reason(person: Person, faults: Faults, video: by
                 "the GPU function failed each time, and yet the job is called done: the person looks for a result that"
                 " does not exist. Check the result of the call before you call a job done"
             )
-        assert state.at == "done" or state.reason, (
-            "the job ended as failed without a reason: the person cannot know whether to try again. Store the reason"
-        )
+        assert_says_why(state, "where the GPU function fails")
 
 
 @check(
@@ -226,10 +232,7 @@ async def test_job_without_modal(person: Person, faults: Faults, video: bytes) -
             return
         state = await ended(job)
     assert state.at != "running", still_running(job)
-    assert state.at == "done" or state.reason, (
-        "with Modal unavailable the job ended as failed without a reason: the person cannot know whether to try again."
-        " Store the reason"
-    )
+    assert_says_why(state, "with Modal unavailable")
 
 
 @check(
@@ -289,10 +292,7 @@ async def test_job_over_a_restart(person: Person, machines: Machines, faults: Fa
             f"{still_running(job)}. Its Machines were stopped in the middle, and a process's memory ends with it: store"
             " the id of the call, and request its result again after a start"
         )
-        assert state.at == "done" or state.reason, (
-            "after a restart in the middle the job ended as failed without a reason: the person cannot know whether to"
-            " try again. Store the reason"
-        )
+        assert_says_why(state, "after a restart in the middle")
 
 
 @check(
@@ -327,10 +327,7 @@ async def test_job_with_other_gpu_code(person: Person, faults: Faults, video: by
                 f" {refused}. Validate a result before you store it"
             ) from None
     assert state.at != "running", f"with older GPU code, whose result lacks fields, {still_running(job)}"
-    assert state.at == "done" or state.reason, (
-        "with older GPU code, whose result lacks fields, the job ended as failed without a reason: the person cannot"
-        " know whether to try again. Store the reason"
-    )
+    assert_says_why(state, "with older GPU code, whose result lacks fields,")
 
 
 @check(

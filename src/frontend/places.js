@@ -1,5 +1,5 @@
 // What is open, in the fragment of the page's address: `#/PROFILE`, `#/PROFILE/GAME` or `#/PROFILE/GAME/CLIP`. So back and
-// forward go through what was opened, a reload keeps it, and a copied link opens it. No server is told a fragment.
+// forward go through what was opened, a reload keeps it, and a copied link opens it. A browser sends no fragment to a server.
 
 import { profileId } from "./identity.js";
 

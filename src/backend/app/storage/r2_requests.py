@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _WRITE_ID = "write-id"
 _REQUEST = "app.request"
-# If R2 was not called for so long, its open connections are closed. After a suspend of the Machine they may be dead
-# without a sign ("may survive if the remote side keeps them open", fly.io/docs/reference/suspend-resume, 2025-08-15),
-# and a call on a dead one waits for the whole R2_READ_SECONDS.
+# After so many milliseconds without a call to R2, its open connections are closed. After a suspend of the Machine they
+# may be dead without a sign ("may survive if the remote side keeps them open", fly.io/docs/reference/suspend-resume,
+# 2025-08-15), and a call on a dead one waits for the whole R2_READ_SECONDS.
 _IDLE_MS = 60_000
 
 

@@ -142,6 +142,19 @@ INSERT INTO jobs (id, kind, subject_id, status, payload, result, created_at, upd
 """,
         ids=("refused-game",),
     ),
+    Step(
+        tables="""
+ALTER TABLE jobs ADD COLUMN checkpoint TEXT;
+""",
+        rows=f"""
+INSERT INTO games VALUES ('unread-game', 'Long', 'long.ts', 'video/mp2t', 'ts', 1000, 'uploading', NULL, 0,
+    NULL, NULL, NULL, NULL, NULL, '{WHEN}', '{WHEN}', NULL);
+INSERT INTO jobs (id, kind, subject_id, status, reason, payload, checkpoint, created_at, updated_at, inspection)
+    VALUES ('unread-inspection', 'extraction', 'unread-game', 'failed', 'too slow', '{{}}',
+    '("0", "Recording", 188, 0)', '{WHEN}', '{WHEN}', 1);
+""",
+        ids=("unread-game",),
+    ),
 )
 
 

@@ -23,6 +23,7 @@ class Tags:
     """A `reel.scan.Scan` of an FLV file of `size` bytes."""
 
     step = 1
+    kept = ("_offset", "_over", "_formats", "_latest_ms", "_last_picture_ms")
 
     def __init__(self, size: int) -> None:
         self.fault: str | None = None
@@ -52,6 +53,9 @@ class Tags:
                 at = end
         self._offset += at
         del self._rest[:at]
+
+    def unread(self) -> int:
+        return len(self._rest)
 
     def settled(self, media: MediaInfo) -> MediaInfo:
         last_ms = self._last_picture_ms

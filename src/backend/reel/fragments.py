@@ -66,6 +66,7 @@ class Fragments:
     """A `reel.scan.Scan` of a fragmented MP4 of `size` bytes, whose index is `moov`. Raises NotAVideo."""
 
     step = 1
+    kept = ("_offset", "_skip", "_over", "_described", "_end")
 
     def __init__(self, moov: bytes, size: int) -> None:
         self.fault: str | None = None
@@ -107,6 +108,9 @@ class Fragments:
                     "the video follows. Copy the file from the recorder again and upload that"
                 )
             del self._rest[: 1 - len(_FRAGMENT)]
+
+    def unread(self) -> int:
+        return len(self._rest)
 
     def settled(self, media: MediaInfo) -> MediaInfo:
         if not self._end:

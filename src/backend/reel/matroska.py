@@ -31,6 +31,7 @@ class Segments:
     """A `reel.scan.Scan` of a file that does not tell where its segment ends: whether another file follows."""
 
     step = 1
+    kept = ("_offset",)
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -46,6 +47,9 @@ class Segments:
             at = seen.find(MAGIC, at + 1)
         self._before = seen[-HEADER_BYTES:]
         self._offset += len(seen) - len(self._before)
+
+    def unread(self) -> int:
+        return len(self._before)
 
     def settled(self, media: MediaInfo) -> MediaInfo:
         return media

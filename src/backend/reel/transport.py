@@ -45,6 +45,8 @@ def packet_size(head: bytes) -> int:
 class Recording:
     """A `reel.scan.Scan` of an MPEG-TS: checks its clock and its formats."""
 
+    kept = ("_clock", "_formats")
+
     def __init__(self, packet: int) -> None:
         self.step = packet
         self.fault: str | None = None
@@ -57,12 +59,17 @@ class Recording:
             CLOCK_BEGINS_ANEW if self._clock.went_back else FORMATS_CHANGE if self._formats.changed else self.fault
         )
 
+    def unread(self) -> int:
+        return 0
+
     def settled(self, media: MediaInfo) -> MediaInfo:
         return media
 
 
 class Clock:
     """Checks the clock. Gets the parts of a file in order; each part begins at a packet."""
+
+    kept = ("_latest",)
 
     def __init__(self, packet: int) -> None:
         self._packet = packet
@@ -91,6 +98,8 @@ class Clock:
 
 class Formats:
     """Checks the formats of streams by the program tables (2.4.4). Gets the parts of a file in order."""
+
+    kept = ("_tables", "_programs", "_first")
 
     def __init__(self, packet: int) -> None:
         self._packet = packet

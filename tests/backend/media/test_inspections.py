@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import subprocess
@@ -18,10 +19,10 @@ from tests.backend.media.test_jobs import CONTEXT, serve
 from app import timestamps
 from app.core import Core
 from app.db.rows import execute
-from app.games import inspections, uploads
+from app.games import inspections, uploads, validation
 from app.games.sweep import sweep
 from app.games.validation import AT_ONCE_BYTES, inspect
-from app.jobs import rows
+from app.jobs import rows, runner
 from app.jobs.models import JobKind
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
@@ -208,6 +209,70 @@ async def test_an_inspection_that_a_stop_ended_is_done_by_the_next_process(
     game = await serve(store, make_settings(), resume)
     assert (game["status"], held.begun) == ("ready", 2)
     assert game["duration"] == pytest.approx(seconds, abs=0.1)
+
+
+class Far(FakeStore):
+    """A store that counts the bytes that are read of recordings, and answers no read in the middle where `held`."""
+
+    bytes_read = 0
+    held = range(0)
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        if key.endswith("source.ts"):
+            if start in self.held:
+                await asyncio.Event().wait()
+            self.bytes_read += length
+        return await super().get_range(key, start, length)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize("clocks", [1, 2])
+async def test_an_inspection_goes_on_where_the_last_process_was(
+    make_settings: Callable[..., Settings], folder: Path, monkeypatch: pytest.MonkeyPatch, killed: bool, clocks: int
+) -> None:
+    data, seconds = recording(folder)
+    data = data if clocks == 1 else data[: len(data) // 376 * 188] * 2
+    piece, ends = 64 * 1024, 512 * 1024
+    hold_at = len(data) // 2 - 20 * piece
+    store = Far()
+    monkeypatch.setattr(uploads, "AT_ONCE_BYTES", 0)
+    for module, name, value in (
+        (validation, "PIECE_BYTES", piece),
+        (validation, "HEAD_BYTES", ends),
+        (validation, "TAIL_BYTES", ends),
+        (runner, "BEAT_SECONDS", 0.05),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+    async def begin(app: FastAPI, api: Api) -> Any:
+        store.held = range(hold_at, len(data) - 2 * ends)
+        prepared = await api.prepare(data, "match.ts")
+        await store.put_bytes(api.key(prepared["game_id"], "ts"), data)
+        game = await finalize(api, prepared["game_id"])
+        core: Core = app.state.core
+
+        async def reached() -> int:
+            async with core.databases.session(CONTEXT) as session:
+                (job,) = await session.read(rows.unfinished)
+            return ast.literal_eval(job.checkpoint)[2] if job.checkpoint else 0
+
+        await until(reached, lambda at: at > hold_at - 5 * piece)
+        if killed:
+            monkeypatch.setattr(rows, "release", lambda *_: False)
+        return game
+
+    async def resume(app: FastAPI, api: Api) -> Any:
+        store.held, store.bytes_read = range(0), 0
+        return await inspected(api, game["id"])
+
+    game = await serve(store, make_settings(), begin)
+    assert game["status"] == "inspecting"
+    game = await serve(store, make_settings(), resume)
+    if clocks == 1:
+        assert (game["status"], game["duration"]) == ("ready", pytest.approx(seconds, abs=0.1))
+    else:
+        assert "clock" in game["reason"]
+    assert store.bytes_read <= len(data) - hold_at + 5 * piece + 2 * (ends + piece)
 
 
 async def test_two_processes_that_finish_one_upload_have_one_inspection(

@@ -81,7 +81,7 @@ class Row:
         )
         self.work = Work(job, self.report, self.note)
 
-    async def report(self, progress: float, phase: str) -> None:
+    async def report(self, progress: float, phase: str, checkpoint: str | None = None) -> None:
         self.progress.append(progress)
 
     async def note(self, call_id: str | None) -> None:

@@ -1,7 +1,9 @@
 """Reads a large video whole before its game is ready, where its ends do not prove what the rest of it is like.
 
 That is a job with everything that jobs have: a lease, a resume after a crash, one result. The Machine does it, also
-where Modal does the rest, because it needs neither a GPU nor the file on a disk.
+where Modal does the rest, because it needs neither a GPU nor the file on a disk. Each renewal of the lease stores how
+far it got, and the next process goes on from there: Fly stops a Machine some minutes after its last request, and an
+inspection of 10 GiB takes longer.
 """
 
 import asyncio
@@ -85,13 +87,15 @@ class WithInspections:
                 await asyncio.sleep(wait)
             raise StorageUnavailable(trouble)
 
-        async def report(share: float) -> None:
-            await work.report(share, "inspect")
+        async def report(share: float, checkpoint: str | None) -> None:
+            await work.report(share, "inspect", checkpoint)
 
         deadline_s = SPARE_SECONDS + size / LEAST_BYTES_PER_S
         try:
             async with asyncio.timeout(deadline_s):
-                media = await inspect(read, size, self._folder, at_most=size, report=report)
+                media = await inspect(
+                    read, size, self._folder, at_most=size, report=report, checkpoint=work.job.checkpoint
+                )
         except TimeoutError as error:
             raise WorkFailed(f"The video could not be read within {deadline_s:.0f} s ({trouble})") from error
         except UnusableVideo as error:

@@ -21,7 +21,7 @@ from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo,
 from reel.media import MediaInfo, with_last_picture
 from reel.payloads import MIN_SPAN_SECONDS
 from reel.probe import probe
-from reel.scan import JOINED, Scan
+from reel.scan import JOINED, Scan, resume, save
 from reel.tools import find_tools
 
 _MIB: Final = 1024 * 1024
@@ -44,20 +44,28 @@ PIECE_BYTES: Final = 4 * _MIB
 LEAST_FRAME_BYTES: Final = {"mpegts": 94, "avi": 8}
 
 Read = Callable[[int, int], Awaitable[bytes]]
-Report = Callable[[float], Awaitable[None]]
+Report = Callable[[float, str | None], Awaitable[None]]
 Seen = tuple[MediaInfo, Scan | None]
 """What the beginning and the end of a file show, and the scan for the rest if they do not prove that it is valid."""
 
 
-async def silent(share: float) -> None:
+async def silent(share: float, checkpoint: str | None) -> None:
     """A Report for callers without one."""
 
 
-async def inspect(read: Read, size: int, folder: Path, *, at_most: float, report: Report = silent) -> MediaInfo | None:
+async def inspect(
+    read: Read,
+    size: int,
+    folder: Path,
+    *,
+    at_most: float,
+    report: Report = silent,
+    checkpoint: str | None = None,
+) -> MediaInfo | None:
     """The contents of a file of `size` bytes. None if it must be read completely but has more than `at_most` bytes.
 
     Raises UnusableVideo if it is not a complete video, and what `read` raises. `report` gets the fraction that was
-    read.
+    read, and a checkpoint where there is one: a later call that gets it goes on from there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="inspect-", dir=folder) as name:
@@ -68,7 +76,7 @@ async def inspect(read: Read, size: int, folder: Path, *, at_most: float, report
     if scan is not None:
         if size > at_most:
             return None
-        await _read_whole(read, size, scan, report)
+        await _read_whole(read, size, scan, report, resume(scan, checkpoint))
         media = scan.settled(media)
     if not media.duration_s:
         raise NotAVideo("The file has no duration: expected a video, not a picture or a live stream")
@@ -81,22 +89,23 @@ async def inspect(read: Read, size: int, folder: Path, *, at_most: float, report
     return replace(media, size_bytes=size)
 
 
-async def _read_whole(read: Read, size: int, scan: Scan, report: Report) -> None:
-    """Raises UnusableVideo at the first defect."""
+async def _read_whole(read: Read, size: int, scan: Scan, report: Report, begin: int) -> None:
+    """Gives a scan the file from an offset on. Raises UnusableVideo at the first defect."""
 
     def look_at(parts: list[bytes]) -> None:
         for part in parts:
             scan.look(part)
 
     piece = PIECE_BYTES // scan.step * scan.step
-    offsets = range(0, size, piece)
+    offsets = range(begin, size, piece)
     for first in range(0, len(offsets), READS_AT_ONCE):
         some = offsets[first : first + READS_AT_ONCE]
         parts = await asyncio.gather(*(read(offset, min(piece, size - offset)) for offset in some))
         await asyncio.to_thread(look_at, parts)
         if scan.fault:
             raise UnusableVideo(scan.fault)
-        await report((some[0] + sum(map(len, parts))) / size)
+        fed = some[0] + sum(map(len, parts))
+        await report(fed / size, save(scan, fed))
 
 
 def _refuse_impossible(media: MediaInfo, size: int) -> None:

@@ -38,7 +38,7 @@ class JobStatus(StrEnum):
 @dataclass(frozen=True)
 class Job:
     """`subject_id` is the project of an export, the clip of an extraction, the game of a preview or an inspection;
-    `name` is an export's own; `lease_until` is in unix seconds."""
+    `name` is an export's own; `lease_until` is in unix seconds; `checkpoint` is from where an inspection goes on."""
 
     id: str
     kind: JobKind
@@ -55,6 +55,7 @@ class Job:
     created_at: str
     updated_at: str
     name: str | None = None
+    checkpoint: str | None = None
 
 
 def from_row(row: Row) -> Job:

@@ -98,16 +98,17 @@ def claim(connection: apsw.Connection, job_id: str, owner: str, at: float, lease
     return find(connection, job_id) if changed else None
 
 
-def renew(connection: apsw.Connection, job_id: str, owner: str, until: float, progress: float, phase: str) -> bool:
-    """Extends the lease and stores the progress. False if the job was cancelled or another process took it."""
+def renew(connection: apsw.Connection, job: Job, owner: str, until: float) -> bool:
+    """Extends the lease, and stores the job's progress, phase and checkpoint. False if the job was cancelled or another
+    process took it."""
     return bool(
         execute(
             connection,
             """
-            UPDATE jobs SET lease_until = ?, progress = max(progress, ?), phase = ?, updated_at = ?
+            UPDATE jobs SET lease_until = ?, progress = max(progress, ?), phase = ?, checkpoint = ?, updated_at = ?
             WHERE id = ? AND owner = ? AND status = 'processing'
             """,
-            (until, progress, phase, now(), job_id, owner),
+            (until, job.progress, job.phase, job.checkpoint, now(), job.id, owner),
         )
     )
 
@@ -129,7 +130,7 @@ def complete(connection: apsw.Connection, job_id: str, owner: str, result: dict[
             connection,
             """
             UPDATE jobs SET status = 'complete', progress = 1, phase = 'complete', reason = NULL, result = ?,
-                owner = NULL, lease_until = 0, updated_at = ?
+                checkpoint = NULL, owner = NULL, lease_until = 0, updated_at = ?
             WHERE id = ? AND owner = ? AND status = 'processing'
             """,
             (json.dumps(result), now(), job_id, owner),

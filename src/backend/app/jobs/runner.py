@@ -276,8 +276,7 @@ class Runner:
             job = live.job
 
             def renew(connection: apsw.Connection, job: Job = job) -> bool:
-                until = time.time() + LEASE_SECONDS
-                return rows.renew(connection, job.id, self._owner, until, job.progress, job.phase)
+                return rows.renew(connection, job, self._owner, time.time() + LEASE_SECONDS)
 
             try:
                 kept = await steps.write(self._databases, context, renew)
@@ -313,15 +312,18 @@ def _is_unwanted(job: Job, found: Job | None) -> bool:
 
 
 class _Live:
-    """Progress of a job that runs here: sent to listeners at once, stored in the row at the next renewal."""
+    """Progress of a job that runs here: sent to listeners at once, stored in the row at the next renewal. So is its
+    checkpoint, which listeners do not get."""
 
     def __init__(self, context: UserContext, job: Job, hub: Hub) -> None:
         self.job = job
         self._context = context
         self._hub = hub
 
-    async def report(self, progress: float, phase: str) -> None:
+    async def report(self, progress: float, phase: str, checkpoint: str | None = None) -> None:
         progress = max(self.job.progress, min(progress, 0.99))
+        if checkpoint is not None:
+            self.job = dataclasses.replace(self.job, checkpoint=checkpoint)
         if (progress, phase) != (self.job.progress, self.job.phase):
             self.job = dataclasses.replace(self.job, progress=progress, phase=phase)
             self._hub.publish(self._context, self.job)

@@ -9,16 +9,23 @@ from app.storage.interface import ObjectMissing, ObjectStore
 from reel.payloads import ExtractClip, RenderReel
 
 
+class Report(Protocol):
+    """Stores the progress of a job with the next renewal of its lease."""
+
+    async def __call__(self, progress: float, phase: str, checkpoint: str | None = None, /) -> None: ...
+
+
 class WorkFailed(Exception):
     """The job failed; the message becomes the reason in the job's row."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A claimed job. `report` stores progress and phase, `note_call` the id of a Modal call, in the job's row."""
+    """A claimed job. `report` stores progress and phase, and a checkpoint if the work can go on from one; `note_call`
+    stores the id of a Modal call. Both are in the job's row."""
 
     job: Job
-    report: Callable[[float, str], Awaitable[None]]
+    report: Report
     note_call: Callable[[str | None], Awaitable[None]]
 
 

@@ -86,11 +86,15 @@ class ObjectStore(Protocol):
         ...
 
     async def download(self, key: str, path: Path) -> ObjectInfo:
-        """Stream the content to `path`, which is created atomically. Raises `ObjectMissing`."""
+        """Stream the content to `path`, which is created atomically. Raises `ObjectMissing`.
+
+        Once this has ended, also by a cancellation, nothing more is written."""
         ...
 
     async def upload(self, path: Path, key: str, content_type: str) -> str:
-        """Stream a file, a large one in parts, and return the new ETag. The object is created atomically."""
+        """Stream a file, a large one in parts, and return the new ETag. The object is created atomically.
+
+        Once this has ended, also by a cancellation, it is not created any more."""
         ...
 
     async def put_bytes(

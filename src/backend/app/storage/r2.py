@@ -11,6 +11,7 @@ from urllib.parse import quote
 from app.settings import Settings
 from app.storage import s3_answers
 from app.storage.calls import Calls
+from app.storage.file_thread import Body, file_thread
 from app.storage.interface import (
     READS_AT_ONCE,
     InvalidRequest,
@@ -97,16 +98,19 @@ class R2Store:
             try:
                 with s3_answers.body(found) as body:
                     info = s3_answers.info(key, found)
+                    thread.check()
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with part.open("wb") as file:
                         for chunk in body.iter_chunks(_CHUNK):
+                            thread.check()
                             file.write(chunk)
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
             return info
 
-        return await self._transfer(f"GET {key}", download)
+        async with file_thread() as thread:
+            return await self._transfer(f"GET {key}", thread.wrap(download))
 
     async def upload(self, path: Path, key: str, content_type: str) -> str:
         size = path.stat().st_size
@@ -114,12 +118,13 @@ class R2Store:
             return await self._upload_parts(path, size, key, content_type)
 
         def put(_: int) -> str:
-            with path.open("rb") as body:
+            with Body(path, thread) as body:
                 return s3_answers.etag(
                     self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
                 )
 
-        return await self._transfer(f"PUT {key}", put)
+        async with file_thread() as thread:
+            return await self._transfer(f"PUT {key}", thread.wrap(put))
 
     async def put_bytes(
         self,
@@ -288,7 +293,13 @@ class R2Store:
                 work = functools.partial(self._requests.put_part, path, start, part_size, key, upload_id, number)
                 etag = await self._transfer(f"PUT {key}?partNumber={number}", work)
                 parts.append(UploadedPart(number, etag))
-            return await self.complete_multipart(key, upload_id, parts)
+            completing = asyncio.ensure_future(self.complete_multipart(key, upload_id, parts))
+            try:
+                return await asyncio.shield(completing)
+            except asyncio.CancelledError:
+                # The caller may delete the object. It must not be created after that.
+                await asyncio.wait([completing])
+                raise
         except BaseException:
             await self.abort_multipart(key, upload_id)
             raise

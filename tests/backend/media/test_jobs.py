@@ -20,9 +20,10 @@ from app.jobs import rows, runner
 from app.jobs.models import Job, JobKind
 from app.main import create_app
 from app.services.local_worker import LocalWorker
-from app.services.worker import Work, delete_result
+from app.services.worker import Work, WorkFailed, delete_result
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
+from app.storage.retry import Policy
 from reel import render
 from reel.run import run_ffmpeg
 
@@ -119,6 +120,80 @@ async def test_a_cancelled_export_stops_working_and_stays_cancelled(
     await api.call("POST", f"/api/exports/{export}/retry", expect=202)
     assert (await api.over(f"/api/exports/{export}"))["status"] == "complete"
     assert worker.runs == 2
+
+
+async def test_a_cancelled_export_is_answered_while_modal_is_away_and_its_call_is_cancelled_later(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = asyncio.Event()
+
+    class Away(Called):
+        async def abandon(self, job: Job) -> None:
+            if not back.is_set():
+                raise WorkFailed("Modal cannot be reached")
+            await super().abandon(job)
+
+    monkeypatch.setattr(runner, "STOP_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "ABANDON", Policy(attempts=1000, first=0.01, longest=0.01))
+    worker = hold(app, Away())
+    export = await started(api, make_video)
+    await working(worker)
+    assert (await api.call("POST", f"/api/exports/{export}/cancel"))["status"] == "cancelled"
+    assert worker.abandoned == []
+    back.set()
+    async with asyncio.timeout(60):
+        while "call-1" not in worker.abandoned:  # noqa: ASYNC110 - it is asked again by itself
+            await asyncio.sleep(0.01)
+
+
+async def test_a_file_that_a_cancelled_call_stores_late_is_deleted_with_its_export(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LATE_SECONDS", 0.2)
+
+    class Late(Called):
+        async def abandon(self, job: Job) -> None:
+            asyncio.get_running_loop().call_later(0.1, asyncio.ensure_future, store.put_bytes(key, b"late"))
+
+        async def discard(self, job: Job) -> None:
+            await super().discard(job)
+            await delete_result(store, job)
+
+    worker = hold(app, Late())
+    export = await started(api, make_video)
+    key = f"{PREFIX}exports/{export}.mp4"
+    await working(worker)
+    await api.call("DELETE", f"/api/exports/{export}", expect=204)
+    await store.called("put", key)
+    async with asyncio.timeout(60):
+        while key in stored(store):  # noqa: ASYNC110 - it is deleted by itself
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("outages", "status"), [(2, "complete"), (3, "failed")])
+async def test_a_job_survives_an_outage_of_object_storage_in_the_middle_of_its_work(
+    app: FastAPI,
+    api: Api,
+    make_video: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    outages: int,
+    status: str,
+) -> None:
+    monkeypatch.setattr(runner, "AGAIN", Policy(attempts=3, first=0.01))
+
+    class Cut(Held):
+        async def run(self, work: Work) -> dict[str, Any]:
+            made = await super().run(work)
+            if self.runs <= outages:
+                raise StorageUnavailable("away")
+            return made
+
+    worker = hold(app, Cut())
+    worker.go.set()
+    game = await api.upload(make_video())
+    export = (await api.export([await api.clip(game["id"], 0, 1)]))["id"]
+    job = await api.over(f"/api/exports/{export}")
+    assert (job["status"], worker.runs) == (status, 3)
 
 
 async def test_a_job_ends_with_its_profile_and_leaves_no_call_behind(

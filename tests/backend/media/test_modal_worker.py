@@ -51,9 +51,17 @@ class Answers(ModalClient):
         return self.spawned[-1]
 
     async def result(
-        self, function: str, call_id: str, *, deadline_s: float, on_wait: Callable[[], Awaitable[None]]
+        self,
+        function: str,
+        call_id: str,
+        *,
+        deadline_s: float,
+        on_wait: Callable[[], Awaitable[None]],
+        on_outage: Callable[[], Awaitable[None]],
     ) -> dict[str, Any]:
         await on_wait()
+        if self.known.get(call_id) == "away":
+            await on_outage()
         if call_id not in self.known:
             raise CallLost(call_id)
         if isinstance(self.known[call_id], Exception):
@@ -91,9 +99,8 @@ class Row:
 async def test_a_render_notes_its_call_and_counts_when_the_bucket_holds_the_file(
     settings: Settings, store: FakeStore
 ) -> None:
-    await store.put_bytes(OUT, b"abc")
     row = Row()
-    assert await worker(store, Answers(settings, {"render_reel-0": RESULT})).run(row.work) == RESULT
+    assert await worker(store, Answers(settings, {"render_reel-0": RESULT}, store)).run(row.work) == RESULT
     assert row.calls == ["render_reel-0"]
     assert 0.4 in row.progress
 
@@ -101,8 +108,12 @@ async def test_a_render_notes_its_call_and_counts_when_the_bucket_holds_the_file
 async def test_a_call_of_an_earlier_process_is_waited_for_and_not_made_again(
     settings: Settings, store: FakeStore
 ) -> None:
-    await store.put_bytes(OUT, b"abc")
-    client = Answers(settings, {"old": RESULT})
+    class Late(Answers):
+        async def result(self, function: str, call_id: str, **options: Any) -> dict[str, Any]:
+            await store.put_bytes(OUT, b"abc")
+            return await super().result(function, call_id, **options)
+
+    client = Late(settings, {"old": RESULT})
     assert await worker(store, client).run(Row("old").work) == RESULT
     assert client.spawned == []
 
@@ -114,12 +125,13 @@ async def test_a_call_that_modal_forgot_is_made_again_once(settings: Settings, s
     assert row.calls == ["render_reel-0"]
 
 
+@pytest.mark.parametrize("call", [None, "old"], ids=["no call", "a call"])
 @pytest.mark.parametrize("known", [{}, {"old": WorkFailed("the container is gone")}], ids=["forgotten", "failed"])
 async def test_a_render_whose_file_is_in_the_bucket_is_complete_whatever_became_of_its_call(
-    settings: Settings, store: FakeStore, known: dict[str, Any]
+    settings: Settings, store: FakeStore, known: dict[str, Any], call: str | None
 ) -> None:
     await store.put_bytes(OUT, b"abc")
-    client, row = Answers(settings, known), Row("old")
+    client, row = Answers(settings, known), Row(call)
     made = await worker(store, client).run(row.work)
     assert {name: made[name] for name in ("output_key", "size_bytes", "duration_s")} == {
         "output_key": OUT,
@@ -129,15 +141,55 @@ async def test_a_render_whose_file_is_in_the_bucket_is_complete_whatever_became_
     assert client.spawned == []
 
 
+async def test_a_render_whose_file_is_stored_while_modal_is_away_is_complete(
+    settings: Settings, store: FakeStore
+) -> None:
+    class Away(Answers):
+        async def progress(self, job_id: str) -> RenderProgress | None:
+            await store.put_bytes(OUT, b"abc")
+            return None
+
+    assert (await worker(store, Away(settings, {"old": "away"})).run(Row("old").work))["size_bytes"] == 3
+
+
+async def test_a_render_that_is_cancelled_while_its_call_begins_leaves_no_call(
+    settings: Settings, store: FakeStore
+) -> None:
+    asked, answer, cancelled = asyncio.Event(), asyncio.Event(), []
+
+    class Slow(Answers):
+        async def spawn(self, function: str, payload: dict[str, Any]) -> str:
+            asked.set()
+            await answer.wait()
+            return "new"
+
+        async def cancel(self, call_id: str) -> None:
+            cancelled.append(call_id)
+
+    running = asyncio.ensure_future(worker(store, Slow(settings, {})).run(Row().work))
+    await asked.wait()
+    running.cancel()
+    answer.set()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert cancelled == ["new"]
+
+
+async def test_the_machine_renders_nothing_whose_file_is_in_the_bucket(settings: Settings, store: FakeStore) -> None:
+    await store.put_bytes(OUT, b"abc")
+    here = LocalWorker(store, settings.user_data_dir / ".work", 60, "release")
+    assert (await here.run(Row().work))["size_bytes"] == 3
+    assert store.count("upload") == 0
+
+
 async def test_progress_that_does_not_come_keeps_no_result_waiting(settings: Settings, store: FakeStore) -> None:
     class Silent(Answers):
         async def progress(self, job_id: str) -> RenderProgress | None:
             await asyncio.Event().wait()
             raise AssertionError
 
-    await store.put_bytes(OUT, b"abc")
     async with asyncio.timeout(60):
-        assert await worker(store, Silent(settings, {"old": RESULT})).run(Row("old").work) == RESULT
+        assert await worker(store, Silent(settings, {"render_reel-0": RESULT}, store)).run(Row().work) == RESULT
 
 
 @pytest.mark.parametrize("options", [RenderOptions(), RenderOptions(aspect="1:1")])
@@ -184,7 +236,9 @@ async def asked(settings: Settings, calls: Calls, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(ModalClient, "_modal", lambda _: calls)
     monkeypatch.setattr(modal_client, "POLL_SECONDS", 0.01)
-    return await ModalClient(settings).result("render_reel", "old", deadline_s=deadline_s, on_wait=on_wait)
+    return await ModalClient(settings).result(
+        "render_reel", "old", deadline_s=deadline_s, on_wait=on_wait, on_outage=on_wait
+    )
 
 
 @pytest.mark.parametrize(
@@ -295,7 +349,11 @@ async def test_a_deadline_ends_the_call_too(
 async def test_a_result_that_the_bucket_does_not_bear_out_is_a_failure(
     settings: Settings, store: FakeStore, data: bytes | None, result: dict[str, Any], reason: str
 ) -> None:
-    if data is not None:
-        await store.put_bytes(OUT, data)
+    class Late(Answers):
+        async def result(self, function: str, call_id: str, **options: Any) -> dict[str, Any]:
+            if data is not None:
+                await store.put_bytes(OUT, data)
+            return await super().result(function, call_id, **options)
+
     with pytest.raises(WorkFailed, match=reason):
-        await worker(store, Answers(settings, {"old": result})).run(Row("old").work)
+        await worker(store, Late(settings, {"old": result})).run(Row("old").work)

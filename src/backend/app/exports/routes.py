@@ -1,6 +1,5 @@
 """`/api/exports`: renders of projects."""
 
-import logging
 from typing import Annotated, Final
 
 import apsw
@@ -16,10 +15,8 @@ from app.jobs.dependencies import WAKE_JOBS, RunnerDep
 from app.jobs.models import Job, JobKind, JobView, view_fields
 from app.models import Body, View, name
 from app.projects import rows as project_rows
-from app.services.worker import WorkFailed
 from reel.payloads import PayloadError
 
-log = logging.getLogger(__name__)
 router = APIRouter(
     prefix="/api/exports",
     tags=["exports"],
@@ -124,10 +121,7 @@ async def delete_export(
     # a broken export.
     await session.settle()
     if not job.status.over:
-        try:
-            await runner.cancel(context, job)
-        except WorkFailed as error:
-            log.warning("export %s was deleted, its Modal call may still run: %s", export_id, error)
+        await runner.cancel(context, job)
     await store.delete(keys.export(export_id))
     return Response(status_code=204)
 
@@ -146,10 +140,7 @@ async def cancel_export(export_id: ExportId, session: SessionDep, context: Conte
     # The row first: the work that ends now finds that it is no longer wanted.
     await session.settle()
     runner.hub.publish(context, cancelled)
-    try:
-        await runner.cancel(context, cancelled)
-    except WorkFailed as error:
-        raise problems.CONFLICT.error(f"The export is cancelled; its Modal call may still run: {error}") from error
+    await runner.cancel(context, cancelled)
     return view(cancelled)
 
 

@@ -164,16 +164,16 @@ def fail_exports_of(connection: apsw.Connection, source_key: str, reason: str) -
     ]
 
 
-def release(connection: apsw.Connection, job_id: str, owner: str) -> bool:
+def release(connection: apsw.Connection, job_id: str, owner: str, call_id: str | None) -> bool:
     """Ends the lease of an unfinished job, so that another process may take it. Its Modal call keeps running."""
     return bool(
         execute(
             connection,
             """
-            UPDATE jobs SET status = 'pending', owner = NULL, lease_until = 0, updated_at = ?
+            UPDATE jobs SET status = 'pending', call_id = ?, owner = NULL, lease_until = 0, updated_at = ?
             WHERE id = ? AND owner = ? AND status = 'processing'
             """,
-            (now(), job_id, owner),
+            (call_id, now(), job_id, owner),
         )
     )
 

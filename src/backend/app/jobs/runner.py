@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import apsw
@@ -15,7 +15,8 @@ from app.jobs.hub import Hub
 from app.jobs.models import Job, JobKind, JobStatus
 from app.services.export_worker import finish
 from app.services.worker import Work, Worker, WorkFailed
-from app.storage.interface import StorageError
+from app.storage.interface import StorageError, StorageUnavailable
+from app.storage.retry import Policy
 from app.sync.interface import Databases, OwnedElsewhere, SyncError, SyncGone
 from app.timestamps import now
 from reel.errors import ReelError
@@ -25,6 +26,14 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS: Final = 5.0
 LEASE_SECONDS: Final = 30.0
 TIDY_AFTER_SECONDS: Final = 60.0
+# How long the response to a cancellation waits for Modal.
+STOP_SECONDS: Final = 5.0
+# By then R2 has answered every PUT that had begun before a call was cancelled.
+LATE_SECONDS: Final = 30.0
+# An outage of object storage in the middle of a job: 50 to 100 s in all, before the job fails.
+AGAIN: Final = Policy(attempts=8, first=1.0, longest=30.0)
+# 14 to 27 minutes in all. A function on Modal ends by itself after 30 minutes.
+ABANDON: Final = Policy(attempts=12, first=2.0, longest=300.0)
 CLEARED: Final = "Cleared at start of the backend (CLEAR_PENDING_JOBS_ON_STARTUP)"
 
 
@@ -96,32 +105,45 @@ class Runner:
         return dataclasses.replace(job, progress=live.job.progress, phase=live.job.phase)
 
     async def cancel(self, context: UserContext, job: Job) -> None:
-        """Stop the work of a cancelled job, here and on Modal. Raises WorkFailed."""
+        """Stop the work of a cancelled or deleted job, here and on Modal. Object storage must have the row. If Modal
+        cannot be reached, this returns after STOP_SECONDS and the call is cancelled in the background."""
+        await asyncio.wait([self._in_background(self._end(context, job))], timeout=STOP_SECONDS)
+
+    def stop_jobs(self, context: UserContext, jobs: Iterable[Job]) -> None:
+        """The same for several jobs, without waiting for it."""
+        for job in jobs:
+            self._in_background(self._end(context, job))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+        return task
+
+    async def _end(self, context: UserContext, job: Job) -> None:
         task = self._tasks.get((context, job.id))
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        await self._worker.abandon(job)
-
-    def stop_jobs(self, context: UserContext, jobs: Iterable[Job]) -> None:
-        """Stop the work of cancelled or deleted jobs in the background. Object storage must have the rows."""
-        for job in jobs:
-            task = asyncio.create_task(self._stop_job(context, job))
-            self._stopping.add(task)
-            task.add_done_callback(self._stopping.discard)
-
-    async def _stop_job(self, context: UserContext, job: Job) -> None:
-        try:
-            await self.cancel(context, job)
-        except WorkFailed as error:
-            log.warning("job %s was stopped, its Modal call may still run: %s", job.id, error)
+        await self._abandon(job)
         try:
             found = await steps.look(self._databases, context, job.id)
+        except SyncGone:
+            found = None
         except (SyncError, StorageError) as error:
             log.warning("job %s was stopped, its listeners do not know: %s", job.id, error)
             return
         if found is not None:
             self.hub.publish(context, found)
+        if _is_unwanted(job, found):
+            await self._discard(job)
+            if job.call_id is not None:
+                self._in_background(self._discard_late(job))
+
+    async def _discard_late(self, job: Job) -> None:
+        """A function may have sent its whole file when its call was cancelled."""
+        await asyncio.sleep(LATE_SECONDS)
+        await self._discard(job)
 
     async def stop(self, deadline_s: float) -> None:
         """Release every job, so that another process can resume it. Modal calls keep running."""
@@ -155,6 +177,8 @@ class Runner:
                 log.warning("sweep of %s: %s; the next start of a Machine does it", context, error)
 
     async def _run(self, context: UserContext, job_id: str, slots: asyncio.Semaphore) -> None:
+        waits = AGAIN.waits()
+        again: float | None = next(waits)
         while True:
             try:
                 async with slots:
@@ -164,7 +188,7 @@ class Runner:
                         lambda connection: rows.claim(connection, job_id, self._owner, time.time(), LEASE_SECONDS),
                     )
                     if job is not None:
-                        await self._carry_out(context, job)
+                        await self._carry_out(context, job, last=again is None)
                         return
                 found = await steps.look(self._databases, context, job_id)
                 if found is None or found.status.over:
@@ -181,10 +205,13 @@ class Runner:
                 log.warning("job %s: %s", job_id, error)
                 if self._stopped:  # releasing the job failed, and this error replaced the CancelledError
                     return
-                wait = LEASE_SECONDS
+                wait = LEASE_SECONDS if again is None else again
+                again = next(waits, None)
             await asyncio.sleep(wait)
 
-    async def _carry_out(self, context: UserContext, job: Job) -> None:
+    async def _carry_out(self, context: UserContext, job: Job, *, last: bool) -> None:
+        """Run a claimed job to its end. Raises SyncError if its row cannot be written, and StorageUnavailable if object
+        storage fails in the middle of the work, unless this is the `last` attempt."""
         live = self._live[context, job.id] = _Live(context, job, self.hub)
         self.hub.publish(context, job)
         working = asyncio.create_task(self._worker.run(Work(job, live.report, self._note_call(context, live))))
@@ -195,24 +222,38 @@ class Runner:
             working.cancel()
             await asyncio.wait([working])
             beating.cancel()
-            # Has no effect if the row was cancelled or another process claimed it; otherwise this process is stopping.
-            await self._write(context, job.id, lambda connection: rows.release(connection, job.id, self._owner))
+            await self._release(context, live.job)
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
         except (WorkFailed, ReelError) as error:
-            await self._fail(context, job, str(error))
+            await self._fail(context, live, str(error))
+        except StorageUnavailable as error:
+            if not last:
+                raise
+            await self._fail(context, live, f"Object storage: {error}")
         except StorageError as error:
-            await self._fail(context, job, f"Object storage: {error}")
+            await self._fail(context, live, f"Object storage: {error}")
+        except SyncError:
+            raise
         except Exception as error:
             # The row must not stay "processing" for ever because of a bug.
             log.exception("job %s", job.id)
-            await self._fail(context, job, f"Internal error: {type(error).__name__}: {error}")
+            await self._fail(context, live, f"Internal error: {type(error).__name__}: {error}")
         else:
             await self._finish(context, job, result)
         finally:
             beating.cancel()
             self._live.pop((context, job.id), None)
+
+    async def _release(self, context: UserContext, job: Job) -> None:
+        """This process stops, or the job was cancelled or deleted, or another process has taken it."""
+        found = await self._write(
+            context, job.id, lambda connection: rows.release(connection, job.id, self._owner, job.call_id)
+        )
+        if found is None or found.status.over:
+            # Only this process may know the call.
+            await self._abandon(job)
 
     async def _finish(self, context: UserContext, job: Job, result: dict[str, Any]) -> None:
         """Mark the row as complete. If it was deleted in the meantime, delete the file, which was not stored yet when
@@ -239,8 +280,13 @@ class Runner:
     async def _fail_unfinished(self, context: UserContext, job_id: str, reason: str) -> None:
         await self._write(context, job_id, lambda connection: rows.fail(connection, job_id, reason))
 
-    async def _fail(self, context: UserContext, job: Job, reason: str) -> None:
-        await self._write(context, job.id, lambda connection: rows.fail(connection, job.id, reason, self._owner))
+    async def _fail(self, context: UserContext, live: "_Live", reason: str) -> None:
+        job = live.job
+        found = await self._write(
+            context, job.id, lambda connection: rows.fail(connection, job.id, reason, self._owner)
+        )
+        if found is None or found.status.over:
+            self._in_background(self._abandon(job))
 
     async def _write(self, context: UserContext, job_id: str, change: Any) -> Job | None:
         """Change the state, and send the event when the change is stored. Returns the job; None if it has no row."""
@@ -259,16 +305,26 @@ class Runner:
 
         async def note(call_id: str | None) -> None:
             live.job = dataclasses.replace(live.job, call_id=call_id)
-            kept = await steps.write(
-                self._databases,
-                context,
-                lambda connection: rows.set_call(connection, job.id, self._owner, call_id),
-            )
-            if not kept:  # cancelled during the spawn, so only this process knows the call
-                await self._worker.abandon(dataclasses.replace(job, call_id=call_id))
+            try:
+                kept = await steps.write(
+                    self._databases,
+                    context,
+                    lambda connection: rows.set_call(connection, job.id, self._owner, call_id),
+                )
+            except SyncGone:
+                self._forget_call(live, job)
+                raise
+            if not kept:  # the job was cancelled or deleted during the spawn, or another process has taken it
+                self._forget_call(live, job)
                 raise WorkFailed("The job was cancelled")
 
         return note
+
+    def _forget_call(self, live: "_Live", before: Job) -> None:
+        """Cancel a call that only this process knows."""
+        if live.job.call_id is not None:
+            self._in_background(self._abandon(live.job))
+        live.job = dataclasses.replace(live.job, call_id=before.call_id)
 
     async def _beat(self, context: UserContext, live: "_Live", working: asyncio.Task[Any]) -> None:
         while True:
@@ -285,7 +341,7 @@ class Runner:
             except SyncGone:
                 # Without a row, no other process can find the call.
                 working.cancel()
-                await self._abandon(live.job)
+                self._in_background(self._abandon(live.job))
                 return
             except (SyncError, StorageError) as error:
                 log.warning("lease of job %s: %s", job.id, error)
@@ -295,10 +351,16 @@ class Runner:
                 return
 
     async def _abandon(self, job: Job) -> None:
-        try:
-            await self._worker.abandon(job)
-        except WorkFailed as error:
-            log.warning("job %s ended with its profile, its Modal call may still run: %s", job.id, error)
+        """End the job's call on Modal and delete its pieces. While Modal cannot be reached, it is asked again for about
+        as long as a call may run."""
+        for wait in (*ABANDON.waits(), None):
+            try:
+                await self._worker.abandon(job)
+                return
+            except WorkFailed as error:
+                log.warning("job %s has ended, its Modal call may still run: %s", job.id, error)
+            if wait is not None:
+                await asyncio.sleep(wait)
 
 
 def _is_unwanted(job: Job, found: Job | None) -> bool:

@@ -12,9 +12,8 @@ from typing import Any
 from app.jobs.models import Job, JobKind
 from app.services.pieces import Pieces, forget
 from app.services.worker import Work, delete_result, result_in_bucket
-from app.storage.interface import ObjectStore, StorageError
+from app.storage.interface import ObjectStore
 from app.storage.keys import pieces_folder
-from reel.errors import ReelError
 from reel.payloads import ExtractClip, RenderReel
 from reel.render import extract_clip, render_reel
 from reel.tools import Tools, find_tools
@@ -36,7 +35,7 @@ class LocalWorker:
 
     async def run(self, work: Work) -> dict[str, Any]:
         # An earlier process may have stored the file and ended before it updated the row.
-        if work.job.progress > 0 and (stored := await result_in_bucket(self._store, work.job)) is not None:
+        if (stored := await result_in_bucket(self._store, work.job)) is not None:
             return stored
         tools = find_tools()
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -46,11 +45,7 @@ class LocalWorker:
             folder = pieces_folder(work.job.payload["output_key"])
             kept = Pieces(self._store, f"{folder}{self._release}/")
             make = self._render if work.job.kind is JobKind.EXPORT else self._make_preview
-            try:
-                made = await make(work, Path(name), tools, kept)
-            except (ReelError, StorageError):
-                await forget(self._store, folder)
-                raise
+            made = await make(work, Path(name), tools, kept)
             await forget(self._store, folder)
             return made
 
@@ -89,6 +84,6 @@ class LocalWorker:
         await delete_result(self._store, job)
 
     async def abandon(self, job: Job) -> None:
-        """Remove the pieces. Cancelling `run` has already ended ffmpeg."""
+        """Delete the pieces. Cancelling `run` has already ended ffmpeg."""
         if job.kind is not JobKind.EXTRACTION:
             await forget(self._store, pieces_folder(job.payload["output_key"]))

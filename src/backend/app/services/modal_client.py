@@ -68,24 +68,37 @@ class ModalClient:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def result(
-        self, function: str, call_id: str, *, deadline_s: float, on_wait: Callable[[], Awaitable[None]]
+        self,
+        function: str,
+        call_id: str,
+        *,
+        deadline_s: float,
+        on_wait: Callable[[], Awaitable[None]],
+        on_outage: Callable[[], Awaitable[None]],
     ) -> dict[str, Any]:
         """Wait for a call, of this process or an earlier one.
 
         An error of a request says nothing about the call, so the request is repeated until the deadline; then the call
-        is cancelled. Raises CallLost if Modal no longer knows the call.
+        is cancelled. `on_outage` is called before each repetition and may end the wait by an exception. Raises CallLost
+        if Modal no longer knows the call.
         """
         modal = self._modal()
         call = modal.FunctionCall.from_id(call_id)
         try:
             async with _deadline(function, deadline_s):
-                return await self._poll(function, call, on_wait)
+                return await self._poll(function, call, on_wait, on_outage)
         except OutOfTime:
             with contextlib.suppress(WorkFailed):
                 await self.cancel(call_id)
             raise
 
-    async def _poll(self, function: str, call: Any, on_wait: Callable[[], Awaitable[None]]) -> dict[str, Any]:
+    async def _poll(
+        self,
+        function: str,
+        call: Any,
+        on_wait: Callable[[], Awaitable[None]],
+        on_outage: Callable[[], Awaitable[None]],
+    ) -> dict[str, Any]:
         modal = self._modal()
         while True:
             try:
@@ -103,6 +116,7 @@ class ModalClient:
                 if not isinstance(error, self._transport_errors()):
                     raise WorkFailed(self._reason(function, error)) from error
                 log.warning("%s: %s; asking again", function, self._reason(function, error))
+                await on_outage()
                 await asyncio.sleep(POLL_SECONDS)
 
     def _transport_errors(self) -> tuple[type[Exception], ...]:

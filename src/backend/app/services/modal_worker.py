@@ -1,8 +1,8 @@
 """Runs jobs on Modal: spawns calls, finds them by their id after a restart, and cancels them with their job."""
 
 import asyncio
+import contextlib
 import logging
-from dataclasses import dataclass
 from typing import Any, Final
 
 from app.jobs.models import Job, JobKind
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 _PROGRESS_SECONDS: Final = 0.1
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """The result was found in the bucket, although Modal no longer knows the call."""
+class _Stored(Exception):
+    """The object of the job is in the bucket, whatever has become of the call."""
 
-    result: dict[str, Any]
+    def __init__(self, result: dict[str, Any]) -> None:
+        self.result = result
 
 
 class ModalWorker:
@@ -55,21 +55,17 @@ class ModalWorker:
                 reel = RenderReel.from_dict(work.job.payload)
                 if self._is_too_old_for(reel, work):
                     return await self._machine.run(work)
-                answer = await self._call("render_reel", reel, work)
-                if isinstance(answer, _Stored):
-                    return answer.result
-                rendered = RenderReelResult.from_dict(answer)
+                rendered = RenderReelResult.from_dict(await self._call("render_reel", reel, work))
                 await self._check(reel.output_key, rendered)
                 return rendered.to_dict()
             clip = ExtractClip.from_dict(work.job.payload)
             if self._is_too_old_for(clip, work):
                 return await self._machine.run(work)
-            answer = await self._call("extract_clip", clip, work)
-            if isinstance(answer, _Stored):
-                return answer.result
-            cut = ExtractClipResult.from_dict(answer)
+            cut = ExtractClipResult.from_dict(await self._call("extract_clip", clip, work))
             await self._check(clip.output_key, cut)
             return cut.to_dict()
+        except _Stored as found:
+            return found.result
         except PayloadError as error:
             raise WorkFailed(
                 f"The GPU function's payload or result is not valid: {error}; deploy src/gpu again"
@@ -90,7 +86,8 @@ class ModalWorker:
         else:
             await self._machine.abandon(job)
 
-    async def _call(self, function: str, wanted: RenderReel | ExtractClip, work: Work) -> dict[str, Any] | _Stored:
+    async def _call(self, function: str, wanted: RenderReel | ExtractClip, work: Work) -> dict[str, Any]:
+        """The answer of the function. Raises _Stored as soon as the object is found in the bucket."""
         asking: asyncio.Task[None] | None = None
 
         async def ask() -> None:
@@ -107,29 +104,42 @@ class ModalWorker:
             # A slow progress request must not delay the result.
             await asyncio.wait([asking], timeout=_PROGRESS_SECONDS)
 
+        async def look() -> None:
+            if (made := await result_in_bucket(self._store, work.job)) is not None:
+                raise _Stored(made)
+
         call_id = work.job.call_id
-        resumed = call_id is not None or work.job.progress > 0
         try:
             for _ in range(2):
+                # An earlier process, or the call that Modal no longer knows, may have completed the job.
+                await look()
                 if call_id is None:
-                    # An earlier process, or the call that Modal no longer knows, may have completed the job.
-                    if resumed and (made := await result_in_bucket(self._store, work.job)) is not None:
-                        return _Stored(made)
                     await work.report(0.0, "queued on Modal")
-                    call_id = await self._client.spawn(function, without_defaults(wanted))
+                    call_id = await self._spawn(function, without_defaults(wanted))
                     await work.note_call(call_id)
                 try:
-                    return await self._client.result(function, call_id, deadline_s=self._deadline_s, on_wait=on_wait)
+                    return await self._client.result(
+                        function, call_id, deadline_s=self._deadline_s, on_wait=on_wait, on_outage=look
+                    )
                 except CallLost:
-                    call_id, resumed = None, True
+                    call_id = None
                 except WorkFailed:
-                    if (made := await result_in_bucket(self._store, work.job)) is not None:
-                        return _Stored(made)
+                    await look()
                     raise
         finally:
             if asking is not None:
                 asking.cancel()
         raise WorkFailed("Modal lost the call twice; try again later")
+
+    async def _spawn(self, function: str, payload: dict[str, Any]) -> str:
+        """Begin a call. A cancellation waits for its id, because without that nobody could cancel the call."""
+        begun = asyncio.ensure_future(self._client.spawn(function, payload))
+        try:
+            return await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            with contextlib.suppress(WorkFailed):
+                await self._client.cancel(await begun)
+            raise
 
     async def _check(self, key: str, result: RenderReelResult | ExtractClipResult) -> None:
         """Check the stored file, because a function may report success although its upload failed."""

@@ -70,5 +70,5 @@ class Worker(Protocol):
         ...
 
     async def abandon(self, job: Job) -> None:
-        """End the Modal call of a cancelled job."""
+        """End the Modal call of a job that has ended, and delete its pieces. Raises WorkFailed."""
         ...

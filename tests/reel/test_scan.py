@@ -50,7 +50,7 @@ def make(tmp_path_factory: pytest.TempPathFactory, tools: Tools) -> Callable[...
 
 
 def ts(data: bytes) -> Scan:
-    return transport.Recording(188)
+    return transport.Recording(188, data)
 
 
 def tags(data: bytes) -> Scan:
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_other_code_is_not_used(make: Callable[..., bytes], monk
 
 
 def test_a_checkpoint_is_bounded() -> None:
-    recording = transport.Recording(188)
+    recording = transport.Recording(188, b"")
     for stream in range(8192):
         recording._clock._latest[stream] = (1 << 33) - stream
     assert scan.save(recording, 188) is None

@@ -6,7 +6,9 @@ from random import Random
 
 import pytest
 
-from reel.transport import Clock, Formats, packet_size
+from reel.packets import packet_size
+from reel.programs import Formats
+from reel.transport import Clock
 
 
 def packet(ticks: int, stream: int = 0x100) -> bytes:
@@ -88,3 +90,55 @@ def test_tables_that_are_made_up_end_in_no_error() -> None:
     for _ in range(2000):
         formats.look(bytes([0x47, 0x50, 0x00, 0x30]) + random.randbytes(184))
         formats.look(table(0x1000, bytes([0x02, 0xB0, random.randrange(184)]) + random.randbytes(150))[:188])
+
+
+def over_packets(stream: int, section: bytes, between: bytes = b"", first: int = 184) -> bytes:
+    """A table that is split over packets, the first of which has so many bytes of payload."""
+    rest = b"\x00" + section + bytes(4)
+    parts: list[bytes] = []
+    while rest:
+        size = first if not parts else 184
+        head = bytes([0x47, (0x40 if not parts else 0) | stream >> 8, stream & 0xFF, 0x10 | len(parts)])
+        stuffed = rest[:size].ljust(size, b"\xff")
+        if size < 184:
+            head = head[:3] + bytes([0x30 | len(parts), 183 - size]) + bytes(1)[: 183 - size] + b"\xff" * (182 - size)
+        parts.append(head + stuffed)
+        rest = rest[size:]
+    return between.join(parts)
+
+
+@pytest.mark.parametrize("first", [184, 100, 3])
+@pytest.mark.parametrize("between", [b"", packet(0, 0x100) * 20])
+@pytest.mark.parametrize(("later", "changed"), [(0x0F, False), (0x81, True)])
+def test_a_table_of_several_packets_is_compared_too(later: int, changed: bool, between: bytes, first: int) -> None:
+    def long(sound: int) -> bytes:
+        entries = bytes([0x1B, 0xE1, 0x00, 0xF0, 200]) + b"\x09\xc6" + bytes(198)
+        entries += bytes([sound, 0xE1, 0x01, 0xF0, 0])
+        length = 13 + len(entries)
+        return bytes([0x02, 0xB0 | length >> 8, length & 0xFF, 0, 1, 0xC1, 0, 0, 0xE1, 0x00, 0xF0, 0]) + entries
+
+    formats = Formats(188)
+    formats.look(programs() + over_packets(0x1000, long(0x0F), between, first))
+    assert formats.pictures() == {0x100: 0x1B}
+    formats.look(over_packets(0x1000, long(later), between, first))
+    assert formats.changed is changed
+
+
+def test_a_table_that_lacks_a_packet_or_holds_later_or_is_damaged_is_left_out() -> None:
+    formats = Formats(188)
+    formats.look(programs() + streams(0x0F))
+    later, damaged = bytearray(streams(0x81)), bytearray(streams(0x81))
+    later[5 + 5] &= 0xFE
+    damaged[1] |= 0x80
+    formats.look(bytes(later) + bytes(damaged))
+    formats.look(streams(0x81)[:100])
+    formats.look(programs()[:3])
+    assert not formats.changed
+
+
+def test_many_programs_take_bounded_memory() -> None:
+    formats = Formats(188)
+    for stream in range(16, 8000, 4):
+        entries = b"".join(bytes([0, 1, 0xE0 | (stream + one) >> 8, (stream + one) & 0xFF]) for one in range(4))
+        formats.look(table(0, bytes([0x00, 0xB0, 9 + len(entries), 0, 1, 0xC1, 0, 0]) + entries))
+    assert len(formats.tables()) < 300

@@ -161,10 +161,12 @@ def segment_filters(piece: Segment) -> str:
     # The piece begins at time zero; earlier frames have negative times.
     lead_s = piece.start_s - piece.begins_s
     ahead_s = lead_s + piece.media.video.late_s
+    may_be_interlaced = piece.media.video.interlaced or "mpegts" in piece.media.container
     video = [
         # The rate stays: one frame for each pair of fields. Frames that are not marked as interlaced pass unchanged.
-        # That filter fails if the frame size changes, so all frames are scaled to the size of the first one.
-        *(["scale=iw:ih,bwdif=mode=send_frame:deint=interlaced"] if piece.media.video.interlaced else []),
+        # That filter fails if the frame size changes, so all frames are scaled to the size of the first one. The
+        # recording of a receiver may become interlaced in the middle.
+        *(["scale=iw:ih,bwdif=mode=send_frame:deint=interlaced"] if may_be_interlaced else []),
         *([f"setpts=PTS-{ahead_s:.6f}/TB"] if ahead_s > 0 else []),
         # Each frame is shown until the next one; the first one also before its time, the last one also after its end.
         f"fps={piece.rate}:start_time={-min(HOLD_SECONDS, piece.start_s):.6f}",

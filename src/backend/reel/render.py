@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final, Protocol, TypedDict
 
-from reel import ffmpeg, transport
+from reel import ffmpeg, programs
 from reel.colour import Source, write_table
 from reel.errors import BadResult, FfmpegFailed, UnusableVideo
 from reel.ffmpeg import Segment
@@ -360,7 +360,7 @@ async def _opened(path: Path, tools: Tools) -> MediaInfo:
     """Raises UnusableVideo also for what can be seen in a whole file only."""
     media = await probe(path, tools=tools)
     if "mpegts" in media.container:
-        await asyncio.to_thread(transport.check_formats, path)
+        await asyncio.to_thread(programs.check_formats, path)
     return media
 
 

@@ -27,6 +27,10 @@ FORMATS_CHANGE: Final = (
     "The recording changes the format of its picture or its sound in the middle, and cannot be decoded in one go: make "
     "one MP4 of its parts first, and upload that"
 )
+COLOURS_CHANGE: Final = (
+    "The recording changes how its colours are stored in the middle (SDR and HDR, or standard and high definition), so "
+    "a part of it would have wrong colours: make one MP4 of its parts with a video editor first, and upload that"
+)
 # A checkpoint has some hundred bytes; that of a file which was made to have thousands of streams is not stored.
 MAX_CHECKPOINT_CHARACTERS: Final = 64 * 1024
 CLOCK_SLACK_S: Final = 5.0

@@ -13,15 +13,17 @@ import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
 from reel import avi, boxes, flv, fragments, matroska, transport
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import MediaInfo, with_last_picture
+from reel.packets import packet_size
 from reel.payloads import MIN_SPAN_SECONDS
 from reel.probe import probe
-from reel.scan import JOINED, Scan, resume, save
+from reel.scan import COLOURS_CHANGE, JOINED, Scan, resume, save
 from reel.tools import find_tools
 
 _MIB: Final = 1024 * 1024
@@ -45,6 +47,7 @@ LEAST_FRAME_BYTES: Final = {"mpegts": 94, "avi": 8}
 
 Read = Callable[[int, int], Awaitable[bytes]]
 Report = Callable[[float, str | None], Awaitable[None]]
+Compare = Callable[[transport.Recording, int], Awaitable[None]]
 Seen = tuple[MediaInfo, Scan | None]
 """What the beginning and the end of a file show, and the scan for the rest if they do not prove that it is valid."""
 
@@ -76,7 +79,8 @@ async def inspect(
     if scan is not None:
         if size > at_most:
             return None
-        await _read_whole(read, size, scan, report, resume(scan, checkpoint))
+        compare = partial(_compare, read, size, folder, media)
+        await _read_whole(read, size, scan, report, resume(scan, checkpoint), compare)
         media = scan.settled(media)
     if not media.duration_s:
         raise NotAVideo("The file has no duration: expected a video, not a picture or a live stream")
@@ -89,7 +93,7 @@ async def inspect(
     return replace(media, size_bytes=size)
 
 
-async def _read_whole(read: Read, size: int, scan: Scan, report: Report, begin: int) -> None:
+async def _read_whole(read: Read, size: int, scan: Scan, report: Report, begin: int, compare: Compare) -> None:
     """Gives a scan the file from an offset on. Raises UnusableVideo at the first defect."""
 
     def look_at(parts: list[bytes]) -> None:
@@ -104,8 +108,33 @@ async def _read_whole(read: Read, size: int, scan: Scan, report: Report, begin: 
         await asyncio.to_thread(look_at, parts)
         if scan.fault:
             raise UnusableVideo(scan.fault)
+        if isinstance(scan, transport.Recording):
+            while scan.doubtful:
+                await compare(scan, scan.doubtful.pop(0))
         fed = some[0] + sum(map(len, parts))
         await report(fed / size, save(scan, fed))
+
+
+async def _compare(
+    read: Read, size: int, folder: Path, media: MediaInfo, scan: transport.Recording, offset: int
+) -> None:
+    """Raises UnusableVideo where the picture of a transport stream has other colours from this offset on, because a cut
+    converts all of them alike. Another size, shape, rate or field order may come: a cut goes by each frame for these.
+    """
+    sample = scan.sample(await read(offset, min(PIECE_BYTES, size - offset)))
+    with tempfile.TemporaryDirectory(prefix="inspect-", dir=folder) as name:
+        path = Path(name) / "part"
+        await _lay_out(path, len(sample), sample, [])
+        try:
+            found = await _probe(path)
+        except (FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo):
+            return  # a damaged header
+    if _colours(found) != _colours(media):
+        raise UnusableVideo(COLOURS_CHANGE)
+
+
+def _colours(media: MediaInfo) -> tuple[object, ...]:
+    return media.video.transfer, media.video.matrix, media.video.full_range, media.video.wide_gamut
 
 
 def _refuse_impossible(media: MediaInfo, size: int) -> None:
@@ -124,7 +153,7 @@ async def _look(read: Read, size: int, path: Path) -> Seen:
     head = await read(0, min(HEAD_BYTES, size))
     if boxes.looks_like_boxes(head):
         return await _look_at_boxes(read, size, head, path)
-    packet = transport.packet_size(head)
+    packet = packet_size(head)
     if packet:
         return await _look_at_transport(read, size, head, packet, path)
     tail = await read(max(0, size - TAIL_BYTES), min(TAIL_BYTES, size))
@@ -188,7 +217,7 @@ async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, pa
     at = max(whole, (size - HEAD_BYTES) // packet * packet)
     tail = await _pieces(read, at, size - at)
     await _lay_out(path, whole + len(tail), head[:whole], [(whole, tail)])
-    return await _probe(path), transport.Recording(packet)
+    return await _probe(path), transport.Recording(packet, head)
 
 
 async def _probe(path: Path) -> MediaInfo:

@@ -25,7 +25,7 @@ EVERY = [
     PLAIN,
     replace(PLAIN, media=replace(MEDIA, audio=None)),
     replace(PLAIN, media=replace(MEDIA, audio=AudioStream("ac3", 48_000, 6))),
-    replace(PLAIN, fade=True, overlay=Path("/w/overlay.png")),
+    replace(PLAIN, fade_in=True, fade_out=True, overlay=Path("/w/overlay.png")),
     replace(PLAIN, media=replace(MEDIA, audio=None), overlay=Path("/w/overlay.png")),
     replace(PLAIN, seek_s=0.5, media=replace(MEDIA, video=replace(PICTURE, interlaced=True, full_range=True))),
     replace(PLAIN, table=Path("/w/hlg.cube"), media=replace(MEDIA, video=replace(PICTURE, transfer="hlg"))),

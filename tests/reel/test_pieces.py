@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from tests.reel.cells import CELLS
 from tests.reel.matrix import Cell, OneFile, at_frame, look, make_source
 
 from reel import render
-from reel.payloads import ExtractClip
-from reel.render import extract_clip, split_frames
+from reel.payloads import ExtractClip, ReelClip, RenderOptions, RenderReel
+from reel.render import extract_clip, render_reel, split_frames
 from reel.tools import Tools
 
 NAMES = ("mp4", "ts", "flv", "phone-rate", "fields-top", "hlg", "ntsc-drop-frame", "changes-to-surround", "no-sound")
@@ -39,6 +40,47 @@ def test_a_clip_in_pieces_is_right(cell: Cell, tools: Tools, tmp_path: Path, mon
     job = ExtractClip("a/games/g/source", "a/clip.mp4", start_s, end_s)
     asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=120, kept=Nothing()))
     assert look(cell, store.result, start_s, end_s, tools) == ""
+
+
+async def test_a_reel_in_pieces_is_the_reel_that_is_made_at_once(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "PIECE_SECONDS", 2)
+    monkeypatch.setattr(render, "KEEP_SECONDS", 1000.0)
+    source = make_source(next(cell for cell in CELLS if cell.name == "mp4"), tmp_path, tools)
+    clips = tuple(ReelClip("c", "a/games/g/source", start_s, end_s) for start_s, end_s in ((0.42, 4.1), (3.0, 3.7)))
+    job = RenderReel("e", "a/e.mp4", clips, RenderOptions("Hi", quality="draft", transition="fade"))
+    made = []
+    for name, kept in (("whole", None), ("pieces", Nothing())):
+        (tmp_path / name).mkdir()
+        store = OneFile(source, tmp_path / f"{name}.mp4")
+        result = await render_reel(job, store, tmp_path / name, tools=tools, deadline_s=120, kept=kept)
+        assert result.duration_s == pytest.approx(4.38, abs=0.05)
+        made.append(store.result)
+    assert len(list((tmp_path / "pieces").glob("piece-*.mov"))) == 3
+    one, other = (picture(tools, path) for path in made)
+    assert len(one) == len(other) == 131
+    for number, (left, right) in enumerate(zip(one, other, strict=True)):
+        assert sum(abs(a - b) for a, b in zip(left, right, strict=True)) / len(left) < 4, number
+    one_sound, other_sound = (sound(tools, path) for path in made)
+    assert abs(len(one_sound) - len(other_sound)) <= 1024
+    assert max(abs(a - b) for a, b in zip(one_sound, other_sound, strict=False)) < 600
+
+
+def picture(tools: Tools, path: Path) -> list[bytes]:
+    """Small grey frames."""
+    raw = decoded(tools, path, "-vf", "scale=64:36,format=gray", "-f", "rawvideo")
+    return [raw[at : at + 64 * 36] for at in range(0, len(raw), 64 * 36)]
+
+
+def sound(tools: Tools, path: Path) -> memoryview:
+    """Samples of 16 bits."""
+    return memoryview(decoded(tools, path, "-vn", "-ac", "1", "-f", "s16le")).cast("h")
+
+
+def decoded(tools: Tools, path: Path, *options: str) -> bytes:
+    command = [tools.ffmpeg, "-v", "error", "-i", str(path), *options, "-"]
+    return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 @pytest.mark.parametrize("frames", [1, 29, 30, 31, 44, 45, 60, 1000, 100_001])

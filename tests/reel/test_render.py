@@ -114,6 +114,7 @@ async def test_clips_of_other_sizes_rates_and_without_sound_join_in_order(
     assert media.duration_s == pytest.approx(3.5, abs=0.1)
     assert result.size_bytes == store.out.stat().st_size
     assert seen == sorted(seen)
+    assert not (tmp_path / "source").exists()
     for at, colour in [(0.5, (0, 0, 255)), (1.4, (255, 0, 0)), (2.4, (0, 255, 0)), (3.3, (0, 0, 255))]:
         assert is_colour(pixel(tools, store.out, at, 426, 240), colour), at
 

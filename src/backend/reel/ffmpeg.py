@@ -63,7 +63,8 @@ class Segment:
     quality: Quality
     seek_s: float | None = None
     table: Path | None = None
-    fade: bool = False
+    fade_in: bool = False
+    fade_out: bool = False
     sound: Path | None = None
     overlay: Path | None = None
     overlay_x: int = 0
@@ -186,11 +187,13 @@ def segment_filters(piece: Segment) -> str:
         "apad",
         f"atrim=end_sample={piece.samples}",
     ]
-    if piece.fade:
-        length = min(FADE_SECONDS, piece.duration_s / 4)
-        out = piece.duration_s - length
-        video += [f"fade=t=in:st=0:d={length:.4f}", f"fade=t=out:st={out:.4f}:d={length:.4f}"]
-        audio += [f"afade=t=in:st=0:d={length:.4f}", f"afade=t=out:st={out:.4f}:d={length:.4f}"]
+    length = min(FADE_SECONDS, piece.duration_s / 4)
+    fades = [
+        *([f"fade=t=in:st=0:d={length:.4f}"] if piece.fade_in else []),
+        *([f"fade=t=out:st={piece.duration_s - length:.4f}:d={length:.4f}"] if piece.fade_out else []),
+    ]
+    video += fades
+    audio += [f"a{fade}" for fade in fades]
     # As a filter: an lavfi input would speak pcm_u8, which the image's ffmpeg does not decode.
     # By index, because unusable streams (a cover, one without a picture) may come before them.
     picture = f"[0:{piece.media.video.index}]"

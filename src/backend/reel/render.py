@@ -89,54 +89,93 @@ async def render_reel(
 ) -> RenderReelResult:
     """Make the reel and store it under `output_key`. Raises ReelError, or what `store` raises.
 
-    `workdir` is the caller's to make and remove; `deadline_s` holds for each run of ffmpeg. Pieces that took long are
-    stored in `kept`, and those that are there already are not encoded again.
+    `workdir` is the caller's to make and remove; `deadline_s` holds for each run of ffmpeg. A source is on the disk
+    only while clips of it are encoded. With `kept` long clips are made in pieces; those that took long are stored
+    there, and those that are there already are not encoded again.
     """
-    there = await _kept_pieces(job, kept, workdir)
-    needed = [clip.source_key for number, clip in enumerate(job.clips) if number not in there]
-    sources = await _fetch(list(dict.fromkeys(needed)), store, workdir, tools, report)
+    pieces = _planned(job, workdir, long=kept is None)
+    there = [piece for piece in pieces if kept is not None and await kept.fetch(piece.name, piece.path)]
+    missing = [piece for piece in pieces if piece not in there]
     overlay = None
     if job.options.overlay_text.strip():
         overlay = draw_overlay(job.options.overlay_text, job.options.frame_size, workdir / "overlay.png")
-    pieces: list[Path] = []
-    frames = 0
-    for number, clip in enumerate(job.clips):
-        if number in there:
-            pieces.append(there[number])
-            frames += _frames(clip.duration_s, Fraction(ffmpeg.REEL_RATE))
-            continue
-        path, media = sources[clip.source_key]
-        _inside(media, clip.start_s, clip.end_s, clip.source_key)
-        piece = await _piece(
-            path,
-            media,
-            clip.start_s,
-            clip.end_s,
-            Fraction(ffmpeg.REEL_RATE),
-            job.options.frame_size,
-            job.options.quality,
-            workdir,
-            tools,
-            deadline_s,
-        )
-        piece = replace(piece, fade=job.options.transition == "fade")
-        if overlay:
-            piece = replace(piece, overlay=overlay.path, overlay_x=overlay.x, overlay_y=overlay.y)
-        output = _piece_file(workdir, number)
-        began = time.monotonic()
-        on_time = _scaled(report, "encode", job.duration_s, frames / ffmpeg.REEL_RATE)
-        await _encode(piece, output, tools=tools, deadline_s=deadline_s, on_time=on_time)
-        pieces.append(output)
-        frames += piece.frames
-        if kept is not None and len(job.clips) > 1 and time.monotonic() - began >= KEEP_SECONDS:
-            await kept.keep(output, piece_name(clip, job.options))
+    frames = sum(piece.frames for piece in there)
+    keys = list(dict.fromkeys(piece.clip.source_key for piece in missing))
+    for number, key in enumerate(keys):
+        fetching = _scaled(report, "download", job.duration_s, frames / ffmpeg.REEL_RATE, _FETCHED * number / len(keys))
+        await fetching(0.0)
+        source = workdir / "source"
+        await store.download(key, source)
+        media = await _opened(source, tools)
+        for piece in [piece for piece in missing if piece.clip.source_key == key]:
+            clip = piece.clip
+            _inside(media, clip.start_s, clip.end_s, key)
+            part = await _piece(
+                source,
+                media,
+                piece.begin_s,
+                piece.begin_s + piece.frames / ffmpeg.REEL_RATE,
+                Fraction(ffmpeg.REEL_RATE),
+                job.options.frame_size,
+                job.options.quality,
+                workdir,
+                tools,
+                deadline_s,
+            )
+            if job.options.transition == "fade":
+                part = replace(part, fade_in=piece.first, fade_out=piece.last)
+            if overlay:
+                part = replace(part, overlay=overlay.path, overlay_x=overlay.x, overlay_y=overlay.y)
+            fetched_share = _FETCHED * (number + 1) / len(keys)
+            on_time = _scaled(report, "encode", job.duration_s, frames / ffmpeg.REEL_RATE, fetched_share)
+            began = time.monotonic()
+            await _encode(part, piece.path, tools=tools, deadline_s=deadline_s, on_time=on_time)
+            frames += piece.frames
+            if kept is not None and len(pieces) > 1 and time.monotonic() - began >= KEEP_SECONDS:
+                await kept.keep(piece.path, piece.name)
+        source.unlink()
     await report(_ENCODED, "join")
     result = workdir / "reel.mp4"
-    await _join(pieces, result, workdir, tools, deadline_s)
-    media = await verify(result, job.options.frame_size, frames / ffmpeg.REEL_RATE, tools=tools)
+    await _join([piece.path for piece in pieces], result, workdir, tools, deadline_s)
+    made = await verify(result, job.options.frame_size, frames / ffmpeg.REEL_RATE, tools=tools)
     await report(_JOINED, "upload")
     await store.upload(result, job.output_key, CONTENT_TYPE)
-    return RenderReelResult(export_id=job.export_id, output_key=job.output_key, **_facts(media))
+    return RenderReelResult(export_id=job.export_id, output_key=job.output_key, **_facts(made))
+
+
+@dataclass(frozen=True)
+class _ReelPiece:
+    """A clip of a reel, or a part of a long one. `first` and `last` tell which part of the clip it is."""
+
+    clip: ReelClip
+    begin_s: float
+    frames: int
+    first: bool
+    last: bool
+    name: str
+    path: Path
+
+
+def _planned(job: RenderReel, workdir: Path, *, long: bool) -> list[_ReelPiece]:
+    """The pieces of a reel in order; with `long` one for each clip."""
+    pieces: list[_ReelPiece] = []
+    for clip in job.clips:
+        rate = Fraction(ffmpeg.REEL_RATE)
+        frames = _frames(clip.duration_s, rate)
+        counts = [frames] if long else split_frames(frames, rate)
+        for number, count in enumerate(counts):
+            pieces.append(
+                _ReelPiece(
+                    clip=clip,
+                    begin_s=clip.start_s + float(sum(counts[:number]) / rate),
+                    frames=count,
+                    first=number == 0,
+                    last=number == len(counts) - 1,
+                    name=f"{piece_name(clip, job.options)}-{number:04d}.mov",
+                    path=_piece_file(workdir, len(pieces)),
+                )
+            )
+    return pieces
 
 
 async def extract_clip(
@@ -323,9 +362,9 @@ async def verify(path: Path, frame: tuple[int, int], duration_s: float, *, tools
 
 
 def piece_name(clip: ReelClip, options: RenderOptions) -> str:
-    """The same for a piece of the same content: a source never changes."""
+    """The beginning of the names of a clip's pieces. It is the same for the same content: a source never changes."""
     content = {**clip.to_dict(), **options.to_dict(), "clip_id": ""}
-    return f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]}.mov"
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def part_name(clip: ExtractClip, size: tuple[int, int]) -> str:
@@ -347,15 +386,6 @@ def _piece_file(workdir: Path, number: int) -> Path:
     return workdir / f"piece-{number:03d}.mov"
 
 
-async def _kept_pieces(job: RenderReel, kept: PieceStore | None, workdir: Path) -> dict[int, Path]:
-    found: dict[int, Path] = {}
-    for number, clip in enumerate(job.clips if kept is not None else ()):
-        path = _piece_file(workdir, number)
-        if kept is not None and await kept.fetch(piece_name(clip, job.options), path):
-            found[number] = path
-    return found
-
-
 async def _opened(path: Path, tools: Tools) -> MediaInfo:
     """Raises UnusableVideo also for what can be seen in a whole file only."""
     media = await probe(path, tools=tools)
@@ -364,23 +394,12 @@ async def _opened(path: Path, tools: Tools) -> MediaInfo:
     return media
 
 
-async def _fetch(
-    keys: list[str], store: MediaStore, workdir: Path, tools: Tools, report: Report
-) -> dict[str, tuple[Path, MediaInfo]]:
-    """Each source once, however many clips come from it."""
-    sources: dict[str, tuple[Path, MediaInfo]] = {}
-    for number, key in enumerate(keys):
-        await report(_FETCHED * number / len(keys), "download")
-        path = workdir / f"source-{number:03d}"
-        await store.download(key, path)
-        sources[key] = (path, await _opened(path, tools))
-    return sources
-
-
-def _scaled(report: Report, phase: str, total_s: float, before_s: float) -> Callable[[float], Awaitable[None]]:
+def _scaled(
+    report: Report, phase: str, total_s: float, before_s: float, fetched: float = _FETCHED
+) -> Callable[[float], Awaitable[None]]:
     async def on_time(seconds: float) -> None:
         share = min(1.0, (before_s + seconds) / total_s)
-        await report(_FETCHED + (_ENCODED - _FETCHED) * share, phase)
+        await report(fetched + (_ENCODED - _FETCHED) * share, phase)
 
     return on_time
 

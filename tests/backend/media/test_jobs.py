@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from app.core import Core
 from app.jobs import rows, runner
 from app.jobs.models import Job, JobKind
 from app.main import create_app
+from app.services import local_worker
 from app.services.local_worker import LocalWorker
 from app.services.worker import Work, WorkFailed, delete_result
 from app.settings import Settings
@@ -434,3 +436,71 @@ async def test_a_cancelled_render_leaves_no_pieces(
     await store.put_bytes(f"{PREFIX}exports/{export}.pieces/r/a.mov", b"x")
     await api.call("POST", f"/api/exports/{export}/cancel")
     assert [key for key in stored(store) if ".pieces/" in key] == []
+
+
+@pytest.mark.parametrize("kind", ["export", "extraction"])
+async def test_a_long_clip_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
+    make_settings: Callable[..., Settings],
+    store: FakeStore,
+    make_video: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setattr(render, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(render, "KEEP_SECONDS", 0.0)
+    encoded: list[str] = []
+    second = asyncio.Event()
+
+    async def noted(command: Sequence[str], **options: Any) -> None:
+        encoded.append(command[-1].rsplit("/", 1)[-1])
+        if encoded == ["piece-000.mov", "piece-001.mov"]:
+            second.set()
+            await asyncio.Event().wait()
+        await run_ffmpeg(command, **options)
+
+    monkeypatch.setattr(render, "run_ffmpeg", noted)
+
+    async def begin(app: FastAPI, api: Api) -> str:
+        clip = await api.clip((await api.upload(make_video()))["id"], 0, 3)
+        if kind == "export":
+            path = f"/api/exports/{(await api.export([clip]))['id']}"
+        else:
+            path = f"/api/extractions/{(await api.call('POST', f'/api/clips/{clip}/extract', expect=202))['id']}"
+        await asyncio.wait_for(second.wait(), 30)
+        return path
+
+    async def resume(app: FastAPI, api: Api) -> Any:
+        return await api.over(path)
+
+    path = await serve(store, make_settings(), begin)
+    assert len([key for key in stored(store) if ".pieces/" in key]) == 1
+    job = await serve(store, make_settings(), resume)
+    assert job["status"] == "complete"
+    assert encoded[2:-1] == ["piece-001.mov", "piece-002.mov"]
+    assert job["duration"] == pytest.approx(3, abs=0.1)
+    assert [key for key in stored(store) if ".pieces/" in key] == []
+
+
+async def test_a_source_that_the_disk_has_no_room_for_fails_with_the_reason_and_leaves_no_file(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_worker, "SPARE_BYTES", 1 << 60)
+    game = await api.upload(make_video())
+    export = (await api.export([await api.clip(game["id"], 0, 1)]))["id"]
+    job = await api.over(f"/api/exports/{export}")
+    assert job["status"] == "failed"
+    assert "GB of disk" in job["reason"]
+    core: Core = app.state.core
+    assert list((core.settings.user_data_dir / ".work").iterdir()) == []
+
+
+async def test_a_disk_that_becomes_full_fails_the_job_with_the_reason(
+    api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, store: FakeStore
+) -> None:
+    async def full(key: str, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "download", full)
+    game = await api.upload(make_video())
+    export = (await api.export([await api.clip(game["id"], 0, 1)]))["id"]
+    assert "disk is full" in (await api.over(f"/api/exports/{export}"))["reason"]

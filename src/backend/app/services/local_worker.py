@@ -5,18 +5,45 @@ them. Pausing ffmpeg was rejected because it keeps its memory, and restarting th
 """
 
 import asyncio
+import errno
+import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from app.jobs.models import Job, JobKind
 from app.services.pieces import Pieces, forget
-from app.services.worker import Work, delete_result, result_in_bucket
+from app.services.worker import Work, WorkFailed, delete_result, result_in_bucket
 from app.storage.interface import ObjectStore
 from app.storage.keys import pieces_folder
 from reel.payloads import ExtractClip, RenderReel
 from reel.render import extract_clip, render_reel
 from reel.tools import Tools, find_tools
+
+SPARE_BYTES: Final = 1024**3
+"""What a source must leave of the disk, for databases and for what is encoded."""
+
+
+@dataclass(frozen=True)
+class _Disk:
+    """The bucket as a `reel.render.MediaStore`. A source that the disk has no room for is refused before it fills the
+    disk, because databases are on it too. A Machine on Fly has a disk of 8 GB, so larger games need Modal."""
+
+    store: ObjectStore
+
+    async def download(self, key: str, path: Path) -> None:
+        size = (await self.store.head(key)).size
+        free = shutil.disk_usage(path.parent).free - SPARE_BYTES
+        if size > free:
+            raise WorkFailed(
+                f"The game's video has {size / 1e9:.1f} GB, and the Machine has {max(0, free) / 1e9:.1f} GB of disk for"
+                " it: set MODAL_ENABLED=true, or upload a shorter recording"
+            )
+        await self.store.download(key, path)
+
+    async def upload(self, path: Path, key: str, content_type: str) -> None:
+        await self.store.upload(path, key, content_type)
 
 
 class LocalWorker:
@@ -27,6 +54,7 @@ class LocalWorker:
     def __init__(self, store: ObjectStore, folder: Path, deadline_s: float, release: str) -> None:
         self._release = release
         self._store = store
+        self._disk = _Disk(store)
         self._folder = folder
         self._deadline_s = deadline_s
         # The lock is first in, first out: an export that arrived during a piece runs before the preview's next piece.
@@ -40,20 +68,23 @@ class LocalWorker:
         tools = find_tools()
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{work.job.id}-", dir=self._folder) as name:
-            if work.job.kind is JobKind.EXTRACTION:
-                return await self._cut(work, Path(name), tools)
             folder = pieces_folder(work.job.payload["output_key"])
             kept = Pieces(self._store, f"{folder}{self._release}/")
-            make = self._render if work.job.kind is JobKind.EXPORT else self._make_preview
-            made = await make(work, Path(name), tools, kept)
+            make = {JobKind.EXPORT: self._render, JobKind.EXTRACTION: self._cut, JobKind.PREVIEW: self._make_preview}
+            try:
+                made = await make[work.job.kind](work, Path(name), tools, kept)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                raise WorkFailed("The Machine's disk is full: try again when other jobs have ended") from error
             await forget(self._store, folder)
             return made
 
-    async def _cut(self, work: Work, folder: Path, tools: Tools) -> dict[str, Any]:
+    async def _cut(self, work: Work, folder: Path, tools: Tools, kept: Pieces) -> dict[str, Any]:
         clip = ExtractClip.from_dict(work.job.payload)
         async with self._turn:
             made = await extract_clip(
-                clip, self._store, folder, tools=tools, deadline_s=self._deadline_s, report=work.report
+                clip, self._disk, folder, tools=tools, deadline_s=self._deadline_s, report=work.report, kept=kept
             )
         return made.to_dict()
 
@@ -61,7 +92,7 @@ class LocalWorker:
         reel = RenderReel.from_dict(work.job.payload)
         async with self._turn:
             made = await render_reel(
-                reel, self._store, folder, tools=tools, deadline_s=self._deadline_s, report=work.report, kept=kept
+                reel, self._disk, folder, tools=tools, deadline_s=self._deadline_s, report=work.report, kept=kept
             )
         return made.to_dict()
 
@@ -70,7 +101,7 @@ class LocalWorker:
         async with self._preview:
             made = await extract_clip(
                 clip,
-                self._store,
+                self._disk,
                 folder,
                 tools=tools,
                 deadline_s=self._deadline_s,
@@ -85,5 +116,4 @@ class LocalWorker:
 
     async def abandon(self, job: Job) -> None:
         """Delete the pieces. Cancelling `run` has already ended ffmpeg."""
-        if job.kind is not JobKind.EXTRACTION:
-            await forget(self._store, pieces_folder(job.payload["output_key"]))
+        await forget(self._store, pieces_folder(job.payload["output_key"]))

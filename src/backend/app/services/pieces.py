@@ -1,8 +1,8 @@
-"""Stores the encoded pieces of an export in the bucket until the export has ended.
+"""Stores the encoded pieces of an export, a clip or a preview in the bucket until its job has ended.
 
 Fly stops a Machine some minutes after its last request, even if a job runs, and requests to itself do not count. So a
 render without a connected client is interrupted. The Machine of the next request continues after the last stored piece
-instead of from the beginning; only pieces that took long are stored.
+instead of from the beginning. A long clip has several pieces (`reel.render`); only those that took long are stored.
 """
 
 import logging
@@ -39,7 +39,7 @@ class Pieces:
 
 
 async def forget(store: ObjectStore, folder: str) -> None:
-    """Delete the pieces of an export that has ended. If that fails, the sweep deletes them later."""
+    """Delete the pieces of a job that has ended. If that fails, the sweep deletes them later."""
     try:
         await store.delete_prefix(folder)
     except StorageError as error:

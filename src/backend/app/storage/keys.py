@@ -109,9 +109,9 @@ class Keys:
 PIECES = ".pieces/"
 
 
-def pieces_folder(export_key: str) -> str:
-    """The folder of what a Machine has encoded of an unfinished export, beside the file that it will be."""
-    return export_key.removesuffix(".mp4") + PIECES
+def pieces_folder(output_key: str) -> str:
+    """The folder of what a Machine has encoded of an unfinished job, beside the file that it will be."""
+    return output_key.removesuffix(".mp4") + PIECES
 
 
 def owner(key: str) -> str:

@@ -96,6 +96,7 @@ CELLS: Final = (
         audio=("-c:a", "libvorbis"),
     ),
     Cell("ts", "ts"),
+    Cell("ts-240", "ts", rate=Fraction(240), shown_rate=Fraction(60)),
     Cell("ts-late-clock", "ts", container=("-output_ts_offset", "95440")),
     Cell(
         "ts-long-gop", "ts", video=("-c:v", "libx264", "-preset", "ultrafast", "-g", "1000", "-sc_threshold", "0", *SDR)

@@ -19,7 +19,9 @@ class VideoStream:
     `width` and `height` are in square pixels, after the pixel aspect ratio and the rotation flag. `fps` is frames per
     second, None where ffprobe knows none. `matrix` is the YCbCr matrix as ffmpeg's scale filter names it. `index` is
     the stream's place in the file. `late_s` is by how much ffmpeg's times of the pictures are too late. `begins_s` is
-    how long the sound is there before the first picture.
+    how long the sound is there before the first picture. `zero_s` is where in the file the times of clips begin: an
+    encoder's sound begins up to `LENGTH_SLACK_S` before the first picture, and a transport stream cannot say, as MP4
+    does, that players leave that out.
     """
 
     codec: str
@@ -34,6 +36,7 @@ class VideoStream:
     index: int = 0
     late_s: float = 0.0
     begins_s: float = 0.0
+    zero_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from reel import ffmpeg
 from reel.errors import FfmpegFailed, NotAVideo, TruncatedVideo, UnusableVideo
 from reel.formats import AUDIO_CODECS, MAX_PIXELS, VIDEO_CODECS
-from reel.media import AudioStream, MediaInfo, Transfer, VideoStream
+from reel.media import LENGTH_SLACK_S, AudioStream, MediaInfo, Transfer, VideoStream
 from reel.run import read_output
 from reel.tools import Tools
 
@@ -65,14 +65,17 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
         raise NotAVideo(f"The file has no video stream (found: {kinds})")
     audio = _preferred([stream for stream in streams if stream.get("codec_type") == "audio"])
     _refuse_unknown(video, audio)
+    begins_s = max(0.0, _signed(video.get("start_time")) - _signed(container.get("start_time")))
+    zero_s = begins_s if "mpegts" in str(container.get("format_name")) and begins_s <= LENGTH_SLACK_S else 0.0
     return MediaInfo(
         container=str(container.get("format_name", "")),
-        duration_s=_length(container, video),
+        duration_s=max(0.0, _length(container, video) - zero_s),
         size_bytes=int(container.get("size") or 0),
         video=replace(
             _video(video),
             late_s=_late(str(container.get("format_name")), video),
-            begins_s=max(0.0, _signed(video.get("start_time")) - _signed(container.get("start_time"))),
+            begins_s=begins_s - zero_s,
+            zero_s=zero_s,
         ),
         audio=_audio(audio) if audio else None,
         start_s=_signed(container.get("start_time")),

@@ -309,16 +309,17 @@ async def _piece(
     tools: Tools,
     deadline_s: float,
 ) -> Segment:
+    in_file_s = media.video.zero_s + start_s
     return Segment(
         source=source,
         media=media,
-        start_s=start_s,
+        start_s=in_file_s,
         frames=_frames(end_s - start_s, rate),
         rate=rate,
         width=size[0],
         height=size[1],
         quality=quality,
-        seek_s=await seek_point(source, media, start_s, tools=tools, deadline_s=deadline_s),
+        seek_s=await seek_point(source, media, in_file_s, tools=tools, deadline_s=deadline_s),
         table=await asyncio.to_thread(_table, media.video, workdir),
     )
 

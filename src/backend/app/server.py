@@ -16,8 +16,9 @@ from websockets.frames import CloseCode, Frame
 
 HEAD_BYTES: Final = 64 * 1024
 """Largest request line with headers, not counting the block of data in which they begin."""
-HEAD_SECONDS: Final = 10.0
-"""How long a request line with its headers, or a WebSocket handshake, may take to arrive."""
+PART_SECONDS: Final = 10.0
+"""How long a request line with its headers, a WebSocket handshake, or the rest of an answered request's body may take
+to arrive."""
 SLICE_BYTES: Final = 4096
 """Frames are read in slices of this length; in between, the event loop serves other connections."""
 MAX_FRAGMENTS: Final = 1024
@@ -49,19 +50,33 @@ def log_no_queries() -> None:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Answers 431 for a head that is too long, and 408 for one that does not end."""
+    """Answers 431 for a head that is too long, and 408 for one that does not end. Closes a connection whose request was
+    answered, but whose body does not end."""
 
     _in_head = False
+    _in_body = False
     _head_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._in_body = False  # the connection has another protocol from here on
+        super().handle_websocket_upgrade()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers also arrive here. The app has no use for them.
@@ -72,21 +87,37 @@ class HttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
-            self._stop_timer()
-        elif self._head_bytes > HEAD_BYTES:
+        if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(431, "Request Header Fields Too Large", f"The headers have more than {HEAD_BYTES} bytes.")
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
 
-    def _head_is_late(self) -> None:
-        self._head_timer = None
-        if not self.transport.is_closing():
-            self._refuse(408, "Request Timeout", f"The headers did not arrive within {HEAD_SECONDS:g} s.")
+    def _watch(self) -> None:
+        """Give the client `PART_SECONDS` for the part of a request that it is sending. While the app runs, the app has
+        its own deadline for the body."""
+        answered = self.cycle is None or self.cycle.response_complete
+        if self.transport.is_closing() or not (self._in_head or (self._in_body and answered)):
+            self._stop_timer()
+            idle = answered and not self._in_head and not self.transport.is_closing()
+            if idle and self.timeout_keep_alive_task is None and self.transport.get_protocol() is self:
+                # uvicorn forgets it where a body ends after its response.
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+        elif self._timer is None:
+            self._timer = self.loop.call_later(PART_SECONDS, self._is_late)
+
+    def _is_late(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            self._refuse(408, "Request Timeout", f"The headers did not arrive within {PART_SECONDS:g} s.")
+        else:
+            self.transport.close()
 
     def _refuse(self, status: int, phrase: str, why: str) -> None:
         self._stop_timer()
@@ -96,9 +127,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -109,7 +140,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(*arguments, **named)
         self._rest = bytearray()
         self._reading_rest = False
-        self._handshake_timer = self.loop.call_later(HEAD_SECONDS, self._handshake_is_late)
+        self._handshake_timer = self.loop.call_later(PART_SECONDS, self._handshake_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._handshake_timer.cancel()
@@ -121,6 +152,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().data_received(data)  # the request, in one piece
             if self.handshake_initiated:
                 self._handshake_timer.cancel()
+            elif self.conn.handshake_exc is not None:
+                self._refuse_handshake()
             return
         self._rest += data
         if not self._reading_rest:
@@ -194,6 +227,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.frames = []
         self.conn.fail(code, why)
         self.handle_parser_exception()
+
+    def _refuse_handshake(self) -> None:
+        """Send what websockets answers to a head that it cannot read, which uvicorn leaves unsent: 431 for a header
+        line of more than 8 KiB or more than 128 lines, 414 for such a path (websockets 17.4, http11.py). Else 400."""
+        answer = b"".join(self.conn.data_to_send())
+        self.transport.write(answer or b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
 
     def _handshake_is_late(self) -> None:
         if not self.handshake_initiated and not self.transport.is_closing():

@@ -8,12 +8,15 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.backend.core.test_process import BACKEND, USER, environment, server_command
+
+from app.server import PART_SECONDS
 
 MIB = 1024 * 1024
 # What one connection may take of a Machine's memory.
@@ -209,15 +212,52 @@ def test_headers_that_are_too_long_are_refused_with_a_status(server: Server, kin
         assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [b"GET /api/health HTTP/1.1\r\nX-A: b", UPGRADE + b"Content-Length: 100000\r\n\r\n"],
-    ids=["headers", "handshake"],
-)
-def test_half_a_request_is_answered_after_a_while(server: Server, sent: bytes) -> None:
+def test_half_a_request_is_answered_after_a_while(server: Server) -> None:
     with server.connection() as connection:
-        connection.sendall(sent)
+        connection.sendall(b"GET /api/health HTTP/1.1\r\nX-A: b")
         assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Sec-WebSocket-Protocol: token." + b"a" * 20_000, 431),
+        (b"\r\n".join(b"X-%d: a" % number for number in range(200)), 431),
+        (b"Content-Length: 1", 400),
+    ],
+    ids=["long-token", "many-headers", "body"],
+)
+def test_a_handshake_that_cannot_be_read_is_answered_at_once(server: Server, header: bytes, status: int) -> None:
+    with server.connection() as connection:
+        # Less than the time after which half a request is given up.
+        connection.settimeout(PART_SECONDS / 2)
+        connection.sendall(UPGRADE + header + b"\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 %d " % status)
+    server.check()
+
+
+def test_a_body_that_does_not_end_behind_its_answer_ends_the_connection(server: Server) -> None:
+    with server.connection() as connection:
+        connection.sendall(b"GET /api/health HTTP/1.1\r\n" + PERSON + b"Content-Length: 1000\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        deadline = time.monotonic() + 3 * PART_SECONDS
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < deadline:
+                connection.sendall(b"x")
+                time.sleep(0.1)  # a client that sends ten bytes a second
+        assert time.monotonic() < deadline
+
+
+def test_a_request_behind_a_body_that_came_late_is_served(server: Server) -> None:
+    with server.connection() as connection:
+        connection.sendall(b"GET /api/health HTTP/1.1\r\n" + PERSON + b"Content-Length: 3\r\n\r\n")
+        seen = connection.recv(4096)
+        assert seen.startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"xyzGET /nowhere HTTP/1.1\r\n" + PERSON + b"\r\n")
+        while b"HTTP/1.1 404 " not in seen:
+            block = connection.recv(4096)
+            assert block, seen
+            seen += block
 
 
 def test_a_slow_request_in_small_pieces_is_served(server: Server) -> None:

@@ -77,7 +77,9 @@ def to_response(error: Exception, path: str) -> Response:
     if isinstance(error, HTTPException):
         kind = _BY_STATUS.get(error.status_code) or _plain_kind(error.status_code)
         detail = str(error.detail)
-        if detail == kind.title or detail == _phrase(error.status_code):
+        if isinstance(error.__cause__, ValueError | RecursionError):
+            detail = _unreadable(error.__cause__)  # FastAPI says only that there was an error
+        elif detail == kind.title or detail == _phrase(error.status_code):
             detail = _DEFAULT_DETAILS.get(error.status_code, detail)
         return problems.response(kind, detail, instance=path, headers=error.headers)
     if isinstance(error, InvalidId | InvalidKey):
@@ -136,13 +138,26 @@ def _validation_problem(error: RequestValidationError, path: str) -> Response:
         return problems.response(
             problems.BAD_REQUEST, f"The body is not valid JSON: {reason} at character {where}", instance=path
         )
+    if any(item["loc"] == ("body",) and isinstance(item.get("input"), bytes) for item in errors):
+        # FastAPI decodes only a body whose type is JSON.
+        return problems.response(
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            "The body has another Content-Type than JSON, or none: expected application/json",
+            instance=path,
+        )
     found = [_field_error(item) for item in errors]
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in found[:5])
     return problems.response(problems.INVALID, detail, instance=path, extra={"errors": found})
 
 
+def _unreadable(cause: ValueError | RecursionError) -> str:
+    """Why Python cannot read a body: it is not UTF-8, has a number of over 4300 digits, or is nested too deeply."""
+    reason = "it is nested too deeply" if isinstance(cause, RecursionError) else str(cause).partition(";")[0]
+    return f"The body is not valid JSON: {reason}"
+
+
 def _field_error(item: Any) -> dict[str, str]:
-    message = item["msg"]
+    message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = "Unknown field"
     return {"field": ".".join(str(part) for part in item["loc"]), "message": message, "type": item["type"]}

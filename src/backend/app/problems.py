@@ -150,7 +150,7 @@ def responses(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
     return made
 
 
-ANYWHERE = (REQUEST_TIMEOUT, BODY_TOO_LARGE, INTERNAL)
+ANYWHERE = (REQUEST_TIMEOUT, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INTERNAL)
 """What every operation can answer."""
 OF_A_USER = (*ANYWHERE, UNAUTHORIZED, MISSING_HEADER, INVALID_HEADER, BAD_REQUEST, INVALID, STORAGE_UNAVAILABLE)
 """What an operation of a user can answer."""

@@ -11,7 +11,7 @@ from app.context import UserContext
 from app.dependencies import CoreDep, UserDep
 from app.games.uploads import end_all
 from app.ids import ID_PATTERN
-from app.models import Body, View
+from app.models import Body, View, name
 from app.profiles.model import Entry, Registry
 from app.profiles.registry import require
 
@@ -21,7 +21,7 @@ router = APIRouter(
     responses=problems.responses(*problems.OF_A_USER),
 )
 _UNKNOWN = problems.responses(problems.UNKNOWN_PROFILE, problems.GONE)
-Name = Annotated[str, Field(min_length=1, max_length=100)]
+Name = Annotated[str, name(100)]
 ProfileId = Annotated[str, Path(pattern=ID_PATTERN, description="The profile.")]
 
 

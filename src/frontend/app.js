@@ -144,15 +144,16 @@ async function start() {
   onAnswer(hearAnswer);
   onAnswer(showSync);
   onProfileGone(leaveProfile);
-  try {
+  await guarded(null, async () => {
     const { api, dev } = await loadConfig();
     byId("api-url").textContent = api;
     byId("dev-note").textContent = dev ?? "";
     byId("dev-note").hidden = !dev;
-  } catch (error) {
-    showError(error, { again: () => location.reload() });
-    return;
-  }
+    startParts();
+  }, { key: "config", read: true });
+}
+
+async function startParts() {
   await settleUser();
   byId("user-id").textContent = userId();
   onChange(draw);

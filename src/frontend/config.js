@@ -2,10 +2,11 @@
 
 let loaded = null;
 
-/** `{api, r2?, ca?}`. Throws with a sentence for a person when the host has no such file. */
+/** `{api, r2?, ca?}`. Throws with a sentence for a person when the host does not answer or has no such file. */
 export async function loadConfig() {
-  const answer = await fetch("/config.json", { cache: "no-store" });
-  const text = await answer.text();
+  const [answer, text] = await read().catch(() => {
+    throw Object.assign(new Error("The host of this page does not answer: the connection may be lost."), { passing: true });
+  });
   let data;
   try {
     data = JSON.parse(text);
@@ -18,6 +19,11 @@ export async function loadConfig() {
   }
   loaded = data;
   return data;
+}
+
+async function read() {
+  const answer = await fetch("/config.json", { cache: "no-store" });
+  return [answer, await answer.text()];
 }
 
 export const config = () => loaded;

@@ -6,6 +6,7 @@ import { askForToken } from "./dialogs.js";
 import { API, Cancelled, Problem, Unreachable } from "./errors.js";
 import { accessToken, profileId, userId } from "./identity.js";
 import { recallJson, remember } from "./memory.js";
+import { anyOf } from "./signals.js";
 import { waits } from "./waiting.js";
 
 const RETRIES = 2;
@@ -13,7 +14,7 @@ const NETWORK_DELAY_MS = 600;
 const LONGEST_MS = 120_000;
 
 const listeners = [];
-/** `listener(sync)` hears each answer of the API, with its `X-Sync-Status` (null: it has none). */
+/** `listener(sync, status)` hears each answer of the API: its `X-Sync-Status` (null: it has none) and its HTTP status. */
 export const onAnswer = (listener) => listeners.push(listener);
 
 let profileGone = () => {};
@@ -55,7 +56,7 @@ export async function call(method, path, body, { profile = profileId(), signal }
         }
         throw await unreachable(error, path);
       }
-      listeners.forEach((listener) => listener(answer.headers.get("X-Sync-Status")));
+      listeners.forEach((listener) => listener(answer.headers.get("X-Sync-Status"), answer.status));
       if (answer.ok) return answer.status === 204 ? null : await answer.json();
       const after = Number(answer.headers.get("Retry-After"));
       if (answer.status === 503 && after > 0 && attempt < RETRIES) {
@@ -101,7 +102,7 @@ async function send(method, path, body, { profile, signal, token }) {
     method,
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
-    signal: signal ? AbortSignal.any([signal, limit]) : limit,
+    signal: signal ? anyOf(signal, limit) : limit,
     // A browser may keep a 404 or 410, and would give it to the next profile, whose address is the same.
     cache: "no-store",
   });

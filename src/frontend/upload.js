@@ -2,6 +2,7 @@
 
 import { causeOf } from "./cause.js";
 import { Cancelled, STORAGE, Unreachable } from "./errors.js";
+import { anyOf } from "./signals.js";
 
 const TRIES = 6; // of answers that say “later”; a network that is away is waited for
 const PARALLEL = 3;
@@ -45,7 +46,7 @@ export async function sendParts(file, parts, { finished, target, progress, arriv
     progress([...bytes.values()].reduce((sum, value) => sum + value, 0));
   };
   const failed = new AbortController();
-  const stop = AbortSignal.any([signal, failed.signal]);
+  const stop = anyOf(signal, failed.signal);
   const queue = parts.filter(({ number }) => !finished.has(number));
   const worker = async () => {
     for (let part = queue.shift(); part; part = queue.shift()) {

@@ -1,10 +1,12 @@
 // The one place where errors are shown: each until it is tried again with success, or what failed works again.
 
+import { status as askStatus } from "./calls.js";
 import { config } from "./config.js";
 import { byId, isolated, make } from "./dom.js";
 import { API, Back, Cancelled, Problem, Refused, Unreachable } from "./errors.js";
 
 const AGAIN_MS = 4000;
+const FINAL = [404, 410, 413, 422]; // what is gone, too large or wrong stays so
 const shown = new Map(); // key → {error, again, read}; the newest is last
 const running = new Set(); // entries whose “Try again” is under way
 let timer = null;
@@ -29,15 +31,22 @@ export function hideAll() {
   draw();
 }
 
+/** Whether an answer with this status shows that what failed works again. */
+const worksAgain = (error, status) =>
+  error instanceof Unreachable ? error.service === API : error.status === 401 && status !== 401;
+
 /**
- * The API answered, so it can be reached: what could not reach it and only reads is asked again at once. Of a change the
- * page says that it may be missing, so that it is not lost in silence.
+ * The API answered with this status. Errors that this disproves go: what only reads is asked again at once. Of a change
+ * that could not reach the API the page says that it may be missing, so that it is not lost in silence. An attempt that is
+ * under way says itself how it ends.
  */
-export function hearAnswer() {
+export function hearAnswer(_sync, status) {
   for (const [key, entry] of [...shown]) {
     const { error, again, read } = entry;
-    if (!(error instanceof Unreachable) || error.service !== API || running.has(entry)) continue;
+    const tried = running.has(entry);
+    if (!worksAgain(error, status) || (error.status === 401 && !read && !tried)) continue;
     shown.delete(key);
+    if (tried) continue;
     if (read) again();
     else if (again) shown.set(key, { error: new Back(), again, read });
   }
@@ -50,16 +59,14 @@ function draw() {
   const banner = byId("error-banner");
   banner.hidden = !entry;
   clearTimeout(timer);
-  if (entry && [...shown.values()].some((one) => one.read && one.error.passing)) {
-    timer = setTimeout(repeatReads, AGAIN_MS);
-  }
+  if (reads().length || unreached()) timer = setTimeout(lookAgain, AGAIN_MS);
   if (entry === current) return;
   current = entry;
   if (!entry) return;
   banner.dataset.cause = causeOf(entry.error);
   byId("error-text").replaceChildren(...words(entry.error));
   // The same request would be refused for the same reason: the form is what has to change.
-  byId("error-again").hidden = !entry.again || entry.error.status === 422 || entry.error instanceof Refused;
+  byId("error-again").hidden = !entry.again || entry.error instanceof Refused || FINAL.includes(entry.error.status);
   byId("error-again").disabled = running.has(entry);
   byId("error-again").onclick = () => tryAgain(entry);
   byId("error-close").onclick = () => hideError(key);
@@ -78,10 +85,16 @@ async function tryAgain(entry) {
   }
 }
 
-function repeatReads() {
-  for (const entry of [...shown.values()]) if (entry.read && entry.error.passing) tryAgain(entry);
+const reads = () => [...shown.values()].filter(({ error, read }) => read && error.passing);
+/** A change could not reach the API: whether that is still so has to be asked. */
+const unreached = () => [...shown.values()].some(({ error }) => error instanceof Unreachable && error.service === API);
+
+async function lookAgain() {
+  if (reads().length) reads().forEach(tryAgain);
+  else if (unreached()) await askStatus().catch(() => {}); // hearAnswer hears an answer
+  draw();
 }
-addEventListener("online", repeatReads);
+addEventListener("online", lookAgain);
 
 const causeOf = (error) =>
   error instanceof Unreachable || error instanceof Back ? error.cause : error instanceof Problem ? (error.status >= 500 ? "server" : "refused") : "page";
@@ -93,10 +106,10 @@ function words(error) {
   }
   if (!(error instanceof Problem)) return [make("strong", {}, ...isolated(sentence(error.message)))];
   if (error.status === 401) return [make("strong", {}, "This app is private."), make("p", {}, "Try again, and type the access token that you were given.")];
-  const [title, detail] = error.status >= 500 ? [`The server has a problem (${error.status})`, error.message]
+  const [title, detail] = error.status >= 500 ? [`The server had a problem (${error.status})`, error.detail || error.message]
     : error.detail ? [error.title || "The server refused this", error.detail] : [error.message, ""];
   const lines = [make("strong", {}, sentence(title))];
-  if (detail) lines.push(make("p", {}, ...isolated(sentence(detail))));
+  if (detail) lines.push(make("p", {}, ...isolated(sentence(detail.replace(/^body\.\w+/, fieldName)))));
   if (error.fields.length) {
     lines.push(make("ul", { "aria-label": "Fields" },
       ...error.fields.map(({ field, message }) => make("li", {}, `${fieldName(field)}: ${message}`))));

@@ -35,11 +35,14 @@ export function watch(path, { poll, show, ended, signal }) {
       if (ended(state)) finish(resolve, state);
     };
     let asking = false;
+    let events = 0; // an answer is late when an event came after its question
     const ask = async () => {
       if (asking) return; // one question at a time: answers arrive in the order of the questions
       asking = true;
+      const before = events;
       try {
-        accept(await poll());
+        const state = await poll();
+        if (events === before) accept(state);
       } catch (error) {
         // The next poll may succeed; what the API refuses for good it will refuse again.
         if (error.status && !error.passing) finish(reject, error);
@@ -59,7 +62,9 @@ export function watch(path, { poll, show, ended, signal }) {
       });
       opened.addEventListener("message", (event) => {
         const message = parse(event.data);
-        if (message) accept(message);
+        if (!message || socket !== opened) return; // an old connection
+        events += 1;
+        accept(message);
       });
       opened.addEventListener("close", () => {
         clearInterval(ping);

@@ -1,6 +1,6 @@
 // The upload of this tab: begun, resumed, shown, and finished when the API has looked at the video.
 
-import { guarded, hideError } from "./banner.js";
+import { guarded, hideError, showError } from "./banner.js";
 import { deleteGame, finalizeUpload, listGames, prepareUpload, uploadUrls } from "./calls.js";
 import { confirmDelete } from "./dialogs.js";
 import { byId, size } from "./dom.js";
@@ -114,6 +114,7 @@ function run(file, title, begin) {
   };
   return guarded(byId("upload-start"), async () => {
     if (active) throw new Error(`“${state.title}” is being uploaded. Wait until it is finished, or cancel it.`);
+    if (!file.size) throw new Refused(`“${file.name}” is empty or a folder. Choose a video file.`);
     const abort = new AbortController();
     active = { game: record?.game ?? null, abort, ended: new AbortController() };
     state = { phase: "sending", bytes: 0, all: file.size, cause: null, title };
@@ -197,7 +198,7 @@ function show(news) {
   const panel = byId("upload-state");
   panel.hidden = !state;
   if (!state) return;
-  const percent = Math.min(100, (100 * state.bytes) / state.all);
+  const percent = Math.min(100, (100 * state.bytes) / Math.max(1, state.all));
   panel.dataset.state = state.cause ? "waiting" : state.phase;
   byId("upload-title").textContent = state.title;
   byId("upload-progress").value = percent;
@@ -210,6 +211,24 @@ const waitingFor = (cause) =>
   cause === "offline" || cause === "interrupted" ? "Waiting for the network"
     : cause === "storage" ? "Waiting: storage has a problem"
     : `Waiting: the server ${CAUSES[cause] ?? "has a problem"}`;
+
+/** Takes a file that was dropped anywhere on the page as the one to upload. */
+function dropped(event) {
+  const { files, items, types } = event.dataTransfer;
+  if (!types.includes("Files")) return; // a text
+  event.preventDefault();
+  const field = byId("upload-file");
+  if (field.matches(":disabled") || document.querySelector("dialog[open]")) return;
+  const folder = [...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+  if (folder || files.length !== 1) {
+    showError(new Refused(`Choose one video at a time: ${folder ? "this is a folder" : `these are ${files.length} files`}.`), { key: "upload" });
+    return;
+  }
+  hideError("upload");
+  field.files = files;
+  field.dispatchEvent(new Event("change"));
+  byId("upload-name").focus();
+}
 
 /** `whenUploaded(game)` is called with each game that is ready. */
 export function startUploads(whenUploaded) {
@@ -224,6 +243,9 @@ export function startUploads(whenUploaded) {
     if (!active) beginUpload(file.files[0], byId("upload-name").value.trim());
   });
   byId("upload-cancel").addEventListener("click", cancel);
+  // A file that is dropped beside the field would open in place of the page.
+  addEventListener("dragover", (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
+  addEventListener("drop", dropped);
   // A browser asks before it closes the tab; what arrived can be resumed, but the file would have to be chosen again.
   addEventListener("beforeunload", (event) => {
     if (active) event.preventDefault();

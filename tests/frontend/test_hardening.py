@@ -47,6 +47,16 @@ def test_a_browser_that_keeps_nothing_still_uploads_and_cuts(
     expect(tab.locator("#forgetful")).to_contain_text("does not keep")
 
 
+def test_a_browser_of_a_few_years_ago_uploads_in_parts(context: BrowserContext, tab: Page, long_video: Path) -> None:
+    """Safari before 17.4 and Firefox before 124 have no AbortSignal.any."""
+    context.add_init_script("delete AbortSignal.any")
+    tab.reload()
+    tab.get_by_test_id("upload-file").set_input_files(long_video)
+    tab.get_by_test_id("upload-start").click()
+    expect(tab.locator('[data-status="ready"]')).to_be_visible()
+    assert tab.evaluate("AbortSignal.any === undefined")
+
+
 def test_a_file_that_was_changed_on_the_way_is_named_and_not_waited_for(
     tab: Page, api: Api, long_video: Path, tmp_path: Path
 ) -> None:
@@ -192,6 +202,19 @@ def test_a_list_that_is_drawn_while_a_button_in_it_is_pressed_does_not_lose_the_
     tab.mouse.up()
     expect(tab.locator("#delete-title")).to_contain_text("Match")
     expect(tab.get_by_test_id("game-item")).to_have_count(2)
+
+
+def test_items_that_did_not_change_are_not_laid_out_again(tab: Page, api: Api, video: Path) -> None:
+    game = api.upload(video)
+    first, second = (api.clip(game, name) for name in ("First", "Second"))
+    tab.reload()
+    expect(tab.get_by_test_id("clip-item")).to_have_count(2)
+    tab.evaluate("for (const item of document.querySelectorAll('[data-testid=clip-item]')) item.seen = true")
+    api.call("PATCH", f"/api/clips/{first}", {"name": "Renamed"})
+    tab.evaluate("import('/store.js').then(({ load }) => load())")
+    expect(tab.get_by_test_id("clip-item").last).to_contain_text("Renamed")
+    items = tab.get_by_test_id("clip-item")
+    assert items.evaluate_all("items => items.filter(item => item.seen).map(item => item.dataset.id)") == [second]
 
 
 def test_a_list_that_is_drawn_under_a_question_gets_the_focus_back(

@@ -178,3 +178,70 @@ def test_a_profile_that_another_tab_deleted_gives_way_to_one_that_is_there(
     tab.reload()
     expect(tab).to_have_title("Stays · Reel Ballers")
     expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_what_another_tab_has_deleted_is_deleted(context: BrowserContext, api: Api, site: Site, video: Path) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    clip = api.clip(game, "Goal")
+    reel = api.reel("Highlights", [clip])
+    export = api.exported(reel)
+    tab = open_page(context, site)
+    for kind, name, path in (
+        ("export", "Highlights", f"exports/{export}"),
+        ("reel", "Highlights", f"projects/{reel}"),
+        ("clip", "Goal", f"clips/{clip}"),
+        ("game", "Match", f"games/{game}"),
+    ):
+        item = tab.get_by_test_id(f"{kind}-item")
+        expect(item).to_be_visible()
+        item.get_by_role("button", name=f"Delete {name}").click()
+        expect(tab.locator("#delete-dialog")).to_be_visible()
+        api.call("DELETE", f"/api/{path}")
+        tab.get_by_test_id("delete-yes").click()
+        expect(item).to_have_count(0)
+        expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_a_change_of_what_another_tab_deleted_is_not_offered_again(tab: Page, api: Api, video: Path) -> None:
+    game = api.upload(video)
+    tab.reload()
+    tab.get_by_role("button", name="Rename Match").click()
+    api.call("DELETE", f"/api/games/{game}")
+    tab.locator("#rename-name").fill("Final")
+    tab.get_by_test_id("rename-yes").click()
+    expect(tab.get_by_test_id("error-banner")).to_be_visible()
+    expect(tab.get_by_test_id("error-again")).to_be_hidden()
+    expect(tab.get_by_test_id("game-item")).to_have_count(0)
+
+
+def test_a_late_answer_about_a_job_does_not_undo_a_newer_event(tab: Page) -> None:
+    shown = tab.evaluate("""async () => {
+      const sockets = [];
+      window.WebSocket = class extends EventTarget {
+        static OPEN = 1;
+        readyState = 0;
+        constructor() { super(); sockets.push(this); }
+        close() {}
+        send() {}
+      };
+      const { watch } = await import("/watch.js");
+      const shown = [];
+      const [asked, answer] = [Promise.withResolvers(), Promise.withResolvers()];
+      const ending = watch("/ws/export/x", {
+        poll: () => (asked.resolve(), answer.promise),
+        show: ({ progress }) => shown.push(progress),
+        ended: ({ status }) => status === "complete",
+      });
+      const event = (status, progress) =>
+        sockets[0].dispatchEvent(new MessageEvent("message", { data: JSON.stringify({ status, progress }) }));
+      await asked.promise; // by REST, because the socket is not open yet
+      sockets[0].readyState = 1;
+      event("processing", 0.8);
+      answer.resolve({ status: "processing", progress: 0.3 });
+      await new Promise((resolve) => setTimeout(resolve));
+      event("complete", 1);
+      await ending;
+      return shown;
+    }""")
+    assert shown == [0.8, 1]

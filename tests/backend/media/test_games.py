@@ -20,6 +20,7 @@ from app.games import uploads
 from app.games.sweep import sweep
 from app.games.upload_plan import plan_parts
 from app.games.validation import inspect
+from app.jobs import steps
 from app.settings import Settings
 from app.storage.r2 import R2Store
 
@@ -249,6 +250,35 @@ async def test_an_upload_that_is_never_finished_is_swept_with_what_was_sent(
     assert api.store.uploads == {}
     assert [key for key in stored(api.store) if "/games/" in key] == sorted([api.key(kept["id"]), api.key(new)])
     assert await sweep(app.state.core, CONTEXT) == 0
+
+
+async def test_an_old_upload_that_goes_on_during_a_sweep_stays(
+    api: Api, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game_id = await begun(api, app, "2020-01-01T00:00:00.000Z", 5)
+    write = steps.write
+
+    async def after_new_urls(*given: Any) -> Any:
+        await api.call("POST", f"/api/games/{game_id}/upload-urls")
+        return await write(*given)
+
+    monkeypatch.setattr(steps, "write", after_new_urls)
+    await sweep(app.state.core, CONTEXT)
+    assert (await api.call("GET", f"/api/games/{game_id}"))["status"] == "uploading"
+
+
+async def test_an_old_upload_that_is_finalized_during_a_sweep_becomes_a_game(
+    api: Api, app: FastAPI, make_video: Callable[..., bytes]
+) -> None:
+    data = make_video()
+    game_id = await begun(api, app, "2020-01-01T00:00:00.000Z", len(data))
+    await api.store.put_bytes(api.key(game_id), data)
+    api.store.gates["head"] = asyncio.Event()
+    finalizing = asyncio.ensure_future(finalize(api, game_id, [], 200))
+    await api.store.called("head", api.key(game_id))
+    await sweep(app.state.core, CONTEXT)
+    api.store.gates.pop("head").set()
+    assert (await finalizing)["status"] == "ready"
 
 
 async def test_a_file_without_a_game_is_swept_when_no_restore_can_bring_its_row_back(

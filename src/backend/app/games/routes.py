@@ -116,8 +116,7 @@ async def finalize_upload(
     """Where the ends of a large video do not prove the rest (MPEG-TS, fragmented MP4, FLV, a browser's recording), the
     game is `inspecting` until a job has read all of it: then it is `ready`, or `refused` with a reason."""
     submit = partial(runner.submit, context)
-    # A write although it changes nothing: what it says is the newest state, as of the change that follows.
-    game = await session.write(lambda connection: rows.required(connection, game_id))
+    game = await session.write(lambda connection: rows.begin_finish(connection, game_id))
     if game["state"] == "uploading":
         game = await uploads.finish(game, done.parts, core, context, submit)
     elif game["state"] in ("failed", "refused"):

@@ -87,6 +87,12 @@ def go_on(connection: apsw.Connection, game_id: str) -> Row:
     return required(connection, game_id)
 
 
+def begin_finish(connection: apsw.Connection, game_id: str) -> Row:
+    """The game, whose upload the sweep leaves alone while it is looked at. Raises a 404 problem."""
+    execute(connection, f"UPDATE games SET updated_at = ? WHERE id = ? AND {_IS_OPEN}", (now(), game_id))
+    return required(connection, game_id)
+
+
 def touch(connection: apsw.Connection, game_id: str) -> None:
     """The upload has ended now (`uploads.urls_expire_after`)."""
     execute(connection, "UPDATE games SET updated_at = ? WHERE id = ?", (now(), game_id))
@@ -106,9 +112,16 @@ def set_ready(connection: apsw.Connection, game_id: str, facts: dict[str, Any]) 
     )
 
 
-def discard(connection: apsw.Connection, game_id: str) -> bool:
-    """Deletes a game whose upload cannot be used; False if the upload was finished or the game deleted meanwhile."""
-    return bool(execute(connection, f"DELETE FROM games WHERE id = ? AND {_IS_OPEN}", (game_id,)))
+def discard(connection: apsw.Connection, game_id: str, since: str | None = None) -> bool:
+    """Deletes a game whose upload cannot be used; False if the upload was finished or the game deleted meanwhile. With
+    ``since``, also if the upload went on after that moment."""
+    return bool(
+        execute(
+            connection,
+            f"DELETE FROM games WHERE id = :id AND {_IS_OPEN} AND (:since IS NULL OR updated_at < :since)",
+            {"id": game_id, "since": since},
+        )
+    )
 
 
 def delete(connection: apsw.Connection, game_id: str, *, cascade: bool) -> tuple[Row, list[str]]:

@@ -63,7 +63,7 @@ async def sweep(core: Core, context: UserContext) -> int:
     async with core.databases.session(context) as session:
         late, known = await session.read(look)
     for game_id in late:
-        await _end_upload(core, context, game_id)
+        await _end_upload(core, context, game_id, begun_before)
     # Old pieces are deleted even if their export has a row: a Machine encodes missing pieces again.
     without_row = sorted(key for key in old if PIECES in key or not _is_owned(key.removeprefix(keys.prefix), known))
     if without_row:
@@ -82,15 +82,15 @@ def _is_owned(path: str, known: Mapping[str, set[str]]) -> bool:
     return name in known[folder] or (folder == "clips" and name.rpartition("-")[0] in known[folder])
 
 
-async def _end_upload(core: Core, context: UserContext, game_id: str) -> None:
+async def _end_upload(core: Core, context: UserContext, game_id: str, begun_before: str) -> None:
     def end(connection: apsw.Connection) -> Row | None:
         game = rows.find(connection, game_id)
-        return game if rows.discard(connection, game_id) else None
+        return game if rows.discard(connection, game_id, begun_before) else None
 
     keys = core.profile_keys(context)
     game = await steps.write(core.databases, context, end)
     if game is None:
-        return  # the upload was finished or deleted in the meantime
+        return  # the upload went on, was finished or was deleted in the meantime
     # The URLs have expired, so no empty file is needed.
     if game["upload_id"] is not None:
         await core.store.abort_multipart(keys.game_source(game_id, game["extension"]), game["upload_id"])

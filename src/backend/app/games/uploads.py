@@ -22,6 +22,7 @@ from app.games.models import FinishedPart
 from app.games.upload_plan import urls_seconds
 from app.games.validation import AT_ONCE_BYTES, inspect
 from app.ids import new_id
+from app.jobs import rows as job_rows
 from app.jobs import steps
 from app.jobs.models import Job
 from app.settings import Settings
@@ -60,7 +61,7 @@ async def finish(
         await _join(game, parts, store, key)
     elif parts:
         raise problems.INVALID.error("body.parts: this upload is a single PUT, expected an empty list")
-    stored = await _stored(store, key)
+    stored = await _stored(game, store, key)
     if stored.size != game["size_bytes"]:
         await discard()
         raise problems.INVALID.error(
@@ -148,20 +149,22 @@ async def remove(game: Row, store: ObjectStore, keys: ProfileKeys, settings: Set
         await store.delete_prefix(folder)
 
 
-async def end_all(core: Core, context: UserContext) -> None:
-    """Makes the URLs of all uploads useless, for a profile that is being deleted.
+async def end_all(core: Core, context: UserContext) -> list[Job]:
+    """Makes the URLs of all uploads useless, for a profile that is being deleted. Returns its unfinished jobs, whose
+    calls may run on Modal although no Machine knows of them.
 
     A database that cannot be read does not keep the profile: what arrives later is swept (`Profiles.sweep`).
     """
     try:
         async with core.databases.session(context) as session:
-            games = await session.read(rows.everything)
+            games, jobs = await session.read(lambda c: (rows.everything(c), job_rows.unfinished(c)))
     except SyncError as error:
-        log.warning("%s is deleted, URLs of uploads may stay good for a while: %s", context, error)
-        return
+        log.warning("%s is deleted, URLs of uploads and calls may stay good for a while: %s", context, error)
+        return []
     store, keys, since = core.store, core.profile_keys(context), urls_expire_after(core.settings)
     open_ = [game for game in games if game["status"] == "uploading" or _url_may_be_good(game, since)]
     await asyncio.gather(*(clear(game, store, keys.game_source(game["id"], game["extension"])) for game in open_))
+    return jobs
 
 
 async def _join(game: Row, parts: list[FinishedPart], store: ObjectStore, key: str) -> None:
@@ -186,10 +189,12 @@ async def _join(game: Row, parts: list[FinishedPart], store: ObjectStore, key: s
         log.info("upload of game %s is already closed", game["id"])
 
 
-async def _stored(store: ObjectStore, key: str) -> ObjectInfo:
+async def _stored(game: Row, store: ObjectStore, key: str) -> ObjectInfo:
     try:
         return await store.head(key)
     except ObjectMissing as error:
         raise problems.CONFLICT.error(
             "Nothing was uploaded yet: PUT the file to the URL of prepare-upload, then finalize again"
+            if game["upload_id"] is None
+            else "The upload has expired, and its parts are gone: delete the game and prepare the upload again"
         ) from error

@@ -1,6 +1,5 @@
 """`/api/profiles`: the profiles of the user that `X-User-ID` names."""
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
@@ -11,6 +10,8 @@ from app.context import UserContext
 from app.dependencies import CoreDep, UserDep
 from app.games.uploads import end_all
 from app.ids import ID_PATTERN
+from app.jobs.dependencies import RunnerDep
+from app.jobs.models import Job
 from app.models import Body, View, name
 from app.profiles.model import Entry, Registry
 from app.profiles.registry import require
@@ -91,9 +92,15 @@ async def select_profile(profile_id: ProfileId, user: UserDep, core: CoreDep) ->
 
 
 @router.delete("/{profile_id}", status_code=204, summary="Delete a profile and all it holds", responses=_UNKNOWN)
-async def delete_profile(profile_id: ProfileId, user: UserDep, core: CoreDep) -> None:
+async def delete_profile(profile_id: ProfileId, user: UserDep, core: CoreDep, runner: RunnerDep) -> None:
     context = UserContext(user, profile_id)
+    jobs: list[Job] = []
+
+    async def end(context: UserContext) -> None:
+        jobs.extend(await end_all(core, context))
+
     # Before, so that no merge of this Machine comes behind; and after, for a request that opened it again.
     await core.databases.forget(context)
-    await core.profiles.delete(context, partial(end_all, core))
+    await core.profiles.delete(context, end)
     await core.databases.forget(context)
+    runner.stop_jobs(context, jobs)

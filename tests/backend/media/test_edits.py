@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import apsw
 import pytest
 import websockets
 from fastapi import FastAPI
 from tests.backend.media.conftest import PREFIX, Api, stored, until
-from tests.backend.media.test_jobs import hold, started
+from tests.backend.media.test_jobs import CONTEXT, hold, started
 from tests.backend.media.test_websockets import WHO, address, receive
+
+from app.clips import extractions
+from app.clips import rows as clip_rows
+from app.db.rows import execute
+from app.games import rows as game_rows
+from app.jobs import rows as job_rows
 
 __all__ = ["address"]
 MIB = 1024 * 1024
@@ -92,3 +99,23 @@ async def test_an_upload_that_is_finished_gets_no_urls(api: Api, make_video: Cal
     game = await api.upload(make_video())
     await api.call("POST", f"/api/games/{game['id']}/upload-urls", expect=409)
     await api.call("POST", "/api/games/game_none/upload-urls", expect=404)
+
+
+async def test_each_of_many_extractions_of_a_clip_has_its_own_file(app: FastAPI, api: Api) -> None:
+    keys = app.state.core.profile_keys(CONTEXT)
+
+    def change(connection: apsw.Connection) -> set[str]:
+        game = dict.fromkeys(("id", "name", "filename", "content_type"), "g")
+        game_rows.create(connection, {**game, "extension": "mp4", "size_bytes": 1, "upload_id": None, "part_count": 0})
+        execute(connection, "UPDATE games SET status = 'ready', duration_s = 9")
+        clip_rows.create(connection, "c", game_id="g", name="c", start=0, end=1)
+        made = set()
+        for number in range(205):
+            job = extractions.begin(connection, f"e{number}", "c", keys)
+            job_rows.cancel(connection, job.id)
+            made.add(job.payload["output_key"])
+        assert set(extractions.end(connection, ["c"], keys).files) >= made
+        return made
+
+    async with app.state.core.databases.session(CONTEXT) as session:
+        assert len(await session.write(change)) == 205

@@ -89,7 +89,7 @@ async def extract(
 
 @router.get("/extractions", tags=["clips"], summary="Extractions, newest first")
 async def list_extractions(session: SessionDep, context: ContextDep, runner: RunnerDep) -> ExtractionList:
-    found = await session.read(lambda connection: job_rows.of_kind(connection, JobKind.EXTRACTION))
+    found = await session.read(lambda connection: job_rows.of_kind(connection, JobKind.EXTRACTION, limit=200))
     return ExtractionList(extractions=[extraction_view(runner.latest(context, job)) for job in found])
 
 

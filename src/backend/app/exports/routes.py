@@ -24,6 +24,7 @@ router = APIRouter(
     dependencies=[WAKE_JOBS],
 )
 ExportId = Annotated[str, Path(pattern=ID_PATTERN, description="The export.")]
+MOST: Final = 200
 _ONE: Final = problems.responses(problems.NOT_FOUND, problems.UNKNOWN_PROFILE)
 _CONFLICT: Final = problems.responses(problems.CONFLICT)
 
@@ -71,14 +72,14 @@ async def create_export(
     return view(job)
 
 
-@router.get("", summary="Exports, newest first (at most 200)")
+@router.get("", summary=f"Exports, newest first (at most {MOST})")
 async def list_exports(
     session: SessionDep,
     context: ContextDep,
     runner: RunnerDep,
     project_id: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
 ) -> ExportList:
-    found = await session.read(lambda connection: job_rows.of_kind(connection, JobKind.EXPORT, project_id))
+    found = await session.read(lambda connection: job_rows.of_kind(connection, JobKind.EXPORT, project_id, MOST))
     return ExportList(exports=[view(runner.latest(context, job)) for job in found])
 
 

@@ -57,8 +57,8 @@ def find(connection: apsw.Connection, job_id: str) -> Job | None:
     return from_row(row) if row else None
 
 
-def of_kind(connection: apsw.Connection, kind: JobKind, subject_id: str | None = None, limit: int = 200) -> list[Job]:
-    """Newest first."""
+def of_kind(connection: apsw.Connection, kind: JobKind, subject_id: str | None = None, limit: int = -1) -> list[Job]:
+    """Newest first; with a negative ``limit`` all of them."""
     found = fetch_all(
         connection,
         """

@@ -90,6 +90,7 @@ def create_app(settings: Settings | None = None, store: ObjectStore | None = Non
         lifespan=make_lifespan(core, parts.lifespans()),
         middleware=middleware(settings),
         redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
         # A trailing slash gets 404, because with a redirect some clients lose the body of a POST.
         redirect_slashes=False,
     )
@@ -99,7 +100,7 @@ def create_app(settings: Settings | None = None, store: ObjectStore | None = Non
         app.include_router(router)
     if isinstance(store, LocalStore):
         app.include_router(local_objects.router)
-    openapi.install(app)
+    openapi.install(app, settings)
     return app
 
 

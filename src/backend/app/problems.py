@@ -147,6 +147,9 @@ def responses(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
                 }
             },
         }
+        headers = {name: {"schema": {"type": "string"}} for kind in of_status for name in kind.headers}
+        if headers:
+            made[status]["headers"] = headers
     return made
 
 

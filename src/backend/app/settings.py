@@ -83,7 +83,7 @@ class Settings:
     )
     access_token: str = _variable(
         "ACCESS_TOKEN",
-        values.TEXT,
+        values.TOKEN,
         "",
         "Token that every request must send (`Authorization: Bearer`). If it is empty, everyone who can reach the API"
         " can act as any user, because X-User-ID is not authentication.",

@@ -60,6 +60,12 @@ def _identifier(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,512}", text):
+        raise ValueError(text)
+    return text
+
+
 def _bucket(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", text):
         raise ValueError(text)
@@ -109,5 +115,6 @@ PATH: Kind[Path] = Kind(lambda text: Path(text).expanduser().resolve(), "a folde
 URL = Kind(_url, "an http or https address without query")
 ORIGINS = Kind(_origins, "origins like https://app.example, separated by commas, without paths")
 IDENTIFIER = Kind(_identifier, "letters, digits, - and _, at most 64, beginning with a letter or digit")
+TOKEN = Kind(_token, "1 to 512 visible ASCII characters without spaces, because it is sent in a header")
 BUCKET = Kind(_bucket, "a bucket name: 3 to 63 lower-case letters, digits and -")
 READ_CHECK = Kind(_read_check, "always, never, or seconds from 0 to 86400")

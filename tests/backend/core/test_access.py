@@ -11,10 +11,10 @@ import websockets
 from tests.backend.fakes import FakeStore
 from tests.ports import free_ports
 
-from app.main import create_app
-from app.settings import Settings
+from app.main import OPEN_PATHS, create_app
+from app.settings import Settings, SettingsError
 
-TOKEN = "s3cret/token+ü"
+TOKEN = "s3cret/token+~"
 ALICE = {"X-User-ID": "alice"}
 BEARER = {b"Authorization": b"Bearer " + TOKEN.encode()}
 ORIGIN = "https://app.example"
@@ -48,7 +48,8 @@ async def test_a_request_without_the_token_is_refused_so_that_a_browser_can_read
     async with httpx.AsyncClient(
         base_url=f"http://{address}", headers={**ALICE, "Origin": ORIGIN}, timeout=60
     ) as client:
-        for wrong in ({}, {b"Authorization": b"Bearer no"}, {b"Authorization": b"Basic " + TOKEN.encode()}):
+        sent = (b"Bearer no", b"Bearer \xa0" + TOKEN.encode(), b"Bearer " + b"a" * 20_000, b"Basic " + TOKEN.encode())
+        for wrong in ({}, *({b"Authorization": value} for value in sent)):
             answer = await client.get("/api/profiles", headers=wrong)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
             assert answer.json()["type"] == "/problems/unauthorized"
@@ -78,3 +79,33 @@ async def test_the_document_says_that_a_user_id_is_no_authentication(client: htt
     document = (await client.get("/openapi.json")).json()
     assert "`X-User-ID` is not authentication" in document["info"]["description"]
     assert "401" in document["paths"]["/api/projects"]["get"]["responses"]
+    assert document["paths"]["/api/projects"]["get"]["security"] == [{"accessToken": []}, {}]
+    assert "security" not in document["paths"]["/api/health"]["get"]
+
+
+async def test_the_document_of_a_closed_app_requires_the_token(make_settings: Callable[..., Settings]) -> None:
+    document = create_app(make_settings(ACCESS_TOKEN=TOKEN), FakeStore()).openapi()
+    assert document["components"]["securitySchemes"]["accessToken"]["scheme"] == "bearer"
+    assert document["paths"]["/api/projects"]["get"]["security"] == [{"accessToken": []}]
+
+
+@pytest.mark.parametrize("token", ["sésame", "two words", "emoji😀", "a" * 513, "tab\tin"])
+def test_a_token_that_a_browser_cannot_send_in_a_header_is_refused_at_start(
+    make_settings: Callable[..., Settings], token: str
+) -> None:
+    with pytest.raises(SettingsError, match="ACCESS_TOKEN: expected 1 to 512 visible ASCII") as refused:
+        make_settings(ACCESS_TOKEN=token)
+    assert token not in str(refused.value)
+
+
+async def test_only_what_is_public_on_purpose_is_served_without_the_token(
+    make_settings: Callable[..., Settings],
+) -> None:
+    app = create_app(make_settings(ACCESS_TOKEN=TOKEN), FakeStore())
+    paths = [*app.openapi()["paths"], "/docs", "/openapi.json", "/docs/oauth2-redirect", "/redoc", "/metrics", "/ws/x"]
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://api.test", headers=ALICE) as client:
+        for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "TRACE"):
+            for path in paths:
+                answer = await client.request(method, path)
+                assert (answer.status_code == 401) is (path not in OPEN_PATHS), (method, path)

@@ -6,6 +6,8 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
+from app.settings import Settings
+
 
 @pytest.fixture
 def operations(app: FastAPI) -> list[tuple[str, dict[str, Any]]]:
@@ -37,3 +39,21 @@ async def test_the_document_refers_only_to_schemas_that_it_has(client: AsyncClie
     known = (await client.get("/openapi.json")).json()["components"]["schemas"]
     used = {part.split('"')[0] for part in document.split("#/components/schemas/")[1:]}
     assert used <= set(known)
+
+
+def test_the_document_has_the_headers_of_answers_and_the_limit_of_a_video(
+    app: FastAPI, operations: list[tuple[str, dict[str, Any]]], settings: Settings
+) -> None:
+    named = dict(operations)
+    assert set(named["get /api/settings"]["responses"]["200"]["headers"]) == {"X-Sync-Status", "X-Sync-Position"}
+    assert set(named["get /api/settings"]["responses"]["503"]["headers"]) == {"X-Sync-Status", "Retry-After"}
+    assert list(named["get /api/settings"]["responses"]["401"]["headers"]) == ["WWW-Authenticate"]
+    assert list(named["post /api/profiles"]["responses"]["201"]["headers"]) == ["Location"]
+    size = app.openapi()["components"]["schemas"]["NewUpload"]["properties"]["size"]
+    assert size["maximum"] == settings.max_upload_bytes
+
+
+def test_a_name_of_spaces_is_excluded_by_the_document(app: FastAPI) -> None:
+    schemas = app.openapi()["components"]["schemas"]
+    for model in ("NewProfile", "ProfileChange", "NewUpload", "NewClip", "NewProject", "ExportChange"):
+        assert schemas[model]["properties"]["name"]["pattern"] == r"\S", model

@@ -42,8 +42,9 @@ class AccessMiddleware:
         if scope["type"] == "websocket":
             given = _decoded(next(iter(from_subprotocols(headers).get("token", [])), ""))
         else:
+            # The setting allows only ASCII in a token, because browsers and servers differ in how they encode the rest.
             scheme, _, text = headers.get("authorization", "").partition(" ")
-            given = text.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+            given = text.strip(" \t").encode("latin-1") if scheme.lower() == "bearer" else b""
         if hmac.compare_digest(given, self.token):
             await self.app(scope, receive, send)
             return

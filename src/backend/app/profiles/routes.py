@@ -1,6 +1,6 @@
 """`/api/profiles`: the profiles of the user that `X-User-ID` names."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from pydantic import Field
@@ -64,8 +64,16 @@ async def list_profiles(user: UserDep, core: CoreDep) -> ProfileList:
     return ProfileList(profiles=[_view(entry, registry) for entry in registry.active()], selected=registry.selected)
 
 
+_CREATED: dict[int | str, dict[str, Any]] = {
+    201: {"headers": {"Location": {"description": "Path of the profile.", "schema": {"type": "string"}}}}
+}
+
+
 @router.post(
-    "", status_code=201, summary="Create a profile", responses=problems.responses(problems.CONFLICT, problems.GONE)
+    "",
+    status_code=201,
+    summary="Create a profile",
+    responses=_CREATED | problems.responses(problems.CONFLICT, problems.GONE),
 )
 async def create_profile(wanted: NewProfile, user: UserDep, core: CoreDep, response: Response) -> ProfileView:
     entry, registry = await core.profiles.create(user, wanted.name, wanted.id)

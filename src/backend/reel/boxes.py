@@ -110,16 +110,13 @@ async def walk(read: Read, file_size: int) -> list[Box]:
     return found
 
 
-def check_sample_tables(moov: bytes, file_size: int) -> int | None:
-    """The offset in the file at which the first picture begins; None where the index names none.
-
-    Refuses an index with more samples than the file can contain, or with samples after its end (NotAVideo), and a
+def check_sample_tables(moov: bytes, file_size: int) -> None:
+    """Refuses an index with more samples than the file can contain, or with samples after its end (NotAVideo), and a
     track whose samples are encrypted or in several codecs (UnusableVideo).
 
     This protects memory: a few bytes can declare millions of samples, and ffmpeg allocates memory for each. Of several
     codecs ffmpeg takes the first, and leaves out the samples in the others.
     """
-    first_picture: int | None = None
     for kind, start, end in children(moov, 8, len(moov)):
         tables: Span | None = (start, end)
         for inner in ("mdia", "minf", "stbl") if kind == "trak" else ():
@@ -137,8 +134,6 @@ def check_sample_tables(moov: bytes, file_size: int) -> int | None:
             raise UnusableVideo(FORMATS_CHANGE)
         if max(_chunks(moov, tables), default=0) >= file_size:
             raise NotAVideo("The video is damaged: its index names places behind the end of the file")
-        if role == b"vide" and first_picture is None:
-            first_picture = next(_chunks(moov, tables), None)
         place = find(moov, *tables, "stsz")
         if place is None:
             continue
@@ -146,7 +141,6 @@ def check_sample_tables(moov: bytes, file_size: int) -> int | None:
         too_many = count * size > file_size if size else count * 4 > place[1] - place[0]
         if too_many or (role == b"vide" and count > MAX_PICTURES):
             raise NotAVideo(f"The video is damaged: its index announces {count} samples, more than the file can hold")
-    return first_picture
 
 
 def _chunks(moov: bytes, tables: Span) -> Iterator[int]:

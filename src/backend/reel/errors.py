@@ -24,12 +24,14 @@ class TruncatedVideo(UnusableVideo):
 
 
 class FfmpegFailed(ReelError):
-    """ffmpeg or ffprobe ended with an error; the last lines it wrote are in the message."""
+    """ffmpeg or ffprobe ended with an error; the last lines it wrote are in the message. `frames` is how many it had
+    encoded, if it encodes any."""
 
-    def __init__(self, program: str, returncode: int, tail: str) -> None:
+    def __init__(self, program: str, returncode: int, tail: str, *, frames: int | None = None) -> None:
         self.program = program
         self.returncode = returncode
         self.tail = tail
+        self.frames = frames
         super().__init__(f"{program} {_ending(returncode)}: {tail or 'it wrote no message'}")
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,35 @@ async def probe(path: Path, *, tools: Tools, deadline_s: float = PROBE_DEADLINE_
     return read_probe(found)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What ffprobe could decode of one stream: how many packets it read, the bytes in them, and the times of the frames
+    in them, in ticks (None where a frame has none)."""
+
+    packets: int
+    size_bytes: int
+    frames: tuple[int | None, ...]
+
+
+async def decode(
+    path: Path, streams: Sequence[int], seconds: int | None, *, key_frames_only: bool, tools: Tools, deadline_s: float
+) -> list[Decoded]:
+    """Decodes the first seconds of these streams, or all of them. Raises FfmpegFailed, FfmpegTimedOut."""
+    command = ffmpeg.decoded(path, seconds, key_frames_only=key_frames_only, tools=tools)
+    packets: dict[str, list[int]] = {}
+    frames: dict[str, list[int | None]] = {}
+    for line in (await read_output(command, deadline_s=deadline_s)).decode("ascii", "replace").splitlines():
+        kind, stream, text = [*line.split(","), "", ""][:3]
+        number = int(text) if text.lstrip("-").isdigit() else None
+        if kind == "packet":
+            packets.setdefault(stream, []).append(number or 0)
+        elif kind == "frame":
+            frames.setdefault(stream, []).append(number)
+    sizes = [packets.get(str(index), []) for index in streams]
+    shown = [tuple(frames.get(str(index), ())) for index in streams]
+    return [Decoded(len(size), sum(size), times) for size, times in zip(sizes, shown, strict=True)]
+
+
 def read_probe(found: Mapping[str, Any]) -> MediaInfo:
     """ffprobe's JSON as a MediaInfo; raises NotAVideo when there is no video stream, UnusableVideo for one that cannot
     be decoded everywhere this code runs."""
@@ -61,6 +90,11 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
     if video is None:
         for stream in pictures:  # without a decoder, ffprobe does not know the size
             _refuse_unknown(stream, None)
+        if pictures:
+            raise NotAVideo(
+                f"The picture of the video cannot be decoded: none of its first frames is valid "
+                f"{pictures[0]['codec_name']}. Copy the file again and upload that"
+            )
         kinds = ", ".join(sorted({str(stream.get("codec_type")) for stream in streams})) or "no streams"
         raise NotAVideo(f"The file has no video stream (found: {kinds})")
     audio = _preferred([stream for stream in streams if stream.get("codec_type") == "audio"])

@@ -283,18 +283,35 @@ async def _join(pieces: list[Path], output: Path, workdir: Path, tools: Tools, d
 
 
 async def _encode(piece: Segment, output: Path, *, tools: Tools, deadline_s: float, on_time: OnTime) -> None:
-    """Cut and encode one piece. Sound that changes its form within the piece is brought into one form first."""
+    """Cut and encode one piece. If no picture from its start to the end of the file can be decoded, it shows the last
+    one before, as a player does. Raises UnusableVideo where there is none within HOLD_SECONDS."""
+    why = ""
+    for seek_s in (piece.seek_s, max(0.0, piece.start_s - ffmpeg.HOLD_SECONDS)):
+        try:
+            attempt = replace(piece, seek_s=seek_s)
+            if await _encode_from(attempt, output, tools=tools, deadline_s=deadline_s, on_time=on_time):
+                return
+        except FfmpegFailed as error:
+            if error.frames != 0 or error.returncode < 0:
+                raise
+            why = f" ({error.tail})"
+    end_s = piece.start_s + piece.duration_s
+    raise UnusableVideo(f"The video is damaged: no picture can be decoded from {piece.start_s:g} s to {end_s:g} s{why}")
+
+
+async def _encode_from(piece: Segment, output: Path, *, tools: Tools, deadline_s: float, on_time: OnTime) -> int:
+    """The number of frames written. Sound that changes its form within the piece is brought into one form first."""
     try:
-        await run_ffmpeg(ffmpeg.segment(piece, output, tools=tools), deadline_s=deadline_s, on_time=on_time)
-        return
+        return await run_ffmpeg(ffmpeg.segment(piece, output, tools=tools), deadline_s=deadline_s, on_time=on_time)
     except FfmpegFailed as error:
         if ffmpeg.SOUND_CHANGES not in error.tail:
             raise
     sound = output.with_suffix(".sound.mkv")
     await run_ffmpeg(ffmpeg.sound_of(piece, sound, tools=tools), deadline_s=deadline_s)
     piece = replace(piece, sound=sound)
-    await run_ffmpeg(ffmpeg.segment(piece, output, tools=tools), deadline_s=deadline_s, on_time=on_time)
+    frames = await run_ffmpeg(ffmpeg.segment(piece, output, tools=tools), deadline_s=deadline_s, on_time=on_time)
     sound.unlink()
+    return frames
 
 
 async def _piece(

@@ -31,8 +31,9 @@ B = TypeVar("B")
 OnTime = Callable[[float], Awaitable[None]]
 
 
-async def run_ffmpeg(command: Sequence[str], *, deadline_s: float, on_time: OnTime | None = None) -> None:
-    """Run a command of `reel.ffmpeg`; `on_time` gets the seconds of output written so far, about twice a second.
+async def run_ffmpeg(command: Sequence[str], *, deadline_s: float, on_time: OnTime | None = None) -> int:
+    """Run a command of `reel.ffmpeg`; returns the number of frames that it wrote. `on_time` gets the seconds of output
+    written so far, about twice a second.
 
     Raises FfmpegFailed with the last lines of stderr, FfmpegTimedOut at the deadline, MissingTool. Cancelling the
     task kills the process.
@@ -41,12 +42,13 @@ async def run_ffmpeg(command: Sequence[str], *, deadline_s: float, on_time: OnTi
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         try:
             async with asyncio.timeout(deadline_s):
-                await _together(_follow(process, on_time), _read_tail(process, tail))
+                frames, _ = await _together(_follow(process, on_time), _read_tail(process, tail))
                 returncode = await process.wait()
         except TimeoutError:
             raise FfmpegTimedOut(PurePath(command[0]).name, deadline_s) from None
     if returncode != 0:
-        raise FfmpegFailed(PurePath(command[0]).name, returncode, _joined(tail))
+        raise FfmpegFailed(PurePath(command[0]).name, returncode, _joined(tail), frames=frames)
+    return frames
 
 
 async def read_output(command: Sequence[str], *, deadline_s: float) -> bytes:
@@ -113,12 +115,17 @@ async def _together(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
         two.cancel()
 
 
-async def _follow(process: asyncio.subprocess.Process, on_time: OnTime | None) -> None:
+async def _follow(process: asyncio.subprocess.Process, on_time: OnTime | None) -> int:
     assert process.stdout is not None
-    async for line in process.stdout:
-        seconds = seconds_written(line.decode("ascii", "replace"))
+    frames = 0
+    async for raw in process.stdout:
+        line = raw.decode("ascii", "replace")
+        key, _, value = line.strip().partition("=")
+        frames = int(value) if key == "frame" and value.isdigit() else frames
+        seconds = seconds_written(line)
         if seconds is not None and on_time is not None:
             await on_time(seconds)
+    return frames
 
 
 async def _read_tail(process: asyncio.subprocess.Process, tail: deque[str]) -> None:

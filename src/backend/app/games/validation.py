@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
+from app.games.decoding import check_beginning, check_samples
 from reel import avi, boxes, flv, fragments, matroska, transport
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import MediaInfo, with_last_picture
@@ -36,8 +37,8 @@ AT_ONCE_BYTES: Final = 36 * _MIB
 READS_AT_ONCE: Final = 4
 # Sizes of the end of the file in which the last picture is searched: the next one if the one before has none.
 END_BYTES: Final = (1 * _MIB, 8 * _MIB, 64 * _MIB)
-# Read at the place of an MP4's first picture, to see whether anything is there.
-PICTURE_BYTES: Final = 4096
+# An AVI ends with its index; a second of silence may be at the end of one without.
+AVI_END_BYTES: Final = 192 * 1024
 # Timeout for a damaged file, which may keep ffprobe busy. A valid file takes less than a second.
 PROBE_SECONDS: Final = 20.0
 MAX_SECONDS: Final = 7 * 86_400.0
@@ -157,8 +158,11 @@ async def _look(read: Read, size: int, path: Path) -> Seen:
     if packet:
         return await _look_at_transport(read, size, head, packet, path)
     tail = await read(max(0, size - TAIL_BYTES), min(TAIL_BYTES, size))
+    if head.startswith(b"RIFF") and 8 + int.from_bytes(head[4:8], "little") > size - len(tail):
+        _refuse_zeros(tail[-max(AVI_END_BYTES, size // 20) :], size)
     await _lay_out(path, size, head, [(size - len(tail), tail)])
     media = await _probe(path)
+    await check_beginning(path, len(head), media)
     if head.startswith(matroska.MAGIC):
         return await _look_at_segment(read, size, head, media)
     if head.startswith(flv.MAGIC):
@@ -178,7 +182,19 @@ async def _look_at_segment(read: Read, size: int, head: bytes, media: MediaInfo)
         last_s = await asyncio.to_thread(matroska.last_picture, head, tail)
         if last_s is not None or length >= last_byte:
             break
+    if end is not None and last_s is None:
+        _refuse_zeros(tail, last_byte)
     return with_last_picture(media, last_s), matroska.Segments() if end is None else None
+
+
+def _refuse_zeros(tail: bytes, end: int) -> None:
+    """Raises TruncatedVideo for a file whose last bytes up to `end` were never written, although it claims to have
+    them: an unfinished copy or download may have the right size."""
+    if not any(tail):
+        raise TruncatedVideo(
+            f"The video is cut off: there are only zeros from byte {end - len(tail)} to its end. Copy it again and "
+            "upload that"
+        )
 
 
 async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen:
@@ -189,26 +205,28 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
             if box.size > MAX_INDEX_BYTES:
                 raise TruncatedVideo(f"The video's index has {box.size} bytes: at most {MAX_INDEX_BYTES}")
             moov = await _pieces(read, box.offset, box.size)
-            first = boxes.check_sample_tables(moov, size)
-            # A copy or a download that was not finished has the right size and an index, but no media.
-            if first is not None and not any(await _part(read, head, first, min(PICTURE_BYTES, size - first))):
-                raise NotAVideo(
-                    f"The video is damaged: there are only zeros at byte {first}, where its first picture should be. "
-                    "Copy it again and upload that"
-                )
+            boxes.check_sample_tables(moov, size)
             parts.append((box.offset, moov))
         elif box.kind == "mdat" and box.offset + boxes.HEADER_BYTES > len(head):
             parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))
         elif box.kind not in ("mdat", "moof") and box.offset + boxes.HEADER_BYTES > len(head):
             # ffprobe skips any other box, and finds what follows only if the box says how long it is.
             parts.append((box.offset, boxes.empty_header(box.size)))
-    if not fragments.is_fragmented(moov):
-        await _lay_out(path, size, head, parts)
-        return await _probe(path), None
+    fragmented = fragments.is_fragmented(moov)
     # ffprobe reads all fragments, so it gets only the beginning, which is enough to detect the streams.
-    end = max([len(head), *(offset + len(data) for offset, data in parts)])
+    end = max([len(head), *(offset + len(data) for offset, data in parts)]) if fragmented else size
     await _lay_out(path, end, head, parts)
-    return await _probe(path), fragments.Fragments(moov, size)
+    media = await _probe(path)
+
+    async def part(offset: int, length: int) -> bytes:
+        behind = offset + length
+        return head[offset:behind] if behind <= len(head) else await read(offset, length)
+
+    kind = head[: boxes.u32(head, 0)] if head[4:8] == b"ftyp" else b""
+    if not await check_samples(part, size, kind, moov, media, path) and fragmented:
+        await _lay_out(path, len(head), head, [])
+        await check_beginning(path, len(head), media)
+    return media, fragments.Fragments(moov, size) if fragmented else None
 
 
 async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, path: Path) -> Seen:
@@ -222,12 +240,6 @@ async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, pa
 
 async def _probe(path: Path) -> MediaInfo:
     return await probe(path, tools=find_tools(), deadline_s=PROBE_SECONDS)
-
-
-async def _part(read: Read, head: bytes, offset: int, length: int) -> bytes:
-    """A range of the file, which `head` may contain already."""
-    end = offset + length
-    return head[offset:end] if end <= len(head) else await read(offset, length)
 
 
 async def _pieces(read: Read, offset: int, length: int) -> bytes:

@@ -1,0 +1,132 @@
+"""Refuses a video whose picture or sound cannot be decoded. Neither a header nor an index shows that.
+
+Of an MP4, samples from its whole length are decoded (`reel.samples`), of other files what is in their beginning.
+Damage of a part alone is no reason to refuse a file: a clip shows the last picture there, as a player does.
+"""
+
+import asyncio
+import math
+import os
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from reel import samples
+from reel.boxes import Span
+from reel.errors import NotAVideo, UnusableVideo
+from reel.media import MediaInfo
+from reel.probe import Decoded, decode
+from reel.samples import TICKS, Place
+from reel.tools import find_tools
+
+# Timeout for a damaged file, which may keep ffprobe busy. A valid one takes less than a second.
+DECODE_SECONDS: Final = 20.0
+# Of a beginning: the key frames of the first seconds; if there are none, all frames of more seconds.
+SECONDS: Final = ((4, True), (30, False))
+# The last packet of a beginning may be cut off, and a few of the first ones may need others that are not there.
+LEAST_PACKETS: Final = 8
+# In damaged sound, the packets that ffmpeg finds may be few and large.
+LEAST_SOUND_BYTES: Final = 16 * 1024
+# AAC decodes 1 of 200 random packets, AV1 1 of 60 (measured 2026-11-28 with ffmpeg 6.0).
+LEAST_SHARE: Final = 1 / 20
+
+Read = Callable[[int, int], Awaitable[bytes]]
+
+_SOUND: Final = (
+    "The sound of the video cannot be decoded: it is damaged, or in a form that is not supported here. Convert it to "
+    "AAC or remove it, and upload the video again"
+)
+
+
+async def check_samples(read: Read, size: int, kind: bytes, moov: bytes, media: MediaInfo, path: Path) -> bool:
+    """Whether samples of an MP4 were found and can be decoded; False if its index names none.
+
+    `kind` is its box ftyp. `path` is overwritten. Raises NotAVideo, UnusableVideo.
+    """
+    tracks = samples.tracks(moov)
+    if media.video.index >= len(tracks):
+        return False
+    shown = samples.pictures(moov, tracks[media.video.index], 2 if media.video.interlaced else 1)
+    if not shown:
+        return False
+    parts = [(tracks[media.video.index], shown, await _contents(read, size, shown))]
+    for place, content in zip(shown, parts[0][2], strict=True):
+        # A copy or a download that was not finished has the right size and an index, but not all of the media.
+        if not any(content):
+            raise NotAVideo(
+                f"The video is damaged: there are only zeros at byte {place.offset}, where a picture should be. Copy "
+                "it again and upload that"
+            )
+    heard: list[Place] = []
+    if media.audio is not None and media.audio.index < len(tracks):
+        heard = samples.sounds(moov, tracks[media.audio.index])
+        if heard:
+            parts.append((tracks[media.audio.index], heard, await _contents(read, size, heard)))
+    await _decode_places(kind, moov, parts, path)
+    return True
+
+
+async def _decode_places(
+    kind: bytes, moov: bytes, parts: list[tuple[Span, list[Place], list[bytes]]], path: Path
+) -> None:
+    await asyncio.to_thread(lambda: path.write_bytes(samples.assemble(kind, moov, parts)))
+    found = await decode(
+        path, range(len(parts)), None, key_frames_only=False, tools=find_tools(), deadline_s=DECODE_SECONDS
+    )
+    shown = parts[0][1]
+    bad = _bad(shown, found[0])
+    if 2 * sum(bad) >= len(bad) or any(one and other for one, other in pairwise(bad)):
+        raise NotAVideo(
+            f"The picture of the video cannot be decoded: {sum(bad)} of {len(bad)} key frames from its whole length "
+            f"are damaged or in a form that is not supported here, the first of them at byte "
+            f"{shown[bad.index(True)].offset}. Copy the file again or convert it to H.264, and upload that"
+        )
+    if len(parts) > 1 and len(found[1].frames) < LEAST_SHARE * sum(len(place.sizes) for place in parts[1][1]):
+        raise UnusableVideo(_SOUND)
+
+
+def _bad(places: list[Place], found: Decoded) -> list[bool]:
+    """Of which places no frame was decoded. The time of a frame is the number of its sample."""
+    times, first, bad = set(found.frames), 0, []
+    for place in places:
+        behind = first + len(place.sizes)
+        bad.append(times.isdisjoint(number * TICKS for number in range(first, behind)))
+        first = behind
+    return bad
+
+
+async def check_beginning(path: Path, length: int, media: MediaInfo) -> None:
+    """Decodes the first `length` bytes of a file, which is cut there. Raises NotAVideo, UnusableVideo."""
+    await asyncio.to_thread(os.truncate, path, min(length, path.stat().st_size))
+    streams = [media.video.index, *([media.audio.index] if media.audio else [])]
+    for seconds, key_frames_only in SECONDS:
+        shown, *heard = await decode(
+            path, streams, seconds, key_frames_only=key_frames_only, tools=find_tools(), deadline_s=DECODE_SECONDS
+        )
+        if shown.frames and all(sound.frames and not _is_undecodable(sound) for sound in heard):
+            return
+    if _is_undecodable(shown):
+        raise NotAVideo(
+            f"The picture of the video cannot be decoded: none of its first {shown.packets} frames is valid, or all "
+            "are in a form that is not supported here. Copy the file again or convert it to H.264, and upload that"
+        )
+    if any(_is_undecodable(sound, LEAST_SOUND_BYTES) for sound in heard):
+        raise UnusableVideo(_SOUND)
+
+
+def _is_undecodable(found: Decoded, least_bytes: float = math.inf) -> bool:
+    """Whether almost nothing could be decoded of what is enough to tell."""
+    enough = found.packets >= LEAST_PACKETS or found.size_bytes >= least_bytes
+    return enough and len(found.frames) < LEAST_SHARE * found.packets
+
+
+async def _contents(read: Read, size: int, places: list[Place]) -> list[bytes]:
+    """Raises NotAVideo where a place lies behind the end of the file."""
+    for place in places:
+        if place.offset + place.size > size:
+            raise NotAVideo(
+                f"The video is damaged: its index names places behind the end of the file ({size} bytes), up to byte "
+                f"{place.offset + place.size}"
+            )
+    return list(await asyncio.gather(*(read(place.offset, place.size) for place in places)))

@@ -178,6 +178,7 @@ async def test_a_multipart_upload_finalized_without_parts_stays_open(api: Api) -
         ({"size": 11 * 1024**3}, "body.size"),
         ({"filename": "../../a.mp4"}, "body.filename"),
         ({"filename": "a.exe"}, "body.filename"),
+        *(({"filename": f"a.{ending}"}, "into an MP4") for ending in ("mpg", "MPEG", "wmv", "vob")),
         ({"content_type": "text/html"}, "body.content_type"),
         ({"extra": 1}, "body.extra"),
         ({"name": ""}, "body.name"),

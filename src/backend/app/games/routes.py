@@ -46,7 +46,10 @@ async def prepare_upload(
 ) -> PreparedUpload:
     ending = extension(wanted.filename)
     if ending is None:
-        raise problems.INVALID.error(f"body.filename: expected a video ending in one of: {', '.join(EXTENSIONS)}")
+        raise problems.INVALID.error(
+            f"body.filename: expected a video ending in one of: {', '.join(EXTENSIONS)}. Convert any other kind of"
+            " video (mpg, wmv, …) into an MP4 and upload that"
+        )
     if wanted.size > settings.max_upload_bytes:
         raise problems.INVALID.error(f"body.size: at most {settings.max_upload_bytes} bytes, got {wanted.size}")
     game_id = new_id("game")

@@ -10,7 +10,7 @@ MAX_PARTS: Final = 10_000
 _MIB: Final = 1024 * 1024
 _DAY_S: Final = 86_400.0
 # What ffmpeg may open (reel.ffmpeg.SAFE_DEMUXERS), by the usual endings.
-EXTENSIONS: Final = ("mp4", "mov", "m4v", "mkv", "webm", "ts", "m2ts", "mts", "avi", "flv", "3gp")
+EXTENSIONS: Final = ("mp4", "mov", "m4v", "mkv", "webm", "ts", "m2ts", "mts", "m2t", "avi", "flv", "3gp")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from reel.media import MediaInfo
+from reel.media import MediaInfo, VideoStream
 from reel.payloads import Quality
 from reel.tools import Tools
 
@@ -35,6 +35,8 @@ MONO_GAIN: Final = "volume=1+(sqrt(2)-1)*not(nb_channels-1)"
 LIMITER: Final = "alimiter=level=disabled:limit=0.97:latency=1"
 # The picture at the start of a piece may have begun this long before, if it is the last one of the file.
 HOLD_SECONDS: Final = 10.0
+# Degrees to the left, as filters.
+_TURNED: Final = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=clock",)}
 
 _ENCODER: Final[dict[Quality, tuple[str, str]]] = {
     "draft": ("ultrafast", "28"),
@@ -138,6 +140,8 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *(("-noaccurate_seek", "-ss", f"{piece.begins_s:.6f}") if piece.begins_s > 0 else ()),
         # A stream that changes its form goes on in the same graph: a new one would begin to count frames again. A
         # picture of another size is scaled; sound of another layout or rate ends the command with SOUND_CHANGES.
+        # Fields are rows: the graph turns a picture with fields itself, after it has put them together.
+        *(["-noautorotate"] if piece.media.video.interlaced else []),
         *("-reinit_filter", "0", "-i", _file(piece.source)),
         *overlay,
         *sound,
@@ -174,12 +178,8 @@ def segment_filters(piece: Segment) -> str:
     # The piece begins at time zero; earlier frames have negative times.
     lead_s = piece.start_s - piece.begins_s
     ahead_s = lead_s + piece.media.video.late_s
-    may_be_interlaced = piece.media.video.interlaced or "mpegts" in piece.media.container
     video = [
-        # The rate stays: one frame for each pair of fields. Frames that are not marked as interlaced pass unchanged.
-        # That filter fails if the frame size changes, so all frames are scaled to the size of the first one. The
-        # recording of a receiver may become interlaced in the middle.
-        *(["scale=iw:ih,bwdif=mode=send_frame:deint=interlaced"] if may_be_interlaced else []),
+        *(_without_fields(piece.media.video) if piece.media.video.interlaced else []),
         *([f"setpts=PTS-{ahead_s:.6f}/TB"] if ahead_s > 0 else []),
         # Each frame is shown until the next one; the first one also before its time, the last one also after its end.
         f"fps={piece.rate}:start_time={-min(HOLD_SECONDS, piece.start_s):.6f}",
@@ -206,7 +206,7 @@ def segment_filters(piece: Segment) -> str:
     ]
     video += fades
     audio += [f"a{fade}" for fade in fades]
-    # As a filter: an lavfi input would speak pcm_u8, which the image's ffmpeg does not decode.
+    # Silence as a filter, which needs no further input.
     # By index, because unusable streams (a cover, one without a picture) may come before them.
     picture = f"[0:{piece.media.video.index}]"
     heard = piece.media.audio
@@ -224,6 +224,13 @@ def segment_filters(piece: Segment) -> str:
     place = f"x={piece.overlay_x}:y={piece.overlay_y}"
     laid = f"[plain][1:v:0]overlay={place}:eof_action=repeat,format=yuv420p,trim=end_frame={piece.frames}[video]"
     return ";".join([f"{picture}{','.join(video)}[plain]", laid, *graph])
+
+
+def _without_fields(seen: VideoStream) -> list[str]:
+    """Filters that make one frame of each pair of fields, so the rate stays. Frames that are not marked as interlaced
+    pass unchanged. The filter fails if the frame size changes, so all frames are scaled to the size of the first one.
+    """
+    return ["scale=iw:ih", "bwdif=mode=send_frame:deint=interlaced", *_TURNED.get(seen.rotation % 360, ())]
 
 
 def _stereo(*, limited: bool) -> list[str]:

@@ -34,6 +34,8 @@ _MATRICES = {
     "bt2020nc": "bt2020",
     "bt2020c": "bt2020",
 }
+# Codecs that have fields, for which ffprobe never tells the order (measured 2026-11-28 with ffmpeg 5.1.9 and 6.0).
+_WITHOUT_FIELD_ORDER = ("mpeg4", "mjpeg", "dnxhd", "dvvideo")
 
 
 async def probe(path: Path, *, tools: Tools, deadline_s: float = PROBE_DEADLINE_S) -> MediaInfo:
@@ -107,6 +109,7 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
         size_bytes=int(container.get("size") or 0),
         video=replace(
             _video(video),
+            interlaced=_may_have_fields(str(container.get("format_name")), video),
             late_s=_late(str(container.get("format_name")), video),
             begins_s=begins_s - zero_s,
             zero_s=zero_s,
@@ -171,13 +174,22 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         width=width,
         height=height,
         fps=_frame_rate(stream),
-        interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
         transfer=transfer,
         matrix=matrix,
         full_range=stream.get("color_range") == "pc" or str(stream.get("pix_fmt")).startswith("yuvj"),
         wide_gamut=stream.get("color_primaries") == "bt2020",
         index=int(stream.get("index") or 0),
+        rotation=_rotation(stream),
     )
+
+
+def _may_have_fields(container: str, video: Mapping[str, Any]) -> bool:
+    """Whether frames may consist of two fields. Each frame says whether it does."""
+    codec, order = video.get("codec_name"), video.get("field_order", "unknown")
+    if order == "unknown":
+        return codec in _WITHOUT_FIELD_ORDER
+    # A receiver records what is sent: a film, then a match.
+    return order != "progressive" or ("mpegts" in container and codec in ("h264", "mpeg2video"))
 
 
 def _late(container: str, video: Mapping[str, Any]) -> float:

@@ -26,16 +26,18 @@ RUN --mount=type=secret,id=ca set -eu; \
     apt-get source -qq --download-only ffmpeg; \
     dpkg-source --no-check -x ffmpeg_*.dsc source >/dev/null; \
     rm /usr/lib/x86_64-linux-gnu/libx264.so /usr/lib/x86_64-linux-gnu/libz.so
-# A component that no option names is not there: ask `ffmpeg -filters` in the image before using a new one.
+# A component that no option names is not there: ask `ffmpeg -filters` in the image before using a new one. The AVI demuxer
+# needs that of DV for AVI files of type 1; the MPEG-TS demuxer needs those of raw streams to tell what a stream without
+# a descriptor is (libavformat/demux.c, set_codec_from_probe_data). As files of their own, neither is accepted.
 RUN set -eu; cd source; \
     ./configure --prefix=/usr/local --enable-gpl --enable-libx264 --enable-libdav1d --pkg-config-flags=--static --extra-ldflags=-Wl,-rpath,/usr/local/lib \
         --disable-everything --disable-autodetect --disable-network --disable-doc --disable-debug --disable-ffplay \
         --enable-zlib --enable-small \
         --enable-indev=lavfi \
         --enable-protocol=file,pipe \
-        --enable-demuxer=mov,matroska,mpegts,avi,flv,concat,image2,image2pipe,wav,mp3,aac,hls,h264,hevc,rawvideo,image_jpeg_pipe,image_png_pipe \
+        --enable-demuxer=mov,matroska,mpegts,avi,flv,dv,concat,image2,image2pipe,wav,mp3,aac,loas,ac3,eac3,dts,hls,h264,hevc,m4v,mpegvideo,rawvideo,image_jpeg_pipe,image_png_pipe \
         --enable-muxer=mp4,mov,matroska,mpegts,hls,segment,image2,image2pipe,null,wav,adts,mjpeg,rawvideo,pcm_s16le \
-        --enable-decoder=h264,hevc,vp8,vp9,libdav1d,mpeg1video,mpeg2video,mpeg4,h263,flv,mjpeg,prores,dvvideo,dnxhd,png,rawvideo,wrapped_avframe,aac,aac_latm,mp3,mp2,ac3,eac3,dca,opus,vorbis,flac,alac,amrnb,amrwb,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_bluray,adpcm_swf,adpcm_ima_wav,adpcm_ima_qt,adpcm_ms \
+        --enable-decoder=h264,hevc,vp8,vp9,libdav1d,mpeg1video,mpeg2video,mpeg4,h263,flv,mjpeg,prores,dvvideo,dnxhd,png,rawvideo,wrapped_avframe,aac,aac_latm,mp3,mp2,ac3,eac3,dca,opus,vorbis,flac,alac,amrnb,amrwb,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_bluray,adpcm_swf,adpcm_ima_wav,adpcm_ima_qt,adpcm_ms \
         --enable-encoder=libx264,aac,mjpeg,png,pcm_s16le,rawvideo,wrapped_avframe \
         --enable-parser=h264,hevc,vp8,vp9,av1,aac,aac_latm,ac3,dca,mpegaudio,opus,vorbis,flac,mpeg4video,mpegvideo,h263,mjpeg,png,dvaudio,dnxhd \
         --enable-bsf=h264_mp4toannexb,hevc_mp4toannexb,aac_adtstoasc,extract_extradata,h264_metadata,vp9_superframe,vp9_superframe_split \

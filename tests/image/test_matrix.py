@@ -29,6 +29,7 @@ FEW = (
     *("avi-h264-b-frames", "adpcm", "adpcm-mov", "aac-surround", "pcm-eight-channels"),
     *("dts", "alac-mono", "opus-mono-mp4", "sound-longer-mp4", "cut-mkv", "no-sound", "vertical-4k", "aac-latm"),
     *("flac-mp4", "flac-24", "flac-32", "picture-very-late-mkv"),
+    *("dv-type-1", "dts-ts", "pcm-s8", "fields-avi-mpeg4", "fields-narrow-and-rotated"),
 )
 NAMES = tuple(cell.name for cell in CELLS) if os.environ.get("MATRIX") == "all" else FEW
 JUDGE = """
@@ -41,7 +42,7 @@ def test_each_kind_is_cut_right_or_refused_with_512_mb(image: str, tmp_path: Pat
     tools, tests = find_tools(), Path(__file__).parents[1]
     packed = tmp_path / "packed.tar"
     with tarfile.open(packed, "w") as archive:
-        for module in ("matrix", "cells", "judged"):
+        for module in ("matrix", "cells", "judged", "written"):
             archive.add(tests / "reel" / f"{module}.py", f"tests/reel/{module}.py")
         for cell in CELLS:
             if cell.name in NAMES:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Final
 
 from tests.reel.matrix import SDR, TO_709, X264, Cell
+from tests.reel.written import avi_of_type_1, with_dolby_vision
 
 X265: Final = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1", "-tag:v", "hvc1")
 VP9: Final = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", *SDR)
@@ -45,6 +46,13 @@ SECOND_PICTURE: Final = ("-f", "lavfi", "-t", "6", "-i", "color=c=green:size=320
 COVER: Final = ("-c:v:1", "mjpeg", "-disposition:v:1", "attached_pic")
 ONE_PICTURE: Final = ("-f", "lavfi", "-t", "0.04", "-i", "color=c=green:size=320x180:rate=25")
 TURNED: Final[dict[str, object]] = {"copies": (("-display_rotation", "90", "IN"),), "rotation": 90}
+X265_PQ: Final = _hdr("smpte2084", "smpte2084")
+DOLBY_VISION: Final[dict[str, object]] = {
+    **_hdr("arib-std-b67", "arib-std-b67"),
+    **TURNED,
+    "shape": (180, 320),
+    "rewritten": with_dolby_vision(8, 4),
+}
 DV: Final[dict[str, object]] = {
     "video": ("-c:v", "dvvideo", "-pix_fmt", "yuv420p"),
     "audio": ("-c:a", "pcm_s16le"),
@@ -72,6 +80,7 @@ FIELDS_BOTTOM: Final[dict[str, object]] = {
     "filters": f"select='gte(n,1)',setpts=PTS-STARTPTS,{TO_709},tinterlace=interleave_bottom,setpts=PTS-STARTPTS",
 }
 MPEG2_FIELDS: Final = ("-c:v", "mpeg2video", "-q:v", "3", "-flags", "+ilme+ildct", "-top", "1", *SDR)
+MPEG4_FIELDS: Final = ("-c:v", "mpeg4", "-q:v", "2", "-flags", "+ilme+ildct", "-top", "1", *SDR)
 PRORES_FIELDS: Final = ("-c:v", "prores_ks", "-pix_fmt", "yuv422p10le", "-flags", "+ildct", "-colorspace", "bt709")
 
 
@@ -196,6 +205,8 @@ CELLS: Final = (
         filters="scale=out_color_matrix=bt601:out_range=tv",
     ),
     Cell("hlg", "mp4", **_hdr("arib-std-b67", "arib-std-b67")),  # type: ignore[arg-type]
+    Cell("dolby-vision-8", "mov", **DOLBY_VISION),  # type: ignore[arg-type]
+    Cell("dolby-vision-5", "mp4", rewritten=with_dolby_vision(5, 0), refused="profile 5", **X265_PQ),  # type: ignore[arg-type]
     Cell("pq", "mp4", **_hdr("smpte2084", "smpte2084")),  # type: ignore[arg-type]
     Cell("interlaced-h264", "mp4", video=(*X264, "-flags", "+ilme+ildct", "-x264-params", "tff=1", *SDR)),
     Cell(
@@ -328,6 +339,11 @@ CELLS: Final = (
     ),
     Cell("dv-mov", "mov", **DV),  # type: ignore[arg-type]
     Cell("dv-ntsc", "avi", **DV_NTSC),  # type: ignore[arg-type]
+    Cell(
+        "dv-type-1",
+        "avi",
+        **{**DV, "audio": (*PCM, "-ac", "2"), "container": ("-f", "dv"), "rewritten": avi_of_type_1},  # type: ignore[arg-type]
+    ),
     Cell("film", "mp4", rate=Fraction(24000, 1001)),
     Cell("ntsc-drop-frame", "mov", rate=NTSC, container=("-timecode", "00:00:00;00")),
     Cell("sixty", "mp4", rate=Fraction(60)),
@@ -367,6 +383,13 @@ CELLS: Final = (
     Cell("fields-mpeg2", "ts", **{**FIELDS_TOP, "video": MPEG2_FIELDS}),  # type: ignore[arg-type]
     Cell("fields-prores", "mov", **{**FIELDS_TOP, "video": PRORES_FIELDS, "audio": PCM}),  # type: ignore[arg-type]
     Cell("fields-mkv", "mkv", **FIELDS_TOP),  # type: ignore[arg-type]
+    Cell("fields-avi-mpeg4", "avi", **{**FIELDS_TOP, "video": MPEG4_FIELDS, "audio": MP3}),  # type: ignore[arg-type]
+    Cell("fields-rotated-180", "mp4", **FIELDS_TOP, rotation=180, copies=(("-display_rotation", "180", "IN"),)),  # type: ignore[arg-type]
+    Cell(
+        "fields-narrow-and-rotated",
+        "mp4",
+        **{**FIELDS_TOP, **TURNED, "filters": f"{FIELDS_TOP['filters']},setsar=4/3", "shape": (180, 428)},  # type: ignore[arg-type]
+    ),
     # Shapes.
     Cell("narrow-and-rotated", "mp4", filters=f"{TO_709},setsar=4/3", shape=(180, 428), **TURNED),  # type: ignore[arg-type]
     Cell("mirrored", "mp4", copies=(("-display_hflip", "IN"),), mirrored=True),
@@ -403,6 +426,9 @@ CELLS: Final = (
     Cell("flac-mp4", "mp4", audio=("-c:a", "flac", "-sample_fmt", "s16", "-strict", "-2")),
     Cell("flac-24", "mkv", audio=("-c:a", "flac", "-sample_fmt", "s32")),
     Cell("flac-32", "mkv", audio=("-c:a", "flac", "-sample_fmt", "s32", "-strict", "-2"), refused="FLAC with 32 bits"),
+    Cell("pcm-s8", "mov", audio=("-c:a", "pcm_s8")),
+    # Its stream type says nothing without a descriptor.
+    Cell("dts-ts", "ts", audio=("-c:a", "dca", "-strict", "-2")),
     Cell("vorbis-mkv", "mkv", audio=("-c:a", "libvorbis")),
     Cell("no-sound-ts", "ts", audio=()),
     Cell("no-sound-webm-without-duration", "webm", video=VP9, audio=(), container=("-live", "1", "-f", "webm")),

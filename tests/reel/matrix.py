@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -92,6 +92,8 @@ class Cell:
     changes: Sequence[tuple[int, Sequence[str]]] = ()
     """From these frames on, the sound is encoded with other options: each part is made on its own, and they are joined
     byte by byte, as a receiver writes them."""
+    rewritten: Callable[[bytes], bytes] | None = None
+    """Makes the file from what ffmpeg wrote (`written`)."""
     append: bytes = b""
     prepend: bytes = b""
     keep: float = 1.0
@@ -149,6 +151,8 @@ def make_source(cell: Cell, folder: Path, tools: Tools) -> Path:
             capture_output=True,
         )
         source.unlink()
+    if cell.rewritten:
+        path.write_bytes(cell.rewritten(path.read_bytes()))
     if cell.keep < 1 or cell.append or cell.prepend:
         data = path.read_bytes()
         path.write_bytes(cell.prepend + data[: int(len(data) * cell.keep)] + cell.append)

@@ -18,7 +18,7 @@ VIDEO_CODECS: Final = frozenset(
 AUDIO_CODECS: Final = frozenset(
     {
         *("aac", "aac_latm", "mp3", "mp2", "ac3", "eac3", "dts", "opus", "vorbis", "flac", "alac", "amr_nb", "amr_wb"),
-        *("pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
+        *("pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
         *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw", "pcm_bluray"),
         *("adpcm_swf", "adpcm_ima_wav", "adpcm_ima_qt", "adpcm_ms"),
     }

@@ -15,14 +15,17 @@ from PIL import Image
 from reel import bidi, fonts, typeset
 from reel.fonts import undrawable
 from reel.overlay import draw_overlay
+from reel.payloads import FRAME_SIZES, MAX_OVERLAY_TEXT
 
 
 @pytest.fixture(autouse=True)
 def no_further_fonts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
     fonts._faces.cache_clear()
+    fonts._faces_from.cache_clear()
     yield
     fonts._faces.cache_clear()
+    fonts._faces_from.cache_clear()
 
 
 @pytest.mark.parametrize("text", ["Müller", "Łódź – Žižkov", "Спартак", "Ολυμπιακός", "İstanbul ğş", "“Tor!” 100 % €"])
@@ -58,6 +61,26 @@ def test_other_scripts_and_characters_without_meaning_are_refused(text: str) -> 
     assert len(undrawable(text)) <= len(set(text))
 
 
+@pytest.mark.parametrize("frame", sorted(set(FRAME_SIZES.values())))
+@pytest.mark.parametrize("text", ["The quick brown fox jumps over the lazy dog " * 5, "W" * MAX_OVERLAY_TEXT, "Tor"])
+def test_the_longest_text_is_drawn_whole_inside_the_frame(
+    text: str, frame: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[str] = []
+    draw = typeset.draw
+
+    def record(picture: Image.Image, left: float, baseline: int, line: str, base: int, size: int) -> None:
+        drawn.append(line)
+        draw(picture, left, baseline, line, base, size)
+
+    monkeypatch.setattr(typeset, "draw", record)
+    placed = draw_overlay(text[:MAX_OVERLAY_TEXT], frame, tmp_path / "overlay.png")
+    assert "".join(drawn).replace(" ", "") == text[:MAX_OVERLAY_TEXT].replace(" ", "")
+    assert min(placed.x, placed.y) > 0
+    assert placed.x + placed.width < frame[0]
+    assert frame[1] * 0.3 < placed.y < placed.y + placed.height < frame[1]
+
+
 @pytest.mark.parametrize(
     "text", ["a\u200db", "\ufe0f", "\u0301", "e\u0301\u0302\u0303" * 20, "\u202eabc\u202c", "…" * 200]
 )
@@ -72,6 +95,7 @@ def test_a_font_of_the_system_is_asked_by_what_it_has(monkeypatch: pytest.Monkey
     (folder / "NotoSansHebrew-Regular.ttf").write_bytes(font_with([(0x5D0, 0x5EA)]))
     (folder / "NotoSansHebrewUI-Regular.ttf").write_bytes(b"not looked at")
     fonts._faces.cache_clear()
+    fonts._faces_from.cache_clear()
     if not bidi.available():
         pytest.skip("this machine has no FriBidi")
     assert undrawable("שלום") == []

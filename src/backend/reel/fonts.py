@@ -29,9 +29,12 @@ CJK, EMOJI = "NotoSansCJK-Regular.ttc", "NotoColorEmoji.ttf"
 EMOJI_SIZE: Final = 109
 # The faces of the CJK font: Han characters look different in Japanese, Korean and Chinese.
 _JAPANESE, _KOREAN, _CHINESE = 0, 1, 2
-# Fonts of a script that has only a serif one, and those that must not come before a script's own.
+# Fonts of a script that has only a serif one.
 _SERIF: Final = ("Tibetan", "Ahom", "Dogra", "Tangut", "Yezidi", "NyiakengPuachueHmong")
-_LAST: Final = ("NotoSansMath-Regular.ttf", "NotoSansSymbols-Regular.ttf", "NotoSansSymbols2-Regular.ttf", CJK)
+# Arabic comes first, because fonts of other scripts have its punctuation too, in their own style and without joins.
+# Those at the end must not come before a script's own.
+_FIRST: Final = "NotoSansArabic-Regular.ttf"
+_LAST: Final = ("NotoSansMath-Regular.ttf", "NotoSansSymbols-Regular.ttf", "NotoSansSymbols2-Regular.ttf", CJK, EMOJI)
 # Narrow ones for user interfaces, for large type, without joins, of one region, and SignWriting (5 MB).
 _LEFT_OUT: Final = ("UI-", "Display-", "Unjoined-", "Tifinagh", "SignWriting-")
 # Without a layout engine that shapes, these of Noto Sans would come out wrong.
@@ -64,12 +67,12 @@ def undrawable(text: str) -> list[str]:
 def face_of(cluster: str, line: str = "") -> Face | None:
     """The face that draws all of a cluster, as its line is written; None where there is none."""
     seen = tuple(character for character in cluster if not clusters.is_unseen(character))
-    if any(unicodedata.category(character) in ("Cc", "Cn", "Co", "Cs") for character in cluster):
+    # Unassigned ones (Cn) are not among them: a font may be newer than Python, as with emoji of Unicode 15.
+    if any(unicodedata.category(character) in ("Cc", "Co", "Cs") for character in cluster):
         return None
-    candidates = _faces()
-    if clusters.is_emoji(cluster):
-        candidates = tuple(sorted(candidates, key=lambda face: not face.is_emoji))
-    for face in candidates:
+    # Fonts of Mongolian, Yi and other scripts have "、。「」" too, with another place in the square.
+    is_wide = unicodedata.east_asian_width(cluster[0]) in ("W", "F", "H")
+    for face in _faces_from(EMOJI if clusters.is_emoji(cluster) else CJK if is_wide else ""):
         if all(_covers(face, character) for character in seen):
             return Face(face.path, _language(line or cluster)) if face.path.name == CJK else face
     return None
@@ -118,8 +121,14 @@ def _faces() -> tuple[Face, ...]:
         for path in sorted(Path(folder, "fonts").rglob("Noto*")):
             if _is_wanted(path.name):
                 found.setdefault(path.name, path)
-    order = sorted(found, key=lambda name: (_LAST.index(name) if name in _LAST else -1, name == EMOJI, name))
+    order = sorted(found, key=lambda name: (_LAST.index(name) if name in _LAST else -1, name != _FIRST, name))
     return (plain(), *(Face(found[name]) for name in order))
+
+
+@functools.lru_cache(maxsize=3)
+def _faces_from(first: str) -> tuple[Face, ...]:
+    """Every face, that of the named file first."""
+    return tuple(sorted(_faces(), key=lambda face: face.path.name != first))
 
 
 def _is_wanted(name: str) -> bool:

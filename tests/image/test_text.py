@@ -55,3 +55,14 @@ print(undrawable("".join(map(chr, (0x645, 0x1F3C6, 0x1D800, 0xE000, 0x10FFFF, 0x
     found = inside("python", "-", script=script)
     assert "SIGNWRITING HAND-FIST INDEX" in found
     assert found.count("U+") == 4
+
+
+def test_format_characters_that_are_seen_need_a_font(inside: Inside) -> None:
+    """Arabic signs over numbers are category Cf, as invisible characters are."""
+    script = """
+from reel.fonts import face_of, undrawable
+print(face_of("\\u06dd").path.name, face_of("\\u0890"), undrawable("\\u0890")[0], undrawable("\\u845b\\U000e0100"))
+"""
+    found = inside("python", "-", script=script)
+    assert found.startswith("NotoSansArabic-Regular.ttf None")
+    assert found.endswith("(U+0890 ARABIC POUND MARK ABOVE) []\n")

@@ -32,13 +32,17 @@ def make(fonts: Path, names: list[str]) -> None:
     order = ["NotoSans-Regular", *(name for name in stems if name not in last), "Noto Sans CJK {}", *last]
     for name in names or LINES:
         line = LINES[name]
+        language = languages.get(name.partition("-")[0], "en")
         wanted = ["NotoColorEmoji"] if name.startswith("emoji") else order
-        face = {"japanese": "JP", "korean": "KR"}.get(name, "SC")
+        if language != "en":  # punctuation that other fonts have too
+            wanted = ["NotoSans-Regular", "Noto Sans CJK {}"]
+        face = {"ja": "JP", "ko": "KR"}.get(language, "SC")
         stack = ",".join(f"'{family.format(face)}'" for family in wanted)
         page = (
             f"<meta charset=utf-8><style>{''.join(families)}body{{margin:0;background:#000;color:#fff;"
-            f"font:{SIZE}px {stack};line-height:{ROW}px;padding-left:{LEFT}px;white-space:pre}}</style>"
-            f"<div lang={languages.get(name, 'en')} dir=auto style='text-align:left'>{line}</div>"
+            f"font:{SIZE}px {stack};line-height:{ROW}px;padding-left:{LEFT}px;white-space:pre;"
+            "text-spacing-trim:space-all}</style>"
+            f"<div lang={language} dir=auto style='text-align:left'>{line}</div>"
         )
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "page.html").write_text(page)

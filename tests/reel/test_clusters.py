@@ -33,6 +33,14 @@ def test_an_emoji_is_told_from_a_sign(cluster: str, is_one: bool) -> None:
     assert clusters.is_emoji(cluster) is is_one
 
 
+@pytest.mark.parametrize(
+    ("text", "blank"),
+    [("", True), (" \t\u3000", True), ("\u200b\u200d\ufe0f", True), ("\u202e", True), ("\u06dd", False), (" a", False)],
+)
+def test_a_text_of_which_nothing_is_seen_is_blank(text: str, blank: bool) -> None:
+    assert clusters.is_blank(text) is blank
+
+
 def test_a_word_that_is_too_wide_is_broken_between_clusters() -> None:
     family = "👨‍👩‍👧‍👦"
     lines = wrap(family * 4, lambda part: float(len(list(clusters.split(part)))), 2)

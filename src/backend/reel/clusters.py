@@ -20,6 +20,11 @@ _PICTURES: Final = frozenset(
     "\u26f5\u26fa\u26fd\u2705\u270a\u270b\u2728\u274c\u274e\u2753\u2754\u2755\u2757\u2795\u2796\u2797\u27b0\u27bf\u2b1b"
     "\u2b1c\u2b50\u2b55"
 )
+# Format characters (category Cf) that are drawn: Arabic and Kaithi signs that span numbers, and the marks of an
+# interlinear annotation (Unicode 15, DerivedCoreProperties.txt: not Default_Ignorable_Code_Point).
+_SEEN_FORMATS: Final = frozenset(
+    "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\ufff9\ufffa\ufffb\U000110bd\U000110cd"
+)
 
 
 def split(text: str) -> Iterator[str]:
@@ -46,7 +51,14 @@ def is_emoji(cluster: str) -> bool:
 
 def is_unseen(character: str) -> bool:
     """Whether a character is invisible and only changes others: a joiner, a variation selector or a direction mark."""
-    return unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f" or character == "\u034f"
+    if unicodedata.category(character) == "Cf":
+        return character not in _SEEN_FORMATS
+    return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef" or character == "\u034f"
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen."""
+    return all(character.isspace() or is_unseen(character) for character in text)
 
 
 def _continues(cluster: str, character: str) -> bool:

@@ -21,8 +21,8 @@ class VideoStream:
     the stream's place in the file. `late_s` is by how much ffmpeg's times of the pictures are too late. `begins_s` is
     how long the sound is there before the first picture. `zero_s` is where in the file the times of clips begin: an
     encoder's sound begins up to `LENGTH_SLACK_S` before the first picture, and a transport stream cannot say, as MP4
-    does, how long the sound is there before the first picture. `interlaced` is whether frames may consist of two fields.
-    `rotation` is by how many degrees a player turns the picture to the left.
+    does, that players leave that out. `interlaced` is whether frames may consist of two fields. `rotation` is by how
+    many degrees a player turns the picture to the left.
     """
 
     codec: str

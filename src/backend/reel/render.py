@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypedDict
 
 from reel import ffmpeg, programs
+from reel.clusters import is_blank
 from reel.colour import Source, write_table
 from reel.errors import BadResult, FfmpegFailed, UnusableVideo
 from reel.ffmpeg import Segment
@@ -97,7 +98,7 @@ async def render_reel(
     there = [piece for piece in pieces if kept is not None and await kept.fetch(piece.name, piece.path)]
     missing = [piece for piece in pieces if piece not in there]
     overlay = None
-    if job.options.overlay_text.strip():
+    if not is_blank(job.options.overlay_text):
         overlay = draw_overlay(job.options.overlay_text, job.options.frame_size, workdir / "overlay.png")
     frames = sum(piece.frames for piece in there)
     keys = list(dict.fromkeys(piece.clip.source_key for piece in missing))

@@ -18,11 +18,20 @@ WHITE: Final = (255, 255, 255, 255)
 
 @dataclass(frozen=True)
 class Run:
-    """Adjacent characters of one face and direction, in reading order. An odd bidi `level` is right to left."""
+    """Adjacent characters of one face and direction, in reading order. An odd bidi `level` is right to left. `shaped`
+    is the text for the layout engine."""
 
     text: str
     face: Face
     level: int
+    overridden: bool = False
+
+    @property
+    def shaped(self) -> str:
+        if not self.overridden:
+            return self.text
+        # The engine would lay out letters in their own direction.
+        return ("\u202e" if self.level % 2 else "\u202d") + self.text + "\u202c"
 
 
 def runs(line: str, base: int) -> list[Run]:
@@ -30,6 +39,7 @@ def runs(line: str, base: int) -> list[Run]:
     out."""
     found: list[Run] = []
     levels, at = bidi.levels(line, base), 0
+    overridden = "\u202d" in line or "\u202e" in line
     for cluster in clusters.split(line):
         level = levels[at]
         at += len(cluster)
@@ -40,9 +50,9 @@ def runs(line: str, base: int) -> list[Run]:
         if face is None or not text:
             continue
         if previous and (previous.face, previous.level) == (face, level):
-            found[-1] = Run(previous.text + text, face, level)
+            found[-1] = Run(previous.text + text, face, level, overridden)
         else:
-            found.append(Run(text, face, level))
+            found.append(Run(text, face, level, overridden))
     return [found[number] for number in bidi.visual_order([run.level for run in found])]
 
 
@@ -67,7 +77,7 @@ def draw(picture: Image.Image, left: float, baseline: int, line: str, base: int,
         if run.face.is_emoji:
             _draw_emoji(picture, round(left), baseline, run, size)
         else:
-            pen.text((left, baseline), run.text, font=font, fill=WHITE, anchor="ls", direction=_direction(run))
+            pen.text((left, baseline), run.shaped, font=font, fill=WHITE, anchor="ls", direction=_direction(run))
         left += _advance(run, size)
 
 
@@ -77,9 +87,9 @@ def _draw_emoji(picture: Image.Image, left: int, baseline: int, run: Run, size: 
 
     font = _font(run.face, size)
     above, below = font.getmetrics()
-    drawn = Image.new("RGBA", (max(1, round(font.getlength(run.text, direction=_direction(run)))), above + below))
+    drawn = Image.new("RGBA", (max(1, round(font.getlength(run.shaped, direction=_direction(run)))), above + below))
     ImageDraw.Draw(drawn).text(
-        (0, above), run.text, font=font, anchor="ls", embedded_color=True, direction=_direction(run)
+        (0, above), run.shaped, font=font, anchor="ls", embedded_color=True, direction=_direction(run)
     )
     scale = size / fonts.EMOJI_SIZE
     small = drawn.resize(
@@ -89,7 +99,7 @@ def _draw_emoji(picture: Image.Image, left: int, baseline: int, run: Run, size: 
 
 
 def _advance(run: Run, size: int) -> float:
-    length = _font(run.face, size).getlength(run.text, direction=_direction(run))
+    length = _font(run.face, size).getlength(run.shaped, direction=_direction(run))
     return length * size / fonts.EMOJI_SIZE if run.face.is_emoji else length
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.reel.matrix import OneFile
 
+from reel.errors import UnusableVideo
 from reel.payloads import ExtractClip
 from reel.probe import read_probe
 from reel.render import extract_clip
@@ -93,3 +94,27 @@ def test_the_streams_that_are_marked_as_default_are_taken() -> None:
     assert read_probe({"streams": streams}).audio.index == 1  # type: ignore[union-attr]
     streams[2]["disposition"] = {"default": 1}
     assert read_probe({"streams": streams}).audio.index == 2  # type: ignore[union-attr]
+
+
+def test_sound_that_a_transport_stream_only_announces_is_left_out() -> None:
+    picture = {"index": 0, "codec_type": "video", "codec_name": "h264", "width": 64, "height": 64}
+    absent = {"index": 1, "codec_type": "audio", "codec_name": "aac", "sample_rate": "0", "channels": 0}
+    heard = {"index": 2, "codec_type": "audio", "codec_name": "aac", "sample_rate": "48000", "channels": 2}
+    unknown = {"index": 3, "codec_type": "audio", "codec_name": "ac4", "sample_rate": "0", "channels": 0}
+    stream = {"format_name": "mpegts"}
+    assert read_probe({"format": stream, "streams": [picture, absent, heard]}).audio.index == 2  # type: ignore[union-attr]
+    assert read_probe({"format": stream, "streams": [picture, absent]}).audio is None
+    for sounds, container in (([unknown, heard], "mpegts"), ([absent], "mov,mp4")):
+        with pytest.raises(UnusableVideo):
+            read_probe({"format": {"format_name": container}, "streams": [picture, *sounds]})
+
+
+def test_a_description_for_the_blind_is_taken_only_where_there_is_nothing_else() -> None:
+    picture = {"index": 0, "codec_type": "video", "codec_name": "h264", "width": 64, "height": 64}
+    sounds = [
+        {"index": 1 + number, "codec_type": "audio", "codec_name": "aac", "sample_rate": "48000", "channels": 2}
+        for number in range(2)
+    ]
+    sounds[0]["disposition"] = {"visual_impaired": 1}
+    assert read_probe({"streams": [picture, *sounds]}).audio.index == 2  # type: ignore[union-attr]
+    assert read_probe({"streams": [picture, sounds[0]]}).audio.index == 1  # type: ignore[union-attr]

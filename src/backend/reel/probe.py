@@ -99,7 +99,8 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
             )
         kinds = ", ".join(sorted({str(stream.get("codec_type")) for stream in streams})) or "no streams"
         raise NotAVideo(f"The file has no video stream (found: {kinds})")
-    audio = _preferred([stream for stream in streams if stream.get("codec_type") == "audio"])
+    sounds = [stream for stream in streams if stream.get("codec_type") == "audio"]
+    audio = _preferred(_heard(sounds, str(container.get("format_name"))))
     _refuse_unknown(video, audio)
     begins_s = max(0.0, _signed(video.get("start_time")) - _signed(container.get("start_time")))
     zero_s = begins_s if "mpegts" in str(container.get("format_name")) and begins_s <= LENGTH_SLACK_S else 0.0
@@ -151,6 +152,18 @@ def _preferred(streams: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The stream that a player takes: the first that the file marks as default, else the first."""
     marked = (stream for stream in streams if (stream.get("disposition") or {}).get("default"))
     return next(marked, streams[0] if streams else None)
+
+
+def _heard(sounds: list[Mapping[str, Any]], container: str) -> list[Mapping[str, Any]]:
+    """Those to choose from: without sound that a transport stream announces and does not have, and without descriptions
+    for the blind where there is anything else."""
+    if "mpegts" in container:
+        # Without a decoder, ffprobe knows no rate of a sound that is there.
+        sounds = [
+            one for one in sounds if int(one.get("sample_rate") or 0) or one.get("codec_name") not in AUDIO_CODECS
+        ]
+    plain = [sound for sound in sounds if not (sound.get("disposition") or {}).get("visual_impaired")]
+    return plain or sounds
 
 
 def _is_video(stream: Mapping[str, Any]) -> bool:

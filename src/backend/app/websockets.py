@@ -13,6 +13,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from app import problems
 from app.context import UserContext, current_caller
 from app.core import Core
 from app.dependencies import ContextDep, CoreDep
@@ -83,6 +84,14 @@ async def extraction_events(websocket: WebSocket, context: ContextDep, core: Cor
 
     with runner.hub.listen(context, JobKind.EXTRACTION) as events:
         await _connected(websocket, lambda: serve(events))
+
+
+@router.websocket("/{path:path}")
+async def nothing(path: str) -> None:
+    """404 with a reason for any other path. Starlette answers 403 without one."""
+    raise problems.NOT_FOUND.error(
+        f"There is no WebSocket at {'/' + path[:80]!r}: only /ws/extractions and /ws/export/ID"
+    )
 
 
 def _session(websocket: WebSocket, core: Core, context: UserContext) -> AbstractAsyncContextManager[Session]:

@@ -164,6 +164,16 @@ def test_a_refused_websocket_gets_a_response_and_is_no_error_in_the_log(server: 
     assert "ERROR" not in server.log.read_text()
 
 
+@pytest.mark.parametrize("path", [b"/", b"/ws/extractions/", b"/ws/export/", b"/WS/extractions", b"/api/projects"])
+def test_a_websocket_at_another_path_is_not_found_and_told_which_there_are(server: Server, path: bytes) -> None:
+    with server.connection() as connection:
+        connection.sendall(UPGRADE.replace(b"/ws/extractions", path) + b"\r\n")
+        seen = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert seen.startswith(b"HTTP/1.1 404 ")
+    assert b"only /ws/extractions and /ws/export/ID" in seen
+    server.check()
+
+
 def flood(connection: socket.socket, block: bytes, most: int = 100 * MIB) -> None:
     """Send until the server ends the connection or takes no more for a second."""
     connection.settimeout(1)

@@ -57,6 +57,7 @@ async function open(key, at) {
 }
 
 function unload() {
+  stepped = -1;
   video().removeAttribute("src");
   video().load();
 }
@@ -178,12 +179,20 @@ export function shownFrame() {
   return { at: clip ? Math.round(clip.start / lasts) * lasts + shownAt : shownAt, lasts };
 }
 
+let stepped = -1; // where the last step went, in seconds
+
 function step(frames) {
   const lasts = frameLasts();
-  video().pause();
+  const player = video();
+  player.pause();
+  // A second step before the first is shown goes on from it, and so does one within a frame that a video of variable rate
+  // shows for longer than this.
+  const goesOn = Math.abs(player.currentTime - stepped) < 1e-4 && (player.seeking || frames > 0);
+  const from = goesOn ? Math.floor(stepped / lasts) : Math.round(shownAt / lasts);
   // The middle of the frame: its edges belong to one frame or the other, as rounding has it.
-  const target = (Math.round(shownAt / lasts) + frames + 0.5) * lasts;
-  video().currentTime = Math.max(0, Math.min(target, video().duration || target));
+  const target = (from + frames + 0.5) * lasts;
+  stepped = Math.max(0, Math.min(target, player.duration || target));
+  player.currentTime = stepped;
 }
 
 /** Shows the frame of the game that is on at a time. */

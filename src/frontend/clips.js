@@ -3,13 +3,13 @@
 import { guarded, showError } from "./banner.js";
 import { changeClip, createClip, deleteClip, extractClip } from "./calls.js";
 import { confirmDelete } from "./dialogs.js";
-import { byId, clock, count, fill, iconButton, isolated, listed, make } from "./dom.js";
+import { byId, clock, count, fill, iconButton, isolated, listed, make, secondsOf } from "./dom.js";
 import { Problem } from "./errors.js";
 import { profileId } from "./identity.js";
 import { frameRate, jumpTo, play, playing, shownFrame } from "./player.js";
 import { change, clipOf, data, gameOf, load, turn } from "./store.js";
 import { drawMarked, drawTimeline } from "./timeline.js";
-import { saved, typed } from "./typed.js";
+import { isTyped, saved, typed } from "./typed.js";
 
 const FIELDS = ["start", "end"];
 
@@ -82,7 +82,7 @@ function write(field, seconds) {
 /** The time to send for a field: of the frame that a button took, or of the one that is shown at the typed time. */
 function timeOf(field, game) {
   const { value } = byId(`clip-${field}`);
-  return exact[field]?.text === value ? exact[field].seconds : frameAt(Number(value), game);
+  return exact[field]?.text === value ? exact[field].seconds : frameAt(secondsOf(value), game);
 }
 
 function mark(field) {
@@ -93,14 +93,23 @@ function mark(field) {
   byId(`clip-${field}`).focus();
 }
 
+const typedTime = (field) => secondsOf(byId(`clip-${field}`).value);
+
 function drawLength() {
-  const [start, end] = FIELDS.map((field) => Number(byId(`clip-${field}`).value));
-  const rate = frameRate(gameInForm());
+  const [start, end] = FIELDS.map(typedTime);
+  const { duration, frame_rate: rate } = gameOf(gameInForm()) ?? {};
   const frames = rate ? ` · ${count(Math.round((end - start) * rate), "frame")}` : "";
   drawMarked(start, end);
-  const wrong = end > start ? "" : "The end must come after the start";
-  byId("clip-end").setCustomValidity(wrong);
-  byId("clip-length").textContent = wrong || `${clock(end - start)}${frames}`;
+  const wrong = Object.fromEntries(FIELDS.map((field) => [field, wrongTime(typedTime(field), duration, rate)]));
+  wrong.end ||= end > start || wrong.start ? "" : "The end must come after the start";
+  for (const field of FIELDS) byId(`clip-${field}`).setCustomValidity(wrong[field]);
+  byId("clip-length").textContent = wrong.start || wrong.end || `${clock(end - start)}${frames}`;
+}
+
+function wrongTime(seconds, duration, rate = 1) {
+  if (Number.isNaN(seconds)) return "Write seconds or minutes:seconds, such as 75.3 or 1:15.3";
+  // The last frame may end a little after the time that the container names.
+  return seconds > duration + 1 / rate ? `The game ends at ${clock(duration)}` : "";
 }
 
 const gameInForm = () => (editing ? clipOf(editing)?.game_id : playing()?.game) ?? null;
@@ -136,12 +145,11 @@ function leave() {
 /** Another game plays: the form is about that one. */
 export function formFor(current) {
   const game = current && gameOf(current.game);
-  for (const field of FIELDS) byId(`clip-${field}`).max = game?.duration ? String(game.duration) : "";
   drawTimeline(game?.duration, data.clips?.filter((clip) => clip.game_id === game?.id));
   byId("clip-controls").disabled = !game;
   byId("clip-form").hidden = !game;
   // A game has no length before its upload is finished.
-  if (game?.duration && Number(byId("clip-end").value) > game.duration) write("end", Math.floor(game.duration * 10) / 10);
+  if (game?.duration && typedTime("end") > game.duration && !isTyped(byId("clip-form"))) write("end", Math.floor(game.duration * 10) / 10);
   drawLength();
 }
 

@@ -94,6 +94,14 @@ export function clock(seconds) {
   return `${minutes}:${((hundredths % 6000) / 100).toFixed(2).padStart(5, "0")}`;
 }
 
+const TIME = /^(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d*)?|[.,]\d+)$/;
+
+/** `75.3`, `1:15.3` or `0:01:15,3` → 75.3; NaN for what is no time. */
+export function secondsOf(text) {
+  const [, hours = 0, minutes = 0, seconds] = TIME.exec(text.trim()) ?? [];
+  return Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds?.replace(",", "."));
+}
+
 /** `75.3` → `1:15`. */
 export function roughly(seconds) {
   if (!Number.isFinite(seconds)) return "–";

@@ -5,6 +5,7 @@ import { confirmDelete } from "./dialogs.js";
 const unsaved = new Map(); // form → what it is about
 
 export const typed = (form, what) => unsaved.set(form, what);
+export const isTyped = (form) => unsaved.has(form);
 export const saved = (form) => unsaved.delete(form);
 
 /** Whether the forms may be emptied: nothing was typed, or the person agrees. */

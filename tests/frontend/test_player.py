@@ -110,6 +110,50 @@ def test_a_typed_time_is_that_of_the_frame_shown_there(playing: Page, api: Api) 
     assert (round(clip["start"] * RATE, 3), clip["end"]) == (29, 2)
 
 
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [("1.5", 1.5), (" 1,5 ", 1.5), ("0:01.5", 1.5), ("1:02:03.5", 3723.5), ("75:00", 4500), (".5", 0.5)],
+)
+def test_a_time_may_be_typed_as_people_write_it(tab: Page, typed: str, seconds: float) -> None:
+    assert tab.evaluate("text => import('/dom.js').then(({ secondsOf }) => secondsOf(text))", typed) == seconds
+
+
+def test_a_time_that_is_none_or_after_the_end_is_refused_at_its_field(playing: Page, api: Api) -> None:
+    playing.get_by_test_id("clip-name").fill("Goal")
+    wrong = [*((typed, "minutes:seconds") for typed in ("soon", "-1", "1e1")), ("9", "The game ends at 0:03.00")]
+    for typed, why in wrong:
+        playing.get_by_test_id("clip-end").fill(typed)
+        playing.get_by_test_id("clip-create").click()
+        expect(playing.get_by_test_id("clip-end")).to_be_focused()
+        expect(playing.locator("#clip-length")).to_contain_text(why)
+    assert api.call("GET", "/api/clips")["clips"] == []
+    playing.get_by_test_id("clip-start").fill("0:01")
+    playing.get_by_test_id("clip-end").fill("0:02,5")
+    playing.get_by_test_id("clip-create").click()
+    expect(playing.get_by_test_id("clip-item")).to_be_visible()
+    (clip,) = api.call("GET", "/api/clips")["clips"]
+    assert (clip["start"], clip["end"]) == (1, 2.5)
+
+
+def test_steps_leave_a_frame_that_lasts_long(context: BrowserContext, api: Api, site: Site, tmp_path: Path) -> None:
+    """A screen recording: half a second of frames, two seconds of one frame, then frames again."""
+    recording = tmp_path / "screen.mp4"
+    source = f"testsrc2=size=320x180:rate={RATE}:duration=4"
+    select = f"select='lt(n,{RATE // 2})+gt(n,{RATE * 5 // 2})'"
+    encoder = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-fps_mode", "vfr")
+    command = [find_tools().ffmpeg, "-v", "error", "-f", "lavfi", "-i", source, "-vf", select, *encoder, str(recording)]
+    subprocess.run(command, check=True)
+    api.new_profile()
+    api.upload(recording)
+    tab = open_page(context, site)
+    tab.wait_for_function("document.querySelector('video').readyState >= 2")
+    for _ in range(4 * RATE):
+        tab.locator("#frame-on").press(".")
+    tab.wait_for_function("document.querySelector('#player-time').dataset.at > 3")
+    tab.locator("#frame-on").press("<")
+    tab.wait_for_function("document.querySelector('#player-time').dataset.at < 3.8")
+
+
 UNPLAYABLE = {
     "mpeg2.ts": ("-c:v", "mpeg2video", "-c:a", "mp2"),
     "mpeg4.avi": ("-c:v", "mpeg4", "-c:a", "libmp3lame"),

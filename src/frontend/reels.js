@@ -52,7 +52,25 @@ function drawOrder(clips) {
   order = [...order.filter((clip) => known.has(clip)), ...oldestFirst.filter((clip) => !order.includes(clip))];
   if (editing) for (const clip of oldestFirst) if (!reelOf(editing)?.clip_ids.includes(clip) && !touched.has(clip)) left.add(clip);
   fill(byId("project-clips"), order.map(row));
+  drawAll();
   byId("reel-fields").disabled = byId("reel-fields").hidden = !clips.length && !editing;
+}
+
+/** One button leaves all clips, or takes them: a reel of three of a hundred takes three clicks more. */
+function drawAll() {
+  byId("reel-all").hidden = order.length < 3;
+  byId("reel-all").textContent = order.every((clip) => left.has(clip)) ? "Choose all" : "Choose none";
+}
+
+function chooseAll() {
+  const none = order.every((clip) => left.has(clip));
+  for (const clip of order) {
+    touched.add(clip);
+    if (none) left.delete(clip);
+    else left.add(clip);
+  }
+  typed(byId("project-form"), "reel");
+  drawOrder(data.clips);
 }
 
 const touched = new Set(); // clips whose box was used since the reel came into the form
@@ -64,6 +82,7 @@ function row(id, place) {
     touched.add(id);
     if (box.checked) left.delete(id);
     else left.add(id);
+    drawAll();
   });
   const move = (by, label, symbol) => iconButton(symbol, `${label}: ${clip.name}`, () => {
     [order[place], order[place + by]] = [order[place + by], order[place]];
@@ -128,6 +147,7 @@ async function save() {
 
 export function startReels() {
   byId("project-cancel").addEventListener("click", leave);
+  byId("reel-all").addEventListener("click", chooseAll);
   byId("project-form").addEventListener("input", () => typed(byId("project-form"), "reel"));
   byId("project-form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -120,6 +120,28 @@ def test_a_reel_is_edited_and_deleted(context: BrowserContext, api: Api, site: S
     expect(tab.get_by_test_id("reel-item")).to_have_count(0)
 
 
+def test_a_reel_of_a_few_of_many_clips_begins_with_none(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    clips = [api.clip(game, f"Clip {number}") for number in range(4)]
+    tab = open_page(context, site)
+    boxes = tab.get_by_test_id("project-clip").locator("input")
+    expect(boxes).to_have_count(4)
+    tab.get_by_role("button", name="Choose none").click()
+    expect(tab.locator("#project-clips input:checked")).to_have_count(0)
+    tab.get_by_role("button", name="Choose all").click()
+    expect(tab.locator("#project-clips input:checked")).to_have_count(4)
+    tab.get_by_role("button", name="Choose none").click()
+    boxes.nth(2).check()
+    expect(tab.locator("#reel-all")).to_have_text("Choose none")
+    tab.get_by_test_id("project-name").fill("One")
+    tab.get_by_test_id("project-create").click()
+    expect(tab.get_by_test_id("reel-item")).to_be_visible()
+    assert api.call("GET", "/api/projects")["projects"][0]["clip_ids"] == [clips[2]]
+
+
 def test_a_reel_that_lost_its_clips_cannot_be_chosen_for_an_export(
     context: BrowserContext, api: Api, site: Site, video: Path
 ) -> None:

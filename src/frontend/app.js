@@ -83,12 +83,13 @@ async function goTo() {
   } else visit(playing() ?? {}, { instead: true }); // it was deleted
 }
 
-/** Clips that are being cut, previews that are being made and games that are looked through are asked about until they
- * are done. */
+/** Clips that are being cut, previews that are being made, games that are looked through and exports beside the one that
+ * is followed live are asked about until they are done. */
 function followWork() {
   const busy = [];
   if (data.clips?.some((clip) => clip.status === "processing")) busy.push("clips");
   if (data.games?.some((game) => game.status === "inspecting" || ["pending", "processing"].includes(game.preview?.status))) busy.push("games");
+  if (data.exports?.filter((job) => ["pending", "processing"].includes(job.status)).length > 1) busy.push("exports");
   clearTimeout(poll);
   if (busy.length) poll = setTimeout(() => refresh(...busy), POLL_MS);
 }

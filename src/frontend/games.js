@@ -64,7 +64,7 @@ function uploadFacts(game) {
   if (game.status === "failed") return `The video could not be looked through. ${game.reason}`;
   // A newer server may know states that this page does not.
   if (game.status !== "uploading") return `${game.status} · ${size(game.size)}`;
-  if (!record) return `Upload not finished · ${size(game.size)}`;
+  if (!record) return `Upload not finished · ${size(game.size)}. It can go on in the browser where it began.`;
   const parts = Object.keys(record.etags).length;
   return `Upload interrupted · ${parts ? `${count(parts, "part")} of it ${parts === 1 ? "is" : "are"} stored` : "nothing is stored yet"}`;
 }

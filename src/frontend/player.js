@@ -76,7 +76,8 @@ export function emptyPlayer() {
 
 function showTitle() {
   const subject = current && (current.clip ? clipOf(current.clip) : gameOf(current.game));
-  byId("player-title").textContent = subject ? (current.clip ? `Clip: ${subject.name}` : subject.name) : "Player";
+  const title = subject ? (current.clip ? `Clip: ${subject.name}` : subject.name) : "Player";
+  Object.assign(byId("player-title"), { textContent: title, title });
   byId("stage").dataset.playing = subject ? (current.clip ? "clip" : "game") : "";
 }
 
@@ -103,7 +104,7 @@ export function followGames() {
   } else if (status === "failed" || status === "cancelled") {
     say(`No preview could be made: ${reason ?? status}. Clips can still be cut by typing their times.`, "failed");
   } else {
-    say(`This browser cannot play ${codec(game)}. A preview is being made · ${Math.round(progress * 100)} %`, "making");
+    say(`This browser cannot play ${codec(game)}. A preview is being made · ${Math.round(progress * 100)}\u00a0%`, "making");
   }
 }
 

@@ -138,3 +138,14 @@ def test_nothing_moves_for_those_who_asked_for_less_motion(contexts: NewContext,
     tab = open_page(contexts(reduced_motion="reduce"), site)
     names = "[...document.querySelectorAll('.spinner')].map(spinner => getComputedStyle(spinner).animationName)"
     assert set(tab.evaluate(names)) == {"none"}
+
+
+def test_what_is_chosen_is_seen_where_the_system_gives_the_colours(
+    contexts: NewContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    api.upload(video)
+    tab = open_page(contexts(forced_colors="active"), site)
+    chosen = tab.locator("li.chosen")
+    expect(chosen).to_be_visible()
+    assert chosen.evaluate("item => getComputedStyle(item).outlineStyle") == "solid"

@@ -87,3 +87,18 @@ def test_a_name_that_turns_the_direction_leaves_the_words_around_it_alone(
     }"""
     whole, question_mark = tab.locator("#delete-title").evaluate(ends)
     assert question_mark == whole
+
+
+def test_a_list_beside_a_higher_card_uses_its_height(contexts: NewContext, api: Api, site: Site, video: Path) -> None:
+    """The card of the clips is as high as that of the reels: its list must not scroll above empty space."""
+    api.new_profile()
+    game = api.upload(video)
+    for number in range(12):
+        api.clip(game, f"Clip {number}")
+    tab = open_page(contexts(viewport={"width": 1280, "height": 900}), site)
+    expect(tab.get_by_test_id("clip-item")).to_have_count(12)
+    tab.get_by_role("button", name="Edit Clip 5").click()
+    unused = "card => card.getBoundingClientRect().bottom - card.querySelector('ul').getBoundingClientRect().bottom"
+    assert tab.locator(".card.clips").evaluate(unused) < 40
+    expect(tab.get_by_test_id("project-name")).to_be_visible()
+    expect(tab.get_by_test_id("player")).to_be_visible()

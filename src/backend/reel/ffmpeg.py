@@ -90,6 +90,11 @@ class Segment:
         return round(self.frames * AUDIO_RATE / self.rate)
 
     @property
+    def is_transport(self) -> bool:
+        """Whether the source is an MPEG-TS."""
+        return "mpegts" in self.media.container
+
+    @property
     def begins_s(self) -> float:
         """The time of the source at which ffmpeg starts to read, in seconds."""
         return self.start_s if self.seek_s is None else self.seek_s
@@ -138,6 +143,8 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         # Without -ss at the beginning: FLV without an index of key frames cannot seek to 0.
         # All frames from the key frame on enter the graph, because the picture at the start may be an earlier frame.
         *(("-noaccurate_seek", "-ss", f"{piece.begins_s:.6f}") if piece.begins_s > 0 else ()),
+        # Where the clock of a transport stream goes back by more than 0.1 s, ffmpeg would move what follows.
+        *(("-copyts", "-start_at_zero") if piece.is_transport else ()),
         # A stream that changes its form goes on in the same graph: a new one would begin to count frames again. A
         # picture of another size is scaled; sound of another layout or rate ends the command with SOUND_CHANGES.
         # Fields are rows: the graph turns a picture with fields itself, after it has put them together.
@@ -176,7 +183,7 @@ def sound_of(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
 def segment_filters(piece: Segment) -> str:
     """The filter graph of `segment`: exactly `frames` frames and audio of the same length, even of a short source."""
     # The piece begins at time zero; earlier frames have negative times.
-    lead_s = piece.start_s - piece.begins_s
+    lead_s = piece.start_s - (0.0 if piece.is_transport else piece.begins_s)
     ahead_s = lead_s + piece.media.video.late_s
     video = [
         *(_without_fields(piece.media.video) if piece.media.video.interlaced else []),
@@ -286,6 +293,8 @@ def _start(tools: Tools) -> list[str]:
         # In a damaged stretch the last picture stays and the sound pauses, as in a player. Without this option, a clip
         # of which more than two thirds cannot be decoded ends with exit code 69 (ffmpeg.html, `-max_error_rate`).
         *("-max_error_rate", "1"),
+        # Where a recording lacks more than 10 s, ffmpeg would move what follows to the place of what is missing.
+        *("-dts_delta_threshold", "1000000"),
     ]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from random import Random
 
 import pytest
 
+from reel.media import MediaInfo, VideoStream
 from reel.packets import packet_size
 from reel.programs import Formats
-from reel.transport import Clock
+from reel.transport import Clock, Recording
 
 
 def packet(ticks: int, stream: int = 0x100) -> bytes:
@@ -46,7 +48,17 @@ def test_a_clock_that_runs_on_is_right_whatever_its_order_within_a_second() -> N
 
 
 def test_a_clock_that_begins_anew_is_noticed() -> None:
-    assert went_back(10, 20, 30, 10)
+    assert went_back(10, 20, 30, 10, 10.04)
+    assert went_back(10, 10.04, 2, 1.96)
+
+
+def test_single_timestamps_that_are_wrong_are_passed_over() -> None:
+    assert not went_back(10, 10.04, 70_000, 10.08, 10.12, 3, 10.16, 500, 10.2, 40_000, 10.24)
+
+
+def test_a_clock_that_begins_anew_behind_a_gap_is_noticed() -> None:
+    assert not went_back(10, 10.04, 500, 500.04)
+    assert went_back(10, 10.04, 500, 500.04, 10, 10.04)
 
 
 def test_a_clock_that_wraps_after_26_hours_runs_on() -> None:
@@ -60,9 +72,19 @@ def test_streams_have_clocks_of_their_own() -> None:
 
 
 def table(stream: int, section: bytes) -> bytes:
-    """A packet in which a table begins and ends; without a right checksum."""
+    """A packet in which a table begins and ends."""
     head = bytes([0x47, 0x40 | stream >> 8, stream & 0xFF, 0x10, 0])
-    return (head + section + bytes(4)).ljust(188, b"\xff")
+    return (head + section + checksum(section)).ljust(188, b"\xff")
+
+
+def checksum(section: bytes) -> bytes:
+    """CRC_32 of ISO/IEC 13818-1, annex A."""
+    crc = 0xFFFFFFFF
+    for byte in section:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
+    return crc.to_bytes(4, "big")
 
 
 def programs() -> bytes:
@@ -70,10 +92,12 @@ def programs() -> bytes:
     return table(0, bytes([0x00, 0xB0, 13, 0, 1, 0xC1, 0, 0, 0, 1, 0xF0, 0x00]))
 
 
-def streams(sound: int) -> bytes:
+def streams(sound: int, current: int = 1) -> bytes:
     """H.264 in stream 0x100 and sound of this type in stream 0x101."""
     entries = bytes([0x1B, 0xE1, 0x00, 0xF0, 0, sound, 0xE1, 0x01, 0xF0, 0])
-    return table(0x1000, bytes([0x02, 0xB0, 13 + len(entries), 0, 1, 0xC1, 0, 0, 0xE1, 0x00, 0xF0, 0]) + entries)
+    return table(
+        0x1000, bytes([0x02, 0xB0, 13 + len(entries), 0, 1, 0xC0 | current, 0, 0, 0xE1, 0x00, 0xF0, 0]) + entries
+    )
 
 
 @pytest.mark.parametrize(("later", "changed"), [(0x0F, False), (0x81, True)])
@@ -94,7 +118,7 @@ def test_tables_that_are_made_up_end_in_no_error() -> None:
 
 def over_packets(stream: int, section: bytes, between: bytes = b"", first: int = 184) -> bytes:
     """A table that is split over packets, the first of which has so many bytes of payload."""
-    rest = b"\x00" + section + bytes(4)
+    rest = b"\x00" + section + checksum(section)
     parts: list[bytes] = []
     while rest:
         size = first if not parts else 184
@@ -127,10 +151,11 @@ def test_a_table_of_several_packets_is_compared_too(later: int, changed: bool, b
 def test_a_table_that_lacks_a_packet_or_holds_later_or_is_damaged_is_left_out() -> None:
     formats = Formats(188)
     formats.look(programs() + streams(0x0F))
-    later, damaged = bytearray(streams(0x81)), bytearray(streams(0x81))
-    later[5 + 5] &= 0xFE
+    damaged = bytearray(streams(0x81))
     damaged[1] |= 0x80
-    formats.look(bytes(later) + bytes(damaged))
+    wrong = bytearray(streams(0x0F))
+    wrong[5 + 17] = 0x81  # the type of the sound
+    formats.look(streams(0x81, current=0) + bytes(damaged) + bytes(wrong))
     formats.look(streams(0x81)[:100])
     formats.look(programs()[:3])
     assert not formats.changed
@@ -142,3 +167,16 @@ def test_many_programs_take_bounded_memory() -> None:
         entries = b"".join(bytes([0, 1, 0xE0 | (stream + one) >> 8, (stream + one) & 0xFF]) for one in range(4))
         formats.look(table(0, bytes([0x00, 0xB0, 9 + len(entries), 0, 1, 0xC1, 0, 0]) + entries))
     assert len(formats.tables()) < 300
+
+
+@pytest.mark.parametrize("begin_s", [1.4, 95_440])
+@pytest.mark.parametrize("told_s", [8.04, 49.9, 0.0])
+def test_the_length_is_that_of_the_clock_where_ffprobe_went_by_a_wrong_timestamp(begin_s: float, told_s: float) -> None:
+    times = [number / 25 for number in range(201)]
+    recording = Recording(188, b"")
+    for at_s in (*times[:50], 70_000.0, *times[50:], 9_000.0):
+        recording.look(packet(round((begin_s + at_s) * 90_000)))
+    video = VideoStream("h264", 320, 180, Fraction(25), number=0x100)
+    media = MediaInfo("mpegts", told_s, 0, video, None, start_s=begin_s)
+    assert recording.fault is None
+    assert recording.settled(media).duration_s == pytest.approx(8.04, abs=0.001)

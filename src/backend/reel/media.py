@@ -22,7 +22,8 @@ class VideoStream:
     how long the sound is there before the first picture. `zero_s` is where in the file the times of clips begin: an
     encoder's sound begins up to `LENGTH_SLACK_S` before the first picture, and a transport stream cannot say, as MP4
     does, that players leave that out. `interlaced` is whether frames may consist of two fields. `rotation` is by how
-    many degrees a player turns the picture to the left.
+    many degrees a player turns the picture to the left. `number` is what the container calls
+    the stream, in a transport stream its PID.
     """
 
     codec: str
@@ -38,6 +39,7 @@ class VideoStream:
     late_s: float = 0.0
     begins_s: float = 0.0
     zero_s: float = 0.0
+    number: int = 0
     rotation: int = 0
 
 

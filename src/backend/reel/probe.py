@@ -193,6 +193,7 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         wide_gamut=stream.get("color_primaries") == "bt2020",
         index=int(stream.get("index") or 0),
         rotation=_rotation(stream),
+        number=int(str(stream.get("id") or "0"), 0),
     )
 
 

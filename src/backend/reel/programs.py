@@ -5,6 +5,7 @@ A receiver may record a change of the codec, but ffmpeg keeps the decoder of the
 
 from __future__ import annotations
 
+import zlib
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ _PROGRAMS, _STREAMS, _CURRENT = 0, 2, 1
 # A satellite's transponder has some 30 programs. More would take memory and time.
 _MAX_PROGRAMS: Final = 256
 _MAX_PICTURES: Final = 8
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 # Size of the blocks in which a file is searched: 4 MB.
 _BLOCK_PACKETS: Final = 20_000
 
@@ -49,7 +51,7 @@ class Formats:
             if stream and stream not in self._tables:
                 continue
             section = _section(data, start, self._packet)
-            if len(section) < 8 or not section[5] & _CURRENT:
+            if len(section) < 8 or not section[5] & _CURRENT or not _is_intact(section):
                 continue
             if stream == 0 and section[0] == _PROGRAMS:
                 self._look_at_programs(section)
@@ -119,6 +121,11 @@ def _section(data: bytes, start: int, packet: int) -> bytes:
             return b""
         section += more
     return section[: 3 + ((section[1] & 0x0F) << 8 | section[2])]
+
+
+def _is_intact(section: bytes) -> bool:
+    """Whether the checksum is right (CRC_32, annex A): that of zlib with the bits of each byte in the other order."""
+    return zlib.crc32(section.translate(_REVERSED)) == 0xFFFFFFFF
 
 
 def _types(section: bytes) -> dict[int, bytes]:

@@ -10,9 +10,10 @@ listed, and ffprobe says what changed there.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from reel.media import MediaInfo
+from reel.media import LENGTH_SLACK_S, MediaInfo
 from reel.packets import beginnings, stream_of
 from reel.programs import Formats, tables
 from reel.scan import CLOCK_BEGINS_ANEW, CLOCK_SLACK_S, FORMATS_CHANGE
@@ -57,32 +58,51 @@ class Recording:
         return 0
 
     def settled(self, media: MediaInfo) -> MediaInfo:
-        return media
+        """ffprobe goes by the timestamps at the end, of which one may be wrong."""
+        last = self._clock.latest(media.video.number)
+        if last is None:
+            return media
+        length_s = (last - round(media.start_s * _TICKS)) % _WRAP / _TICKS - media.video.zero_s
+        length_s += float(1 / media.video.fps) if media.video.fps else 0.0
+        return media if abs(media.duration_s - length_s) <= LENGTH_SLACK_S else replace(media, duration_s=length_s)
 
 
 class Clock:
     """Checks the clock. Gets the parts of a file in order; each part begins at a packet."""
 
-    kept = ("_latest",)
+    kept = ("_latest", "_doubtful")
 
     def __init__(self, packet: int) -> None:
         self._packet = packet
         self._latest: dict[int, int] = {}
+        self._doubtful: dict[int, int] = {}
         self.went_back = False
 
     def look(self, data: bytes) -> None:
-        """Compare each timestamp with the latest earlier one of the same stream."""
+        """Compare each timestamp with the latest earlier one of the same stream. One that is far away counts only if
+        the next one goes on from it: a recording with errors of reception has single wrong ones."""
         for start in beginnings(data, self._packet):
             ticks = _presentation_ticks(data[start : start + 188])
             if ticks is None:
                 continue
             stream = stream_of(data, start)
-            latest = self._latest.get(stream)
-            ahead = 0 if latest is None else (ticks - latest + _WRAP // 2) % _WRAP - _WRAP // 2
-            if ahead < -_TOLERANCE:
+            ahead = _ahead(ticks, self._latest.setdefault(stream, ticks))
+            doubtful = self._doubtful.pop(stream, None)
+            if abs(ahead) > _TOLERANCE and (doubtful is None or _ahead(ticks, doubtful) < -_TOLERANCE):
+                self._doubtful[stream] = ticks
+            elif ahead < -_TOLERANCE:
                 self.went_back = True
-            if latest is None or ahead > 0:
+            elif ahead > 0:
                 self._latest[stream] = ticks
+
+    def latest(self, stream: int) -> int | None:
+        """The latest timestamp of a stream, of 90 kHz."""
+        return self._latest.get(stream)
+
+
+def _ahead(ticks: int, other: int) -> int:
+    """How far a timestamp is ahead of another one, on a clock that wraps around."""
+    return (ticks - other + _WRAP // 2) % _WRAP - _WRAP // 2
 
 
 def _presentation_ticks(packet: bytes) -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.reel.matrix import OneFile
+from tests.reel.test_transport import checksum
 
 from app.games.validation import HEAD_BYTES, inspect
 from reel.boxes import children
@@ -160,6 +161,8 @@ def changed_tables(data: bytes) -> bytes:
     at = data.rindex(b"\x47\x50\x00")
     packet = bytearray(data[at : at + 188])
     packet[packet.index(b"\x0f\xe1\x01")] = 0x81
+    end = 8 + ((packet[6] & 0x0F) << 8 | packet[7])
+    packet[end - 4 : end] = checksum(bytes(packet[5 : end - 4]))
     return bytes(packet)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
-from tests.frontend.conftest import open_page
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
+from tests.frontend.conftest import open_page, until
 from tests.frontend.site import Api, Site
 from tests.ports import free_ports
 
@@ -68,9 +68,12 @@ def test_gpu_functions_that_are_too_old_are_told_where_exports_are(
 
 
 def test_offline_is_named_and_goes_away_by_itself(context: BrowserContext, with_game: Page, api: Api) -> None:
+    failed: list[Request] = []
+    with_game.on("requestfailed", lambda asked: failed.append(asked) if asked.url.endswith("/exports") else None)
     context.set_offline(True)
     fill_clip(with_game)
     with_game.get_by_test_id("clip-create").click()
+    until(with_game, failed, 3)  # the look at everything that follows a change has ended, too
     assert "offline" in banner(with_game, "offline")
     assert api.call("GET", "/api/clips")["clips"] == []
     context.set_offline(False)

@@ -90,7 +90,7 @@ class Fragments:
             except TruncatedVideo:
                 self._over = True
                 break
-            if box.kind not in boxes.KNOWN_KINDS:
+            if not box.kind.isprintable():  # rubbish: players skip a box that they do not know (4.2)
                 self._over = True
             elif box.kind in ("moof", "moov") and len(self._rest) < box.size:
                 if box.size <= MAX_DESCRIPTION_BYTES:

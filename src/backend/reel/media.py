@@ -72,5 +72,5 @@ def with_last_picture(media: MediaInfo, last_s: float | None) -> MediaInfo:
     if last_s is None:
         return media
     frame_s = float(1 / media.video.fps) if media.video.fps else 0.0
-    length_s = last_s + frame_s - max(0.0, media.start_s)
+    length_s = last_s + frame_s - media.start_s
     return media if abs(media.duration_s - length_s) <= LENGTH_SLACK_S else replace(media, duration_s=length_s)

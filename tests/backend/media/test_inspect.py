@@ -133,6 +133,23 @@ async def test_an_index_that_is_repeated_between_fragments_changes_nothing(folde
     assert (await look(path, tmp_path)).duration_s == pytest.approx(6, abs=0.1)
 
 
+@pytest.mark.parametrize("kind", [b"uuid", b"free", b"emsg", b"gpsx", b"\xa9xyz"])
+async def test_a_fragmented_mp4_may_have_any_boxes_between_its_fragments(
+    kind: bytes, folder: Path, tmp_path: Path
+) -> None:
+    data = make(folder / "short.mp4", 6, *FRAGMENTED).read_bytes()
+    path = tmp_path / "boxes.mp4"
+    box = struct.pack(">I4s", 1008, kind) + bytes(1000)
+    path.write_bytes(re.sub(b"....moof", lambda at: box + at[0], data, flags=re.DOTALL))
+    assert path.stat().st_size >= len(data) + 6 * 1008
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(6, abs=0.1)
+    store = OneFile(path, tmp_path / "clip.mp4")
+    job = ExtractClip("a/games/g/source", "a/clip.mp4", 4.0, 5.0)
+    (tmp_path / "cut").mkdir()
+    await extract_clip(job, store, tmp_path / "cut", tools=find_tools(), deadline_s=60)
+    assert (await look(store.result, tmp_path)).duration_s == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("mark", [b"\x1f\x43\xb6\x75", b"moof"])
 async def test_an_end_full_of_marks_is_not_looked_at_for_ever(mark: bytes, folder: Path, tmp_path: Path) -> None:
     options = () if mark != b"moof" else ("-movflags", "frag_keyframe+empty_moov")

@@ -40,6 +40,7 @@ AAC_44: Final = ("-c:a", "aac", "-ac", "2", "-ar", "44100")
 MP2: Final = ("-c:a", "mp2", "-ac", "2")
 MP2_MONO: Final = ("-c:a", "mp2", "-ac", "1")
 FRAME_S: Final = 0.04
+BEFORE_ZERO: Final = ("-output_ts_offset", "-1", "-avoid_negative_ts", "disabled")
 MP3: Final = ("-c:a", "libmp3lame")
 TO_601_FULL: Final = "scale=out_color_matrix=bt601:out_range=pc"
 SECOND_PICTURE: Final = ("-f", "lavfi", "-t", "6", "-i", "color=c=green:size=320x180:rate=25")
@@ -185,6 +186,7 @@ CELLS: Final = (
     Cell("rotated-90", "mp4", copies=(("-display_rotation", "90", "IN"),), rotation=90, shape=(180, 320)),
     Cell("rotated-180", "mp4", copies=(("-display_rotation", "180", "IN"),), rotation=180),
     Cell("rotated-270", "mov", copies=(("-display_rotation", "270", "IN"),), rotation=270, shape=(180, 320)),
+    Cell("rotated-45", "mp4", copies=(("-display_rotation", "45", "IN"),), refused="turned by 45°"),
     # Look.
     Cell(
         "full-range",
@@ -266,6 +268,9 @@ CELLS: Final = (
         frame_slack=2,
     ),
     Cell("mkv-late-clock", "mkv", container=("-output_ts_offset", "7200")),
+    Cell("mkv-before-zero", "mkv", container=BEFORE_ZERO),
+    Cell("webm-before-zero", "webm", video=VP9, audio=OPUS, container=BEFORE_ZERO),
+    Cell("mkv-before-zero-silent", "mkv", audio=(), container=BEFORE_ZERO, refused="begin before zero"),
     Cell("webm-late-clock", "webm", video=VP9, audio=OPUS, container=("-output_ts_offset", "7200")),
     Cell("flv-late-clock", "flv", container=("-output_ts_offset", "7200")),
     Cell("mp4-late-clock", "mp4", container=("-output_ts_offset", "7200")),

@@ -8,13 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
-from reel.scan import FORMATS_CHANGE
+from reel.errors import TruncatedVideo
 
 HEADER_BYTES: Final = 16
 MAX_BOXES: Final = 64
-# Samples of a track with pictures: 18 hours at 60 frames a second. ffmpeg keeps 24 bytes for each.
-MAX_PICTURES: Final = 4_000_000
 # Top-level boxes (ISO/IEC 14496-12, 6.2.3, and those of QuickTime); anything else after a whole index and its media is
 # rubbish behind the end, which recorders and file carving leave and players ignore.
 KNOWN_KINDS: Final = frozenset(
@@ -38,8 +35,6 @@ KNOWN_KINDS: Final = frozenset(
         *("meta", "meco", "uuid", "pdin", "PICT"),
     }
 )
-# What stands in the place of the codec where samples are encrypted (ISO/IEC 14496-12, 8.12).
-ENCRYPTED: Final = frozenset({"encv", "enca"})
 # What a file of this family may begin with.
 FIRST_KINDS: Final = frozenset({"ftyp", "moov", "mdat", "free", "skip", "wide", "styp", "pnot"})
 
@@ -108,49 +103,6 @@ async def walk(read: Read, file_size: int) -> list[Box]:
     if not any(box.kind == "moov" for box in found):
         raise TruncatedVideo("The video is cut off: its index (moov) is missing")
     return found
-
-
-def check_sample_tables(moov: bytes, file_size: int) -> None:
-    """Refuses an index with more samples than the file can contain, or with samples after its end (NotAVideo), and a
-    track whose samples are encrypted or in several codecs (UnusableVideo).
-
-    This protects memory: a few bytes can declare millions of samples, and ffmpeg allocates memory for each. Of several
-    codecs ffmpeg takes the first, and leaves out the samples in the others.
-    """
-    for kind, start, end in children(moov, 8, len(moov)):
-        tables: Span | None = (start, end)
-        for inner in ("mdia", "minf", "stbl") if kind == "trak" else ():
-            tables = tables and find(moov, *tables, inner)
-        if kind != "trak" or tables is None:
-            continue
-        media = find(moov, start, end, "mdia")
-        handler = media and find(moov, *media, "hdlr")
-        role = moov[handler[0] + 8 : handler[0] + 12] if handler else b""
-        described = find(moov, *tables, "stsd")
-        codecs = {codec for codec, _, _ in children(moov, described[0] + 8, described[1])} if described else set()
-        if codecs & ENCRYPTED:
-            raise UnusableVideo("The video is encrypted (DRM) and cannot be decoded here: upload a copy that is not")
-        if role in (b"vide", b"soun") and len(codecs) > 1:
-            raise UnusableVideo(FORMATS_CHANGE)
-        if max(_chunks(moov, tables), default=0) >= file_size:
-            raise NotAVideo("The video is damaged: its index names places behind the end of the file")
-        place = find(moov, *tables, "stsz")
-        if place is None:
-            continue
-        size, count = u32(moov, place[0] + 4), u32(moov, place[0] + 8)
-        too_many = count * size > file_size if size else count * 4 > place[1] - place[0]
-        if too_many or (role == b"vide" and count > MAX_PICTURES):
-            raise NotAVideo(f"The video is damaged: its index announces {count} samples, more than the file can hold")
-
-
-def _chunks(moov: bytes, tables: Span) -> Iterator[int]:
-    """The offsets in the file at which chunks of samples begin (stco, co64)."""
-    for kind, code, width in (("stco", ">I", 4), ("co64", ">Q", 8)):
-        place = find(moov, *tables, kind)
-        if place is not None:
-            count = min(u32(moov, place[0] + 4), (place[1] - place[0] - 8) // width)
-            offsets = memoryview(moov)[place[0] + 8 : place[0] + 8 + max(0, count) * width]
-            yield from (offset for (offset,) in struct.iter_unpack(code, offsets))
 
 
 def children(data: bytes, start: int, end: int) -> Iterator[tuple[str, int, int]]:

@@ -84,6 +84,14 @@ def last_picture(head: bytes, tail: bytes) -> float | None:
     return None
 
 
+def first_picture(head: bytes) -> float | None:
+    """When the first picture of the first cluster begins, in seconds; None where `head` (the beginning) has none."""
+    at, track = head.find(_CLUSTER), _picture_track(head)
+    ticks = (begins for number, begins in _blocks(head, at + 4) if track in (None, number)) if at >= 0 else iter(())
+    first = next(ticks, None)
+    return None if first is None else first * _nanoseconds(head) / 1e9
+
+
 def _picture_track(head: bytes) -> int | None:
     """The number of the first track with pictures (RFC 9559, 5.1.4.1)."""
     at = -1

@@ -238,11 +238,20 @@ def _audio(stream: Mapping[str, Any]) -> AudioStream:
 
 def _length(container: Mapping[str, Any], video: Mapping[str, Any]) -> float:
     """How long the picture lasts, in seconds. Sound after its end is not counted, because it cannot be cut."""
-    whole = _seconds(container.get("duration"))
+    name = str(container.get("format_name"))
+    whole, begins_s = _seconds(container.get("duration")), _signed(container.get("start_time"))
+    if "matroska" in name and whole:
+        whole -= min(0.0, begins_s)  # the file says when it ends
     picture = _seconds(video.get("duration"))
+    rate = _rate(video.get("avg_frame_rate"))
+    if "mov" in name and not picture and rate is not None:
+        # Where mdhd has none, ffmpeg 6.0 has no length, and 5.1.9 takes that in mvhd (measured 2026-11-28).
+        picture = float(_seconds(video.get("nb_frames")) / rate)
     if not picture:
         return whole
-    end = picture + _signed(video.get("start_time")) - _signed(container.get("start_time"))
+    end = picture + _signed(video.get("start_time")) - begins_s
+    if "mov" in name and end > 0:
+        return end  # ffmpeg 5.1.9 takes the length of the file from mvhd, which may be wrong
     return min(whole, end) if whole and end > 0 else picture
 
 
@@ -254,9 +263,16 @@ def _pixel_aspect(stream: Mapping[str, Any]) -> Fraction:
 
 
 def _rotation(stream: Mapping[str, Any]) -> int:
+    """0, 90, 180 or 270 degrees; raises UnusableVideo for any other, which ffmpeg would draw into a frame of another
+    size. It allows a degree of difference too (fftools/ffmpeg_filter.c)."""
     for data in stream.get("side_data_list") or []:
         if "rotation" in data:
-            return round(float(data["rotation"]))
+            degrees = float(data["rotation"])
+            if abs(degrees - 90 * round(degrees / 90)) <= 1:
+                return 90 * round(degrees / 90) % 360
+            raise UnusableVideo(
+                f"The video is turned by {degrees:g}°, expected a multiple of 90°: turn it with a video editor first"
+            )
     return 0
 
 

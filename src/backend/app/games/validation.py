@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final, cast
 
 from app.games.decoding import check_beginning, check_samples
-from reel import avi, boxes, flv, fragments, matroska, transport
+from reel import avi, boxes, flv, fragments, index, matroska, transport
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
-from reel.media import MediaInfo, with_last_picture
+from reel.media import LENGTH_SLACK_S, MediaInfo, with_last_picture
 from reel.packets import packet_size
 from reel.payloads import MIN_SPAN_SECONDS
 from reel.probe import probe
@@ -176,6 +176,13 @@ async def _look_at_segment(read: Read, size: int, head: bytes, media: MediaInfo)
     end = matroska.end_of_segment(head)
     if end is not None and end < size and matroska.is_header(await read(end, min(matroska.HEADER_BYTES, size - end))):
         raise UnusableVideo(JOINED)
+    first_s = matroska.first_picture(head)
+    # ffmpeg has no time for a picture before zero. Where sound begins there too, it counts from that.
+    if first_s is not None and first_s < min(0.0, media.start_s) - LENGTH_SLACK_S:
+        raise UnusableVideo(
+            f"The times in this file begin before zero, at {first_s:.3f} s, and cannot be cut: make it anew (ffmpeg -i "
+            "IN -c copy -avoid_negative_ts make_zero OUT.mkv) and upload that"
+        )
     last_byte = min(size, end or size)  # bytes after the segment do not belong to the video
     for length in END_BYTES:
         tail = await _pieces(read, max(0, last_byte - length), min(length, last_byte))
@@ -205,7 +212,7 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
             if box.size > MAX_INDEX_BYTES:
                 raise TruncatedVideo(f"The video's index has {box.size} bytes: at most {MAX_INDEX_BYTES}")
             moov = await _pieces(read, box.offset, box.size)
-            boxes.check_sample_tables(moov, size)
+            index.check_sample_tables(moov, size)
             parts.append((box.offset, moov))
         elif box.kind == "mdat" and box.offset + boxes.HEADER_BYTES > len(head):
             parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))

@@ -342,8 +342,8 @@ async def test_a_deadline_ends_the_call_too(
     [
         (None, RESULT, "not in the bucket"),
         (b"ab", RESULT, "2 bytes"),
-        (b"abc", {**RESULT, "output_key": "exports/e1.mp4"}, "expected staging/"),
-        (b"abc", {}, "missing 'export_id'"),
+        (None, {**RESULT, "output_key": "exports/e1.mp4"}, "expected staging/"),
+        (None, {}, "missing 'export_id'"),
     ],
 )
 async def test_a_result_that_the_bucket_does_not_bear_out_is_a_failure(
@@ -357,3 +357,12 @@ async def test_a_result_that_the_bucket_does_not_bear_out_is_a_failure(
 
     with pytest.raises(WorkFailed, match=reason):
         await worker(store, Late(settings, {"old": result})).run(Row("old").work)
+    assert OUT not in store.keys(), "a retry would take it for its result"  # noqa: SIM118
+
+
+@pytest.mark.parametrize("result", [{}, {**RESULT, "output_key": "exports/e1.mp4"}])
+async def test_a_file_in_the_bucket_counts_whatever_form_the_answer_has(
+    settings: Settings, store: FakeStore, result: dict[str, Any]
+) -> None:
+    client = Answers(settings, {"render_reel-0": result}, store)
+    assert (await worker(store, client).run(Row().work))["size_bytes"] == 3

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 from typing import Any, Final
 
@@ -55,15 +56,11 @@ class ModalWorker:
                 reel = RenderReel.from_dict(work.job.payload)
                 if self._is_too_old_for(reel, work):
                     return await self._machine.run(work)
-                rendered = RenderReelResult.from_dict(await self._call("render_reel", reel, work))
-                await self._check(reel.output_key, rendered)
-                return rendered.to_dict()
+                return await self._checked(await self._call("render_reel", reel, work), RenderReelResult, work.job)
             clip = ExtractClip.from_dict(work.job.payload)
             if self._is_too_old_for(clip, work):
                 return await self._machine.run(work)
-            cut = ExtractClipResult.from_dict(await self._call("extract_clip", clip, work))
-            await self._check(clip.output_key, cut)
-            return cut.to_dict()
+            return await self._checked(await self._call("extract_clip", clip, work), ExtractClipResult, work.job)
         except _Stored as found:
             return found.result
         except PayloadError as error:
@@ -104,10 +101,7 @@ class ModalWorker:
             # A slow progress request must not delay the result.
             await asyncio.wait([asking], timeout=_PROGRESS_SECONDS)
 
-        async def look() -> None:
-            if (made := await result_in_bucket(self._store, work.job)) is not None:
-                raise _Stored(made)
-
+        look = functools.partial(self._look, work.job)
         call_id = work.job.call_id
         try:
             for _ in range(2):
@@ -141,13 +135,31 @@ class ModalWorker:
                 await self._client.cancel(await begun)
             raise
 
-    async def _check(self, key: str, result: RenderReelResult | ExtractClipResult) -> None:
-        """Check the stored file, because a function may report success although its upload failed."""
+    async def _look(self, job: Job) -> None:
+        """Raises _Stored if the object is in the bucket."""
+        if (made := await result_in_bucket(self._store, job)) is not None:
+            raise _Stored(made)
+
+    async def _checked(
+        self, answer: dict[str, Any], kind: type[RenderReelResult] | type[ExtractClipResult], job: Job
+    ) -> dict[str, Any]:
+        """The result, compared with the stored file, because a function may report success although its upload failed.
+        What is stored counts where an older or newer function answers in another form."""
+        key = job.payload["output_key"]
+        try:
+            result = kind.from_dict(answer)
+        except PayloadError:
+            await self._look(job)
+            raise
         if result.output_key != key:
+            await self._look(job)
             raise WorkFailed(f"Modal stored {result.output_key}, expected {key}: deploy src/gpu again")
         try:
             stored = await self._store.head(key)
         except ObjectMissing as error:
             raise WorkFailed("Modal reports success, but the file is not in the bucket") from error
         if stored.size != result.size_bytes:
+            # Deleted, because a retry would take it for its result.
+            await delete_result(self._store, job)
             raise WorkFailed(f"The file in the bucket has {stored.size} bytes, Modal wrote {result.size_bytes}")
+        return result.to_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -90,3 +91,30 @@ async def test_edits_that_show_nothing_are_refused(entries: tuple[tuple[int, int
 async def test_a_track_that_claims_to_end_before_its_last_sample_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableVideo, match=r"lasts 1\.000 s and has a frame at 5\.960 s"):
         await look(changed(tmp_path, {"mdhd": length(TICKS)}), tmp_path)
+
+
+def compressed(data: bytes, at: slice = slice(None)) -> bytes:
+    """The MP4 with its index compressed, and only a part of that index."""
+    out = b""
+    for kind, start, end in children(data, 0, len(data)):
+        body = data[start:end]
+        if kind == "moov":
+            inner = struct.pack(">I4s", len(body) + 8, b"moov") + body
+            packed = struct.pack(">I", len(inner)) + zlib.compress(inner)[at]
+            size = len(packed)
+            body = struct.pack(">I4sI4s4sI4s", size + 28, b"cmov", 12, b"dcom", b"zlib", size + 8, b"cmvd") + packed
+        out += struct.pack(">I4s", len(body) + 8, kind.encode()) + body
+    return out
+
+
+async def test_a_compressed_index_is_checked_like_any_other(tmp_path: Path) -> None:
+    data = make(tmp_path / "whole.mov", SECONDS, "-an").read_bytes()
+    path = tmp_path / "compressed.mov"
+    path.write_bytes(compressed(data))
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(SECONDS, abs=0.05)
+    path.write_bytes(compressed(rebuilt(data, {"mdat": lambda body: bytes(len(body))})))
+    with pytest.raises(UnusableVideo, match="only zeros"):
+        await look(path, tmp_path)
+    path.write_bytes(compressed(data, slice(100, None)))
+    with pytest.raises(UnusableVideo, match="compressed index cannot be read"):
+        await look(path, tmp_path)

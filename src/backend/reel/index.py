@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,6 +16,22 @@ from reel.scan import FORMATS_CHANGE
 MAX_PICTURES: Final = 4_000_000
 # What stands in the place of the codec where samples are encrypted (ISO/IEC 14496-12, 8.12).
 ENCRYPTED: Final = frozenset({"encv", "enca"})
+
+
+def inflated(moov: bytes, at_most: int) -> bytes:
+    """The index itself where it is compressed (cmov, QuickTime File Format), and any other as it is. Raises NotAVideo
+    for one that is damaged or has more than `at_most` bytes."""
+    place = find(moov, 8, len(moov), "cmov")
+    data = place and find(moov, *place, "cmvd")
+    if data is None:
+        return moov
+    try:
+        found = zlib.decompressobj().decompress(moov[data[0] + 4 : data[1]], at_most + 1)
+    except zlib.error as error:
+        raise NotAVideo(f"The video is damaged: its compressed index cannot be read ({error})") from error
+    if len(found) > at_most:
+        raise NotAVideo(f"The video's index has more than {at_most} bytes, which is too much")
+    return found
 
 
 def check_sample_tables(moov: bytes, file_size: int) -> None:

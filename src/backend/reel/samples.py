@@ -45,9 +45,15 @@ class Place:
         return sum(self.sizes)
 
 
-def tracks(moov: bytes) -> list[Span]:
-    """Where the content of each track's box is, in the order of ffprobe's stream numbers."""
-    return [(start, end) for kind, start, end in children(moov, 8, len(moov)) if kind == "trak"]
+def track(moov: bytes, number: int, role: bytes) -> Span | None:
+    """Where the content of the track's box is that ffprobe calls stream `number`; None where that is no track of this
+    role (`vide`, `soun`)."""
+    tracks = [(start, end) for kind, start, end in children(moov, 8, len(moov)) if kind == "trak"]
+    if number >= len(tracks):
+        return None
+    media = find(moov, *tracks[number], "mdia")
+    handler = media and find(moov, *media, "hdlr")
+    return tracks[number] if handler and moov[handler[0] + 8 : handler[0] + 12] == role else None
 
 
 def pictures(moov: bytes, track: Span, count: int) -> list[Place]:

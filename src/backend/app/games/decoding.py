@@ -44,13 +44,11 @@ async def check_samples(read: Read, size: int, kind: bytes, moov: bytes, media: 
 
     `kind` is its box ftyp. `path` is overwritten. Raises NotAVideo, UnusableVideo.
     """
-    tracks = samples.tracks(moov)
-    if media.video.index >= len(tracks):
+    track = samples.track(moov, media.video.index, b"vide")
+    shown = samples.pictures(moov, track, 2 if media.video.interlaced else 1) if track else []
+    if track is None or not shown:
         return False
-    shown = samples.pictures(moov, tracks[media.video.index], 2 if media.video.interlaced else 1)
-    if not shown:
-        return False
-    parts = [(tracks[media.video.index], shown, await _contents(read, size, shown))]
+    parts = [(track, shown, await _contents(read, size, shown))]
     for place, content in zip(shown, parts[0][2], strict=True):
         # A copy or a download that was not finished has the right size and an index, but not all of the media.
         if not any(content):
@@ -58,11 +56,10 @@ async def check_samples(read: Read, size: int, kind: bytes, moov: bytes, media: 
                 f"The video is damaged: there are only zeros at byte {place.offset}, where a picture should be. Copy "
                 "it again and upload that"
             )
-    heard: list[Place] = []
-    if media.audio is not None and media.audio.index < len(tracks):
-        heard = samples.sounds(moov, tracks[media.audio.index])
-        if heard:
-            parts.append((tracks[media.audio.index], heard, await _contents(read, size, heard)))
+    track = samples.track(moov, media.audio.index, b"soun") if media.audio else None
+    heard = samples.sounds(moov, track) if track else []
+    if track and heard:
+        parts.append((track, heard, await _contents(read, size, heard)))
     await _decode_places(kind, moov, parts, path)
     return True
 

@@ -211,9 +211,10 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
         if box.kind == "moov":
             if box.size > MAX_INDEX_BYTES:
                 raise TruncatedVideo(f"The video's index has {box.size} bytes: at most {MAX_INDEX_BYTES}")
-            moov = await _pieces(read, box.offset, box.size)
+            stored = await _pieces(read, box.offset, box.size)
+            moov = index.inflated(stored, MAX_INDEX_BYTES)
             index.check_sample_tables(moov, size)
-            parts.append((box.offset, moov))
+            parts.append((box.offset, stored))
         elif box.kind == "mdat" and box.offset + boxes.HEADER_BYTES > len(head):
             parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))
         elif box.kind not in ("mdat", "moof") and box.offset + boxes.HEADER_BYTES > len(head):

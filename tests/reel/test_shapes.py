@@ -85,6 +85,23 @@ def test_each_part_has_its_own_shape(
     ), found
 
 
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "fits"),
+    [
+        *(("hevc", pixel_format, True) for pixel_format in ("yuv420p10le", "yuv422p10le", "yuv444p", "gbrp")),
+        *(("hevc", pixel_format, False) for pixel_format in ("yuv444p10le", "yuv444p12le", "gbrp10le")),
+        ("prores", "yuva444p10le", True),
+    ],
+)
+def test_a_picture_that_memory_cannot_hold_is_refused(codec: str, pixel_format: str, fits: bool) -> None:
+    stream = {"codec_type": "video", "codec_name": codec, "width": 3840, "height": 2160, "pix_fmt": pixel_format}
+    if fits:
+        assert read_probe({"streams": [stream]}).video.width == 3840
+    else:
+        with pytest.raises(UnusableVideo, match=f"3840×2160 pixels in {pixel_format}"):
+            read_probe({"streams": [stream]})
+
+
 def test_the_streams_that_are_marked_as_default_are_taken() -> None:
     streams = [
         {"index": 0, "codec_type": "video", "codec_name": "h264", "width": 64, "height": 64},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -11,7 +12,7 @@ from typing import Any
 
 from reel import ffmpeg
 from reel.errors import FfmpegFailed, NotAVideo, TruncatedVideo, UnusableVideo
-from reel.formats import AUDIO_CODECS, MAX_PIXELS, VIDEO_CODECS
+from reel.formats import AUDIO_CODECS, INTRA_CODECS, MAX_FRAME_BYTES, MAX_PIXELS, VIDEO_CODECS
 from reel.media import LENGTH_SLACK_S, AudioStream, MediaInfo, Transfer, VideoStream
 from reel.run import read_output
 from reel.tools import Tools
@@ -140,12 +141,24 @@ def _refuse_unknown(video: Mapping[str, Any], audio: Mapping[str, Any] | None) -
             f"The picture has {video['width']}×{video['height']} pixels, more than fit into memory here: at most "
             f"{MAX_PIXELS / 1e6:g} million (4K)"
         )
+    if codec not in INTRA_CODECS and pixels * _bytes_a_pixel(str(video.get("pix_fmt"))) > MAX_FRAME_BYTES:
+        raise UnusableVideo(
+            f"The picture has {video['width']}×{video['height']} pixels in {video['pix_fmt']}, more than fits into "
+            "memory here: export it with 4:2:0, or smaller"
+        )
     for data in video.get("side_data_list") or []:
         # Profile 5 has no picture that a decoder without Dolby Vision shows right (Dolby Vision Profiles and Levels).
         if data.get("dv_profile") == 5:
             raise UnusableVideo(
                 "The picture is Dolby Vision profile 5, whose colours cannot be shown here: export it as SDR first"
             )
+
+
+def _bytes_a_pixel(pixel_format: str) -> float:
+    """Of a decoded frame in one of ffmpeg's pixel formats."""
+    full = "444" in pixel_format or pixel_format.startswith("gbr")
+    samples = 3 if full else 2 if "422" in pixel_format else 1.5
+    return samples * (2 if re.search(r"p(9|1\d)[lb]e$", pixel_format) else 1)
 
 
 def _preferred(streams: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:

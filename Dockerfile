@@ -41,7 +41,7 @@ RUN set -eu; cd source; \
         --enable-encoder=libx264,aac,mjpeg,png,pcm_s16le,rawvideo,wrapped_avframe \
         --enable-parser=h264,hevc,vp8,vp9,av1,aac,aac_latm,ac3,dca,mpegaudio,opus,vorbis,flac,mpeg4video,mpegvideo,h263,mjpeg,png,dvaudio,dnxhd \
         --enable-bsf=h264_mp4toannexb,hevc_mp4toannexb,aac_adtstoasc,extract_extradata,h264_metadata,vp9_superframe,vp9_superframe_split \
-        --enable-filter=bwdif,lut3d,scale,format,fps,trim,atrim,setpts,asetpts,setsar,setdar,concat,overlay,crop,pad,tpad,apad,loop,xfade,fade,afade,acrossfade,drawbox,transpose,hflip,vflip,rotate,split,asplit,aresample,aformat,anull,null,copy,volume,alimiter,adelay,amix,loudnorm,tile,thumbnail,select,aselect,showinfo,metadata,signalstats,blackdetect,testsrc,testsrc2,color,sine,anullsrc \
+        --enable-filter=bwdif,lut3d,scale,format,fps,trim,atrim,setpts,asetpts,setsar,setdar,concat,overlay,crop,pad,tpad,apad,loop,xfade,fade,afade,acrossfade,drawbox,transpose,hflip,vflip,rotate,split,asplit,aresample,aformat,pan,anull,null,copy,volume,alimiter,adelay,amix,loudnorm,tile,thumbnail,select,aselect,showinfo,metadata,signalstats,blackdetect,testsrc,testsrc2,color,sine,anullsrc \
         2>&1 | tee configure.log; \
     if grep -E 'did not match anything|ERROR' configure.log; then exit 1; fi; \
     make -j"$(nproc)" ffmpeg ffprobe >make.log 2>&1 || { tail -40 make.log; exit 1; }; \

@@ -29,7 +29,7 @@ FEW = (
     *("avi-h264-b-frames", "adpcm", "adpcm-mov", "aac-surround", "pcm-eight-channels"),
     *("dts", "alac-mono", "opus-mono-mp4", "sound-longer-mp4", "cut-mkv", "no-sound", "vertical-4k", "aac-latm"),
     *("flac-mp4", "flac-24", "flac-32", "picture-very-late-mkv"),
-    *("dv-type-1", "dts-ts", "pcm-s8", "fields-avi-mpeg4", "fields-narrow-and-rotated"),
+    *("dv-type-1", "dts-ts", "pcm-s8", "pcm-ten-channels-mov", "fields-avi-mpeg4", "fields-narrow-and-rotated"),
 )
 NAMES = tuple(cell.name for cell in CELLS) if os.environ.get("MATRIX") == "all" else FEW
 JUDGE = """

@@ -32,6 +32,7 @@ B_PYRAMID: Final = ("-c:v", "libx264", "-preset", "veryfast", "-bf", "4", "-b_st
 AV1: Final = ("-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", *SDR)
 VP8: Final = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", *SDR)
 PCM: Final = ("-c:a", "pcm_s16le")
+TEN: Final = f"asplit=10{''.join(f'[{n}]' for n in range(10))};{''.join(f'[{n}]' for n in range(10))}amerge=inputs=10"
 AAC: Final = ("-c:a", "aac", "-ac", "2")
 AAC_SIX: Final = ("-c:a", "aac", "-ac", "6")
 AC3: Final = ("-c:a", "ac3", "-ac", "2")
@@ -425,6 +426,7 @@ CELLS: Final = (
     Cell("pcm-be24-96k", "mov", audio=("-c:a", "pcm_s24be", "-ar", "96000")),
     Cell("pcm-surround", "mov", audio=("-c:a", "pcm_s16le", "-ac", "6")),
     Cell("pcm-eight-channels", "mkv", audio=("-c:a", "pcm_s16le", "-ac", "8")),
+    *(Cell(f"pcm-ten-channels-{suffix}", suffix, audio=("-af", TEN, *PCM)) for suffix in ("mov", "mkv")),
     Cell("pcm-u8", "avi", video=(*X264, "-bf", "0", *SDR), audio=("-c:a", "pcm_u8", "-ar", "11025")),
     Cell("pcm-mulaw", "mov", audio=("-c:a", "pcm_mulaw", "-ar", "8000", "-ac", "1")),
     Cell("pcm-bluray", "m2ts", audio=("-c:a", "pcm_bluray"), container=("-mpegts_m2ts_mode", "1", "-f", "mpegts")),

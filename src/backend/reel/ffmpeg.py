@@ -33,6 +33,10 @@ MONO_GAIN: Final = "volume=1+(sqrt(2)-1)*not(nb_channels-1)"
 # ffmpeg would divide the sum by its maximum, 2.4, so a clip in 5.1 would be 8 dB quieter than one in stereo. With float
 # samples it does not, and a limiter reduces the rare peaks.
 LIMITER: Final = "alimiter=level=disabled:limit=0.97:latency=1"
+# ffmpeg knows no layout with more channels than 7.1, except for 16 and 24. Recorders of several tracks put the mix into
+# the first two.
+MOST_CHANNELS: Final = 8
+FIRST_TWO: Final = "pan=stereo|c0=c0|c1=c1"
 # The picture at the start of a piece may have begun this long before, if it is the last one of the file.
 HOLD_SECONDS: Final = 10.0
 # Degrees to the left, as filters.
@@ -175,7 +179,7 @@ def sound_of(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file", "-threads", "1"),
         *(("-ss", f"{piece.start_s:.6f}") if piece.start_s > 0 else ()),
         *("-i", _file(piece.source), "-map", f"0:{piece.media.audio.index}", "-t", f"{piece.duration_s + 1:.3f}"),
-        *("-af", ",".join([MONO_GAIN, f"aresample={AUDIO_RATE}", *_stereo(limited=True)])),
+        *("-af", ",".join([*_known_layout(piece), MONO_GAIN, f"aresample={AUDIO_RATE}", *_stereo(limited=True)])),
         *("-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_s16le", _file(output)),
     ]
 
@@ -199,6 +203,7 @@ def segment_filters(piece: Segment) -> str:
     audio = [
         *([f"asetpts=PTS-{lead_s:.6f}/TB"] if lead_s > 0 and piece.sound is None else []),
         "atrim=start=0",
+        *(_known_layout(piece) if piece.sound is None else []),
         # Where parts of a recording meet, they may overlap or lack some milliseconds, each time.
         MONO_GAIN,
         f"aresample={AUDIO_RATE}:async=1:first_pts=0{':min_hard_comp=0.01' if piece.sound else ''}",
@@ -238,6 +243,10 @@ def _without_fields(seen: VideoStream) -> list[str]:
     pass unchanged. The filter fails if the frame size changes, so all frames are scaled to the size of the first one.
     """
     return ["scale=iw:ih", "bwdif=mode=send_frame:deint=interlaced", *_TURNED.get(seen.rotation % 360, ())]
+
+
+def _known_layout(piece: Segment) -> list[str]:
+    return [FIRST_TWO] if piece.media.audio and piece.media.audio.channels > MOST_CHANNELS else []
 
 
 def _stereo(*, limited: bool) -> list[str]:

@@ -23,6 +23,8 @@ SLICE_BYTES: Final = 4096
 """Frames are read in slices of this length; in between, the event loop serves other connections."""
 MAX_FRAGMENTS: Final = 1024
 """Per WebSocket message."""
+LINGER_SECONDS: Final = 5.0
+"""How long what a client still sends is read and dropped after its mistake was answered with a close frame."""
 MAX_UNREAD_BYTES: Final = 1024 * 1024
 """Limit of the write buffer for pongs that a client does not read."""
 
@@ -134,7 +136,13 @@ class HttpProtocol(HttpToolsProtocol):
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Closes with 1008 for too many fragments or unread pongs, and with 1007 for text that is not UTF-8 (uvicorn logs a
-    traceback). Answers 408 if the handshake does not arrive in time."""
+    traceback). Answers 408 if the handshake does not arrive in time.
+
+    After such a close frame it goes on reading for a while. To close a socket with unread data resets the connection,
+    and a client that is still sending then loses the close frame (through the edge, 2 of 6 clients saw 1006 instead of
+    1009 for a frame of 64 MB, measured 2026-11-28)."""
+
+    _lingering = False
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -154,6 +162,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self._handshake_timer.cancel()
             elif self.conn.handshake_exc is not None:
                 self._refuse_handshake()
+            return
+        if self._lingering:
             return
         self._rest += data
         if not self._reading_rest:
@@ -197,8 +207,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def handle_parser_exception(self) -> None:
-        if self.conn.close_sent is not None:
-            super().handle_parser_exception()
+        frame = self.conn.close_sent
+        if frame is not None:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": frame.code, "reason": frame.reason})
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self._linger()
             return
         # Before the handshake is answered, there is no close frame.
         self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
@@ -208,7 +222,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _read_slice(self) -> None:
         """Handle one slice. The rest waits until the event loop has run other callbacks and the app has received."""
         self._reading_rest = False
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingering:
             self._rest.clear()
             return
         piece = bytes(self._rest[:SLICE_BYTES])
@@ -227,6 +241,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.frames = []
         self.conn.fail(code, why)
         self.handle_parser_exception()
+
+    def _linger(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._lingering = self.disconnected = True  # for the app the client is gone
+        self._rest.clear()
+        self.read_paused = False
+        self.transport.resume_reading()
+        self.transport.write_eof()
+        self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _refuse_handshake(self) -> None:
         """Send what websockets answers to a head that it cannot read, which uvicorn leaves unsent: 431 for a header

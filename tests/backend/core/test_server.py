@@ -139,6 +139,29 @@ def test_an_odd_frame_ends_with_a_close_code(server: Server, sent: bytes, code: 
 
 
 @pytest.mark.parametrize(
+    ("begin", "block", "code"),
+    [
+        (frame(BINARY, length=64_000_000), b"x" * 65536, 1009),
+        (frame(TEXT, b"x", last=False), frame(CONTINUATION, b"x", last=False) * 10_000, 1008),
+        (b"", frame(TEXT, b"\xff" * 1000) * 60, 1007),
+        (b"", b"\xff" * 65536, 1002),
+    ],
+    ids=["huge", "fragments", "no-utf8", "rubbish"],
+)
+def test_a_client_that_is_still_sending_gets_the_close_frame(
+    server: Server, begin: bytes, block: bytes, code: int
+) -> None:
+    with server.websocket() as connection:
+        connection.sendall(begin)
+        for _ in range(200):
+            connection.sendall(block)
+        # No ConnectionError: the server has read all of it.
+        seen = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert struct.unpack(">H", seen[seen.rfind(b"\x88") + 2 :][:2])[0] == code
+    server.check()
+
+
+@pytest.mark.parametrize(
     "sent", [b"[" * 1000, b'{"type": NaN}', b"9" * 1000, b"null"], ids=["deep", "nan", "long-number", "null"]
 )
 def test_odd_text_is_ignored_and_a_ping_behind_it_is_answered(server: Server, sent: bytes) -> None:

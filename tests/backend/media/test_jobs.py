@@ -417,12 +417,12 @@ async def test_a_render_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     encoded: list[str] = []
     second = asyncio.Event()
 
-    async def noted(command: Sequence[str], **options: Any) -> None:
+    async def noted(command: Sequence[str], **options: Any) -> int:
         encoded.append(command[-1].rsplit("/", 1)[-1])
         if encoded.count("piece-001.mov") == 1 and encoded[-1] == "piece-001.mov":
             second.set()
             await asyncio.Event().wait()
-        await run_ffmpeg(command, **options)
+        return await run_ffmpeg(command, **options)
 
     monkeypatch.setattr(render, "run_ffmpeg", noted)
 
@@ -469,12 +469,12 @@ async def test_a_long_clip_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     encoded: list[str] = []
     second = asyncio.Event()
 
-    async def noted(command: Sequence[str], **options: Any) -> None:
+    async def noted(command: Sequence[str], **options: Any) -> int:
         encoded.append(command[-1].rsplit("/", 1)[-1])
         if encoded == ["piece-000.mov", "piece-001.mov"]:
             second.set()
             await asyncio.Event().wait()
-        await run_ffmpeg(command, **options)
+        return await run_ffmpeg(command, **options)
 
     monkeypatch.setattr(render, "run_ffmpeg", noted)
 

@@ -109,12 +109,12 @@ async def test_an_export_waits_for_one_piece_of_a_preview_and_not_for_all_of_it(
     encoded: list[str] = []
     first, go_on = asyncio.Event(), asyncio.Event()
 
-    async def noted(command: Sequence[str], **options: Any) -> None:
+    async def noted(command: Sequence[str], **options: Any) -> int:
         encoded.append("/".join(command[-1].split("/")[-2:]).partition("_")[0] + " " + command[-1].rsplit("/", 1)[-1])
         if not first.is_set():
             first.set()
             await go_on.wait()
-        await run_ffmpeg(command, **options)
+        return await run_ffmpeg(command, **options)
 
     monkeypatch.setattr(render, "run_ffmpeg", noted)
     game = (await api.upload(make_video()))["id"]
@@ -142,12 +142,12 @@ async def test_a_preview_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     encoded: list[str] = []
     second = asyncio.Event()
 
-    async def noted(command: Sequence[str], **options: Any) -> None:
+    async def noted(command: Sequence[str], **options: Any) -> int:
         encoded.append(command[-1].rsplit("/", 1)[-1])
         if encoded == ["piece-000.mov", "piece-001.mov"]:
             second.set()
             await asyncio.Event().wait()
-        await run_ffmpeg(command, **options)
+        return await run_ffmpeg(command, **options)
 
     monkeypatch.setattr(render, "run_ffmpeg", noted)
 

@@ -11,9 +11,10 @@ import pytest
 from tests.reel.cells import CELLS
 from tests.reel.matrix import Cell, OneFile, at_frame, look, make_source
 
-from reel import render
+from reel import plan, render
 from reel.payloads import ExtractClip, ReelClip, RenderOptions, RenderReel
-from reel.render import extract_clip, render_reel, split_frames
+from reel.plan import split_frames
+from reel.render import extract_clip, render_reel
 from reel.tools import Tools
 
 NAMES = ("mp4", "ts", "flv", "phone-rate", "fields-top", "hlg", "ntsc-drop-frame", "changes-to-surround", "no-sound")
@@ -31,7 +32,7 @@ class Nothing:
 
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.name in NAMES], ids=lambda cell: cell.name)
 def test_a_clip_in_pieces_is_right(cell: Cell, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
     monkeypatch.setattr(render, "KEEP_SECONDS", 1000.0)
     source = make_source(cell, tmp_path, tools)
     store = OneFile(source, tmp_path / "result.mp4")
@@ -45,7 +46,7 @@ def test_a_clip_in_pieces_is_right(cell: Cell, tools: Tools, tmp_path: Path, mon
 async def test_a_reel_in_pieces_is_the_reel_that_is_made_at_once(
     tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "PIECE_SECONDS", 2)
+    monkeypatch.setattr(plan, "PIECE_SECONDS", 2)
     monkeypatch.setattr(render, "KEEP_SECONDS", 1000.0)
     source = make_source(next(cell for cell in CELLS if cell.name == "mp4"), tmp_path, tools)
     clips = tuple(ReelClip("c", "a/games/g/source", start_s, end_s) for start_s, end_s in ((0.42, 4.1), (3.0, 3.7)))
@@ -88,7 +89,7 @@ def decoded(tools: Tools, path: Path, *options: str) -> bytes:
 def test_all_frames_are_in_pieces_and_no_piece_is_tiny(
     frames: int, rate: Fraction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
     counts = split_frames(frames, rate)
     assert sum(counts) == frames
     assert len(counts) == 1 or min(counts) >= rate / 2

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -25,11 +23,10 @@ from reel.payloads import (
     ExtractClip,
     ExtractClipResult,
     Quality,
-    ReelClip,
-    RenderOptions,
     RenderReel,
     RenderReelResult,
 )
+from reel.plan import clip_rate, clip_size, frames_in, part_name, piece_file, reel_pieces, split_frames
 from reel.probe import probe
 from reel.run import OnTime, run_ffmpeg
 from reel.seek import seek_point
@@ -41,9 +38,6 @@ _FETCHED, _ENCODED, _JOINED = 0.15, 0.9, 0.95
 
 # A piece that took less time is not stored, because uploading and downloading it would take as long as encoding it.
 KEEP_SECONDS: Final = 4.0
-
-# Something more urgent waits until a piece of this length is encoded.
-PIECE_SECONDS: Final = 20
 
 Report = Callable[[float, str], Awaitable[None]]
 Turn = Callable[[], AbstractAsyncContextManager[object]]
@@ -94,7 +88,7 @@ async def render_reel(
     only while clips of it are encoded. With `kept` long clips are made in pieces; those that took long are stored
     there, and those that are there already are not encoded again.
     """
-    pieces = _planned(job, workdir, long=kept is None)
+    pieces = reel_pieces(job, workdir, long=kept is None)
     there = [piece for piece in pieces if kept is not None and await kept.fetch(piece.name, piece.path)]
     missing = [piece for piece in pieces if piece not in there]
     overlay = None
@@ -142,41 +136,6 @@ async def render_reel(
     await report(_JOINED, "upload")
     await store.upload(result, job.output_key, CONTENT_TYPE)
     return RenderReelResult(export_id=job.export_id, output_key=job.output_key, **_facts(made))
-
-
-@dataclass(frozen=True)
-class _ReelPiece:
-    """A clip of a reel, or a part of a long one. `first` and `last` tell which part of the clip it is."""
-
-    clip: ReelClip
-    begin_s: float
-    frames: int
-    first: bool
-    last: bool
-    name: str
-    path: Path
-
-
-def _planned(job: RenderReel, workdir: Path, *, long: bool) -> list[_ReelPiece]:
-    """The pieces of a reel in order; with `long` one for each clip."""
-    pieces: list[_ReelPiece] = []
-    for clip in job.clips:
-        rate = Fraction(ffmpeg.REEL_RATE)
-        frames = _frames(clip.duration_s, rate)
-        counts = [frames] if long else split_frames(frames, rate)
-        for number, count in enumerate(counts):
-            pieces.append(
-                _ReelPiece(
-                    clip=clip,
-                    begin_s=clip.start_s + float(sum(counts[:number]) / rate),
-                    frames=count,
-                    first=number == 0,
-                    last=number == len(counts) - 1,
-                    name=f"{piece_name(clip, job.options)}-{number:04d}.mov",
-                    path=_piece_file(workdir, len(pieces)),
-                )
-            )
-    return pieces
 
 
 async def extract_clip(
@@ -239,7 +198,7 @@ class _Cut:
 
     @property
     def frames(self) -> int:
-        return _frames(self.job.end_s - self.job.start_s, self.rate)
+        return frames_in(self.job.end_s - self.job.start_s, self.rate)
 
     async def encode(self, done: int, count: int, output: Path) -> float:
         """Encode `count` frames behind the first `done`, when it is this work's turn; how many seconds it took."""
@@ -269,7 +228,7 @@ async def _cut_pieces(cut: _Cut, counts: list[int], kept: PieceStore) -> list[Pa
     """The pieces of a long clip, in order. Those that are in `kept` are not encoded again."""
     pieces: list[Path] = []
     for number, count in enumerate(counts):
-        output = _piece_file(cut.workdir, number)
+        output = piece_file(cut.workdir, number)
         name = f"{part_name(cut.job, cut.size)}-{number:04d}.mov"
         if not await kept.fetch(name, output) and await cut.encode(sum(counts[:number]), count, output) >= KEEP_SECONDS:
             await kept.keep(output, name)
@@ -332,7 +291,7 @@ async def _piece(
         source=source,
         media=media,
         start_s=in_file_s,
-        frames=_frames(end_s - start_s, rate),
+        frames=frames_in(end_s - start_s, rate),
         rate=rate,
         width=size[0],
         height=size[1],
@@ -351,23 +310,6 @@ def _table(seen: VideoStream, workdir: Path) -> Path | None:
     return path if path.exists() else write_table(kind, path)
 
 
-def clip_rate(media: MediaInfo) -> Fraction:
-    """The source's own frame rate where it is a sane one; of slow motion, the largest half, quarter, … up to 60."""
-    rate = media.video.fps
-    if rate is None or not 5 <= rate <= 1000:
-        return Fraction(ffmpeg.REEL_RATE)
-    while rate > 60:
-        rate /= 2
-    return rate.limit_denominator(1001)
-
-
-def clip_size(media: MediaInfo, long_side: int, short_side: int) -> tuple[int, int]:
-    """The source's shape within the quality's sides, never enlarged, even numbers."""
-    width, height = media.video.width, media.video.height
-    scale = min(1.0, long_side / max(width, height), short_side / min(width, height))
-    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
-
-
 async def verify(path: Path, frame: tuple[int, int], duration_s: float, *, tools: Tools) -> MediaInfo:
     """Look at what was made before anyone is told of it; raises BadResult."""
     media = await probe(path, tools=tools)
@@ -378,31 +320,6 @@ async def verify(path: Path, frame: tuple[int, int], duration_s: float, *, tools
     if abs(media.duration_s - duration_s) > 0.15:
         raise BadResult(f"expected {duration_s:.3f} s, got {media.duration_s:.3f} s")
     return media
-
-
-def piece_name(clip: ReelClip, options: RenderOptions) -> str:
-    """The beginning of the names of a clip's pieces. It is the same for the same content: a source never changes."""
-    content = {**clip.to_dict(), **options.to_dict(), "clip_id": ""}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def part_name(clip: ExtractClip, size: tuple[int, int]) -> str:
-    """The beginning of the names of a clip's pieces. They go with the clip, so it need not name the source alone."""
-    content = {**clip.to_dict(), "size": size}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def split_frames(frames: int, rate: Fraction) -> list[int]:
-    """The numbers of frames of the pieces in which a clip is made."""
-    count = max(1, round(PIECE_SECONDS * rate))
-    whole, rest = divmod(frames, count)
-    if rest and rest < count / 2 and whole:
-        return [*[count] * (whole - 1), count + rest]
-    return [count] * whole + ([rest] if rest else [])
-
-
-def _piece_file(workdir: Path, number: int) -> Path:
-    return workdir / f"piece-{number:03d}.mov"
 
 
 async def _opened(path: Path, tools: Tools) -> MediaInfo:
@@ -421,10 +338,6 @@ def _scaled(
         await report(fetched + (_ENCODED - _FETCHED) * share, phase)
 
     return on_time
-
-
-def _frames(duration_s: float, rate: Fraction) -> int:
-    return max(1, round(duration_s * float(rate)))
 
 
 def _inside(media: MediaInfo, start_s: float, end_s: float, key: str) -> None:

@@ -27,7 +27,7 @@ from app.services.worker import Work, WorkFailed, delete_result
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
 from app.storage.retry import Policy
-from reel import render
+from reel import plan, render
 from reel.run import run_ffmpeg
 
 T = TypeVar("T")
@@ -464,7 +464,7 @@ async def test_a_long_clip_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    monkeypatch.setattr(render, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
     monkeypatch.setattr(render, "KEEP_SECONDS", 0.0)
     encoded: list[str] = []
     second = asyncio.Event()

@@ -15,7 +15,7 @@ from tests.backend.media.test_jobs import hold, serve
 
 from app.games import previews
 from app.settings import Settings
-from reel import render
+from reel import plan, render
 from reel.ffmpeg import AAC_RATE, MIN_VIDEO_RATE, Segment
 from reel.probe import probe
 from reel.run import run_ffmpeg
@@ -105,7 +105,7 @@ async def test_deleting_the_game_ends_its_preview(app: FastAPI, api: Api, make_v
 async def test_an_export_waits_for_one_piece_of_a_preview_and_not_for_all_of_it(
     api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
     encoded: list[str] = []
     first, go_on = asyncio.Event(), asyncio.Event()
 
@@ -137,7 +137,7 @@ async def test_a_preview_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(render, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
     monkeypatch.setattr(render, "KEEP_SECONDS", 0.0)
     encoded: list[str] = []
     second = asyncio.Event()

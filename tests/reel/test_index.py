@@ -93,6 +93,15 @@ async def test_a_track_that_claims_to_end_before_its_last_sample_is_refused(tmp_
         await look(changed(tmp_path, {"mdhd": length(TICKS)}), tmp_path)
 
 
+@pytest.mark.parametrize("options", [(), ("-movflags", "+negative_cts_offsets"), ("-use_editlist", "0")])
+async def test_b_frames_of_a_variable_rate_are_decoded_long_before_they_are_shown(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    slow_then_fast = ("-vf", "select='gte(n,75)+not(mod(n,10))'", "-fps_mode", "vfr")
+    path = make(tmp_path / "variable.mp4", SECONDS, "-an", "-bf", "4", *slow_then_fast, *options)
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(SECONDS, abs=0.1)
+
+
 def compressed(data: bytes, at: slice = slice(None)) -> bytes:
     """The MP4 with its index compressed, and only a part of that index."""
     out = b""

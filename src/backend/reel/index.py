@@ -75,7 +75,8 @@ def _check_length(moov: bytes, media: Span, tables: Span) -> int:
     """Where the last sample ends, in ticks (stts).
 
     Raises NotAVideo where a track's header (mdhd) has a length at which its last sample has not begun: nothing behind
-    that can be cut. Zero and all ones mean "not known".
+    that can be cut. Zero and all ones mean "not known". The header counts from the first picture that is shown, but
+    stts counts from when its decoding begins.
     """
     head, times = find(moov, *media, "mdhd"), find(moov, *tables, "stts")
     if head is None or times is None:
@@ -87,12 +88,26 @@ def _check_length(moov: bytes, media: Span, tables: Span) -> int:
     end = last = 0
     for samples, last in struct.iter_unpack(">II", memoryview(moov)[times[0] + 8 : times[0] + 8 + 8 * count]):
         end += samples * last
-    if timescale and 0 < length < end - last - LENGTH_SLACK_S * timescale:
+    begins = end - last - _delay(moov, tables)
+    if timescale and 0 < length < begins - LENGTH_SLACK_S * timescale:
         raise NotAVideo(
             f"The video is damaged: its index says that the picture lasts {length / timescale:.3f} s and has a frame "
-            f"at {(end - last) / timescale:.3f} s. Make it anew (ffmpeg -i IN -c copy OUT.mp4) and upload that"
+            f"at {begins / timescale:.3f} s. Make it anew (ffmpeg -i IN -c copy OUT.mp4) and upload that"
         )
     return end
+
+
+def _delay(moov: bytes, tables: Span) -> int:
+    """How long before the first picture is shown its decoding begins, in ticks (ctts): as long as the first one waits,
+    or as another one is shown before its decoding (QuickTime and version 1). With B-frames and a variable frame rate
+    that may be a second."""
+    place = find(moov, *tables, "ctts")
+    count = max(0, min(u32(moov, place[0] + 4), (place[1] - place[0] - 8) // 8)) if place else 0
+    if place is None or not count:
+        return 0
+    entries = struct.iter_unpack(">Ii", memoryview(moov)[place[0] + 8 : place[0] + 8 + 8 * count])
+    waits: Iterator[int] = (wait for _, wait in entries)
+    return max(0, next(waits), -min(waits, default=0))
 
 
 def _check_edits(moov: bytes, track: Span, samples_end: int) -> None:

@@ -13,10 +13,11 @@ import pytest
 from tests.backend.media.test_inspect import FRAGMENTED, MIB, VP8, look, make
 from tests.reel.matrix import OneFile
 
+from reel import ffmpeg
 from reel.errors import TruncatedVideo, UnusableVideo
 from reel.payloads import ExtractClip
 from reel.render import extract_clip
-from reel.tools import find_tools
+from reel.tools import Tools, find_tools
 
 SECONDS = 8
 KINDS = {
@@ -126,6 +127,22 @@ async def test_a_clip_where_no_picture_can_be_decoded_for_long_fails_with_the_re
 async def test_the_samples_of_a_valid_mp4_are_decoded(options: Sequence[str], tmp_path: Path) -> None:
     path = make(tmp_path / "valid.mp4", SECONDS, *options)
     assert (await look(path, tmp_path)).duration_s == pytest.approx(SECONDS, abs=0.1)
+
+
+async def test_not_all_of_a_long_beginning_is_decoded_to_find_a_sound_that_begins_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int | None, bool]] = []
+
+    def decoded(path: Path, seconds: int | None, *, key_frames_only: bool, tools: Tools) -> list[str]:
+        asked.append((seconds, key_frames_only))
+        return command(path, seconds, key_frames_only=key_frames_only, tools=tools)
+
+    command = ffmpeg.decoded
+    monkeypatch.setattr(ffmpeg, "decoded", decoded)
+    path = make(tmp_path / "late.mkv", 40, "-g", "250", "-af", "adelay=35000:all=1,aselect=gt(t\\,35)")
+    assert (await look(path, tmp_path)).audio is not None
+    assert asked == [(4, True), (30, True)]
 
 
 @pytest.mark.parametrize(("suffix", "size"), [("avi", 0), ("mkv", 80 * MIB)])

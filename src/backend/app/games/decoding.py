@@ -22,8 +22,9 @@ from reel.tools import find_tools
 
 # Timeout for a damaged file, which may keep ffprobe busy. A valid one takes less than a second.
 DECODE_SECONDS: Final = 20.0
-# Of a beginning: the key frames of the first seconds; if there are none, all frames of more seconds.
-SECONDS: Final = ((4, True), (30, False))
+# Of a beginning: the key frames of the first seconds; if there are none, all frames of more seconds. If only the sound
+# is missing, which may begin later, it is searched beside the key frames of these: decoding all takes too long.
+SECONDS: Final = (4, 30)
 # The last packet of a beginning may be cut off, and a few of the first ones may need others that are not there.
 LEAST_PACKETS: Final = 8
 # In damaged sound, the packets that ffmpeg finds may be few and large.
@@ -97,13 +98,15 @@ async def check_beginning(path: Path, length: int, media: MediaInfo) -> None:
     """Decodes the first `length` bytes of a file, which is cut there. Raises NotAVideo, UnusableVideo."""
     await asyncio.to_thread(os.truncate, path, min(length, path.stat().st_size))
     streams = [media.video.index, *([media.audio.index] if media.audio else [])]
-    for seconds, key_frames_only in SECONDS:
+    key_frames_only = True
+    for seconds in SECONDS:
         shown, *heard = await decode(
             path, streams, seconds, key_frames_only=key_frames_only, tools=find_tools(), deadline_s=DECODE_SECONDS
         )
         if shown.frames and all(sound.frames and not _is_undecodable(sound) for sound in heard):
             return
-    if _is_undecodable(shown):
+        key_frames_only = bool(shown.frames)
+    if not key_frames_only and _is_undecodable(shown):
         raise NotAVideo(
             f"The picture of the video cannot be decoded: none of its first {shown.packets} frames is valid, or all "
             "are in a form that is not supported here. Copy the file again or convert it to H.264, and upload that"

@@ -141,6 +141,13 @@ def test_a_checkpoint_of_other_code_is_not_used(make: Callable[..., bytes], monk
     assert scan.resume(ts(data), saved) == 0
 
 
+@pytest.mark.parametrize(
+    "text", ["", "5", "(", "(1, 2)", "\0", "-" * 100_000 + "1", "+".join("1" * 100_000), "[" * 50_000]
+)
+def test_anything_else_than_a_checkpoint_is_not_used(text: str) -> None:
+    assert scan.resume(flv.Tags(1000), text) == 0
+
+
 def test_a_checkpoint_is_bounded() -> None:
     recording = transport.Recording(188, b"")
     for stream in range(8192):

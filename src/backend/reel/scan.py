@@ -76,7 +76,7 @@ def resume(scan: Scan, text: str | None) -> int:
     the file: 0, with an unchanged scan, where the checkpoint is none of this code's."""
     try:
         code, kind, offset, found = ast.literal_eval(text or "")
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return 0
     if code != _code() or kind != type(scan).__name__:
         return 0

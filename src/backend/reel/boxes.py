@@ -127,6 +127,11 @@ def find(data: bytes, start: int, end: int, wanted: str) -> Span | None:
     return next(((inner, inner_end) for kind, inner, inner_end in children(data, start, end) if kind == wanted), None)
 
 
+def is_wide(data: bytes, box: Span) -> bool:
+    """Whether a box has version 1, which means that its times take 64 bits (4.2)."""
+    return data[box[0] : box[0] + 1] == b"\x01"
+
+
 def u32(data: bytes, offset: int) -> int:
     """Four bytes as a number; 0 beyond the end of a damaged file."""
     return int.from_bytes(data[offset : offset + 4], "big") if offset + 4 <= len(data) else 0

@@ -55,8 +55,8 @@ def picture_track(moov: bytes) -> Track:
         head, clock = find(moov, start, end, "tkhd"), find(moov, *media, "mdhd")
         if head is None or clock is None:
             continue
-        number = u32(moov, head[0] + (20 if moov[head[0]] == 1 else 12))
-        timescale = u32(moov, clock[0] + (20 if moov[clock[0]] == 1 else 12))
+        number = u32(moov, head[0] + (20 if boxes.is_wide(moov, head) else 12))
+        timescale = u32(moov, clock[0] + (20 if boxes.is_wide(moov, clock) else 12))
         if timescale:
             return Track(number, timescale, _default_ticks(moov, number))
     raise NotAVideo("The file has no video track that can be read")

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from reel.boxes import Span, children, find, u32
+from reel.boxes import Span, children, find, is_wide, u32
 from reel.errors import NotAVideo, UnusableVideo
 from reel.media import LENGTH_SLACK_S
 from reel.scan import FORMATS_CHANGE
@@ -81,7 +81,7 @@ def _check_length(moov: bytes, media: Span, tables: Span) -> int:
     head, times = find(moov, *media, "mdhd"), find(moov, *tables, "stts")
     if head is None or times is None:
         return 0
-    wide = moov[head[0]] == 1
+    wide = is_wide(moov, head)
     timescale = u32(moov, head[0] + (20 if wide else 12))
     length = int.from_bytes(moov[head[0] + (24 if wide else 16) : head[0] + (32 if wide else 20)], "big")
     count = max(0, min(u32(moov, times[0] + 4), (times[1] - times[0] - 8) // 8))
@@ -117,7 +117,7 @@ def _check_edits(moov: bytes, track: Span, samples_end: int) -> None:
     edits = edits and find(moov, *edits, "elst")
     if edits is None or not samples_end or find(moov, 8, len(moov), "mvex"):
         return
-    code = ">QqI" if moov[edits[0]] == 1 else ">IiI"
+    code = ">QqI" if is_wide(moov, edits) else ">IiI"
     size = struct.calcsize(code)
     count = max(0, min(u32(moov, edits[0] + 4), (edits[1] - edits[0] - 8) // size))
     entries = struct.iter_unpack(code, memoryview(moov)[edits[0] + 8 : edits[0] + 8 + size * count])

@@ -46,7 +46,8 @@ async def check_samples(read: Read, size: int, kind: bytes, moov: bytes, media: 
     `kind` is its box ftyp. `path` is overwritten. Raises NotAVideo, UnusableVideo.
     """
     track = samples.track(moov, media.video.index, b"vide")
-    shown = samples.pictures(moov, track, 2 if media.video.interlaced else 1) if track else []
+    fields = 2 if media.video.interlaced else 1
+    shown = await asyncio.to_thread(samples.pictures, moov, track, fields) if track else []
     if track is None or not shown:
         return False
     parts = [(track, shown, await _contents(read, size, shown))]
@@ -58,7 +59,7 @@ async def check_samples(read: Read, size: int, kind: bytes, moov: bytes, media: 
                 "it again and upload that"
             )
     track = samples.track(moov, media.audio.index, b"soun") if media.audio else None
-    heard = samples.sounds(moov, track) if track else []
+    heard = await asyncio.to_thread(samples.sounds, moov, track) if track else []
     if track and heard:
         parts.append((track, heard, await _contents(read, size, heard)))
     await _decode_places(kind, moov, parts, path)

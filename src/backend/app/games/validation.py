@@ -213,7 +213,7 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
                 raise TruncatedVideo(f"The video's index has {box.size} bytes: at most {MAX_INDEX_BYTES}")
             stored = await _pieces(read, box.offset, box.size)
             moov = index.inflated(stored, MAX_INDEX_BYTES)
-            index.check_sample_tables(moov, size)
+            await asyncio.to_thread(index.check_sample_tables, moov, size)
             parts.append((box.offset, stored))
         elif box.kind == "mdat" and box.offset + boxes.HEADER_BYTES > len(head):
             parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))

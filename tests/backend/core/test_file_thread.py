@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.backend.core.test_large_objects import SlowLink, link, r2
 
+from app.storage.file_thread import Body, FileThread, GivenUp
 from app.storage.r2 import R2Store
 
 __all__ = ["link", "r2"]  # fixtures
@@ -27,6 +28,19 @@ async def test_a_cancelled_upload_ends_after_the_answer_of_what_was_sent(
     await link.over()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(sending, 30)
+
+
+async def test_a_body_is_given_up_only_before_its_last_byte(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(10))
+    with Body(tmp_path / "a", half := FileThread()) as body:
+        assert body.read(5) == bytes(5)
+        await half.end()
+        with pytest.raises(GivenUp):
+            body.read(5)
+    with Body(tmp_path / "a", whole := FileThread()) as body:
+        assert body.read(10) == bytes(10)
+        await whole.end()
+        assert body.read(10) == b""
 
 
 async def test_a_cancelled_download_leaves_no_file(r2: R2Store, link: SlowLink, tmp_path: Path) -> None:

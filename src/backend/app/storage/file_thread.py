@@ -6,6 +6,7 @@ file on the disk, or create the object again.
 
 import asyncio
 import io
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -49,14 +50,17 @@ class FileThread:
 
 
 class Body(io.FileIO):
-    """A file that is sent. Reading from it ends when the caller has gone."""
+    """A file that is sent. Reading from it ends when the caller has gone, but not at its end: then the store has all of
+    it and may create the object, so the caller must wait for the answer."""
 
     def __init__(self, path: Any, thread: FileThread) -> None:
         super().__init__(path, "rb")
         self._thread = thread
+        self._size = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1) -> Any:
-        self._thread.check()
+        if self.tell() < self._size:
+            self._thread.check()
         return super().read(-1 if size is None else size)
 
 

@@ -124,14 +124,15 @@ def key_frames(path: Path, stream: int, from_s: float, to_s: float, *, tools: To
 
 
 def decoded(path: Path, seconds: int | None, *, key_frames_only: bool, tools: Tools) -> list[str]:
-    """ffprobe command: the stream and the size of each packet, and the stream and the time of each decoded frame, in
-    the first seconds (None: in all), one per line. Frames count that a decoder considers incomplete, as in a recording
-    without key frames."""
+    """ffprobe command: the stream and the size of each packet, and the stream, the time and the type (I, P, B) of each
+    decoded frame, in the first seconds (None: in all), one per line. Frames count that a decoder considers incomplete,
+    as in a recording without key frames."""
     return [
         *(tools.ffprobe, "-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
         *("-threads", "1", "-flags", "+output_corrupt", *(("-skip_frame", "nokey") if key_frames_only else ())),
         *(("-read_intervals", f"%+{seconds}") if seconds else ()),
-        *("-show_entries", "packet=stream_index,size:frame=stream_index,pts", "-print_format", "csv", _file(path)),
+        *("-show_entries", "packet=stream_index,size:frame=stream_index,pts,pict_type"),
+        *("-print_format", "csv", _file(path)),
     ]
 
 

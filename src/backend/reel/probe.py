@@ -56,12 +56,13 @@ async def probe(path: Path, *, tools: Tools, deadline_s: float = PROBE_DEADLINE_
 
 @dataclass(frozen=True)
 class Decoded:
-    """What ffprobe could decode of one stream: how many packets it read, the bytes in them, and the times of the frames
-    in them, in ticks (None where a frame has none)."""
+    """What ffprobe could decode of one stream: how many packets it read, the bytes in them, the times of the frames in
+    them, in ticks (None where a frame has none), and whether a frame depends on others (type P or B)."""
 
     packets: int
     size_bytes: int
     frames: tuple[int | None, ...]
+    dependent: bool = False
 
 
 async def decode(
@@ -71,16 +72,22 @@ async def decode(
     command = ffmpeg.decoded(path, seconds, key_frames_only=key_frames_only, tools=tools)
     packets: dict[str, list[int]] = {}
     frames: dict[str, list[int | None]] = {}
+    dependent: set[str] = set()
     for line in (await read_output(command, deadline_s=deadline_s)).decode("ascii", "replace").splitlines():
-        kind, stream, text = [*line.split(","), "", ""][:3]
+        kind, stream, text, picture = [*line.split(","), "", "", ""][:4]
         number = int(text) if text.lstrip("-").isdigit() else None
         if kind == "packet":
             packets.setdefault(stream, []).append(number or 0)
         elif kind == "frame":
             frames.setdefault(stream, []).append(number)
-    sizes = [packets.get(str(index), []) for index in streams]
-    shown = [tuple(frames.get(str(index), ())) for index in streams]
-    return [Decoded(len(size), sum(size), times) for size, times in zip(sizes, shown, strict=True)]
+            dependent |= {stream} if picture in ("P", "B") else set()
+    names = [str(index) for index in streams]
+    sizes = [packets.get(name, []) for name in names]
+    shown = [tuple(frames.get(name, ())) for name in names]
+    return [
+        Decoded(len(size), sum(size), times, name in dependent)
+        for name, size, times in zip(names, sizes, shown, strict=True)
+    ]
 
 
 def read_probe(found: Mapping[str, Any]) -> MediaInfo:

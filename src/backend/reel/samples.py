@@ -75,6 +75,12 @@ def pictures(moov: bytes, track: Span, count: int) -> list[Place]:
     return _within(_places(moov, tables, samples, count))
 
 
+def lists_keys(moov: bytes, track: Span) -> bool:
+    """Whether the index lists key frames (stss). Where it does not, every sample is one (8.6.2)."""
+    tables = _tables(moov, track)
+    return tables is not None and find(moov, *tables, "stss") is not None
+
+
 def sounds(moov: bytes, track: Span) -> list[Place]:
     """Some consecutive samples of compressed sound from each of several places."""
     tables = _tables(moov, track)

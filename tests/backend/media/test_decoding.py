@@ -129,6 +129,19 @@ async def test_the_samples_of_a_valid_mp4_are_decoded(options: Sequence[str], tm
     assert (await look(path, tmp_path)).duration_s == pytest.approx(SECONDS, abs=0.1)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+async def test_an_index_that_calls_every_picture_a_key_frame_must_be_right(codec: str, tmp_path: Path) -> None:
+    path = tmp_path / "no-list.mp4"
+    for name, options in {"each": ("-g", "1"), "some": ("-g", "50")}.items():
+        whole = make(tmp_path / f"{name}.mp4", SECONDS, "-c:v", codec, "-pix_fmt", "yuv420p", *options)
+        path.write_bytes(whole.read_bytes().replace(b"stss", b"free"))
+        if name == "each":
+            assert (await look(path, tmp_path)).duration_s == pytest.approx(SECONDS, abs=0.1)
+        else:
+            with pytest.raises(UnusableVideo, match="every picture a key frame"):
+                await look(path, tmp_path)
+
+
 async def test_not_all_of_a_long_beginning_is_decoded_to_find_a_sound_that_begins_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,11 @@ async def _decode_places(
         path, range(len(parts)), None, key_frames_only=False, tools=find_tools(), deadline_s=DECODE_SECONDS
     )
     shown = parts[0][1]
+    if found[0].dependent and not samples.lists_keys(moov, parts[0][0]):
+        raise UnusableVideo(
+            "The index of the video calls every picture a key frame, and some depend on others, so a cut would begin "
+            "with a wrong picture. Make it anew (ffmpeg -i IN OUT.mp4) and upload that"
+        )
     bad = _bad(shown, found[0])
     if 2 * sum(bad) >= len(bad) or any(one and other for one, other in pairwise(bad)):
         raise NotAVideo(

@@ -28,7 +28,7 @@ let poll = null;
 const refresh = (...names) => guarded(null, async () => {
   await load(...names);
   loadedAt = performance.now();
-}, { key: "data", read: true });
+}, { key: ["data", ...names].join(" "), read: true }); // one list that loads says nothing of another that does not
 
 async function switched() {
   if (profileId() === shown) return shown ? refresh() : undefined;
@@ -145,6 +145,10 @@ async function start() {
   onAnswer(hearAnswer);
   onAnswer(showSync);
   onProfileGone(leaveProfile);
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the fragment of the address says what is open
+    byId("main").focus();
+  });
   await guarded(null, async () => {
     const { api, dev } = await loadConfig();
     byId("api-url").textContent = api;

@@ -17,7 +17,7 @@ let timer = null;
  */
 export function showError(error, { key = "page", again = null, read = false } = {}) {
   if (error instanceof Cancelled || error.told) return;
-  shown.delete(key);
+  if (!read) shown.delete(key); // what the page repeats by itself does not cover what a person has done since
   shown.set(key, { error, again, read });
   draw();
 }
@@ -58,8 +58,8 @@ function draw() {
   const [key, entry] = [...shown].at(-1) ?? [null, null];
   const banner = byId("error-banner");
   banner.hidden = !entry;
-  clearTimeout(timer);
-  if (reads().length || unreached()) timer = setTimeout(lookAgain, AGAIN_MS);
+  // Other requests are answered meanwhile, and each answer draws: that must not put the look off again and again.
+  if (reads().length || unreached()) timer ??= setTimeout(lookAgain, AGAIN_MS);
   if (entry === current) return;
   current = entry;
   if (!entry) return;
@@ -90,6 +90,8 @@ const reads = () => [...shown.values()].filter(({ error, read }) => read && erro
 const unreached = () => [...shown.values()].some(({ error }) => error instanceof Unreachable && error.service === API);
 
 async function lookAgain() {
+  clearTimeout(timer);
+  timer = null;
   if (reads().length) reads().forEach(tryAgain);
   else if (unreached()) await askStatus().catch(() => {}); // hearAnswer hears an answer
   draw();

@@ -271,3 +271,40 @@ def test_a_host_without_config_json_is_told(context: BrowserContext, site: Site)
     context.route("**/config.json", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
     tab = open_page(context, site, ready=False)
     assert "config.json" in banner(tab, "page")
+
+
+def test_a_list_that_loads_does_not_hide_that_another_one_does_not(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    api.clip(api.upload(video), "Goal")
+    headers = {"Access-Control-Allow-Origin": site.page}
+
+    def being_cut(route: Route) -> None:
+        clips = route.fetch().json()["clips"]
+        route.fulfill(json={"clips": [{**clip, "status": "processing"} for clip in clips]}, headers=headers)
+
+    refuse = problem(500, site.page)
+    context.route("**/api/clips", being_cut)  # so that the page asks for the clips again and again
+    context.route("**/api/games", refuse)
+    tab = open_page(context, site)
+    banner(tab, "server")
+    for _ in range(2):
+        with tab.expect_response("**/api/clips"):
+            pass
+    tab.evaluate("new Promise(requestAnimationFrame)")
+    expect(tab.get_by_test_id("error-banner")).to_be_visible(timeout=1)
+    context.unroute("**/api/games", refuse)
+    expect(tab.get_by_test_id("game-item")).to_be_visible()
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_what_the_page_repeats_by_itself_does_not_cover_an_error_of_the_person(tab: Page) -> None:
+    show = """([text, key, read]) => import('/banner.js').then(({ showError }) => {
+        const error = Object.assign(new Error(text), { passing: read });
+        showError(error, { key, read, again: async () => {} });
+    })"""
+    tab.evaluate(show, ["The list failed", "data", True])
+    tab.evaluate(show, ["The clip failed", "clip", False])
+    tab.evaluate(show, ["The list failed", "data", True])
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("The clip failed")

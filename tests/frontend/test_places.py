@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
@@ -119,3 +120,13 @@ def test_a_reload_asks_while_something_is_typed_and_not_after_it_was_saved(
     tab.reload()
     expect(tab.get_by_test_id("reel-item")).to_have_count(1)
     assert asked == ["beforeunload"]
+
+
+def test_the_skip_link_keeps_what_the_address_opens(context: BrowserContext, api: Api, site: Site, video: Path) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    tab = open_page(context, site)
+    expect(tab).to_have_url(re.compile(game))
+    tab.locator(".skip").press("Enter")
+    expect(tab.locator("#main")).to_be_focused()
+    expect(tab).to_have_url(re.compile(game))

@@ -234,9 +234,11 @@ function dropped(event) {
 export function startUploads(whenUploaded) {
   uploaded = whenUploaded;
   const file = byId("upload-file");
+  let suggested = "";
   file.addEventListener("change", () => {
     const name = byId("upload-name");
-    if (file.files[0] && !name.value) name.value = file.files[0].name.replace(/\.[^.]+$/, "").slice(0, 200);
+    if (!file.files[0] || ![suggested, ""].includes(name.value)) return; // what was typed stays, also for another file
+    name.value = suggested = file.files[0].name.replace(/\.[^.]+$/, "").slice(0, 200);
   });
   byId("upload-form").addEventListener("submit", (event) => {
     event.preventDefault();

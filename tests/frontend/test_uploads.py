@@ -384,3 +384,14 @@ def test_a_file_is_dropped_anywhere_and_never_opens_in_place_of_the_page(tab: Pa
     assert tab.evaluate(drop, ["a.mp4", "b.mp4"]) == [True, True]
     expect(tab.get_by_test_id("error-banner")).to_contain_text("one video at a time: these are 2 files")
     assert tab.get_by_test_id("upload-file").evaluate("field => field.files[0].name") == "First half.mp4"
+
+
+def test_another_file_brings_its_name_unless_one_was_typed(tab: Page, video: Path, long_video: Path) -> None:
+    file, name = tab.get_by_test_id("upload-file"), tab.get_by_test_id("upload-name")
+    file.set_input_files(video)
+    expect(name).to_have_value("match")
+    file.set_input_files(long_video)
+    expect(name).to_have_value("long")
+    name.fill("Final")
+    file.set_input_files(video)
+    expect(name).to_have_value("Final")

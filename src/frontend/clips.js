@@ -106,10 +106,10 @@ function drawLength() {
   byId("clip-length").textContent = wrong.start || wrong.end || `${clock(end - start)}${frames}`;
 }
 
-function wrongTime(seconds, duration, rate = 1) {
+function wrongTime(seconds, duration, rate) {
   if (Number.isNaN(seconds)) return "Write seconds or minutes:seconds, such as 75.3 or 1:15.3";
   // The last frame may end a little after the time that the container names.
-  return seconds > duration + 1 / rate ? `The game ends at ${clock(duration)}` : "";
+  return seconds > duration + 1 / (rate || 1) ? `The game ends at ${clock(duration)}` : "";
 }
 
 const gameInForm = () => (editing ? clipOf(editing)?.game_id : playing()?.game) ?? null;

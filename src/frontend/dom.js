@@ -96,10 +96,15 @@ export function clock(seconds) {
 
 const TIME = /^(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d*)?|[.,]\d+)$/;
 
-/** `75.3`, `1:15.3` or `0:01:15,3` → 75.3; NaN for what is no time. */
+/** Full-width, Arabic and Persian digits, as keyboards of these languages write them, and their signs → ASCII. */
+const inAscii = (text) => text.normalize("NFKC").replace(/[٠-٩۰-۹]/g, (digit) => digit.charCodeAt(0) & 15).replace("٫", ".");
+
+/** `75.3`, `1:15.3` or `0:01:15,3` → 75.3; NaN for what is no time, such as `1:75`. */
 export function secondsOf(text) {
-  const [, hours = 0, minutes = 0, seconds] = TIME.exec(text.trim()) ?? [];
-  return Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds?.replace(",", "."));
+  const [, hours, minutes, written] = TIME.exec(inAscii(text).trim()) ?? [];
+  const seconds = Number(written?.replace(",", "."));
+  if ((minutes && seconds >= 60) || (hours && minutes >= 60)) return NaN;
+  return Number(hours ?? 0) * 3600 + Number(minutes ?? 0) * 60 + seconds;
 }
 
 /** `75.3` → `1:15`. */

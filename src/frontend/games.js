@@ -58,7 +58,7 @@ function uploadFacts(game) {
   if (sent.has(game.id)) return "Another tab is uploading it";
   const record = recorded(game.id);
   if (game.status === "inspecting") {
-    return `Looking through the video … ${Math.floor(100 * (game.progress ?? 0))} % · ${size(game.size)}`;
+    return `Looking through the video … ${Math.floor(100 * (game.progress ?? 0))}\u00a0% · ${size(game.size)}`;
   }
   if (game.status === "refused") return `This video cannot be used. ${game.reason}`;
   if (game.status === "failed") return `The video could not be looked through. ${game.reason}`;

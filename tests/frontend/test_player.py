@@ -112,7 +112,16 @@ def test_a_typed_time_is_that_of_the_frame_shown_there(playing: Page, api: Api) 
 
 @pytest.mark.parametrize(
     ("typed", "seconds"),
-    [("1.5", 1.5), (" 1,5 ", 1.5), ("0:01.5", 1.5), ("1:02:03.5", 3723.5), ("75:00", 4500), (".5", 0.5)],
+    [
+        ("1.5", 1.5),
+        (" 1,5 ", 1.5),
+        ("0:01.5", 1.5),
+        ("1:02:03.5", 3723.5),
+        ("75:00", 4500),
+        (".5", 0.5),
+        ("۱:۱۵٫۵", 75.5),
+        ("１：１５", 75),
+    ],
 )
 def test_a_time_may_be_typed_as_people_write_it(tab: Page, typed: str, seconds: float) -> None:
     assert tab.evaluate("text => import('/dom.js').then(({ secondsOf }) => secondsOf(text))", typed) == seconds
@@ -120,7 +129,10 @@ def test_a_time_may_be_typed_as_people_write_it(tab: Page, typed: str, seconds: 
 
 def test_a_time_that_is_none_or_after_the_end_is_refused_at_its_field(playing: Page, api: Api) -> None:
     playing.get_by_test_id("clip-name").fill("Goal")
-    wrong = [*((typed, "minutes:seconds") for typed in ("soon", "-1", "1e1")), ("9", "The game ends at 0:03.00")]
+    wrong = [
+        *((typed, "minutes:seconds") for typed in ("soon", "-1", "1e1", "0:60", "1:60:00")),
+        ("9", "The game ends at 0:03.00"),
+    ]
     for typed, why in wrong:
         playing.get_by_test_id("clip-end").fill(typed)
         playing.get_by_test_id("clip-create").click()

@@ -80,6 +80,8 @@ function row(id, place) {
   const box = make("input", { type: "checkbox", checked: !left.has(id), value: id });
   box.addEventListener("change", () => {
     touched.add(id);
+    // `fill` compares attributes: without this one it would take a box that was used for one that was not.
+    box.toggleAttribute("checked", box.checked);
     if (box.checked) left.delete(id);
     else left.add(id);
     drawAll();

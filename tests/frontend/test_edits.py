@@ -142,6 +142,22 @@ def test_a_reel_of_a_few_of_many_clips_begins_with_none(
     assert api.call("GET", "/api/projects")["projects"][0]["clip_ids"] == [clips[2]]
 
 
+def test_boxes_that_were_all_left_by_hand_show_that_all_are_chosen_again(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    for number in range(3):
+        api.clip(game, f"Clip {number}")
+    tab = open_page(context, site)
+    boxes = tab.get_by_test_id("project-clip").locator("input")
+    expect(boxes).to_have_count(3)
+    for number in range(3):
+        boxes.nth(number).uncheck()
+    tab.get_by_role("button", name="Choose all").click()
+    expect(tab.locator("#project-clips input:checked")).to_have_count(3)
+
+
 def test_a_reel_that_lost_its_clips_cannot_be_chosen_for_an_export(
     context: BrowserContext, api: Api, site: Site, video: Path
 ) -> None:

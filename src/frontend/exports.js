@@ -15,6 +15,7 @@ const PHASES = {
 };
 // A newer server may know states that this page does not.
 const wordOf = ({ status }) => WORDS[status] ?? status;
+const SHORT = 100; // characters of a reason that stand in the list
 let following = null; // {id, abort}
 
 export function drawExports({ exports: found, reels }) {
@@ -40,11 +41,21 @@ function item(job) {
   actions.push(iconButton("pencil", `Rename ${job.name}`, () => rename(job, key)));
   actions.push(iconButton("trash", `Delete ${job.name}`, () => remove(job, key)));
   const facts = job.status === "complete" ? ` · ${roughly(job.duration)} · ${size(job.size)}` : "";
-  const words = `${wordOf(job)}${job.reason ? `: ${job.reason}` : ""}${facts}`;
   return make("li", { data: { testid: "export-item", id: job.id, status: job.status } },
-    make("span", { class: "row" }, make("span", { class: "title" }, job.name),
-      make("span", { class: "hint", data: { state: job.status } }, words)),
+    make("div", { class: "row" }, make("span", { class: "title" }, job.name),
+      make("div", { class: "hint", data: { state: job.status } }, job.reason ? why(job) : `${wordOf(job)}${facts}`)),
     make("span", { class: "actions" }, ...actions));
+}
+
+const opened = new Set(); // exports whose whole reason is shown
+
+/** The reason for which it failed: what ffmpeg or Modal wrote may be long, and is shown on demand. */
+function why({ id, reason, ...job }) {
+  if (reason.length <= SHORT) return `${wordOf(job)}: ${reason}`;
+  const beginning = reason.slice(0, SHORT).replace(/\s+\S*$/, "");
+  const toggled = ({ target }) => (target.open ? opened.add(id) : opened.delete(id));
+  return make("details", { class: "long", open: opened.has(id), ontoggle: toggled },
+    make("summary", {}, `${wordOf(job)}: ${beginning} …`), make("p", {}, reason));
 }
 
 async function rename(job, key) {
@@ -105,13 +116,13 @@ async function follow(job) {
   }
 }
 
-function show(state) {
+export function show(state) {
   const percent = state.status === "complete" ? 100 : Math.round(100 * (state.progress ?? 0));
   byId("export-progress").value = percent;
   const line = byId("export-status");
   line.dataset.state = state.status;
   line.textContent = ENDED.has(state.status)
-    ? `${wordOf(state)}${state.reason ? `: ${state.reason}` : ""}`
+    ? wordOf(state) // the list says why
     : state.status === "pending" ? wordOf(state) : `${PHASES[state.phase] ?? wordOf(state)} · ${percent} %`;
   byId("export-title").textContent = state.name ?? exportOf(state.id ?? state.export_id)?.name ?? byId("export-title").textContent;
   byId("export-cancel").hidden = ENDED.has(state.status);

@@ -158,6 +158,26 @@ def test_boxes_that_were_all_left_by_hand_show_that_all_are_chosen_again(
     expect(tab.locator("#project-clips input:checked")).to_have_count(3)
 
 
+def test_a_long_reason_of_a_failed_export_stands_once_and_in_full_on_demand(
+    context: BrowserContext, api: Api, site: Site
+) -> None:
+    api.new_profile()
+    reason = f"render_reel failed: {'ffmpeg could not write a packet, ' * 6}the end"
+    job = {"id": "job_1", "project_id": "project_1", "name": "Highlights", "status": "failed", "reason": reason}
+    allowed = {"Access-Control-Allow-Origin": site.page}
+    context.route("**/api/exports", lambda route: route.fulfill(json={"exports": [job]}, headers=allowed))
+    tab = open_page(context, site)
+    item = tab.get_by_test_id("export-item")
+    expect(item).to_contain_text("Failed: render_reel failed")
+    expect(item.get_by_text("the end")).to_be_hidden()
+    item.locator("summary").press("Enter")
+    expect(item.get_by_text("the end")).to_be_visible()
+    tab.evaluate("import('/store.js').then(({ load }) => load())")
+    expect(item.get_by_text("the end")).to_be_visible()
+    tab.evaluate("job => import('/exports.js').then(({ show }) => show(job))", job)
+    expect(tab.get_by_test_id("export-status")).to_have_text("Failed")
+
+
 def test_a_reel_that_lost_its_clips_cannot_be_chosen_for_an_export(
     context: BrowserContext, api: Api, site: Site, video: Path
 ) -> None:

@@ -70,11 +70,33 @@ export function fill(list, items) {
   const row = item ? [...list.children].indexOf(item) : -1;
   if (list.children.length !== items.length) list.replaceChildren(...items);
   else items.forEach((next, at) => list.children[at].isEqualNode(next) || list.children[at].replaceWith(next));
+  offerAll(list);
   if (!item || active.isConnected) return;
   const again = [...list.children].find((child) => child.dataset.id === item.dataset.id);
   const heir = again ?? list.children[Math.min(row, list.children.length - 1)];
   const controls = heir ? [...heir.querySelectorAll("button, input")] : [];
   (controls[again ? place : 0] ?? list.closest("section")?.querySelector("h2"))?.focus();
+}
+
+const MANY = 20; // as in parts.css, which shows the first 12 of more where the cards are in one column
+
+function offerAll(list) {
+  const all = list.children.length;
+  let button = list.nextElementSibling;
+  if (!button?.matches(".more")) {
+    button = make("button", { type: "button", class: "plain more", "aria-controls": list.id, onclick: () => showAll(list) });
+    list.after(button);
+  }
+  button.textContent = `Show all ${all}`;
+  button.hidden = all <= MANY || list.classList.contains("all");
+}
+
+/** Shows all items of a list on a phone, too; the focus goes on with the first that was not shown. */
+export function showAll(list) {
+  const next = [...list.children].find((item) => !item.offsetParent);
+  list.classList.add("all");
+  offerAll(list);
+  next?.querySelector("button:enabled, input")?.focus();
 }
 
 /** The control itself, or the one that `fill` has put in its place since; null where its item is gone. */

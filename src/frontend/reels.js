@@ -3,7 +3,7 @@
 import { guarded } from "./banner.js";
 import { changeProject, createProject, deleteProject } from "./calls.js";
 import { confirmDelete } from "./dialogs.js";
-import { byId, count, fill, iconButton, isolated, make, roughly } from "./dom.js";
+import { byId, count, fill, iconButton, isolated, make, roughly, showAll } from "./dom.js";
 import { change, clipOf, data, reelOf } from "./store.js";
 import { saved, typed } from "./typed.js";
 
@@ -91,6 +91,7 @@ function row(id, place) {
     typed(byId("project-form"), "reel");
     drawOrder(data.clips);
     const moved = byId("project-clips").children[place + by];
+    if (!moved.offsetParent) showAll(byId("project-clips"));
     (moved.querySelector(`[aria-label^="${label}"]:enabled`) ?? moved.querySelector("input")).focus();
   }, { disabled: !order[place + by] });
   return make("li", { data: { testid: "project-clip", id } },

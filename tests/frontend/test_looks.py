@@ -102,3 +102,28 @@ def test_a_list_beside_a_higher_card_uses_its_height(contexts: NewContext, api: 
     assert tab.locator(".card.clips").evaluate(unused) < 40
     expect(tab.get_by_test_id("project-name")).to_be_visible()
     expect(tab.get_by_test_id("player")).to_be_visible()
+
+
+def test_a_phone_shows_the_first_of_many_clips_and_all_on_demand(
+    contexts: NewContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    for number in range(21):
+        api.clip(game, f"Clip {number}")
+    tab = open_page(contexts(viewport={"width": 390, "height": 844}), site)
+    items = tab.get_by_test_id("clip-item")
+    expect(items).to_have_count(21)
+    expect(items.nth(11)).to_be_visible()
+    expect(items.nth(12)).to_be_hidden()
+    tab.locator("#clip-list + .more").press("Enter")
+    expect(items.nth(20)).to_be_visible()
+    expect(items.nth(12).locator("button:focus")).to_have_count(1)
+    expect(tab.locator("#clip-list + .more")).to_be_hidden()
+    # What is moved behind the last that is shown stays in sight.
+    rows = tab.get_by_test_id("project-clip")
+    expect(rows.nth(12)).to_be_hidden()
+    rows.nth(11).get_by_role("button", name="Later").press("Enter")
+    expect(rows.nth(12).locator("button:focus")).to_be_visible()
+    tab.set_viewport_size({"width": 1280, "height": 844})
+    expect(tab.locator(".more:visible")).to_have_count(0)

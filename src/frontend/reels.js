@@ -10,6 +10,7 @@ import { saved, typed } from "./typed.js";
 let editing = null; // the id of the reel in the form
 let order = [];
 const left = new Set(); // clips that are not wanted
+let picking = false; // none was chosen: a clip that comes meanwhile is not wanted either
 const LOOK = { overlay_text: "overlay-text", aspect: "aspect", quality: "quality", transition: "transition" };
 
 export function drawReels({ clips, reels }) {
@@ -49,7 +50,9 @@ async function remove(reel) {
 function drawOrder(clips) {
   const known = new Set(clips.map((clip) => clip.id));
   const oldestFirst = [...clips].reverse().map((clip) => clip.id);
-  order = [...order.filter((clip) => known.has(clip)), ...oldestFirst.filter((clip) => !order.includes(clip))];
+  const fresh = oldestFirst.filter((clip) => !order.includes(clip));
+  if (picking) fresh.forEach((clip) => left.add(clip));
+  order = [...order.filter((clip) => known.has(clip)), ...fresh];
   if (editing) for (const clip of oldestFirst) if (!reelOf(editing)?.clip_ids.includes(clip) && !touched.has(clip)) left.add(clip);
   fill(byId("project-clips"), order.map(row));
   drawAll();
@@ -64,6 +67,7 @@ function drawAll() {
 
 function chooseAll() {
   const none = order.every((clip) => left.has(clip));
+  picking = !none;
   for (const clip of order) {
     touched.add(clip);
     if (none) left.delete(clip);
@@ -103,6 +107,7 @@ function row(id, place) {
 function edit(id) {
   const reel = reelOf(id);
   editing = id;
+  picking = false;
   saved(byId("project-form"));
   touched.clear();
   byId("project-name").value = reel.name;
@@ -120,6 +125,7 @@ function edit(id) {
 
 function leave() {
   editing = null;
+  picking = false;
   saved(byId("project-form"));
   byId("project-form").reset();
   left.clear();

@@ -136,6 +136,11 @@ def test_a_reel_of_a_few_of_many_clips_begins_with_none(
     tab.get_by_role("button", name="Choose none").click()
     boxes.nth(2).check()
     expect(tab.locator("#reel-all")).to_have_text("Choose none")
+    # What another tab cuts meanwhile was not picked.
+    api.clip(game, "Another")
+    tab.evaluate("import('/store.js').then(({ load }) => load())")
+    expect(boxes).to_have_count(5)
+    expect(tab.locator("#project-clips input:checked")).to_have_count(1)
     tab.get_by_test_id("project-name").fill("One")
     tab.get_by_test_id("project-create").click()
     expect(tab.get_by_test_id("reel-item")).to_be_visible()

@@ -78,6 +78,15 @@ def test_boxes_within_boxes_do_not_exhaust_the_stack() -> None:
 
 
 @pytest.mark.parametrize(
+    "moov", [index_of(DESCRIBED, media=box("mdhd", bytes(1 << 23))), index_of(("stsd", bytes(1 << 23)))]
+)
+def test_a_huge_box_is_not_copied(moov: bytes) -> None:
+    track = samples.track(moov, 0, b"vide")
+    assert track is not None
+    assert len(samples.assemble(b"", moov, [(track, [Place(0, (5,), 1)], [b"12345"])])) < 1.1 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
     "end",
     [{"media": box("mdhd", b"")}, {"media": box("mdhd", bytes(24)), "track": box("edts", box("elst", b""))}],
     ids=["mdhd", "elst"],

@@ -29,6 +29,8 @@ _UNCOMPRESSED_BYTES: Final = 64
 TICKS: Final = 1000
 # What the small MP4 has of a track, apart from its samples. It does without edit lists and what names other tracks.
 _KEPT: Final = frozenset({"tkhd", "mdhd", "hdlr", "vmhd", "smhd", "gmhd", "dinf"})
+# No such box has more bytes. One of 64 MiB would be copied several times.
+_BOX_BYTES: Final = 1024 * 1024
 # How many sizes are added up at once.
 _BLOCK: Final = 65_536
 # The boxes in which the sample tables are, and what is inside on the way there.
@@ -212,11 +214,13 @@ def _track(moov: bytes, span: Span, places: Sequence[Place], offset: int, within
     content = b""
     for kind, start, end in children(moov, *span):
         if kind == _INNER[within] == "stbl":
-            described = find(moov, start, end, "stsd") or (start, start)
-            content += _box(kind, _box("stsd", moov[slice(*described)]) + _sample_tables(places, offset))
+            first, behind = find(moov, start, end, "stsd") or (start, start)
+            content += _box(
+                kind, _box("stsd", moov[first : min(behind, first + _BOX_BYTES)]) + _sample_tables(places, offset)
+            )
         elif kind == _INNER[within]:
             content += _box(kind, _track(moov, (start, end), places, offset, kind))
-        elif kind in _KEPT:
+        elif kind in _KEPT and end - start <= _BOX_BYTES:
             content += _box(kind, moov[start:end])
     return content
 

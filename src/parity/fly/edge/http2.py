@@ -38,6 +38,11 @@ OUT_HIGH_WATER, OUT_LOW_WATER = 128 * 1024, 32 * 1024
 # Flow-control windows of the edge, in bytes: for a stream, and for the connection.
 STREAM_WINDOW, CONNECTION_WINDOW = 256 * 1024, 1024 * 1024
 MAX_STREAMS = 128
+# How long the edge goes on reading and dropping the body of a request that was answered before it ended, in seconds
+# (nginx's lingering_time is the same). A reset that comes with the response is allowed (RFC 9113, section 8.1), but
+# curl 7.88 then fails with error 92, and httpx 0.28 waits for window until its timeout (measured 2026-11-28). What Fly
+# does is not known.
+LINGER_S = 30.0
 # A head is read up to this multiple of the limit, so that a larger one can be answered with 431.
 HEAD_ROOM = 4
 WRITE_HIGH_WATER = 256 * 1024
@@ -114,6 +119,8 @@ class Http2Connection(asyncio.Protocol):
         self._context, self._end = context, end
         self.transport: asyncio.Transport
         self._streams: dict[int, Http2Stream] = {}
+        # Answered streams whose request has not ended.
+        self._lingering: dict[int, asyncio.TimerHandle] = {}
         self._writable = True
         self._watch = FrameWatch()
         self._clock = HeadClock(context, self._head_overdue)
@@ -180,11 +187,13 @@ class Http2Connection(asyncio.Protocol):
         elif isinstance(event, DataReceived):
             self._data(event)
         elif isinstance(event, StreamEnded | TrailersReceived):
+            self._end_lingering(event.stream_id)
             stream = self._streams.get(event.stream_id)
             if stream and not stream.exchange.request_ended:
                 trailers = list(event.headers) if isinstance(event, TrailersReceived) else []
                 stream.exchange.client_end(trailers)
         elif isinstance(event, StreamReset):
+            self._end_lingering(event.stream_id)
             gone = self._streams.pop(event.stream_id, None)
             if gone:
                 gone.resume_body()
@@ -217,7 +226,7 @@ class Http2Connection(asyncio.Protocol):
             with self._guarded(stream_id):
                 self._h2.send_headers(stream_id, fields, end_stream=True)
                 if event.stream_ended is None:
-                    self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+                    self._linger(stream_id)
             return
         body = Body.NONE
         if event.stream_ended is None:
@@ -320,10 +329,24 @@ class Http2Connection(asyncio.Protocol):
                 stream.watermark()
 
     def forget(self, stream: Http2Stream) -> None:
-        """Remove a stream whose response is complete. Reset it if its request is not."""
+        """Remove a stream whose response is complete. If its request is not, read on for a while."""
         if self._streams.pop(stream.id, None) and not stream.exchange.request_ended:
-            with self._guarded(stream.id):
-                self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR)
+            self._linger(stream.id)
+
+    def _linger(self, stream_id: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._lingering[stream_id] = loop.call_later(LINGER_S, self._lingered, stream_id)
+
+    def _lingered(self, stream_id: int) -> None:
+        del self._lingering[stream_id]
+        with self._guarded(stream_id):
+            self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+        self._flush()
+
+    def _end_lingering(self, stream_id: int) -> None:
+        timer = self._lingering.pop(stream_id, None)
+        if timer:
+            timer.cancel()
 
     def reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
         if self._streams.pop(stream.id, None):
@@ -346,6 +369,8 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - required by asyncio
         self._clock.end()
+        for stream_id in list(self._lingering):
+            self._end_lingering(stream_id)
         streams, self._streams = list(self._streams.values()), {}
         for stream in streams:
             stream.exchange.client_gone()

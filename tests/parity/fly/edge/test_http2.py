@@ -15,6 +15,8 @@ from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset
 from tests.parity.fly.support import Edge, StartEdge, until
 
+from parity.fly.edge import http2
+
 
 class Raw:
     """A client on frames."""
@@ -135,12 +137,21 @@ async def _has(edge: Edge, event: str) -> bool:
     return event in await edge.get("/events")
 
 
-async def test_an_early_answer_stops_the_request_without_an_error(edge: Edge) -> None:
+async def test_an_early_answer_stops_the_request_without_an_error(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "LINGER_S", 0.05)
     async with Raw(edge) as raw:
         raw.request("/early", method="POST", end=False)
         events = await raw.events(StreamReset)
     assert status(events) == "413"
     assert [e.error_code for e in events if isinstance(e, StreamReset)] == [0]
+
+
+@pytest.mark.parametrize("path", ["/early", "/" + "a" * 20_000])
+async def test_a_client_that_sends_its_whole_body_first_gets_an_early_answer(edge: Edge, path: str) -> None:
+    async with edge.client(http2=True) as client:  # httpx reads no response before its body is sent
+        answer = await client.post(path, content=bytes(3_000_000), timeout=60)
+        assert answer.status_code in (413, 414)
+        assert (await client.get("/text")).status_code == 200  # on the same connection
 
 
 async def test_a_machine_that_dies_in_the_middle_resets_the_stream(edge: Edge) -> None:

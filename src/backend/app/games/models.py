@@ -61,7 +61,9 @@ class PreparedUpload(View):
 
 class FinishedPart(Body):
     part_number: Annotated[int, Field(ge=1, le=10_000), WHOLE]
-    etag: Annotated[str, Field(min_length=1, max_length=100, description="ETag header of the PUT of this part.")]
+    etag: Annotated[
+        str, Field(min_length=1, max_length=100, pattern=r"\S", description="ETag header of the PUT of this part.")
+    ]
 
 
 class FinishUpload(Body):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -66,6 +67,31 @@ async def test_a_reel_in_pieces_is_the_reel_that_is_made_at_once(
     one_sound, other_sound = (sound(tools, path) for path in made)
     assert abs(len(one_sound) - len(other_sound)) <= 1024
     assert max(abs(a - b) for a, b in zip(one_sound, other_sound, strict=False)) < 600
+
+
+@pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
+def test_a_tone_goes_on_where_pieces_that_begin_at_key_frames_meet(
+    codec: str, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(render, "KEEP_SECONDS", 1000.0)
+    source = tmp_path / "source.mp4"
+    tone = "sine=f=441:r=44100:d=6,volume=3"
+    inputs = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=6", "-f", "lavfi", "-i", tone]
+    made = ["-g", "25", "-bf", "0", "-c:a", codec, str(source)]
+    subprocess.run([tools.ffmpeg, "-v", "error", *inputs, *made], check=True)
+    store = OneFile(source, tmp_path / "result.mp4")
+    job = ExtractClip("a/games/g/source", "a/clip.mp4", 1.0, 5.0, "draft")
+    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=120, kept=Nothing()))
+    heard = sound(tools, store.result)[4_800:187_200]
+    # Each sample of a tone follows from the two before it.
+    factor = 2 * math.cos(2 * math.pi * 441 / 48_000)
+    clicks = [
+        at / 48_000 + 0.1
+        for at, (a, b, c) in enumerate(zip(heard, heard[1:], heard[2:], strict=False))
+        if abs(c - factor * b + a) > 60
+    ]
+    assert clicks == []
 
 
 def picture(tools: Tools, path: Path) -> list[bytes]:

@@ -38,6 +38,10 @@ _FETCHED, _ENCODED, _JOINED = 0.15, 0.9, 0.95
 
 # A piece that took less time is not stored, because uploading and downloading it would take as long as encoding it.
 KEEP_SECONDS: Final = 4.0
+# A piece that continues a clip is read from this long before its start, because the first sound behind a seek is not
+# complete: AAC overlaps two blocks, and MP3 uses bits of earlier ones. Without this, a piece that begins at a key frame
+# begins with a click (AAC of 44.1 kHz: 20 ms of sound that fades in, measured 2026-11-28 with ffmpeg 6.0).
+PRE_ROLL_SECONDS: Final = 0.2
 
 Report = Callable[[float, str], Awaitable[None]]
 Turn = Callable[[], AbstractAsyncContextManager[object]]
@@ -116,6 +120,7 @@ async def render_reel(
                 workdir,
                 tools,
                 deadline_s,
+                continues=not piece.first,
             )
             if job.options.transition == "fade":
                 part = replace(part, fade_in=piece.first, fade_out=piece.last)
@@ -216,6 +221,7 @@ class _Cut:
                 self.workdir,
                 self.tools,
                 self.deadline_s,
+                continues=done > 0,
             )
             piece = replace(piece, frames=count, max_bytes=job.max_bytes * count // self.frames)
             began = time.monotonic()
@@ -285,8 +291,11 @@ async def _piece(
     workdir: Path,
     tools: Tools,
     deadline_s: float,
+    *,
+    continues: bool,
 ) -> Segment:
     in_file_s = media.video.zero_s + start_s
+    readable_s = in_file_s - (PRE_ROLL_SECONDS if continues else 0.0)
     return Segment(
         source=source,
         media=media,
@@ -296,7 +305,7 @@ async def _piece(
         width=size[0],
         height=size[1],
         quality=quality,
-        seek_s=await seek_point(source, media, in_file_s, tools=tools, deadline_s=deadline_s),
+        seek_s=await seek_point(source, media, readable_s, tools=tools, deadline_s=deadline_s),
         table=await asyncio.to_thread(_table, media.video, workdir),
     )
 

@@ -15,6 +15,8 @@ MAGIC: Final = b"FLV\x01"
 _SOUND, _PICTURE, _SCRIPT = 8, 9, 18
 _HEADER: Final = 11
 _LENGTH_BEHIND: Final = 4
+# Of a picture, before the picture itself, in the enhanced form.
+_PICTURE_HEADER: Final = 8
 # Bytes behind the last tag, of another kind, that players ignore.
 _RUBBISH_BYTES: Final = 1024 * 1024
 
@@ -49,7 +51,7 @@ class Tags:
             elif end > len(self._rest):
                 break
             else:
-                self._tag(bytes(self._rest[at : at + _HEADER + 5]), end - at)
+                self._tag(bytes(self._rest[at : at + _HEADER + _PICTURE_HEADER]), end - at)
                 at = end
         self._offset += at
         del self._rest[:at]
@@ -79,7 +81,7 @@ class Tags:
             self.fault = self.fault or CLOCK_BEGINS_ANEW
         self._latest_ms = max(self._latest_ms, at_ms)
         if kind == _PICTURE:
-            self._last_picture_ms = max(self._last_picture_ms or 0, at_ms)
+            self._last_picture_ms = max(self._last_picture_ms or 0, at_ms + _shown_later_ms(body))
 
 
 def _format(kind: int, body: bytes) -> bytes:
@@ -87,3 +89,13 @@ def _format(kind: int, body: bytes) -> bytes:
     if kind == _PICTURE:
         return body[1:5] if body[0] & 0x80 else bytes([body[0] & 0x0F])
     return body[1:5] if body[0] >> 4 == 9 else bytes([body[0] >> 4])
+
+
+def _shown_later_ms(body: bytes) -> int:
+    """How much later than its tag's time a picture is shown: the composition time of H.264 (E.4.3.1), and of H.264 and
+    HEVC in the enhanced form."""
+    if body[0] & 0x80:
+        has_one, at = body[0] & 0x0F == 1 and body[1:5] in (b"avc1", b"hvc1"), 5
+    else:
+        has_one, at = body[0] & 0x0F == 7 and body[1:2] == b"\x01", 2
+    return int.from_bytes(body[at : at + 3], "big", signed=True) if has_one else 0

@@ -68,9 +68,10 @@ class MediaInfo:
 
 
 def with_last_picture(media: MediaInfo, last_s: float | None) -> MediaInfo:
-    """The length by when the last picture begins, where that differs from what the file tells of itself."""
+    """The length by when the last picture begins, where what the file says differs from it by more than a frame."""
     if last_s is None:
         return media
     frame_s = float(1 / media.video.fps) if media.video.fps else 0.0
     length_s = last_s + frame_s - media.start_s
-    return media if abs(media.duration_s - length_s) <= LENGTH_SLACK_S else replace(media, duration_s=length_s)
+    slack_s = min(LENGTH_SLACK_S, frame_s)
+    return media if abs(media.duration_s - length_s) <= slack_s else replace(media, duration_s=length_s)

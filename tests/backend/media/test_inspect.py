@@ -258,6 +258,11 @@ async def test_an_flv_whose_picture_changes_its_codec_is_refused(tmp_path: Path)
         await look(path, tmp_path)
 
 
+async def test_an_flv_with_b_frames_lasts_until_its_last_picture_was_shown(tmp_path: Path) -> None:
+    path = make(tmp_path / "ordered.flv", 4, "-bf", "3", "-an")
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(4.0, abs=0.01)
+
+
 async def test_an_flv_counts_to_its_last_whole_picture(tmp_path: Path) -> None:
     whole = make(tmp_path / "whole.flv", 12, "-qp", "18")
     path = tmp_path / "cut.flv"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import httpx
 import pytest
 from tests.backend.fakes import FakeStore
 
+from reel import plan, render
+from reel.run import run_ffmpeg
 from reel.tools import find_tools
 
 PREFIX = "staging/users/alice/profiles/main/"
@@ -102,3 +104,28 @@ def stored(store: FakeStore) -> list[str]:
 @pytest.fixture
 def api(client: httpx.AsyncClient, headers: dict[str, str], store: FakeStore) -> Api:
     return Api(client, headers, store)
+
+
+class SecondPiece:
+    """Pieces have a second and are stored, and the first attempt at the second one never ends: until then a stop can
+    come. `encoded` has the names of all files that ffmpeg was to write."""
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+        self.begun = asyncio.Event()
+
+    async def run_ffmpeg(self, command: Sequence[str], **options: Any) -> int:
+        self.encoded.append(command[-1].rsplit("/", 1)[-1])
+        if self.encoded == ["piece-000.mov", "piece-001.mov"]:
+            self.begun.set()
+            await asyncio.Event().wait()
+        return await run_ffmpeg(command, **options)
+
+
+@pytest.fixture
+def second_piece(monkeypatch: pytest.MonkeyPatch) -> SecondPiece:
+    second = SecondPiece()
+    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
+    monkeypatch.setattr(render, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(render, "run_ffmpeg", second.run_ffmpeg)
+    return second

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from tests.backend.fakes import FakeStore, Fault
-from tests.backend.media.conftest import PREFIX, Api, stored, until
+from tests.backend.media.conftest import PREFIX, Api, SecondPiece, stored, until
 
 from app.context import UserContext
 from app.core import Core
@@ -27,7 +27,7 @@ from app.services.worker import Work, WorkFailed, delete_result
 from app.settings import Settings
 from app.storage.interface import StorageUnavailable
 from app.storage.retry import Policy
-from reel import plan, render
+from reel import render
 from reel.run import run_ffmpeg
 
 T = TypeVar("T")
@@ -461,30 +461,16 @@ async def test_a_long_clip_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     make_settings: Callable[..., Settings],
     store: FakeStore,
     make_video: Callable[..., bytes],
-    monkeypatch: pytest.MonkeyPatch,
+    second_piece: SecondPiece,
     kind: str,
 ) -> None:
-    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
-    monkeypatch.setattr(render, "KEEP_SECONDS", 0.0)
-    encoded: list[str] = []
-    second = asyncio.Event()
-
-    async def noted(command: Sequence[str], **options: Any) -> int:
-        encoded.append(command[-1].rsplit("/", 1)[-1])
-        if encoded == ["piece-000.mov", "piece-001.mov"]:
-            second.set()
-            await asyncio.Event().wait()
-        return await run_ffmpeg(command, **options)
-
-    monkeypatch.setattr(render, "run_ffmpeg", noted)
-
     async def begin(app: FastAPI, api: Api) -> str:
         clip = await api.clip((await api.upload(make_video()))["id"], 0, 3)
         if kind == "export":
             path = f"/api/exports/{(await api.export([clip]))['id']}"
         else:
             path = f"/api/extractions/{(await api.call('POST', f'/api/clips/{clip}/extract', expect=202))['id']}"
-        await asyncio.wait_for(second.wait(), 30)
+        await asyncio.wait_for(second_piece.begun.wait(), 30)
         return path
 
     async def resume(app: FastAPI, api: Api) -> Any:
@@ -494,7 +480,7 @@ async def test_a_long_clip_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     assert len([key for key in stored(store) if ".pieces/" in key]) == 1
     job = await serve(store, make_settings(), resume)
     assert job["status"] == "complete"
-    assert encoded[2:-1] == ["piece-001.mov", "piece-002.mov"]
+    assert second_piece.encoded[2:-1] == ["piece-001.mov", "piece-002.mov"]
     assert job["duration"] == pytest.approx(3, abs=0.1)
     assert [key for key in stored(store) if ".pieces/" in key] == []
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from tests.backend.fakes import FakeStore
-from tests.backend.media.conftest import PREFIX, Api, stored, until
+from tests.backend.media.conftest import PREFIX, Api, SecondPiece, stored, until
 from tests.backend.media.test_jobs import hold, serve
 
 from app.games import previews
@@ -134,27 +134,13 @@ async def test_a_preview_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     make_settings: Callable[..., Settings],
     store: FakeStore,
     make_video: Callable[..., bytes],
-    monkeypatch: pytest.MonkeyPatch,
+    second_piece: SecondPiece,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
-    monkeypatch.setattr(render, "KEEP_SECONDS", 0.0)
-    encoded: list[str] = []
-    second = asyncio.Event()
-
-    async def noted(command: Sequence[str], **options: Any) -> int:
-        encoded.append(command[-1].rsplit("/", 1)[-1])
-        if encoded == ["piece-000.mov", "piece-001.mov"]:
-            second.set()
-            await asyncio.Event().wait()
-        return await run_ffmpeg(command, **options)
-
-    monkeypatch.setattr(render, "run_ffmpeg", noted)
-
     async def begin(_: FastAPI, api: Api) -> str:
         game: str = (await api.upload(make_video()))["id"]
         await api.call("POST", f"/api/games/{game}/preview", expect=202)
-        await asyncio.wait_for(second.wait(), 30)
+        await asyncio.wait_for(second_piece.begun.wait(), 30)
         return game
 
     async def resume(_: FastAPI, api: Api) -> Any:
@@ -163,7 +149,7 @@ async def test_a_preview_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     game = await serve(store, make_settings(), begin)
     preview = await serve(store, make_settings(), resume)
     assert preview["status"] == "complete"
-    assert encoded == ["piece-000.mov", *["piece-001.mov"] * 2, "piece-002.mov", "clip.mp4"]
+    assert second_piece.encoded == ["piece-000.mov", *["piece-001.mov"] * 2, "piece-002.mov", "clip.mp4"]
     path = tmp_path / "preview.mp4"
     await store.download(f"{PREFIX}{preview['key']}", path)
     assert (await probe(path, tools=find_tools())).duration_s == pytest.approx(3, abs=0.05)

@@ -137,7 +137,7 @@ def test_a_question_that_is_open_when_the_token_is_withdrawn_can_be_left(context
             tab = opened(contexts(), known)
             expect(tab.get_by_test_id("token-dialog")).to_be_visible()
         with backend(api, tmp_path / "data", CORS_ORIGINS=known):
-            # The first answer shows that no token is asked for; nobody has to try again.
+            # The first answer shows that no token is needed, so the user need not try again.
             tab.keyboard.press("Escape")
             expect(tab.get_by_test_id("profile-name")).to_be_visible()
             expect(tab.get_by_test_id("error-banner")).to_be_hidden()

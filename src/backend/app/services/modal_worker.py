@@ -126,7 +126,7 @@ class ModalWorker:
         raise WorkFailed("Modal lost the call twice; try again later")
 
     async def _spawn(self, function: str, payload: dict[str, Any]) -> str:
-        """Begin a call. A cancellation waits for its id, because without that nobody could cancel the call."""
+        """Begin a call. A cancellation waits for the id of the call, which it needs to cancel the call."""
         begun = asyncio.ensure_future(self._client.spawn(function, payload))
         try:
             return await asyncio.shield(begun)

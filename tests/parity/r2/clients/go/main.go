@@ -70,9 +70,11 @@ func main() {
 		Bucket: bucket, Key: aws.String("go/large"), Body: bytes.NewReader(nil), IfNoneMatch: aws.String("*"),
 	})
 	seen["create again"] = code(err)
+	// Few bytes: while Go still sends, it may close the connection before it has read a response that came early.
+	few := large[:1000]
 	_, err = client(aws.RequestChecksumCalculationWhenSupported).PutObject(ctx, &s3.PutObjectInput{
-		Bucket: bucket, Key: aws.String("go/default"), Body: io.MultiReader(bytes.NewReader(large)),
-		ContentLength: aws.Int64(int64(len(large))),
+		Bucket: bucket, Key: aws.String("go/default"), Body: io.MultiReader(bytes.NewReader(few)),
+		ContentLength: aws.Int64(int64(len(few))),
 	})
 	seen["default checksums"] = code(err)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -27,51 +29,62 @@ STEPS = 25
 PAIRS = int(os.environ.get("PAIRS", "500"))
 ORDERS = ((0, 1), (1, 0))
 
-names = st.sampled_from(["a", "b", "c"])
-seconds = st.sampled_from([0.0, 1.0, 10.0, 40.0, 99.0, 120.0])
-options = st.fixed_dictionaries(
-    {},
-    optional={
-        "overlay_text": names,
-        "aspect": st.sampled_from(["16:9", "1:1"]),
-        "quality": st.sampled_from(["draft", "high"]),
-    },
-)
-profile_settings = st.fixed_dictionaries(
-    {}, optional={"overlay_text": names, "theme": st.sampled_from(["dark", "light"])}
-)
+NAMES = ["a", "b", "c"]
+SECONDS = [0.0, 1.0, 10.0, 40.0, 99.0, 120.0]
 
 
-def operations(state: State) -> st.SearchStrategy[Operation]:
-    """Operations on what there is or was; one on something that never was would only say 404."""
-    games, clips = st.sampled_from(sorted(state.games)), st.sampled_from(sorted(state.clips) or ["clip_0"])
-    projects = st.sampled_from(sorted(state.projects) or ["project_0"])
-    exports = st.sampled_from(sorted(state.exports) or ["export_0"])
-    placed = st.lists(clips, max_size=3) if state.clips else st.just([])
-    change = st.fixed_dictionaries({}, optional={"name": names, "clip_ids": placed, "options": options})
-    bounds = st.fixed_dictionaries({}, optional={"name": names, "start": seconds, "end": seconds})
-    # What meets something else comes first: shrinking and a short run find it sooner.
-    return st.one_of(
-        st.builds(model.change_project, projects, change),
-        st.builds(model.change_clip, clips, bounds),
-        st.builds(model.delete_clip, clips),
-        st.builds(model.extract, clips),
-        st.builds(model.create_export, projects),
-        st.builds(model.cancel, exports),
-        st.builds(model.retry, exports),
-        st.builds(model.create_project, names, placed, options),
-        st.builds(model.create_clip, games, names, seconds, seconds),
-        st.builds(model.delete_project, projects),
-        st.builds(model.delete_game, games, st.booleans()),
-        st.builds(model.finalize, games),
-        st.builds(model.change_settings, profile_settings),
-        st.builds(model.replace_settings, profile_settings),
-        st.builds(model.rename_game, games, names),
-        st.builds(model.upload_urls, games),
-        st.builds(model.preview, games),
-        st.builds(model.rename_export, exports, names),
-        st.builds(model.delete_export, exports),
-    )
+def random_operation(state: State, chance: random.Random) -> Operation:
+    """An operation on what there is or was; one on something that never was would only say 404."""
+
+    def one(ids: Iterable[str], none: str) -> str:
+        return chance.choice(sorted(ids) or [none])
+
+    def some(**choices: Callable[[], Any]) -> dict[str, Any]:
+        return {name: choose() for name, choose in choices.items() if chance.random() < 0.5}
+
+    def name() -> str:
+        return chance.choice(NAMES)
+
+    def second() -> float:
+        return chance.choice(SECONDS)
+
+    def placed() -> list[str]:
+        return chance.choices(sorted(state.clips), k=chance.randint(0, 3)) if state.clips else []
+
+    def options() -> dict[str, Any]:
+        return some(
+            overlay_text=name,
+            aspect=lambda: chance.choice(["16:9", "1:1"]),
+            quality=lambda: chance.choice(["draft", "high"]),
+        )
+
+    def profile_settings() -> dict[str, Any]:
+        return some(overlay_text=name, theme=lambda: chance.choice(["dark", "light"]))
+
+    game, clip = one(state.games, ""), one(state.clips, "clip_0")
+    project, export = one(state.projects, "project_0"), one(state.exports, "export_0")
+    kinds: list[Callable[[], Operation]] = [
+        lambda: model.change_project(project, some(name=name, clip_ids=placed, options=options)),
+        lambda: model.change_clip(clip, some(name=name, start=second, end=second)),
+        lambda: model.delete_clip(clip),
+        lambda: model.extract(clip),
+        lambda: model.create_export(project),
+        lambda: model.cancel(export),
+        lambda: model.retry(export),
+        lambda: model.create_project(name(), placed(), options()),
+        lambda: model.create_clip(game, name(), second(), second()),
+        lambda: model.delete_project(project),
+        lambda: model.delete_game(game, chance.random() < 0.5),
+        lambda: model.finalize(game),
+        lambda: model.change_settings(profile_settings()),
+        lambda: model.replace_settings(profile_settings()),
+        lambda: model.rename_game(game, name()),
+        lambda: model.upload_urls(game),
+        lambda: model.preview(game),
+        lambda: model.rename_export(export, name()),
+        lambda: model.delete_export(export),
+    ]
+    return chance.choice(kinds)()
 
 
 async def play(two: Machines, state: State, on: list[int], pair: list[Operation], *, at_once: bool) -> State:
@@ -126,11 +139,13 @@ class Pairs(RuleBasedStateMachine):
         self.runner.run(self.two.add_game(f"game{self.games}", machine, uploading=uploading))
         self.state = self.runner.run(self.two.look(model.read_state))
 
-    @rule(data=st.data(), first=st.integers(0, 1), second=st.integers(0, 1), at_once=st.booleans())
-    def pair(self, data: st.DataObject, first: int, second: int, at_once: bool) -> None:
+    # A seed, because Hypothesis must not draw from the state: after a race it may differ in a repetition.
+    @rule(seed=st.integers(0, 2**32), first=st.integers(0, 1), second=st.integers(0, 1), at_once=st.booleans())
+    def pair(self, seed: int, first: int, second: int, at_once: bool) -> None:
         if not self.state.games:
             self.add_game(first, False)
-        pair = [data.draw(operations(self.state)), data.draw(operations(self.state))]
+        chance = random.Random(seed)
+        pair = [random_operation(self.state, chance), random_operation(self.state, chance)]
         self.play([first, second], pair, at_once=at_once)
 
 

@@ -28,6 +28,7 @@ EVERY = [
     replace(PLAIN, fade_in=True, fade_out=True, overlay=Path("/w/overlay.png")),
     replace(PLAIN, media=replace(MEDIA, audio=None), overlay=Path("/w/overlay.png")),
     replace(PLAIN, seek_s=0.5, media=replace(MEDIA, video=replace(PICTURE, interlaced=True, full_range=True))),
+    replace(PLAIN, media=replace(MEDIA, container="mpegts", video=replace(PICTURE, codec="hevc"))),
     replace(PLAIN, table=Path("/w/hlg.cube"), media=replace(MEDIA, video=replace(PICTURE, transfer="hlg"))),
 ]
 

@@ -39,8 +39,8 @@ MOST_CHANNELS: Final = 8
 FIRST_TWO: Final = "pan=stereo|c0=c0|c1=c1"
 # The picture at the start of a piece may have begun this long before, if it is the last one of the file.
 HOLD_SECONDS: Final = 10.0
-# Their decoders show grey, or changes on grey, in the place of a picture that depends on missing ones; those of the other
-# codecs show nothing (measured 2026-11-28 with ffmpeg 6.0).
+# Their decoders show grey, or changes on grey, in the place of a picture that depends on missing ones. Those of the
+# other codecs show nothing (measured 2026-11-28 with ffmpeg 6.0).
 _SHOWS_GREY: Final = frozenset({"hevc", "mpeg4", "h263", "flv1"})
 # After so long, pictures are shown even where none is a key frame: some encoders renew a part of each picture instead.
 _WITHOUT_KEY_S: Final = 20

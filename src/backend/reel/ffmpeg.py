@@ -196,7 +196,7 @@ def segment_filters(piece: Segment) -> str:
     lead_s = piece.start_s - (0.0 if piece.is_transport else piece.begins_s)
     ahead_s = lead_s + piece.media.video.late_s
     video = [
-        *_from_key_frame(piece.media),
+        *from_key_frame(piece.media),
         *(_without_fields(piece.media.video) if piece.media.video.interlaced else []),
         *([f"setpts=PTS-{ahead_s:.6f}/TB"] if ahead_s > 0 else []),
         # Each frame is shown until the next one; the first one also before its time, the last one also after its end.
@@ -245,7 +245,7 @@ def segment_filters(piece: Segment) -> str:
     return ";".join([f"{picture}{','.join(video)}[plain]", laid, *graph])
 
 
-def _from_key_frame(media: MediaInfo) -> list[str]:
+def from_key_frame(media: MediaInfo) -> list[str]:
     """A filter that leaves out what is decoded before the first key frame. A live capture may begin between two.
 
     Not for MP4, where an edit list may begin behind a key frame: that one is decoded, but does not get here."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from reel.errors import ReelError, UnusableVideo
-from reel.ffmpeg import SAFE_DEMUXERS
+from reel.ffmpeg import SAFE_DEMUXERS, from_key_frame
+from reel.media import MediaInfo
 from reel.payloads import (
     DetectedFrame,
     DetectedItem,
@@ -22,6 +23,7 @@ from reel.payloads import (
 from reel.probe import probe
 from reel.render import MediaStore, Report, extract_clip, render_reel
 from reel.run import read_output
+from reel.seek import seek_point
 from reel.tools import Tools, find_tools
 from video_jobs.motion import HEIGHT, WIDTH, moving_boxes, sample_times
 
@@ -64,13 +66,15 @@ async def detect(payload: dict[str, Any], store: MediaStore) -> dict[str, Any]:
     return DetectPlayersResult(tuple(items)).to_dict()
 
 
-def frame_pair_command(source: Path, at_s: float, tools: Tools) -> list[str]:
-    """Two small grey frames, a tenth of a second apart, as raw bytes."""
+def frame_pair_command(source: Path, media: MediaInfo, at_s: float, seek_s: float, tools: Tools) -> list[str]:
+    """Two small grey frames, a tenth of a second apart, as raw bytes. ffmpeg reads from `seek_s` on (`reel.seek`)."""
+    filters = [*from_key_frame(media), f"fps={1 / _FRAME_STEP_S:g}", f"scale={WIDTH}:{HEIGHT}", "format=gray"]
     return [
         *(tools.ffmpeg, "-nostdin", "-v", "error", "-threads", "1"),
         *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file,pipe"),
-        *("-ss", f"{at_s:.3f}", "-i", f"file:{source}", "-map", "0:v:0", "-frames:v", "2"),
-        *("-vf", f"fps={1 / _FRAME_STEP_S:g},scale={WIDTH}:{HEIGHT},format=gray", "-f", "rawvideo", "pipe:1"),
+        *(("-noaccurate_seek", "-ss", f"{seek_s:.3f}") if seek_s > 0 else ()),
+        *("-i", f"file:{source}", "-ss", f"{at_s - seek_s:.3f}", "-map", f"0:{media.video.index}", "-frames:v", "2"),
+        *("-vf", ",".join(filters), "-f", "rawvideo", "pipe:1"),
     ]
 
 
@@ -82,7 +86,10 @@ async def _detect_item(item: DetectItem, source: Path, count: int, tools: Tools)
     for at_s in sample_times(item.start_s, min(item.end_s, media.duration_s), count):
         # The last instant has no second frame to compare with.
         start_s = max(0.0, min(at_s, media.duration_s - 3 * _FRAME_STEP_S))
-        raw = await read_output(frame_pair_command(source, start_s, tools), deadline_s=FRAME_DEADLINE_S)
+        in_file_s = media.video.zero_s + start_s
+        seek_s = await seek_point(source, media, in_file_s, tools=tools, deadline_s=FRAME_DEADLINE_S)
+        command = frame_pair_command(source, media, in_file_s, seek_s, tools)
+        raw = await read_output(command, deadline_s=FRAME_DEADLINE_S)
         size = WIDTH * HEIGHT
         boxes = moving_boxes(raw[:size], raw[size:]) if len(raw) == 2 * size else ()
         frames.append(DetectedFrame(time_s=round(start_s, 3), boxes=boxes))

@@ -42,6 +42,8 @@ MP2: Final = ("-c:a", "mp2", "-ac", "2")
 MP2_MONO: Final = ("-c:a", "mp2", "-ac", "1")
 FRAME_S: Final = 0.04
 BEFORE_ZERO: Final = ("-output_ts_offset", "-1", "-avoid_negative_ts", "disabled")
+DTS: Final = ("-c:a", "dca", "-strict", "-2")
+AMR: Final = ("-c:a", "libopencore_amrnb", "-ac", "1", "-ar", "8000")
 MP3: Final = ("-c:a", "libmp3lame")
 TO_601_FULL: Final = "scale=out_color_matrix=bt601:out_range=pc"
 SECOND_PICTURE: Final = ("-f", "lavfi", "-t", "6", "-i", "color=c=green:size=320x180:rate=25")
@@ -446,6 +448,12 @@ CELLS: Final = (
     Cell("avi-h264-b-pyramid", "avi", video=B_PYRAMID, audio=MP3, frame_slack=0),
     Cell("adpcm-mov", "mov", audio=("-c:a", "adpcm_ima_qt")),
     Cell("adpcm-refused", "avi", audio=("-c:a", "adpcm_yamaha"), refused="adpcm_yamaha"),
+    # Codecs of sound for which ffmpeg writes a wrong header into an AVI, and some for which it is right.
+    *(
+        Cell(f"avi-{audio[1]}", "avi", audio=audio, refused="times of the sound are wrong")
+        for audio in (DTS, AMR, ("-c:a", "eac3"), ("-c:a", "libvorbis"))
+    ),
+    *(Cell(f"avi-{audio[1]}", "avi", audio=audio) for audio in (AC3_SIX, AAC, (*MP3, "-q:a", "2"), ("-c:a", "flac"))),
     # Sound that changes in the middle of a recording.
     Cell("changes-to-stereo", "ts", audio=AAC_SIX, changes=((64, AAC),), sound_slack_s=FRAME_S),
     Cell("changes-to-surround", "ts", audio=AAC, changes=((64, AAC_SIX), (80, AAC)), sound_slack_s=FRAME_S),

@@ -128,6 +128,15 @@ def key_frames(path: Path, stream: int, from_s: float, to_s: float, *, tools: To
     ]
 
 
+def durations(path: Path, stream: int, packets: int, *, tools: Tools) -> list[str]:
+    """ffprobe command: time and duration of a stream's first packets, one packet per line."""
+    return [
+        *(tools.ffprobe, "-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
+        *("-select_streams", str(stream), "-show_entries", "packet=pts_time,duration_time", "-print_format", "csv=p=0"),
+        *("-read_intervals", f"%+#{packets}", _file(path)),
+    ]
+
+
 def decoded(path: Path, seconds: int | None, *, key_frames_only: bool, tools: Tools) -> list[str]:
     """ffprobe command: the stream and the size of each packet, and the stream, the time and the type (I, P, B) of each
     decoded frame, in the first seconds (None: in all), one per line. Frames count that a decoder considers incomplete,

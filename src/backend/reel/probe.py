@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from reel.tools import Tools
 PROBE_DEADLINE_S = 60.0
 _TRUNCATED_SIGNS = ("moov atom not found", "partial file", "File ended prematurely", "End of file")
 
+# Of sound, enough for more than ten seconds.
+_PACKETS = 2000
 # By this part of a constant rate at most, the average may differ from it.
 _SAME_RATE = Fraction(1, 200)
 
@@ -88,6 +91,20 @@ async def decode(
         Decoded(len(size), sum(size), times, name in dependent)
         for name, size, times in zip(names, sizes, shown, strict=True)
     ]
+
+
+async def lasts(path: Path, stream: int, *, tools: Tools, deadline_s: float) -> tuple[float, float]:
+    """How long the first packets of a stream last by their times, and by their contents, in seconds; (0, 0) where
+    ffprobe does not know both of each. Raises FfmpegFailed, FfmpegTimedOut."""
+    command = ffmpeg.durations(path, stream, _PACKETS, tools=tools)
+    output = (await read_output(command, deadline_s=deadline_s)).decode("ascii", "replace")
+    try:
+        packets = [(float(begins), float(length)) for begins, length, *_ in csv.reader(output.splitlines())]
+    except ValueError:
+        return 0.0, 0.0
+    if not packets:
+        return 0.0, 0.0
+    return packets[-1][0] - packets[0][0], sum(length for _, length in packets[:-1])
 
 
 def read_probe(found: Mapping[str, Any]) -> MediaInfo:

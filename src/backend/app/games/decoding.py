@@ -16,7 +16,7 @@ from reel import samples
 from reel.boxes import Span
 from reel.errors import NotAVideo, UnusableVideo
 from reel.media import MediaInfo
-from reel.probe import Decoded, decode
+from reel.probe import Decoded, decode, lasts
 from reel.samples import TICKS, Place
 from reel.tools import find_tools
 
@@ -31,6 +31,9 @@ LEAST_PACKETS: Final = 8
 LEAST_SOUND_BYTES: Final = 16 * 1024
 # AAC decodes 1 of 200 random packets, AV1 1 of 60 (measured 2026-11-28 with ffmpeg 6.0).
 LEAST_SHARE: Final = 1 / 20
+
+# What is right varies by the length of a packet.
+PACES: Final = (0.8, 1.25)
 
 Read = Callable[[int, int], Awaitable[bytes]]
 
@@ -119,6 +122,20 @@ async def check_beginning(path: Path, length: int, media: MediaInfo) -> None:
         )
     if any(_is_undecodable(sound, LEAST_SOUND_BYTES) for sound in heard):
         raise UnusableVideo(_SOUND)
+
+
+async def check_pace(path: Path, media: MediaInfo) -> None:
+    """Raises UnusableVideo where the sound of an AVI has other times than it lasts. An AVI has no times: ffmpeg counts
+    bytes or blocks, as the header says. Where that is wrong (as ffmpeg itself writes DTS, E-AC-3, AMR and Vorbis), the
+    sound of a clip would be silent or that of another place."""
+    if media.audio is None:
+        return
+    times_s, sound_s = await lasts(path, media.audio.index, tools=find_tools(), deadline_s=DECODE_SECONDS)
+    if sound_s and not PACES[0] <= times_s / sound_s <= PACES[1]:
+        raise UnusableVideo(
+            f"The times of the sound are wrong: by them, its first {sound_s:.2f} s last {times_s:.2f} s. An AVI can "
+            f"hardly hold sound in {media.audio.codec}: export the video as an MP4 or MKV, and upload that"
+        )
 
 
 def _is_undecodable(found: Decoded, least_bytes: float = math.inf) -> bool:

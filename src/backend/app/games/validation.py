@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
-from app.games.decoding import check_beginning, check_samples
+from app.games.decoding import check_beginning, check_pace, check_samples
 from reel import avi, boxes, flv, fragments, index, matroska, transport
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import LENGTH_SLACK_S, MediaInfo, with_last_picture
@@ -167,8 +167,10 @@ async def _look(read: Read, size: int, path: Path) -> Seen:
         return await _look_at_segment(read, size, head, media)
     if head.startswith(flv.MAGIC):
         return media, flv.Tags(size)
-    if head.startswith(b"RIFF") and await avi.another_begins(read, size):
-        raise UnusableVideo(JOINED)
+    if head.startswith(b"RIFF"):
+        await check_pace(path, media)
+        if await avi.another_begins(read, size):
+            raise UnusableVideo(JOINED)
     return media, None
 
 

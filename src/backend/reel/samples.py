@@ -77,10 +77,12 @@ def pictures(moov: bytes, track: Span, count: int) -> list[Place]:
     return _within(_places(moov, tables, samples, count))
 
 
-def lists_keys(moov: bytes, track: Span) -> bool:
-    """Whether the index lists key frames (stss). Where it does not, every sample is one (8.6.2)."""
+def first_key(moov: bytes, track: Span) -> int | None:
+    """The number of the first sample, from 1, that the index lists as a key frame (stss): 0 where the list is empty,
+    None where there is none. Without a list, every sample is a key frame (8.6.2)."""
     tables = _tables(moov, track)
-    return tables is not None and find(moov, *tables, "stss") is not None
+    keys = tables and find(moov, *tables, "stss")
+    return keys and (u32(moov, keys[0] + 8) if u32(moov, keys[0] + 4) and keys[1] - keys[0] >= 12 else 0)
 
 
 def sounds(moov: bytes, track: Span) -> list[Place]:

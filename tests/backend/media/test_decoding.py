@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.backend.media.test_inspect import FRAGMENTED, MIB, VP8, look, make
+from tests.backend.media.test_inspect import FRAGMENTED, MIB, VP8, look, make, rebuilt
 from tests.reel.matrix import OneFile
 
 from reel import ffmpeg
@@ -129,17 +129,39 @@ async def test_the_samples_of_a_valid_mp4_are_decoded(options: Sequence[str], tm
     assert (await look(path, tmp_path)).duration_s == pytest.approx(SECONDS, abs=0.1)
 
 
-@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-async def test_an_index_that_calls_every_picture_a_key_frame_must_be_right(codec: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "codec",
+    [("libx264",), ("mpeg4",), ("libaom-av1", "-cpu-used", "8", "-usage", "realtime")],
+    ids=lambda codec: codec[0],
+)
+async def test_an_index_that_calls_every_picture_a_key_frame_must_be_right(
+    codec: tuple[str, ...], tmp_path: Path
+) -> None:
     path = tmp_path / "no-list.mp4"
     for name, options in {"each": ("-g", "1"), "some": ("-g", "50")}.items():
-        whole = make(tmp_path / f"{name}.mp4", SECONDS, "-c:v", codec, "-pix_fmt", "yuv420p", *options)
+        whole = make(tmp_path / f"{name}.mp4", SECONDS, "-pix_fmt", "yuv420p", "-c:v", *codec, *options)
         path.write_bytes(whole.read_bytes().replace(b"stss", b"free"))
         if name == "each":
             assert (await look(path, tmp_path)).duration_s == pytest.approx(SECONDS, abs=0.1)
         else:
             with pytest.raises(UnusableVideo, match="every picture a key frame"):
                 await look(path, tmp_path)
+
+
+@pytest.mark.parametrize("left_out", [0, 1, 2])
+async def test_an_index_must_list_the_first_picture_as_a_key_frame_or_none(left_out: int, tmp_path: Path) -> None:
+    def shorter(body: bytes) -> bytes:
+        count = 0 if left_out == 2 else int.from_bytes(body[4:8], "big") - left_out
+        return body[:4] + count.to_bytes(4, "big") + body[8 + 4 * left_out :]
+
+    whole = make(tmp_path / "whole.mp4", SECONDS)
+    path = tmp_path / "changed.mp4"
+    path.write_bytes(rebuilt(whole.read_bytes(), {"stss": shorter}))
+    if left_out == 1:
+        with pytest.raises(UnusableVideo, match="picture 26 as its first key frame"):
+            await look(path, tmp_path)
+    else:
+        assert (await look(path, tmp_path)).duration_s == pytest.approx(SECONDS, abs=0.1)
 
 
 async def test_not_all_of_a_long_beginning_is_decoded_to_find_a_sound_that_begins_later(

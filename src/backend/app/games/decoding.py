@@ -15,6 +15,7 @@ from typing import Final
 from reel import samples
 from reel.boxes import Span
 from reel.errors import NotAVideo, UnusableVideo
+from reel.formats import INTRA_CODECS
 from reel.media import MediaInfo
 from reel.probe import Decoded, decode, lasts
 from reel.samples import TICKS, Place
@@ -65,25 +66,32 @@ async def check_samples(read: Read, size: int, kind: bytes, moov: bytes, media: 
     heard = await asyncio.to_thread(samples.sounds, moov, track) if track else []
     if track and heard:
         parts.append((track, heard, await _contents(read, size, heard)))
-    await _decode_places(kind, moov, parts, path)
+    await _decode_places(kind, moov, parts, media.video.codec, path)
     return True
 
 
 async def _decode_places(
-    kind: bytes, moov: bytes, parts: list[tuple[Span, list[Place], list[bytes]]], path: Path
+    kind: bytes, moov: bytes, parts: list[tuple[Span, list[Place], list[bytes]]], codec: str, path: Path
 ) -> None:
     await asyncio.to_thread(lambda: path.write_bytes(samples.assemble(kind, moov, parts)))
     found = await decode(
         path, range(len(parts)), None, key_frames_only=False, tools=find_tools(), deadline_s=DECODE_SECONDS
     )
     shown = parts[0][1]
-    if found[0].dependent and not samples.lists_keys(moov, parts[0][0]):
-        raise UnusableVideo(
-            "The index of the video calls every picture a key frame, and some depend on others, so a cut would begin "
-            "with a wrong picture. Make it anew (ffmpeg -i IN OUT.mp4) and upload that"
-        )
     bad = _bad(shown, found[0])
-    if 2 * sum(bad) >= len(bad) or any(one and other for one, other in pairwise(bad)):
+    useless = 2 * sum(bad) >= len(bad) or any(one and other for one, other in pairwise(bad))
+    first_key = samples.first_key(moov, parts[0][0])
+    if first_key is None and (found[0].dependent or (useless and codec not in INTRA_CODECS)):
+        raise UnusableVideo(
+            "The index of the video calls every picture a key frame, and some depend on others or are damaged, so a "
+            "cut would begin with a wrong picture. Make it anew (ffmpeg -i IN OUT.mp4) and upload that"
+        )
+    if first_key is not None and first_key > 1:  # ffmpeg would go on to that one
+        raise UnusableVideo(
+            f"The index of the video lists picture {first_key} as its first key frame, so nothing before that can be "
+            "cut. Make it anew (ffmpeg -i IN OUT.mp4) and upload that"
+        )
+    if useless:
         raise NotAVideo(
             f"The picture of the video cannot be decoded: {sum(bad)} of {len(bad)} key frames from its whole length "
             f"are damaged or in a form that is not supported here, the first of them at byte "

@@ -42,6 +42,10 @@ MP2: Final = ("-c:a", "mp2", "-ac", "2")
 MP2_MONO: Final = ("-c:a", "mp2", "-ac", "1")
 FRAME_S: Final = 0.04
 BEFORE_ZERO: Final = ("-output_ts_offset", "-1", "-avoid_negative_ts", "disabled")
+TRUEHD_THEN_AC3: Final = (
+    *("-map", "0", "-map", "1", "-map", "1"),
+    *("-c:a:0", "truehd", "-strict", "-2", "-ac:a:0", "2", "-c:a:1", "ac3"),
+)
 DTS: Final = ("-c:a", "dca", "-strict", "-2")
 AMR: Final = ("-c:a", "libopencore_amrnb", "-ac", "1", "-ar", "8000")
 MP3: Final = ("-c:a", "libmp3lame")
@@ -448,6 +452,9 @@ CELLS: Final = (
     Cell("avi-h264-b-pyramid", "avi", video=B_PYRAMID, audio=MP3, frame_slack=0),
     Cell("adpcm-mov", "mov", audio=("-c:a", "adpcm_ima_qt")),
     Cell("adpcm-refused", "avi", audio=("-c:a", "adpcm_yamaha"), refused="adpcm_yamaha"),
+    Cell("truehd-first", "mkv", audio=TRUEHD_THEN_AC3),
+    Cell("truehd-first-m2ts", "m2ts", audio=TRUEHD_THEN_AC3, container=("-mpegts_m2ts_mode", "1", "-f", "mpegts")),
+    Cell("truehd-alone", "mkv", audio=("-c:a", "truehd", "-strict", "-2"), refused="truehd"),
     # Codecs of sound for which ffmpeg writes a wrong header into an AVI, and some for which it is right.
     *(
         Cell(f"avi-{audio[1]}", "avi", audio=audio, refused="times of the sound are wrong")

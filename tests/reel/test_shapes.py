@@ -121,7 +121,8 @@ def test_sound_that_a_transport_stream_only_announces_is_left_out() -> None:
     stream = {"format_name": "mpegts"}
     assert read_probe({"format": stream, "streams": [picture, absent, heard]}).audio.index == 2  # type: ignore[union-attr]
     assert read_probe({"format": stream, "streams": [picture, absent]}).audio is None
-    for sounds, container in (([unknown, heard], "mpegts"), ([absent], "mov,mp4")):
+    assert read_probe({"format": stream, "streams": [picture, unknown, heard]}).audio.index == 2  # type: ignore[union-attr]
+    for sounds, container in (([unknown], "mpegts"), ([absent], "mov,mp4")):
         with pytest.raises(UnusableVideo):
             read_probe({"format": {"format_name": container}, "streams": [picture, *sounds]})
 

@@ -192,13 +192,15 @@ def _preferred(streams: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 
 def _heard(sounds: list[Mapping[str, Any]], container: str) -> list[Mapping[str, Any]]:
-    """Those to choose from: without sound that a transport stream announces and does not have, and without descriptions
-    for the blind where there is anything else."""
+    """Those to choose from: without sound that a transport stream announces and does not have. Where there is anything
+    else, also without sound that cannot be decoded here (a Blu-ray has TrueHD, then the same in AC-3), and without
+    descriptions for the blind."""
     if "mpegts" in container:
         # Without a decoder, ffprobe knows no rate of a sound that is there.
         sounds = [
             one for one in sounds if int(one.get("sample_rate") or 0) or one.get("codec_name") not in AUDIO_CODECS
         ]
+    sounds = [sound for sound in sounds if sound.get("codec_name") in AUDIO_CODECS] or sounds
     plain = [sound for sound in sounds if not (sound.get("disposition") or {}).get("visual_impaired")]
     return plain or sounds
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 MAX_PARTS: Final = 256
+_LISTS: Final = (b"RIFF", b"LIST")
 
 
 async def another_begins(read: Callable[[int, int], Awaitable[bytes]], size: int) -> bool:
@@ -21,4 +24,17 @@ async def another_begins(read: Callable[[int, int], Awaitable[bytes]], size: int
             return True
         length = int.from_bytes(header[4:8], "little")
         offset += 8 + length + length % 2
+    return False
+
+
+def is_torn(path: Path) -> bool:
+    """Whether something else stands where a chunk should begin: what was there is lost."""
+    size, offset = path.stat().st_size, 0
+    with path.open("rb", buffering=0) as file:
+        while offset + 8 <= size:
+            header = os.pread(file.fileno(), 8, offset)
+            if not header[:4].replace(b" ", b"0").isalnum():
+                return True
+            length = int.from_bytes(header[4:], "little")
+            offset += 12 if header[:4] in _LISTS else 8 + length + length % 2
     return False

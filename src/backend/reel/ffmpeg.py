@@ -164,6 +164,7 @@ def segment(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *(("-noaccurate_seek", "-ss", f"{piece.begins_s:.6f}") if piece.begins_s > 0 else ()),
         # Where the clock of a transport stream goes back by more than 0.1 s, ffmpeg would move what follows.
         *(("-copyts", "-start_at_zero") if piece.is_transport else ()),
+        *_by_index(piece.media),
         # A stream that changes its form goes on in the same graph: a new one would begin to count frames again. A
         # picture of another size is scaled; sound of another layout or rate ends the command with SOUND_CHANGES.
         # Fields are rows: the graph turns a picture with fields itself, after it has put them together.
@@ -193,6 +194,7 @@ def sound_of(piece: Segment, output: Path, *, tools: Tools) -> list[str]:
         *_start(tools),
         *("-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file", "-threads", "1"),
         *(("-ss", f"{piece.start_s:.6f}") if piece.start_s > 0 else ()),
+        *_by_index(piece.media),
         *("-i", _file(piece.source), "-map", f"0:{piece.media.audio.index}", "-t", f"{piece.duration_s + 1:.3f}"),
         *("-af", ",".join([*_known_layout(piece), MONO_GAIN, f"aresample={AUDIO_RATE}", *_stereo(limited=True)])),
         *("-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_s16le", _file(output)),
@@ -330,6 +332,12 @@ def _start(tools: Tools) -> list[str]:
         # Where a recording lacks more than 10 s, ffmpeg would move what follows to the place of what is missing.
         *("-dts_delta_threshold", "1000000"),
     ]
+
+
+def _by_index(media: MediaInfo) -> list[str]:
+    """ffmpeg counts the pictures of an AVI as it reads them: where some are lost, all that follow would be too early.
+    With this option it takes places and times from the index (libavformat/avidec.c), which may be incomplete."""
+    return ["-fflags", "+sortdts"] if media.torn else []
 
 
 def _file(path: Path | None) -> str:

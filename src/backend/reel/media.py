@@ -56,7 +56,7 @@ class MediaInfo:
     """A file with at least one video stream.
 
     `duration_s` is in seconds, 0.0 where the container does not tell it; `start_s` is what the container's clock shows
-    at the beginning.
+    at the beginning. `torn` is whether it is an AVI that lost pictures in the middle, where that was looked for.
     """
 
     container: str
@@ -65,6 +65,7 @@ class MediaInfo:
     video: VideoStream
     audio: AudioStream | None
     start_s: float = 0.0
+    torn: bool = False
 
 
 def with_last_picture(media: MediaInfo, last_s: float | None) -> MediaInfo:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final, Protocol, TypedDict
 
-from reel import ffmpeg, programs
+from reel import avi, ffmpeg, programs
 from reel.clusters import is_blank
 from reel.colour import Source, write_table
 from reel.errors import BadResult, FfmpegFailed, UnusableVideo
@@ -336,6 +336,8 @@ async def _opened(path: Path, tools: Tools) -> MediaInfo:
     media = await probe(path, tools=tools)
     if "mpegts" in media.container:
         await asyncio.to_thread(programs.check_formats, path)
+    if media.container == "avi":
+        media = replace(media, torn=await asyncio.to_thread(avi.is_torn, path))
     return media
 
 

@@ -104,15 +104,15 @@ class ModalClient:
             try:
                 # No `_guarded` here: builtins.TimeoutError of `get` means "not yet".
                 async with asyncio.timeout(CONTROL_SECONDS):
-                    found: dict[str, Any] = await call.get.aio(timeout=POLL_SECONDS)
+                    found: dict[str, Any] = await _returned(function, call.get.aio(timeout=POLL_SECONDS))
                 return found
+            except WorkFailed:
+                raise
             except TimeoutError:
                 await on_wait()
             except (modal.exception.OutputExpiredError, modal.exception.NotFoundError) as error:
                 raise CallLost(str(error)) from error
             except Exception as error:
-                if isinstance(error, PayloadError):
-                    raise PayloadRefused(self._reason(function, error)) from error
                 if not isinstance(error, self._transport_errors()):
                     raise WorkFailed(self._reason(function, error)) from error
                 log.warning("%s: %s; asking again", function, self._reason(function, error))
@@ -120,7 +120,7 @@ class ModalClient:
                 await asyncio.sleep(POLL_SECONDS)
 
     def _transport_errors(self) -> tuple[type[Exception], ...]:
-        """Exceptions of failed requests. An exception of the function arrives as itself or as RemoteError."""
+        """Exceptions of failed requests. One that the function raised never gets here (`_returned`)."""
         modal = self._modal()
         from grpclib.exceptions import GRPCError, StreamTerminatedError
 
@@ -134,7 +134,8 @@ class ModalClient:
         modal = await asyncio.to_thread(self._modal)
         try:
             async with _deadline("describe", CONTROL_SECONDS):
-                return forms.read(await modal.Function.from_name(APP_NAME, "describe").remote.aio())
+                asked = modal.Function.from_name(APP_NAME, "describe").remote.aio()
+                return forms.read(await _returned("describe", asked))
         except modal.exception.NotFoundError:
             # If only this function is missing, the deployed ones are older than it.
             await self._guarded(
@@ -201,7 +202,30 @@ class ModalClient:
         ):
             if isinstance(error, kind):
                 return f"{reason} ({_first_line(error)})"
-        return f"{function} failed on Modal: {type(error).__name__}: {_first_line(error)}"
+        return _failed(function, error)
+
+
+async def _returned(function: str, request: Awaitable[T]) -> T:
+    """The result of a request for what the function returned. Raises WorkFailed if the function raised an exception,
+    and the exception of a request that failed as it is.
+
+    The SDK raises the function's exception as an object of its own class, which may be that of a failed request:
+    ConnectionError, TimeoutError, NotFoundError. It may also be SystemExit, which would end this process. Only to an
+    exception of the function the SDK adds `__line_cache__` (modal 1.6: `_process_result` in _utils/function_utils.py
+    calls `append_modal_tb` in _traceback.py). A test with the real SDK compares.
+    """
+    try:
+        return await request
+    except BaseException as error:
+        if isinstance(error, PayloadError):
+            raise PayloadRefused(_failed(function, error)) from error
+        if hasattr(error, "__line_cache__"):
+            raise WorkFailed(_failed(function, error)) from error
+        raise
+
+
+def _failed(function: str, error: BaseException) -> str:
+    return f"{function} failed on Modal: {type(error).__name__}: {_first_line(error)}"
 
 
 class _deadline:
@@ -221,5 +245,5 @@ class _deadline:
             raise OutOfTime(f"Modal did not answer {self._function} within {self._seconds:g} s") from None
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]

@@ -39,9 +39,7 @@ function draw() {
   byId("starting").hidden = true;
   const select = byId("profile-select");
   select.replaceChildren(...known.map((profile) => make("option", { value: profile.id }, profile.name)));
-  if (!known.length) select.append(make("option", { value: "" }, "none yet"));
   select.value = profileId() ?? "";
-  select.disabled = !known.length;
   byId("profile-tools").hidden = !known.length;
   const name = current()?.name;
   for (const [button, label] of [["profile-rename", "Rename"], ["profile-delete", "Delete"]]) {
@@ -76,16 +74,17 @@ export async function followAddress() {
 /** `whenSwitched()` is called whenever another profile may be in use. Resolves when the profiles are known. */
 export function startProfiles(whenSwitched) {
   switched = whenSwitched;
-  byId("profile-select").addEventListener("change", (event) =>
-    guarded(event.target, async () => {
-      const { value } = event.target;
+  // Not disabled meanwhile: a person may choose again before the lists are there, and arrow keys pass several profiles.
+  byId("profile-select").addEventListener("change", ({ target }) =>
+    guarded(null, async () => {
+      const { value } = target;
       if (!(await mayEmptyForms())) {
-        event.target.value = profileId();
+        target.value = profileId();
         return;
       }
       await use(value);
-      await selectProfile(value); // what the next new tab opens with
-    }));
+      if (profileId() === value) await selectProfile(value); // what the next new tab opens with
+    }, { key: target.id }));
   byId("profile-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const name = byId("profile-name");

@@ -83,15 +83,19 @@ def test_an_answer_of_the_profile_before_is_not_shown_in_the_next_one(
         else:
             route.continue_()
 
+    selected: list[str] = []
+    tab.on("request", lambda asked: selected.append(asked.url) if asked.url.endswith("/select") else None)
     tab.route("**/api/games", hold)
     tab.get_by_test_id("profile-select").select_option(first)
     expect(tab.locator("#game-list[aria-busy=true]")).to_be_visible()
     until(tab, held)
-    tab.get_by_test_id("profile-select").select_option(second)
+    choose_profile(tab, second)
+    # The choice that was taken back is not what a new tab opens with.
+    assert [url.split("/")[-2] for url in selected] == [second]
     expect(tab.locator("#game-empty")).to_be_visible()
     for route in held:
         route.continue_()
-    tab.get_by_test_id("profile-select").select_option(second)
+    choose_profile(tab, second)
     expect(tab.locator("#game-empty")).to_be_visible()
     expect(tab.get_by_test_id("game-item")).to_have_count(0)
 

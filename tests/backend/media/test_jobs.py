@@ -327,6 +327,35 @@ async def test_a_restart_gives_the_job_back_and_the_next_process_finishes_it(
     assert PREFIX + job["key"] in stored(store)
 
 
+async def test_a_call_that_a_stopped_process_did_not_cancel_is_cancelled_by_the_next_one(
+    make_settings: Callable[..., Settings],
+    store: FakeStore,
+    make_video: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Away(Called):
+        async def abandon(self, job: Job) -> None:
+            raise WorkFailed("Modal cannot be reached")
+
+    monkeypatch.setattr(runner, "STOP_SECONDS", 0.01)
+
+    async def cancel(app: FastAPI, api: Api) -> None:
+        worker = hold(app, Away())
+        export = await started(api, make_video)
+        await working(worker)
+        await api.call("POST", f"/api/exports/{export}/cancel")
+
+    async def resume(app: FastAPI, api: Api) -> None:
+        worker = hold(app)
+        await api.call("GET", "/api/exports")
+        async with asyncio.timeout(60):
+            while worker.abandoned != ["call-1"]:  # noqa: ASYNC110 - in the background
+                await asyncio.sleep(0.01)
+
+    await serve(store, make_settings(), cancel)
+    await serve(store, make_settings(), resume)
+
+
 async def test_a_stop_that_cannot_give_a_job_back_ends_all_the_same(
     make_settings: Callable[..., Settings], store: FakeStore, make_video: Callable[..., bytes]
 ) -> None:

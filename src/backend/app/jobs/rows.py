@@ -80,6 +80,16 @@ def unfinished(connection: apsw.Connection) -> list[Job]:
     return [from_row(row) for row in found]
 
 
+def ended_calls(connection: apsw.Connection, since: str) -> list[Job]:
+    """Cancelled and failed jobs that have a Modal call and ended at `since` or later."""
+    found = fetch_all(
+        connection,
+        "SELECT * FROM jobs WHERE status IN ('cancelled', 'failed') AND call_id IS NOT NULL AND updated_at >= ?",
+        (since,),
+    )
+    return [from_row(row) for row in found]
+
+
 def claim(connection: apsw.Connection, job_id: str, owner: str, at: float, lease_s: float) -> Job | None:
     """Takes a job for `owner`; None if the job has ended or another process holds its lease.
 

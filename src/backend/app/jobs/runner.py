@@ -18,7 +18,7 @@ from app.services.worker import Work, Worker, WorkFailed
 from app.storage.interface import StorageError, StorageUnavailable
 from app.storage.retry import Policy
 from app.sync.interface import Databases, OwnedElsewhere, SyncError, SyncGone
-from app.timestamps import now
+from app.timestamps import now, text
 from reel.errors import ReelError
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ LATE_SECONDS: Final = 30.0
 AGAIN: Final = Policy(attempts=8, first=1.0, longest=30.0)
 # 14 to 27 minutes in all. A function on Modal ends by itself after 30 minutes.
 ABANDON: Final = Policy(attempts=12, first=2.0, longest=300.0)
+# How long a call may go on after its job has ended: the longest time limit in src/gpu, and its one retry.
+CALL_SECONDS: Final = 3600.0
 CLEARED: Final = "Cleared at start of the backend (CLEAR_PENDING_JOBS_ON_STARTUP)"
 
 
@@ -160,6 +162,12 @@ class Runner:
         try:
             async with self._databases.session(context) as session:
                 found = await session.read(rows.unfinished)
+                ended = await session.read(
+                    lambda connection: rows.ended_calls(connection, text(time.time() - CALL_SECONDS))
+                )
+            # A process that was killed may not have cancelled these calls. A second cancellation changes nothing.
+            for job in ended:
+                self._in_background(self._abandon(job))
             for job in found:
                 if self._clear and job.created_at < self._started_at:
                     await self._fail_unfinished(context, job.id, CLEARED)

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Final
 
 from tests.reel.matrix import SDR, TO_709, X264, Cell
-from tests.reel.written import avi_of_type_1, with_dolby_vision
+from tests.reel.written import avi_of_type_1, with_dolby_vision, with_fragments_from
 
 X265: Final = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1", "-tag:v", "hvc1")
 VP9: Final = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", *SDR)
@@ -282,6 +282,7 @@ CELLS: Final = (
     Cell("flv-late-clock", "flv", container=("-output_ts_offset", "7200")),
     Cell("mp4-late-clock", "mp4", container=("-output_ts_offset", "7200")),
     Cell("fragmented-late-clock", "mp4", container=(*FRAGMENTED, "-output_ts_offset", "7200"), frame_slack=2),
+    Cell("fragments-late-clock", "mp4", container=FRAGMENTED, frame_slack=2, rewritten=with_fragments_from(7200)),
     # More streams than one of each.
     Cell("two-pictures", "mkv", inputs=(*SECOND_PICTURE, "-map", "0", "-map", "1", "-map", "2")),
     Cell("two-pictures-mp4", "mp4", inputs=(*SECOND_PICTURE, "-map", "0", "-map", "1", "-map", "2")),

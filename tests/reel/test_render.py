@@ -170,7 +170,7 @@ async def test_a_span_beyond_the_source_is_refused_and_nothing_is_stored(
     files = {"a/x": make_video(seconds=2)}
     store = Folder(files, tmp_path / "out.mp4")
     with pytest.raises(UnusableVideo, match="beyond the end"):
-        await render_reel(reel(files, [("a/x", 1, 9)]), store, tmp_path, tools=tools, deadline_s=60)
+        await render_reel(reel(files, [("a/x", 1, 19)]), store, tmp_path, tools=tools, deadline_s=60)
     assert not store.out.exists()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Final
+
+from reel.boxes import u32
 
 DV_FRAME: Final = 144_000
 _CONTAINERS: Final = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
@@ -26,6 +29,21 @@ def avi_of_type_1(dv: bytes) -> bytes:
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return kind + struct.pack("<I", len(body)) + body
+
+
+def with_fragments_from(seconds: int) -> Callable[[bytes], bytes]:
+    """Adds a time to all fragments of an MP4 (tfdt), as a part of a broadcast has it."""
+
+    def later(data: bytes) -> bytes:
+        changed = bytearray(data)
+        scales = [u32(data, head.end() + 12) for head in re.finditer(b"mdhd", data)]
+        for track in re.finditer(rb"tfhd.{4}(.{4}).*?tfdt", data, re.DOTALL):
+            at = track.end() + 4
+            before = int.from_bytes(data[at : at + 8], "big")
+            struct.pack_into(">Q", changed, at, before + seconds * scales[u32(track[1], 0) - 1])
+        return bytes(changed)
+
+    return later
 
 
 def with_dolby_vision(profile: int, compatibility: int) -> Callable[[bytes], bytes]:

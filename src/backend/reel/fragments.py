@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from reel import boxes
-from reel.boxes import children, find, u32
+from reel.boxes import Span, children, find, u32
 from reel.errors import NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import MediaInfo
 from reel.scan import CLOCK_BEGINS_ANEW, JOINED
@@ -30,12 +30,13 @@ _FRAGMENT: Final = b"moof\x00\x00\x00\x10mfhd"
 
 @dataclass(frozen=True)
 class Track:
-    """The picture's track: its number, ticks per second, and the length of a sample where a fragment does not tell
-    it."""
+    """The picture's track: its number, ticks per second, and the length of a sample where a fragment does not tell it.
+    `first` is when the first sample is shown, where the index itself has samples."""
 
     number: int
     timescale: int
     sample_ticks: int
+    first: int | None
 
 
 def is_fragmented(moov: bytes) -> bool:
@@ -58,7 +59,7 @@ def picture_track(moov: bytes) -> Track:
         number = u32(moov, head[0] + (20 if boxes.is_wide(moov, head) else 12))
         timescale = u32(moov, clock[0] + (20 if boxes.is_wide(moov, clock) else 12))
         if timescale:
-            return Track(number, timescale, _default_ticks(moov, number))
+            return Track(number, timescale, _default_ticks(moov, number), _first_in_index(moov, media))
     raise NotAVideo("The file has no video track that can be read")
 
 
@@ -66,7 +67,7 @@ class Fragments:
     """A `reel.scan.Scan` of a fragmented MP4 of `size` bytes, whose index is `moov`. Raises NotAVideo."""
 
     step = 1
-    kept = ("_offset", "_skip", "_over", "_described", "_end")
+    kept = ("_offset", "_skip", "_over", "_first", "_decoded", "_described", "_end")
 
     def __init__(self, moov: bytes, size: int) -> None:
         self.fault: str | None = None
@@ -76,6 +77,8 @@ class Fragments:
         self._offset = 0
         self._skip = 0
         self._over = False
+        self._first = self._track.first
+        self._decoded = 0
         self._described = 0
         self._end = 0
 
@@ -118,7 +121,8 @@ class Fragments:
                 "The length of this fragmented MP4 cannot be determined: it has no complete fragment with pictures. "
                 "Export it as an ordinary MP4 (ffmpeg -i IN -c copy OUT.mp4) and try again"
             )
-        return replace(media, duration_s=self._end / self._track.timescale - min(0.0, media.start_s))
+        ticks = self._end - min(self._first or 0, self._end)
+        return replace(media, duration_s=media.video.begins_s + ticks / self._track.timescale)
 
     def _box(self, box: boxes.Box) -> None:
         if box.kind == "mdat":  # it is there to its end, so what was described counts
@@ -127,21 +131,34 @@ class Fragments:
             self.fault = JOINED
         elif box.kind == "moof":
             data = bytes(self._rest[: box.size])
-            for begin, end in _spans(data, self._track, self._described):
-                if begin < self._described - OVERLAP_S * self._track.timescale:
+            for span in _spans(data, self._track, self._decoded):
+                if span.begin < self._decoded - OVERLAP_S * self._track.timescale:
                     self.fault = self.fault or CLOCK_BEGINS_ANEW
-                self._described = max(self._described, end)
+                self._decoded = max(self._decoded, span.end)
+                self._described = max(self._described, span.over)
+                self._first = span.shown if self._first is None else self._first
 
 
-def _spans(moof: bytes, track: Track, before: int) -> Iterator[tuple[int, int]]:
-    """Where the track's samples of a fragment begin and end, in ticks; `before` is where the fragment before ended."""
+@dataclass(frozen=True)
+class _Shown:
+    """When the decoding of a fragment's samples begins and ends, and when the first of them is shown and the last one
+    is over, in ticks. With B-frames and a variable rate, these differ by seconds."""
+
+    begin: int
+    end: int
+    shown: int
+    over: int
+
+
+def _spans(moof: bytes, track: Track, before: int) -> Iterator[_Shown]:
+    """The track's samples of a fragment; `before` is where the fragment before ended."""
     for kind, inner, inner_end in children(moof, 8, len(moof)):
         span = _span(moof, inner, inner_end, track, before) if kind == "traf" else None
         if span is not None:
             yield span
 
 
-def _span(data: bytes, start: int, end: int, track: Track, before: int) -> tuple[int, int] | None:
+def _span(data: bytes, start: int, end: int, track: Track, before: int) -> _Shown | None:
     head, clock = find(data, start, end, "tfhd"), find(data, start, end, "tfdt")
     if head is None or u32(data, head[0] + 4) != track.number:
         return None
@@ -155,21 +172,39 @@ def _span(data: bytes, start: int, end: int, track: Track, before: int) -> tuple
         code, width = (">Q", 8) if data[clock[0]] == 1 else (">I", 4)
         if clock[1] - clock[0] >= 4 + width:
             (begin,) = struct.unpack_from(code, data, clock[0] + 4)
-    length = 0
+    decoded, shown, over = begin, [], begin
     for kind, inner, inner_end in children(data, start, end):
-        if kind == "trun":
-            length += _run_ticks(data, inner, inner_end, ticks)
-    return begin, begin + length
+        for length, wait in _samples(data, inner, inner_end, ticks) if kind == "trun" else ():
+            shown.append(decoded + wait)
+            over = max(over, decoded + wait + length)
+            decoded += length
+    return _Shown(begin, decoded, min(shown), over) if shown else None
 
 
-def _run_ticks(data: bytes, start: int, end: int, ticks: int) -> int:
+def _samples(data: bytes, start: int, end: int, ticks: int) -> Iterator[tuple[int, int]]:
+    """How long each sample of a run lasts, and how long after its decoding it is shown, in ticks (trun, 8.8.8). Without
+    numbers of their own, all samples are alike."""
     flags, count = u32(data, start) & 0xFFFFFF, u32(data, start + 4)
-    if not flags & 0x100:
-        return count * ticks
     at = start + 8 + 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
-    step = 4 * sum(bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800))
-    count = min(count, max(0, end - at) // step)
-    return sum(u32(data, at + number * step) for number in range(count))
+    fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
+    if not flags & 0x900:
+        yield count * ticks, 0
+        return
+    size = 4 * len(fields)
+    table = memoryview(data)[at : at + min(count, max(0, end - at) // size) * size]
+    for values in struct.iter_unpack(f">{len(fields)}i", table):
+        field = dict(zip(fields, values, strict=True))
+        yield field[0x100] & 0xFFFFFFFF if 0x100 in field else ticks, field.get(0x800, 0)
+
+
+def _first_in_index(moov: bytes, media: Span) -> int | None:
+    tables: Span | None = media
+    for inner in ("minf", "stbl"):
+        tables = tables and find(moov, *tables, inner)
+    if tables is None or not (sizes := find(moov, *tables, "stsz")) or not u32(moov, sizes[0] + 8):
+        return None
+    waits = find(moov, *tables, "ctts")
+    return u32(moov, waits[0] + 12) if waits and waits[1] - waits[0] >= 16 else 0
 
 
 def _default_ticks(moov: bytes, number: int) -> int:

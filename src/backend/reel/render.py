@@ -352,11 +352,12 @@ def _scaled(
 
 
 def _inside(media: MediaInfo, start_s: float, end_s: float, key: str) -> None:
-    # Containers round: half a second beyond the end is filled with the last frame, more is a mistake. A browser's
-    # recording does not tell its length; whoever asked has judged the times by what finalize found.
+    # ffprobe tells when the decoding of a fragmented MP4 ends. With B-frames and a variable rate, pictures are shown
+    # for some seconds after that. Finalize found the right end, by which the times of a clip were judged. A browser's
+    # recording does not tell its length.
     if not media.duration_s:
         return
-    if start_s >= media.duration_s or end_s > media.duration_s + 0.5:
+    if end_s > media.duration_s + ffmpeg.HOLD_SECONDS:
         raise UnusableVideo(
             f"{start_s:g}–{end_s:g} s lies beyond the end of {key.rsplit('/', 2)[-2]} ({media.duration_s:.2f} s)"
         )

@@ -106,6 +106,17 @@ async def test_fragments_without_a_time_follow_each_other(folder: Path, tmp_path
     assert (await look(path, tmp_path)).duration_s == pytest.approx(6, abs=0.1)
 
 
+@pytest.mark.parametrize("flags", ["frag_keyframe", "frag_keyframe+empty_moov"])
+async def test_fragments_count_to_the_end_of_the_picture_that_is_shown_last(flags: str, tmp_path: Path) -> None:
+    fast_then_slow = ("-vf", "select='lt(n,75)+not(mod(n,10))'", "-fps_mode", "vfr", "-bf", "4", "-an")
+    path = make(tmp_path / "variable.mp4", 6, *fast_then_slow, "-movflags", flags)
+    assert 5.6 < (await look(path, tmp_path)).duration_s <= 6  # that begins at 5.6 s
+    store = OneFile(path, tmp_path / "clip.mp4")
+    job = ExtractClip("a/games/g/source", "a/clip.mp4", 5.2, 5.64)
+    await extract_clip(job, store, tmp_path, tools=find_tools(), deadline_s=60)
+    assert (await look(store.result, tmp_path)).duration_s == pytest.approx(0.44, abs=0.1)
+
+
 async def test_a_fragmented_mp4_without_a_whole_fragment_is_refused(folder: Path, tmp_path: Path) -> None:
     data = make(folder / "short.mp4", 6, *FRAGMENTED).read_bytes()
     path = tmp_path / "none.mp4"

@@ -111,7 +111,7 @@ async def test_fragments_count_to_the_end_of_the_picture_that_is_shown_last(flag
     fast_then_slow = ("-vf", "select='lt(n,75)+not(mod(n,10))'", "-fps_mode", "vfr", "-bf", "4", "-an")
     path = make(tmp_path / "variable.mp4", 6, *fast_then_slow, "-movflags", flags)
     assert 5.6 < (await look(path, tmp_path)).duration_s <= 6  # that begins at 5.6 s
-    store = OneFile(path, tmp_path / "clip.mp4")
+    store = OneFile(path, tmp_path / "result.mp4")
     job = ExtractClip("a/games/g/source", "a/clip.mp4", 5.2, 5.64)
     await extract_clip(job, store, tmp_path, tools=find_tools(), deadline_s=60)
     assert (await look(store.result, tmp_path)).duration_s == pytest.approx(0.44, abs=0.1)

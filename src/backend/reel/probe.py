@@ -240,7 +240,8 @@ def _may_have_fields(container: str, video: Mapping[str, Any]) -> bool:
     """Whether frames may consist of two fields. Each frame says whether it does."""
     codec, order = video.get("codec_name"), video.get("field_order", "unknown")
     if order == "unknown":
-        return codec in _WITHOUT_FIELD_ORDER
+        # H.264 too, where each field is a picture of its own (PAFF) and both are in one packet (measured as above).
+        return codec == "h264" or codec in _WITHOUT_FIELD_ORDER
     # A receiver records what is sent: a film, then a match.
     return order != "progressive" or ("mpegts" in container and codec in ("h264", "mpeg2video"))
 

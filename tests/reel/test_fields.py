@@ -1,0 +1,35 @@
+"""Pictures of two fields that are stored one behind the other are put together right, or refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from tests.reel import fields, matrix
+from tests.reel.matrix import Cell
+
+from reel.tools import Tools
+
+CELL = Cell("paff", "", rate=Fraction(2 * fields.RATE), fields=True, first=1, length_s=3.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tools: Tools) -> Path:
+    folder = tmp_path_factory.mktemp("fields")
+    pictures = fields.pictures(folder, tools)
+    (folder / "apart.h264").write_bytes(fields.stream(pictures))
+    (folder / "together.avi").write_bytes(fields.avi(pictures))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix"),
+    [
+        *(("apart.h264", suffix) for suffix in ("ts", "mkv", "flv")),
+        *(("together.avi", s) for s in ("mp4", "mov", "ts")),
+    ],
+)
+def test_h264_of_fields_is_cut_right(source: str, suffix: str, folder: Path, tools: Tools, tmp_path: Path) -> None:
+    path = fields.mux(folder / source, tmp_path / f"paff.{suffix}", tools)
+    assert matrix.judge(CELL, path, tools) == "right"

@@ -16,8 +16,6 @@ import httpx
 import pytest
 from tests.backend.core.test_process import BACKEND, USER, environment, server_command
 
-from app.server import PART_SECONDS
-
 MIB = 1024 * 1024
 # What one connection may take of a Machine's memory.
 MOST_MIB = 32
@@ -60,9 +58,8 @@ class Server:
         assert "Traceback" not in log, log[log.index("Traceback") - 300 :][:3000]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Server]:
     words = server_command()
     options = words[words.index("--timeout-graceful-shutdown") :]
     with socket.create_server(("127.0.0.1", 0)) as listener, (folder / "log").open("wb") as log:
@@ -82,6 +79,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with started(tmp_path_factory.mktemp("server")) as one:
+        yield one
 
 
 def frame(
@@ -262,8 +265,7 @@ def test_half_a_request_is_answered_after_a_while(server: Server) -> None:
 )
 def test_a_handshake_that_cannot_be_read_is_answered_at_once(server: Server, header: bytes, status: int) -> None:
     with server.connection() as connection:
-        # Less than the time after which half a request is given up.
-        connection.settimeout(PART_SECONDS / 2)
+        # What is given up as half a request has 408.
         connection.sendall(UPGRADE + header + b"\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 %d " % status)
     server.check()
@@ -273,7 +275,7 @@ def test_a_body_that_does_not_end_behind_its_answer_ends_the_connection(server: 
     with server.connection() as connection:
         connection.sendall(b"GET /api/health HTTP/1.1\r\n" + PERSON + b"Content-Length: 1000\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
-        deadline = time.monotonic() + 3 * PART_SECONDS
+        deadline = time.monotonic() + 60
         with contextlib.suppress(ConnectionError):
             while time.monotonic() < deadline:
                 connection.sendall(b"x")
@@ -310,9 +312,8 @@ def test_many_requests_at_once_on_one_connection_are_all_answered(server: Server
             seen += block
 
 
-def test_open_floods_and_half_requests_do_not_keep_it_from_stopping(server: Server) -> None:
-    """The last one: it ends the server."""
-    with contextlib.ExitStack() as stack:
+def test_open_floods_and_half_requests_do_not_keep_it_from_stopping(tmp_path: Path) -> None:
+    with started(tmp_path) as server, contextlib.ExitStack() as stack:
         for begin in (b"", b"GET / HTTP/1.1\r\nX-A: ", UPGRADE, *(begin for begin, _ in FLOODS.values())):
             stack.enter_context(server.connection()).sendall(begin)
         for _ in range(3):

@@ -149,7 +149,9 @@ class Repository:
         """An answer of the app to the page's origin, by way of the edge."""
         verify = ssl_context(self.folder / ".parity/trust/ca.pem")
         url = f"https://localhost:{8443 + self.port_offset}{path}"
-        return httpx.request(method, url, json=body, headers={"Origin": self.origin}, verify=verify, trust_env=False)
+        return httpx.request(
+            method, url, json=body, headers={"Origin": self.origin}, verify=verify, trust_env=False, timeout=60
+        )
 
     @property
     def origin(self) -> str:

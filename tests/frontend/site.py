@@ -107,16 +107,16 @@ def backend(port: int, folder: Path, **settings: str) -> Iterator[str]:
             yield address
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, within_s: float = 30) -> None:
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if process.poll() is not None:
             break
         try:
-            if httpx.get(url, trust_env=False).status_code == 200:
+            if httpx.get(url, trust_env=False, timeout=60).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.05)
@@ -129,7 +129,7 @@ class Api:
     def __init__(self, address: str, user: str) -> None:
         self.user = user
         self.profile = ""
-        self.http = httpx.Client(base_url=address, trust_env=False, timeout=30)
+        self.http = httpx.Client(base_url=address, trust_env=False, timeout=60)
 
     def call(self, method: str, path: str, body: Any = None, expect: int | None = None) -> Any:
         headers = {"X-User-ID": self.user, **({"X-Profile-ID": self.profile} if self.profile else {})}
@@ -149,7 +149,7 @@ class Api:
         prepared = self.call("POST", "/api/games/prepare-upload", wanted)
         upload = prepared["upload"]
         assert upload["method"] == "single"
-        sent = httpx.put(upload["url"], content=data, headers=upload["headers"], trust_env=False)
+        sent = httpx.put(upload["url"], content=data, headers=upload["headers"], trust_env=False, timeout=60)
         assert sent.status_code == 200, sent.text
         self.call("POST", f"/api/games/{prepared['game_id']}/finalize-upload", {"parts": []})
         return str(prepared["game_id"])

@@ -87,7 +87,7 @@ def test_a_clip_begins_and_ends_with_the_frames_that_were_shown(
     assert (round(clip["start"] * RATE, 3), round(clip["end"] * RATE, 3)) == (17, 48)
     cut = tmp_path / "cut.mp4"
     url = api.call("GET", f"/api/storage/url?key={clip['key']}")["url"]
-    cut.write_bytes(httpx.get(url, trust_env=False).content)
+    cut.write_bytes(httpx.get(url, trust_env=False, timeout=60).content)
     for in_clip, in_game in ((0, 17), (30, 47)):
         seen = picture(cut, str(in_clip), tmp_path)
         near = {

@@ -129,7 +129,7 @@ def backend(gpu: Stack, folder: Path, first_seconds: float) -> Iterator[Backend]
     def answers() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            return httpx.get(f"{address}/api/health", trust_env=False).status_code == 200
+            return httpx.get(f"{address}/api/health", trust_env=False, timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -161,7 +161,9 @@ def ran(gpu: Stack, function: str) -> int:
 def size_in_bucket(gpu: Stack, key: str) -> int:
     """Of the one object whose key ends so."""
     url = f"http://127.0.0.1:{gpu.ports['R2_ADMIN_PORT']}/r2/objects"
-    (found,) = [item for item in httpx.get(url, trust_env=False).json()["objects"] if item["key"].endswith(key)]
+    (found,) = [
+        item for item in httpx.get(url, trust_env=False, timeout=60).json()["objects"] if item["key"].endswith(key)
+    ]
     return int(found["size"])
 
 

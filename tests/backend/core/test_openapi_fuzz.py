@@ -72,7 +72,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
         thread.start()
         try:
-            httpx.post(f"{url}/api/profiles", json={"name": "Main", "id": "main"}, headers=HEADERS).raise_for_status()
+            httpx.post(
+                f"{url}/api/profiles", json={"name": "Main", "id": "main"}, headers=HEADERS, timeout=60
+            ).raise_for_status()
             yield url
         finally:
             server.should_exit = True

@@ -83,7 +83,7 @@ def test_it_stops_cleanly_on_sigterm_and_keeps_what_it_acknowledged(
         changed = client.patch("/api/settings", json={"theme": "dark"}, headers={**USER, "X-Profile-ID": "main"})
         assert changed.headers["x-sync-status"] == "synced"
     process.send_signal(signal.SIGTERM)
-    log = process.communicate(timeout=20)[0]
+    log = process.communicate(timeout=60)[0]
     # uvicorn ends cleanly, then raises the signal again for its parent to see.
     assert process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in log
@@ -103,7 +103,7 @@ async def test_the_log_names_no_person_of_a_websocket(backend: tuple[str, subpro
         await connect(f"{feeds}?user_id=alice&profile_id=main")
     assert "sub-protocol user.ID" in str(refused.value.response.body)
     process.send_signal(signal.SIGTERM)
-    log = (await asyncio.to_thread(process.communicate, timeout=20))[0]
+    log = (await asyncio.to_thread(process.communicate, timeout=60))[0]
     assert log.count('"WebSocket /ws/extractions" ') == 2
     assert "alice" not in log
 

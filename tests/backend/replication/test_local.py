@@ -335,7 +335,7 @@ def test_a_checkpoint_between_a_commit_and_its_capture_waits_or_is_noticed(
     capture = database._capture
 
     def checkpoint() -> None:
-        assert committed.wait(10)
+        assert committed.wait(60)
         with lock if takes_the_lock else contextlib.nullcontext():
             database._checkpoint()
         moved.set()
@@ -343,7 +343,7 @@ def test_a_checkpoint_between_a_commit_and_its_capture_waits_or_is_noticed(
     def capture_later() -> None:
         # The commit is in the log: now the other thread has run its checkpoint, or stands before the lock.
         committed.set()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (moved.is_set() or lock.waited_for.is_set()):
             assert time.monotonic() < deadline
         capture()

@@ -46,7 +46,7 @@ class Machine:
 
     async def settled(self) -> None:
         """Return when nothing runs in the background, as a claim does after a first read."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while any(entry.replica.busy for entry in self.app.state.core.databases._entries.values()):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 

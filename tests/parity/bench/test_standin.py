@@ -20,5 +20,5 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(monkeypatch: pytest.MonkeyP
 
         monkeypatch.setattr(standin, "free_ports", ports)
         with standin.running() as started:
-            assert httpx.get(f"{started.admin_url}/r2/healthz", trust_env=False).is_success
+            assert httpx.get(f"{started.admin_url}/r2/healthz", trust_env=False, timeout=60).is_success
             assert str(taken.getsockname()[1]) not in started.url

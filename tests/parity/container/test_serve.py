@@ -39,7 +39,7 @@ async def connections_end() -> AsyncIterator[None]:
     yield
     others = asyncio.all_tasks() - {task for task in [asyncio.current_task()] if task}
     if others:
-        await asyncio.wait(others, timeout=20)
+        await asyncio.wait(others, timeout=60)
     await asyncio.sleep(0)
 
 

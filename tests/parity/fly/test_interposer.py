@@ -152,7 +152,7 @@ async def test_a_socket_that_opens_for_anyone_says_what_others_write(interposer:
         await http.post("/texts", content=b"before")
         async with websockets.connect(url, proxy=None) as socket:
             assert (await http.post("/texts", content=b"w1")).status_code == 201
-            assert await asyncio.wait_for(socket.recv(), 20) == "w1"
+            assert await asyncio.wait_for(socket.recv(), 60) == "w1"
         assert (await http.get("/texts")).json() == ["before", "w1"]
 
 

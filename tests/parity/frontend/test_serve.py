@@ -23,18 +23,18 @@ def test_the_page_is_served_over_http_and_tls_until_sigterm(tmp_path: Path) -> N
         try:
             wait_for(f"http://127.0.0.1:{plain}/healthz")
             trust = ssl.create_default_context(cafile=str(tmp_path / "trust/ca.pem"))
-            answer = httpx.get(f"https://localhost:{tls}/", verify=trust, trust_env=False)
+            answer = httpx.get(f"https://localhost:{tls}/", verify=trust, trust_env=False, timeout=60)
             assert "<title>Reel Ballers</title>" in answer.text
         finally:
             server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
 
 
-def wait_for(url: str, timeout_s: float = 20) -> None:
+def wait_for(url: str, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:
-            if httpx.get(url, trust_env=False).status_code == 200:
+            if httpx.get(url, trust_env=False, timeout=60).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

@@ -192,7 +192,7 @@ class World:
         """The commit that the public URL reports; empty when it does not answer."""
         context = ssl.create_default_context(cafile=str(self.ca))
         try:
-            with urllib.request.urlopen(f"{self.edge_url}/version", timeout=20, context=context) as answer:
+            with urllib.request.urlopen(f"{self.edge_url}/version", timeout=60, context=context) as answer:
                 return str(json.load(answer)["commit"])
         except urllib.error.URLError:
             return ""
@@ -229,7 +229,7 @@ class World:
     def call(self, method: str, path: str) -> None:
         """A call of the API that is not a promotion's."""
         request = urllib.request.Request(self.admin_url + path, method=method)
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
     def machines(self) -> list[Any]:
         return list(self.fly.fleet.machines.values())

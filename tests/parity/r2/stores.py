@@ -48,12 +48,12 @@ def _versitygw(binary: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _wait_for(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             socket.create_connection((host, int(port)), 1).close()

@@ -18,7 +18,7 @@ from parity.r2.store.moto import MotoStore
 
 
 def _ask(r2: StandIn, method: str, path: str, **more: Any) -> httpx.Response:
-    return httpx.request(method, f"{r2.admin_url}{path}", trust_env=False, **more)
+    return httpx.request(method, f"{r2.admin_url}{path}", trust_env=False, timeout=60, **more)
 
 
 def test_objects_are_listed_by_prefix_and_page(r2: StandIn) -> None:

@@ -79,7 +79,7 @@ async def test_a_write_during_a_save_is_still_marked(tmp_path: Path, monkeypatch
 
         def slow(saves: Saves, state: dict[str, object]) -> None:
             loop.call_soon_threadsafe(saving.set)
-            asyncio.run_coroutine_threadsafe(asyncio.wait_for(written.wait(), 20), loop).result()
+            asyncio.run_coroutine_threadsafe(asyncio.wait_for(written.wait(), 60), loop).result()
             save(saves, state)
 
         written = asyncio.Event()
@@ -174,4 +174,4 @@ def test_the_health_of_a_running_stand_in_is_good_again_after_a_full_disk(
         with _full_disk(monkeypatch), pytest.raises(Exception, match="InternalError"):
             s3.put_object(Bucket=BUCKET, Key="k", Body=LARGE)
         s3.put_object(Bucket=BUCKET, Key="k", Body=LARGE)
-        assert httpx.get(f"{r2.admin_url}/r2/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{r2.admin_url}/r2/healthz", trust_env=False, timeout=60).status_code == 200

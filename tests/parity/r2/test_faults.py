@@ -211,7 +211,7 @@ def test_a_fault_that_makes_no_sense_is_refused_with_the_field(fault: dict[str, 
 
 
 def test_the_admin_api_refuses_them_too(r2: StandIn) -> None:
-    answer = httpx.post(f"{r2.admin_url}/r2/faults", json={"status": 200}, trust_env=False)
+    answer = httpx.post(f"{r2.admin_url}/r2/faults", json={"status": 200}, trust_env=False, timeout=60)
     assert answer.status_code == 400
     assert "status must be" in answer.json()["detail"]
 

@@ -146,7 +146,7 @@ def _answered(r2: StandIn, call: Call) -> int:
     if call.body or call.method in ("PUT", "POST"):
         headers["content-length"] = str(len(call.body))
     context = ssl.create_default_context(cafile=str(r2.ca))
-    client = http.client.HTTPSConnection("localhost", parts.port, timeout=20, context=context)
+    client = http.client.HTTPSConnection("localhost", parts.port, timeout=60, context=context)
     with contextlib.closing(client):
         client.putrequest(call.method, f"{path}?{query}", skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():

@@ -159,7 +159,7 @@ async def test_bodies_are_on_the_disk_before_the_manifest_that_names_them(
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + 20
+    deadline = asyncio.get_running_loop().time() + 60
     while not holds():
         assert asyncio.get_running_loop().time() < deadline
         await asyncio.sleep(0.01)

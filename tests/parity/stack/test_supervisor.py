@@ -40,7 +40,7 @@ def test_a_healthy_stack_is_left_running_and_found_again(tmp_path: Path, free_po
     assert stop(tmp_path / "s") == ("a",)
     assert read_state(tmp_path / "s") is None
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{free_port}/", trust_env=False)
+        httpx.get(f"http://127.0.0.1:{free_port}/", trust_env=False, timeout=60)
 
 
 def test_a_part_that_ends_takes_all_others_with_it_and_shows_its_last_lines(tmp_path: Path, free_port: int) -> None:

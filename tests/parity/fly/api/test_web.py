@@ -99,7 +99,7 @@ async def test_a_later_deploy_replaces_the_machine_and_its_release_completes(fly
     config = {**machine["config"], "env": {"COLOUR": "blue"}, "image": image["ref"]}
     updated = await fly.call("POST", path, {"config": config}, fly_machine_lease_nonce=nonce)
     assert (updated["id"], updated["config"]["image"]) == (machine["id"], image["ref"])
-    await fly.call("GET", f"{path}/wait?state=started&timeout=20")
+    await fly.call("GET", f"{path}/wait?state=started&timeout=60")
 
     async def healthy() -> bool:
         found = await fly.call("GET", path)
@@ -224,11 +224,11 @@ async def test_a_machine_of_another_group_gets_no_traffic_and_one_that_ran_its_c
     made = await fly.call("POST", "/v1/apps/tiny/machines", {"config": config, "skip_launch": True})
     path = f"/v1/apps/tiny/machines/{made['id']}"
     assert (made["state"], made["id"] in fly.edge.standin.fleet.machines) == ("stopped", False)
-    await fly.call("GET", f"{path}/wait?state=stopped&timeout=5")
+    await fly.call("GET", f"{path}/wait?state=stopped&timeout=60")
     machine = fly.edge.standin.fleet.workers.machines[made["id"]]
     machine.spec = replace(machine.spec, command=("/bin/sh", "-c", "exit 4"))
     await fly.call("POST", f"{path}/start")
-    await fly.call("GET", f"{path}/wait?state=destroyed&timeout=10")
+    await fly.call("GET", f"{path}/wait?state=destroyed&timeout=60")
     events = (await fly.call("GET", path))["events"]
     (exit_event,) = [event for event in events if event["type"] == "exit"]
     assert exit_event["request"]["exit_event"]["exit_code"] == 4

@@ -94,12 +94,13 @@ def sounds(moov: bytes, track: Span) -> list[Place]:
     return _within(_places(moov, tables, _spread(sizes.count), SOUNDS))
 
 
-def assemble(kind: bytes, moov: bytes, parts: Sequence[tuple[Span, Sequence[Place], Sequence[bytes]]]) -> bytes:
+def assemble(brand: bytes, moov: bytes, parts: Sequence[tuple[Span, Sequence[Place], Sequence[bytes]]]) -> bytes:
     """An MP4 of these tracks with nothing but these samples, and what each place contains.
 
-    `kind` is the box ftyp of the original, empty if it has none: MOV and MP4 describe sound differently. The time of
-    each sample is its number, in units of TICKS.
+    `brand` is the content of the box ftyp of the original, empty if it has none: MOV and MP4 describe sound
+    differently. The time of each sample is its number, in units of TICKS.
     """
+    kind = _box("ftyp", brand) if brand else b""
     media = b"".join(content for _, _, contents in parts for content in contents)
     offset = len(kind) + 8
     index = b"".join(_box(name, moov[a:b]) for name, a, b in children(moov, 8, len(moov)) if name == "mvhd")

@@ -106,6 +106,24 @@ async def test_fragments_without_a_time_follow_each_other(folder: Path, tmp_path
     assert (await look(path, tmp_path)).duration_s == pytest.approx(6, abs=0.1)
 
 
+@pytest.mark.parametrize("options", [FRAGMENTED, ()], ids=["fragmented", "whole"])
+async def test_a_box_may_have_a_size_of_64_bits_and_lie_far_behind(options: Sequence[str], tmp_path: Path) -> None:
+    data = make(tmp_path / "short.mp4", 6, *options, "-use_editlist", "0").read_bytes()
+    size = int.from_bytes(data[:4], "big")
+    wide = struct.pack(">I4sQ", 1, b"ftyp", size + 8) + data[8:size]
+    shift = 8 + HEAD_BYTES + 1000
+    rest = data[size:]
+    for place in re.finditer(rb"stco.{4}(.{4})", rest, re.DOTALL):
+        count, at = int.from_bytes(place[1], "big"), place.end()
+        moved = [offset + shift for (offset,) in struct.iter_unpack(">I", rest[at : at + 4 * count])]
+        rest = rest[:at] + struct.pack(f">{count}I", *moved) + rest[at + 4 * count :]
+    path = tmp_path / "wide.mp4"
+    path.write_bytes(wide + struct.pack(">I4s", shift - 8, b"free") + bytes(shift - 16) + rest)
+    media = await look(path, tmp_path)
+    assert media.duration_s == pytest.approx(6, abs=0.1)
+    assert media.video.fps == 25
+
+
 @pytest.mark.parametrize("flags", ["frag_keyframe", "frag_keyframe+empty_moov"])
 async def test_fragments_count_to_the_end_of_the_picture_that_is_shown_last(flags: str, tmp_path: Path) -> None:
     fast_then_slow = ("-vf", "select='lt(n,75)+not(mod(n,10))'", "-fps_mode", "vfr", "-bf", "4", "-an")

@@ -44,10 +44,10 @@ _SOUND: Final = (
 )
 
 
-async def check_samples(read: Read, size: int, kind: bytes, moov: bytes, media: MediaInfo, path: Path) -> bool:
+async def check_samples(read: Read, size: int, brand: bytes, moov: bytes, media: MediaInfo, path: Path) -> bool:
     """Whether samples of an MP4 were found and can be decoded; False if its index names none.
 
-    `kind` is its box ftyp. `path` is overwritten. Raises NotAVideo, UnusableVideo.
+    `brand` is the content of its box ftyp. `path` is overwritten. Raises NotAVideo, UnusableVideo.
     """
     track = samples.track(moov, media.video.index, b"vide")
     fields = 2 if media.video.interlaced else 1
@@ -66,14 +66,14 @@ async def check_samples(read: Read, size: int, kind: bytes, moov: bytes, media: 
     heard = await asyncio.to_thread(samples.sounds, moov, track) if track else []
     if track and heard:
         parts.append((track, heard, await _contents(read, size, heard)))
-    await _decode_places(kind, moov, parts, media.video.codec, path)
+    await _decode_places(brand, moov, parts, media.video.codec, path)
     return True
 
 
 async def _decode_places(
-    kind: bytes, moov: bytes, parts: list[tuple[Span, list[Place], list[bytes]]], codec: str, path: Path
+    brand: bytes, moov: bytes, parts: list[tuple[Span, list[Place], list[bytes]]], codec: str, path: Path
 ) -> None:
-    await asyncio.to_thread(lambda: path.write_bytes(samples.assemble(kind, moov, parts)))
+    await asyncio.to_thread(lambda: path.write_bytes(samples.assemble(brand, moov, parts)))
     found = await decode(
         path, range(len(parts)), None, key_frames_only=False, tools=find_tools(), deadline_s=DECODE_SECONDS
     )

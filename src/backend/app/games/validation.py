@@ -208,7 +208,7 @@ def _refuse_zeros(tail: bytes, end: int) -> None:
 
 async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen:
     parts: list[tuple[int, bytes]] = []
-    moov = b""
+    moov, behind = b"", 0
     for box in await boxes.walk(read, size):
         if box.kind == "moov":
             if box.size > MAX_INDEX_BYTES:
@@ -217,13 +217,16 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
             moov = index.inflated(stored, MAX_INDEX_BYTES)
             await asyncio.to_thread(index.check_sample_tables, moov, size)
             parts.append((box.offset, stored))
+            behind = box.offset + box.size
         elif box.kind == "mdat" and box.offset + boxes.HEADER_BYTES > len(head):
             parts.append((box.offset, await read(box.offset, min(box.size, TAIL_BYTES))))
         elif box.kind not in ("mdat", "moof") and box.offset + boxes.HEADER_BYTES > len(head):
             # ffprobe skips any other box, and finds what follows only if the box says how long it is.
             parts.append((box.offset, boxes.empty_header(box.size)))
     fragmented = fragments.is_fragmented(moov)
-    # ffprobe reads all fragments, so it gets only the beginning, which is enough to detect the streams.
+    if fragmented and behind > len(head):
+        parts.append((behind, await _pieces(read, behind, min(HEAD_BYTES, size - behind))))
+    # ffprobe reads all fragments, so it gets only the first ones, which are enough to detect the streams.
     end = max([len(head), *(offset + len(data) for offset, data in parts)]) if fragmented else size
     await _lay_out(path, end, head, parts)
     media = await _probe(path)
@@ -232,10 +235,10 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
         behind = offset + length
         return head[offset:behind] if behind <= len(head) else await read(offset, length)
 
-    kind = head[: boxes.u32(head, 0)] if head[4:8] == b"ftyp" else b""
-    if not await check_samples(part, size, kind, moov, media, path) and fragmented:
-        await _lay_out(path, len(head), head, [])
-        await check_beginning(path, len(head), media)
+    brand = boxes.find(head, 0, len(head), "ftyp") or (0, 0)
+    if not await check_samples(part, size, head[slice(*brand)], moov, media, path) and fragmented:
+        await _lay_out(path, end, head, parts)
+        await check_beginning(path, end, media)
     return media, fragments.Fragments(moov, size) if fragmented else None
 
 

@@ -377,7 +377,7 @@ async def test_a_picture_that_no_memory_holds_is_refused(folder: Path, tmp_path:
 
 async def test_a_video_too_short_for_a_clip_is_refused(folder: Path, tmp_path: Path) -> None:
     path = make(folder / "one-frame.mp4", 1, "-frames:v", "1", "-an")
-    with pytest.raises(NotAVideo, match=r"too short: it has 0\.040 s"):
+    with pytest.raises(NotAVideo, match=r"picture of the video is too short: it lasts 0\.040 s"):
         await look(path, tmp_path)
 
 

@@ -87,7 +87,8 @@ async def inspect(
         raise NotAVideo("The file has no duration: expected a video, not a picture or a live stream")
     if media.duration_s < MIN_SPAN_SECONDS:
         raise NotAVideo(
-            f"The video is too short: it has {media.duration_s:.3f} s, a clip at least {MIN_SPAN_SECONDS} s"
+            f"The picture of the video is too short: it lasts {media.duration_s:.3f} s, and a clip has at least "
+            f"{MIN_SPAN_SECONDS} s. Sound that goes on after the last picture cannot be cut"
         )
     _refuse_impossible(media, size)
     # If ffprobe got only both ends, it saw a file of another size.

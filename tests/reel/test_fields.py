@@ -11,6 +11,7 @@ from tests.reel.matrix import Cell
 
 from reel.tools import Tools
 
+X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "interlace=tff:log-level=none:pools=1:keyint=25")
 CELL = Cell("paff", "", rate=Fraction(2 * fields.RATE), fields=True, first=1, length_s=3.0)
 
 
@@ -33,3 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tools: Tools) -> Path:
 def test_h264_of_fields_is_cut_right(source: str, suffix: str, folder: Path, tools: Tools, tmp_path: Path) -> None:
     path = fields.mux(folder / source, tmp_path / f"paff.{suffix}", tools)
     assert matrix.judge(CELL, path, tools) == "right"
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_hevc_of_fields_is_refused(suffix: str, tools: Tools, tmp_path: Path) -> None:
+    path = matrix.make_source(Cell("fields", suffix, video=X265, filters="separatefields"), tmp_path, tools)
+    assert "interlaced H.265" in matrix.judge(CELL, path, tools)

@@ -138,14 +138,14 @@ def durations(path: Path, stream: int, packets: int, *, tools: Tools) -> list[st
 
 
 def decoded(path: Path, seconds: int | None, *, key_frames_only: bool, tools: Tools) -> list[str]:
-    """ffprobe command: the stream and the size of each packet, and the stream, the time and the type (I, P, B) of each
-    decoded frame, in the first seconds (None: in all), one per line. Frames count that a decoder considers incomplete,
-    as in a recording without key frames."""
+    """ffprobe command: the stream and the size of each packet, and of each decoded frame the stream, the time, the type
+    (I, P, B) and whether it has fields, in the first seconds (None: in all), one per line. Frames count that a decoder
+    considers incomplete, as in a recording without key frames."""
     return [
         *(tools.ffprobe, "-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
         *("-threads", "1", "-flags", "+output_corrupt", *(("-skip_frame", "nokey") if key_frames_only else ())),
         *(("-read_intervals", f"%+{seconds}") if seconds else ()),
-        *("-show_entries", "packet=stream_index,size:frame=stream_index,pts,pict_type"),
+        *("-show_entries", "packet=stream_index,size:frame=stream_index,pts,pict_type,interlaced_frame"),
         *("-print_format", "csv", _file(path)),
     ]
 

@@ -60,12 +60,14 @@ async def probe(path: Path, *, tools: Tools, deadline_s: float = PROBE_DEADLINE_
 @dataclass(frozen=True)
 class Decoded:
     """What ffprobe could decode of one stream: how many packets it read, the bytes in them, the times of the frames in
-    them, in ticks (None where a frame has none), and whether a frame depends on others (type P or B)."""
+    them, in ticks (None where a frame has none), whether a frame depends on others (type P or B), and whether one is
+    a field or has two."""
 
     packets: int
     size_bytes: int
     frames: tuple[int | None, ...]
     dependent: bool = False
+    fields: bool = False
 
 
 async def decode(
@@ -76,19 +78,21 @@ async def decode(
     packets: dict[str, list[int]] = {}
     frames: dict[str, list[int | None]] = {}
     dependent: set[str] = set()
+    fields: set[str] = set()
     for line in (await read_output(command, deadline_s=deadline_s)).decode("ascii", "replace").splitlines():
-        kind, stream, text, picture = [*line.split(","), "", "", ""][:4]
+        kind, stream, text, picture, interlaced = [*line.split(","), "", "", "", ""][:5]
         number = int(text) if text.lstrip("-").isdigit() else None
         if kind == "packet":
             packets.setdefault(stream, []).append(number or 0)
         elif kind == "frame":
             frames.setdefault(stream, []).append(number)
             dependent |= {stream} if picture in ("P", "B") else set()
+            fields |= {stream} if interlaced == "1" else set()
     names = [str(index) for index in streams]
     sizes = [packets.get(name, []) for name in names]
     shown = [tuple(frames.get(name, ())) for name in names]
     return [
-        Decoded(len(size), sum(size), times, name in dependent)
+        Decoded(len(size), sum(size), times, name in dependent, name in fields)
         for name, size, times in zip(names, sizes, shown, strict=True)
     ]
 

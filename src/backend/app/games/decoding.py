@@ -23,9 +23,9 @@ from reel.tools import find_tools
 
 # Timeout for a damaged file, which may keep ffprobe busy. A valid one takes less than a second.
 DECODE_SECONDS: Final = 20.0
-# Of a beginning: the key frames of the first seconds; if there are none, all frames of more seconds. If only the sound
-# is missing, which may begin later, it is searched beside the key frames of these: decoding all takes too long.
-SECONDS: Final = (4, 30)
+# Of a beginning: the key frames of the first seconds, or of more; if there are none, all frames. If only the sound is
+# missing, which may begin later, it is searched beside the key frames: decoding all takes too long.
+ATTEMPTS: Final = ((4, True), (30, True), (30, False))
 # The last packet of a beginning may be cut off, and a few of the first ones may need others that are not there.
 LEAST_PACKETS: Final = 8
 # In damaged sound, the packets that ffmpeg finds may be few and large.
@@ -77,6 +77,7 @@ async def _decode_places(
     found = await decode(
         path, range(len(parts)), None, key_frames_only=False, tools=find_tools(), deadline_s=DECODE_SECONDS
     )
+    _refuse_fields(codec, found[0])
     shown = parts[0][1]
     bad = _bad(shown, found[0])
     useless = 2 * sum(bad) >= len(bad) or any(one and other for one, other in pairwise(bad))
@@ -101,6 +102,15 @@ async def _decode_places(
         raise UnusableVideo(_SOUND)
 
 
+def _refuse_fields(codec: str, found: Decoded) -> None:
+    """Raises UnusableVideo for HEVC whose pictures are fields (field_seq_flag, ITU-T H.265, E.3.1). ffmpeg shows each
+    as a picture of half the height, and sets `interlaced_frame` for nothing else in HEVC (libavcodec/hevc_refs.c)."""
+    if codec == "hevc" and found.fields:
+        raise UnusableVideo(
+            "The picture is interlaced H.265, whose fields cannot be put together here: convert it to H.264 first"
+        )
+
+
 def _bad(places: list[Place], found: Decoded) -> list[bool]:
     """Of which places no frame was decoded. The time of a frame is the number of its sample."""
     times, first, bad = set(found.frames), 0, []
@@ -115,15 +125,16 @@ async def check_beginning(path: Path, length: int, media: MediaInfo) -> None:
     """Decodes the first `length` bytes of a file, which is cut there. Raises NotAVideo, UnusableVideo."""
     await asyncio.to_thread(os.truncate, path, min(length, path.stat().st_size))
     streams = [media.video.index, *([media.audio.index] if media.audio else [])]
-    key_frames_only = True
-    for seconds in SECONDS:
+    for seconds, key_frames_only in ATTEMPTS:
         shown, *heard = await decode(
             path, streams, seconds, key_frames_only=key_frames_only, tools=find_tools(), deadline_s=DECODE_SECONDS
         )
+        _refuse_fields(media.video.codec, shown)
         if shown.frames and all(sound.frames and not _is_undecodable(sound) for sound in heard):
             return
-        key_frames_only = bool(shown.frames)
-    if not key_frames_only and _is_undecodable(shown):
+        if shown.frames and seconds == ATTEMPTS[-1][0]:
+            break
+    if _is_undecodable(shown) and not key_frames_only:
         raise NotAVideo(
             f"The picture of the video cannot be decoded: none of its first {shown.packets} frames is valid, or all "
             "are in a form that is not supported here. Copy the file again or convert it to H.264, and upload that"

@@ -249,7 +249,9 @@ async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, pa
     at = max(whole, (size - HEAD_BYTES) // packet * packet)
     tail = await _pieces(read, at, size - at)
     await _lay_out(path, whole + len(tail), head[:whole], [(whole, tail)])
-    return await _probe(path), transport.Recording(packet, head)
+    media = await _probe(path)
+    await check_beginning(path, whole, media)
+    return media, transport.Recording(packet, head)
 
 
 async def _probe(path: Path) -> MediaInfo:

@@ -149,6 +149,32 @@ async def test_a_cancelled_export_is_answered_while_modal_is_away_and_its_call_i
             await asyncio.sleep(0.01)
 
 
+async def test_an_export_that_is_queued_again_while_it_still_ends_is_rendered(
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Held):
+        """It ends late, as an upload does that waits for R2's answer."""
+
+        async def run(self, work: Work) -> dict[str, Any]:
+            try:
+                return await super().run(work)
+            except asyncio.CancelledError:
+                await ends.wait()
+                raise
+
+    ends = asyncio.Event()
+    monkeypatch.setattr(runner, "STOP_SECONDS", 0.01)
+    worker = hold(app, Slow())
+    export = await started(api, make_video)
+    await working(worker)
+    await api.call("POST", f"/api/exports/{export}/cancel")
+    await api.call("POST", f"/api/exports/{export}/retry", expect=202)
+    worker.go.set()
+    ends.set()
+    assert (await api.over(f"/api/exports/{export}"))["status"] == "complete"
+    assert worker.runs == 2
+
+
 async def test_a_file_that_a_cancelled_call_stores_late_is_deleted_with_its_export(
     app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ class Runner:
             JobKind.INSPECTION: asyncio.Semaphore(1),
         }
         self._tasks: dict[tuple[UserContext, str], asyncio.Task[None]] = {}
+        self._again: dict[tuple[UserContext, str], Job] = {}
         self._live: dict[tuple[UserContext, str], _Live] = {}
         self._seen: set[UserContext] = set()
         self._awakening: set[asyncio.Task[None]] = set()
@@ -89,15 +90,20 @@ class Runner:
         task.add_done_callback(self._awakening.discard)
 
     def submit(self, context: UserContext, job: Job) -> None:
-        """Run a job whose row is stored. Does nothing if the job already runs here or the process is stopping."""
-        if self._stopped:
-            return
+        """Run a job whose row is stored. Does nothing if the process is stopping. If the job already runs here, its row
+        is looked at again when it has ended: it may be a cancelled job that ends slowly, and was queued again."""
         key = (context, job.id)
-        running = self._tasks.get(key)
-        if running is None or running.done():
-            task = asyncio.create_task(self._run(context, job.id, self._slots[job.kind]))
-            self._tasks[key] = task
-            task.add_done_callback(lambda done: self._tasks.pop(key, None) if self._tasks.get(key) is done else None)
+        if key in self._tasks:
+            self._again[key] = job
+        elif not self._stopped:
+            task = self._tasks[key] = asyncio.create_task(self._run(context, job.id, self._slots[job.kind]))
+            task.add_done_callback(lambda _: self._ended(context, job.id))
+
+    def _ended(self, context: UserContext, job_id: str) -> None:
+        key = (context, job_id)
+        del self._tasks[key]
+        if again := self._again.pop(key, None):
+            self.submit(context, again)
 
     def latest(self, context: UserContext, job: Job) -> Job:
         """The job with its current progress if it runs here, because its row is only updated every few seconds."""

@@ -40,14 +40,14 @@ def changed(tmp_path: Path, changes: Changes, *options: str) -> Path:
     return path
 
 
-def with_edits(data: bytes, make_list: Callable[[bytes], bytes]) -> bytes:
-    """The MP4 with this edit list in its only track."""
+def with_edits(data: bytes, make_list: Callable[[bytes], bytes], role: bytes = b"vide") -> bytes:
+    """The MP4 with this edit list in its tracks of this role, and none in others."""
     out = b""
     for kind, start, end in children(data, 0, len(data)):
         body = data[start:end]
         if kind in ("moov", "trak"):
-            body = with_edits(body, make_list)
-        if kind == "mdia":
+            body = with_edits(body, make_list, role)
+        if kind == "mdia" and role in body:
             content = make_list(b"")
             out += struct.pack(">I4sI4s", len(content) + 16, b"edts", len(content) + 8, b"elst") + content
         if kind != "edts":
@@ -86,6 +86,19 @@ async def test_the_length_is_that_of_the_samples_and_edits(changes: Changes, exp
 async def test_edits_that_show_nothing_are_refused(entries: tuple[tuple[int, int], ...], tmp_path: Path) -> None:
     with pytest.raises(UnusableVideo, match="shows nothing of the picture"):
         await look(changed(tmp_path, {"elst": edits(*entries)}), tmp_path)
+
+
+@pytest.mark.parametrize("role", [b"vide", b"soun"])
+async def test_edits_with_a_pause_in_the_middle_are_refused(role: bytes, tmp_path: Path) -> None:
+    data = make(tmp_path / "whole.mp4", SECONDS, "-bf", "0").read_bytes()
+    path = tmp_path / "paused.mp4"
+    for pause_ms in (1000, 0):
+        path.write_bytes(with_edits(data, edits((500, -1), (2000, 0), (pause_ms, -1), (3000, 2 * TICKS)), role))
+        if pause_ms:
+            with pytest.raises(UnusableVideo, match="a pause in the middle"):
+                await look(path, tmp_path)
+        else:
+            await look(path, tmp_path)
 
 
 async def test_a_track_that_claims_to_end_before_its_last_sample_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import Final
 
 from reel.boxes import Span, children, find, is_wide, u32
@@ -60,8 +61,8 @@ def check_sample_tables(moov: bytes, file_size: int) -> None:
             raise NotAVideo("The video is damaged: its index names places behind the end of the file")
         if place := find(moov, *tables, "stsz"):
             _check_count(moov, place, file_size, MAX_PICTURES if role == b"vide" else file_size)
-        if media and role == b"vide":
-            _check_edits(moov, (start, end), _check_length(moov, media, tables))
+        if media and role in (b"vide", b"soun"):
+            _check_edits(moov, (start, end), _check_length(moov, media, tables) if role == b"vide" else 0)
 
 
 def _check_count(moov: bytes, place: Span, file_size: int, at_most: int) -> None:
@@ -112,19 +113,28 @@ def _delay(moov: bytes, tables: Span) -> int:
 
 def _check_edits(moov: bytes, track: Span, samples_end: int) -> None:
     """Raises UnusableVideo where a track has edits (elst) and none of them shows anything of the samples, which end
-    `samples_end` ticks after their beginning. A fragmented file (mvex) has most samples elsewhere."""
+    `samples_end` ticks after their beginning, or where they have a pause behind the first one. ffmpeg knows pauses only
+    before that (libavformat/mov.c, mov_fix_index): a later one would repeat the beginning of the track. A fragmented
+    file (mvex) has most samples elsewhere."""
     edits = find(moov, *track, "edts")
     edits = edits and find(moov, *edits, "elst")
-    if edits is None or not samples_end or find(moov, 8, len(moov), "mvex"):
+    if edits is None or find(moov, 8, len(moov), "mvex"):
         return
     code = ">QqI" if is_wide(moov, edits) else ">IiI"
     size = struct.calcsize(code)
     count = max(0, min(u32(moov, edits[0] + 4), (edits[1] - edits[0] - 8) // size))
-    entries = struct.iter_unpack(code, memoryview(moov)[edits[0] + 8 : edits[0] + 8 + size * count])
-    if count and not any(length and 0 <= begins < samples_end for length, begins, _ in entries):
+    table = memoryview(moov)[edits[0] + 8 : edits[0] + 8 + size * count]
+    shown = (length and 0 <= begins < samples_end for length, begins, _ in struct.iter_unpack(code, table))
+    if count and samples_end and not any(shown):
         raise UnusableVideo(
             "The video is damaged: its edit list shows nothing of the picture. Make it anew without the list (ffmpeg "
             "-ignore_editlist 1 -i IN -c copy OUT.mp4) and upload that"
+        )
+    behind_the_first = dropwhile(lambda entry: entry[1] < 0, struct.iter_unpack(code, table))
+    if any(length and begins < 0 for length, begins, _ in behind_the_first):
+        raise UnusableVideo(
+            "The edit list of the video has a pause in the middle, which cannot be cut right: export the video with a "
+            "video editor, and upload that"
         )
 
 

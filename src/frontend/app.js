@@ -94,7 +94,7 @@ function followWork() {
   if (busy.length) poll = setTimeout(() => refresh(...busy), POLL_MS);
 }
 
-let awaited = null; // the newest upload, while the API looks through it
+let awaited = null; // an upload that is to be opened, while the API looks through it
 
 /** What was uploaded is opened: at once, or when the API has looked through all of it. */
 function openWhenReady() {
@@ -168,9 +168,9 @@ async function startParts() {
     if (current) visit(current, { instead: !gameOf(place().game) });
   });
   addEventListener("popstate", goTo);
-  startUploads(async (game) => {
-    awaited = game.id;
-    await load("games");
+  startUploads((game, opens) => {
+    if (opens) awaited = game.id;
+    return refresh("games");
   });
   startGames();
   startClips();

@@ -13,12 +13,12 @@ let timer = null;
 
 /**
  * Shows an error; a cancelled action is none. `again` carries the action out once more; one that only reads (`read`) is
- * repeated by itself while its failure may pass.
+ * repeated by itself while its failure may pass. `about` is a sentence that stands before the reason.
  */
-export function showError(error, { key = "page", again = null, read = false } = {}) {
+export function showError(error, { key = "page", again = null, read = false, about = "" } = {}) {
   if (error instanceof Cancelled || error.told) return;
   if (!read) shown.delete(key); // what the page repeats by itself does not cover what a person has done since
-  shown.set(key, { error, again, read });
+  shown.set(key, { error, again, read, about });
   draw();
 }
 
@@ -31,6 +31,9 @@ export function hideAll() {
   draw();
 }
 
+/** Whether the same attempt may work later. Otherwise what was chosen or typed has to change. */
+export const mayWork = (error) => !(error instanceof Refused || FINAL.includes(error.status));
+
 /** Whether an answer with this status shows that what failed works again. */
 const worksAgain = (error, status) =>
   error instanceof Unreachable ? error.service === API : error.status === 401 && status !== 401;
@@ -42,13 +45,13 @@ const worksAgain = (error, status) =>
  */
 export function hearAnswer(_sync, status) {
   for (const [key, entry] of [...shown]) {
-    const { error, again, read } = entry;
+    const { error, again, read, about } = entry;
     const tried = running.has(entry);
     if (!worksAgain(error, status) || (error.status === 401 && !read && !tried)) continue;
     shown.delete(key);
     if (tried) continue;
     if (read) again();
-    else if (again) shown.set(key, { error: new Back(), again, read });
+    else if (again) shown.set(key, { error: new Back(), again, read, about });
   }
   draw();
 }
@@ -64,9 +67,8 @@ function draw() {
   current = entry;
   if (!entry) return;
   banner.dataset.cause = causeOf(entry.error);
-  byId("error-text").replaceChildren(...words(entry.error));
-  // The same request would be refused for the same reason: the form is what has to change.
-  byId("error-again").hidden = !entry.again || entry.error instanceof Refused || FINAL.includes(entry.error.status);
+  byId("error-text").replaceChildren(...(entry.about ? [make("p", {}, ...isolated(entry.about))] : []), ...words(entry.error));
+  byId("error-again").hidden = !entry.again || !mayWork(entry.error);
   byId("error-again").disabled = running.has(entry);
   byId("error-again").onclick = () => tryAgain(entry);
   byId("error-close").onclick = () => hideError(key);

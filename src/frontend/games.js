@@ -7,6 +7,7 @@ import { byId, count, fill, iconButton, listed, make, roughly, size } from "./do
 import { Problem } from "./errors.js";
 import { profileId } from "./identity.js";
 import { play, playing } from "./player.js";
+import { waits } from "./queue.js";
 import { beingSent, drop, recorded, recordedGames } from "./records.js";
 import { change, data, load, turn } from "./store.js";
 import { abandonUpload, resumeUpload, sending } from "./uploads.js";
@@ -44,7 +45,7 @@ export function item(game) {
         onclick: () => guarded(null, () => play({ game: game.id }), { key: "player" }) }, title, facts)
     : make("span", { class: "row" }, title, facts);
   const again = game.status === "failed";
-  const resume = game.status === "uploading" && recorded(game.id) && !sent.has(game.id) && sending() !== game.id;
+  const resume = game.status === "uploading" && recorded(game.id) && !sent.has(game.id) && sending() !== game.id && !waits(game.id);
   return make("li", { class: chosen ? "chosen" : "",
     data: { testid: "game-item", id: game.id, status: game.status, duration: game.duration ?? "" } },
     body, make("span", { class: "actions" }, ...(resume ? [resumeButton(game)] : again ? [againButton(game)] : []), ...actions));
@@ -55,6 +56,7 @@ const readyFacts = (game) =>
 
 function uploadFacts(game) {
   if (sending() === game.id) return "Uploading …";
+  if (waits(game.id)) return "Its upload waits for its turn";
   if (sent.has(game.id)) return "Another tab is uploading it";
   const record = recorded(game.id);
   if (game.status === "inspecting") {

@@ -1,11 +1,12 @@
-// The upload of this tab: begun, resumed, shown, and finished when the API has looked at the video.
+// The uploads of this tab: begun, resumed, shown, and finished when the API has looked at the video.
 
-import { guarded, hideError, showError } from "./banner.js";
+import { hideError, showError } from "./banner.js";
 import { deleteGame, finalizeUpload, listGames, prepareUpload, uploadUrls } from "./calls.js";
 import { confirmDelete } from "./dialogs.js";
-import { byId, size } from "./dom.js";
+import { byId, listed, size } from "./dom.js";
 import { Cancelled, CAUSES, Problem, Refused, Unreachable } from "./errors.js";
 import { profileId } from "./identity.js";
+import { enqueue, leave, pending, startQueue } from "./queue.js";
 import { alone, drop, keep, otherFile, recorded, recordOf } from "./records.js";
 import { load, redraw } from "./store.js";
 import { delayOf, sendParts, untilOnline } from "./upload.js";
@@ -101,31 +102,27 @@ async function send(file, record, prepared, abort) {
 async function goOn(record, signal) {
   active.game = record.game;
   const prepared = await persist(() => uploadUrls(record.game, { profile: record.profile, signal }), signal);
-  hideError("upload"); // why it did not go on before; the rest may take hours
   return { record, prepared };
 }
 
-/** `begin(signal)` resolves with `{record, prepared}`; trying again after that goes on where it ended. */
-function run(file, title, begin) {
+/** An upload for the queue. `begin(signal)` resolves with `{record, prepared}`; trying again after that goes on where it ended. */
+function uploadOf(file, title, begin, { game = null, opens = true } = {}) {
+  const entry = { title, bytes: file.size, game };
   let record = null;
-  const again = async (signal) => {
-    if (!record || !recorded(record.game)) return begin(signal);
-    return goOn(record, signal);
-  };
-  return guarded(byId("upload-start"), async () => {
-    if (active) throw new Error(`“${state.title}” is being uploaded. Wait until it is finished, or cancel it.`);
+  entry.send = async () => {
     if (!file.size) throw new Refused(`“${file.name}” is empty or a folder. Choose a video file.`);
     const abort = new AbortController();
     active = { game: record?.game ?? null, abort, ended: new AbortController() };
     state = { phase: "sending", bytes: 0, all: file.size, cause: null, title };
     show({});
     try {
-      const begun = await again(abort.signal);
+      const begun = await (record && recorded(record.game) ? goOn(record, abort.signal) : begin(abort.signal));
       record = begun.record;
-      active.game = record.game;
+      active.game = entry.game = record.game;
+      redraw();
       if (profileId() === record.profile) load("games").catch(() => {});
-      const game = await alone(record.game, () => send(file, record, begun.prepared, abort));
-      if (profileId() === record.profile) await uploaded(game);
+      const made = await alone(record.game, () => send(file, record, begun.prepared, abort));
+      if (profileId() === record.profile) await uploaded(made, opens);
     } catch (error) {
       if (error instanceof Cancelled && active.game && !active.abandoned) await discard(active.game);
       // Storage or the API refuses what belongs to no game.
@@ -140,7 +137,8 @@ function run(file, title, begin) {
       redraw(); // the list may not load now, and must offer "Resume" all the same
       if (profileId() === record?.profile) load("games").catch(() => {});
     }
-  }, { key: "upload" });
+  };
+  return entry;
 }
 
 /** Whether the game of an upload was deleted; false where the API cannot tell. */
@@ -156,33 +154,36 @@ async function discard(game) {
 
 /** Ends the upload of a game that the caller deletes. */
 export function abandonUpload(game) {
+  leave((entry) => entry.game === game);
   if (active?.game !== game) return;
   active.abandoned = true;
   active.abort.abort();
 }
 
-/** Sends a file as a new game. */
-export function beginUpload(file, name) {
+/** Sends files `[{file, name}]` as new games. The first is opened when it is ready, unless others are sent before it. */
+function beginUploads(files) {
   const profile = profileId();
-  return run(file, name, async (signal) => {
+  const free = !pending();
+  enqueue(files.map(({ file, name }, place) => uploadOf(file, name, async (signal) => {
+    // A harmless request waits for the network: the next one, sent twice, would make two games.
+    await persist(() => listGames({ profile, signal }), signal);
     const prepared = await prepareUpload(file, name, { profile, signal });
     const record = await recordOf(file, { game: prepared.game_id, profile, name });
     keep(record);
-    // The form is free for the next file, which may be chosen while this one is sent.
-    if (byId("upload-file").files[0] === file) byId("upload-form").reset();
     return { record, prepared };
-  });
+  }, { opens: free && !place })));
 }
 
 /** Goes on with an upload that a reload or a closed tab has ended; the file must be the same. */
 export function resumeUpload(game, file) {
-  return run(file, recorded(game)?.name ?? file.name, async (signal) => {
+  const { name } = recorded(game) ?? file;
+  enqueue([uploadOf(file, name, async (signal) => {
     const record = recorded(game);
     if (!record) throw new Refused("This browser does not know which file it was. Delete the game and upload it anew.");
     const wrong = await otherFile(record, file);
     if (wrong) throw new Refused(`This is not the file of “${record.name}”. ${wrong}`);
     return goOn(record, signal);
-  });
+  }, { game })]);
 }
 
 /** Hours of upload must not end by one touch. */
@@ -202,6 +203,8 @@ function show(news) {
   panel.dataset.state = state.cause ? "waiting" : state.phase;
   byId("upload-title").textContent = state.title;
   byId("upload-progress").value = percent;
+  // A screen reader says each state, not each percent.
+  byId("upload-text").setAttribute("aria-live", panel.dataset.state === "sending" ? "off" : "polite");
   const stored = `${size(state.bytes)} of ${size(state.all)} · ${Math.floor(percent)} %`;
   byId("upload-text").textContent = state.cause ? `${waitingFor(state.cause)}${state.bytes ? ` · ${Math.floor(percent)} % is stored` : ""}`
     : state.phase === "checking" ? "Checking the video …" : stored;
@@ -212,37 +215,50 @@ const waitingFor = (cause) =>
     : cause === "storage" ? "Waiting: storage has a problem"
     : `Waiting: the server ${CAUSES[cause] ?? "has a problem"}`;
 
-/** Takes a file that was dropped anywhere on the page as the one to upload. */
+/** Takes files that were dropped anywhere on the page as those to upload. */
 function dropped(event) {
   const { files, items, types } = event.dataTransfer;
   if (!types.includes("Files")) return; // a text
   event.preventDefault();
-  const field = byId("upload-file");
-  if (field.matches(":disabled") || document.querySelector("dialog[open]")) return;
-  const folder = [...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
-  if (folder || files.length !== 1) {
-    showError(new Refused(`Choose one video at a time: ${folder ? "this is a folder" : `these are ${files.length} files`}.`), { key: "upload" });
+  if ([...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) {
+    showError(new Refused("This is a folder. Choose the video files in it."), { key: "upload" });
     return;
   }
   hideError("upload");
+  const field = byId("upload-file");
   field.files = files;
   field.dispatchEvent(new Event("change"));
-  byId("upload-name").focus();
+  if (!field.matches(":disabled")) byId(files.length > 1 ? "upload-start" : "upload-name").focus();
+  else showError(new Refused(`${listed([...files].map(({ name }) => `“${name}”`))} can be uploaded as soon as a profile is there.`), { key: "upload" });
 }
 
-/** `whenUploaded(game)` is called with each game that is ready. */
+/** What a game is called after its file. */
+const nameOf = (file) => [...file.name.replace(/\.[^.]+$/, "")].slice(0, 200).join("").trim() || file.name;
+
+/** `whenUploaded(game, opens)` is called with each game that is stored; `opens`: it is to be opened. */
 export function startUploads(whenUploaded) {
   uploaded = whenUploaded;
-  const file = byId("upload-file");
+  startQueue();
+  const [file, name] = [byId("upload-file"), byId("upload-name")];
   let suggested = "";
-  file.addEventListener("change", () => {
-    const name = byId("upload-name");
-    if (!file.files[0] || ![suggested, ""].includes(name.value)) return; // what was typed stays, also for another file
-    name.value = suggested = file.files[0].name.replace(/\.[^.]+$/, "").slice(0, 200);
-  });
+  const suggest = () => {
+    const { files } = file;
+    const several = files.length > 1;
+    name.disabled = several;
+    name.placeholder = several ? "Each has the name of its file" : "Home game";
+    byId("upload-start").textContent = several ? `Upload ${files.length} videos` : "Upload";
+    if (several) name.value = suggested = "";
+    // What was typed stays, also for another file.
+    else if (files[0] && [suggested, ""].includes(name.value)) name.value = suggested = nameOf(files[0]);
+  };
+  file.addEventListener("change", suggest);
   byId("upload-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!active) beginUpload(file.files[0], byId("upload-name").value.trim());
+    const typed = name.value.trim();
+    beginUploads([...file.files].map((each, _, { length }) => ({ file: each, name: length > 1 ? nameOf(each) : typed })));
+    event.target.reset(); // free for the next file, which may be chosen while these are sent
+    suggested = "";
+    suggest();
   });
   byId("upload-cancel").addEventListener("click", cancel);
   // A file that is dropped beside the field would open in place of the page.
@@ -250,6 +266,6 @@ export function startUploads(whenUploaded) {
   addEventListener("drop", dropped);
   // A browser asks before it closes the tab; what arrived can be resumed, but the file would have to be chosen again.
   addEventListener("beforeunload", (event) => {
-    if (active) event.preventDefault();
+    if (pending()) event.preventDefault();
   });
 }

@@ -90,22 +90,6 @@ def test_a_double_click_on_try_again_carries_a_change_out_once(
     assert len(api.call("GET", "/api/clips")["clips"]) == 1
 
 
-def test_try_again_of_an_upload_does_not_start_beside_another_one(
-    tab: Page, api: Api, site: Site, video: Path, long_video: Path
-) -> None:
-    tab.route("**/prepare-upload", problem(500, site.page))
-    begin(tab, video, "First")
-    expect(tab.get_by_test_id("error-again")).to_be_visible()
-    tab.unroute("**/prepare-upload")
-    held = held_parts(tab)
-    begin(tab, long_video, "Second")
-    until(tab, held)
-    tab.get_by_test_id("error-again").click()
-    expect(tab.get_by_test_id("error-banner")).to_contain_text("“Second” is being uploaded")
-    expect(tab.locator("#upload-title")).to_have_text("Second")
-    assert [game["name"] for game in api.call("GET", "/api/games")["games"]] == ["Second"]
-
-
 def test_the_next_file_that_was_chosen_during_an_upload_stays_chosen(tab: Page, video: Path, long_video: Path) -> None:
     held = held_parts(tab)
     begin(tab, long_video)

@@ -371,21 +371,6 @@ def test_an_empty_file_is_refused_and_the_next_one_is_sent(tab: Page, video: Pat
     expect(tab.get_by_test_id("error-banner")).to_be_hidden()
 
 
-def test_a_file_is_dropped_anywhere_and_never_opens_in_place_of_the_page(tab: Page) -> None:
-    drop = """names => {
-      const dataTransfer = new DataTransfer();
-      for (const name of names) dataTransfer.items.add(new File(["x"], name, { type: "video/mp4" }));
-      const options = { dataTransfer, bubbles: true, cancelable: true };
-      return ["dragover", "drop"].map(name => !document.body.dispatchEvent(new DragEvent(name, options)));
-    }"""
-    assert tab.evaluate(drop, ["First half.mp4"]) == [True, True]
-    assert tab.get_by_test_id("upload-file").evaluate("field => field.files[0].name") == "First half.mp4"
-    expect(tab.get_by_test_id("upload-name")).to_have_value("First half")
-    assert tab.evaluate(drop, ["a.mp4", "b.mp4"]) == [True, True]
-    expect(tab.get_by_test_id("error-banner")).to_contain_text("one video at a time: these are 2 files")
-    assert tab.get_by_test_id("upload-file").evaluate("field => field.files[0].name") == "First half.mp4"
-
-
 def test_another_file_brings_its_name_unless_one_was_typed(tab: Page, video: Path, long_video: Path) -> None:
     file, name = tab.get_by_test_id("upload-file"), tab.get_by_test_id("upload-name")
     file.set_input_files(video)

@@ -40,18 +40,18 @@ const worksAgain = (error, status) =>
 
 /**
  * The API answered with this status. Errors that this disproves go: what only reads is asked again at once. Of a change
- * that could not reach the API the page says that it may be missing, so that it is not lost in silence. An attempt that is
- * under way says itself how it ends.
+ * that could not reach the API, or was not let in, the page says what became of it, so that it is not lost in silence. An
+ * attempt that is under way says itself how it ends.
  */
 export function hearAnswer(_sync, status) {
   for (const [key, entry] of [...shown]) {
     const { error, again, read, about } = entry;
     const tried = running.has(entry);
-    if (!worksAgain(error, status) || (error.status === 401 && !read && !tried)) continue;
+    if (!worksAgain(error, status)) continue;
     shown.delete(key);
     if (tried) continue;
     if (read) again();
-    else if (again) shown.set(key, { error: new Back(), again, read, about });
+    else if (again) shown.set(key, { error: new Back(error), again, read, about });
   }
   draw();
 }
@@ -67,7 +67,8 @@ function draw() {
   current = entry;
   if (!entry) return;
   banner.dataset.cause = causeOf(entry.error);
-  byId("error-text").replaceChildren(...(entry.about ? [make("p", {}, ...isolated(entry.about))] : []), ...words(entry.error));
+  const text = make("div", {}, ...(entry.about ? [make("p", {}, ...isolated(entry.about))] : []), ...words(entry));
+  byId("error-text").replaceChildren(...text.childNodes);
   byId("error-again").hidden = !entry.again || !mayWork(entry.error);
   byId("error-again").disabled = running.has(entry);
   byId("error-again").onclick = () => tryAgain(entry);
@@ -103,11 +104,9 @@ addEventListener("online", lookAgain);
 const causeOf = (error) =>
   error instanceof Unreachable || error instanceof Back ? error.cause : error instanceof Problem ? (error.status >= 500 ? "server" : "refused") : "page";
 
-function words(error) {
-  if (error instanceof Unreachable) return [make("strong", {}, `${error.message}.`), ...unreachable(error)];
-  if (error instanceof Back) {
-    return [make("strong", {}, error.message), make("p", {}, "Your last change may be missing. Look, and try again if it is.")];
-  }
+function words({ error, read }) {
+  if (error instanceof Unreachable) return [make("strong", {}, `${error.message}.`), ...unreachable(error, read)];
+  if (error instanceof Back) return [make("strong", {}, error.message), make("p", {}, error.hint)];
   if (!(error instanceof Problem)) return [make("strong", {}, ...isolated(sentence(error.message)))];
   if (error.status === 401) return [make("strong", {}, "This app is private."), make("p", {}, "Try again, and type the access token that you were given.")];
   const [title, detail] = error.status >= 500 ? [`The server had a problem (${error.status})`, error.detail || error.message]
@@ -126,7 +125,7 @@ const sentence = (text) => (/[.!?…]$/.test(text.trim()) ? text.trim() : `${tex
 /** `body.clip_ids` → `clip ids`. */
 const fieldName = (field) => field.replace(/^[a-z]+\./, "").replaceAll("_", " ");
 
-function unreachable({ cause, origin, service }) {
+function unreachable({ cause, origin, service }, read) {
   const text = (words) => make("p", {}, words);
   const { api, r2, ca } = config();
   if (cause === "offline") return [text("What you typed stays here. Try again when the connection is back.")];
@@ -147,8 +146,8 @@ function unreachable({ cause, origin, service }) {
     ];
   }
   if (cause === "down") return [text(`There is no usable answer from ${origin}. It may be starting or out of order.`)];
-  if (cause === "slow") return [text(`There was no answer from ${origin} within two minutes. Try again.`)];
-  return [text("It can be reached again by now. Try again.")];
+  if (cause === "slow") return [text(`There was no answer from ${origin} within two minutes. ${read ? "Try again." : "What you did may still be carried out. Look before you try again."}`)];
+  return [text(`It can be reached again by now. ${read ? "Try again." : "What you did may have been carried out. Look before you try again."}`)];
 }
 
 /**

@@ -46,12 +46,15 @@ export class Unreachable extends Error {
   }
 }
 
-/** The connection that failed works again. */
+/** What made a change fail works again; `was` is that error. */
 export class Back extends Error {
   cause = "back";
 
-  constructor() {
-    super("The connection is back.");
+  constructor(was) {
+    super(was.status === 401 ? "The server lets you in again." : "The connection is back.");
+    this.hint = was.status === 401 ? "Your last change was not made. Try again."
+      : was.cause === "slow" ? "Your last change took more than two minutes and may still be carried out. Look before you try again."
+      : "Your last change may be missing. Look, and try again if it is.";
   }
 }
 

@@ -85,6 +85,17 @@ def test_offline_is_named_and_goes_away_by_itself(context: BrowserContext, with_
     expect(with_game.get_by_test_id("error-banner")).to_be_hidden()
 
 
+def test_a_change_that_took_too_long_may_still_be_carried_out(context: BrowserContext, with_game: Page) -> None:
+    held: list[Route] = []
+    context.route("**/api/clips", lambda route: held.append(route), times=1)
+    with_game.evaluate("[window.real, AbortSignal.timeout] = [AbortSignal.timeout, () => real.call(AbortSignal, 100)]")
+    fill_clip(with_game)
+    with_game.get_by_test_id("clip-create").click()
+    assert "may still be carried out. Look before you try again." in banner(with_game, "slow")
+    with_game.evaluate("AbortSignal.timeout = window.real")
+    assert "may still be carried out. Look before you try again." in banner(with_game, "back")
+
+
 def test_a_page_that_is_opened_while_nothing_answers_starts_when_it_does(
     context: BrowserContext, api: Api, site: Site
 ) -> None:

@@ -121,6 +121,30 @@ def test_who_leaves_the_question_is_not_asked_again_before_doing_something(conte
     expect(tab.locator("#game-empty")).to_be_visible()
 
 
+def test_a_change_that_was_refused_says_so_once_the_token_was_given_elsewhere(
+    contexts: NewContext, closed: str
+) -> None:
+    tab = opened(contexts(), closed)
+    give(tab, "sesame-7f3a")
+    tab.get_by_test_id("profile-name").fill("Main")
+    tab.get_by_test_id("create-profile").click()
+    expect(tab.locator("#game-empty")).to_be_visible()
+    tab.evaluate("localStorage.setItem('reel-ballers.token', 'old')")
+    tab.locator("#profile-rename").click()
+    tab.locator("#rename-name").fill("Renamed")
+    tab.get_by_test_id("rename-yes").click()
+    expect(tab.get_by_test_id("token-dialog")).to_be_visible()
+    tab.keyboard.press("Escape")
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("This app is private")
+    # Another tab was given the token.
+    tab.evaluate("localStorage.setItem('reel-ballers.token', 'sesame-7f3a')")
+    tab.evaluate("import('/store.js').then(({ load }) => load())")
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("Your last change was not made. Try again.")
+    tab.get_by_test_id("error-again").click()
+    expect(tab.locator("#profile-select option:checked")).to_have_text("Renamed")
+    expect(tab.get_by_test_id("error-banner")).to_be_hidden()
+
+
 def test_a_token_that_is_no_longer_asked_for_does_no_harm(
     contexts: NewContext, api: Api, site: Site, video: Path
 ) -> None:

@@ -68,7 +68,8 @@ function draw() {
   if (!entry) return;
   banner.dataset.cause = causeOf(entry.error);
   const text = make("div", {}, ...(entry.about ? [make("p", {}, ...isolated(entry.about))] : []), ...words(entry));
-  byId("error-text").replaceChildren(...text.childNodes);
+  // A screen reader says an alert again when it is filled; what the page itself tries again every few seconds has nothing new.
+  if (!entry.read || text.innerHTML !== byId("error-text").innerHTML) byId("error-text").replaceChildren(...text.childNodes);
   byId("error-again").hidden = !entry.again || !mayWork(entry.error);
   byId("error-again").disabled = running.has(entry);
   byId("error-again").onclick = () => tryAgain(entry);

@@ -204,6 +204,27 @@ def test_an_error_of_the_server_is_told_apart_and_read_again_until_it_works(
     expect(tab.locator("#game-empty")).to_be_visible()
 
 
+def test_an_alert_is_not_filled_again_while_a_read_fails_with_the_same_words(
+    context: BrowserContext, api: Api, site: Site
+) -> None:
+    api.new_profile()
+    context.route("**/api/games", problem(500, site.page))
+    tab = open_page(context, site)
+    banner(tab, "server")
+    tab.evaluate("""() => {
+        window.filled = 0;
+        const count = (changes) => (window.filled += changes.length);
+        new MutationObserver(count).observe(document.querySelector("#error-text"), { childList: true, subtree: true });
+    }""")
+    for _ in range(2):
+        with tab.expect_response("**/api/games"):
+            pass
+    context.unroute("**/api/games")
+    context.route("**/api/games", problem(502, site.page))
+    expect(tab.get_by_test_id("error-banner")).to_contain_text("(502)")
+    assert tab.evaluate("window.filled") == 1
+
+
 def test_a_change_that_failed_is_carried_out_once_by_try_again(
     context: BrowserContext, with_game: Page, api: Api, site: Site
 ) -> None:

@@ -2,6 +2,7 @@
 // tell the reasons apart.
 
 import { config } from "./config.js";
+import { fetchWithin } from "./signals.js";
 
 const PROBE_MS = 5000;
 const answered = new Set(); // origins that have answered this page
@@ -13,7 +14,7 @@ export const wasHeard = (url) => answered.has(new URL(url).origin);
 
 /** Whether a request is answered; null where that takes too long. */
 const answers = (url, options) =>
-  fetch(url, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PROBE_MS), ...options }).then(
+  fetchWithin(PROBE_MS, url, { cache: "no-store", credentials: "omit", ...options }).then(
     () => true,
     (error) => (error.name === "TimeoutError" ? null : false),
   );
@@ -23,7 +24,7 @@ const refuses = async (url, like) => (await answers(url, like)) === false && (aw
 
 /** What this page's own host says by now; null where it does not answer. */
 const hostSays = () =>
-  fetch("/config.json", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) }).then((answer) => answer.json()).catch(() => null);
+  fetchWithin(PROBE_MS, "/config.json", { cache: "no-store" }).then((answer) => answer.json()).catch(() => null);
 
 /**
  * A key of `CAUSES` for a request to `url` that got no answer. `like` (method, headers) makes a harmless request that

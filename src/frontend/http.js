@@ -6,7 +6,7 @@ import { askForToken } from "./dialogs.js";
 import { API, Cancelled, Problem, Unreachable } from "./errors.js";
 import { accessToken, profileId, userId } from "./identity.js";
 import { recallJson, remember } from "./memory.js";
-import { anyOf } from "./signals.js";
+import { fetchWithin } from "./signals.js";
 import { waits } from "./waiting.js";
 
 const RETRIES = 2;
@@ -97,12 +97,11 @@ async function send(method, path, body, { profile, signal, token }) {
   if (profile && positions()[profile]) headers["X-Sync-Position"] = String(positions()[profile]);
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const limit = AbortSignal.timeout(LONGEST_MS);
-  const answer = await fetch(config().api + path, {
+  const answer = await fetchWithin(LONGEST_MS, config().api + path, {
     method,
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
-    signal: signal ? anyOf(signal, limit) : limit,
+    signal,
     // A browser may keep a 404 or 410, and would give it to the next profile, whose address is the same.
     cache: "no-store",
   });

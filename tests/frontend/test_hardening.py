@@ -48,13 +48,23 @@ def test_a_browser_that_keeps_nothing_still_uploads_and_cuts(
 
 
 def test_a_browser_of_a_few_years_ago_uploads_in_parts(context: BrowserContext, tab: Page, long_video: Path) -> None:
-    """Safari before 17.4 and Firefox before 124 have no AbortSignal.any."""
-    context.add_init_script("delete AbortSignal.any")
+    """Safari before 17.4 and Firefox before 124 have no AbortSignal.any, Safari 15 no AbortSignal.timeout."""
+    context.add_init_script("delete AbortSignal.any; delete AbortSignal.timeout")
     tab.reload()
     tab.get_by_test_id("upload-file").set_input_files(long_video)
     tab.get_by_test_id("upload-start").click()
     expect(tab.locator('[data-status="ready"]')).to_be_visible()
-    assert tab.evaluate("AbortSignal.any === undefined")
+    assert tab.evaluate("[AbortSignal.any, AbortSignal.timeout].every(one => one === undefined)")
+
+
+@pytest.mark.parametrize("lacks", ["delete window.HTMLDialogElement", "delete Array.prototype.at"])
+def test_a_browser_that_is_too_old_is_told_so(contexts: NewContext, site: Site, lacks: str) -> None:
+    context = contexts()
+    context.add_init_script(lacks)
+    # Such a browser may not even read the scripts.
+    context.route("**/store.js", lambda route: route.fulfill(body="old browser", content_type="text/plain"))
+    tab = open_page(context, site, ready=False)
+    expect(tab.locator("#starting")).to_contain_text("This browser is too old for this page.")
 
 
 def test_a_file_that_was_changed_on_the_way_is_named_and_not_waited_for(

@@ -27,7 +27,7 @@ let poll = null;
 
 const refresh = (...names) => guarded(null, async () => {
   await load(...names);
-  loadedAt = performance.now();
+  loadedAt = Date.now(); // performance.now() may stand still while the device sleeps
 }, { key: ["data", ...names].join(" "), read: true }); // one list that loads says nothing of another that does not
 
 async function switched() {
@@ -137,7 +137,7 @@ async function showEnvironment() {
 }
 
 function lookAgain() {
-  if (document.visibilityState !== "visible" || performance.now() - loadedAt < FRESH_MS) return;
+  if (document.visibilityState !== "visible" || Date.now() - loadedAt < FRESH_MS) return;
   refreshProfiles();
 }
 
@@ -177,6 +177,8 @@ async function startParts() {
   startReels();
   startExports();
   document.addEventListener("visibilitychange", lookAgain);
+  // A page that was on the screen when the device fell asleep, or beside another window, did not become invisible.
+  for (const event of ["focus", "online"]) addEventListener(event, lookAgain);
   await startProfiles(switched);
   await guarded(null, showEnvironment, { key: "status", read: true });
 }

@@ -55,23 +55,36 @@ export function watch(path, { poll, show, ended, signal }) {
       const opened = openSocket(path, profile);
       socket = opened;
       let ping = null;
+      let answered = true; // something came since the last ping
+      const lost = () => {
+        clearInterval(ping);
+        if (done || socket !== opened) return;
+        socket = null;
+        setTimeout(connect, delay);
+        delay = Math.min(delay * 2, LONGEST_DELAY_MS);
+      };
       opened.addEventListener("open", () => {
         delay = FIRST_DELAY_MS;
-        ping = setInterval(() => opened.readyState === WebSocket.OPEN && opened.send("ping"), PING_MS);
+        ping = setInterval(() => {
+          // After a sleep, or in another network, a connection is dead and no close arrives for minutes.
+          if (!answered) {
+            opened.close();
+            lost();
+            return;
+          }
+          answered = false;
+          opened.send("ping");
+        }, PING_MS);
         timers.push(ping);
       });
       opened.addEventListener("message", (event) => {
+        answered = true;
         const message = parse(event.data);
         if (!message || socket !== opened) return; // an old connection
         events += 1;
         accept(message);
       });
-      opened.addEventListener("close", () => {
-        clearInterval(ping);
-        if (done) return;
-        setTimeout(connect, delay);
-        delay = Math.min(delay * 2, LONGEST_DELAY_MS);
-      });
+      opened.addEventListener("close", lost);
     };
 
     signal?.addEventListener("abort", () => finish(resolve, null));

@@ -249,3 +249,43 @@ def test_a_late_answer_about_a_job_does_not_undo_a_newer_event(tab: Page) -> Non
       return shown;
     }""")
     assert shown == [0.8, 1]
+
+
+def test_a_connection_that_died_in_silence_is_replaced(tab: Page) -> None:
+    """After a sleep no close arrives for minutes, and no answer to a ping."""
+    tab.clock.install()
+    tab.evaluate("""async () => {
+      window.sockets = [];
+      window.polls = 0;
+      window.WebSocket = class extends EventTarget {
+        static OPEN = 1;
+        readyState = 1;
+        constructor() { super(); sockets.push(this); }
+        close() {}
+        send() {
+          if (this === sockets[0] && !window.dead) this.dispatchEvent(new MessageEvent("message", { data: "pong" }));
+        }
+      };
+      const { watch } = await import("/watch.js");
+      const poll = async () => (polls += 1, { status: "processing" });
+      watch("/ws/export/x", { poll, show: () => {}, ended: () => false });
+      sockets[0].dispatchEvent(new Event("open"));
+    }""")
+    tab.clock.run_for(70_000)
+    assert tab.evaluate("[sockets.length, polls]") == [1, 0]
+    tab.evaluate("window.dead = true")
+    tab.clock.run_for(41_000)
+    assert tab.evaluate("sockets.length") == 2
+
+
+def test_a_page_that_is_looked_at_again_after_a_sleep_shows_what_is_there_now(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    api.new_profile()
+    game = api.upload(video, "Old name")
+    tab = open_page(context, site)
+    expect(tab.get_by_test_id("game-item")).to_contain_text("Old name")
+    api.call("PATCH", f"/api/games/{game}", {"name": "New name"})
+    # It was on the screen all the time, and the clock of its timers stood still.
+    tab.evaluate("Date.now = ((now) => () => now() + 60_000)(Date.now); dispatchEvent(new Event('focus'))")
+    expect(tab.get_by_test_id("game-item")).to_contain_text("New name")

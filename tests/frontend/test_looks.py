@@ -44,6 +44,30 @@ def test_a_phone_shows_what_is_edited_from_its_title_on(
     assert tab.locator(title).evaluate(top) >= 0, "the header covers the title"
 
 
+COVERED = """() => {
+    const { activeElement: element } = document;
+    const header = document.querySelector('header');
+    const covered = element.getBoundingClientRect().top < header.getBoundingClientRect().bottom;
+    return covered && !header.contains(element) && !element.matches('body, .skip') ? element.outerHTML : null;
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_what_a_keyboard_goes_back_to_is_not_under_the_header(
+    contexts: NewContext, api: Api, site: Site, video: Path, width: int
+) -> None:
+    api.new_profile()
+    game = api.upload(video)
+    api.reel("Highlights", [api.clip(game, f"Clip {number}") for number in range(4)])
+    tab = open_page(contexts(viewport={"width": width, "height": 500}), site)
+    expect(tab.get_by_test_id("project-clip")).to_have_count(4)
+    expect(tab.locator("#clip-controls")).to_be_enabled()
+    tab.get_by_test_id("export-start").focus()
+    for _ in range(30):
+        tab.keyboard.press("Shift+Tab")
+        assert tab.evaluate(COVERED) is None
+
+
 SCROLLS = """() => [...document.querySelectorAll('main *')].filter((element) =>
     element.scrollHeight > element.clientHeight + 1 && /auto|scroll/.test(getComputedStyle(element).overflowY))
     .map((element) => element.id)"""

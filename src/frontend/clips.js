@@ -30,11 +30,12 @@ function item(clip) {
   const state = STATES[clip.status] ? ` · ${STATES[clip.status]}${clip.reason ? `: ${clip.reason}` : ""}` : "";
   const game = gameOf(clip.game_id)?.name ?? "";
   const [start, end] = FIELDS.map((field) => frameAt(clip[field], clip.game_id));
+  const times = `${clock(start)} – ${clock(end)}${state}`;
   const facts = make("span", { class: "facts" },
-    make("span", { class: "hint" }, `${clock(start)} – ${clock(end)}${state}`),
+    make("span", { class: "hint" }, times),
     make("span", { class: "hint from" }, game));
   const body = clip.status === "ready"
-    ? make("button", { type: "button", class: "row", "aria-label": `Watch ${clip.name}`,
+    ? make("button", { type: "button", class: "row", "aria-label": `Watch ${clip.name}, ${times}, ${game}`,
         onclick: () => guarded(null, () => play({ game: clip.game_id, clip: clip.id }), { key: "player" }) }, title, facts)
     : make("span", { class: "row" }, title, facts);
   const actions = [

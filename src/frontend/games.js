@@ -41,7 +41,7 @@ export function item(game) {
   const title = make("span", { class: "title" }, game.name);
   const facts = make("span", { class: "hint" }, ready ? readyFacts(game) : uploadFacts(game));
   const body = ready
-    ? make("button", { type: "button", class: "row", "aria-label": `Watch ${game.name}`, "aria-current": chosen ? "true" : null,
+    ? make("button", { type: "button", class: "row", "aria-label": `Watch ${game.name}, ${readyFacts(game)}`, "aria-current": chosen ? "true" : null,
         onclick: () => guarded(null, () => play({ game: game.id }), { key: "player" }) }, title, facts)
     : make("span", { class: "row" }, title, facts);
   const again = game.status === "failed";

@@ -1,5 +1,6 @@
 // What of the page on the screen a person could not read, touch or name; axe-core's rules button-name, label,
-// select-name, link-name, duplicate-id, target-size (44 px) and color-contrast (4.5), and no horizontal scrolling.
+// select-name, link-name, label-content-name-mismatch, page-has-heading-one, duplicate-id, target-size (44 px) and
+// color-contrast (4.5), and no horizontal scrolling.
 () => {
   const wrong = [];
   const seen = (element) => element.checkVisibility({ checkOpacity: false, checkVisibilityCSS: true })
@@ -12,6 +13,13 @@
   for (const element of document.querySelectorAll("button, a, input, select, video, progress, output, dialog, section, ul, ol")) {
     if (seen(element) && !name(element)) wrong.push(`no name: ${called(element)}`);
   }
+  // Who speaks to the page says what stands on it; and who hears it misses nothing of that.
+  const words = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  for (const element of document.querySelectorAll("button[aria-label]")) {
+    const missing = seen(element) && words(element.innerText).filter((word) => !words(name(element)).includes(word));
+    if (missing.length) wrong.push(`“${missing.join(" ")}” is not in the name: ${called(element)}`);
+  }
+  if (document.querySelectorAll("h1").length !== 1) wrong.push("no h1, or several");
   for (const element of document.querySelectorAll("button, .button, input, select, dialog a, .banner a")) {
     if (!seen(element)) continue;
     // A box of a list is as large as its label.

@@ -8,7 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from reel import ffmpeg
@@ -97,18 +99,18 @@ async def decode(
     ]
 
 
-async def lasts(path: Path, stream: int, *, tools: Tools, deadline_s: float) -> tuple[float, float]:
-    """How long the first packets of a stream last by their times, and by their contents, in seconds; (0, 0) where
-    ffprobe does not know both of each. Raises FfmpegFailed, FfmpegTimedOut."""
+async def pace(path: Path, stream: int, *, tools: Tools, deadline_s: float) -> float:
+    """How many times as long the first packets of a stream last by their times as by their contents; 1 where ffprobe
+    does not know both of each. It is the median, because a damaged packet may have any length. Raises FfmpegFailed,
+    FfmpegTimedOut."""
     command = ffmpeg.durations(path, stream, _PACKETS, tools=tools)
     output = (await read_output(command, deadline_s=deadline_s)).decode("ascii", "replace")
     try:
         packets = [(float(begins), float(length)) for begins, length, *_ in csv.reader(output.splitlines())]
     except ValueError:
-        return 0.0, 0.0
-    if not packets:
-        return 0.0, 0.0
-    return packets[-1][0] - packets[0][0], sum(length for _, length in packets[:-1])
+        return 1.0
+    found = [(later - begins) / length for (begins, length), (later, _) in pairwise(packets) if length > 0]
+    return median(found) if found else 1.0
 
 
 def read_probe(found: Mapping[str, Any]) -> MediaInfo:

@@ -17,7 +17,7 @@ from reel.boxes import Span
 from reel.errors import NotAVideo, UnusableVideo
 from reel.formats import INTRA_CODECS
 from reel.media import MediaInfo
-from reel.probe import Decoded, decode, lasts
+from reel.probe import Decoded, decode, pace
 from reel.samples import TICKS, Place
 from reel.tools import find_tools
 
@@ -149,10 +149,10 @@ async def check_pace(path: Path, media: MediaInfo) -> None:
     sound of a clip would be silent or that of another place."""
     if media.audio is None:
         return
-    times_s, sound_s = await lasts(path, media.audio.index, tools=find_tools(), deadline_s=DECODE_SECONDS)
-    if sound_s and not PACES[0] <= times_s / sound_s <= PACES[1]:
+    found = await pace(path, media.audio.index, tools=find_tools(), deadline_s=DECODE_SECONDS)
+    if not PACES[0] <= found <= PACES[1]:
         raise UnusableVideo(
-            f"The times of the sound are wrong: by them, its first {sound_s:.2f} s last {times_s:.2f} s. An AVI can "
+            f"The times of the sound are wrong: by them, it lasts {found:.2f} times as long as it is. An AVI can "
             f"hardly hold sound in {media.audio.codec}: export the video as an MP4 or MKV, and upload that"
         )
 

@@ -452,6 +452,8 @@ CELLS: Final = (
     Cell("avi-h264-b-frames", "avi", audio=MP3, frame_slack=0),
     Cell("avi-h264-b-pyramid", "avi", video=B_PYRAMID, audio=MP3, frame_slack=0),
     Cell("adpcm-mov", "mov", audio=("-c:a", "adpcm_ima_qt")),
+    Cell("adpcm-ms-mov", "mov", audio=("-c:a", "adpcm_ms")),
+    Cell("adpcm-wav-mov", "mov", audio=("-c:a", "adpcm_ima_wav")),
     Cell("adpcm-refused", "avi", audio=("-c:a", "adpcm_yamaha"), refused="adpcm_yamaha"),
     Cell("truehd-first", "mkv", audio=TRUEHD_THEN_AC3),
     Cell("truehd-first-m2ts", "m2ts", audio=TRUEHD_THEN_AC3, container=("-mpegts_m2ts_mode", "1", "-f", "mpegts")),

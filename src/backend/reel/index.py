@@ -60,14 +60,16 @@ def check_sample_tables(moov: bytes, file_size: int) -> None:
         if max(_chunks(moov, tables), default=0) >= file_size:
             raise NotAVideo("The video is damaged: its index names places behind the end of the file")
         if place := find(moov, *tables, "stsz"):
-            _check_count(moov, place, file_size, MAX_PICTURES if role == b"vide" else file_size)
+            _check_count(moov, place, file_size, MAX_PICTURES if role == b"vide" else 4 * file_size)
         if media and role in (b"vide", b"soun"):
             _check_edits(moov, (start, end), _check_length(moov, media, tables) if role == b"vide" else 0)
 
 
 def _check_count(moov: bytes, place: Span, file_size: int, at_most: int) -> None:
     size, count = u32(moov, place[0] + 4), u32(moov, place[0] + 8)
-    too_many = count * size > file_size if size else count * 4 > place[1] - place[0]
+    # QuickTime counts samples of compressed sound as if each had a byte, and ADPCM has 2 to 4 of them in one.
+    room = 4 * file_size if size == 1 else file_size
+    too_many = count * size > room if size else count * 4 > place[1] - place[0]
     if too_many or count > at_most:
         raise NotAVideo(f"The video is damaged: its index announces {count} samples, more than the file can hold")
 

@@ -77,6 +77,11 @@ class Formats:
         pictures = ((stream, kind[0]) for stream, kind in found if kind[0] in _PICTURES)
         return dict(islice(pictures, _MAX_PICTURES))
 
+    def beside(self, stream: int) -> set[int]:
+        """The streams with pictures and with sound of the programs that have this one."""
+        programs = (types for types in self._first.values() if stream in types)
+        return {one for types in programs for one, kind in types.items() if kind[0] in _PICTURES | _SOUNDS}
+
     def tables(self) -> set[int]:
         """The streams that have the tables."""
         return {0, *self._tables}

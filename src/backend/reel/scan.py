@@ -31,6 +31,10 @@ COLOURS_CHANGE: Final = (
     "The recording changes how its colours are stored in the middle (SDR and HDR, or standard and high definition), so "
     "a part of it would have wrong colours: make one MP4 of its parts with a video editor first, and upload that"
 )
+ENCRYPTED: Final = (
+    "The recording, or a part of it, is encrypted by its broadcaster and cannot be decoded here: record it with a "
+    "receiver that decrypts it, and upload that"
+)
 # A checkpoint has some hundred bytes; that of a file which was made to have thousands of streams is not stored.
 MAX_CHECKPOINT_CHARACTERS: Final = 64 * 1024
 CLOCK_SLACK_S: Final = 5.0

@@ -10,30 +10,37 @@ listed, and ffprobe says what changed there.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 from typing import Final
 
 from reel.media import LENGTH_SLACK_S, MediaInfo
-from reel.packets import beginnings, stream_of
+from reel.packets import beginnings, payload_of, stream_of
 from reel.programs import Formats, tables
-from reel.scan import CLOCK_BEGINS_ANEW, CLOCK_SLACK_S, FORMATS_CHANGE
+from reel.scan import CLOCK_BEGINS_ANEW, CLOCK_SLACK_S, ENCRYPTED, FORMATS_CHANGE
 from reel.sequences import Headers
 
 _TICKS: Final = 90_000
 _WRAP: Final = 1 << 33
 _TOLERANCE: Final = int(CLOCK_SLACK_S * _TICKS)
+_SCRAMBLED: Final = 0xC0
+_START: Final = b"\x00\x00\x01"
+# How many pictures and sounds may begin encrypted: a receiver may get a key a moment too late.
+_MOST_ENCRYPTED: Final = 10
 
 
 class Recording:
-    """A `reel.scan.Scan` of an MPEG-TS that begins with `head`: checks its clock and its formats.
+    """A `reel.scan.Scan` of an MPEG-TS that begins with `head`: checks its clock and its formats, and that the program
+    of the stream `picture` is not encrypted.
 
     `doubtful` lists the offsets at which the picture may have other colours: ffprobe tells them, given the `sample` of
     the part of the file that begins there."""
 
-    kept = ("_clock", "_formats", "_headers")
+    kept = ("_clock", "_formats", "_headers", "_encryption")
 
-    def __init__(self, packet: int, head: bytes) -> None:
+    def __init__(self, packet: int, head: bytes, picture: int = 0) -> None:
         self.step = packet
+        self._picture, self._encryption = picture, Encryption(packet)
         self.fault: str | None = None
         self._clock, self._formats, self._headers = Clock(packet), Formats(packet), Headers(packet)
         self.doubtful: list[int] = self._headers.doubtful
@@ -43,9 +50,13 @@ class Recording:
         self._clock.look(data)
         self._formats.look(data)
         self._headers.look(data, self._formats.pictures())
-        self.fault = (
-            CLOCK_BEGINS_ANEW if self._clock.went_back else FORMATS_CHANGE if self._formats.changed else self.fault
-        )
+        self._encryption.look(data, self._formats.beside(self._picture))
+        faults = {
+            CLOCK_BEGINS_ANEW: self._clock.went_back,
+            FORMATS_CHANGE: self._formats.changed,
+            ENCRYPTED: self._encryption.found,
+        }
+        self.fault = next((fault for fault, found in faults.items() if found), self.fault)
 
     def sample(self, part: bytes) -> bytes:
         """A transport stream of the picture with which a part of the file begins, until another one follows."""
@@ -100,6 +111,26 @@ class Clock:
         return self._latest.get(stream)
 
 
+class Encryption:
+    """Counts the pictures and sounds that begin encrypted (transport_scrambling_control, 2.4.3.3). Gets the parts of a
+    file in order. A receiver that decrypts may leave the mark, so what begins must be unreadable too."""
+
+    kept = ("_count",)
+
+    def __init__(self, packet: int) -> None:
+        self._packet = packet
+        self._count = 0
+
+    def look(self, data: bytes, streams: Container[int]) -> None:
+        for start in beginnings(data, self._packet):
+            if data[start + 3] & _SCRAMBLED and stream_of(data, start) in streams:
+                self._count += payload_of(data, start)[:3] != _START
+
+    @property
+    def found(self) -> bool:
+        return self._count > _MOST_ENCRYPTED
+
+
 def _ahead(ticks: int, other: int) -> int:
     """How far a timestamp is ahead of another one, on a clock that wraps around."""
     return (ticks - other + _WRAP // 2) % _WRAP - _WRAP // 2
@@ -111,7 +142,7 @@ def _presentation_ticks(packet: bytes) -> int | None:
         return None
     at = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)
     header = packet[at : at + 14]
-    if len(header) < 14 or header[:3] != b"\x00\x00\x01" or not 0xC0 <= header[3] <= 0xEF or not header[7] & 0x80:
+    if len(header) < 14 or header[:3] != _START or not 0xC0 <= header[3] <= 0xEF or not header[7] & 0x80:
         return None
     first, second, third = header[9], header[10:12], header[12:14]
     return (first >> 1 & 7) << 30 | int.from_bytes(second, "big") >> 1 << 15 | int.from_bytes(third, "big") >> 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 import struct
 import subprocess
@@ -339,6 +340,45 @@ async def test_an_encrypted_video_is_refused(options: Sequence[str], tmp_path: P
     path = make(tmp_path / "locked.mp4", 2, *options, *key, "-encryption_kid", "a7e61c373e219033c21091fa607bf3b8")
     with pytest.raises(UnusableVideo, match="encrypted"):
         await look(path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("streams", "first", "behind", "reason"),
+    [
+        ({0x100, 0x101}, 0, 1, "encrypted"),
+        ({0x100}, 0, 1, "encrypted"),
+        ({0x101}, 0, 1, "encrypted"),
+        ({0x100, 0x101}, 0.4, 1, "encrypted"),
+        ({0x100, 0x101}, 0.4, 0.7, "encrypted"),
+        ({0x100, 0x101}, 0.4, 0.42, ""),
+    ],
+)
+async def test_a_transport_stream_that_is_encrypted_is_refused(
+    streams: set[int], first: float, behind: float, reason: str, folder: Path, tmp_path: Path
+) -> None:
+    data = bytearray(make(folder / "clear.ts", 12, "-pes_payload_size", "500").read_bytes())
+    chance = random.Random(1)
+    for at in range(int(first * len(data)) // 188 * 188, int(behind * len(data)), 188):
+        if (data[at + 1] & 0x1F) << 8 | data[at + 2] in streams:
+            data[at + 3] |= 0x80
+            begin = at + 4 + (1 + data[at + 4] if data[at + 3] & 0x20 else 0)
+            data[begin : at + 188] = chance.randbytes(at + 188 - begin)
+    path = tmp_path / "pay.ts"
+    path.write_bytes(data)
+    if reason:
+        with pytest.raises(UnusableVideo, match=reason):
+            await look(path, tmp_path)
+    else:
+        assert (await look(path, tmp_path)).duration_s == pytest.approx(12, abs=0.1)
+
+
+async def test_a_receiver_that_decrypts_may_leave_the_mark(folder: Path, tmp_path: Path) -> None:
+    data = bytearray(make(folder / "clear.ts", 12, "-pes_payload_size", "500").read_bytes())
+    for at in range(0, len(data), 188):
+        data[at + 3] |= 0xC0 * ((data[at + 1] & 0x1F) == 1)
+    path = tmp_path / "marked.ts"
+    path.write_bytes(data)
+    assert (await look(path, tmp_path)).duration_s == pytest.approx(12, abs=0.1)
 
 
 @pytest.mark.parametrize("share", [1 / 3, 2 / 3])

@@ -24,7 +24,7 @@ from reel.media import LENGTH_SLACK_S, MediaInfo, with_last_picture
 from reel.packets import packet_size
 from reel.payloads import MIN_SPAN_SECONDS
 from reel.probe import probe
-from reel.scan import COLOURS_CHANGE, JOINED, Scan, resume, save
+from reel.scan import COLOURS_CHANGE, ENCRYPTED, JOINED, Scan, resume, save
 from reel.tools import find_tools
 
 _MIB: Final = 1024 * 1024
@@ -249,9 +249,16 @@ async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, pa
     at = max(whole, (size - HEAD_BYTES) // packet * packet)
     tail = await _pieces(read, at, size - at)
     await _lay_out(path, whole + len(tail), head[:whole], [(whole, tail)])
-    media = await _probe(path)
+    try:
+        media = await _probe(path)
+    except NotAVideo as error:
+        encryption = transport.Encryption(packet)
+        encryption.look(head, range(1 << 13))
+        if encryption.found:
+            raise UnusableVideo(ENCRYPTED) from error
+        raise
     await check_beginning(path, whole, media)
-    return media, transport.Recording(packet, head)
+    return media, transport.Recording(packet, head, media.video.number)
 
 
 async def _probe(path: Path) -> MediaInfo:

@@ -183,4 +183,4 @@ async function startParts() {
   await guarded(null, showEnvironment, { key: "status", read: true });
 }
 
-start();
+if (!window.tooOld) start(); // index.html says so

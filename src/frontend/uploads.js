@@ -228,8 +228,8 @@ function dropped(event) {
   const field = byId("upload-file");
   field.files = files;
   field.dispatchEvent(new Event("change"));
-  if (!field.matches(":disabled")) byId(files.length > 1 ? "upload-start" : "upload-name").focus();
-  else showError(new Refused(`${listed([...files].map(({ name }) => `“${name}”`))} can be uploaded as soon as a profile is there.`), { key: "upload" });
+  byId("upload-kept").textContent = `${listed([...files].map((file) => `“${file.name}”`))} can be uploaded as soon as there is a profile.`;
+  byId(files.length > 1 ? "upload-start" : "upload-name").focus();
 }
 
 /** What a game is called after its file. */

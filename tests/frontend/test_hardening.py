@@ -58,12 +58,17 @@ def test_a_browser_of_a_few_years_ago_uploads_in_parts(context: BrowserContext, 
 
 
 @pytest.mark.parametrize("lacks", ["delete window.HTMLDialogElement", "delete Array.prototype.at"])
-def test_a_browser_that_is_too_old_is_told_so(contexts: NewContext, site: Site, lacks: str) -> None:
+@pytest.mark.parametrize("reads_the_scripts", [True, False])
+def test_a_browser_that_is_too_old_is_told_so(
+    contexts: NewContext, site: Site, lacks: str, reads_the_scripts: bool
+) -> None:
     context = contexts()
     context.add_init_script(lacks)
-    # Such a browser may not even read the scripts.
-    context.route("**/store.js", lambda route: route.fulfill(body="old browser", content_type="text/plain"))
+    if not reads_the_scripts:
+        context.route("**/store.js", lambda route: route.fulfill(body="old browser", content_type="text/plain"))
     tab = open_page(context, site, ready=False)
+    tab.wait_for_load_state("networkidle")
+    expect(tab.locator("#starting")).to_be_visible()
     expect(tab.locator("#starting")).to_contain_text("This browser is too old for this page.")
 
 

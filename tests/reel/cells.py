@@ -327,8 +327,16 @@ CELLS: Final = (
     Cell("fragment-a-frame", "mp4", container=("-movflags", "frag_every_frame+empty_moov"), frame_slack=2),
     Cell("fragmented-with-moov", "mp4", container=("-movflags", "frag_keyframe"), frame_slack=2),
     Cell("fragmented-negative", "mp4", container=(*FRAGMENTED[:1], FRAGMENTED[1] + "+negative_cts_offsets")),
-    Cell(
-        "avi-xvid-b-frames", "avi", video=("-c:v", "mpeg4", "-bf", "2", "-q:v", "3", "-vtag", "XVID", *SDR), audio=MP3
+    *(
+        Cell(
+            f"avi-{codec}-{frames}-b-frames",
+            "avi",
+            video=("-c:v", codec, "-bf", frames, "-q:v", "3", *SDR),
+            audio=PCM,
+            frame_slack=0,
+        )
+        for codec in ("mpeg4", "mpeg2video", "mpeg1video")
+        for frames in ("0", "2")
     ),
     Cell("3gp-h264", "3gp"),
     Cell(

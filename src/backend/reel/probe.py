@@ -259,7 +259,7 @@ def _late(container: str, video: Mapping[str, Any]) -> float:
     into their order shows the first one when it has read as many more as it holds back (`has_b_frames`).
     """
     rate = _frame_rate(video)
-    if container != "avi" or video.get("codec_name") not in ("h264", "hevc") or rate is None:
+    if container != "avi" or rate is None:
         return 0.0
     return float(int(video.get("has_b_frames") or 0) / rate)
 

@@ -453,6 +453,12 @@ CELLS: Final = (
     Cell("dts-ts", "ts", audio=("-c:a", "dca", "-strict", "-2")),
     Cell("vorbis-mkv", "mkv", audio=("-c:a", "libvorbis")),
     Cell("no-sound-ts", "ts", audio=()),
+    Cell(
+        "radio-first",
+        "ts",
+        inputs=("-f", "lavfi", "-t", "6", "-i", "sine=frequency=440", *("-map", "2", "-map", "0", "-map", "1")),
+        container=("-program", "title=radio:st=0", "-program", "title=television:st=1:st=2"),
+    ),
     Cell("no-sound-webm-without-duration", "webm", video=VP9, audio=(), container=("-live", "1", "-f", "webm")),
     Cell("no-sound-fragmented", "mp4", audio=(), container=FRAGMENTED, frame_slack=2),
     Cell("adpcm", "avi", audio=("-c:a", "adpcm_ima_wav")),

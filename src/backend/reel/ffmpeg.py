@@ -110,11 +110,11 @@ class Segment:
 
 
 def probe(path: Path, *, tools: Tools) -> list[str]:
-    """ffprobe command: format and streams as JSON."""
+    """ffprobe command: format, streams, and which streams belong to the same program as JSON."""
     return [
         tools.ffprobe,
         *("-v", "error", "-format_whitelist", SAFE_DEMUXERS, "-protocol_whitelist", "file"),
-        *("-print_format", "json", "-show_format", "-show_streams", _file(path)),
+        *("-print_format", "json", "-show_format", "-show_streams", "-show_programs", _file(path)),
     ]
 
 

@@ -130,7 +130,8 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
             )
         kinds = ", ".join(sorted({str(stream.get("codec_type")) for stream in streams})) or "no streams"
         raise NotAVideo(f"The file has no video stream (found: {kinds})")
-    sounds = [stream for stream in streams if stream.get("codec_type") == "audio"]
+    own = _beside(video, found.get("programs") or [])
+    sounds = [one for one in streams if one.get("codec_type") == "audio" and (own is None or one.get("index") in own)]
     audio = _preferred(_heard(sounds, str(container.get("format_name"))))
     _refuse_unknown(video, audio)
     begins_s = max(0.0, _signed(video.get("start_time")) - _signed(container.get("start_time")))
@@ -195,6 +196,16 @@ def _preferred(streams: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The stream that a player takes: the first that the file marks as default, else the first."""
     marked = (stream for stream in streams if (stream.get("disposition") or {}).get("default"))
     return next(marked, streams[0] if streams else None)
+
+
+def _beside(video: Mapping[str, Any], programs: list[Mapping[str, Any]]) -> set[object] | None:
+    """The streams of the program that has this one; None where none has it. Of a transport stream with several
+    programs, the first one may be radio."""
+    for program in programs:
+        streams = {stream.get("index") for stream in program.get("streams") or []}
+        if video.get("index") in streams:
+            return streams
+    return None
 
 
 def _heard(sounds: list[Mapping[str, Any]], container: str) -> list[Mapping[str, Any]]:

@@ -182,3 +182,20 @@ def test_a_file_that_is_dropped_before_there_is_a_profile_is_kept(context: Brows
     tab.get_by_test_id("create-profile").click()
     expect(tab.get_by_test_id("upload-name")).to_have_value("First half")
     expect(kept).to_be_hidden()
+
+
+def test_an_upload_is_done_although_the_list_of_games_does_not_load(
+    tab: Page, site: Site, api: Api, video: Path
+) -> None:
+    def finalize(route: Route) -> None:
+        tab.route("**/api/games", problem(500, site.page))
+        route.continue_()
+
+    tab.route("**/finalize-upload", finalize)
+    begin(tab, video)
+    expect(tab.locator('#error-banner[data-cause="server"]')).to_be_visible()
+    expect(tab.locator("#upload-state")).to_be_hidden()
+    expect(tab.get_by_test_id("upload-item")).to_have_count(0)
+    tab.unroute("**/api/games")
+    expect(tab.locator(READY)).to_have_count(1)
+    assert len(api.call("GET", "/api/games")["games"]) == 1

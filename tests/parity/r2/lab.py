@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -74,8 +75,8 @@ class _HeaderAuth(S3SigV4Auth):
         return str(forced if forced is not None else super().payload(request))
 
 
-def signed(call: Call, host: str = HOST) -> tuple[str, str, dict[str, str]]:
-    """Raw path, raw query and headers, signed by botocore as ``call.age`` seconds ago."""
+def signed(call: Call, host: str = HOST, at: float | None = None) -> tuple[str, str, dict[str, str]]:
+    """Raw path, raw query and headers, signed by botocore ``call.age`` seconds before ``at`` (None: now)."""
     url = f"https://{host}{quote(call.path, safe='/~')}" + (f"?{call.query}" if call.query else "")
     headers = dict(call.headers)
     forced = headers.pop("x-amz-content-sha256", None)
@@ -83,7 +84,8 @@ def signed(call: Call, host: str = HOST) -> tuple[str, str, dict[str, str]]:
     request.context["client_config"] = None
     request.context["forced_payload"] = forced
     credentials = Credentials(call.token.access_key, call.token.secret)
-    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=call.age)
+    then = datetime.datetime.fromtimestamp(time.time() if at is None else at, datetime.UTC)
+    then -= datetime.timedelta(seconds=call.age)
     with patch("botocore.auth.get_current_datetime", lambda *_, **__: then.replace(tzinfo=None)):
         if call.sign == "header":
             _HeaderAuth(credentials, "s3", call.region).add_auth(request)

@@ -122,10 +122,12 @@ async def test_a_later_deploy_replaces_the_machine_and_its_release_completes(fly
 
 async def test_a_lease_of_another_is_a_conflict_until_it_ends(fly: Fly) -> None:
     path = f"/v1/apps/tiny/machines/{fly.edge.machine.id}"
-    await fly.call("POST", f"{path}/lease?ttl=1")
+    nonce = (await fly.call("POST", f"{path}/lease?ttl=600"))["data"]["nonce"]
     refused = await fly.call("POST", f"{path}/lease?ttl=13", status=409)
     assert (refused["status"], "lease currently held" in refused["message"]) == ("error", True)
     assert "lease currently held" in (await fly.call("POST", f"{path}/stop", status=409))["error"]
+
+    await fly.call("POST", f"{path}/lease?ttl=0.1", fly_machine_lease_nonce=nonce)
 
     async def free() -> bool:
         return (await fly.http.post(f"{path}/lease?ttl=13")).status_code == 200

@@ -76,7 +76,7 @@ class Tree:
     ) -> AsyncIterator[Development]:
         sources = Sources(self.root, (self.folder,), functions, (self.root / "state",))
         self.development = Development(self.edge.standin.fleet, sources, deploy)
-        await self.development.switch(on=True, timeout_s=20)
+        await self.development.switch(on=True, timeout_s=60)
         try:
             yield self.development
         finally:
@@ -195,9 +195,9 @@ async def test_a_machine_that_sleeps_is_left_asleep_and_wakes_with_the_new_code(
 async def test_releases_of_a_check_go_on_running_the_working_tree_until_it_is_ended(tree: Tree) -> None:
     fleet = tree.edge.standin.fleet
     async with tree.developing() as development:
-        await fleet.deploy(None, None, {"EXTRA": "1"}, wait=True, timeout_s=20)
+        await fleet.deploy(None, None, {"EXTRA": "1"}, wait=True, timeout_s=60)
         assert tree.edge.machine.spec.image.dev
-        await development.switch(on=False, timeout_s=20)
+        await development.switch(on=False, timeout_s=60)
         assert not tree.edge.machine.spec.image.dev
         assert await development.as_json() == {"on": False}
         reloads = development.reloads

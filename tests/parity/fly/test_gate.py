@@ -266,7 +266,7 @@ async def test_a_port_that_opens_after_the_tries_makes_the_machine_healthy(
     edge = await start_edge(command=command, wait=False, checks=checks, start_tries=2, start_window_s=0.2)
     await until(lambda: edge.machine.port is Port.CLOSED, "the tries are over")
     assert not edge.machine.healthy
-    deploy = asyncio.create_task(edge.standin.fleet.deploy(None, None, {}, wait=True, timeout_s=20))
+    deploy = asyncio.create_task(edge.standin.fleet.deploy(None, None, {}, wait=True, timeout_s=60))
     await until(lambda: edge.standin.fleet.release.number == 2 and edge.machine.port is Port.CLOSED, "again")
     (edge.state_dir / "listen").write_text("")
     assert (await deploy).status == "complete"

@@ -31,7 +31,7 @@ async def test_a_release_replaces_the_worker_too(start_edge: StartEdge) -> None:
     edge = await start_edge(toml=GROUPS, service=SERVED, commands={"worker": WORK}, environment={"COLOUR": "red"})
     fleet = edge.standin.fleet
     (before,) = fleet.workers.machines
-    await fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=20)
+    await fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=60)
     (worker,) = fleet.workers.machines.values()
     assert worker.id == before
     seen = _seen(edge.state_dir, worker.id)

@@ -46,7 +46,7 @@ async def test_a_machine_check_that_fails_stops_the_deploy_and_knows_the_machine
     toml = f'\n[[machine_checks]]\ncommand = ["/bin/sh", "-c", \'{shell}\']\n'
     edge = await start_edge(checks=QUICK, toml=toml, environment={"BAD": "0"})
     assert not seen.exists()  # only a deploy runs them
-    await edge.standin.fleet.deploy(None, None, {}, wait=True, timeout_s=20)
+    await edge.standin.fleet.deploy(None, None, {}, wait=True, timeout_s=60)
     assert seen.read_text() == f"1 {edge.machine.address[0]}\n"
     with pytest.raises(ReleaseFailed, match=r"machine_checks .* ended with code 7"):
         await edge.standin.fleet.deploy(None, None, {"BAD": "7"}, wait=True, timeout_s=20)
@@ -62,7 +62,7 @@ async def test_a_root_filesystem_is_kept_over_a_restart_as_asked_and_never_over_
     await edge.machine.start()
     await until(lambda: edge.machine.healthy, "healthy")
     assert (await edge.get("/write"))["existed"] is found
-    await edge.standin.fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=20)
+    await edge.standin.fleet.deploy(None, None, {"COLOUR": "blue"}, wait=True, timeout_s=60)
     assert (await edge.get("/write"))["existed"] is False
 
 

@@ -269,7 +269,7 @@ async def test_a_groups_command_runs_with_its_volume_which_outlives_stops_and_re
         assert await edge.get("/write?/data/x") == {"existed": False}
         await edge.machine.stop()
         assert await edge.get("/write?/data/x") == {"existed": True}
-        await fleet.deploy(None, None, {"A": "1"}, wait=True, timeout_s=20)
+        await fleet.deploy(None, None, {"A": "1"}, wait=True, timeout_s=60)
         assert await edge.get("/write?/data/x") == {"existed": True}
         second = await fleet.create()
         await until(lambda: second.healthy, "healthy")

@@ -126,7 +126,8 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
         if pictures:
             raise NotAVideo(
                 f"The picture of the video cannot be decoded: none of its first frames is valid "
-                f"{pictures[0]['codec_name']}. Copy the file again and upload that"
+                f"{pictures[0]['codec_name']}, or the first one comes many seconds after the first sound. Copy the "
+                "file again, or cut off its beginning, and upload that"
             )
         kinds = ", ".join(sorted({str(stream.get("codec_type")) for stream in streams})) or "no streams"
         raise NotAVideo(f"The file has no video stream (found: {kinds})")

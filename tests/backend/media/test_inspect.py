@@ -372,6 +372,13 @@ async def test_a_transport_stream_that_is_encrypted_is_refused(
         assert (await look(path, tmp_path)).duration_s == pytest.approx(12, abs=0.1)
 
 
+async def test_a_recording_of_which_only_sound_is_at_its_beginning_is_refused(tmp_path: Path) -> None:
+    late = ("-vf", "select='lt(t,4)',setpts=PTS+30/TB", "-max_interleave_delta", "0")
+    path = make(tmp_path / "late.ts", 40, *late)
+    with pytest.raises(NotAVideo, match="comes many seconds after the first sound"):
+        await look(path, tmp_path)
+
+
 async def test_a_receiver_that_decrypts_may_leave_the_mark(folder: Path, tmp_path: Path) -> None:
     data = bytearray(make(folder / "clear.ts", 12, "-pes_payload_size", "500").read_bytes())
     for at in range(0, len(data), 188):

@@ -293,10 +293,30 @@ async def test_the_file_of_an_export_that_was_cancelled_elsewhere_stays_for_a_re
     assert rendered.discarded == []
 
 
+class StoresLate(Stores):
+    """One that is cancelled when R2 has its whole file: the upload ends with R2's answer."""
+
+    async def run(self, work: Work) -> dict[str, Any]:
+        try:
+            return await super().run(work)
+        except asyncio.CancelledError:
+            await self._store.put_bytes(work.job.payload["output_key"], b"late")
+            raise
+
+
+@pytest.mark.parametrize("hears", ["at its end", "by its lease"])
 async def test_the_preview_of_a_game_that_was_deleted_on_another_machine_leaves_no_file(
-    app: FastAPI, api: Api, make_video: Callable[..., bytes], store: FakeStore, make_settings: Callable[..., Settings]
+    app: FastAPI,
+    api: Api,
+    make_video: Callable[..., bytes],
+    store: FakeStore,
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    hears: str,
 ) -> None:
-    rendered = Stores(store)
+    if hears == "by its lease":
+        monkeypatch.setattr(runner, "BEAT_SECONDS", 0.05)
+    rendered = StoresLate(store)
     hold(app, rendered)
     game = (await api.upload(make_video()))["id"]
     await api.call("POST", f"/api/games/{game}/preview", expect=202)
@@ -306,10 +326,12 @@ async def test_the_preview_of_a_game_that_was_deleted_on_another_machine_leaves_
         await elsewhere.call("DELETE", f"/api/games/{game}", expect=204)
 
     await serve(store, make_settings(), delete)
-    rendered.go.set()
+    if hears == "at its end":
+        rendered.go.set()
     async with asyncio.timeout(60):
         while app.state.runner._tasks:  # noqa: ASYNC110 - the job ends by itself
             await asyncio.sleep(0.01)
+    assert rendered.cancelled == (hears == "by its lease")
     assert [key for key, (data, *_) in store.objects.items() if f"/games/{game}/" in key and data] == []
 
 

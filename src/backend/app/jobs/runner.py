@@ -262,18 +262,21 @@ class Runner:
 
     async def _release(self, context: UserContext, job: Job) -> None:
         """This process stops, or the job was cancelled or deleted, or another process has taken it."""
-        found = await self._write(
-            context, job.id, lambda connection: rows.release(connection, job.id, self._owner, job.call_id)
+        found = await self._write_end(
+            context, job, lambda connection: rows.release(connection, job.id, self._owner, job.call_id)
         )
         if found is None or found.status.over:
             # Only this process may know the call.
             await self._abandon(job)
 
     async def _finish(self, context: UserContext, job: Job, result: dict[str, Any]) -> None:
-        """Mark the row as complete. If it was deleted in the meantime, delete the file, which was not stored yet when
-        the row was deleted."""
+        await self._write_end(context, job, lambda connection: finish(connection, job, self._owner, result))
+
+    async def _write_end(self, context: UserContext, job: Job, change: Any) -> Job | None:
+        """Write how the work ended. If its row was deleted in the meantime, delete the file: it was not stored yet when
+        the row was deleted, and cancelled work may store it too, because an upload ends with R2's answer."""
         try:
-            found = await self._write(context, job.id, lambda connection: finish(connection, job, self._owner, result))
+            found = await self._write(context, job.id, change)
         except SyncGone:
             await self._discard(job)
             raise
@@ -284,6 +287,7 @@ class Runner:
             raise
         if _is_unwanted(job, found):
             await self._discard(job)
+        return found
 
     async def _discard(self, job: Job) -> None:
         try:

@@ -137,6 +137,8 @@ def test_a_clip_of_a_game_that_another_tab_deleted_is_refused_and_the_game_leave
     game = api.upload(video)
     tab = open_page(context, site)
     expect(tab.locator("#clip-controls")).to_be_enabled()
+    # The player's error about a video that is gone before it was there would cover that of the change.
+    tab.wait_for_function("document.querySelector('video').readyState >= 2")
     api.call("DELETE", f"/api/games/{game}")
     tab.get_by_test_id("clip-name").fill("Goal")
     tab.get_by_test_id("clip-create").click()
@@ -210,6 +212,8 @@ def test_what_another_tab_has_deleted_is_deleted(context: BrowserContext, api: A
 def test_a_change_of_what_another_tab_deleted_is_not_offered_again(tab: Page, api: Api, video: Path) -> None:
     game = api.upload(video)
     tab.reload()
+    # The player's error about a video that is gone before it was there would cover that of the change.
+    tab.wait_for_function("document.querySelector('video').readyState >= 2")
     tab.get_by_role("button", name="Rename Match").click()
     api.call("DELETE", f"/api/games/{game}")
     tab.locator("#rename-name").fill("Final")

@@ -67,7 +67,7 @@ function openPlace() {
   const chosen = found.find(({ id }) => id === game) ?? found[0];
   if (!chosen) return;
   const cut = chosen.id === game && clipOf(clip)?.status === "ready" ? clip : null;
-  guarded(null, () => play({ game: chosen.id, clip: cut }), { key: "player" });
+  play({ game: chosen.id, clip: cut });
 }
 
 /** The person went back or forward, or wrote another address. */
@@ -78,7 +78,7 @@ async function goTo() {
     if (!(await followAddress())) visit(playing() ?? {});
   } else if (gameOf(game)?.status === "ready" && (!clip || clipOf(clip)?.status === "ready")) {
     if (playing()?.game !== game || (playing().clip ?? undefined) !== clip) {
-      await guarded(null, () => play({ game, clip: clip ?? null }), { key: "player" });
+      await play({ game, clip: clip ?? null });
     }
   } else visit(playing() ?? {}, { instead: true }); // it was deleted
 }
@@ -101,7 +101,7 @@ function openWhenReady() {
   const game = data.games?.find(({ id }) => id === awaited);
   if (!game || game.status === "inspecting") return;
   awaited = null;
-  if (game.status === "ready") guarded(null, () => play({ game: game.id }), { key: "player" });
+  if (game.status === "ready") play({ game: game.id });
 }
 
 let leaving = false;

@@ -36,7 +36,7 @@ function item(clip) {
     make("span", { class: "hint from" }, game));
   const body = clip.status === "ready"
     ? make("button", { type: "button", class: "row", "aria-label": `Watch ${clip.name}, ${times}, ${game}`,
-        onclick: () => guarded(null, () => play({ game: clip.game_id, clip: clip.id }), { key: "player" }) }, title, facts)
+        onclick: () => play({ game: clip.game_id, clip: clip.id }) }, title, facts)
     : make("span", { class: "row" }, title, facts);
   const actions = [
     iconButton("pencil", `Edit ${clip.name}`, () => edit(clip.id)),
@@ -127,7 +127,7 @@ function edit(id) {
   byId("clip-form-title").replaceChildren(...isolated(`Edit “${clip.name}”`));
   drawClips(data);
   const at = Number(byId("clip-start").value);
-  guarded(null, () => play({ game: clip.game_id }, { at: at + shownFrame().lasts / 2 }), { key: "player" });
+  play({ game: clip.game_id }, { at: at + shownFrame().lasts / 2 });
   byId("clip-name").focus();
   byId("clip-form-title").scrollIntoView({ block: "nearest" }); // what is edited, and its times, on a phone too
 }

@@ -42,7 +42,7 @@ export function item(game) {
   const facts = make("span", { class: "hint" }, ready ? readyFacts(game) : uploadFacts(game));
   const body = ready
     ? make("button", { type: "button", class: "row", "aria-label": `Watch ${game.name}, ${readyFacts(game)}`, "aria-current": chosen ? "true" : null,
-        onclick: () => guarded(null, () => play({ game: game.id }), { key: "player" }) }, title, facts)
+        onclick: () => play({ game: game.id }) }, title, facts)
     : make("span", { class: "row" }, title, facts);
   const again = game.status === "failed";
   const resume = game.status === "uploading" && recorded(game.id) && !sent.has(game.id) && sending() !== game.id && !waits(game.id);

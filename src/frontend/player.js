@@ -20,8 +20,18 @@ const video = () => byId("player");
 export const playing = () => current;
 export const frameRate = (game) => gameOf(game)?.frame_rate ?? null;
 
-/** Plays `{game}` or `{game, clip}`. Resolves when it is loading. */
-export async function play({ game, clip = null }, { at = 0 } = {}) {
+let wanted = null; // the newest thing that the player is to do
+
+/** Does something that only reads. While the API cannot be reached it is tried again, until something newer is wanted. */
+function attempt(action) {
+  const mine = (wanted = Symbol("player"));
+  return guarded(null, () => (wanted === mine ? action() : null), { key: "player", read: true });
+}
+
+/** Plays `{game}` or `{game, clip}`, from `at` seconds on. Resolves when it is loading, or an error is shown. */
+export const play = (what, { at = 0 } = {}) => attempt(() => show(what, at));
+
+async function show({ game, clip = null }, at) {
   const subject = clip ? clipOf(clip) : gameOf(game);
   if (!subject) return;
   const failed = current?.game === game && current?.clip === clip ? current.failed : new Set();
@@ -65,6 +75,7 @@ function unload() {
 /** Another profile's videos are not this one's. */
 export function emptyPlayer() {
   turn("player");
+  wanted = null;
   current = null;
   unload();
   shownAt = 0;
@@ -100,7 +111,7 @@ export function followGames() {
   if (current.clip || !current.failed.has(game.key) || !game.preview) return;
   const { status, progress, reason, key } = game.preview;
   if (status === "complete") {
-    if (current.key !== key && !current.failed.has(key)) guarded(null, () => open(key, shownAt), { key: "player" });
+    if (current.key !== key && !current.failed.has(key)) attempt(() => open(key, shownAt));
   } else if (status === "failed" || status === "cancelled") {
     say(`No preview could be made: ${reason ?? status}. Clips can still be cut by typing their times.`, "failed");
   } else {
@@ -142,7 +153,7 @@ function failed() {
 /** The URL has expired while the page was open: a fresh one goes on at the same place. */
 function renew(at) {
   current.renewed = true;
-  return guarded(null, () => open(current.key, at), { key: "player" });
+  return attempt(() => open(current.key, at));
 }
 
 /**
@@ -158,9 +169,9 @@ async function diagnose() {
     if (current !== mine) return;
     if (answer.ok && cannotPlay) await unplayable();
     else if (!mine.renewed && (answer.ok || answer.status === 403)) await renew(currentTime);
-    else showError(new Error(`Storage answered ${answer.status} for this video.`), { key: "player", again: () => play(mine) });
+    else showError(new Error(`Storage answered ${answer.status} for this video.`), { key: "player", again: () => play(mine), read: true });
   } catch {
-    if (current === mine) showError(new Error("The video could not be loaded."), { key: "player", again: () => play(mine) });
+    if (current === mine) showError(new Error("The video could not be loaded."), { key: "player", again: () => play(mine), read: true });
   }
 }
 
@@ -201,7 +212,7 @@ export function jumpTo(seconds) {
   const lasts = frameLasts();
   const at = startOfFrame(seconds) + lasts / 2;
   if (current?.clip) {
-    guarded(null, () => play({ game: current.game }, { at }), { key: "player" });
+    play({ game: current.game }, { at });
     return;
   }
   video().pause();

@@ -86,6 +86,41 @@ def test_offline_is_named_and_goes_away_by_itself(context: BrowserContext, with_
     expect(with_game.get_by_test_id("error-banner")).to_be_hidden()
 
 
+def test_a_video_whose_url_did_not_arrive_is_played_when_the_network_is_back(
+    context: BrowserContext, with_game: Page
+) -> None:
+    context.route("**/api/storage/url*", lambda route: route.abort())
+    with_game.get_by_role("button", name="Watch").click()
+    assert "Try again" in banner(with_game, "interrupted")
+    expect(with_game.locator("video[src]")).to_have_count(0)
+    context.unroute("**/api/storage/url*")
+    # Nothing was changed, so nothing may be missing: the page asks again by itself.
+    with_game.wait_for_function("document.querySelector('video').readyState >= 2")
+    expect(with_game.get_by_test_id("error-banner")).to_be_hidden()
+
+
+def test_a_video_that_was_chosen_later_is_not_replaced_by_one_that_is_tried_again(
+    context: BrowserContext, with_game: Page, api: Api, video: Path
+) -> None:
+    api.upload(video, "Later")
+    with_game.reload()
+    with_game.wait_for_function("document.querySelector('video').readyState >= 2")
+    held: list[Route] = []
+    context.route("**/api/storage/url*", lambda route: route.abort())
+    with_game.get_by_role("button", name="Watch").last.click()
+    banner(with_game, "interrupted")
+    context.unroute("**/api/storage/url*")
+    context.route("**/api/storage/url*", lambda route: held.append(route))
+    with_game.get_by_role("button", name="Watch Later").click()
+    until(with_game, held)
+    with_game.evaluate("window.dispatchEvent(new Event('online'))")
+    expect(with_game.get_by_test_id("error-banner")).to_be_hidden()
+    for route in held:
+        route.continue_()
+    with_game.wait_for_function("document.querySelector('video').readyState >= 2")
+    expect(with_game.locator("#player-title")).to_have_text("Later")
+
+
 def test_a_change_that_took_too_long_may_still_be_carried_out(context: BrowserContext, with_game: Page) -> None:
     held: list[Route] = []
     context.route("**/api/clips", lambda route: held.append(route), times=1)

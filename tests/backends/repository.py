@@ -175,10 +175,10 @@ class Repository:
 
 
 def _free_offset() -> int:
-    """What moves every port of a stack to one on which nothing listens, below those that Linux hands out."""
+    """What moves every port of a stack to one on which nothing listens, below those of ``tests.ports``."""
     ports = [int(row.default) for row in rows(HarnessSettings) if row.name.endswith("_PORT")] + [SERVICE_PORT]
     for _ in range(1000):
-        offset = _RANDOM.randrange(10_000, 16_000)
+        offset = _RANDOM.randrange(5_000, 10_000)
         if all(is_free("127.0.0.1", port + offset) for port in ports):
             return offset
     raise RuntimeError("no offset moves all ports to free ones")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "src/frontend"
-MADE_BY_SCRIPT = {"game-item", "clip-item", "project-clip", "reel-item", "export-item"}
+MADE_BY_SCRIPT = {"game-item", "clip-item", "project-clip", "reel-item", "export-item", "upload-item"}
 
 
 class _Ids(HTMLParser):

@@ -66,7 +66,7 @@ class Machines:
     async def first(self) -> str:
         """The id of the first Machine, to which people are pinned. It is started if needed, and its port is open."""
         found = await self.all()
-        machine = found[0] if found else await self._one_more(autostop=self.stack.own is None)
+        machine = found[0] if found else await self._one_more(pooled=self.stack.own is None)
         if machine["state"] not in ("started", "starting"):
             await self.stack.admin("POST", f"/fly/machines/{machine['id']}/start")
         return await self._routed(await self.open(machine["id"]))
@@ -87,9 +87,10 @@ class Machines:
             raise NotJudged(_REFUSED[machine])
         return machine
 
-    async def _one_more(self, *, autostop: bool) -> dict[str, Any]:
-        """Create a Machine. Without ``autostop`` the edge never stops it, so that the check decides when it stops."""
-        made: dict[str, Any] = await self.stack.admin("POST", "/fly/machines", {"autostop": autostop})
+    async def _one_more(self, *, pooled: bool) -> dict[str, Any]:
+        """Create a Machine. If it is not ``pooled``, only the check stops it, and requests of other checks, which run
+        at the same time, do not go there."""
+        made: dict[str, Any] = await self.stack.admin("POST", "/fly/machines", {"pooled": pooled})
         if self.stack.own is not None:
             self.stack.own.append(made["id"])
         return made
@@ -142,7 +143,7 @@ class Machines:
     @asynccontextmanager
     async def booting(self) -> AsyncIterator[str]:
         """As ``one_more``, but yields as soon as the process has started: its port may open later or never."""
-        made = str((await self._one_more(autostop=False))["id"])
+        made = str((await self._one_more(pooled=False))["id"])
         try:
             yield made
         finally:

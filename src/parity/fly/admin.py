@@ -68,10 +68,10 @@ def admin_app(parts: AdminParts, extra_routes: list[BaseRoute]) -> Starlette:
         return JSONResponse([machine.as_json() for machine in fleet.machines.values()])
 
     async def create(request: Request) -> Response:
-        autostop = (await read_object(request, ("autostop",))).get("autostop", True)
-        if not isinstance(autostop, bool):
-            raise HTTPException(400, f"autostop={autostop!r}: expected true or false")
-        return JSONResponse((await fleet.create(autostop=autostop)).as_json(), 201)
+        pooled = (await read_object(request, ("pooled",))).get("pooled", True)
+        if not isinstance(pooled, bool):
+            raise HTTPException(400, f"pooled={pooled!r}: expected true or false")
+        return JSONResponse((await fleet.create(pooled=pooled)).as_json(), 201)
 
     async def act(request: Request) -> Response:
         machine, action = machine_of(request), request.path_params["action"]

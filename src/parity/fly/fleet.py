@@ -215,20 +215,21 @@ class Fleet:
         release: Release | None = None,
         *,
         cordoned: bool = False,
-        autostop: bool = True,
+        pooled: bool = True,
         config: FlyConfig | None = None,
         launch: bool = True,
     ) -> Machine:
         """Create a Machine of the group that serves HTTP, and start it unless ``launch`` is false.
 
-        It runs the current release with fly.toml's configuration, unless others are given. Without ``autostop``
-        the edge never stops it, and does not count it when it looks whether there are too many.
+        It runs the current release with fly.toml's configuration, unless others are given. One that is not ``pooled``
+        belongs to a check, which may stop it at any moment: the edge never stops it, does not count it when it looks
+        whether there are too many, and sends it no request that could go to another one.
         """
         self._numbers += 1
         config = config or self._parts.config
         spec = self._specs.of(config, secrets.token_hex(7), self._numbers, release or self.release)
         machine = self.machines[spec.id] = Machine(spec, replace(self._surroundings, config=config))
-        machine.cordoned, machine.autostop = cordoned, autostop
+        machine.cordoned, machine.pooled = cordoned, pooled
         try:
             if launch:
                 await machine.start()
@@ -383,7 +384,7 @@ class Fleet:
         if self.paused():
             return
         service, settings = self._parts.config.service, self._parts.settings
-        started = [m for m in self.machines.values() if m.state is State.STARTED and m.autostop]
+        started = [m for m in self.machines.values() if m.state is State.STARTED and m.pooled]
         uses = [Use(m.id, m.load if settings.websockets_count else m.requests, m.used) for m in started]
         for machine in started:
             machine.used = False

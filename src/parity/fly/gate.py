@@ -75,6 +75,7 @@ class AppGate:
                 Phase.STARTING if m.id in self._waking else phase_of(m, route_unchecked=unchecked),
                 m.load,
                 m.state is State.SUSPENDED,
+                m.pooled,
             )
             for m in self._machines.values()
         ]

@@ -34,12 +34,16 @@ class Wait(Enum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One Machine. ``load`` is the number of its requests (or connections) in flight."""
+    """One Machine. ``load`` is the number of its requests (or connections) in flight.
+
+    One that is not ``pooled`` gets only requests that a wish sends there, while there is one that is.
+    """
 
     id: str
     phase: Phase
     load: int
     suspended: bool = False
+    pooled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ def decide(
         allowed = [v for v in allowed if v.id == wish.force]
         if not allowed:
             return Decision(refuse=(502, f"PR01: there is no Machine {wish.force}"))
+    if wish == Wish():
+        allowed = [v for v in allowed if v.pooled] or allowed
     preferred = next((v for v in allowed if v.id == wish.prefer), None)
     if preferred is not None and prefer_wakes:
         if preferred.phase is Phase.STARTING:

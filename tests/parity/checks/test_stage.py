@@ -33,7 +33,7 @@ class Standins:
     def __init__(self) -> None:
         self.release: dict[str, Any] = {"env": {}, "source": None, "image": None}
         self.machines: dict[str, str] = {"m1": "started"}
-        self.autostop: dict[str, bool] = {}
+        self.pooled: dict[str, bool] = {}
         self.groups: dict[str, str] = {}
         # What the health check is each time that a Machine is looked at alone; passing afterwards.
         self.checks: list[str] = []
@@ -79,7 +79,7 @@ class Standins:
                 return [self._machine(name) for name in self.machines]
             case "POST", ["fly", "machines"]:
                 self.machines[made := f"made{len(self.changes)}"] = "started"
-                self.autostop[made] = body["autostop"]
+                self.pooled[made] = body["pooled"]
                 return self._machine(made)
             case "POST", ["fly", "machines", name, "start"]:
                 self.machines[name] = "started"
@@ -280,7 +280,7 @@ async def test_a_check_that_runs_apart_replaces_its_own_machines_alone(stack: St
     assert list(standins.machines) == ["m1", again]
     await machines.destroy_all()
     assert list(standins.machines) == ["m1"]
-    assert not any(standins.autostop.values()), "the edge may stop a Machine in the middle of the check"
+    assert not any(standins.pooled.values()), "the edge may stop a Machine in the middle of the check"
 
 
 async def test_the_machine_that_stays_may_be_stopped_by_the_edge_and_is_started_again(
@@ -288,7 +288,7 @@ async def test_the_machine_that_stays_may_be_stopped_by_the_edge_and_is_started_
 ) -> None:
     machines = Machines(stack)
     made = await machines.replace_all()
-    assert standins.autostop == {made: True}
+    assert standins.pooled == {made: True}
     standins.machines[made] = "stopped"
     assert await machines.open(made) == made
 

@@ -161,11 +161,15 @@ async def test_a_machine_is_stopped_at_the_second_check_after_its_last_request(s
     assert str(edge.machine.state) == "stopped"
 
 
-async def test_a_machine_without_autostop_is_left_alone_and_makes_no_other_one_too_many(start_edge: StartEdge) -> None:
+async def test_a_machine_of_a_check_is_left_alone_and_makes_no_other_one_too_many(start_edge: StartEdge) -> None:
     edge = await start_edge(autostop="stop", idle_check_s=1000)
     fleet = edge.standin.fleet
-    kept = [await fleet.create(autostop=False) for _ in range(2)]
-    assert await status_of(edge) == 404
+    kept = [await fleet.create(pooled=False) for _ in range(2)]
+    await until(lambda: all(machine.port is Port.OPEN for machine in kept), "their ports are open")
+    for machine in kept:
+        machine.used = False
+    assert [await status_of(edge) for _ in range(10)] == [404] * 10
+    assert [machine.used for machine in (edge.machine, *kept)] == [True, False, False]
     edge.machine.used = True
     await fleet.check_idle()
     assert [machine.state for machine in (edge.machine, *kept)] == [State.STARTED] * 3

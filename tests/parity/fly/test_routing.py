@@ -22,6 +22,25 @@ def test_the_least_loaded_ready_machine_is_used() -> None:
     assert choose(ready("a", 2), ready("b", 1)) == Decision(use="b")
 
 
+@pytest.mark.parametrize(
+    ("wish", "used"),
+    [
+        (Wish(), "a"),
+        (Wish(force="b"), "b"),
+        (Wish(prefer="b"), "b"),
+        (Wish(excluded="a"), "b"),
+    ],
+)
+def test_a_machine_of_a_check_gets_only_requests_that_ask_for_it(wish: Wish, used: str) -> None:
+    assert choose(ready("a", 1), View("b", Phase.READY, 0, pooled=False), wish=wish) == Decision(use=used)
+
+
+def test_a_machine_of_a_check_serves_where_it_is_the_only_one_and_spares_no_start() -> None:
+    own = View("b", Phase.READY, 0, pooled=False)
+    assert choose(own) == Decision(use="b")
+    assert choose(View("a", Phase.ASLEEP, 0), own) == Decision(wake="a", wait=Wait.START)
+
+
 def test_below_the_soft_limit_no_other_machine_is_woken() -> None:
     assert choose(ready("a", 1), View("b", Phase.ASLEEP, 0)) == Decision(use="a")
 

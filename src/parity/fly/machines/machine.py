@@ -54,7 +54,7 @@ class Machine:
         self.websockets = 0
         self.used = False
         self.cordoned = False  # gets no traffic, because its release is not in force yet
-        self.autostop = True  # the edge may stop it when there are too many Machines
+        self.pooled = True  # the edge sends it requests, and may stop it when there are too many Machines
         self.restarting = False
         self.given_up = False  # it exited and is not restarted
         self.checks: CheckRunner | None = None

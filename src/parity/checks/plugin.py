@@ -22,6 +22,7 @@ import pytest
 from parity.checks import again, evidence, fixtures, patience
 from parity.checks.doing import saying
 from parity.checks.loading import importable, load_contract, load_mutants
+from parity.checks.localhost import resolve_localhost
 from parity.checks.mark import About
 from parity.checks.outcome import DURING, Ended, exit_code, status_letters
 from parity.checks.session import RUN, Run
@@ -81,6 +82,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = run = _run(config, name)
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
+    resolve_localhost(patch := pytest.MonkeyPatch())
+    config.add_cleanup(patch.undo)
     patience.look(run.site.target.admin_url)
     if (config.getoption("--prove") or config.stash[MUTANTS]) and config.stash[RUN].site.live:
         raise pytest.UsageError("--prove breaks the app on purpose: leave it out for a deployed one")

@@ -42,7 +42,7 @@ HOLD_SECONDS: Final = 10.0
 # Their decoders show grey, or changes on grey, in the place of a picture that depends on missing ones. Those of the
 # other codecs show nothing (measured 2026-11-28 with ffmpeg 6.0).
 _SHOWS_GREY: Final = frozenset({"hevc", "mpeg4", "h263", "flv1"})
-# After so long, pictures are shown even where none is a key frame: some encoders renew a part of each picture instead.
+# After this time, pictures are shown even if none is a key frame: some encoders renew a part of each picture instead.
 _WITHOUT_KEY_S: Final = 20
 # Degrees to the left, as filters.
 _TURNED: Final = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=clock",)}

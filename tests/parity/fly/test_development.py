@@ -70,6 +70,14 @@ class Tree:
 
         await until(said, f"{text!r} is served")
 
+    async def problem(self, text: str) -> None:
+        """Wait until ``GET /fly/dev`` shows this text: it adds the driver's reason after the Machine is given up."""
+
+        async def shown() -> bool:
+            return text in str((await self.development.as_json())["problem"])
+
+        await until(shown, f"{text!r} is shown")
+
     @asynccontextmanager
     async def developing(
         self, functions: tuple[Path, ...] = (), deploy: Callable[[], Awaitable[str]] = no_functions
@@ -119,7 +127,7 @@ async def test_code_that_ends_before_the_driver_sees_it_run_is_given_up_until_th
             broken.setattr(tree.edge.standin.fleet.driver, "start", ended)
             tree.say("broken")
             await until(lambda: tree.edge.machine.given_up, "the Machine is given up")
-            assert "ended at once: exit 1" in str((await development.as_json())["problem"])
+            await tree.problem("ended at once: exit 1")
         tree.module.write_text(tree.module.read_text().replace('"broken"', '"two"'))
         await tree.says("two")
         assert (await development.as_json())["problem"] == ""

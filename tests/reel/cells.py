@@ -449,6 +449,7 @@ CELLS: Final = (
     Cell("flac-24", "mkv", audio=("-c:a", "flac", "-sample_fmt", "s32")),
     Cell("flac-32", "mkv", audio=("-c:a", "flac", "-sample_fmt", "s32", "-strict", "-2"), refused="FLAC with 32 bits"),
     Cell("pcm-s8", "mov", audio=("-c:a", "pcm_s8")),
+    Cell("pcm-ts", "ts", audio=PCM, refused="sound of a kind that cannot be read"),
     # Its stream type says nothing without a descriptor.
     Cell("dts-ts", "ts", audio=("-c:a", "dca", "-strict", "-2")),
     Cell("vorbis-mkv", "mkv", audio=("-c:a", "libvorbis")),

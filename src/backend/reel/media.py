@@ -57,6 +57,7 @@ class MediaInfo:
 
     `duration_s` is in seconds, 0.0 where the container does not tell it; `start_s` is what the container's clock shows
     at the beginning. `torn` is whether it is an AVI that lost pictures in the middle, where that was looked for.
+    `unknown` are the numbers of the streams beside the picture of which ffprobe does not know what they hold.
     """
 
     container: str
@@ -66,6 +67,7 @@ class MediaInfo:
     audio: AudioStream | None
     start_s: float = 0.0
     torn: bool = False
+    unknown: tuple[int, ...] = ()
 
 
 def with_last_picture(media: MediaInfo, last_s: float | None) -> MediaInfo:

@@ -150,6 +150,11 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
         ),
         audio=_audio(audio) if audio else None,
         start_s=_signed(container.get("start_time")),
+        unknown=tuple(
+            _number(one)
+            for one in streams
+            if one.get("codec_name") == "bin_data" and (own is None or one.get("index") in own)
+        ),
     )
 
 
@@ -250,8 +255,13 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         wide_gamut=stream.get("color_primaries") == "bt2020",
         index=int(stream.get("index") or 0),
         rotation=_rotation(stream),
-        number=int(str(stream.get("id") or "0"), 0),
+        number=_number(stream),
     )
+
+
+def _number(stream: Mapping[str, Any]) -> int:
+    """What the container calls the stream, in a transport stream its PID."""
+    return int(str(stream.get("id") or "0"), 0)
 
 
 def _may_have_fields(container: str, video: Mapping[str, Any]) -> bool:

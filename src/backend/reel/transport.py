@@ -14,6 +14,7 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Final
 
+from reel.errors import UnusableVideo
 from reel.media import LENGTH_SLACK_S, MediaInfo
 from reel.packets import beginnings, payload_of, stream_of
 from reel.programs import Formats, tables
@@ -25,6 +26,8 @@ _WRAP: Final = 1 << 33
 _TOLERANCE: Final = int(CLOCK_SLACK_S * _TICKS)
 _SCRAMBLED: Final = 0xC0
 _START: Final = b"\x00\x00\x01"
+# Bits per second, of which sound has more: that in PCM has 128,000 and more. Metadata of drones and cameras have less.
+_RATE_OF_SOUND: Final = 100_000
 # How many pictures and sounds may begin encrypted: a receiver may get a key a moment too late.
 _MOST_ENCRYPTED: Final = 10
 
@@ -129,6 +132,27 @@ class Encryption:
     @property
     def found(self) -> bool:
         return self._count > _MOST_ENCRYPTED
+
+
+def check_unknown(head: bytes, packet: int, media: MediaInfo) -> None:
+    """Raises UnusableVideo where a recording without sound has a stream of unknown contents (private data, stream_type
+    0x06, without a descriptor) with as much data as sound has. ffmpeg writes PCM, ALAC and FLAC so, and no program can
+    tell what it is. `head` is the beginning of the file."""
+    if media.audio is not None or not media.unknown:
+        return
+    clock = Clock(packet)
+    clock.look(head)
+    seconds = ((clock.latest(media.video.number) or 0) - round(media.start_s * _TICKS)) % _WRAP / _TICKS
+    offset = 4 if packet == 192 else 0
+    sizes = dict.fromkeys(media.unknown, 0)
+    for start in range(offset, len(head) - 187, packet):
+        if (stream := stream_of(head, start)) in sizes:
+            sizes[stream] += len(payload_of(head, start))
+    if max(sizes.values()) * 8 > _RATE_OF_SOUND * seconds:
+        raise UnusableVideo(
+            "The recording has sound of a kind that cannot be read: its stream does not say what it holds, as with PCM "
+            "in a transport stream. Export it with sound in AAC, or without sound, and upload that"
+        )
 
 
 def _ahead(ticks: int, other: int) -> int:

@@ -372,6 +372,21 @@ async def test_a_transport_stream_that_is_encrypted_is_refused(
         assert (await look(path, tmp_path)).duration_s == pytest.approx(12, abs=0.1)
 
 
+async def test_metadata_of_a_camera_beside_the_picture_is_no_sound(tmp_path: Path) -> None:
+    data = bytearray(make(tmp_path / "sound.ts", 6, "-c:a", "pcm_s16le").read_bytes())
+    path = tmp_path / "metadata.ts"
+    path.write_bytes(data)
+    with pytest.raises(UnusableVideo, match="sound of a kind that cannot be read"):
+        await look(path, tmp_path)
+    for at in range(0, len(data), 188):
+        if (data[at + 1] & 0x5F) << 8 | data[at + 2] == 0x101:  # what is behind the first packet of each unit
+            data[at + 1 : at + 3] = b"\x1f\xff"
+    path.write_bytes(data)
+    media = await look(path, tmp_path)
+    assert media.unknown == (0x101,)
+    assert media.duration_s == pytest.approx(6, abs=0.1)
+
+
 async def test_a_recording_of_which_only_sound_is_at_its_beginning_is_refused(tmp_path: Path) -> None:
     late = ("-vf", "select='lt(t,4)',setpts=PTS+30/TB", "-max_interleave_delta", "0")
     path = make(tmp_path / "late.ts", 40, *late)

@@ -257,6 +257,7 @@ async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, pa
         if encryption.found:
             raise UnusableVideo(ENCRYPTED) from error
         raise
+    await asyncio.to_thread(transport.check_unknown, head[:whole], packet, media)
     await check_beginning(path, whole, media)
     return media, transport.Recording(packet, head, media.video.number)
 

@@ -1,6 +1,7 @@
 """Prints what ``make test`` ran and what it could not run, and a line with counts. Exits with 1 if anything failed.
 
-Usage: summary.py STEPS.tsv NAME=JUNIT.xml…  A step is ``name<TAB>passed|failed|skipped<TAB>note``.
+Usage: summary.py STEPS.tsv NAME=JUNIT.xml[,AGAIN.xml]…  A step is ``name<TAB>passed|failed|skipped<TAB>note``.
+AGAIN.xml reports a second run of the tests that failed in the first: what passes there counts as passed and is named.
 """
 
 from __future__ import annotations
@@ -25,35 +26,63 @@ class Summary:
         return ", ".join(f"{self.counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped"))
 
 
-def outcomes(report: Path) -> tuple[Counter[str], Counter[str]]:
-    """The outcomes of a JUnit report, and the reasons for skips with their counts."""
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    for case in ET.parse(report).getroot().iter("testcase"):
-        skipped = case.find("skipped")
-        if case.find("failure") is not None or case.find("error") is not None:
-            counts["failed"] += 1
-        elif skipped is not None:
-            counts["skipped"] += 1
-            reasons[skipped.get("message") or "no reason given"] += 1
-        else:
-            counts["passed"] += 1
-    return counts, reasons
+@dataclass
+class Outcomes:
+    """The outcomes of one report: ``failures`` and ``skips`` give each test its message."""
+
+    passed: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    skips: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, report: Path) -> Outcomes:
+        found = cls()
+        for case in ET.parse(report).getroot().iter("testcase"):
+            name = f"{case.get('classname')}::{case.get('name')}"
+            failure = next((case.find(kind) for kind in ("failure", "error") if case.find(kind) is not None), None)
+            skipped = case.find("skipped")
+            if failure is not None:
+                found.failures[name] = (failure.get("message") or "no message").partition("\n")[0]
+            elif skipped is not None:
+                found.skips[name] = skipped.get("message") or "no reason given"
+            else:
+                found.passed.add(name)
+        # pytest reports a test twice whose clearing up failed: as passed and as an error.
+        found.passed -= found.failures.keys()
+        return found
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(passed=len(self.passed), failed=len(self.failures), skipped=len(self.skips))
+
+    def run_again(self, again: Outcomes) -> dict[str, str]:
+        """Take over what passed in a second run; return the first failures of those tests."""
+        mended = {name: self.failures.pop(name) for name in again.passed & self.failures.keys()}
+        self.passed |= mended.keys()
+        return mended
 
 
-def summarise(steps: Sequence[tuple[str, str, str]], reports: Sequence[tuple[str, Path]]) -> Summary:
+def summarise(steps: Sequence[tuple[str, str, str]], reports: Sequence[tuple[str, Sequence[Path]]]) -> Summary:
     """Summarise all steps. A failed step only counts as a failure if no report has one, as after a crash or lint."""
     summary = Summary()
     counted: Counter[str] = Counter()
-    for name, report in reports:
+    for name, (report, *again) in reports:
         if not report.exists():
             summary.lines.append(f"{name}: no results")
             continue
-        found, reasons = outcomes(report)
-        counted += found
+        found = Outcomes.of(report)
+        unsteady: dict[str, str] = {}
+        for second in filter(Path.exists, again):
+            unsteady |= found.run_again(Outcomes.of(second))
+        counts = found.counts
+        counted += counts
         summary.lines.append(
-            f"{name}: {found['passed']} passed, {found['failed']} failed, {found['skipped']} could not run"
+            f"{name}: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} could not run"
         )
+        summary.lines += [
+            f"    failed, then passed when run alone: {test}: {message}" for test, message in unsteady.items()
+        ]
+        reasons = Counter(found.skips.values())
         summary.lines += [f"    could not run ({times}): {reason}" for reason, times in reasons.most_common()]
     for name, outcome, note in steps:
         summary.lines.append(f"{outcome:8}{name}" + (f" ({note})" if note else ""))
@@ -71,7 +100,10 @@ def main(arguments: Sequence[str]) -> int:
     for line in Path(steps_file).read_text("utf-8").splitlines():
         name, outcome, note = line.split("\t")
         steps.append((name, outcome, note))
-    reports = [(name, Path(path)) for name, _, path in (argument.partition("=") for argument in named)]
+    reports = [
+        (name, [Path(path) for path in paths.split(",")])
+        for name, _, paths in (argument.partition("=") for argument in named)
+    ]
     summary = summarise(steps, reports)
     sys.stdout.write("\n== what ran\n" + "\n".join(summary.lines) + f"\n\n{summary.closing_line}\n")
     return 1 if summary.counts["failed"] else 0

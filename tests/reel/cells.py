@@ -397,6 +397,24 @@ CELLS: Final = (
         length_s=5.9,
         frame_slack=2,
     ),
+    *(
+        Cell(
+            f"slow-end-{name}",
+            suffix,
+            video=(*X264, "-bf", str(ordered)),
+            filters=f"select='lt(n,75)+not(mod(n,10))',{TO_709}",
+            container=("-fps_mode", "vfr", *options),
+            shown_rate=Fraction(50, 3),
+            length_s=5.66,
+            frame_slack=10,
+            audio=audio,
+        )
+        for name, suffix, ordered, options, audio in (
+            ("mp4", "mp4", 2, (), AAC),
+            ("mov", "mov", 4, (), AAC),
+            ("mp4-without-edits", "mp4", 4, ("-use_editlist", "0"), ()),
+        )
+    ),
     # Fields.
     Cell("fields-top", "mp4", **FIELDS_TOP),  # type: ignore[arg-type]
     Cell("fields-bottom", "mov", **FIELDS_BOTTOM),  # type: ignore[arg-type]

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final, cast
 
 from app.games.decoding import check_beginning, check_pace, check_samples
-from reel import avi, boxes, flv, fragments, index, matroska, transport
+from reel import avi, boxes, flv, fragments, index, matroska, samples, transport
+from reel.ending import with_last_picture_of
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
 from reel.media import LENGTH_SLACK_S, MediaInfo, with_last_picture
 from reel.packets import packet_size
@@ -240,7 +241,10 @@ async def _look_at_boxes(read: Read, size: int, head: bytes, path: Path) -> Seen
     if not await check_samples(part, size, head[slice(*brand)], moov, media, path) and fragmented:
         await _lay_out(path, end, head, parts)
         await check_beginning(path, end, media)
-    return media, fragments.Fragments(moov, size) if fragmented else None
+    if fragmented:
+        return media, fragments.Fragments(moov, size)
+    track = samples.track(moov, media.video.index, b"vide")
+    return await asyncio.to_thread(with_last_picture_of, moov, track, media) if track else media, None
 
 
 async def _look_at_transport(read: Read, size: int, head: bytes, packet: int, path: Path) -> Seen:

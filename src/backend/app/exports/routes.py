@@ -12,7 +12,7 @@ from app.exports.plan import plan
 from app.ids import ID_PATTERN, new_id
 from app.jobs import rows as job_rows
 from app.jobs.dependencies import WAKE_JOBS, RunnerDep
-from app.jobs.models import Job, JobKind, JobView, view_fields
+from app.jobs.models import Job, JobKind, JobStatus, JobView, view_fields
 from app.models import Body, View, name
 from app.projects import rows as project_rows
 from reel.payloads import PayloadError
@@ -123,6 +123,9 @@ async def delete_export(
     await session.settle()
     if not job.status.over:
         await runner.cancel(context, job)
+    elif job.status is not JobStatus.COMPLETE and job.call_id is not None:
+        # Modal may have been away when the export was cancelled.
+        runner.stop_jobs(context, [job])
     await store.delete(keys.export(export_id))
     return Response(status_code=204)
 

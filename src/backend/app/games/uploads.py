@@ -157,7 +157,9 @@ async def end_all(core: Core, context: UserContext) -> list[Job]:
     """
     try:
         async with core.databases.session(context) as session:
-            games, jobs = await session.read(lambda c: (rows.everything(c), job_rows.unfinished(c)))
+            games, jobs = await session.read(
+                lambda c: (rows.everything(c), [*job_rows.unfinished(c), *job_rows.deleted(c)])
+            )
     except SyncError as error:
         log.warning("%s is deleted, URLs of uploads and calls may stay good for a while: %s", context, error)
         return []

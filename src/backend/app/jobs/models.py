@@ -22,6 +22,10 @@ MARKED: Final = (JobKind.PREVIEW, JobKind.INSPECTION)
 """Kinds that are extractions with a mark in the column of that name (`m0003`, `m0004`)."""
 
 
+DELETED: Final = ""
+"""The subject of a deleted job, whose row only keeps the id of a Modal call (`rows.delete`)."""
+
+
 class JobStatus(StrEnum):
     PENDING = "pending"
     PROCESSING = "processing"

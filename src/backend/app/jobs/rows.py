@@ -7,8 +7,10 @@ import apsw
 
 from app import problems
 from app.db.rows import execute, fetch_all, fetch_one, insert
-from app.jobs.models import MARKED, Job, JobKind, from_row
+from app.jobs.models import DELETED, MARKED, Job, JobKind, from_row
 from app.timestamps import now
+
+_IS_DELETED = f"preview AND subject_id = '{DELETED}'"
 
 
 def create(
@@ -84,10 +86,18 @@ def ended_calls(connection: apsw.Connection, since: str) -> list[Job]:
     """Cancelled and failed jobs that have a Modal call and ended at `since` or later."""
     found = fetch_all(
         connection,
-        "SELECT * FROM jobs WHERE status IN ('cancelled', 'failed') AND call_id IS NOT NULL AND updated_at >= ?",
+        f"""
+        SELECT * FROM jobs
+        WHERE status IN ('cancelled', 'failed') AND call_id IS NOT NULL AND updated_at >= ? AND NOT ({_IS_DELETED})
+        """,
         (since,),
     )
     return [from_row(row) for row in found]
+
+
+def deleted(connection: apsw.Connection) -> list[Job]:
+    """Deleted jobs whose Modal call may still run (`delete`)."""
+    return [from_row(row) for row in fetch_all(connection, f"SELECT * FROM jobs WHERE {_IS_DELETED}")]
 
 
 def claim(connection: apsw.Connection, job_id: str, owner: str, at: float, lease_s: float) -> Job | None:
@@ -206,7 +216,25 @@ def rename(connection: apsw.Connection, job_id: str, name: str) -> None:
 
 
 def delete(connection: apsw.Connection, job_id: str) -> None:
-    execute(connection, "DELETE FROM jobs WHERE id = ?", (job_id,))
+    """Deletes a job. If its Modal call may still run, a row stays until `forget`, because no other place has the call's
+    id if this Machine dies now. That row is a cancelled preview of no game: no route shows it, and an older release,
+    which does not know of such rows, cancels the call too."""
+    kept = execute(
+        connection,
+        """
+        UPDATE jobs SET kind = 'extraction', preview = 1, subject_id = ?, status = 'cancelled', phase = 'cancelled',
+            owner = NULL, lease_until = 0, updated_at = ?
+        WHERE id = ? AND call_id IS NOT NULL AND status != 'complete'
+        """,
+        (DELETED, now(), job_id),
+    )
+    if not kept:
+        execute(connection, "DELETE FROM jobs WHERE id = ?", (job_id,))
+
+
+def forget(connection: apsw.Connection, job_id: str) -> None:
+    """Deletes the row that `delete` kept."""
+    execute(connection, f"DELETE FROM jobs WHERE id = ? AND {_IS_DELETED}", (job_id,))
 
 
 def sources_exist(connection: apsw.Connection, job: Job) -> bool:

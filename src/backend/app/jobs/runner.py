@@ -12,7 +12,7 @@ import apsw
 from app.context import UserContext
 from app.jobs import rows, steps
 from app.jobs.hub import Hub
-from app.jobs.models import Job, JobKind, JobStatus
+from app.jobs.models import DELETED, Job, JobKind, JobStatus
 from app.services.export_worker import finish
 from app.services.worker import Work, Worker, WorkFailed
 from app.storage.interface import StorageError, StorageUnavailable
@@ -68,7 +68,7 @@ class Runner:
         self._live: dict[tuple[UserContext, str], _Live] = {}
         self._seen: set[UserContext] = set()
         self._awakening: set[asyncio.Task[None]] = set()
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._stopping: set[asyncio.Task[object]] = set()
         self._stopped = False
 
     def awaken(self, context: UserContext) -> None:
@@ -122,7 +122,7 @@ class Runner:
         for job in jobs:
             self._in_background(self._end(context, job))
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _in_background(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task = asyncio.create_task(work)
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
@@ -133,7 +133,7 @@ class Runner:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        await self._abandon(job)
+        ended = await self._abandon(job)
         try:
             found = await steps.look(self._databases, context, job.id)
         except SyncGone:
@@ -146,12 +146,19 @@ class Runner:
         if _is_unwanted(job, found):
             await self._discard(job)
             if job.call_id is not None:
-                self._in_background(self._discard_late(job))
+                forget = ended and found is not None and found.subject_id == DELETED
+                self._in_background(self._discard_late(context, job, forget))
 
-    async def _discard_late(self, job: Job) -> None:
-        """A function may have sent its whole file when its call was cancelled."""
+    async def _discard_late(self, context: UserContext, job: Job, forget: bool) -> None:
+        """A function may have sent its whole file when its call was cancelled. With `forget`, also delete the row that
+        kept the call's id."""
         await asyncio.sleep(LATE_SECONDS)
         await self._discard(job)
+        if forget:
+            try:
+                await steps.write(self._databases, context, lambda connection: rows.forget(connection, job.id))
+            except (SyncError, StorageError) as error:
+                log.warning("the row of job %s, which was deleted, is left to the next start: %s", job.id, error)
 
     async def stop(self, deadline_s: float) -> None:
         """Release every job, so that another process can resume it. Modal calls keep running."""
@@ -167,13 +174,14 @@ class Runner:
     async def _awaken(self, context: UserContext) -> None:
         try:
             async with self._databases.session(context) as session:
-                found = await session.read(rows.unfinished)
-                ended = await session.read(
-                    lambda connection: rows.ended_calls(connection, text(time.time() - CALL_SECONDS))
+                since = text(time.time() - CALL_SECONDS)
+                found, ended, deleted = await session.read(
+                    lambda c: (rows.unfinished(c), rows.ended_calls(c, since), rows.deleted(c))
                 )
             # A process that was killed may not have cancelled these calls. A second cancellation changes nothing.
             for job in ended:
                 self._in_background(self._abandon(job))
+            self.stop_jobs(context, deleted)
             for job in found:
                 if self._clear and job.created_at < self._started_at:
                     await self._fail_unfinished(context, job.id, CLEARED)
@@ -368,17 +376,18 @@ class Runner:
                 working.cancel()
                 return
 
-    async def _abandon(self, job: Job) -> None:
+    async def _abandon(self, job: Job) -> bool:
         """End the job's call on Modal and delete its pieces. While Modal cannot be reached, it is asked again for about
-        as long as a call may run."""
+        as long as a call may run. False if it could not be reached all that time."""
         for wait in (*ABANDON.waits(), None):
             try:
                 await self._worker.abandon(job)
-                return
+                return True
             except WorkFailed as error:
                 log.warning("job %s has ended, its Modal call may still run: %s", job.id, error)
             if wait is not None:
                 await asyncio.sleep(wait)
+        return False
 
 
 def _is_unwanted(job: Job, found: Job | None) -> bool:
@@ -386,7 +395,7 @@ def _is_unwanted(job: Job, found: Job | None) -> bool:
     be rendered again, with the same key."""
     if job.kind is JobKind.INSPECTION:  # it creates no file; this is about the file of a refused video
         return found is not None and found.status is JobStatus.COMPLETE and "refused" in (found.result or {})
-    if found is None:
+    if found is None or found.subject_id == DELETED:
         return True
     return job.kind is not JobKind.EXPORT and found.status in (JobStatus.CANCELLED, JobStatus.FAILED)
 

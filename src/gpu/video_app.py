@@ -13,7 +13,7 @@ import modal
 import modal.exception
 
 from reel.forms import Taken, taken
-from reel.payloads import APP_NAME, PROGRESS_DICT, SECRET_NAME, RenderReel
+from reel.payloads import APP_NAME, PROGRESS_DICT, SECRET_NAME, ExtractClip, RenderReel, call_entry
 from video_jobs import jobs
 from video_jobs.bucket import Bucket
 from video_jobs.progress import ProgressReport
@@ -43,25 +43,33 @@ progress = modal.Dict.from_name(PROGRESS_DICT, create_if_missing=True)
 @app.function(timeout=1800, memory=1024, cpu=2.0, retries=once_more)
 async def extract_clip(payload: dict[str, Any]) -> dict[str, Any]:
     """`ExtractClip` → `ExtractClipResult`: the clip is in the bucket."""
+    await put_call(ExtractClip.from_dict(payload).output_key)
     return await jobs.extract(payload, Bucket.from_environment())
 
 
 @app.function(timeout=1800, memory=2048, cpu=4.0, retries=once_more)
 async def render_reel(payload: dict[str, Any]) -> dict[str, Any]:
     """`RenderReel` → `RenderReelResult`: the reel is in the bucket; how far it is, in the progress dict."""
-    report = ProgressReport(RenderReel.from_dict(payload).export_id, put_progress)
+    reel = RenderReel.from_dict(payload)
+    await put_call(reel.output_key)
+    report = ProgressReport(reel.export_id, put_progress)
     made = await jobs.render(payload, Bucket.from_environment(), report)
     await report(1.0, "done")
     return made
 
 
-async def put_progress(export_id: str, value: dict[str, object]) -> None:
-    """Progress is a courtesy: a control plane that is away for a while costs a line in the log, not the render."""
+async def put_call(output_key: str) -> None:
+    """Store the id of this call, with which the backend can cancel it if it was killed before it knew the id."""
+    await put_progress(call_entry(output_key), modal.current_function_call_id())
+
+
+async def put_progress(key: str, value: object) -> None:
+    """An entry of the progress dict is optional: if the control plane does not answer, the work goes on without it."""
     try:
         async with asyncio.timeout(PROGRESS_DEADLINE_S):
-            await progress.put.aio(export_id, value)
+            await progress.put.aio(key, value)
     except (TimeoutError, modal.exception.Error) as error:
-        print(f"progress of {export_id} was not written: {error!r}")  # noqa: T201
+        print(f"{key} was not written to {PROGRESS_DICT}: {error!r}")  # noqa: T201
 
 
 @app.function(timeout=600, memory=1024, cpu=2.0, retries=once_more)

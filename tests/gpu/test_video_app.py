@@ -24,6 +24,7 @@ from reel.payloads import (
     RenderProgress,
     RenderReel,
     RenderReelResult,
+    call_entry,
 )
 from reel.probe import probe
 from reel.tools import Tools
@@ -32,11 +33,14 @@ Lookup = Callable[[str], Any]
 
 
 async def test_a_clip_is_cut_into_the_same_bucket(
-    function: Lookup, bucket: Any, source: str, tools: Tools, tmp_path: Path
+    function: Lookup, client: modal.Client, bucket: Any, source: str, tools: Tools, tmp_path: Path
 ) -> None:
     key = f"{PREFIX}/clips/c1.mp4"
     job = ExtractClip(source, key, start_s=1.0, end_s=3.0, quality="draft")
-    result = ExtractClipResult.from_dict(await function("extract_clip").remote.aio(job.to_dict()))
+    call = await function("extract_clip").spawn.aio(job.to_dict())
+    result = ExtractClipResult.from_dict(await call.get.aio(timeout=60))
+    progress = modal.Dict.from_name(PROGRESS_DICT, client=client)
+    assert await progress.get.aio(call_entry(key)) == call.object_id
     bucket.download_file(BUCKET, key, str(tmp_path / "clip.mp4"))
     media = await probe(tmp_path / "clip.mp4", tools=tools)
     assert media.duration_s == pytest.approx(2.0, abs=0.1)
@@ -60,6 +64,7 @@ async def test_a_reel_is_joined_and_its_progress_can_be_read_by_anyone(
     assert result.size_bytes == (tmp_path / "reel.mp4").stat().st_size
     progress = modal.Dict.from_name(PROGRESS_DICT, client=client)
     assert RenderProgress.from_dict(await progress.get.aio("e1")).progress == 1.0
+    assert await progress.get.aio(call_entry(key)) == call.object_id
 
 
 def test_a_render_goes_on_while_the_control_plane_is_away(

@@ -60,7 +60,13 @@ __all__ = [
     "RenderProgress",
     "RenderReel",
     "RenderReelResult",
+    "call_entry",
 ]
+
+
+def call_entry(output_key: str) -> str:
+    """The key in the progress dict under which a function stores the id of its call, for the file that it makes."""
+    return f"{output_key}/call"
 
 
 class Wire:

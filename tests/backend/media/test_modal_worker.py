@@ -39,7 +39,11 @@ class Answers(ModalClient):
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "known", known)
         object.__setattr__(self, "spawned", [])
+        object.__setattr__(self, "cancelled", [])
+        object.__setattr__(self, "earlier", None)
 
+    earlier: str | Exception | None
+    cancelled: list[str]
     known: dict[str, Any]
     store: FakeStore | None
     spawned: list[str]
@@ -71,6 +75,16 @@ class Answers(ModalClient):
 
     async def progress(self, job_id: str) -> RenderProgress | None:
         return RenderProgress(0.4, "encode", 1.0)
+
+    async def begun(self, output_key: str) -> str | None:
+        assert output_key == OUT
+        if isinstance(self.earlier, Exception):
+            raise self.earlier
+        return self.earlier
+
+    async def cancel(self, call_id: str) -> None:
+        assert self.spawned == [], "a call that begins now could be the one that is cancelled"
+        self.cancelled.append(call_id)
 
 
 def worker(store: FakeStore, client: ModalClient) -> ModalWorker:
@@ -173,6 +187,31 @@ async def test_a_render_that_is_cancelled_while_its_call_begins_leaves_no_call(
     await asyncio.wait([running])
     assert running.cancelled()
     assert cancelled == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "cancelled"), [("unknown", ["unknown"]), (None, []), (WorkFailed("Modal cannot be reached"), [])]
+)
+async def test_a_call_that_a_killed_machine_did_not_store_is_cancelled_before_a_new_one_begins(
+    settings: Settings, store: FakeStore, earlier: str | Exception | None, cancelled: list[str]
+) -> None:
+    client, row = Answers(settings, {"render_reel-0": RESULT}, store), Row()
+    object.__setattr__(client, "earlier", earlier)
+    assert await worker(store, client).run(row.work) == RESULT
+    assert (client.cancelled, row.calls) == (cancelled, ["render_reel-0"])
+
+
+@pytest.mark.parametrize(("stored", "read"), [("fc-1", "fc-1"), (None, None), ({"newer": "form"}, None)])
+async def test_the_id_of_a_call_is_read_as_the_function_stored_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, stored: Any, read: str | None
+) -> None:
+    async def get(key: str) -> Any:
+        return {f"{OUT}/call": stored}[key]
+
+    entries = SimpleNamespace(get=SimpleNamespace(aio=get))
+    sdk = SimpleNamespace(Dict=SimpleNamespace(from_name=lambda name, create_if_missing: entries))
+    monkeypatch.setattr(ModalClient, "_modal", lambda _: sdk)
+    assert await ModalClient(settings).begun(OUT) == read
 
 
 async def test_the_machine_renders_nothing_whose_file_is_in_the_bucket(settings: Settings, store: FakeStore) -> None:

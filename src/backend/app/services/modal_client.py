@@ -16,7 +16,7 @@ from app.services.worker import WorkFailed
 from app.settings import Settings
 from reel import forms
 from reel.forms import Taken
-from reel.payloads import APP_NAME, PROGRESS_DICT, PayloadError, RenderProgress
+from reel.payloads import APP_NAME, PROGRESS_DICT, PayloadError, RenderProgress, call_entry
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -157,6 +157,14 @@ class ModalClient:
             return None if found is None else RenderProgress.from_dict(found)
         except (TimeoutError, PayloadError, modal.exception.Error):
             return None  # progress is optional
+
+    async def begun(self, output_key: str) -> str | None:
+        """The id of the last call that began to make this file, as the function stored it; None if there was none, or
+        the functions are older than this entry. Raises WorkFailed if Modal cannot be reached."""
+        modal = self._modal()
+        progress = modal.Dict.from_name(PROGRESS_DICT, create_if_missing=True)
+        found = await self._guarded("begun", lambda: progress.get.aio(call_entry(output_key)), CONTROL_SECONDS)
+        return found if isinstance(found, str) else None
 
     async def cancel(self, call_id: str) -> None:
         """Cancel a call. Raises WorkFailed if Modal cannot be reached. A call that has ended is not an error."""

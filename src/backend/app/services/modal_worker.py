@@ -17,6 +17,8 @@ from reel.payloads import ExtractClip, ExtractClipResult, PayloadError, RenderRe
 
 log = logging.getLogger(__name__)
 _PROGRESS_SECONDS: Final = 0.1
+# How long a new call waits until an earlier one of the same job is cancelled.
+_EARLIER_SECONDS: Final = 5.0
 
 
 class _Stored(Exception):
@@ -109,6 +111,7 @@ class ModalWorker:
                 await look()
                 if call_id is None:
                     await work.report(0.0, "queued on Modal")
+                    await self._end_earlier(work.job)
                     call_id = await self._spawn(function, without_defaults(wanted))
                     await work.note_call(call_id)
                 try:
@@ -124,6 +127,19 @@ class ModalWorker:
             if asking is not None:
                 asking.cancel()
         raise WorkFailed("Modal lost the call twice; try again later")
+
+    async def _end_earlier(self, job: Job) -> None:
+        """Cancel a call that this job's row does not know: the Machine that began it was killed before it stored the
+        call's id. If the function has not started yet, or Modal does not answer, that call runs to its end, an hour at
+        most: the same file is then made twice."""
+        try:
+            async with asyncio.timeout(_EARLIER_SECONDS):
+                earlier = await self._client.begun(job.payload["output_key"])
+                if earlier is not None:
+                    log.info("job %s: an earlier call, %s, is cancelled before a new one begins", job.id, earlier)
+                    await self._client.cancel(earlier)
+        except (TimeoutError, WorkFailed) as error:
+            log.warning("job %s: an earlier call may still run on Modal (%s)", job.id, error or "no answer")
 
     async def _spawn(self, function: str, payload: dict[str, Any]) -> str:
         """Begin a call. A cancellation waits for the id of the call, which it needs to cancel the call."""

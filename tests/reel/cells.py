@@ -303,6 +303,16 @@ CELLS: Final = (
         inputs=(*ONE_PICTURE, "-map", "2", "-map", "0", "-map", "1"),
         container=("-c:v:0", "mjpeg", "-disposition:v:0", "attached_pic"),
     ),
+    *(
+        Cell(
+            f"one-picture-first-{suffix}",
+            suffix,
+            video=(*LONG_GOP, "-bf", "0"),
+            inputs=(*ONE_PICTURE, "-map", "2", "-map", "0", "-map", "1"),
+            container=("-c:v:0", codec, "-disposition:v:0", "default"),
+        )
+        for suffix, codec in (("mp4", "mjpeg"), ("mov", "png"), ("mkv", "mjpeg"))
+    ),
     # Further codecs and rates.
     Cell("h264-10", "mkv", video=(*X264, "-pix_fmt", "yuv420p10le", "-colorspace", "bt709", "-color_range", "tv")),
     Cell("h264-422", "mov", video=(*X264, "-pix_fmt", "yuv422p10le", "-colorspace", "bt709", "-color_range", "tv")),

@@ -69,10 +69,10 @@ def end_of_segment(head: bytes) -> int | None:
     return None if size == len(head) else start + size
 
 
-def last_picture(head: bytes, tail: bytes) -> float | None:
+def last_picture(head: bytes, tail: bytes, index: int = 0) -> float | None:
     """When the last picture in `tail` (the end of the file) begins, in seconds; None where no cluster with one is in
-    there."""
-    track = _picture_track(head)
+    there. `index` is the place of the picture's track in the file, as ffprobe counts."""
+    track = _picture_track(head, index)
     at = len(tail)
     for _ in range(MAX_CANDIDATES):
         at = tail.rfind(_CLUSTER, 0, at)
@@ -84,25 +84,31 @@ def last_picture(head: bytes, tail: bytes) -> float | None:
     return None
 
 
-def first_picture(head: bytes) -> float | None:
+def first_picture(head: bytes, index: int = 0) -> float | None:
     """When the first picture of the first cluster begins, in seconds; None where `head` (the beginning) has none."""
-    at, track = head.find(_CLUSTER), _picture_track(head)
+    at, track = head.find(_CLUSTER), _picture_track(head, index)
     ticks = (begins for number, begins in _blocks(head, at + 4) if track in (None, number)) if at >= 0 else iter(())
     first = next(ticks, None)
     return None if first is None else first * _nanoseconds(head) / 1e9
 
 
-def _picture_track(head: bytes) -> int | None:
-    """The number of the first track with pictures (RFC 9559, 5.1.4.1)."""
-    at = -1
+def _picture_track(head: bytes, index: int) -> int | None:
+    """The number of the track with pictures at a place in the file, else of the first one (RFC 9559, 5.1.4.1)."""
+    at, found = -1, dict[int, int]()
     # The list of places at the beginning (SeekHead) names the tracks too.
     while (at := head.find(_TRACKS, at + 1)) >= 0:
         size, start = _number(head, at + 4, keep_marker=False)
-        for kind, first, end in _children(head, start, min(len(head), start + size)):
-            facts = {inner: head[a:b] for inner, a, b in _children(head, first, end)} if kind == _TRACK else {}
+        tracks = (
+            {inner: head[a:b] for inner, a, b in _children(head, first, end)}
+            for kind, first, end in _children(head, start, min(len(head), start + size))
+            if kind == _TRACK
+        )
+        for place, facts in enumerate(tracks):
             if facts.get(_TRACK_TYPE) == b"\x01":
-                return int.from_bytes(facts.get(_TRACK_NUMBER, b""), "big")
-    return None
+                found[place] = int.from_bytes(facts.get(_TRACK_NUMBER, b""), "big")
+        if found:
+            break
+    return found.get(index, next(iter(found.values()), None))
 
 
 def _children(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -17,6 +17,7 @@ from reel import ffmpeg
 from reel.errors import FfmpegFailed, NotAVideo, TruncatedVideo, UnusableVideo
 from reel.formats import AUDIO_CODECS, INTRA_CODECS, MAX_FRAME_BYTES, MAX_PIXELS, VIDEO_CODECS
 from reel.media import LENGTH_SLACK_S, AudioStream, MediaInfo, Transfer, VideoStream
+from reel.payloads import MIN_SPAN_SECONDS
 from reel.run import read_output
 from reel.tools import Tools
 
@@ -119,7 +120,8 @@ def read_probe(found: Mapping[str, Any]) -> MediaInfo:
     streams = found.get("streams") or []
     container = found.get("format") or {}
     pictures = [stream for stream in streams if _is_video(stream)]
-    video = _preferred([stream for stream in pictures if int(stream.get("width") or 0) > 0])
+    sized = [stream for stream in pictures if int(stream.get("width") or 0) > 0]
+    video = _preferred([stream for stream in sized if not _is_one_picture(stream)] or sized)
     if video is None:
         for stream in pictures:  # without a decoder, ffprobe does not know the size
             _refuse_unknown(stream, None)
@@ -226,6 +228,17 @@ def _heard(sounds: list[Mapping[str, Any]], container: str) -> list[Mapping[str,
     sounds = [sound for sound in sounds if sound.get("codec_name") in AUDIO_CODECS] or sounds
     plain = [sound for sound in sounds if not (sound.get("disposition") or {}).get("visual_impaired")]
     return plain or sounds
+
+
+def _is_one_picture(stream: Mapping[str, Any]) -> bool:
+    """Whether a track has a single picture: a cover that is not marked as one. MP4 counts them; in Matroska, programs
+    write tags with the number or the length."""
+    tags = {str(name).split("-")[0]: str(value) for name, value in (stream.get("tags") or {}).items()}
+    if "1" in (stream.get("nb_frames"), tags.get("NUMBER_OF_FRAMES")):
+        return True
+    hours, minutes, seconds = [*tags.get("DURATION", "").split(":"), "", ""][:3]
+    length_s = _seconds(hours or 0) * 3600 + _seconds(minutes) * 60 + _seconds(seconds)
+    return 0 < length_s < MIN_SPAN_SECONDS
 
 
 def _is_video(stream: Mapping[str, Any]) -> bool:

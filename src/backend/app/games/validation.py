@@ -180,7 +180,7 @@ async def _look_at_segment(read: Read, size: int, head: bytes, media: MediaInfo)
     end = matroska.end_of_segment(head)
     if end is not None and end < size and matroska.is_header(await read(end, min(matroska.HEADER_BYTES, size - end))):
         raise UnusableVideo(JOINED)
-    first_s = matroska.first_picture(head)
+    first_s = matroska.first_picture(head, media.video.index)
     # ffmpeg has no time for a picture before zero. Where sound begins there too, it counts from that.
     if first_s is not None and first_s < min(0.0, media.start_s) - LENGTH_SLACK_S:
         raise UnusableVideo(
@@ -190,7 +190,7 @@ async def _look_at_segment(read: Read, size: int, head: bytes, media: MediaInfo)
     last_byte = min(size, end or size)  # bytes after the segment do not belong to the video
     for length in END_BYTES:
         tail = await _pieces(read, max(0, last_byte - length), min(length, last_byte))
-        last_s = await asyncio.to_thread(matroska.last_picture, head, tail)
+        last_s = await asyncio.to_thread(matroska.last_picture, head, tail, media.video.index)
         if last_s is not None or length >= last_byte:
             break
     if end is not None and last_s is None:

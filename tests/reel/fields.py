@@ -66,17 +66,21 @@ def stream(pictures: list[bytes]) -> bytes:
     return b"".join(pictures)
 
 
-def avi(pictures: list[bytes]) -> bytes:
-    """Both fields of a picture in one chunk."""
+def avi(pictures: list[bytes], fields: int = 1) -> bytes:
+    """Both fields of a picture in one chunk, or each of the two in a chunk of its own."""
+    rate = RATE * fields
+    if fields == 2:
+        halves = (picture.rpartition(_DELIMITER) for picture in pictures)
+        pictures = [field for first, mark, second in halves for field in (first, mark + second)]
     count, size = len(pictures), max(map(len, pictures))
-    main = struct.pack("<10I16x", 1_000_000 // RATE, 1 << 22, 0, 0x10, count, 0, 1, size, WIDTH, matrix.HEIGHT)
-    head = b"vidsH264" + struct.pack("<IHH8I4H", 0, 0, 0, 0, 1, RATE, 0, count, size, 0, 0, 0, 0, WIDTH, matrix.HEIGHT)
+    main = struct.pack("<10I16x", 1_000_000 // rate, 1 << 22, 0, 0x10, count, 0, 1, size, WIDTH, matrix.HEIGHT)
+    head = b"vidsH264" + struct.pack("<IHH8I4H", 0, 0, 0, 0, 1, rate, 0, count, size, 0, 0, 0, 0, WIDTH, matrix.HEIGHT)
     form = struct.pack("<IiiHH4s5I", 40, WIDTH, matrix.HEIGHT, 1, 24, b"H264", 0, 0, 0, 0, 0)
     listed = _chunk(b"LIST", b"strl" + _chunk(b"strh", head) + _chunk(b"strf", form))
     listed = _chunk(b"LIST", b"hdrl" + _chunk(b"avih", main) + listed)
     body, index = b"movi", b""
     for number, picture in enumerate(pictures):
-        index += b"00dc" + struct.pack("<3I", 0x10 * (number % GOP == 0), len(body), len(picture))
+        index += b"00dc" + struct.pack("<3I", 0x10 * (number % (GOP * fields) == 0), len(body), len(picture))
         body += _chunk(b"00dc", picture + bytes(len(picture) % 2))
     return _chunk(b"RIFF", b"AVI " + listed + _chunk(b"LIST", body) + _chunk(b"idx1", index))
 

@@ -20,6 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tools: Tools) -> Path:
     folder = tmp_path_factory.mktemp("fields")
     pictures = fields.pictures(folder, tools)
     (folder / "apart.h264").write_bytes(fields.stream(pictures))
+    (folder / "apart.avi").write_bytes(fields.avi(pictures, fields=2))
     (folder / "together.avi").write_bytes(fields.avi(pictures))
     return folder
 
@@ -34,6 +35,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tools: Tools) -> Path:
 def test_h264_of_fields_is_cut_right(source: str, suffix: str, folder: Path, tools: Tools, tmp_path: Path) -> None:
     path = fields.mux(folder / source, tmp_path / f"paff.{suffix}", tools)
     assert matrix.judge(CELL, path, tools) == "right"
+
+
+def test_an_avi_with_each_field_in_a_chunk_is_refused(folder: Path, tools: Tools, tmp_path: Path) -> None:
+    found = {
+        name: matrix.judge(CELL, fields.mux(folder / f"{name}.avi", tmp_path / f"{name}.avi", tools), tools)
+        for name in ("apart", "together")
+    }
+    assert "an AVI holds each field apart" in found["apart"]
+    assert found["together"] == "right"
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])

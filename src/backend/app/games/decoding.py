@@ -143,6 +143,20 @@ async def check_beginning(path: Path, length: int, media: MediaInfo) -> None:
         raise UnusableVideo(_SOUND)
 
 
+async def check_fields(path: Path, media: MediaInfo) -> None:
+    """Raises UnusableVideo for an AVI in H.264 whose fields are in a chunk each. It has no times, so ffmpeg counts each
+    field as a picture, and decodes one picture from two of them."""
+    if media.video.codec != "h264" or not media.video.interlaced:
+        return
+    streams = [media.video.index]
+    found, *_ = await decode(path, streams, 1, key_frames_only=False, tools=find_tools(), deadline_s=DECODE_SECONDS)
+    if found.fields and found.packets >= LEAST_PACKETS and len(found.frames) <= found.packets * 2 / 3:
+        raise UnusableVideo(
+            "The picture is interlaced H.264 of which an AVI holds each field apart, so its times cannot be told: "
+            "convert it to an MP4 first"
+        )
+
+
 async def check_pace(path: Path, media: MediaInfo) -> None:
     """Raises UnusableVideo where the sound of an AVI has other times than it lasts. An AVI has no times: ffmpeg counts
     bytes or blocks, as the header says. Where that is wrong (as ffmpeg itself writes DTS, E-AC-3, AMR and Vorbis), the

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
-from app.games.decoding import check_beginning, check_pace, check_samples
+from app.games.decoding import check_beginning, check_fields, check_pace, check_samples
 from reel import avi, boxes, flv, fragments, index, matroska, samples, transport
 from reel.ending import with_last_picture_of
 from reel.errors import FfmpegFailed, FfmpegTimedOut, NotAVideo, TruncatedVideo, UnusableVideo
@@ -171,6 +171,7 @@ async def _look(read: Read, size: int, path: Path) -> Seen:
         return media, flv.Tags(size)
     if head.startswith(b"RIFF"):
         await check_pace(path, media)
+        await check_fields(path, media)
         if await avi.another_begins(read, size):
             raise UnusableVideo(JOINED)
     return media, None

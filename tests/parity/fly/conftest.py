@@ -41,6 +41,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             toml: str = "",
             options: str = "",
             service: str = "",
+            kill_timeout: int = 2,
             command: list[str] | None = None,
             environment: dict[str, str] | None = None,
             wait: bool = True,
@@ -61,6 +62,7 @@ async def start_edge(tmp_path: Path, certificates: Certificates) -> AsyncIterato
                 )
                 .replace("compress = true", f"compress = true\n{options}")
                 .replace("internal_port = 8080", f"internal_port = 8080\n{service}")
+                .replace("kill_timeout = 2", f"kill_timeout = {kill_timeout}")
                 + toml
             )
             config: FlyConfig = load_fly_config(path)

@@ -57,9 +57,12 @@ class Handler(BaseHTTPRequestHandler):
                 pass
         elif path == "/dial":
             host, _, port = query.partition(":")
-            DIALLED.append(http.client.HTTPConnection(host, int(port), timeout=2))
+            DIALLED.append(http.client.HTTPConnection(host, int(port), timeout=60))
             answer = {"answered": ask(DIALLED[-1])}
         elif path == "/dialled":
+            # Of a connection that is dead no answer ever comes, so the wait for it is short.
+            if DIALLED[-1].sock:
+                DIALLED[-1].sock.settimeout(float(query or 2))
             answer = {"answered": ask(DIALLED[-1])}
         elif path == "/die":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -62,4 +62,5 @@ def driver(image: str, project: str, tmp_path: Path) -> DockerDriver:
 
 @pytest.fixture
 async def container_edge(driver: DockerDriver, start_edge: StartEdge) -> Edge:
-    return await start_edge(driver=driver, environment={"APP_ENV": "staging", "AWS_CA_BUNDLE": CA_PATH})
+    environment = {"APP_ENV": "staging", "AWS_CA_BUNDLE": CA_PATH}
+    return await start_edge(driver=driver, environment=environment, kill_timeout=60)

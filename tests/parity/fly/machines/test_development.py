@@ -46,7 +46,7 @@ async def edge(image: str, project: str, tmp_path: Path, source: Path, start_edg
 @pytest.fixture
 async def development(edge: Edge, source: Path) -> AsyncIterator[Development]:
     found = Development(edge.standin.fleet, Sources(source.parents[1], (source,)), no_functions)
-    await found.switch(on=True, timeout_s=30)
+    await found.switch(on=True, timeout_s=120)
     yield found
     await found.close()
 
@@ -68,7 +68,7 @@ async def test_an_edit_is_served_by_a_container_of_the_same_image_and_leaving_pu
     async def served() -> bool:
         return bool(await edge.get("/says") == {"says": "two"})
 
-    await until(served, "the edit is served", 30)
+    await until(served, "the edit is served")
     await until(lambda: development.seconds is not None, "the time is told")
     record_property("edit to served, containers, s", development.seconds)
     (shown,) = await containers(docker, project)
@@ -77,7 +77,7 @@ async def test_an_edit_is_served_by_a_container_of_the_same_image_and_leaving_pu
     assert (mount["Destination"], mount["RW"]) == ("/server.py", False)
     assert edge.machine.as_json()["dev"] is True
 
-    await development.switch(on=False, timeout_s=30)
+    await development.switch(on=False, timeout_s=120)
     assert await edge.get("/says") == {}
     (shown,) = await containers(docker, project)
     assert (shown["Image"], shown["Mounts"]) == (digest, [])
@@ -88,15 +88,19 @@ async def test_a_mistake_in_the_tree_leaves_no_machine_and_shows_its_lines(
     edge: Edge, development: Development, source: Path
 ) -> None:
     source.write_text("def broken(:\n")
-    await until(lambda: edge.machine.given_up, "the Machine is given up", 30)
-    assert "SyntaxError" in str((await development.as_json())["problem"])
+    await until(lambda: edge.machine.given_up, "the Machine is given up")
+
+    async def shown() -> bool:
+        return "SyntaxError" in str((await development.as_json())["problem"])
+
+    await until(shown, "its lines are shown")
 
 
 async def test_a_debugger_attaches_to_a_container_whose_image_knows_nothing_of_it(
     edge: Edge, development: Development, source: Path, docker: Any, project: str
 ) -> None:
     digest = edge.machine.spec.image.digest
-    await development.switch(on=True, timeout_s=60, debug=True)
+    await development.switch(on=True, timeout_s=120, debug=True)
     port = await development.relay.open("127.0.0.1", 0)
     await edge.get("/says")
     line = line_of(source, "body = json.dumps(answer)")
@@ -108,7 +112,7 @@ async def test_a_debugger_attaches_to_a_container_whose_image_knows_nothing_of_i
         assert await asked == {}
     (shown,) = await containers(docker, project)
     assert shown["Image"] == digest
-    await development.switch(on=False, timeout_s=60)
+    await development.switch(on=False, timeout_s=120)
     assert (await edge.get("/env")).get("PYTHONPATH") is None
 
 

@@ -62,7 +62,7 @@ async def test_files_of_fly_toml_are_there_and_a_root_that_is_kept_outlives_a_re
     assert await edge.get("/write") == {"existed": False}
     await edge.machine.stop()
     assert await edge.get("/write") == {"existed": True}
-    await edge.standin.fleet.deploy(None, None, {"A": "1"}, wait=True, timeout_s=30)
+    await edge.standin.fleet.deploy(None, None, {"A": "1"}, wait=True, timeout_s=120)
     assert await edge.get("/write") == {"existed": False}
 
 
@@ -96,7 +96,7 @@ async def test_stopping_sends_the_kill_signal_and_keeps_the_log(container_edge: 
 async def test_a_machine_that_ignores_signals_is_killed_at_twice_the_timeout(
     driver: DockerDriver, start_edge: StartEdge
 ) -> None:
-    edge = await start_edge(driver=driver, environment={"STUBBORN": "1"})
+    edge = await start_edge(driver=driver, environment={"STUBBORN": "1"}, kill_timeout=1)
     await edge.machine.stop()
     sent = [event.detail["signal"] for event in edge.machine.life.events if event.type == "signal"]
     assert sent == ["SIGINT", "SIGTERM", "SIGKILL"]
@@ -238,7 +238,7 @@ async def test_outbound_connections_are_dead_after_a_resume(container_edge: Edge
         assert second.address is not None
         target = f"{second.address[0]}:8080"
         assert (await client.get(f"/dial?{target}", headers=force)).json() == {"answered": True}
-        assert (await client.get("/dialled", headers=force)).json() == {"answered": True}
+        assert (await client.get("/dialled?60", headers=force)).json() == {"answered": True}
         await first.suspend()
         assert (await client.get("/dialled", headers=force)).json() == {"answered": False}
         assert (await client.get(f"/dial?{target}", headers=force)).json() == {"answered": True}

@@ -14,14 +14,14 @@ from parity.fly.machines.state import State
 
 @pytest.fixture
 async def tree(tmp_path: Path, start_edge: StartEdge) -> Tree:
-    from tests.parity.fly.support import CHECKS, UVICORN
+    from tests.parity.fly.support import QUICK, UVICORN
 
     from parity.fly.machines.process import ProcessDriver
     from parity.fly.server import loopback_peers
 
     made = Tree(tmp_path / "checkout")
     driver = ProcessDriver(made.root, "backend", UVICORN, made.root / "state", loopback_peers()[2])
-    made.edge = await start_edge(driver=driver, checks=CHECKS.replace('grace_period = "5s"', 'grace_period = "1s"'))
+    made.edge = await start_edge(driver=driver, checks=QUICK)
     made.development = Development(made.edge.standin.fleet, Sources(made.root, (made.folder,)), no_functions)
     return made
 

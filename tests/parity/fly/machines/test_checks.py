@@ -7,7 +7,7 @@ import json
 import ssl
 
 import pytest
-from tests.parity.fly.support import CHECKS, Edge, StartEdge, until
+from tests.parity.fly.support import CHECKS, QUICK, Edge, StartEdge, until
 
 from parity.certs import Certificates
 from parity.config.fly_tables import Check, TcpCheck
@@ -48,7 +48,7 @@ async def status_of(edge: Edge, path: str = "/nowhere") -> int:
 
 
 async def test_a_machine_whose_check_fails_is_unroutable_and_not_restarted(start_edge: StartEdge) -> None:
-    edge = await start_edge(checks=CHECKS.replace('"5s"', '"1s"'))
+    edge = await start_edge(checks=QUICK)
     pid = (await edge.get("/show"))["pid"]
     assert await status_of(edge, "/sick") == 200
     await until(lambda: edge.machine.checks.failing, "the check fails")
@@ -60,8 +60,7 @@ async def test_a_machine_whose_check_fails_is_unroutable_and_not_restarted(start
 
 
 async def test_a_machine_gets_no_traffic_before_its_first_check_where_that_is_set(start_edge: StartEdge) -> None:
-    checks = CHECKS.replace('"5s"', '"2s"')
-    edge = await start_edge(checks=checks, environment={"HEALTH": "500"}, route_unchecked=False, wait=False)
+    edge = await start_edge(checks=QUICK, environment={"HEALTH": "500"}, route_unchecked=False, wait=False)
     assert await status_of(edge) == 503
 
 

@@ -150,7 +150,7 @@ async def test_a_socket_that_opens_for_anyone_says_what_others_write(interposer:
     async with await client(interposer, machine, ("sockets_tell_writes", {})) as http:
         url = f"ws://{http.base_url.host}:{http.base_url.port}/live"
         await http.post("/texts", content=b"before")
-        async with websockets.connect(url, proxy=None) as socket:
+        async with websockets.connect(url, proxy=None, open_timeout=60) as socket:
             assert (await http.post("/texts", content=b"w1")).status_code == 201
             assert await asyncio.wait_for(socket.recv(), 60) == "w1"
         assert (await http.get("/texts")).json() == ["before", "w1"]

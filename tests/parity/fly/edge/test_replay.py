@@ -311,7 +311,7 @@ async def test_a_websocket_upgrade_is_replayed_to_the_machine_that_takes_it(star
     headers = {**orders(**{first: order}), "fly-force-instance-id": first}
     url = edge.url.replace("https", "wss") + "/ws"
     context: ssl.SSLContext = edge.tls()
-    async with connect(url, ssl=context, additional_headers=headers, proxy=None) as socket:
+    async with connect(url, ssl=context, additional_headers=headers, proxy=None, open_timeout=60) as socket:
         await socket.send("who")
         assert await socket.recv() == second
     await until(lambda: edge.standin.fleet.get(second).load == 0, "the place is given back")

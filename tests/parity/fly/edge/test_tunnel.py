@@ -15,7 +15,7 @@ from parity.fly.machines.state import State
 
 
 def open_socket(edge: Edge, path: str = "/ws") -> connect:
-    return connect(edge.url.replace("https", "wss") + path, ssl=edge.tls(), max_size=None)
+    return connect(edge.url.replace("https", "wss") + path, ssl=edge.tls(), max_size=None, open_timeout=60)
 
 
 async def close_of(socket: ClientConnection) -> Any:
@@ -85,7 +85,8 @@ async def test_stopping_a_machine_closes_its_websockets_with_1001(edge: Edge) ->
     assert [e.close_code for e in edge.standin.context.log.entries() if e.websocket] == [1001]
 
 
-async def test_1001_does_not_tear_a_message_apart(edge: Edge) -> None:
+async def test_1001_does_not_tear_a_message_apart(start_edge: StartEdge) -> None:
+    edge = await start_edge(cordon_s=60, kill_timeout=60)
     async with open_socket(edge) as socket:
         for _ in range(20):
             await socket.send("x" * 1_000_000)

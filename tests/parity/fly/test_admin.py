@@ -18,7 +18,7 @@ from parity.fly.edge.request import Body, Request
 @pytest.fixture
 async def admin(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
     fleet = edge.standin.fleet
-    parts = AdminParts(fleet, edge.standin.context, 20, {"api": edge.url})
+    parts = AdminParts(fleet, edge.standin.context, 120, {"api": edge.url})
     transport = httpx.ASGITransport(admin_app(parts, []))
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
         yield client
@@ -122,7 +122,8 @@ async def test_a_release_by_the_api_replaces_the_machines(edge: Edge, admin: htt
 async def test_an_unhealthy_release_is_504_with_the_reason(admin: httpx.AsyncClient, edge: Edge) -> None:
     empty = edge.state_dir.parent / "empty"
     empty.mkdir()
-    answer = await admin.post("/fly/releases", json={"source": str(empty), "wait": 20})
+    # It is started eleven times before it is given up.
+    answer = await admin.post("/fly/releases", json={"source": str(empty), "wait": 300})
     assert answer.status_code == 504
     assert "does not stay up" in answer.json()["detail"]
 

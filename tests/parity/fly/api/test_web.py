@@ -95,7 +95,7 @@ async def test_a_later_deploy_replaces_the_machine_and_its_release_completes(fly
     await fly.call("PATCH", f"/api/v1/releases/{release['id']}", {"status": "running"})
 
     path = f"/v1/apps/tiny/machines/{machine['id']}"
-    nonce = (await fly.call("POST", f"{path}/lease?ttl=13"))["data"]["nonce"]
+    nonce = (await fly.call("POST", f"{path}/lease?ttl=600"))["data"]["nonce"]
     config = {**machine["config"], "env": {"COLOUR": "blue"}, "image": image["ref"]}
     updated = await fly.call("POST", path, {"config": config}, fly_machine_lease_nonce=nonce)
     assert (updated["id"], updated["config"]["image"]) == (machine["id"], image["ref"])
@@ -154,7 +154,7 @@ async def test_a_wait_that_is_not_fulfilled_is_a_deadline(fly: Fly) -> None:
 
 async def test_machines_are_created_and_destroyed(fly: Fly) -> None:
     await fly.push("v1")
-    body = {"config": {"image": "r:1/tiny:v1", "env": {}, "metadata": {"fly_platform_version": "v2"}}, "lease_ttl": 13}
+    body = {"config": {"image": "r:1/tiny:v1", "env": {}, "metadata": {"fly_platform_version": "v2"}}, "lease_ttl": 600}
     made = await fly.call("POST", "/v1/apps/tiny/machines", body)
     assert made["nonce"]
     assert len(await fly.call("GET", "/v1/apps/tiny/machines")) == 2
@@ -247,7 +247,7 @@ async def test_a_green_machine_gets_traffic_only_when_it_is_uncordoned(fly: Fly)
     green = await fly.call("POST", "/v1/apps/tiny/machines", body)
     assert green["cordoned"]
     assert "COLOUR" not in (await fly.edge.get("/show"))["env"]
-    lease = f"/v1/apps/tiny/machines/{blue['id']}/lease?ttl=60"
+    lease = f"/v1/apps/tiny/machines/{blue['id']}/lease?ttl=600"
     nonce = (await fly.call("POST", lease))["data"]["nonce"]
     tag = f"/v1/apps/tiny/machines/{blue['id']}/metadata/fly_bluegreen_deployment_tag"
     await fly.call("POST", tag, {"value": "safe_to_destroy"}, status=204)  # flyctl sends no nonce here

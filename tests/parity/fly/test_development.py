@@ -54,11 +54,15 @@ class Tree:
         self.folder.mkdir(parents=True)
         self.module.write_text(APP.format(go=str(self.go), started=str(self.started)))
 
-    def say(self, text: str) -> None:
-        """Save another text, as an editor does: whole or not at all."""
-        draft = self.module.with_suffix(".draft")
-        draft.write_text(self.module.read_text().replace('SAYS = "one"', f'SAYS = "{text}"'))
+    def save(self, code: str) -> None:
+        """Save the module whole, by one change of the watched folder, so that the Machine is restarted once."""
+        draft = self.root / "draft"
+        draft.write_text(code)
         draft.replace(self.module)
+
+    def say(self, text: str) -> None:
+        """Save the module with another text."""
+        self.save(self.module.read_text().replace('SAYS = "one"', f'SAYS = "{text}"'))
 
     async def get(self, path: str = "/") -> httpx.Response:
         async with self.edge.client() as client:
@@ -96,7 +100,8 @@ async def tree(tmp_path: Path, start_edge: StartEdge) -> Tree:
     made = Tree(tmp_path / "checkout")
     host = loopback_peers()[2]
     driver = ProcessDriver(made.root, "backend", UVICORN, made.root / "state", host)
-    made.edge = await start_edge(driver=driver)
+    # Requests in flight have the time that a busy machine needs, before a restart ends the app.
+    made.edge = await start_edge(driver=driver, cordon_s=60)
     return made
 
 
@@ -128,7 +133,7 @@ async def test_code_that_ends_before_the_driver_sees_it_run_is_given_up_until_th
             tree.say("broken")
             await until(lambda: tree.edge.machine.given_up, "the Machine is given up")
             await tree.problem("ended at once: exit 1")
-        tree.module.write_text(tree.module.read_text().replace('"broken"', '"two"'))
+        tree.save(tree.module.read_text().replace('"broken"', '"two"'))
         await tree.says("two")
         assert (await development.as_json())["problem"] == ""
 
@@ -147,6 +152,7 @@ async def test_a_request_in_flight_is_answered_by_the_old_code_and_the_next_by_t
         await until(tree.started.exists, "the slow request is in the app")
         tree.say("two")
         await until(lambda: tree.edge.machine.state is State.STOPPING, "the Machine is being stopped")
+        assert not slow.done()
         new = asyncio.create_task(tree.get())
         tree.go.touch()
         assert ((await slow).status_code, (await slow).text) == (200, "one")
@@ -157,13 +163,13 @@ async def test_code_that_does_not_start_is_shown_once_and_answers_502_until_the_
     good = tree.module.read_text()
     async with tree.developing() as development:
         await tree.says("one")
-        tree.module.write_text("def broken(:\n")
+        tree.save("def broken(:\n")
         await until(lambda: tree.edge.machine.given_up, "the Machine is given up")
         assert "SyntaxError" in str((await development.as_json())["problem"])
         assert (await tree.get()).status_code == 502
         crashes = [event for event in tree.edge.machine.life.events if event.detail.get("crashed")]
         assert len(crashes) <= 2  # at the edit, and at the request that woke it
-        tree.module.write_text(good)
+        tree.save(good)
         await tree.says("one")
         assert (await development.as_json())["problem"] == ""
 
@@ -224,6 +230,7 @@ async def test_a_change_of_the_functions_deploys_them_again_and_leaves_machines_
         return "they do not import"
 
     async with tree.developing((functions,), deploy) as development:
+        await tree.says("one")  # the last event of its start, an open port, has happened
         starts = len(tree.edge.machine.life.events)
         (functions / "entry.py").write_text("app = 1\n")
         await until(lambda: bool(deployed), "the functions are deployed again")
@@ -246,11 +253,11 @@ async def test_an_edit_is_served_while_the_functions_are_still_being_deployed(tr
         await tree.says("two")
         async with asyncio.timeout(60):
             await begun.wait()
-        tree.module.write_text(tree.module.read_text().replace("two", "three"))
+        tree.save(tree.module.read_text().replace("two", "three"))
         await tree.says("three")
         assert deploys == [1]
         finish.set()
-        await until(lambda: deploys == [2], "the later change is deployed too")
+        await until(lambda: deploys[0] > 1, "the later change is deployed too")
 
 
 async def test_nothing_is_served_from_the_tree_where_no_mounts_are_declared(tree: Tree) -> None:

@@ -42,8 +42,11 @@ def test_parts_and_the_containers_of_a_machine_come_in_one_stream_and_a_new_cont
     lines = follow_containers(
         ["echo", "fly-1  | hello"], lambda machine, _since: ["sh", "-c", f"{script} # {machine}"], lambda: ["m1"]
     )
-    found = {next(lines) for _ in range(3)}
-    assert found == {("fly", "hello"), ("m1", "container 0"), ("m1", "container 1")}
+    # The Machine's container may be followed more than twice before the other command has printed its line.
+    missing = {("fly", "hello"), ("m1", "container 0"), ("m1", "container 1")}
+    while missing:
+        missing.discard(next(lines))
+    lines.close()
 
 
 def test_what_docker_says_of_a_container_that_is_being_replaced_is_no_line(tmp_path: Path) -> None:
@@ -64,7 +67,7 @@ def test_when_the_stream_is_closed_its_commands_end_and_no_further_one_is_starte
     assert {next(lines), next(lines)} == {("fly", "hello"), ("m1", "a line")}
     lines.close()
     started = [int(pid) for pid in pids.read_text().split()]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in started) or _followers():
         assert time.monotonic() < deadline, "commands or threads are left"
         time.sleep(0.02)

@@ -50,7 +50,7 @@ def up(folder: Path, say: Say = quiet) -> ProcessId:
     """The process of the stack's one part, once it runs."""
     environ = {"PARITY_ROOT": str(folder), "PARITY_STATE_DIR": str(folder / ".parity"), "PARITY_DRIVER": "process"}
     project = Project.load(environ)
-    lifecycle.up(project, environ, 20, say)
+    lifecycle.up(project, environ, 120, say)
     state = read_state(folder / ".parity")
     assert state is not None
     (only,) = state.alive

@@ -46,12 +46,12 @@ def pushed(world: World, commit: str, **more: Any) -> str:
     return f"{tagged.rpartition(':')[0]}@sha256:{hashlib.sha256(shown).hexdigest()}"
 
 
-def deploy(world: World, commit: str, *flags: str, top: str = "", **more: Any) -> str:
+def deploy(world: World, commit: str, *flags: str, top: str = "", wait_s: int = 120, **more: Any) -> str:
     path = world.folder / "deploy.toml"
     path.write_text(FLY_TOML.format(top=top))
     reference = pushed(world, commit, **more)
     arguments = ("--app", APP, "--config", str(path), "--image", reference, "--ha=false", "--deploy-retries", "0")
-    return world.flyctl("deploy", *arguments, "--dns-checks=false", "--wait-timeout", "8s", *flags)
+    return world.flyctl("deploy", *arguments, "--dns-checks=false", "--wait-timeout", f"{wait_s}s", *flags)
 
 
 def fails(world: World, *arguments: Any, **more: Any) -> str:
@@ -80,7 +80,7 @@ def test_each_strategy_puts_the_new_image_in_force_on_one_machine(world: World, 
 def test_an_unhealthy_image_fails_the_release_and_is_left_as_each_strategy_leaves_it(
     world: World, strategy: str, left: str
 ) -> None:
-    assert "health" in fails(world, "sick", "--strategy", strategy, health=500)
+    assert "health" in fails(world, "sick", "--strategy", strategy, health=500, wait_s=8)
     assert shown(world, "releases")[0]["Status"] == "failed"
     (machine,) = world.machines()
     assert machine.spec.image.commit == world.image(left, **({"health": 500} if left == "sick" else {}))
@@ -88,7 +88,7 @@ def test_an_unhealthy_image_fails_the_release_and_is_left_as_each_strategy_leave
 
 def test_while_green_machines_are_not_healthy_the_blue_ones_alone_serve(world: World) -> None:
     release = world.fly.fleet.release
-    assert fails(world, "sick", "--strategy", "bluegreen", health=500)
+    assert fails(world, "sick", "--strategy", "bluegreen", health=500, wait_s=8)
     assert (world.serving(), world.fly.fleet.release) == ("old", release)
 
 

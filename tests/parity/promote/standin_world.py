@@ -67,7 +67,7 @@ min_machines_running = 0
 [[http_service.checks]]
 path = "/health"
 interval = "1s"
-timeout = "1s"
+timeout = "60s"
 grace_period = "2s"
 [[vm]]
 memory_mb = 256
@@ -180,7 +180,7 @@ class World:
         self.said.clear()
         with only_one(self.state), interruptible(), private_fly_environment(self.environ(), self.state) as environ:
             shell = Shell(environ, said or self.said.append)
-            patience = Patience(5.0, 0.2)
+            patience = Patience(20.0, 0.2)
             run = Run(self.promotion(image), shell, Journal.read(self.state), patience, self.secrets, "secrets.env")
             return promote(run)
 

@@ -40,7 +40,9 @@ def test_every_act_ends_as_it_must_against_the_stand_in(tmp_path: Path) -> None:
         shell = Shell({**world.environ(), "FLY_CONFIG_DIR": str(tmp_path)}, world.said.append)
 
         def promote(one: Promotion) -> Ended:
-            world.changes = {"wait_timeout_s": min(one.wait_timeout_s, 5), "commit": one.commit}
+            # Also the way back from the sick image has to get healthy in this time.
+            wait_s = 20 if one.image == images.sick.name else 60
+            world.changes = {"wait_timeout_s": wait_s, "commit": one.commit}
             said = list(world.said)
             ended = world.promote(one.image)
             world.said[:0] = said

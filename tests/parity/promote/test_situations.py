@@ -111,7 +111,7 @@ def test_failing_live_checks_bring_the_old_version_back(world: World) -> None:
 
 
 def test_an_image_that_never_turns_healthy_is_taken_back(world: World) -> None:
-    world.changes = {"wait_timeout_s": 15}  # also for the old version, which has to get healthy
+    world.changes = {"wait_timeout_s": 40}  # also for the old version, which has to get healthy
     rolled_back(world, world.image("sick", health=500))
     assert "timeout reached waiting for health checks" in world.text
 
@@ -153,11 +153,14 @@ def test_a_second_promotion_of_this_checkout_is_refused_while_one_runs(world: Wo
 
 def test_a_promotion_of_another_checkout_that_deploys_first_is_not_taken_back(world: World) -> None:
     (machine,) = world.machines()
-    before, slow = machine.spec.image, world.image("theirs", boot_s=4)
+    gate = world.folder / "theirs-starts"
+    before, slow = machine.spec.image, world.image("theirs", gate=str(gate))
     their_state = world.folder / "their-state"
 
     def said(line: str) -> None:
         world.said.append(line)
+        if "failed to get lease" in line:  # theirs held it until now, because their Machine has not started
+            gate.touch()
         if "fly deploy" in line and not line.startswith("  "):  # ours is about to ask for the lease that theirs holds
             theirs.append(stack.enter_context(world.promoting(slow, state=their_state)))
             world.until(lambda: machine.spec.image != before, "their image is being put in force")
@@ -198,12 +201,14 @@ def test_a_deploy_of_another_checkout_between_our_steps_is_noticed_before_ours(w
 
 
 def test_sigterm_while_the_machine_is_replaced_gives_the_lease_back_and_a_rerun_goes_on(world: World) -> None:
-    slow = world.image("slow", boot_s=3)
+    gate = world.folder / "slow-starts"
+    slow = world.image("slow", gate=str(gate))
     (machine,) = world.machines()
     threading.Thread(target=_when_replaced, args=(world, machine, signal.SIGTERM), daemon=True).start()
     assert world.promote(slow) is Ended.NEEDS_A_PERSON, world.text
     assert "SIGTERM during 'deploy'" in world.text
     assert not list(world.state.glob("flyctl-*"))
+    gate.touch()
     world.until(lambda: world.serving() in ("old", "slow"), "a version serves")
     assert world.promote(slow) is Ended.PROMOTED, world.text
     assert world.serving() == "slow"

@@ -28,6 +28,6 @@ class Killed(Journal):
 
 state = Path(told["state"])
 with only_one(state), private_fly_environment(dict(os.environ), state) as environ:
-    run = Run(promotion, Shell(environ, print), Killed.read(state), Patience(5.0, 0.2), told["secrets"], "secrets.env")
+    run = Run(promotion, Shell(environ, print), Killed.read(state), Patience(20.0, 0.2), told["secrets"], "secrets.env")
     ended = runner.promote(run)
 sys.exit(int(ended))

@@ -7,7 +7,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 image = json.loads((pathlib.Path(__file__).parent / "image.json").read_text())
-time.sleep(image.get("boot_s", 0))
+while "gate" in image and not pathlib.Path(image["gate"]).exists():
+    time.sleep(0.02)
 if "exit_code" in image:
     sys.exit(image["exit_code"])
 

@@ -25,7 +25,7 @@ def root() -> Path:
 @pytest.fixture
 def run() -> Run:
     def run_(
-        *argv: str | Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 100
+        *argv: str | Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 400
     ) -> subprocess.CompletedProcess[str]:
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         return subprocess.run(

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import uvicorn
 import websockets
+from tests.backend.connect import connect
 from tests.backend.fakes import FakeStore
 from tests.ports import free_ports
 
@@ -28,7 +29,7 @@ async def address(make_settings: Callable[..., Settings]) -> AsyncIterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", ws="websockets-sansio"))
     serving = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=ALICE, timeout=60) as client:
@@ -63,15 +64,15 @@ async def test_a_websocket_says_by_sub_protocols_who_asks(address: str) -> None:
     who = ["reel-ballers", "user.alice", "profile.main"]
     url = f"ws://{address}/ws/extractions"
     allowed = [*who, f"token.{encoded(TOKEN)}"]
-    async with websockets.connect(url, subprotocols=allowed, proxy=None) as connection:  # type: ignore[arg-type]
+    async with connect(url, subprotocols=allowed) as connection:
         assert connection.subprotocol == "reel-ballers"
-        assert '"extractions": []' in str(await asyncio.wait_for(connection.recv(), 30))
+        assert '"extractions": []' in str(await asyncio.wait_for(connection.recv(), 60))
     for wrong in (who, [*who, f"token.{encoded('no')}"], [*who, "token.%"]):
         with pytest.raises(websockets.InvalidStatus) as refused:
-            await websockets.connect(url, subprotocols=wrong, proxy=None)  # type: ignore[arg-type]
+            await connect(url, subprotocols=wrong)
         assert refused.value.response.status_code == 401
     with pytest.raises(websockets.InvalidStatus) as refused:
-        await websockets.connect(f"{url}?token={TOKEN}&user_id=alice&profile_id=main", proxy=None)
+        await connect(f"{url}?token={TOKEN}&user_id=alice&profile_id=main")
     assert refused.value.response.status_code == 401
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
+from tests.backend.connect import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
@@ -23,7 +23,7 @@ from app.settings import from_environment
 ROOT = Path(__file__).parents[3]
 BACKEND = ROOT / "src" / "backend"
 USER = {"X-User-ID": "alice"}
-WHO = [Subprotocol(name) for name in ("reel-ballers", "user.alice", "profile.main")]
+WHO = ("reel-ballers", "user.alice", "profile.main")
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
@@ -246,6 +246,5 @@ async def test_a_websocket_of_a_stranger_or_with_a_bad_id_is_refused(
         await connect(
             f"{url.replace('http://', 'ws://')}/ws/extractions",
             additional_headers={"Origin": origin, "Sec-WebSocket-Protocol": f"user.{user}, profile.main"},
-            proxy=None,
         )
     assert caught.value.response.status_code == status

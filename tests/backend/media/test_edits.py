@@ -8,6 +8,7 @@ import apsw
 import pytest
 import websockets
 from fastapi import FastAPI
+from tests.backend.connect import connect
 from tests.backend.media.conftest import PREFIX, Api, stored, until
 from tests.backend.media.test_jobs import CONTEXT, hold, started
 from tests.backend.media.test_websockets import WHO, address, receive
@@ -57,7 +58,7 @@ async def test_a_deleted_export_is_stopped_and_its_listeners_are_told(
 ) -> None:
     worker = hold(app)
     export = await started(api, make_video)
-    async with websockets.connect(f"{address}/ws/export/{export}", subprotocols=WHO) as connection:
+    async with connect(f"{address}/ws/export/{export}", WHO) as connection:
         assert (await receive(connection))["status"] == "processing"
         await api.call("DELETE", f"/api/exports/{export}", expect=204)
 

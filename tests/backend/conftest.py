@@ -12,6 +12,8 @@ from app.main import create_app
 from app.settings import Settings, from_environment
 
 ORIGIN = "https://app.example"
+PATIENT = {"R2_CONNECT_SECONDS": "60", "R2_READ_SECONDS": "120", "R2_TOTAL_SECONDS": "300", "MAX_BODY_SECONDS": "300"}
+"""Deadlines that a store which answers meets on any machine, however busy it is. A test of a deadline sets its own."""
 
 
 @pytest.fixture
@@ -34,6 +36,7 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
             "R2_BUCKET": "bucket",
             "SYNC_READ_CHECK": "always",
             "GIT_COMMIT": "abc123",
+            **PATIENT,
         }
         return from_environment({**environ, **changes})
 

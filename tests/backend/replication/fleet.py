@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from tests.backend.conftest import PATIENT
 
 BACKEND = Path(__file__).parents[3] / "src" / "backend"
 HEADERS = {"X-User-ID": "alice", "X-Profile-ID": "main"}
@@ -211,5 +212,6 @@ def environment(**settings: str) -> dict[str, str]:
         "SYNC_READ_CHECK": "always",
         "GIT_COMMIT": "abc123",
         "PYTHONFAULTHANDLER": "1",
+        **PATIENT,
         **settings,
     }

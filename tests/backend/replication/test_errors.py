@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -61,9 +62,11 @@ FAULTS = [
 async def test_an_error_is_not_absence(server: Server, r2: R2Store, fault: dict[str, object]) -> None:
     await with_theme(server, "dark")
     before = await bucket(r2)
-    settings = server.settings(R2_READ_SECONDS="1", R2_TOTAL_SECONDS="8", R2_ATTEMPTS="2")
+    # A short deadline ends the wait for a delayed answer. A busy machine may exceed it without any fault, too.
+    hasty = "delay" in fault
+    settings = server.settings(R2_ATTEMPTS="2", **({"R2_READ_SECONDS": "1"} if hasty else {}))
     async with backend(settings) as client:
-        assert (await client.get("/api/profiles")).status_code == 200
+        await answered(client, "/api/profiles", hasty=hasty)
         server.fault(**fault, rate=1.0)
         for method, body in (("PATCH", {"theme": "light"}), ("GET", None), ("PATCH", {"theme": "light"})):
             answer = await client.request(method, "/api/settings", json=body)
@@ -74,7 +77,17 @@ async def test_an_error_is_not_absence(server: Server, r2: R2Store, fault: dict[
         assert list(settings.user_data_dir.rglob("*.sqlite*")) == []
         server.service.front.faults.remove()
         assert await bucket(r2) == before
-        assert (await client.get("/api/settings")).json()["theme"] == "dark"
+        assert (await answered(client, "/api/settings", hasty=hasty))["theme"] == "dark"
+
+
+async def answered(client: httpx.AsyncClient, path: str, *, hasty: bool) -> dict[str, object]:
+    """The body of a 200. A ``hasty`` backend is asked again after a 503; TimeoutError after a minute of them."""
+    async with asyncio.timeout(60):
+        while (answer := await client.get(path)).status_code == 503 and hasty:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, object] = answer.json()
+    return found
 
 
 async def test_wrong_credentials_are_not_absence(server: Server, r2: R2Store) -> None:
@@ -90,7 +103,7 @@ async def test_wrong_credentials_are_not_absence(server: Server, r2: R2Store) ->
 
 async def test_a_write_whose_upload_fails_is_not_acknowledged_and_the_next_one_is(server: Server) -> None:
     await with_theme(server, "dark")
-    settings = server.settings(R2_READ_SECONDS="1", R2_TOTAL_SECONDS="8", R2_ATTEMPTS="1")
+    settings = server.settings(R2_ATTEMPTS="1")
     async with backend(settings) as client:
         assert (await client.patch("/api/settings", json={"quality": "low"})).status_code == 200
         server.fault(key=f"{FOLDER}0000/*", operation="PutObject", status=503)

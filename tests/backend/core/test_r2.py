@@ -87,7 +87,7 @@ class Hanging:
     def get_object(self, **what: Any) -> Any:
         if self._part in what["Key"]:
             self.hanging += 1
-            assert self.going_on.wait(30)
+            assert self.going_on.wait(120)
         return self._client.get_object(**what)
 
 

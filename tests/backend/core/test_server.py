@@ -36,7 +36,7 @@ class Server:
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[socket.socket]:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as made:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as made:
             yield made
 
     @contextlib.contextmanager
@@ -53,19 +53,32 @@ class Server:
 
     def check(self) -> None:
         """It still answers, and has written no traceback."""
-        httpx.get(f"http://127.0.0.1:{self.port}/api/health", timeout=30).raise_for_status()
+        httpx.get(f"http://127.0.0.1:{self.port}/api/health", timeout=60).raise_for_status()
         log = self.log.read_text()
         assert "Traceback" not in log, log[log.index("Traceback") - 300 :][:3000]
 
 
+START = """
+import sys
+import app.server
+import uvicorn
+app.server.PART_SECONDS, app.server.LINGER_SECONDS = map(float, sys.argv[1:3])
+uvicorn.main(sys.argv[3:])
+"""
+
+
 @contextlib.contextmanager
-def started(folder: Path) -> Iterator[Server]:
+def started(folder: Path, *, part_seconds: float, linger_seconds: float = 120) -> Iterator[Server]:
+    """The server with other limits for what a client may take time for: a busy machine needs more of it, too."""
     words = server_command()
     options = words[words.index("--timeout-graceful-shutdown") :]
     with socket.create_server(("127.0.0.1", 0)) as listener, (folder / "log").open("wb") as log:
         port = listener.getsockname()[1]
         process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "app.main:app", "--fd", str(listener.fileno()), *options],
+            [
+                *(sys.executable, "-c", START, str(part_seconds), str(linger_seconds)),
+                *("app.main:app", "--fd", str(listener.fileno()), *options),
+            ],
             cwd=BACKEND,
             env=environment(folder, LOCAL_STORAGE_URL=f"http://127.0.0.1:{port}"),
             pass_fds=[listener.fileno()],
@@ -83,7 +96,14 @@ def started(folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with started(tmp_path_factory.mktemp("server")) as one:
+    with started(tmp_path_factory.mktemp("server"), part_seconds=120) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that waits only two seconds for the rest of a request."""
+    with started(tmp_path_factory.mktemp("impatient"), part_seconds=2) as one:
         yield one
 
 
@@ -242,14 +262,15 @@ def test_a_flood_takes_little_memory_and_keeps_nobody_waiting(server: Server, ki
 def test_headers_that_are_too_long_are_refused_with_a_status(server: Server, kind: str) -> None:
     begin, block = FLOODS[kind]
     with server.connection() as connection:
-        # More than is read at once and than is allowed behind that.
         connection.sendall(begin)
-        connection.sendall(block * 6)
+        # More than is read at once and than is allowed behind that. The server may close before it has read all.
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(block * 6)
         assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
 
 
-def test_half_a_request_is_answered_after_a_while(server: Server) -> None:
-    with server.connection() as connection:
+def test_half_a_request_is_answered_after_a_while(impatient: Server) -> None:
+    with impatient.connection() as connection:
         connection.sendall(b"GET /api/health HTTP/1.1\r\nX-A: b")
         assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
 
@@ -271,8 +292,8 @@ def test_a_handshake_that_cannot_be_read_is_answered_at_once(server: Server, hea
     server.check()
 
 
-def test_a_body_that_does_not_end_behind_its_answer_ends_the_connection(server: Server) -> None:
-    with server.connection() as connection:
+def test_a_body_that_does_not_end_behind_its_answer_ends_the_connection(impatient: Server) -> None:
+    with impatient.connection() as connection:
         connection.sendall(b"GET /api/health HTTP/1.1\r\n" + PERSON + b"Content-Length: 1000\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
         deadline = time.monotonic() + 60
@@ -313,7 +334,7 @@ def test_many_requests_at_once_on_one_connection_are_all_answered(server: Server
 
 
 def test_open_floods_and_half_requests_do_not_keep_it_from_stopping(tmp_path: Path) -> None:
-    with started(tmp_path) as server, contextlib.ExitStack() as stack:
+    with started(tmp_path, part_seconds=10, linger_seconds=5) as server, contextlib.ExitStack() as stack:
         for begin in (b"", b"GET / HTTP/1.1\r\nX-A: ", UPGRADE, *(begin for begin, _ in FLOODS.values())):
             stack.enter_context(server.connection()).sendall(begin)
         for _ in range(3):

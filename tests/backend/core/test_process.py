@@ -16,7 +16,6 @@ import httpx
 import pytest
 from tests.backend.connect import connect
 from websockets.exceptions import InvalidStatus
-from websockets.typing import Subprotocol
 
 from app.settings import from_environment
 
@@ -78,7 +77,7 @@ def test_it_stops_cleanly_on_sigterm_and_keeps_what_it_acknowledged(
     backend: tuple[str, subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     url, process = backend
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
         changed = client.patch("/api/settings", json={"theme": "dark"}, headers={**USER, "X-Profile-ID": "main"})
         assert changed.headers["x-sync-status"] == "synced"
@@ -93,7 +92,7 @@ def test_it_stops_cleanly_on_sigterm_and_keeps_what_it_acknowledged(
 
 async def test_the_log_names_no_person_of_a_websocket(backend: tuple[str, subprocess.Popen[str]]) -> None:
     url, process = backend
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         made = await client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER)
         made.raise_for_status()
     feeds = f"{url.replace('http', 'ws')}/ws/extractions"
@@ -109,7 +108,7 @@ async def test_the_log_names_no_person_of_a_websocket(backend: tuple[str, subpro
 
 
 ENDLESS = (
-    b"POST /api/projects HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\nX-Profile-ID: main\r\n"
+    b"POST /api/profiles HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\n"
     b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
 )
 
@@ -119,9 +118,7 @@ def test_a_body_that_does_not_arrive_is_answered_and_its_connection_closed(
     backend: tuple[str, subprocess.Popen[str]],
 ) -> None:
     url, _ = backend
-    with httpx.Client(base_url=url, timeout=30) as client:
-        client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
-    with socket.create_connection(("127.0.0.1", int(url.rsplit(":")[-1])), timeout=30) as slow:
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":")[-1])), timeout=60) as slow:
         slow.sendall(ENDLESS)
         answer = b"".join(iter(lambda: slow.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -138,14 +135,12 @@ def test_a_body_that_never_ends_does_not_keep_the_shutdown_from_running(
     backend: tuple[str, subprocess.Popen[str]],
 ) -> None:
     url, process = backend
-    with httpx.Client(base_url=url, timeout=30) as client:
-        client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
-    with socket.create_connection(("127.0.0.1", int(url.rsplit(":")[-1])), timeout=30) as slow:
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":")[-1])), timeout=60) as slow:
         slow.sendall(ENDLESS)
         # The answer of a later request shows that this one has been read.
-        httpx.get(f"{url}/api/health", timeout=30).raise_for_status()
+        httpx.get(f"{url}/api/health", timeout=60).raise_for_status()
         process.send_signal(signal.SIGINT)
-        log = process.communicate(timeout=30)[0]
+        log = process.communicate(timeout=60)[0]
     assert "INFO app.lifecycle: stopped" in log
     assert "Application shutdown complete" in log
 
@@ -210,7 +205,7 @@ def test_presigned_urls_of_the_local_store_carry_a_file_there_and_back(
     url, _ = backend
     headers = {**USER, "X-Profile-ID": "main"}
     path = tmp_path / ".objects/objects/dev/users/alice/profiles/main/exports/x.mp4"
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         client.post("/api/profiles", json={"name": "Main", "id": "main"}, headers=USER).raise_for_status()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"0123456789")
@@ -241,7 +236,7 @@ async def test_a_websocket_of_a_stranger_or_with_a_bad_id_is_refused(
     backend: tuple[str, subprocess.Popen[str]], user: str, origin: str, status: int
 ) -> None:
     url, _ = backend
-    await asyncio.to_thread(lambda: httpx.get(f"{url}/api/health", timeout=30).raise_for_status())
+    await asyncio.to_thread(lambda: httpx.get(f"{url}/api/health", timeout=60).raise_for_status())
     with pytest.raises(InvalidStatus) as caught:
         await connect(
             f"{url.replace('http://', 'ws://')}/ws/extractions",

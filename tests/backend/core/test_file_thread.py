@@ -27,7 +27,7 @@ async def test_a_cancelled_upload_ends_after_the_answer_of_what_was_sent(
     assert not sending.done()
     await link.over()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(sending, 30)
+        await asyncio.wait_for(sending, 60)
 
 
 async def test_a_body_is_given_up_only_before_its_last_byte(tmp_path: Path) -> None:
@@ -50,5 +50,5 @@ async def test_a_cancelled_download_leaves_no_file(r2: R2Store, link: SlowLink, 
     await cancelled(getting)
     await link.over()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(getting, 30)
+        await asyncio.wait_for(getting, 60)
     assert list(folder.iterdir()) == []

@@ -13,11 +13,21 @@ import httpx
 import pytest
 from tests.backend.fakes import FakeStore
 
+from app.games import decoding, validation
+from app.jobs import runner
 from reel import plan, render
 from reel.run import run_ffmpeg
 from reel.tools import find_tools
 
 PREFIX = "staging/users/alice/profiles/main/"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer deadlines for ffmpeg and for the end of a job, because a busy machine may exceed the product's."""
+    monkeypatch.setattr(validation, "PROBE_SECONDS", 240)
+    monkeypatch.setattr(decoding, "DECODE_SECONDS", 240)
+    monkeypatch.setattr(runner, "STOP_SECONDS", 240)
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +95,7 @@ class Api:
         return await until(lambda: self.call("GET", path), lambda job: job["status"] not in ("pending", "processing"))
 
 
-async def until(look: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool], seconds: float = 60) -> Any:
+async def until(look: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool], seconds: float = 240) -> Any:
     """Polls until `wanted`; fails at the deadline with what was seen last."""
     deadline = time.monotonic() + seconds
     while True:

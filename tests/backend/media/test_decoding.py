@@ -72,7 +72,7 @@ def _chunks(data: bytearray, stream: str) -> list[tuple[int, int]]:
 async def cut(path: Path, start_s: float, end_s: float, tmp_path: Path) -> Path:
     store = OneFile(path, tmp_path / "result.mp4")
     job = ExtractClip("a/games/g/source", "a/clip.mp4", start_s, end_s)
-    await extract_clip(job, store, tmp_path, tools=find_tools(), deadline_s=60)
+    await extract_clip(job, store, tmp_path, tools=find_tools(), deadline_s=600)
     return store.result
 
 

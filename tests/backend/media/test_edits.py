@@ -68,10 +68,16 @@ async def test_a_deleted_export_is_stopped_and_its_listeners_are_told(
         await until(running, lambda count: count == 0)
         worker.go.set()
         with pytest.raises(websockets.ConnectionClosed) as closed:
-            await receive(connection)
+            await never_ending(connection)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4404
     assert [key for key in stored(api.store) if "/exports/" in key] == []
+
+
+async def never_ending(connection: websockets.ClientConnection) -> None:
+    """Receives for as long as there is something: progress may have been on its way."""
+    while True:
+        await receive(connection)
 
 
 async def test_a_clip_in_a_reel_goes_only_with_cascade_and_leaves_the_others_in_order(

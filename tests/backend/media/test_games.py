@@ -137,19 +137,23 @@ async def test_a_game_that_is_deleted_while_it_is_looked_at_is_gone(
 async def test_few_uploads_are_looked_at_at_a_time(
     api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running, most = 0, 0
+    running, most, all_run = 0, 0, asyncio.Event()
 
     async def counted(*asked: Any, **options: Any) -> Any:
         nonlocal running, most
         running += 1
         most = max(most, running)
+        if running == INSPECTIONS_AT_ONCE:
+            all_run.set()
+        await all_run.wait()
         try:
             return await inspect(*asked, **options)
         finally:
             running -= 1
 
     monkeypatch.setattr(uploads, "inspect", counted)
-    await asyncio.gather(*(api.upload(make_video()) for _ in range(6)))
+    async with asyncio.timeout(240):
+        await asyncio.gather(*(api.upload(make_video()) for _ in range(6)))
     assert most == INSPECTIONS_AT_ONCE
 
 

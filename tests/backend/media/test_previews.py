@@ -103,7 +103,7 @@ async def test_deleting_the_game_ends_its_preview(app: FastAPI, api: Api, make_v
 
 
 async def test_an_export_waits_for_one_piece_of_a_preview_and_not_for_all_of_it(
-    api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, api: Api, make_video: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "PIECE_SECONDS", 1)
     encoded: list[str] = []
@@ -119,9 +119,15 @@ async def test_an_export_waits_for_one_piece_of_a_preview_and_not_for_all_of_it(
     monkeypatch.setattr(render, "run_ffmpeg", noted)
     game = (await api.upload(make_video()))["id"]
     await api.call("POST", f"/api/games/{game}/preview", expect=202)
-    await asyncio.wait_for(first.wait(), 30)
+    await asyncio.wait_for(first.wait(), 120)
     export = (await api.export([await api.clip(game, 0, 1)]))["id"]
-    await until(lambda: api.call("GET", f"/api/exports/{export}"), lambda job: job["status"] == "processing")
+    turn = app.state.runner._worker._others._turn
+
+    async def waiting() -> int:
+        return len(turn._waiters or ())
+
+    # Its row says "processing" before it asks for its turn.
+    await until(waiting, lambda count: count == 1)
     go_on.set()
     assert (await api.over(f"/api/exports/{export}"))["status"] == "complete"
     assert (await shown(api, game))["status"] == "complete"
@@ -140,7 +146,7 @@ async def test_a_preview_that_a_stop_ended_goes_on_behind_the_pieces_it_had(
     async def begin(_: FastAPI, api: Api) -> str:
         game: str = (await api.upload(make_video()))["id"]
         await api.call("POST", f"/api/games/{game}/preview", expect=202)
-        await asyncio.wait_for(second_piece.begun.wait(), 30)
+        await asyncio.wait_for(second_piece.begun.wait(), 120)
         return game
 
     async def resume(_: FastAPI, api: Api) -> Any:

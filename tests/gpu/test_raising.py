@@ -69,5 +69,5 @@ async def test_what_the_function_raised_is_no_failed_request(backend: ModalClien
 
     call = await backend.spawn("render_reel", {"raise": raised})
     with pytest.raises(WorkFailed, match=f"render_reel failed on Modal: {raised}: .*of the function"):
-        await backend.result("render_reel", call, deadline_s=60, on_wait=wait, on_outage=outage)
+        await backend.result("render_reel", call, deadline_s=600, on_wait=wait, on_outage=outage)
     assert outages == []

@@ -56,7 +56,7 @@ async def test_a_reel_is_joined_and_its_progress_can_be_read_by_anyone(
     job = RenderReel("e1", key, clips, RenderOptions(overlay_text="Goal!", quality="draft"))
     call = await function("render_reel").spawn.aio(job.to_dict())
     again = modal.FunctionCall.from_id(call.object_id, client=client)
-    result = RenderReelResult.from_dict(await again.get.aio(timeout=60))
+    result = RenderReelResult.from_dict(await again.get.aio(timeout=300))
     bucket.download_file(BUCKET, key, str(tmp_path / "reel.mp4"))
     media = await probe(tmp_path / "reel.mp4", tools=tools)
     assert media.duration_s == pytest.approx(2.5, abs=0.1)
@@ -75,12 +75,12 @@ def test_a_render_goes_on_while_the_control_plane_is_away(
     call = function("render_reel").spawn(RenderReel("e2", key, clips, RenderOptions()).to_dict())
     # The function makes it when it reports for the first time, which may be later than this.
     progress = modal.Dict.from_name(PROGRESS_DICT, create_if_missing=True, client=client)
-    until(lambda: (progress.get("e2") or {"progress": 0})["progress"] > 0.2)
+    until(lambda: (progress.get("e2") or {"progress": 0})["progress"] > 0.2, 300)
     gpu.stop("serve", signal.SIGKILL)
     gpu.start("serve")
     gpu.wait_until_ready()
     again = modal.FunctionCall.from_id(call.object_id, client=client)
-    result = RenderReelResult.from_dict(again.get(timeout=60))
+    result = RenderReelResult.from_dict(again.get(timeout=300))
     assert result.duration_s == pytest.approx(12.0, abs=0.1)
     assert bucket.head_object(Bucket=BUCKET, Key=key)["ContentLength"] == result.size_bytes
     (shown,) = [each for each in gpu.admin.get("/calls").json() if each["id"] == call.object_id]
@@ -116,7 +116,7 @@ async def test_a_text_file_is_no_video_and_nothing_is_stored(function: Lookup, b
     job = RenderReel("text", key, (ReelClip("c", source, 0, 1),))
     call = await function("render_reel").spawn.aio(job.to_dict())
     with pytest.raises(ValueError, match=r"(?i)not a video|no video|cannot be read"):
-        await call.get.aio(timeout=30)
+        await call.get.aio(timeout=300)
     assert bucket.list_objects_v2(Bucket=BUCKET, Prefix=key)["KeyCount"] == 0
 
 

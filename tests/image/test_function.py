@@ -85,13 +85,13 @@ def test_a_machine_of_512_mb_answers_its_health_check(image: str) -> None:
     variables = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
     machine = subprocess.run([*run, *variables, image], capture_output=True, text=True, check=True).stdout.strip()
     poll = """
-import time, urllib.error, urllib.request
-deadline = time.monotonic() + 30
+import time, urllib.request
+deadline = time.monotonic() + 300
 while True:
     try:
-        print(urllib.request.urlopen("http://127.0.0.1:8080/api/health", timeout=5).status)
+        print(urllib.request.urlopen("http://127.0.0.1:8080/api/health", timeout=60).status)
         break
-    except (urllib.error.URLError, ConnectionError):
+    except OSError:  # refused, reset, or no answer in time
         if time.monotonic() > deadline:
             raise
         time.sleep(0.1)

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from app.games import decoding, validation
 from reel.tools import Tools, find_tools
 
 MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer deadlines for a look at a video, because a busy machine may exceed the product's."""
+    monkeypatch.setattr(validation, "PROBE_SECONDS", 240)
+    monkeypatch.setattr(decoding, "DECODE_SECONDS", 240)
 
 
 @pytest.fixture(scope="session")

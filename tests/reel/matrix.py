@@ -239,7 +239,7 @@ async def _judge(cell: Cell, source: Path, tools: Tools) -> str:
             job = ExtractClip("a/games/g/source", "a/clip.mp4", start_s, end_s)
             work = folder / f"work-{number}"
             work.mkdir()
-            await extract_clip(job, store, work, tools=tools, deadline_s=120)
+            await extract_clip(job, store, work, tools=tools, deadline_s=600)
             found = look(cell, store.result, start_s, end_s, tools)
             if found:
                 return f"wrong: {start_s:.3f}–{end_s:.3f} s: {found}"

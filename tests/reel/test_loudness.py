@@ -53,7 +53,7 @@ def test_a_tone_comes_out_as_loud_as_a_player_plays_it(layout: str, tools: Tools
     source, left, right = MIXED[layout]
     store = OneFile(make(source, tmp_path / "source.mov", tools), tmp_path / "result.mp4")
     job = ExtractClip("a/games/g/source", "a/clip.mp4", 0.2, 1.8)
-    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=60))
+    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=600))
     found = [peak(side) for side in samples(store.result, tools)]
     assert found == pytest.approx([left, right], abs=0.02)
 
@@ -72,7 +72,7 @@ def test_surround_and_stereo_and_mono_are_equally_loud_in_one_reel(tools: Tools,
     work = tmp_path / "work"
     work.mkdir()
     reel = RenderReel("e", "a/reel.mp4", clips, RenderOptions(quality="draft"))
-    asyncio.run(render_reel(reel, Files(), work, tools=tools, deadline_s=60))
+    asyncio.run(render_reel(reel, Files(), work, tools=tools, deadline_s=600))
     left, _ = samples(tmp_path / "reel.mp4", tools)
     found = [peak(left[second * 48_000 : (second + 1) * 48_000]) for second in range(3)]
     assert found == pytest.approx([0.25] * 3, abs=0.02)
@@ -82,7 +82,7 @@ def test_six_loud_channels_are_limited_and_not_clipped(tools: Tools, tmp_path: P
     source = f"aevalsrc={'|'.join([LOUD] * 6)}:c=5.1:s=48000:d=2"
     store = OneFile(make(source, tmp_path / "source.mov", tools), tmp_path / "result.mp4")
     job = ExtractClip("a/games/g/source", "a/clip.mp4", 0.2, 1.8)
-    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=60))
+    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=600))
     left, _ = samples(store.result, tools)
     assert 0.85 < peak(left) < 1
     middle = left[len(left) // 2 :][:4800]

@@ -40,7 +40,7 @@ def test_a_clip_in_pieces_is_right(cell: Cell, tools: Tools, tmp_path: Path, mon
     length_s = cell.made_s if cell.length_s is None else cell.length_s
     start_s, end_s = at_frame(0.4, cell.rate), at_frame(length_s - 0.4, cell.rate)
     job = ExtractClip("a/games/g/source", "a/clip.mp4", start_s, end_s)
-    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=120, kept=Nothing()))
+    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=600, kept=Nothing()))
     assert look(cell, store.result, start_s, end_s, tools) == ""
 
 
@@ -56,7 +56,7 @@ async def test_a_reel_in_pieces_is_the_reel_that_is_made_at_once(
     for name, kept in (("whole", None), ("pieces", Nothing())):
         (tmp_path / name).mkdir()
         store = OneFile(source, tmp_path / f"{name}.mp4")
-        result = await render_reel(job, store, tmp_path / name, tools=tools, deadline_s=120, kept=kept)
+        result = await render_reel(job, store, tmp_path / name, tools=tools, deadline_s=600, kept=kept)
         assert result.duration_s == pytest.approx(4.38, abs=0.05)
         made.append(store.result)
     assert len(list((tmp_path / "pieces").glob("piece-*.mov"))) == 3
@@ -82,7 +82,7 @@ def test_a_tone_goes_on_where_pieces_that_begin_at_key_frames_meet(
     subprocess.run([tools.ffmpeg, "-v", "error", *inputs, *made], check=True)
     store = OneFile(source, tmp_path / "result.mp4")
     job = ExtractClip("a/games/g/source", "a/clip.mp4", 1.0, 5.0, "draft")
-    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=120, kept=Nothing()))
+    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=600, kept=Nothing()))
     heard = sound(tools, store.result)[4_800:187_200]
     # Each sample of a tone follows from the two before it.
     factor = 2 * math.cos(2 * math.pi * 441 / 48_000)

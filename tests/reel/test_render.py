@@ -105,7 +105,7 @@ async def test_clips_of_other_sizes_rates_and_without_sound_join_in_order(
         seen.append(progress)
 
     spans = [("a/blue", 0.5, 1.5), ("a/red", 0, 0.8), ("a/green", 0.2, 1.4), ("a/blue", 0, 0.5)]
-    result = await render_reel(reel(files, spans), store, tmp_path, tools=tools, deadline_s=60, report=report)
+    result = await render_reel(reel(files, spans), store, tmp_path, tools=tools, deadline_s=600, report=report)
 
     media = await probe(store.out, tools=tools)
     assert (media.video.codec, media.video.width, media.video.height) == ("h264", 854, 480)
@@ -124,7 +124,7 @@ async def test_the_joined_frames_are_evenly_spaced(
 ) -> None:
     files = {"a/x": make_video(seconds=2)}
     store = Folder(files, tmp_path / "out.mp4")
-    await render_reel(reel(files, [("a/x", 0.3, 1), ("a/x", 0, 1)]), store, tmp_path, tools=tools, deadline_s=60)
+    await render_reel(reel(files, [("a/x", 0.3, 1), ("a/x", 0, 1)]), store, tmp_path, tools=tools, deadline_s=600)
     times = frame_times(tools, store.out)
     assert len(times) == 51
     assert times == pytest.approx([number / 30 for number in range(51)], abs=0.002)
@@ -136,7 +136,7 @@ async def test_the_overlay_is_over_every_clip_and_within_the_frame(
     files = {"a/red": make_video("color=c=red", 2), "a/mute": make_video("color=c=red", 2, audio=False)}
     store = Folder(files, tmp_path / "out.mp4")
     job = reel(files, [("a/red", 0, 1), ("a/mute", 0, 1)], overlay_text="'; [x] Final: 100% \\ Wembley " * 5)
-    await render_reel(job, store, tmp_path, tools=tools, deadline_s=60)
+    await render_reel(job, store, tmp_path, tools=tools, deadline_s=600)
     for at in (0.5, 1.5):
         assert pixel(tools, store.out, at, 60, 440)[0] < 150, "the box darkens the red"
         assert is_colour(pixel(tools, store.out, at, 426, 100), (255, 0, 0))
@@ -148,7 +148,7 @@ async def test_a_fade_darkens_the_joint_and_keeps_the_length(
     files = {"a/red": make_video("color=c=red", 2)}
     store = Folder(files, tmp_path / "out.mp4")
     job = reel(files, [("a/red", 0, 1), ("a/red", 0, 1)], transition="fade")
-    result = await render_reel(job, store, tmp_path, tools=tools, deadline_s=60)
+    result = await render_reel(job, store, tmp_path, tools=tools, deadline_s=600)
     assert result.duration_s == pytest.approx(2, abs=0.1)
     assert pixel(tools, store.out, 0.97, 426, 240)[0] < 100
     assert is_colour(pixel(tools, store.out, 0.5, 426, 240), (255, 0, 0))
@@ -159,7 +159,7 @@ async def test_an_extracted_clip_has_the_shape_of_its_source_and_the_length_aske
 ) -> None:
     files = {"a/x": make_video(seconds=3, size="1280x720", rate=50)}
     store = Folder(files, tmp_path / "out.mp4")
-    result = await extract_clip(ExtractClip("a/x", OUT, 0.7, 2.2), store, tmp_path, tools=tools, deadline_s=60)
+    result = await extract_clip(ExtractClip("a/x", OUT, 0.7, 2.2), store, tmp_path, tools=tools, deadline_s=600)
     assert (result.width, result.height, result.video_codec, result.audio_codec) == (1280, 720, "h264", "aac")
     assert result.duration_s == pytest.approx(1.5, abs=0.06)
 
@@ -170,13 +170,13 @@ async def test_a_span_beyond_the_source_is_refused_and_nothing_is_stored(
     files = {"a/x": make_video(seconds=2)}
     store = Folder(files, tmp_path / "out.mp4")
     with pytest.raises(UnusableVideo, match="beyond the end"):
-        await render_reel(reel(files, [("a/x", 1, 19)]), store, tmp_path, tools=tools, deadline_s=60)
+        await render_reel(reel(files, [("a/x", 1, 19)]), store, tmp_path, tools=tools, deadline_s=600)
     assert not store.out.exists()
 
 
 async def test_a_stream_that_changes_its_size_goes_on_within_a_clip(tools: Tools, tmp_path: Path) -> None:
     store = Folder({"a/x": two_sizes(tools, tmp_path)}, tmp_path / "out.mp4")
-    await extract_clip(ExtractClip("a/x", OUT, 1.0, 3.0), store, tmp_path, tools=tools, deadline_s=60)
+    await extract_clip(ExtractClip("a/x", OUT, 1.0, 3.0), store, tmp_path, tools=tools, deadline_s=600)
     assert len(frame_times(tools, store.out)) == 50
     assert is_colour(pixel(tools, store.out, 0.5, 100, 90), (255, 0, 0))
     assert is_colour(pixel(tools, store.out, 1.5, 100, 90), (0, 0, 255))
@@ -204,7 +204,7 @@ async def test_cancelling_kills_ffmpeg(make_video: Callable[..., Path], tools: T
             Folder(files, tmp_path / "o"),
             tmp_path,
             tools=tools,
-            deadline_s=60,
+            deadline_s=600,
             report=report,
         )
     )
@@ -250,6 +250,6 @@ def test_a_clip_of_a_damaged_stretch_holds_the_last_picture(tools: Tools, tmp_pa
     source.write_bytes(data[:third] + bytes(third) + data[2 * third :])
     clip = ExtractClip("a/games/g/source", OUT, 2.6, 3.4)
     store = Folder({clip.source_key: source}, result)
-    asyncio.run(extract_clip(clip, store, tmp_path, tools=tools, deadline_s=60))
+    asyncio.run(extract_clip(clip, store, tmp_path, tools=tools, deadline_s=600))
     assert len(frame_times(tools, result)) == 20
     assert is_colour(pixel(tools, result, 0.4, 160, 90), (254, 0, 0))

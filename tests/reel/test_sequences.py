@@ -124,7 +124,7 @@ def test_fields_that_begin_or_end_in_the_middle_are_not_woven(fields_first: bool
     store = OneFile(both, tmp_path / "result.mp4")
     begin = 1.0 if fields_first else 7.0
     job = ExtractClip("a/games/g/source", "a/clip.mp4", begin, begin + 1)
-    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=120))
+    asyncio.run(extract_clip(job, store, tmp_path, tools=tools, deadline_s=600))
     scale = f"scale={matrix.WIDTH}:{matrix.HEIGHT},format=rgb24"
     view = [tools.ffmpeg, "-v", "error", "-i", str(store.result), "-vf", scale, "-f", "rawvideo", "-"]
     raw = subprocess.run(view, check=True, capture_output=True).stdout

@@ -81,5 +81,5 @@ def cut(path: Path, start_s: float, end_s: float, tools: Tools) -> list[int]:
     size, folder = path.stat().st_size, path.parent
     assert asyncio.run(inspect(partial(store.get_range, "k"), size, folder / "inspect", at_most=math.inf))
     job = ExtractClip("a/games/g/source", "a/clip.mp4", start_s, end_s)
-    asyncio.run(extract_clip(job, store, folder, tools=tools, deadline_s=120))
+    asyncio.run(extract_clip(job, store, folder, tools=tools, deadline_s=600))
     return [matrix._number(frame) for frame in decoded(store.result, tools)]

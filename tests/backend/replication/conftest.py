@@ -158,7 +158,7 @@ class GoTools:
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(300):
                 out, _ = await process.communicate()
         finally:
             if process.returncode is None:

@@ -10,6 +10,7 @@ import os
 import random
 import ssl
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -77,7 +78,8 @@ class Client:
         headers = {"X-User-ID": self.user, "X-Sync-Position": self.position}
         if self.profile:
             headers["X-Profile-ID"] = self.profile
-        for _ in range(60):
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
             try:
                 answer = await self._http.request(method, path, json=body, headers=headers)
             except httpx.TransportError:
@@ -155,7 +157,8 @@ async def test_sessions_follow_the_owner_and_nothing_is_lost_when_a_machine_is_k
     ):
         sys.stdout.write(f"\n{line}")
     assert told.problems == []
-    assert calm.get("conflict", 0) <= total / 100
+    # A session that moves (see below) may meet a conflict on both Machines.
+    assert calm.get("conflict", 0) <= total / 100 + 2 * sum(moves.values())
     assert "" not in replays
     # One replay takes a session to its owner. On a computer so busy that a Machine cannot be reached for a moment, the
     # session moves. That costs two more: the cached replay leads to the old owner, which sends the request on and

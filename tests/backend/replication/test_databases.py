@@ -310,7 +310,7 @@ async def test_idle_profiles_cost_no_call(make: Make, store: FakeStore) -> None:
     loop = asyncio.get_running_loop()
     # An upload ends just after the answer that waited for it.
     if uploads := asyncio.all_tasks() - {asyncio.current_task()}:
-        await asyncio.wait(uploads, timeout=30)
+        await asyncio.wait(uploads, timeout=60)
     # Nothing is scheduled either: no timer can ever make a call.
     assert [handle for handle in loop._scheduled if not handle.cancelled()] == []  # type: ignore[attr-defined]
     assert len(asyncio.all_tasks()) == 1
@@ -412,7 +412,7 @@ async def test_slow_queries_of_one_profile_leave_threads_for_another(make: Make)
 
     def slow(connection: apsw.Connection) -> None:
         loop.call_soon_threadsafe(begun.set)
-        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(120)
 
     async def request() -> None:
         async with databases.session(A) as session:

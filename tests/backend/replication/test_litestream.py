@@ -50,7 +50,7 @@ async def write(replica: Replica, change: Callable[[apsw.Connection], object]) -
 
 async def at_rest(replica: Replica) -> None:
     """When maintenance is done too."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while replica.busy:  # noqa: ASYNC110 - maintenance has no one who waits for it
             await asyncio.sleep(0.005)
 
@@ -232,7 +232,7 @@ async def _replicate(go_tools: GoTools, config: Path, r2: R2Store, change: Calla
 
 
 async def _grown(r2: R2Store, before: int) -> int:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             found = (await levels(r2)).get(0, 0)
             if found > before:

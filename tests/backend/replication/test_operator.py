@@ -264,7 +264,7 @@ async def test_a_process_of_the_command_prints_its_answer_and_ends_with_its_code
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command, env = [sys.executable, "-m", "app.replication", *arguments], settings_for(server)
-        return subprocess.run(command, cwd=BACKEND, env=env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=BACKEND, env=env, capture_output=True, text=True, timeout=300)
 
     sound = await asyncio.to_thread(run, "verify", "--user", "alice", "--profile", "main")
     assert (sound.returncode, "sound" in sound.stdout, sound.stderr) == (0, True, ""), sound

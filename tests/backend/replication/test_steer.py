@@ -11,7 +11,7 @@ from app.replication.log import Options
 from app.replication.tasks import Signal, Tasks
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)  # seconds, on a loaded machine; one that spins never ends
 async def test_a_read_that_meets_a_task_which_is_just_done_does_not_spin(tmp_path: Path) -> None:
     machine = Machine(Bucket(random.Random(1), Faults(latency=(0.0, 0.001))), tmp_path, Options(read_check=0.0))
     await machine.replica.write(lambda connection: connection.execute("INSERT INTO row VALUES (1, 'x')"))
@@ -52,7 +52,7 @@ async def test_a_task_that_ended_does_not_take_the_place_of_the_next_one() -> No
     assert not tasks
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)  # seconds, on a loaded machine; one that spins never ends
 def test_a_refusal_on_a_copy_that_is_being_dropped_does_not_spin(tmp_path: Path) -> None:
     """Until the files are gone there is no database to look with, and no new one may be built."""
 

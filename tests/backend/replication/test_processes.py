@@ -48,12 +48,12 @@ async def start(server: Server, tmp_path: Path) -> AsyncIterator[Start]:
 
 
 async def make_profile(backend: Backend) -> None:
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         made = await client.post(f"{backend.url}/api/profiles", json={"name": "M", "id": "main"}, headers=HEADERS)
         assert made.status_code == 201, made.text
 
 
-@pytest.mark.timeout(120 + 20 * ROUNDS)
+@pytest.mark.timeout(600 + 60 * ROUNDS)
 async def test_kills_and_freezes_lose_nothing_acknowledged(
     start: Start, server: Server, r2: R2Store, tmp_path: Path
 ) -> None:
@@ -69,7 +69,7 @@ async def test_kills_and_freezes_lose_nothing_acknowledged(
         try:
             await clients.progress(rnd.randint(1, 12))
         except TimeoutError:
-            pytest.fail(f"no write for a minute in round {number}: {await clients.explain()}")
+            pytest.fail(f"no write for five minutes in round {number}: {await clients.explain()}")
         await asyncio.sleep(rnd.uniform(0, 0.05))
         victim, other = clients.preferred, 1 - clients.preferred
         if rnd.random() < 0.5:
@@ -152,7 +152,7 @@ async def test_two_backends_that_both_serve_a_profile_tell_the_loser_to_come_aga
     await make_profile(backends[0])
     told: set[int] = set()
     conflicts = 0
-    async with httpx.AsyncClient(trust_env=False, timeout=30, headers=HEADERS) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60, headers=HEADERS) as client:
 
         async def write(number: int) -> None:
             nonlocal conflicts
@@ -169,7 +169,7 @@ async def test_two_backends_that_both_serve_a_profile_tell_the_loser_to_come_aga
                 conflicts += 1
 
         count = 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while count < 24 or not conflicts:
                 await asyncio.gather(*(write(number) for number in range(count, count + 4)))
                 count += 4
@@ -185,7 +185,7 @@ async def test_two_processes_that_share_a_disk_lose_nothing(start: Start, r2: R2
     backends.append(start("shared"))
     await backends[1].ready()
     told: set[str] = set()
-    async with httpx.AsyncClient(trust_env=False, timeout=30, headers=HEADERS) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60, headers=HEADERS) as client:
         for number in range(24):
             answer = await client.post(f"{backends[number % 2].url}/api/projects", json={"name": f"p{number}"})
             if answer.status_code == 201:

@@ -16,10 +16,12 @@ from tests.backend.fakes import FakeStore
 
 from app.context import UserContext
 from app.core import Core
+from app.db.rows import execute
 from app.games import rows as game_rows
 from app.games import uploads
 from app.jobs import lifespan as job_lifespan
 from app.jobs.models import Job
+from app.jobs.runner import Runner
 from app.main import create_app
 from app.services.worker import Work
 from app.settings import Settings, from_environment
@@ -60,8 +62,10 @@ class EndlessWorker:
 class Machines:
     """Clients of each Machine, and a look at what the bucket holds."""
 
-    def __init__(self, clients: list[httpx.AsyncClient], cores: list[Core], store: FakeStore) -> None:
-        self.clients, self.cores, self.store = clients, cores, store
+    def __init__(
+        self, clients: list[httpx.AsyncClient], cores: list[Core], runners: list[Runner], store: FakeStore
+    ) -> None:
+        self.clients, self.cores, self.runners, self.store = clients, cores, runners, store
         self._count = itertools.count()
 
     async def ask(self, machine: int, method: str, path: str, body: Any = None) -> httpx.Response:
@@ -98,10 +102,25 @@ class Machines:
                 game_rows.set_ready(connection, game_id, FACTS)
 
         await self.store.put_bytes(self.cores[0].profile_keys(CONTEXT).game_source(game_id, "mp4"), b"x")
+        await self._write(machine, change)
+
+    async def end_jobs(self) -> None:
+        """Ends all jobs. Both Machines resume and renew those that are not over, and write their rows for it: the more
+        there are, the more conflicts requests meet."""
+        over = "UPDATE jobs SET status = 'cancelled' WHERE status IN ('pending', 'processing')"
+        await self._write(0, lambda connection: execute(connection, over))
+        for runner in self.runners:
+            if tasks := list(runner._tasks.values()):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+    async def _write(self, machine: int, change: Callable[[apsw.Connection], object]) -> None:
         for _ in range(CONFLICTS):
             try:
                 async with self.cores[machine].databases.session(CONTEXT) as session:
-                    return await session.write(change)
+                    await session.write(change)
+                    return
             except SyncConflict:
                 await asyncio.sleep(0.01)
         raise AssertionError(f"still a conflict after {CONFLICTS} tries")
@@ -131,7 +150,7 @@ async def machines(folder: Path, count: int = 2) -> AsyncIterator[Machines]:
         patch.setattr(job_lifespan, "make_worker", lambda _core: EndlessWorker())
         patch.setattr(uploads, "inspect", _inspect)
         async with AsyncExitStack() as stack:
-            clients, cores = [], []
+            clients, cores, runners = [], [], []
             for number in range(count + 1):
                 check = "never" if number < count else "always"
                 app = create_app(settings(folder / f"machine{number}", SYNC_READ_CHECK=check), store)
@@ -140,9 +159,10 @@ async def machines(folder: Path, count: int = 2) -> AsyncIterator[Machines]:
                 client = httpx.AsyncClient(transport=transport, base_url="https://api.test")
                 clients.append(await stack.enter_async_context(client))
                 cores.append(app.state.core)
+                runners.append(app.state.runner)
             made = await clients[0].post("/api/profiles", json={"name": "Main", "id": "main"}, headers=HEADERS)
             assert made.status_code == 201, made.text
-            yield Machines(clients[:count], cores, store)
+            yield Machines(clients[:count], cores, runners, store)
 
 
 async def _inspect(*_: Any, **__: Any) -> MediaInfo:

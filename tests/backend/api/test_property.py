@@ -227,4 +227,5 @@ async def test_each_kind_of_request_meets_each_other_one(two: Machines, first: s
                 await play(two, state, [0, machine], [operations[first], operations[second]], at_once=at_once)
             except AssertionError as error:
                 wrong.append(f"{second}: {error}")
+            await two.end_jobs()
     assert not wrong, "\n\n".join(wrong)

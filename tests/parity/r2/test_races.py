@@ -45,7 +45,7 @@ def _race(attempt: Any, rounds: int = ROUNDS) -> list[int]:
     barrier = threading.Barrier(WRITERS)
 
     def run(number: int, writer: int) -> bool:
-        barrier.wait(30)
+        barrier.wait(120)
         return bool(attempt(number, writer))
 
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -99,16 +99,14 @@ def test_the_race_notices_a_store_that_checks_without_the_lock(monkeypatch: pyte
     store = MotoStore()
     store.create_bucket_now(BUCKET, 0)
     monkeypatch.setattr(store, "_lock", lambda *_: _NoLock())
-    check = write_check({"if-none-match": "*"}, Rulebook())
+    check, all_checked = write_check({"if-none-match": "*"}, Rulebook()), threading.Barrier(WRITERS)
 
     def slow_check(found: ObjectInfo | None) -> None:
         check(found)
-        # Room for the other threads, which the lock would keep out.
-        for _ in range(200):
-            pass
+        # No thread writes before all have checked, which the lock would not let happen.
+        all_checked.wait(120)
 
-    winners = _race(lambda number, writer: _put(store, f"k{number}", writer, slow_check))
-    assert max(winners) > 1
+    assert _race(lambda number, writer: _put(store, f"k{number}", writer, slow_check), 1) == [WRITERS]
 
 
 @pytest.mark.usefixtures("short_switch_interval")

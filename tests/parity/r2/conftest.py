@@ -41,7 +41,7 @@ class StandIn:
     loop: asyncio.AbstractEventLoop
 
     def call(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(120)
 
     def client(self, token: Token = OBJECT_TOKEN, **config: Any) -> Any:
         """A boto3 client as the backend makes it; ``config`` overrides."""
@@ -94,7 +94,7 @@ def run_stand_in(settings: R2Settings, certificates: Certificates | None) -> Ite
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert started.wait(30)
+    assert started.wait(120)
     if failures:
         thread.join()
         raise failures[0]

@@ -227,13 +227,13 @@ def _miniflare(scratch: Path) -> Iterator[str]:
     finally:
         process.stdin.close()
         process.stdout.close()
-        process.wait(30)
+        process.wait(60)
 
 
 def _send(address: str, call: Call, change: Change) -> Answer:
     host = urlsplit(address).netloc
     path, query, headers = signed(replace(call, path=BASE + call.path), host)
-    connection = http.client.HTTPConnection(host, timeout=30)
+    connection = http.client.HTTPConnection(host, timeout=60)
     try:
         url = path + (f"?{query}" if query else "")
         connection.request(call.method, url, call.body or None, change(headers))

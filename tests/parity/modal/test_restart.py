@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import modal
@@ -83,8 +83,9 @@ def test_deploying_again_keeps_every_id(stack: Stack, function: Lookup) -> None:
 
 
 def _alive(pid: int) -> bool:
+    """Whether the process runs. One that has ended may still be there as a zombie, until its new parent looks."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+    return state != "Z"

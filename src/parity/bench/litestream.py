@@ -17,7 +17,7 @@ from app.db import schema
 
 BINARY = Path.home() / ".cache" / "parity" / "bin" / "litestream"
 """The path to which the tests build it; without it the comparison is left out."""
-_START_SECONDS = 20.0
+_START_SECONDS = 120.0
 
 
 class LitestreamFailed(Exception):

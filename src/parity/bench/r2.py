@@ -66,7 +66,7 @@ def _boto3(s3: Any, _target: Target, verb: str, size: int, clients: int, seconds
 
     def run(until: float, key: int) -> int:
         where, count = {"Bucket": BUCKET, "Key": f"boto3/{size}/{key}"}, 0
-        while time.perf_counter() < until:
+        while time.perf_counter() < until or not count:
             if verb == "PUT":
                 s3.put_object(**where, Body=body)
             else:

@@ -55,7 +55,7 @@ async def _client(target: Target, requests: list[bytes], until: float, times: li
     context = ssl.create_default_context(cafile=target.ca) if target.ca else None
     number, writer = 0, None
     try:
-        while (began := time.perf_counter()) < until:
+        while (began := time.perf_counter()) < until or not number:
             if writer is None:
                 reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=context, limit=1 << 22)
             if not await _exchange(reader, writer, requests[number % len(requests)]):
@@ -69,7 +69,10 @@ async def _client(target: Target, requests: list[bytes], until: float, times: li
 
 
 async def load(target: Target, requests: list[list[bytes]], seconds: float) -> Load:
-    """Repeat each list of requests on a connection of its own for ``seconds``. Raises ``BadAnswer``."""
+    """Repeat each list of requests on a connection of its own for ``seconds``. Raises ``BadAnswer``.
+
+    Each connection sends at least one request, even where a busy computer opens it only after ``seconds``.
+    """
     times: list[float] = []
     began = time.perf_counter()
     await asyncio.gather(*(_client(target, found, began + seconds, times) for found in requests))

@@ -25,6 +25,7 @@ from parity.certs import ensure_certificates
 
 CACHE = Path(os.environ.get("PARITY_TEST_CACHE", Path.home() / ".cache" / "parity"))
 BUCKET, KEY, SECRET = "bench-bucket", "0b1ec7", "bench-secret"
+_START_SECONDS = 120.0
 
 _SERVE = """
 import asyncio, sys
@@ -44,7 +45,7 @@ uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))
 
 
 def _wait(port: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -52,12 +53,12 @@ def _wait(port: int) -> None:
             time.sleep(0.05)
         else:
             return
-    raise click.ClickException(f"nothing listens on port {port} after 30 s")
+    raise click.ClickException(f"nothing listens on port {port} after {_START_SECONDS:g} s")
 
 
 @contextmanager
 def process(arguments: list[str], port: int) -> Iterator[int]:
-    """Start a process, wait until it listens on ``port``, and give its id. Raises ``ClickException`` after 30 s."""
+    """Start a process, wait until it listens on ``port``, and give its id. Raises ``ClickException``."""
     environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -65,7 +66,7 @@ def process(arguments: list[str], port: int) -> Iterator[int]:
         yield process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 @contextmanager

@@ -101,7 +101,7 @@ async def _lag_under(
     work: Callable[[int], Awaitable[None]], clients: int, seconds: float
 ) -> tuple[list[float], list[float], int]:
     """While each client repeats ``work``: by how many milliseconds each timer was late, for how many of these the event
-    loop's thread used the CPU, and the number of ``work`` done."""
+    loop's thread used the CPU, and the number of ``work`` done. At least one timer is measured."""
     until, done, delays, own = time.perf_counter() + seconds, 0, list[float](), list[float]()
 
     async def client(number: int) -> None:
@@ -112,7 +112,7 @@ async def _lag_under(
 
     async def probe() -> None:
         loop = asyncio.get_running_loop()
-        while time.perf_counter() < until:
+        while time.perf_counter() < until or not delays:
             due, used = loop.time() + _PROBE_SECONDS, time.thread_time()
             await asyncio.sleep(_PROBE_SECONDS)
             delays.append(max(0.0, loop.time() - due) * 1000)

@@ -19,7 +19,7 @@ def test_each_protocol_is_compared_with_the_app_alone(monkeypatch: pytest.Monkey
         pytest.skip("h2load is not installed")
     monkeypatch.setattr(edge, "tool_of_path", lambda: tool)
     monkeypatch.setattr(edge, "CLIENTS", (1,))
-    figures = edge.run(1, 0.2)
+    figures = edge.run(1, 0)  # each client sends at least one request, whenever it begins
     assert [figure.name for figure in figures] == ["HTTP/1.1 over TLS, 1 client", "HTTP/2 over TLS, 1 client"]
     assert all(figure.value > 0 and figure.bar and tool in figure.note for figure in figures)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from parity.bench import replication
+from parity.bench import replication, replication_load
 from parity.bench.cli import bench
 from parity.bench.replication_prices import per_million
 from parity.bench.standin import StandIn, forget, running, slow_puts, totals
@@ -21,6 +21,13 @@ def test_a_measure_gives_figures_with_its_bars(name: str) -> None:
     assert found
     assert all(figure.name and figure.value >= 0 for figure in found)
     assert any(figure.bar for figure in found) or name == "cost"
+
+
+async def test_a_timer_is_measured_even_where_the_time_is_over_before_it_begins() -> None:
+    async def work(_: int) -> None: ...
+
+    delays, own, _ = await replication_load._lag_under(work, clients=1, seconds=0)
+    assert (len(delays), len(own)) == (1, 1)
 
 
 def test_a_measure_that_fails_says_why() -> None:

@@ -6,7 +6,7 @@ import time
 
 import httpx
 
-_ASK_S = 2.0
+_ASK_S = 30.0
 _patient = False
 _admin_url: str | None = None
 

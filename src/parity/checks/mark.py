@@ -18,6 +18,10 @@ from parity.checks import patience
 from parity.checks.variants import Change, Named
 from parity.contract import OPTIONAL
 
+# A busy host may run the whole stack several times slower than a quiet one. A deadline only ends a check that hangs, so
+# it is this many times the seconds that the check may take on a quiet host.
+BUSY = 4
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Classes of incidents (docs/checks.md), and a hint where to look first when a check of the class fails.
@@ -118,7 +122,8 @@ def check(
     - ``apart``: it stops Machines or causes faults, and needs only a Machine of its own and its own person's data for
       that (``Faults.reach``). It runs beside other checks, or alone where ``parity.checks.apart`` finds that it must.
     - ``fast``: ``parity check --fast`` runs it too.
-    - ``deadline_s``: seconds that the test may take; waiting for other checks does not count.
+    - ``deadline_s``: seconds that the test may take on a quiet host; waiting for other checks does not count. The test
+      ends as an error after ``BUSY`` times as long.
     """
     if kind not in CLASSES:
         raise ValueError(f"check {title!r}: the class {kind!r} is unknown; use one of {', '.join(CLASSES)}")
@@ -146,7 +151,7 @@ def check(
         alone=alone,
         apart=apart,
         fast=fast,
-        deadline_s=deadline_s,
+        deadline_s=BUSY * deadline_s,
     )
     mark = pytest.mark.check(**{field.name: getattr(about, field.name) for field in fields(about)})
 
@@ -161,7 +166,7 @@ def check(
                 f"check {title!r}: {function.__name__} has no docstring; say in it what to do when the check fails"
             )
         bound = within_deadline if inspect.iscoroutinefunction(function) else plain_within_deadline
-        return cast(F, mark(bound(function, deadline_s)))
+        return cast(F, mark(bound(function, about.deadline_s)))
 
     return marked
 

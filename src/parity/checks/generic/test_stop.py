@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from parity.checks import Proxy, Wrap, check, not_judged
 from parity.checks.faults import Faults
+from parity.checks.generic.own_time import opened_in_its_own_time
 from parity.checks.generic.support import (
     PATIENCE_S,
     acknowledged,
@@ -294,6 +295,10 @@ async def test_cold_request(person: Person, machines: Machines, stack: Stack) ->
     if not stack.site.project.fly.service.auto_start_machines:
         not_declared("fly.toml has auto_start_machines = false, so no request wakes a stopped Machine")
     shown = await person.on(None).reads()
+    if isinstance(shown, str):
+        late = [await opened_in_its_own_time(machines, one["id"]) for one in await machines.all()]
+        # A busy host gave the Machine no CPU, so that the edge gave up on it too early.
+        shown = await person.on(None).reads() if any(late) else shown
     assert not isinstance(shown, str), (
         f"the request that wakes the app fails: {shown}. The app starts more slowly than the edge waits, or opens its"
         " port before it can answer: open the port early enough, and only when the app is ready"

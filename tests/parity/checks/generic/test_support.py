@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -88,6 +90,28 @@ async def test_a_refusal_counts_only_when_it_lasts(monkeypatch: pytest.MonkeyPat
     assert await support.answered(cast(Any, Waking("503", "502", ["a"]))) == ["a"]
     monkeypatch.setattr(support, "PATIENCE_S", 0.0)
     assert await support.answered(cast(Any, Waking("503", "503"))) == "503"
+
+
+async def test_a_probe_that_outlasts_its_time_is_followed_by_a_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deadline:
+        """It passes while the first probe is under way."""
+
+        def __init__(self, _within_s: float) -> None:
+            self.looks = 0
+
+        @property
+        def passed(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+    monkeypatch.setattr(support, "patience", SimpleNamespace(Deadline=Deadline))
+    for within_s, probes in ((5.0, 2), (0.0, 1)):
+        shown = iter(range(1, 4))
+
+        async def probe(shown: Iterator[int] = shown) -> int:
+            return next(shown)
+
+        assert await support.until(probe, lambda found: found > 3, within_s) == probes
 
 
 def test_an_output_that_lies_under_another_prefix_is_found() -> None:

@@ -19,7 +19,7 @@ from parity.checks.person import People, Person
 from parity.checks.stack import Stack, ssl_context
 from parity.contract import Socket
 
-OPEN_S, SAID_S, CLOSED_S = 20.0, 15.0, 60.0
+OPEN_S, SAID_S, CLOSED_S = 40.0, 30.0, 90.0
 # Seconds for which a WebSocket without messages must stay open in these checks.
 IDLE_S = 2.0
 NORMAL, GOING_AWAY, CRASHED, GONE = 1000, 1001, 1011, 1006

@@ -300,7 +300,7 @@ async def amid(one: Edit, other: Edit, reader: Edit) -> list[str]:
 
     if not done[2]:
         return []
-    seen = await until(shown, lambda text: text == mine, 1.0)
+    seen = await until(shown, lambda text: text == mine, FRESH_S)
     return [] if seen == mine else [f"{mine!r} was acknowledged, then {seen!r} is shown"]
 
 

@@ -20,10 +20,10 @@ POLL_S = 0.3
 RETRY_AFTER_S = 1.0
 REPEATS = 5
 T = TypeVar("T")
-# Seconds that rendering a few seconds of video may take on a shared CPU.
-RENDER_S = 150.0
-# Seconds that reading a video of some MB may take.
-INSPECT_S = 60.0
+# Seconds that rendering a few seconds of video may take on a busy host.
+RENDER_S = 300.0
+# Seconds that reading a video of some MB may take on a busy host.
+INSPECT_S = 200.0
 # Tolerance of a duration, in seconds: encoders add padding at both ends of each clip.
 TOLERANCE_S = 0.35
 SMALL, SMALL_SECONDS = "640x360", 6

@@ -15,7 +15,7 @@ from parity.checks.media import Media
 from parity.checks.person import Person
 
 CUTS = (Cut(0.5, 2.0), Cut(3.0, 4.5))
-STEP_MS, RENDER_MS = 20_000, 150_000
+STEP_MS, RENDER_MS = 60_000, 300_000
 
 
 @check(

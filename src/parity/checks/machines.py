@@ -17,8 +17,8 @@ from parity.stack.unwell import cause
 
 # Fly allows a kill_timeout of up to 300 s, but the Machines that checks stop end sooner than this.
 STOP_TIMEOUT_S = 150.0
-OPEN_WITHIN_S = 60.0
-ROUTED_WITHIN_S = 25.0
+OPEN_WITHIN_S = 150.0
+ROUTED_WITHIN_S = 60.0
 LOOK_S = 0.1
 LAST_LINES = 3
 # Why the edge sends nothing to a Machine, by its id. Checks that come later do not wait for such a Machine again.

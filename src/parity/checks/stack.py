@@ -19,7 +19,7 @@ from parity.contract import PINNED, Refused, StubCall
 from parity.stack.target import Target
 from parity.wraps import DOES
 
-ADMIN_TIMEOUT_S = 90.0
+ADMIN_TIMEOUT_S = 240.0
 APP_TIMEOUT_S = 40.0
 BODY_KEPT = 2000
 # How a server is made to believe that people reach it by https, although the edge speaks plain http to it.

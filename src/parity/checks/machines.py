@@ -136,9 +136,12 @@ class Machines:
 
     @asynccontextmanager
     async def one_more(self) -> AsyncIterator[str]:
-        """One more Machine of the current release with an empty disk, its port open; destroyed afterwards."""
+        """One more Machine of the current release with an empty disk, its port open; destroyed afterwards.
+
+        As with ``first``, a health check that failed once on a busy host is waited for.
+        """
         async with self.booting() as machine:
-            yield await self.open(machine)
+            yield await self._routed(await self.open(machine))
 
     @asynccontextmanager
     async def booting(self) -> AsyncIterator[str]:

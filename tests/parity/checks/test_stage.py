@@ -252,6 +252,14 @@ async def test_a_machine_that_misses_one_health_check_is_waited_for(
     assert await Machines(stack).first() == "m1"  # and not for ever: a check may be about just that
 
 
+async def test_one_more_machine_that_misses_its_first_health_check_is_waited_for(
+    stack: Stack, standins: Standins
+) -> None:
+    standins.checks = ["passing", "critical", "critical", "passing", "critical"]  # the first look is at its port
+    async with Machines(stack).one_more():
+        assert standins.checks == ["critical"]
+
+
 async def test_a_machine_whose_health_check_stays_refused_says_why_and_is_not_waited_for_twice(
     stack: Stack, standins: Standins, monkeypatch: pytest.MonkeyPatch
 ) -> None:

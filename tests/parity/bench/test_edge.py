@@ -10,7 +10,7 @@ import pytest
 
 from parity.bench import edge
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.mark.parametrize("tool", ["h2load", "httpx"])

@@ -8,7 +8,7 @@ import pytest
 
 from parity.bench import r2, r2_servers
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")

@@ -18,7 +18,7 @@ from tests.parity.r2.test_clients import node_folder
 
 from parity.r2.sigv4 import Token
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 BASE = "/cdn-cgi/local/r2/s3"
 MD5 = {"good": "nUJYL1gI6Ai6GkHbfwhz8A==", "other": "1B2M2Y8AsgTpgAmY7PhCfg=="}
 

@@ -132,6 +132,14 @@ def until(tab: Page, held: Sequence[object], number: int = 1) -> None:
         tab.wait_for_timeout(20)
 
 
+def wait_for_video(tab: Page) -> None:
+    """Return when the player has the whole video: no request for it can fail any more, and it moves nothing."""
+    tab.wait_for_function("""() => {
+        const { buffered, duration, readyState } = document.querySelector("video");
+        return readyState >= 2 && buffered.length > 0 && buffered.end(buffered.length - 1) > duration - 0.1;
+    }""")
+
+
 def choose_profile(tab: Page, profile: str) -> None:
     """Selects a profile; returns when the API knows that it is the one that was selected last."""
     with tab.expect_response(f"**/api/profiles/{profile}/select"):

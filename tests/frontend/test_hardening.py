@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, Page, Route, expect
-from tests.frontend.conftest import NewContext, choose_profile, open_page, until
+from tests.frontend.conftest import NewContext, choose_profile, open_page, until, wait_for_video
 from tests.frontend.site import Api, Site
 from tests.frontend.test_errors import fill_clip, problem
 from tests.frontend.test_uploads import PARTS, READY, begin
@@ -193,6 +193,7 @@ def test_a_list_that_is_drawn_while_a_button_in_it_is_pressed_does_not_lose_the_
     api.new_profile()
     api.upload(video)
     tab = open_page(context, site)
+    wait_for_video(tab)  # from here on nothing moves the button away from the pointer
     tab.get_by_role("button", name="Delete Match").hover()
     tab.mouse.down()
     api.upload(video, "Other")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
-from tests.frontend.conftest import choose_profile, open_page, until
+from tests.frontend.conftest import choose_profile, open_page, until, wait_for_video
 from tests.frontend.site import Api, Site
 
 
@@ -138,7 +138,7 @@ def test_a_clip_of_a_game_that_another_tab_deleted_is_refused_and_the_game_leave
     tab = open_page(context, site)
     expect(tab.locator("#clip-controls")).to_be_enabled()
     # The player's error about a video that is gone before it was there would cover that of the change.
-    tab.wait_for_function("document.querySelector('video').readyState >= 2")
+    wait_for_video(tab)
     api.call("DELETE", f"/api/games/{game}")
     tab.get_by_test_id("clip-name").fill("Goal")
     tab.get_by_test_id("clip-create").click()
@@ -213,7 +213,7 @@ def test_a_change_of_what_another_tab_deleted_is_not_offered_again(tab: Page, ap
     game = api.upload(video)
     tab.reload()
     # The player's error about a video that is gone before it was there would cover that of the change.
-    tab.wait_for_function("document.querySelector('video').readyState >= 2")
+    wait_for_video(tab)
     tab.get_by_role("button", name="Rename Match").click()
     api.call("DELETE", f"/api/games/{game}")
     tab.locator("#rename-name").fill("Final")

@@ -3,6 +3,7 @@
 import { guarded, hideError, showError } from "./banner.js";
 import { mediaUrl, previewGame } from "./calls.js";
 import { byId, clock } from "./dom.js";
+import { Cancelled } from "./errors.js";
 import { change, clipOf, gameOf, turn } from "./store.js";
 import { drawShown, startTimeline } from "./timeline.js";
 
@@ -22,10 +23,20 @@ export const frameRate = (game) => gameOf(game)?.frame_rate ?? null;
 
 let wanted = null; // the newest thing that the player is to do
 
-/** Does something that only reads. While the API cannot be reached it is tried again, until something newer is wanted. */
+/**
+ * Does something that only reads. While the API cannot be reached it is tried again, until something newer is wanted; then
+ * its failure is no news either.
+ */
 function attempt(action) {
   const mine = (wanted = Symbol("player"));
-  return guarded(null, () => (wanted === mine ? action() : null), { key: "player", read: true });
+  return guarded(null, async () => {
+    if (wanted !== mine) return;
+    try {
+      await action();
+    } catch (error) {
+      throw wanted === mine ? error : new Cancelled("Something newer is wanted");
+    }
+  }, { key: "player", read: true });
 }
 
 /** Plays `{game}` or `{game, clip}`, from `at` seconds on. Resolves when it is loading, or an error is shown. */

@@ -128,6 +128,38 @@ def test_a_video_that_was_chosen_later_is_not_replaced_by_one_that_is_tried_agai
     expect(with_game.locator("#player-title")).to_have_text("Later")
 
 
+def test_a_video_that_fails_after_another_one_was_chosen_is_no_news(
+    context: BrowserContext, with_game: Page, api: Api, video: Path
+) -> None:
+    (first,) = api.call("GET", "/api/games")["games"]
+    api.upload(video, "Later")
+    with_game.reload()
+    wait_for_video(with_game)
+    held: list[Route] = []
+    lost: list[Route] = []
+
+    def lose_first(route: Route) -> None:
+        if first["id"] not in route.request.url:
+            route.continue_()
+        elif held:
+            lost.append(route)
+            route.abort()
+        else:
+            held.append(route)
+
+    context.route("**/api/storage/url*", lose_first)
+    start = "id => import('/player.js').then(({ play }) => { window.ended = play({ game: id }); })"
+    with_game.evaluate(start, first["id"])
+    until(with_game, held)
+    with_game.get_by_role("button", name="Watch Later").click()
+    wait_for_video(with_game)
+    held[0].abort()
+    # Asked in one step: an error of the player goes by itself when the page tries again.
+    hidden = "async () => { await window.ended; return document.querySelector('#error-banner').hidden; }"
+    assert with_game.evaluate(hidden) is True
+    assert lost, "the page gave up at once"
+
+
 def test_a_change_that_took_too_long_may_still_be_carried_out(
     context: BrowserContext, with_game: Page, site: Site
 ) -> None:

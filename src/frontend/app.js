@@ -55,6 +55,7 @@ function draw() {
   followGames();
   openWhenReady();
   if (!playing()) openPlace();
+  if (moved && data.games && data.clips) goTo();
   formFor(playing());
   followWork();
 }
@@ -70,10 +71,14 @@ function openPlace() {
   play({ game: chosen.id, clip: cut });
 }
 
+let moved = false; // the address has changed, and the lists are not there yet
+
 /** The person went back or forward, or wrote another address. */
 async function goTo() {
   const { profile, game, clip } = place();
   if (!profile) return;
+  moved = profile === profileId() && !(data.games && data.clips);
+  if (moved) return; // what is not in the lists may still come
   if (profile !== profileId()) {
     if (!(await followAddress())) visit(playing() ?? {});
   } else if (gameOf(game)?.status === "ready" && (!clip || clipOf(clip)?.status === "ready")) {

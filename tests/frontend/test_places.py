@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Dialog, Page, expect
-from tests.frontend.conftest import NewContext, open_page
+from playwright.sync_api import BrowserContext, Dialog, Page, Route, expect
+from tests.frontend.conftest import NewContext, open_page, until
 from tests.frontend.site import Api, Site
 
 
@@ -64,6 +64,29 @@ def test_back_forward_reload_and_a_link_show_what_was_open(
     expect(third.locator("#workspace")).to_be_visible()
     expect(third.get_by_test_id("error-banner")).to_be_hidden()
     assert "p_none" not in third.url
+
+
+def test_going_back_while_the_lists_load_opens_what_the_address_names(
+    context: BrowserContext, api: Api, site: Site, video: Path
+) -> None:
+    main = api.new_profile("Main")
+    api.upload(video, "Semi-final")
+    api.upload(video, "Final")
+    tab = open_page(context, site)
+    for title in ("Semi-final", "Final"):
+        tab.get_by_role("button", name=f"Watch {title}").click()
+        shows(tab, title, main)
+    held: list[Route] = []
+    tab.route("**/api/games", lambda route: held.append(route))
+    tab.reload()
+    until(tab, held)
+    tab.go_back()
+    for route in held:
+        route.continue_()
+    shows(tab, "Semi-final", main)
+    tab.unroute("**/api/games")
+    tab.go_forward()
+    shows(tab, "Final", main)
 
 
 def test_another_profile_asks_before_it_empties_a_form(

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
-from tests.frontend.conftest import open_page
+from tests.frontend.conftest import open_page, until
 from tests.frontend.site import RATE, Api, Site, make_video
 from tests.frontend.test_uploads import READY, begin
 
@@ -181,8 +181,13 @@ def test_what_the_browser_cannot_play_gets_a_preview_that_it_can(
 ) -> None:
     api.new_profile()
     game = api.upload(make_video(tmp_path / name, *UNPLAYABLE[name]))
+    held: list[Route] = []
+    context.route("**/preview", lambda route: held.append(route))
     tab = open_page(context, site)
+    # The note goes as soon as there is a preview, so none is made before it was seen.
+    until(tab, held)
     expect(tab.get_by_test_id("player-note")).to_contain_text("This browser cannot play")
+    held[0].continue_()
     tab.wait_for_function("document.querySelector('video').src.includes('preview.mp4')", timeout=60_000)
     tab.wait_for_function("document.querySelector('video').videoWidth > 0")
     expect(tab.get_by_test_id("player-note")).to_be_hidden()

@@ -31,6 +31,8 @@ STORED = """() => {
     return found ? Object.keys(JSON.parse(found[1]).etags).length : 0;
 }"""
 
+NOTHING_KEPT = "() => !Object.keys(localStorage).some(key => key.includes('.upload.'))"
+
 
 def interrupted(tab: Page, file: Path) -> None:
     """An upload whose first part is stored, and then the page is loaded anew."""
@@ -58,7 +60,7 @@ def test_an_upload_goes_on_after_a_reload_with_the_parts_that_are_missing(tab: P
     chooser.value.set_files(long_video)
     expect(tab.locator(READY)).to_be_visible()
     assert sorted(set(sent)) == [2, 3]
-    assert tab.evaluate("Object.keys(localStorage).filter(key => key.includes('.upload.'))") == []
+    tab.wait_for_function(NOTHING_KEPT)
 
 
 def test_an_upload_that_is_resumed_without_a_network_waits_for_it(
@@ -294,7 +296,7 @@ def test_cancel_removes_what_was_sent(tab: Page, api: Api, long_video: Path) -> 
     expect(tab.get_by_test_id("game-item")).to_have_count(0)
     expect(tab.get_by_test_id("error-banner")).to_be_hidden()
     assert api.call("GET", "/api/games")["games"] == []
-    assert tab.evaluate("Object.keys(localStorage).filter(key => key.includes('.upload.'))") == []
+    tab.wait_for_function(NOTHING_KEPT)
 
 
 def test_cancel_asks_first_and_the_question_goes_when_the_upload_is_finished(tab: Page, long_video: Path) -> None:
@@ -333,7 +335,7 @@ def test_a_deleted_profile_takes_what_the_browser_kept_of_its_uploads_along(
         expect(tab.get_by_test_id("profile-select")).to_have_value(api.profile)
         expect(tab.locator("#upload-state")).to_be_hidden()
         expect(tab.get_by_test_id("error-banner")).to_be_hidden()
-    tab.wait_for_function("() => !Object.keys(localStorage).some(key => key.includes('.upload.'))")
+    tab.wait_for_function(NOTHING_KEPT)
 
 
 def test_an_answer_of_finalize_that_was_lost_costs_nothing(tab: Page, long_video: Path) -> None:

@@ -208,6 +208,8 @@ def test_items_that_did_not_change_are_not_laid_out_again(tab: Page, api: Api, v
     game = api.upload(video)
     first, second = (api.clip(game, name) for name in ("First", "Second"))
     tab.reload()
+    # All lists are there: a game that came later would change the items of its clips.
+    expect(tab.locator("#environment")).to_be_visible()
     expect(tab.get_by_test_id("clip-item")).to_have_count(2)
     tab.evaluate("for (const item of document.querySelectorAll('[data-testid=clip-item]')) item.seen = true")
     api.call("PATCH", f"/api/clips/{first}", {"name": "Renamed"})

@@ -62,7 +62,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     program = find_chromium()
     if program is None:
         pytest.skip("no Chromium: apt-get install chromium, or set PARITY_CHROMIUM")
-    browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS])
+    browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS], timeout=3 * PATIENCE_MS)
     yield browser
     browser.close()
 

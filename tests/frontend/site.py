@@ -110,7 +110,7 @@ def backend(port: int, folder: Path, **settings: str) -> Iterator[str]:
             process.wait(60)
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, within_s: float = 60) -> None:
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, within_s: float = 180) -> None:
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if process.poll() is not None:

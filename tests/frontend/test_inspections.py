@@ -15,7 +15,7 @@ FRAGMENTED = (
     *("-movflags", "frag_keyframe+empty_moov+default_base_moof"),
 )
 LARGE = 37 * MIB
-SENT_MS = 60_000
+SENT_MS = 180_000
 """Timeout for uploading and reading a file of that size on a busy machine."""
 
 
@@ -35,8 +35,9 @@ class Shown:
 def test_a_large_recording_is_looked_through_and_then_opened(tab: Page, api: Api, tmp_path: Path) -> None:
     shown = Shown(tab)
     shown.instead = {"status": "inspecting", "progress": 0.4, "duration": None}
+    path = make_video(tmp_path / "large.mp4", *FRAGMENTED, pad_to=LARGE)
     with tab.expect_response(re.compile("finalize-upload"), timeout=SENT_MS) as finalized:
-        begin(tab, make_video(tmp_path / "large.mp4", *FRAGMENTED, pad_to=LARGE))
+        begin(tab, path)
     assert finalized.value.json()["status"] == "inspecting"
     item = tab.get_by_test_id("game-item")
     expect(item).to_contain_text("Looking through the video … 40 %", timeout=SENT_MS)

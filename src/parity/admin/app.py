@@ -16,6 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+# Longer than any client keeps an idle connection (httpx: 5 s, like uvicorn by default). The client then closes it
+# first, and no request is sent on a connection that the server is closing.
+KEEP_ALIVE_SECONDS = 75
+
 
 def problem(status: int, title: str, detail: str = "") -> JSONResponse:
     """An RFC 9457 body."""
@@ -76,6 +80,7 @@ async def serving(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIt
     # Connections inherit TCP_NODELAY. asyncio sets it only for sockets that name their protocol; without it, an answer
     # in two pieces waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    options = {"timeout_keep_alive": KEEP_ALIVE_SECONDS, **options}
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="auto", **options)
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -84,6 +84,25 @@ async def test_answers_are_sent_at_once_and_do_not_wait_for_acknowledgements() -
     assert all(options)
 
 
+async def test_an_idle_connection_is_kept_for_longer_than_clients_use_it() -> None:
+    """Else a POST is now and then sent on a connection that the server is closing, and nobody may repeat it."""
+    kept: list[float] = []
+
+    class Noting(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            kept.append(self.timeout_keep_alive)
+            super().connection_made(transport)  # type: ignore[arg-type]
+
+    async with (
+        serving(APP, "127.0.0.1", 0, http=Noting) as port,
+        httpx.AsyncClient(trust_env=False, timeout=60) as client,
+    ):
+        assert (await client.get(f"http://127.0.0.1:{port}/r2/x")).is_success
+    expiry = httpx.Limits().keepalive_expiry
+    assert expiry is not None
+    assert kept[0] > 2 * expiry
+
+
 async def test_a_stand_in_that_accepts_late_is_waited_for() -> None:
     """For 2.5 s the queue of connections is full, so the kernel drops new ones, as on a busy computer."""
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from parity.checks import Proxy, check, not_judged
 from parity.checks.faults import Faults
+from parity.checks.generic.own_time import opened_in_its_own_time
 from parity.checks.generic.support import (
     PATIENCE_S,
     UNKNOWN,
@@ -182,7 +183,8 @@ async def test_boot_in_outage(person: Person, machines: Machines, faults: Faults
             known, newcomer = person.on(made), person.another().on(made)
             came = False
             during = await until(lambda: machines.get(made), lambda m: m["port"] in ("open", "closed"), PATIENCE_S)
-            if during["port"] == "open":
+            # Where a busy host gave the Machine no CPU, the edge gave up on it too early.
+            if during["port"] == "open" or await opened_in_its_own_time(machines, made):
                 wrong_view(await look(known), early, "during the outage")
                 came = await comes(newcomer)
             await outage.aclose()

@@ -35,8 +35,8 @@ class World:
     async def destroy(self, _machine: str) -> None:
         self.memory = None
 
-    async def get(self, _machine: str) -> dict[str, str]:
-        return {"port": self.port}
+    async def get(self, _machine: str) -> dict[str, Any]:
+        return {"state": "started", "port": self.port, "events": []}
 
     async def open(self, machine: str) -> str:
         self.port = "closed" if self.kind == "never again" else "open"

@@ -187,6 +187,12 @@ CELLS: Final = (
     Cell(
         "long-gop", "mp4", video=("-c:v", "libx264", "-preset", "ultrafast", "-g", "1000", "-sc_threshold", "0", *SDR)
     ),
+    Cell(
+        "intra-refresh",
+        "mp4",
+        video=("-c:v", "libx264", "-x264-params", "intra-refresh=1:keyint=30", *SDR),
+        refused="key frames that depend on others",
+    ),
     # Shape.
     Cell("anamorphic", "mp4", filters=f"{TO_709},setsar=4/3", shape=(428, 180)),
     Cell("anamorphic-narrow", "mkv", filters=f"{TO_709},setsar=8/9", shape=(284, 180)),

@@ -66,13 +66,14 @@ async def check_samples(read: Read, size: int, brand: bytes, moov: bytes, media:
     heard = await asyncio.to_thread(samples.sounds, moov, track) if track else []
     if track and heard:
         parts.append((track, heard, await _contents(read, size, heard)))
-    await _decode_places(brand, moov, parts, media.video.codec, path)
+    await _decode_places(brand, moov, parts, media, path)
     return True
 
 
 async def _decode_places(
-    brand: bytes, moov: bytes, parts: list[tuple[Span, list[Place], list[bytes]]], codec: str, path: Path
+    brand: bytes, moov: bytes, parts: list[tuple[Span, list[Place], list[bytes]]], media: MediaInfo, path: Path
 ) -> None:
+    codec = media.video.codec
     await asyncio.to_thread(lambda: path.write_bytes(samples.assemble(brand, moov, parts)))
     found = await decode(
         path, range(len(parts)), None, key_frames_only=False, tools=find_tools(), deadline_s=DECODE_SECONDS
@@ -86,6 +87,12 @@ async def _decode_places(
         raise UnusableVideo(
             "The index of the video calls every picture a key frame, and some depend on others or are damaged, so a "
             "cut would begin with a wrong picture. Make it anew (ffmpeg -i IN OUT.mp4) and upload that"
+        )
+    # With fields, there are two samples for each key frame, and the second one depends on the first.
+    if first_key is not None and found[0].dependent and codec == "h264" and not media.video.interlaced:
+        raise UnusableVideo(
+            "The index of the video lists pictures as key frames that depend on others (intra refresh), so a cut would "
+            "begin with a wrong picture. Make it anew (ffmpeg -i IN OUT.mp4) and upload that"
         )
     if first_key is not None and first_key > 1:  # ffmpeg would go on to that one
         raise UnusableVideo(

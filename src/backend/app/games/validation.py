@@ -162,7 +162,8 @@ async def _look(read: Read, size: int, path: Path) -> Seen:
     tail = await read(max(0, size - TAIL_BYTES), min(TAIL_BYTES, size))
     if head.startswith(b"RIFF") and 8 + int.from_bytes(head[4:8], "little") > size - len(tail):
         _refuse_zeros(tail[-max(AVI_END_BYTES, size // 20) :], size)
-    await _lay_out(path, size, head, [(size - len(tail), tail)])
+    skipped = avi.skipped_rest(head, size - len(tail), size) if head.startswith(b"RIFF") else []
+    await _lay_out(path, size, head, [(size - len(tail), tail), *skipped])
     media = await _probe(path)
     await check_beginning(path, len(head), media)
     if head.startswith(matroska.MAGIC):

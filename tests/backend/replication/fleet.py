@@ -20,7 +20,7 @@ BACKEND = Path(__file__).parents[3] / "src" / "backend"
 HEADERS = {"X-User-ID": "alice", "X-Profile-ID": "main"}
 PARTS = ("name", "overlay_text")
 """Parts of a project that clients change on their own."""
-# Longer than a backend needs to start and answer, however busy the machine is. A frozen one answers when it goes on.
+# Longer than a backend needs to start and answer, however busy the machine is. `give_up` is for one that is frozen.
 PATIENCE = 60.0
 
 
@@ -103,6 +103,7 @@ class Clients:
         self.project, self._changing = "", set[str]()
         self._client = httpx.AsyncClient(trust_env=False, timeout=PATIENCE, headers=HEADERS)
         self._count, self._tasks = count, list[asyncio.Task[None]]()
+        self._under_way = dict[asyncio.Future[None], Backend]()
 
     async def stop(self) -> None:
         """End the clients; what they had under way counts as unknown. Raises what went wrong in them."""
@@ -135,11 +136,25 @@ class Clients:
             backend = self._backends[self.preferred]
             if self._rnd.random() < 0.1:
                 backend = self._rnd.choice(self._backends)
+            act = self._rnd.choices((self._write, self._change, self._read), (5, 3, 2))[0]
+            request = asyncio.ensure_future(act(backend))
+            self._under_way[request] = backend
             try:
-                await self._rnd.choices((self._write, self._change, self._read), (5, 3, 2))[0](backend)
-            except httpx.TransportError:
+                await asyncio.wait({request})
+            finally:
+                request.cancel()
+                del self._under_way[request]
+            if request.cancelled() or isinstance(request.exception(), httpx.TransportError):
                 self.ledger.unknown += 1
                 await asyncio.sleep(0.02)
+            else:
+                request.result()
+
+    def give_up(self, backend: Backend) -> None:
+        """End the requests to a backend, as clients do that wait for a frozen one."""
+        for request, asked in self._under_way.items():
+            if asked is backend:
+                request.cancel()
 
     async def _write(self, backend: Backend) -> None:
         self._numbers += 1

@@ -81,6 +81,7 @@ async def test_kills_and_freezes_lose_nothing_acknowledged(
             freezes += 1
             backends[victim].signal(signal.SIGSTOP)
             clients.preferred = other
+            clients.give_up(backends[victim])
             try:
                 await clients.progress(rnd.randint(1, 12), seconds=3)
             except TimeoutError:

@@ -85,7 +85,7 @@ async def test_answers_are_sent_at_once_and_do_not_wait_for_acknowledgements() -
 
 
 async def test_an_idle_connection_is_kept_for_longer_than_clients_use_it() -> None:
-    """Else a POST is now and then sent on a connection that the server is closing, and nobody may repeat it."""
+    """A POST on a connection that the server is closing fails, and must not be repeated: it may have had its effect."""
     kept: list[float] = []
 
     class Noting(HttpToolsProtocol):

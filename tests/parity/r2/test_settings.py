@@ -65,7 +65,7 @@ def test_a_wrong_setting_is_named(project: Project, environment: dict[str, str],
 
 async def test_an_upstream_that_does_not_answer_is_named_with_what_to_do() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and does not listen: nobody else can have the port meanwhile
+        taken.bind(("127.0.0.1", 0))  # without listen(): no other program can take the port now
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ConfigError, match="--profile durable") as refused:
             async with running(replace(SERVED, upstream=Upstream(url, "a", "b", "us-east-1"))):
